@@ -1,0 +1,109 @@
+"""The one way in: `nas COMMAND KEY=VALUE ...`; what a user did wrong ends in one line and exit status 2."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nas.commands import catalog, help_page, schema
+from nas.commands.composition import Composition, compose_command, one_line
+from nas.commands.invocation import Invocation, Refusal, did_you_mean
+
+OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status.
+
+    Returns:  0, or 2 after one line on what the user gave, or 130 after Ctrl-C, or the command's own status.
+    Raises:   whatever is our own fault.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = f"nas {arguments[0]}" if arguments and arguments[0] in catalog.commands() else "nas"
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except (Refusal, *schema.USER_ERRORS) as error:
+        if os.environ.get("NAS_TRACEBACK"):  # where a refusal came from
+            raise
+        print(f"{name}: {_message(error, arguments)}", file=sys.stderr)
+        return WRONG_USE
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_page.overview())
+        return OK
+    command, *rest = arguments
+    if command == "--version":
+        print(help_page.version_line())
+        return OK
+    known = catalog.commands()
+    if command not in known:
+        raise Refusal(
+            f"unknown command {command!r}: choose from {', '.join(known)}" + did_you_mean(command, known)
+        )
+    if "-h" in rest or "--help" in rest:
+        print(
+            help_page.command_page(compose_command(command, [a for a in rest if a not in ("-h", "--help")]))
+        )
+        return OK
+    return _call(command, rest)
+
+
+def _call(command: str, overrides: list[str]) -> int:
+    stores = catalog.defines(command, "stored_overrides")
+    if not stores:  # what was typed is refused before anything heavy is imported
+        composition = compose_command(command, overrides)
+    module = importlib.import_module(f"nas.commands.{command}")
+    if stores:
+        composition = compose_command(command, module.stored_overrides(list(overrides)))
+    wants_invocation = "invocation" in inspect.signature(module.run).parameters
+    checked = _checked(module.run, composition)
+    print(f"nas {command}: {' '.join(composition.changed) or 'all defaults'}", flush=True)
+    parts: dict[str, Any] = schema.build(checked)
+    if wants_invocation:
+        parts["invocation"] = Invocation(
+            command=command, overrides=composition.overrides, config=schema.plain(checked)
+        )
+    return int(module.run(**parts) or OK)
+
+
+def _checked(run: Any, composition: Composition) -> dict[str, Any]:
+    try:
+        return schema.check(run, composition.tree, composition.typed, given=("invocation",))
+    except Refusal as refusal:
+        key = str(refusal).partition(" ")[0]
+        comment = composition.comment(key) if "has to be given" in str(refusal) else ""
+        if comment:
+            raise Refusal(f"{refusal} ({comment})") from refusal
+        raise
+
+
+def _message(error: BaseException, arguments: Sequence[str]) -> str:
+    """Say on one line what was wrong, with the key that brought it where that is known."""
+    text = one_line(error)
+    if isinstance(error, OSError) and error.strerror:
+        file = str(error.filename)  # stands in an argument as typed, before ~ was expanded
+        named = [a for a in arguments if "=" in a and file in (a.partition("=")[2], _expanded(a))]
+        where = named[0] if named else error.filename
+        text = f"{where}: {error.strerror.lower()}" if where else error.strerror.lower()
+    node = next((note for note in getattr(error, "__notes__", []) if note), "")
+    return f"{node}: {text}" if node and not text.startswith(node) else text
+
+
+def _expanded(argument: str) -> str:
+    return os.path.expanduser(argument.partition("=")[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""What the user asked for, for a command that stores it, and the error that refuses it."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of a command, as it can be stored and given again.
+
+    overrides: in Hydra's grammar, one a key; config: what was composed, resolved, in plain containers.
+    """
+
+    command: str
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+
+
+class Refusal(Exception):  # noqa: N818 - not an error of the program
+    """What the user gave cannot be done: one line that names the key, what was wrong and what is allowed."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Give '; did you mean ...?' for the closest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""

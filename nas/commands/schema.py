@@ -1,0 +1,252 @@
+"""Constructors' annotations are the schema of the configuration: check values against them, then build."""
+
+import functools
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from nas.commands.invocation import Refusal, did_you_mean
+
+Hint = Any  # an annotation
+TARGET, PARTIAL = "_target_", "_partial_"
+USER_ERRORS = (ValueError, OSError)
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+_LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
+
+
+def check(
+    function: Callable[..., object],
+    node: Mapping[str, Any],
+    typed: Mapping[str, str] | None = None,
+    path: str = "",
+    given: Collection[str] = (),
+) -> dict[str, Any]:
+    """Check the keys and values of a node against the parameters of what it calls.
+
+    Args:     typed: what the user typed, by key: a number meant for a text parameter stays as it was typed.
+              given: parameters that the caller passes itself.
+    Returns:  the node with its values in the annotated types (3 for a float is 3.0).
+    Raises:   Refusal: a key is unknown or missing, or a value has another type.
+    """
+    hints, required = _parameters(function)
+    known = [name for name in hints if name not in given]
+    checked: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in (TARGET, PARTIAL):
+            checked[key] = value
+        elif key not in known:
+            raise Refusal(
+                f"unknown key {_join(path, key)!r}: {_name(function)} takes {', '.join(known) or 'no keys'}"
+                + did_you_mean(key, known)
+            )
+        else:
+            checked[key] = conform(value, hints[key], _join(path, key), typed or {})
+    absent = [name for name in required if name not in node and name not in given]
+    if absent and not node.get(PARTIAL):
+        missing(_join(path, absent[0]), hints[absent[0]])
+    return checked
+
+
+def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
+    """Give the value in the annotated type, or refuse it by its key."""
+    if value == "???":
+        return missing(path, hint)
+    if isinstance(value, dict) and TARGET in value:
+        return _conform_node(value, hint, path, typed)
+    arguments = typing.get_args(hint)
+    origin = _origin(hint)
+    if hint is Any or hint is object or isinstance(hint, typing.TypeVar):
+        if isinstance(value, dict):
+            return {key: conform(part, Any, _join(path, str(key)), typed) for key, part in value.items()}
+        return [conform(part, Any, path, typed) for part in value] if isinstance(value, list) else value
+    if origin in (typing.Union, types.UnionType):
+        return _conform_union(value, arguments, path, typed)
+    if origin is Literal:
+        for candidate in (value, typed.get(path)):
+            if any(candidate == allowed and type(candidate) is type(allowed) for allowed in arguments):
+                return candidate
+        close = did_you_mean(str(value), [str(allowed) for allowed in arguments])
+        raise Refusal(_expected(path, value, hint) + close)
+    if origin in _LISTS and isinstance(value, list):
+        return _conform_list(value, origin, arguments, path, typed)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
+        item = arguments[1] if len(arguments) == 2 else Any
+        return {key: conform(part, item, _join(path, str(key)), typed) for key, part in value.items()}
+    return _conform_scalar(value, hint, path, typed)
+
+
+def missing(path: str, hint: Hint) -> typing.NoReturn:
+    """Refuse a value that only the user can give."""
+    raise Refusal(f"{path} has to be given: {path}=VALUE, {describe(hint)}")
+
+
+def build(node: Any, path: str = "") -> Any:
+    """Call every `_target_` of a checked tree, the innermost first.
+
+    Raises:   Refusal: a constructor refused its values; the message starts with the key of its node.
+    """
+    if isinstance(node, list | tuple | set | frozenset):
+        return type(node)(build(part, f"{path}[{place}]") for place, part in enumerate(node))
+    if not isinstance(node, dict):
+        return node
+    parts = {key: build(part, _join(path, key)) for key, part in node.items() if key not in (TARGET, PARTIAL)}
+    if TARGET not in node:
+        return parts
+    target = locate(node[TARGET], path)
+    if node.get(PARTIAL):
+        return functools.partial(target, **parts)
+    try:
+        return target(**parts)
+    except USER_ERRORS as error:
+        error.add_note(path)
+        raise
+
+
+def plain(node: Any) -> Any:
+    """Give a checked tree as JSON and YAML know it: lists and text alone."""
+    if isinstance(node, dict):
+        return {key: plain(part) for key, part in node.items()}
+    if isinstance(node, list | tuple | set | frozenset):
+        return [plain(part) for part in node]
+    return str(node) if isinstance(node, Path) else node
+
+
+def locate(target: str, path: str) -> Callable[..., Any]:
+    """Import what a `_target_` names."""
+    try:
+        found = pkgutil.resolve_name(target)
+    except (AttributeError, ValueError, ModuleNotFoundError) as error:
+        raise Refusal(f"{_join(path, TARGET)}: cannot import {target!r}: {error}") from error
+    if not callable(found):
+        raise Refusal(f"{_join(path, TARGET)}: {target!r} cannot be called")
+    return typing.cast(Callable[..., Any], found)
+
+
+def describe(hint: Hint) -> str:
+    """Say in words what values an annotation allows."""
+    arguments = typing.get_args(hint)
+    origin: Any = typing.get_origin(hint)
+    if hint in _WORDS:
+        return _WORDS[hint]
+    if hint is None or hint is type(None):
+        return "null"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(arm) for arm in arguments)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return f"a list of {len(arguments)}: " + ", ".join(describe(arm) for arm in arguments)
+    if origin in _LISTS:
+        return f"a list like [a,b] of {describe(arguments[0])}" if arguments else "a list like [a,b]"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"keys with {describe(arguments[1])} each" if len(arguments) == 2 else "keys and values"
+    if _is_class(hint):
+        return f"a {_name(hint)} with the keys {', '.join(_parameters(hint)[0])}"
+    return "anything" if hint is Any else f"a {_name(hint)}"
+
+
+def _conform_node(value: dict[str, Any], hint: Hint, path: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    target = locate(value[TARGET], path)
+    origin: Any = typing.get_origin(hint)
+    arms = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+    classes = [_origin(arm) for arm in arms if arm is not type(None)]
+    # A Protocol, a function or a partial cannot be compared without being built.
+    comparable = isinstance(target, type) and not value.get(PARTIAL)
+    if comparable and all(map(_is_class, classes)):
+        assert isinstance(target, type)
+        if not issubclass(target, tuple(classes)):
+            raise Refusal(f"{path}: expected {describe(hint)}, got a {_name(target)}")
+    return check(target, value, typed, path)
+
+
+def _conform_union(value: Any, arms: Sequence[Hint], path: str, typed: Mapping[str, str]) -> Any:
+    if value is None and type(None) in arms:
+        return None
+    others = [arm for arm in arms if arm is not type(None)]
+    if len(others) == 1 and value is not None:
+        try:
+            return conform(value, others[0], path, typed)
+        except Refusal as refusal:
+            if len(arms) > 1 and not isinstance(value, dict | list):
+                raise Refusal(str(refusal).replace(", got ", " or null, got ", 1)) from refusal
+            raise
+    found = []
+    for arm in others:
+        try:
+            found.append(conform(value, arm, path, typed))
+        except Refusal:
+            continue
+    if not found:
+        raise Refusal(_expected(path, value, typing.Union[tuple(arms)]))  # noqa: UP007 - from values
+    return next((result for result in found if type(result) is type(value)), found[0])
+
+
+def _conform_list(
+    value: list[Any], origin: Any, arguments: tuple[Hint, ...], path: str, typed: Mapping[str, str]
+) -> Any:
+    fixed = origin is tuple and bool(arguments) and arguments[-1] is not Ellipsis
+    if fixed and len(value) != len(arguments):
+        raise Refusal(f"{path}: expected {len(arguments)} items, got {len(value)}: {value}")
+    items = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
+    parts = [
+        conform(part, item, f"{path}[{place}]", typed)
+        for place, (part, item) in enumerate(zip(value, items, strict=True))
+    ]
+    return origin(parts) if origin in (tuple, set, frozenset) else parts
+
+
+def _conform_scalar(value: Any, kind: Hint, path: str, typed: Mapping[str, str]) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and math.isnan(value):
+        raise Refusal(f"{path}: nan is not a value")
+    if kind is float and number:
+        return float(value)
+    if kind is int and number and float(value).is_integer():
+        return int(value)
+    if kind is str and path in typed and isinstance(value, bool | int | float):
+        return typed[path]  # run=007, run=1e3: the name as it was typed
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind in (str, bool) and type(value) is kind:
+        return value
+    raise Refusal(_expected(path, value, kind))
+
+
+def _expected(path: str, value: Any, hint: Hint) -> str:
+    return f"{path}: expected {describe(hint)}, got {json.dumps(plain(value), ensure_ascii=False)}"
+
+
+def _parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], list[str]]:
+    """Give the parameters that can be passed by name with their annotations, and those without a default."""
+    called: Any = getattr(function, "__init__") if isinstance(function, type) else function  # noqa: B009
+    hints = typing.get_type_hints(called)
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    return {parameter.name: hints.get(parameter.name, Any) for parameter in parameters}, required
+
+
+def _is_class(hint: Hint) -> bool:
+    """Whether isinstance says what fits; Any is a class since Python 3.11, a Protocol has no constructor."""
+    return isinstance(hint, type) and hint not in (Any, object) and not getattr(hint, "_is_protocol", False)
+
+
+def _origin(hint: Hint) -> Any:
+    return getattr(hint, "__origin__", types.UnionType if isinstance(hint, types.UnionType) else hint)
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "__name__", thing))
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,64 @@
+"""Work over many files: a few threads (decoders release the lock), and a bar when it takes long."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nas.data.images import ImageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_PATIENCE_S = 1.0  # no bar for what is over sooner
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], *, label: str, show: bool = True
+) -> Iterator[Result | ImageError]:
+    """Yield the result for each item in order, or the ImageError that it raised.
+
+    Only a few items are in flight at a time, so that a large set never lies in memory twice. The bar goes to
+    the standard error stream where that is a terminal, and not before a second has passed.
+    """
+    threads = min(8, _num_cores(), max(1, len(items)))
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal))
+    task = bar.add_task(label, total=len(items))
+    begin = time.monotonic()
+    started = False
+    pending: deque[Future[Result | ImageError]] = deque()
+    pool = ThreadPoolExecutor(max_workers=threads)
+    try:
+        waiting = iter(items)
+        for done in range(len(items)):
+            while len(pending) < 2 * threads and (item := next(waiting, None)) is not None:
+                pending.append(pool.submit(_guarded, function, item))
+            yield pending.popleft().result()
+            if not started and time.monotonic() - begin > _PATIENCE_S:
+                bar.start()
+                started = True
+            bar.update(task, completed=done + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if started:
+            bar.stop()
+
+
+def _guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
+    try:
+        return function(item)
+    except ImageError as error:
+        return error
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

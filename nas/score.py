@@ -1,0 +1,144 @@
+"""The challenge's score: three exponentials of ratios to a baseline, and the PSNR gate before them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_EXPONENT = 700.0  # exp(709.8) overflows; a score is JSON and CSV, so it stays finite
+SLACK_DB = 1e-9  # 26.90 - 0.01 is 26.889999999999997 in binary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each sub-score counts; they sum to 1, so that the baseline scores e^2."""
+
+    runtime: float
+    flops: float
+    params: float
+
+    def __post_init__(self) -> None:
+        values = (self.runtime, self.flops, self.params)
+        if not all(math.isfinite(value) and value >= 0 for value in values):
+            raise ValueError(f"weights must be finite and not negative, got {self}")
+        if not math.isclose(math.fsum(values), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"the weights of runtime, flops and params must sum to 1, got "
+                f"{self.runtime:g} + {self.flops:g} + {self.params:g} = {math.fsum(values):g}; set all three"
+            )
+
+
+NTIRE2026_WEIGHTS = Weights(
+    runtime=0.8, flops=0.1, params=0.1
+)  # conf/challenge/ntire2026.yaml; a test holds them equal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The published reference that ratios are taken to.
+
+    flops are multiply-accumulates at 1x3x256x256, params those of the inference form, runtime_ms the mean
+    of the validation and the test set's means on `device`.
+    """
+
+    name: str
+    device: str
+    runtime_ms: float
+    flops: float
+    params: float
+
+    def __post_init__(self) -> None:
+        for field in ("runtime_ms", "flops", "params"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{field} of the baseline must be finite and above 0, got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The PSNR below which a network is not ranked.
+
+    tolerance_db is granted to values as printed; min_gain_db is the gate relative to a reference that was
+    trained and evaluated the same way, and has no tolerance.
+    """
+
+    valid_db: float
+    test_db: float
+    tolerance_db: float
+    min_gain_db: float
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.valid_db, self.test_db, self.min_gain_db))):
+            raise ValueError(f"the PSNR gate must be finite, got {self}")
+        if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
+            raise ValueError(f"tolerance_db must be finite and not negative, got {self.tolerance_db}")
+
+    def passes(self, *, valid_db: float | None = None, test_db: float | None = None) -> bool:
+        """Whether every given PSNR reaches its threshold, less the tolerance."""
+        pairs = ((valid_db, self.valid_db), (test_db, self.test_db))
+        return all(psnr is None or psnr >= least - self.tolerance_db - SLACK_DB for psnr, least in pairs)
+
+    def passes_relative(self, psnr_gain_db: float) -> bool:
+        """Whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
+        return psnr_gain_db >= self.min_gain_db - SLACK_DB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """The three sub-scores, each exp(2 x ratio) and so e^2 for the baseline; lower is better."""
+
+    runtime: float
+    flops: float
+    params: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One year's rules, or the user's own: weights, baseline and PSNR gate."""
+
+    name: str
+    weights: Weights
+    baseline: Baseline
+    gate: Gate
+
+    def components(self, runtime_ratio: float, flops_ratio: float, params_ratio: float) -> Components:
+        """Give the three sub-scores of ratios to the baseline."""
+        return Components(
+            runtime=_sub_score("runtime_ratio", runtime_ratio),
+            flops=_sub_score("flops_ratio", flops_ratio),
+            params=_sub_score("params_ratio", params_ratio),
+        )
+
+    def score(self, runtime_ratio: float, flops_ratio: float, params_ratio: float) -> float:
+        """Give the weighted score of ratios to the baseline; lower is better, the baseline has e^2."""
+        return challenge_score(runtime_ratio, flops_ratio, params_ratio, weights=self.weights)
+
+
+def challenge_score(
+    runtime_ratio: float, flops_ratio: float, params_ratio: float, *, weights: Weights = NTIRE2026_WEIGHTS
+) -> float:
+    """Give the challenge's score; lower is better, the baseline (all ratios 1) has e^2 = 7.3891.
+
+    Args:     each a ratio to the baseline, finite, not negative; above 350 it counts as 350, so that the
+              score stays finite.
+    Raises:   ValueError: a ratio is negative, NaN or infinite.
+    """
+    return (
+        weights.runtime * _sub_score("runtime_ratio", runtime_ratio)
+        + weights.flops * _sub_score("flops_ratio", flops_ratio)
+        + weights.params * _sub_score("params_ratio", params_ratio)
+    )
+
+
+def ranks(values: Sequence[float]) -> list[int]:
+    """Give each value's rank from 1, the smallest first; ties share the smaller rank."""
+    ordered = sorted(values)
+    first: dict[float, int] = {}
+    for place, value in enumerate(ordered, start=1):
+        first.setdefault(value, place)
+    return [first[value] for value in values]
+
+
+def _sub_score(name: str, ratio: float) -> float:
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {ratio}")
+    return math.exp(min(2 * ratio, MAX_EXPONENT))

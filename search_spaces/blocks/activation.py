@@ -1,0 +1,36 @@
+"""Activations by name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _leaky_relu(x: Tensor, inplace: bool) -> Tensor:
+    return F.leaky_relu(x, 0.05, inplace=inplace)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor, bool], Tensor]] = {
+    "silu": lambda x, inplace: F.silu(x, inplace=inplace),
+    "relu": lambda x, inplace: F.relu(x, inplace=inplace),
+    "leaky_relu": _leaky_relu,  # slope 0.05, the usual one of RFDN and its heirs
+    "hardswish": lambda x, inplace: F.hardswish(x, inplace=inplace),
+    "gelu": lambda x, inplace: F.gelu(x),
+}
+
+
+def check_activation(name: str) -> str:
+    """Return the name if it is known.
+
+    Raises:
+        ValueError: it is not; the message lists the known ones.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
+    return name
+
+
+def activate(name: str, x: Tensor) -> Tensor:
+    """Apply an activation; without gradients it overwrites its input, as the released networks do."""
+    return ACTIVATIONS[name](x, not torch.is_grad_enabled())

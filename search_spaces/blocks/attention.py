@@ -1,0 +1,84 @@
+"""How a SPAN-style block weighs its features: `attend(x, f)` with the block's input x and its features f.
+
+Every variant is a product of (x + f) with a gate made from f alone; x and f are (N, C, H, W).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ParameterFree(nn.Module):
+    """(x + f) * (sigmoid(f) - 0.5). Source: Wan et al., SPAN, CVPRW 2024."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        return (x + f) * (torch.sigmoid(f) - 0.5)
+
+
+class HardParameterFree(nn.Module):
+    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of MobileNetV3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        return (x + f) * (F.hardsigmoid(f) - 0.5)
+
+
+class LearnedPointwise(nn.Module):
+    """(x + f) * (W f + b), W a 1x1 convolution. Source: SPANV2, NTIRE 2026 Efficient SR."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        gated: Tensor = (x + f) * self.conv(f)
+        return gated
+
+
+class LearnedDiagonal(nn.Module):
+    """(x + f) * (w f + b) with one w and one b a channel: SPANV2's gate without its channel mixing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1, groups=channels)
+
+    def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        gated: Tensor = (x + f) * self.conv(f)
+        return gated
+
+
+class Residual(nn.Module):
+    """x + f: no attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        return x + f
+
+
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
+    "parameter_free": ParameterFree,
+    "hard_parameter_free": HardParameterFree,
+    "conv1x1": LearnedPointwise,
+    "diagonal": LearnedDiagonal,
+    "none": Residual,
+}
+
+
+def make_attention(name: str, channels: int) -> nn.Module:
+    """The attention of that name.
+
+    Raises:
+        ValueError: there is none; the message lists the known ones.
+    """
+    if name not in ATTENTIONS:
+        raise ValueError(f"attention {name!r} is not known; known: {', '.join(ATTENTIONS)}")
+    return ATTENTIONS[name](channels)

@@ -1,0 +1,46 @@
+"""SPAB, the block of SPAN, SPANF and (with learned attention) SPANV2."""
+
+from torch import Tensor, nn
+
+from search_spaces.blocks.activation import activate, check_activation
+from search_spaces.blocks.attention import make_attention
+from search_spaces.blocks.conv import ConvFactory
+
+
+class SPAB(nn.Module):
+    """Three 3x3 convolutions f = C3(act(C3(act(C3(x))))), then attend(x, f).
+
+    SPAN's block: silu, parameter_free, biases. SPABV2: relu, conv1x1, no biases. Where the block
+    changes the width, a 1x1 convolution without bias brings its input to it.
+
+    Source: Wan et al., SPAN, CVPRW 2024; SPANV2, NTIRE 2026 Efficient SR.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        activation: str,
+        attention: str,
+        bias: bool,
+        make_conv: ConvFactory,
+    ) -> None:
+        super().__init__()
+        self.conv1 = make_conv(in_channels, channels, kernel=3, bias=bias)
+        self.conv2 = make_conv(channels, channels, kernel=3, bias=bias)
+        self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
+        self.attention = make_attention(attention, channels)
+        self.shortcut = (
+            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+        )
+        self.activation = check_activation(activation)
+
+    def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        inner = activate(self.activation, self.conv1(x))
+        features = self.conv3(activate(self.activation, self.conv2(inner)))
+        return self.attention(self.shortcut(x), features), inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_inner(x)[0]

@@ -1,0 +1,41 @@
+"""Published networks by name: one YAML file each under `networks/`."""
+
+import difflib
+import functools
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from search_spaces.spec import ArchSpec
+
+
+def names() -> list[str]:
+    """The names that `published` knows, in alphabetical order."""
+    folder = resources.files("search_spaces") / "networks"
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+@functools.cache
+def entry(name: str) -> dict[str, Any]:
+    """The YAML file of a published network: `paper`, `spec`, `official_keys`, `reports`.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"published network {name!r} is not known; {hint}known: {', '.join(names())}")
+    text = (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
+    return data
+
+
+def published(name: str) -> ArchSpec:
+    """The spec of a published network, such as `span`, `spanf` or `spanv2`.
+
+    Raises:
+        ValueError: there is no such network; the message lists the known ones.
+    """
+    return ArchSpec.from_dict(entry(name)["spec"])

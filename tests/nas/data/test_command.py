@@ -1,0 +1,127 @@
+"""`nas data`, and the files of conf/data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nas.commands.data import run
+from nas.commands.door import main
+from nas.data import imresize
+from nas.data.lr_origin import find_origin
+from nas.data.roles import open_roles
+from tests.nas.data.pictures import config, picture, write, write_pairs
+
+CONF = Path(__file__).parents[3] / "conf" / "data"
+COMMON = ("train", "select", "report", "on_error", "memory_mib", "cache")
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    write_pairs(tmp_path / "HR", tmp_path / "LR_bicubic/X4", ["a", "b", "c"])
+    return tmp_path
+
+
+def origin(folder, sample=None):
+    pairs = open_roles(config(report=folder), scale=4).need("report").pairs
+    return find_origin(pairs, scale=4, sample=sample, progress=False)
+
+
+def test_matlab_files_are_told(benchmark):
+    assert (origin(benchmark).kind, origin(benchmark).num_checked) == ("matlab", 3)
+    assert origin(benchmark, sample=2).num_checked == 2
+
+
+def test_python_files_are_told(benchmark):
+    for seed, name in enumerate("abc"):
+        rough = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        write(benchmark / "HR" / f"{name}.png", rough)
+        write(benchmark / "LR_bicubic/X4" / f"{name}x4.png", imresize(rough, 4, variant="python"))
+    assert origin(benchmark).kind == "python"
+    assert str(origin(benchmark)).startswith("Python bicubic (3 checked: ")
+
+
+def test_other_files_are_told(benchmark):
+    write(benchmark / "LR_bicubic/X4/cx4.png", picture(2)[::4, ::4])
+    verdict = origin(benchmark)
+    assert verdict.kind == "neither"
+    assert 0 < verdict.share <= 1 / 3
+    assert origin(benchmark, sample=1).kind == "matlab"
+
+
+def test_no_files_are_told(tmp_path):
+    write_pairs(tmp_path, None, ["a"])
+    assert origin(tmp_path).kind == "none"
+
+
+def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
+    train = benchmark / "mine"
+    write_pairs(train, None, ["copy", "own"], first_seed=2)
+    (train / "bad.png").write_text("text")
+    assert run(data=config(train=train, report=benchmark, on_error="skip"), scale=4, sample=None) == 0
+    out = capsys.readouterr().out
+    assert "MATLAB bicubic, exact (3 checked)" in out
+    assert "train: 1 images" in out
+    assert "select: none" in out
+    assert f"skipped train: {train / 'bad.png'}: not an image" in out
+    assert (
+        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in report"
+        in out
+    )
+
+
+def test_run_refuses_a_sample_of_nothing(benchmark):
+    with pytest.raises(ValueError, match="sample must be at least 1"):
+        run(data=config(report=benchmark), scale=4, sample=0)
+    with pytest.raises(ValueError, match="no images were named"):
+        run(data=config(), scale=4, sample=None)
+
+
+def test_files_of_conf_say_the_common_keys_alike():
+    files = sorted(CONF.glob("*.yaml"))
+    assert [file.stem for file in files] == ["builtin", "div2k", "flickr2k", "folder", "lsdir"]
+    lines = [[line for line in file.read_text().splitlines() if line.startswith(COMMON)] for file in files]
+    assert all(one == lines[0] for one in lines)
+    assert len(lines[0]) == len(COMMON)
+    assert all("#" in line for line in lines[0])
+
+
+def test_built_in_roles_share_no_picture():
+    photos = yaml.safe_load((CONF / "builtin.yaml").read_text())["sources"]["builtin"]
+    assert not set(photos["train"]) & set(photos["select"])
+    scenes = [{name.partition("_")[0] for name in photos[role]} for role in ("train", "select")]
+    assert not scenes[0] & scenes[1]  # a stereo pair is one scene
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data=folder", "data.train={tmp}/gone"], "data.train: no such folder: {tmp}/gone"),
+        (["data=folder", "data.train={tmp}/empty"], "data.train: no images in {tmp}/empty"),
+        (["data=folder", "data.select={tmp}/text"], "{tmp}/text/a.png: not an image (it holds text)"),
+        (["data=div2k"], "data.sources.div2k.root is not set"),
+        (["data.on_error=maybe"], "data.on_error"),
+        (["scale=5"], "scale"),
+        (["data=folder"], "no images were named"),
+    ],
+)
+def test_door_says_in_one_line_what_was_wrong(tmp_path, capsys, arguments, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.png").write_text("text")
+    assert main(["data", *(argument.format(tmp=tmp_path) for argument in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert message.format(tmp=tmp_path) in error
+    assert error.count("\n") == 1
+
+
+def test_door_mixes_sources(tmp_path, capsys):
+    write_pairs(tmp_path / "D" / "DIV2K_train_HR", None, ["0001"])
+    write_pairs(tmp_path / "L" / "0001000", None, ["0000001"], first_seed=1)
+    roots = [f"data.sources.div2k.root={tmp_path / 'D'}", f"data.sources.lsdir.root={tmp_path / 'L'}"]
+    assert (
+        main(["data", "data=[div2k,lsdir]", *roots, "data.sources.lsdir.weight=3", "challenge=ntire2026"])
+        == 0
+    )
+    assert "patches from div2k 25%, lsdir 75%" in capsys.readouterr().out

@@ -1,0 +1,194 @@
+"""Roles: no scene in two of them, the challenge's rules, mixtures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data.config import FolderSource, PhotoSource
+from nas.data.hashes import LIMIT, image_hash, nearest
+from nas.data.images import read_image
+from nas.data.roles import open_roles
+from tests.nas.data.pictures import SHARED, config, picture, write, write_pairs
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three folders of two scenes each, all different."""
+    for seed, role in enumerate(("train", "select", "report")):
+        write_pairs(tmp_path / role, None, [f"{role}_a", f"{role}_b"], first_seed=10 * seed)
+    return tmp_path
+
+
+def open_all(folders, **given):
+    return open_roles(
+        config(
+            **{"train": folders / "train", "select": folders / "select", "report": folders / "report"} | given
+        ),
+        scale=4,
+    )
+
+
+def test_different_scenes_all_stay(folders):
+    roles = open_all(folders)
+    assert [len(roles.need(role)) for role in ("train", "select", "report")] == [2, 2, 2]
+    assert roles.notices == ()
+    assert sorted(roles.fingerprints) == ["report", "select", "train"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image,
+        lambda image: np.asarray(Image.fromarray(image).resize((60, 48), Image.Resampling.BICUBIC)),
+        lambda image: image[1:-1, 1:-1],
+        lambda image: image[:, ::-1],
+        lambda image: np.rot90(image),
+    ],
+    ids=["same", "smaller", "cropped", "mirrored", "turned"],
+)
+def test_near_duplicates_leave_the_lower_role(folders, change):
+    write(folders / "train" / "copy_of_report.png", change(picture(20)))
+    write(folders / "select" / "copy_of_report.png", change(picture(21)))
+    write(folders / "train" / "copy_of_select.png", change(picture(10)))
+    roles = open_all(folders)
+    assert [pair.name for pair in roles.need("train").pairs] == ["train_a", "train_b"]
+    assert [pair.name for pair in roles.need("select").pairs] == ["select_a", "select_b"]
+    assert len(roles.need("report")) == 2
+    assert len(roles.notices) == 3
+    assert all("near-duplicate of" in notice for notice in roles.notices)
+    assert "copy_of_select.png from train" in roles.notices[-1]
+    assert "select_a.png in select" in roles.notices[-1]
+
+
+def test_images_without_content_resemble_nothing():
+    flat = image_hash(np.full((40, 40, 3), 9, dtype=np.uint8))
+    black = image_hash(np.zeros((40, 40, 3), dtype=np.uint8))
+    assert nearest(flat[None], black[None])[1][0] > LIMIT
+
+
+def test_a_role_without_images_left_is_refused(folders):
+    with pytest.raises(
+        ValueError, match=r"data\.train has no image left: dropped .*select_a\.png from train"
+    ):
+        open_all(folders, train=folders / "select")
+
+
+def test_womans_scene_is_found_and_nothing_else():
+    if not SHARED.is_dir():
+        pytest.skip(f"no {SHARED}: the photographs are not in the repository")
+    given = {
+        "train": SHARED / "BSDS200",
+        "select": SHARED / "BSD100",
+        "report": [str(SHARED / "Set5"), str(SHARED / "Set14")],
+    }
+    roles = open_roles(config(**given), scale=4)
+    assert len(roles.notices) == 1
+    assert "302003.jpg from train" in roles.notices[0]
+    assert "set5_005.png in report" in roles.notices[0]
+    assert [len(roles.need(role)) for role in ("train", "select", "report")] == [199, 100, 19]
+    hashes = [
+        np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs]) for r in ("train", "select")
+    ]
+    assert nearest(*hashes)[1].min() > LIMIT + 15  # the limit lies in a wide gap
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("DIV2K_train_HR", "0801", "validation image"),
+        ("DIV2K_train_HR", "0900", "validation image"),
+        ("mine", "0850", "validation image"),
+        ("DIV2K_train_HR", "0901", "test image"),
+        ("DIV2K_LSDIR_valid_HR", "0000001", "validation or test set"),
+        ("DIV2K_LSDIR_test_HR", "0000001", "validation or test set"),
+        ("my_test_images", "a", "test set by its folder"),
+        ("val1/HR/val", "0000001", "LSDIR's validation set"),
+    ],
+)
+def test_ntire_refuses_its_judging_images_in_training_alone(tmp_path, folder, name, reason):
+    folder = tmp_path / folder
+    write_pairs(folder, None, [name])
+    with pytest.raises(ValueError, match=rf"{name}\.png, which ntire2026 does not allow.*{reason}"):
+        open_roles(config(train=folder), scale=4, challenge="ntire2026")
+    assert open_roles(config(select=folder), scale=4, challenge="ntire2026").select is not None
+    assert open_roles(config(train=folder), scale=4).train is not None
+
+
+def test_ntire_allows_what_it_allows(tmp_path):
+    root = tmp_path / "test_of_mine"  # a folder above the one that is named may be called anything
+    write_pairs(root / "DIV2K" / "DIV2K_train_HR", None, ["0001", "0800"])
+    write_pairs(root / "LSDIR" / "0001000", None, ["0000801", "0000900"], first_seed=5)
+    write_pairs(root / "latest", None, ["contest", "801"], first_seed=9)
+    train = [str(root / name) for name in ("DIV2K", "LSDIR", "latest")]
+    assert (
+        len(open_roles(config(train=train), scale=4, challenge="NTIRE 2026 Efficient SR").need("train")) == 6
+    )
+
+
+@pytest.mark.parametrize("cut", ["header", "data"])
+def test_unusable_files_stop_or_are_skipped_by_name(folders, cut):
+    bad = folders / "train" / "bad.png"
+    write(bad, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = bytearray(bad.read_bytes())
+    data[60:5000] = data[60:100] if cut == "header" else bytes(4940)
+    bad.write_bytes(data[:-20] if cut == "header" else data)
+    with pytest.raises(
+        ValueError, match=r"^1 unusable image file\(s\): train: .*bad\.png.*data\.on_error=skip$"
+    ):
+        open_all(folders)
+    roles = open_all(folders, on_error="skip")
+    assert [pair.name for pair in roles.need("train").pairs] == ["train_a", "train_b"]
+    assert len(roles.notices) == 1
+    assert roles.notices[0].startswith(f"skipped train: {bad}: ")
+
+
+def test_sources_mix_by_weight_and_subset(tmp_path):
+    div2k, lsdir = tmp_path / "DIV2K", tmp_path / "LSDIR"
+    write_pairs(div2k / "DIV2K_train_HR", None, ["0001", "0002"])
+    write_pairs(div2k / "DIV2K_valid_HR", None, ["0801"], first_seed=20)
+    write_pairs(lsdir / "0001000", None, ["0000001", "0000002", "0000003"], first_seed=30)
+    sources = {
+        "div2k": FolderSource(root=str(div2k), weight=3.0, first=None),
+        "lsdir": FolderSource(root=str(lsdir), weight=1.0, first=2),
+    }
+    roles = open_roles(config(sources=sources), scale=4, challenge="ntire2026")
+    train = roles.need("train")
+    assert [(p.source, p.name) for p in train.pairs][1:3] == [("div2k", "0002"), ("lsdir", "0000001")]
+    assert len(train) == 4
+    assert train.weights == (("div2k", 3.0), ("lsdir", 1.0))
+    assert [pair.name for pair in roles.need("select").pairs] == ["0801"]
+    assert roles.report is None
+    other = tmp_path / "mine"
+    write_pairs(other, None, ["a"], first_seed=40)
+    replaced = open_roles(config(sources=sources, train=other), scale=4)
+    assert [pair.name for pair in replaced.need("train").pairs] == ["a"]
+
+
+def test_built_in_photographs_need_nothing_else():
+    photos = PhotoSource(
+        train=["motorcycle_left", "motorcycle_right"], select=["chelsea"], report=[], weight=1.0
+    )
+    roles = open_roles(config(sources={"builtin": photos}), scale=4)
+    lr, hr = roles.need("select").load(0)
+    assert hr.shape == (300, 448, 3)
+    assert lr.shape == (75, 112, 3)
+    unknown = PhotoSource(train=["lena"], select=[], report=[], weight=1.0)
+    with pytest.raises(
+        ValueError, match=r"data\.sources\.builtin\.train: unknown .*'lena'; known: astronaut"
+    ):
+        open_roles(config(sources={"builtin": unknown}), scale=4)
+
+
+def test_what_is_missing_is_said_by_its_key(folders):
+    roles = open_roles(config(train=folders / "train"), scale=4, roles=("train",))
+    with pytest.raises(ValueError, match=r"data\.select is not set"):
+        roles.need("select")
+    empty = {"div2k": FolderSource(root=None, weight=1.0, first=None)}
+    with pytest.raises(ValueError, match=r"data\.sources\.div2k\.root is not set"):
+        open_roles(config(sources=empty), scale=4)
+    with pytest.raises(ValueError, match=r"data\.train is empty"):
+        config(train="")
+    with pytest.raises(ValueError, match="weight must be more than 0"):
+        FolderSource(root=None, weight=0.0, first=None)
+    with pytest.raises(ValueError, match="first must be at least 1"):
+        FolderSource(root=None, weight=1.0, first=0)
