@@ -1,0 +1,161 @@
+"""What is exact without training: parameters, FLOPs, activations, convolutions and memory of a spec.
+
+"FLOPs" are multiply-accumulates, here and everywhere in this project, as the challenge and fvcore count
+them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element;
+additions, activations and element-wise products are free. Nothing is computed: networks live on the meta
+device, so a count takes milliseconds and no memory, and does not depend on the machine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.record import Cost
+from search_spaces.network import Network, build
+from search_spaces.spec import ArchSpec
+
+CHALLENGE_SIZE = (256, 256)  # height, width of the LR image at which the challenge counts
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """One layer of the inference form: a module without children. shape is that of its output."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    params: int
+    flops: int
+    activations: int
+
+
+def measure_cost(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> Cost:
+    """Count what the inference form of a spec costs.
+
+    Args:
+        size: height and width of the LR image.
+    Raises:
+        ValueError: the spec cannot be built.
+    """
+    network, image = _on_meta(spec), _image(size)
+    ledger = _Ledger([image, *network.parameters(), *network.buffers()])
+    flops = _flop_counter()
+    with torch.no_grad(), flops, ledger:  # without gradients activations overwrite their input, as when timed
+        network(image)
+    return Cost(
+        params=num_parameters(network),
+        flops=flops.get_total_flops() // 2,
+        activations=ledger.activations,
+        num_conv=ledger.num_conv,
+        memory_mib=ledger.peak_bytes / 2**20,
+    )
+
+
+def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> list[LayerCost]:
+    """Count each layer of the inference form, in the order in which they run."""
+    network, image = _on_meta(spec), _image(size)
+    flops = _flop_counter()
+    outputs: dict[str, Tensor] = {}
+    layers = {
+        name: module for name, module in network.named_modules() if name and not any(True for _ in module.children())
+    }
+    for name, module in layers.items():
+        module.register_forward_hook(_keep_output(outputs, name))
+    with torch.no_grad(), flops:
+        network(image)
+    by_module = flops.get_flop_counts()
+    return [
+        LayerCost(
+            name=name,
+            kind=type(layers[name]).__name__,
+            shape=tuple(output.shape),
+            params=num_parameters(layers[name]),
+            flops=sum(by_module.get(f"Network.{name}", {}).values()) // 2,
+            activations=output.numel() if isinstance(layers[name], nn.Conv2d) else 0,
+        )
+        for name, output in outputs.items()
+    ]
+
+
+def training_params(spec: ArchSpec) -> int:
+    """The number of parameters of the training form, its branches included: for comparison, never scored."""
+    return num_parameters(_on_meta(spec, train=True))
+
+
+def num_parameters(module: nn.Module) -> int:
+    """The number of parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+class _Ledger(TorchDispatchMode):
+    """Watches a forward: the storages that are alive at once, and the convolutions that run.
+
+    A storage counts from the operator that makes it until nobody refers to it any more; what an operator
+    allocates and frees inside itself depends on the device and is not seen.
+    """
+
+    def __init__(self, held: list[Tensor]) -> None:
+        super().__init__()
+        self.activations = self.num_conv = self.peak_bytes = 0
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._note(held)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket is aten.convolution:
+            self.num_conv += 1
+            self.activations += out.numel()
+        self._note(tree_leaves(out))
+        return out
+
+    def _note(self, values: list[Any]) -> None:
+        for value in values:
+            if isinstance(value, Tensor):
+                storage = value.untyped_storage()
+                reference = StorageWeakRef(storage)
+                self.alive[reference.cdata] = (reference, storage.nbytes())
+        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
+        self.peak_bytes = max(self.peak_bytes, sum(num_bytes for _, num_bytes in self.alive.values()))
+
+
+def _on_meta(spec: ArchSpec, *, train: bool = False) -> Network:
+    with torch.device("meta"):
+        return build(spec, train=train).eval()
+
+
+def _image(size: tuple[int, int]) -> Tensor:
+    return torch.empty(1, 3, *size, device="meta")
+
+
+def _flop_counter() -> FlopCounterMode:
+    """PyTorch's counter (two FLOPs a multiply-accumulate) with the upsamplings that fvcore counts too."""
+    upsamplings = {
+        aten.upsample_nearest2d: _per_output_element(1),
+        aten.upsample_bilinear2d: _per_output_element(4),
+    }
+    return FlopCounterMode(display=False, custom_mapping=upsamplings)
+
+
+def _per_output_element(num_macs: int) -> Callable[..., int]:
+    def count(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
+        return 2 * num_macs * out_val.numel()
+
+    count._get_raw = True  # type: ignore[attr-defined]  # FlopCounterMode then hands over tensors, not shapes
+    return count
+
+
+def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs[name] = output
+
+    return hook

@@ -1,0 +1,126 @@
+"""What a search knows of one architecture: its costs, its latency, its quality, and how its trial ended."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from search_spaces.spec import ArchSpec
+
+State = Literal["complete", "failed", "rejected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """An objective: a column of the table, its unit, and which way is better."""
+
+    name: str
+    unit: str
+    direction: Literal["maximize", "minimize"]
+
+
+GOALS: dict[str, Goal] = {
+    name: Goal(name=name, unit=unit, direction="maximize" if name.startswith("psnr") else "minimize")
+    for name, unit in {
+        "psnr_gain_db": "dB",
+        "psnr_db": "dB",
+        "runtime_ratio": "1",
+        "runtime_ms": "ms",
+        "params": "1",
+        "flops": "MAC",
+        "activations": "1",
+        "memory_mib": "MiB",
+        "num_conv": "1",
+        "score": "1",
+    }.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What is exact without training: counts of the inference form.
+
+    flops are multiply-accumulates at 1x3x256x256, activations the elements that its convolutions give
+    there, memory_mib the peak of live tensors (input, weights and features) in that forward, float32.
+    """
+
+    params: int
+    flops: int
+    activations: int
+    num_conv: int
+    memory_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """A paired reading: the candidate's runtime over the baseline's, in one process and mode.
+
+    ratio is the median of the paired ratios and ci its bootstrap 95 % half-width; runtime_ms and
+    baseline_ms are means over the sizes, of the medians; sizes reads "64x64,339x510" (LR, height first).
+    rounds counts the pairs that were kept, rejected those that were disturbed.
+    """
+
+    runtime_ms: float
+    baseline_ms: float
+    ratio: float
+    ci: float
+    mode: str
+    device: str
+    dtype: str
+    sizes: str
+    threads: int
+    rounds: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """PSNR of the proxy on the select set, by the challenge's protocol.
+
+    fidelity is the number of training steps; base_db the PSNR of the fixed base alone; restarts counts
+    the runs that got stuck or diverged before the one that is reported.
+    """
+
+    psnr_db: float
+    base_db: float
+    fidelity: int
+    train_seconds: float
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """One row. What was not measured is None; `error` says why a trial failed or was rejected."""
+
+    number: int
+    state: State
+    spec: ArchSpec
+    cost: Cost | None = None
+    latency: Latency | None = None
+    quality: Quality | None = None
+    error: str = ""
+
+    def to_json(self) -> str:
+        data = {
+            "number": self.number,
+            "state": self.state,
+            "spec": self.spec.to_dict(),
+            "cost": asdict(self.cost) if self.cost else None,
+            "latency": asdict(self.latency) if self.latency else None,
+            "quality": asdict(self.quality) if self.quality else None,
+            "error": self.error,
+        }
+        return json.dumps(data, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialRecord":
+        data: Mapping[str, Any] = json.loads(text)
+        return cls(
+            number=data["number"],
+            state=data["state"],
+            spec=ArchSpec.from_dict(data["spec"]),
+            cost=Cost(**data["cost"]) if data["cost"] else None,
+            latency=Latency(**data["latency"]) if data["latency"] else None,
+            quality=Quality(**data["quality"]) if data["quality"] else None,
+            error=data["error"],
+        )

@@ -1,0 +1,169 @@
+"""A run and its architectures in words: said once, for the page and the terminal."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from nas.record import GOALS
+from nas.report.numbers import giga, whole
+from nas.results import RunState
+from search_spaces.spec import ArchSpec, BlockSpec, Scalar
+
+LONGER = "search again with a longer proxy (more proxy.steps), or with a preset whose ladder was seen to pass"
+NAMES = {
+    "psnr_gain_db": "PSNR gain",
+    "psnr_db": "PSNR",
+    "runtime_ratio": "runtime ratio",
+    "runtime_ms": "runtime",
+    "params": "parameters",
+    "flops": "FLOPs",
+    "activations": "activations",
+    "memory_mib": "memory",
+    "num_conv": "convolutions",
+    "score": "score",
+}
+ACTIVATIONS = {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU", "leaky_relu": "leaky ReLU", "prelu": "PReLU"}
+USUAL = {"bias": None, "kernel": 3, "activate_last": None}  # left out of the words; None: whatever the value
+
+
+def column_name(column: str) -> str:
+    """An objective with its unit, as an axis says it."""
+    unit = GOALS[column].unit
+    return NAMES.get(column, column) + ("" if unit == "1" else f" ({unit})")
+
+
+def describe(spec: ArchSpec) -> str:
+    """An architecture in a few words: its blocks in order, then what leads past them."""
+    parts = [_blocks_in_words(list(group)) for _, group in groupby(spec.blocks, key=_but_channels)]
+    if spec.stem is None:
+        parts.append("no stem")
+    if spec.skip is not None:
+        parts.append(f"{spec.skip.kind} skip")
+    return " · ".join(parts)
+
+
+def taps_in_words(spec: ArchSpec) -> str:
+    return " + ".join(spec.taps)
+
+
+def counts(state: RunState) -> dict[str, int]:
+    """How many rows ended how, row 0 (the baseline) left out: complete, failed, rejected."""
+    ends = [record.state for record in state.records if record.number != 0]
+    return {name: ends.count(name) for name in ("complete", "failed", "rejected")}
+
+
+def headline(state: RunState, front_size: int) -> str:
+    """One sentence for a newcomer: how many trials, how large the front, whether the proxy can rank."""
+    ends = counts(state)
+    trials = ends["complete"] + ends["failed"]
+    if not trials:
+        return f"No trial has finished yet: {_so_far(state)}. This page holds what there is."
+    how = f"{_number(trials, 'architecture')} tried"
+    how += f", of which {ends['failed']} failed" if ends["failed"] else ""
+    how += f" ({ends['rejected']} more rejected before training)" if ends["rejected"] else ""
+    goals = " against ".join(NAMES.get(name, name) for name in state.objectives)
+    front = f"{_number(front_size, 'row')} (the baseline may be one) on the Pareto front of {goals}"
+    return f"{how}; {front}; {_can_rank(state)}."
+
+
+def verdict_words(state: RunState) -> str:
+    """What the ladder says of this fidelity, and what follows from it."""
+    verdict = state.verdict
+    if verdict is None:
+        done = len({run.rung for run in state.ladder})
+        return (
+            f"The ladder is not complete ({done} of 4 sizes trained), so it is not known whether this fidelity "
+            "can rank. Until it passes, feasibility is unknown and best_score is refused."
+        )
+    if verdict.passes:
+        return (
+            f"The ladder passes: {verdict.reason}. PSNR differences at this fidelity can be believed down to "
+            f"the gate of {_gate(state)}, so feasibility and best_score mean something."
+        )
+    advice = str(state.settings.get("longer_proxy") or LONGER)
+    return (
+        f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is unknown (no row "
+        "is said to pass or fail the PSNR gate), and best_score is refused: pick knee or a trial number. "
+        f"What to run instead: {advice.rstrip('.')}."
+    )
+
+
+def score_label(state: RunState) -> str:
+    """Which latency fed the scores, and what they may be compared with."""
+    latencies = [record.latency for record in state.records if record.latency]
+    if not latencies:
+        return "No latency was measured, so there is no score."
+    rule = f"Score: {state.challenge.name}, lower is better, the baseline has 7.389"
+    places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
+    if any(latency.mode.startswith("cpu") for latency in latencies):
+        return f"{rule}; score from CPU latency ({', '.join(places)}): compare within this run only."
+    return f"{rule}; latency mode: {', '.join(places)}, ratio to the baseline measured beside it."
+
+
+def protocol(state: RunState) -> str:
+    """How PSNR was computed; it stands beside every PSNR."""
+    border = state.records[0].spec.scale if state.records else "scale"
+    return (
+        f"PSNR: RGB, output clamped and rounded to uint8, a border of {border} pixels dropped, "
+        "mean of the per-image dB."
+    )
+
+
+def gate_words(state: RunState) -> str:
+    return f"gate {_gate(state)}" if state.can_rank else f"gate {_gate(state)}: not believed"
+
+
+def size_words(params: object, flops: object) -> str:
+    return f"{whole(params)} parameters, {giga(flops)}FLOPs"
+
+
+def _gate(state: RunState) -> str:
+    return f"{state.challenge.gate.min_gain_db:+.2f} dB".replace("-", "−")
+
+
+def _can_rank(state: RunState) -> str:
+    if state.can_rank:
+        return "the proxy can rank them (its ladder passes)"
+    if state.verdict is None:
+        return "whether the proxy can rank them is not known yet (its ladder is not complete)"
+    return "the proxy cannot rank them (its ladder fails), so no score here is a best score"
+
+
+def _so_far(state: RunState) -> str:
+    parts = [f"{_number(len(state.ladder), 'ladder run')} of the proxy done"]
+    if any(record.number == 0 and record.state == "complete" for record in state.records):
+        parts.append("the baseline measured")
+    if rejected := counts(state)["rejected"]:
+        parts.append(f"{_number(rejected, 'proposal')} rejected")
+    return ", ".join(parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _but_channels(block: BlockSpec) -> tuple[str, tuple[tuple[str, Scalar], ...]]:
+    return block.kind, tuple(arg for arg in block.args if arg[0] != "channels")
+
+
+def _blocks_in_words(blocks: list[BlockSpec]) -> str:
+    """Blocks that differ in channels alone: "6× spab 28 ch, parameter free attention, SiLU"."""
+    channels = [dict(block.args).get("channels") for block in blocks]
+    words = f"{len(blocks)}× {blocks[0].kind}" if len(blocks) > 1 else blocks[0].kind
+    if None not in channels:
+        widths = channels if len(set(channels)) > 1 else channels[:1]
+        words += f" {'-'.join(map(str, widths))} ch"
+    return ", ".join([words, *_arguments(blocks[0])])
+
+
+def _arguments(block: BlockSpec) -> Iterator[str]:
+    for name, value in block.args:
+        if name == "channels" or (name in USUAL and USUAL[name] in (None, value)):
+            continue
+        if name == "attention":
+            yield "no attention" if value == "none" else f"{str(value).replace('_', '-')} attention"
+        elif name == "activation":
+            yield ACTIVATIONS.get(str(value), str(value))
+        elif isinstance(value, bool):
+            yield name if value else f"no {name}"
+        else:
+            yield f"{name} {value}"

@@ -1,0 +1,192 @@
+"""A run as a table: the contract's columns, the front, and the words that pick one architecture from it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.ladder import LadderRun, Verdict, judge, reference_db
+from nas.pareto import front
+from nas.record import GOALS, TrialRecord
+from nas.score import Challenge
+
+COLUMNS = (
+    "number,state,arch_id,arch,fidelity,psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,params,"
+    "flops,activations,memory_mib,score,feasible,on_front,latency_mode,device,train_seconds,error"
+).split(",")
+EXTRA_COLUMNS = (
+    "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
+    "latency_rejected"
+).split(",")
+WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Everything that the tables and the report are made of; read from a run's journal.
+
+    `records` are ordered by number; number 0 is the baseline. `settings` are shown, never computed with.
+    """
+
+    name: str
+    challenge: Challenge
+    objectives: tuple[str, ...]
+    limits: Mapping[str, float]
+    ladder: tuple[LadderRun, ...]
+    records: tuple[TrialRecord, ...]
+    settings: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
+    report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The ladder's verdict; None while it is not complete."""
+        try:
+            return judge(self.ladder, -self.challenge.gate.min_gain_db)
+        except ValueError:
+            return None
+
+    @property
+    def can_rank(self) -> bool:
+        verdict = self.verdict
+        return verdict is not None and verdict.passes
+
+
+def table(state: RunState) -> pd.DataFrame:
+    """One row a record: `COLUMNS`, then `EXTRA_COLUMNS`; what was not measured is None or NaN."""
+    baseline = next((record for record in state.records if record.number == 0), None)
+    rows = [_row(record, state, baseline) for record in state.records]
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])
+    frame["on_front"] = np.where(_on_front(frame, state.objectives), "yes", "no")
+    if state.report_psnr_db:
+        frame["report_psnr_db"] = frame["arch_id"].map(state.report_psnr_db)
+    for name in ("fidelity", "params", "flops", "activations", "num_conv", "restarts"):
+        frame[name] = frame[name].astype("Int64")
+    return frame
+
+
+def front_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows on the front, best score first."""
+    return frame[frame["on_front"] == "yes"].sort_values(["score", "number"], kind="stable")
+
+
+def costs(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
+    """The objectives as an array (rows, objectives) in which small is good."""
+    signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in objectives]
+    return frame[list(objectives)].to_numpy(dtype=float) * np.array(signs)
+
+
+def pick(state: RunState, which: str) -> TrialRecord:
+    """The record that a word or a trial number names.
+
+    Raises:
+        ValueError: the word is not known, nothing fits, or `best_score` of a run that cannot rank.
+    """
+    by_number = {record.number: record for record in state.records}
+    if which.isdigit():
+        if int(which) not in by_number:
+            raise ValueError(f"pick={which}: {state.name} has no trial {which}; it has 0 to {max(by_number)}")
+        return by_number[int(which)]
+    if which not in WORDS:
+        raise ValueError(f"pick={which} is not known; use {', '.join(WORDS)} or a trial number")
+    members = front_table(table(state))
+    if members.empty:
+        raise ValueError(f"pick={which}: {state.name} has no finished trial yet; resume it with nas search")
+    if which == "best_score":
+        if not state.can_rank:
+            reason = state.verdict.reason if state.verdict else "its ladder is not complete"
+            raise ValueError(
+                f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is the best; "
+                "use pick=knee or a trial number, or search with a longer proxy"
+            )
+        frame = table(state)
+        members = frame[(frame["feasible"] == "yes") & (frame["state"] == "complete")]
+        if members.empty:
+            raise ValueError(
+                f"pick=best_score: no trial of {state.name} passes gate and limits; use knee or a number"
+            )
+        return by_number[int(members.sort_values(["score", "number"])["number"].iloc[0])]
+    if which == "knee":
+        return by_number[int(members["number"].iloc[_knee(costs(members, state.objectives))])]
+    column = {"fastest": "runtime_ratio", "smallest": "params", "best_psnr": "psnr_db"}[which]
+    best = members.sort_values([column, "number"], ascending=[which != "best_psnr", True])
+    return by_number[int(best["number"].iloc[0])]
+
+
+def _row(record: TrialRecord, state: RunState, baseline: TrialRecord | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "number": record.number,
+        "state": record.state,
+        "arch_id": record.spec.arch_id,
+        "arch": record.spec.to_json(),
+        "error": record.error,
+    }
+    if cost := record.cost:
+        row |= dataclasses.asdict(cost)
+    if latency := record.latency:
+        row |= {
+            "runtime_ms": latency.runtime_ms,
+            "runtime_ratio": latency.ratio,
+            "runtime_ci": latency.ci,
+            "latency_mode": latency.mode,
+            "device": latency.device,
+            "baseline_ms": latency.baseline_ms,
+            "latency_dtype": latency.dtype,
+            "latency_sizes": latency.sizes,
+            "latency_threads": latency.threads,
+            "latency_rounds": latency.rounds,
+            "latency_rejected": latency.rejected,
+        }
+    if quality := record.quality:
+        row |= {
+            "fidelity": quality.fidelity,
+            "psnr_db": quality.psnr_db,
+            "psnr_base_db": quality.base_db,
+            "train_seconds": quality.train_seconds,
+            "restarts": quality.restarts,
+        }
+        if any(run.rung == "28x6" for run in state.ladder):
+            row["psnr_gain_db"] = quality.psnr_db - reference_db(state.ladder)
+    if latency and cost and baseline and baseline.cost:
+        row["score"] = state.challenge.score(
+            latency.ratio, cost.flops / baseline.cost.flops, cost.params / baseline.cost.params
+        )
+    row["feasible"] = _feasible(row, state)
+    return row
+
+
+def _feasible(row: Mapping[str, Any], state: RunState) -> str:
+    """no when a limit or a believed gate fails, yes when all hold, else unknown."""
+    if row["state"] == "rejected":
+        return "no"
+    values = {name: row.get(name) for name in state.limits}
+    if any(value is not None and value > state.limits[name] for name, value in values.items()):
+        return "no"
+    gain = row.get("psnr_gain_db")
+    if not state.can_rank or gain is None or any(value is None for value in values.values()):
+        return "unknown"
+    return "yes" if state.challenge.gate.passes_relative(gain) else "no"
+
+
+def _on_front(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
+    mask = np.zeros(len(frame), dtype=bool)
+    complete = (frame["state"] == "complete").to_numpy()
+    if not complete.any():
+        return mask
+    fidelity = frame["fidelity"].astype(float).to_numpy()
+    top = fidelity[complete].max()
+    pool = np.flatnonzero(complete & (fidelity == top) & (frame["feasible"] != "no").to_numpy())
+    if len(pool):
+        mask[pool] = front(costs(frame.iloc[pool], objectives))
+    return mask
+
+
+def _knee(values: np.ndarray) -> int:
+    """The member farthest below the plane through the front's extremes, each objective scaled to [0, 1]."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    scaled = (values - low) / np.where(high > low, high - low, 1.0)
+    return int(np.argmin(scaled.sum(axis=1) / math.sqrt(values.shape[1])))

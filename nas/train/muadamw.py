@@ -1,0 +1,62 @@
+"""MuAdamW: orthogonalised steps for hidden convolutions, AdamW for everything else."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NUM_ITERATIONS = 5
+ROUNDING = 1e-7
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Push the singular values of each matrix (B, rows, columns) towards 1 by Newton-Schulz steps."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + ROUNDING)
+    for _ in range(NUM_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon over convolution kernels, flattened to (out, in * kh * kw); torch.optim.Muon takes matrices only.
+
+    The learning rate is a step in spectral norm, so it does not compare with AdamW's. Kernels of one
+    shape are orthogonalised in one batch.
+
+    Source: K. Jordan et al., Muon, 2024; as MuAdamW in VARH-AI's entry of NTIRE 2026 Efficient SR.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float) -> None:
+        super().__init__(list(params), {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            mu = group["momentum"]
+            shapes: dict[torch.Size, list[Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(p.shape, []).append(p)
+            for shape, params in shapes.items():
+                updates = []
+                for p in params:
+                    state = self.state[p]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(p)
+                    state["momentum"].mul_(mu).add_(p.grad)
+                    updates.append(p.grad.add(state["momentum"], alpha=mu).flatten(1))
+                rows, columns = shape[0], shape[1:].numel()
+                scale = group["lr"] * max(1.0, rows / columns) ** 0.5
+                for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+                    p.add_(update.view(shape), alpha=-scale)
+
+
+def hidden_kernels(net: nn.Module) -> list[nn.Parameter]:
+    """The kernels that Muon takes: dense convolutions between features, neither first nor last ones."""
+    dense = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3]
+    return [m.weight for m in dense[:-1]]

@@ -1,0 +1,204 @@
+"""The proxy: a brief training of the residual over a fixed bicubic base, the same for every network."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.data.patches import PatchStore
+from nas.train.muadamw import Muon, hidden_kernels
+from search_spaces.network import FIXED_SKIPS, Network, build
+from search_spaces.spec import ArchSpec
+
+BASE = "bicubic"  # written into the metadata of proxy weights
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
+
+
+class TrainingError(RuntimeError):
+    """A proxy training that gave nothing to rank: `kind` is diverged or stuck."""
+
+    def __init__(self, kind: Literal["diverged", "stuck"], message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """Which steps are taken. Rates are peaks; `muon_lr` null trains everything with AdamW.
+
+    Rates are those of SPAN's depth; a network with b blocks gets them times (6 / b) ** depth_power.
+    """
+
+    lr: float
+    muon_lr: float | None
+    momentum: float
+    clip: float
+    depth_power: float
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or (self.muon_lr is not None and not self.muon_lr > 0) or not self.clip > 0:
+            raise ValueError(f"lr, muon_lr and clip must be above 0, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """The default fidelity of a search: every candidate sees the same patches in the same order."""
+
+    steps: int
+    batch_size: int
+    patch: int
+    loss: Literal["l1", "mse"]
+    warmup: float
+    ema: float
+    max_restarts: int
+    optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "patch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1 or not 0 <= self.ema < 1:
+            raise ValueError(
+                f"warmup and ema must be at least 0 and below 1, got {self.warmup} and {self.ema}"
+            )
+
+
+def bicubic_base(x: Tensor, scale: int) -> Tensor:
+    """The fixed base: PyTorch's bicubic upsampling (a = -0.75) of (N, 3, H, W), not clamped."""
+    return F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def residual_spec(spec: ArchSpec) -> ArchSpec:
+    """The part of a network that the proxy trains: a fixed skip branch is what the base stands in for."""
+    fixed = spec.skip is not None and spec.skip.kind in FIXED_SKIPS
+    return dataclasses.replace(spec, skip=None) if fixed else spec
+
+
+class OverBase(nn.Module):
+    """A network of residuals with the fixed base added: an upscaler like any other."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x) + bicubic_base(x, self.net.spec.scale)
+        return out
+
+
+def initial_network(spec: ArchSpec, seed: int) -> Network:
+    """The residual network at its start: PyTorch's initialisation, the upsampler at zero.
+
+    A network that takes the image as it is has its first convolutions scaled by 255, so that its
+    features start with the size that SPAN's normalised input gives them; gates are dead without it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(residual_spec(spec))
+    with torch.no_grad():
+        if not spec.normalise:
+            for module in net.modules():
+                if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
+                    module.weight.mul_(255.0)
+        for parameter in net.upsampler.parameters():
+            parameter.zero_()
+    return net
+
+
+class ProxyTrainer:
+    """One proxy training, step by step, so that its caller can report, yield or stop between steps."""
+
+    def __init__(
+        self, spec: ArchSpec, config: ProxyConfig, patches: PatchStore, *, seed: int, device: torch.device
+    ) -> None:
+        self.config = config
+        self.patches = patches
+        self.device = device
+        self.done = 0
+        net = initial_network(spec, seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: Network = net
+        self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
+        self.optimizers = _optimizers(self.net, config.optimizer, len(spec.blocks))
+        self.peaks = [group["lr"] for one in self.optimizers for group in one.param_groups]
+
+    def step(self) -> float:
+        """One optimizer step; gives the loss.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        config = self.config
+        lr, hr = self.patches.batch(self.done, config.batch_size, config.patch)
+        lr, hr = lr.to(self.device), hr.to(self.device)
+        factor = _schedule(self.done, config)
+        groups = [group for one in self.optimizers for group in one.param_groups]
+        for group, peak in zip(groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        x = lr.contiguous(memory_format=torch.channels_last)
+        loss = LOSSES[config.loss](self.net(x) + bicubic_base(lr, self.net.spec.scale), hr)
+        for one in self.optimizers:
+            one.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), config.optimizer.clip)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError("diverged", f"the loss was {value} at step {self.done}")
+        for one in self.optimizers:
+            one.step()
+        self.done += 1
+        self._track()
+        return value
+
+    def _track(self) -> None:
+        decay = min(self.config.ema, (1 + self.done) / (10 + self.done))
+        with torch.no_grad():
+            for name, value in self.net.named_parameters():
+                self.average[name].lerp_(value, 1 - decay)
+
+    def averaged(self) -> Network:
+        """The network with the averaged weights, on the training device."""
+        net = build(self.net.spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.load_state_dict(self.average)
+        result: Network = net.eval()
+        return result
+
+
+def train_proxy(
+    spec: ArchSpec, config: ProxyConfig, patches: PatchStore, *, seed: int, device: torch.device
+) -> tuple[Network, float]:
+    """Train once from one seed; gives the averaged residual network and the seconds it took.
+
+    Raises:
+        TrainingError: the loss was not finite.
+    """
+    start = time.perf_counter()
+    trainer = ProxyTrainer(spec, config, patches, seed=seed, device=device)
+    for _ in range(config.steps):
+        trainer.step()
+    return trainer.averaged(), time.perf_counter() - start
+
+
+def _schedule(step: int, config: ProxyConfig) -> float:
+    """Linear warm-up, then linear decay to zero."""
+    warmup = max(1, round(config.warmup * config.steps))
+    return min((step + 1) / warmup, (config.steps - step) / max(1, config.steps - warmup))
+
+
+def _optimizers(net: Network, config: Optimizer, num_blocks: int) -> list[torch.optim.Optimizer]:
+    factor = (6 / num_blocks) ** config.depth_power
+    muon = hidden_kernels(net) if config.muon_lr is not None else []
+    taken = {id(p) for p in muon}
+    rest = [p for p in net.parameters() if id(p) not in taken]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=config.lr * factor, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    ]
+    if muon:
+        assert config.muon_lr is not None
+        found.append(Muon(muon, lr=config.muon_lr * factor, momentum=config.momentum))
+    return found
