@@ -9,18 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.ladder import LadderRun, Verdict, judge, reference_db
+from nas.ladder import LadderRun, Verdict, judge, reference_db, rung_names
 from nas.pareto import front
 from nas.record import GOALS, TrialRecord
 from nas.score import Challenge
 
-COLUMNS = (
+COLUMNS = (  # noqa: SIM905
     "number,state,arch_id,arch,fidelity,psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,params,"
     "flops,activations,memory_mib,score,feasible,on_front,latency_mode,device,train_seconds,error"
 ).split(",")
-EXTRA_COLUMNS = (
+EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
     "latency_rejected"
+).split(",")
+INTEGERS = (  # noqa: SIM905
+    "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected"
+).split(",")
+FLOATS = (  # noqa: SIM905
+    "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
+    "baseline_ms"
 ).split(",")
 WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
 
@@ -59,14 +66,14 @@ class RunState:
 def table(state: RunState) -> pd.DataFrame:
     """One row a record: `COLUMNS`, then `EXTRA_COLUMNS`; what was not measured is None or NaN."""
     baseline = next((record for record in state.records if record.number == 0), None)
-    rows = [_row(record, state, baseline) for record in state.records]
+    can_rank = state.can_rank
+    rows = [row_of(record, state, baseline, can_rank) for record in state.records]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])
+    frame = frame.astype(dict.fromkeys(FLOATS, "float64"))  # also where nothing was measured
     frame["on_front"] = np.where(_on_front(frame, state.objectives), "yes", "no")
     if state.report_psnr_db:
         frame["report_psnr_db"] = frame["arch_id"].map(state.report_psnr_db)
-    for name in ("fidelity", "params", "flops", "activations", "num_conv", "restarts"):
-        frame[name] = frame[name].astype("Int64")
-    return frame
+    return frame.astype(dict.fromkeys(INTEGERS, "Int64"))
 
 
 def front_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +84,7 @@ def front_table(frame: pd.DataFrame) -> pd.DataFrame:
 def costs(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
     """The objectives as an array (rows, objectives) in which small is good."""
     signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in objectives]
-    return frame[list(objectives)].to_numpy(dtype=float) * np.array(signs)
+    return np.asarray(frame[list(objectives)].to_numpy(dtype=float, na_value=np.nan) * np.array(signs))
 
 
 def pick(state: RunState, which: str) -> TrialRecord:
@@ -89,7 +96,8 @@ def pick(state: RunState, which: str) -> TrialRecord:
     by_number = {record.number: record for record in state.records}
     if which.isdigit():
         if int(which) not in by_number:
-            raise ValueError(f"pick={which}: {state.name} has no trial {which}; it has 0 to {max(by_number)}")
+            known = f"it has 0 to {max(by_number)}" if by_number else "it has none yet"
+            raise ValueError(f"pick={which}: {state.name} has no trial {which}; {known}")
         return by_number[int(which)]
     if which not in WORDS:
         raise ValueError(f"pick={which} is not known; use {', '.join(WORDS)} or a trial number")
@@ -100,8 +108,8 @@ def pick(state: RunState, which: str) -> TrialRecord:
         if not state.can_rank:
             reason = state.verdict.reason if state.verdict else "its ladder is not complete"
             raise ValueError(
-                f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is the best; "
-                "use pick=knee or a trial number, or search with a longer proxy"
+                f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is the "
+                "best; use pick=knee or a trial number, or search with a longer proxy"
             )
         frame = table(state)
         members = frame[(frame["feasible"] == "yes") & (frame["state"] == "complete")]
@@ -117,7 +125,9 @@ def pick(state: RunState, which: str) -> TrialRecord:
     return by_number[int(best["number"].iloc[0])]
 
 
-def _row(record: TrialRecord, state: RunState, baseline: TrialRecord | None) -> dict[str, Any]:
+def row_of(
+    record: TrialRecord, state: RunState, baseline: TrialRecord | None, can_rank: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "number": record.number,
         "state": record.state,
@@ -149,17 +159,18 @@ def _row(record: TrialRecord, state: RunState, baseline: TrialRecord | None) -> 
             "train_seconds": quality.train_seconds,
             "restarts": quality.restarts,
         }
-        if any(run.rung == "28x6" for run in state.ladder):
-            row["psnr_gain_db"] = quality.psnr_db - reference_db(state.ladder)
+        peers = [run for run in state.ladder if run.fidelity == quality.fidelity]
+        if any(run.rung == rung_names()[-1] for run in peers):  # a gain is to the reference of that fidelity
+            row["psnr_gain_db"] = quality.psnr_db - reference_db(peers)
     if latency and cost and baseline and baseline.cost:
         row["score"] = state.challenge.score(
             latency.ratio, cost.flops / baseline.cost.flops, cost.params / baseline.cost.params
         )
-    row["feasible"] = _feasible(row, state)
+    row["feasible"] = _feasible(row, state, can_rank)
     return row
 
 
-def _feasible(row: Mapping[str, Any], state: RunState) -> str:
+def _feasible(row: Mapping[str, Any], state: RunState, can_rank: bool) -> str:
     """no when a limit or a believed gate fails, yes when all hold, else unknown."""
     if row["state"] == "rejected":
         return "no"
@@ -167,7 +178,7 @@ def _feasible(row: Mapping[str, Any], state: RunState) -> str:
     if any(value is not None and value > state.limits[name] for name, value in values.items()):
         return "no"
     gain = row.get("psnr_gain_db")
-    if not state.can_rank or gain is None or any(value is None for value in values.values()):
+    if not can_rank or gain is None or any(value is None for value in values.values()):
         return "unknown"
     return "yes" if state.challenge.gate.passes_relative(gain) else "no"
 
@@ -179,7 +190,8 @@ def _on_front(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
         return mask
     fidelity = frame["fidelity"].astype(float).to_numpy()
     top = fidelity[complete].max()
-    pool = np.flatnonzero(complete & (fidelity == top) & (frame["feasible"] != "no").to_numpy())
+    measured = frame[list(objectives)].notna().all(axis=1).to_numpy()  # no gain before the ladder's last rung
+    pool = np.flatnonzero(complete & (fidelity == top) & (frame["feasible"] != "no").to_numpy() & measured)
     if len(pool):
         mask[pool] = front(costs(frame.iloc[pool], objectives))
     return mask

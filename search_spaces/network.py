@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +82,8 @@ class Network(nn.Module):
             features |= {"stem": x} if "stem" in taps else {}
         for name, block in self.blocks.items():
             if f"block{name}.inner" in taps:
-                x, features[f"block{name}.inner"] = block.forward_with_inner(x)
+                inner: Callable[[Tensor], tuple[Tensor, Tensor]] = getattr(block, "forward_with_inner")  # noqa: B009
+                x, features[f"block{name}.inner"] = inner(x)
             else:
                 x = block(x)
             features |= {f"block{name}": x} if f"block{name}" in taps else {}
@@ -136,7 +139,7 @@ def _make(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn.Modu
     return _with_args(make, block)
 
 
-def _with_args(make: "functools.partial[nn.Module]", block: BlockSpec) -> nn.Module:
+def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
     """Call with a spec's arguments; what is missing or unknown is named."""
     wanted = {
         name
@@ -147,7 +150,8 @@ def _with_args(make: "functools.partial[nn.Module]", block: BlockSpec) -> nn.Mod
     if wanted != given:
         wrong = f"missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
         raise ValueError(f"block {block.kind!r} takes the arguments {sorted(wanted)}: {wrong}")
-    return make(**dict(block.args))
+    module: nn.Module = make(**dict(block.args))
+    return module
 
 
 def _width(block: BlockSpec, in_channels: int) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 Scalar = str | int | float | bool
@@ -157,3 +157,8 @@ class ArchSpec:
         except json.JSONDecodeError as error:
             raise ValueError(f"architecture is no JSON: {error}") from None
         return cls.from_dict(data)
+
+
+def with_scale(spec: ArchSpec, scale: int) -> ArchSpec:
+    """The same network for another upscale factor."""
+    return replace(spec, scale=scale)

@@ -45,7 +45,11 @@ def measure_cost(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> C
     Raises:
         ValueError: the spec cannot be built.
     """
-    network, image = _on_meta(spec), _image(size)
+    return count(_on_meta(spec), _image(size))
+
+
+def count(network: Network, image: Tensor) -> Cost:
+    """Count one forward of a network in inference form, on whatever device it lies."""
     ledger = _Ledger([image, *network.parameters(), *network.buffers()])
     flops = _flop_counter()
     with torch.no_grad(), flops, ledger:  # without gradients activations overwrite their input, as when timed
@@ -65,7 +69,9 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
     flops = _flop_counter()
     outputs: dict[str, Tensor] = {}
     layers = {
-        name: module for name, module in network.named_modules() if name and not any(True for _ in module.children())
+        name: module
+        for name, module in network.named_modules()
+        if not isinstance(module, nn.Identity) and not any(True for _ in module.children())
     }
     for name, module in layers.items():
         module.register_forward_hook(_keep_output(outputs, name))

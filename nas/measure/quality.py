@@ -8,7 +8,9 @@ from torch import Tensor
 
 from nas.data.sets import ImageSet
 
-PROTOCOL = "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, mean of per-image dB"
+PROTOCOL = (
+    "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, mean of per-image dB"
+)
 Upscaler = Callable[[Tensor], Tensor]
 
 

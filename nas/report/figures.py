@@ -24,6 +24,7 @@ def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> 
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
         "xaxis": axis | {"title": {"text": x, "standoff": 10}},
         "yaxis": axis | {"title": {"text": y, "standoff": 8}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": ACCENT},
         "dragmode": False,  # a finger that scrolls the page must not zoom the plot; the bar offers zooming
     }
     for name, value in layout.items():

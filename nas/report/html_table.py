@@ -1,4 +1,4 @@
-"""A DataFrame as an HTML table: every cell escaped, numbers right-aligned, sortable by a click on its head."""
+"""A DataFrame as an HTML table: every cell escaped, sortable by a click on a column's head."""
 
 import html
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ import pandas as pd
 
 from nas.report.numbers import DASH, missing
 
+LONG = 40  # characters from which a cell is wrapped, but not narrowed to a word a line
 Formatter = Callable[[Any], str]
 
 
@@ -29,8 +30,8 @@ def html_table(
     formats, marks = formats or {}, marks or {}
     numeric = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
     heads = "".join(
-        f'<th scope="col"{_class("num" if name in numeric else "")}><button type="button">{html.escape(str(name))}'
-        "</button></th>"
+        f'<th scope="col"{_class("num" if name in numeric else "")}>'
+        f'<button type="button">{html.escape(str(name))}</button></th>'
         for name in frame.columns
     )
     columns = [_cells(frame[name], formats.get(name, str), name in numeric) for name in frame.columns]
@@ -49,7 +50,8 @@ def _cells(column: pd.Series, write: Formatter, is_number: bool) -> list[str]:
     for value in column:
         text = html.escape(DASH if missing(value) else write(value))
         sort = f' data-sort="{"" if missing(value) else value}"' if is_number else ""
-        cells.append(f"<td{_class('num' if is_number else 'text')}{sort}>{text}</td>")
+        look = "num" if is_number else "text long" if len(text) > LONG else "text"
+        cells.append(f"<td{_class(look)}{sort}>{text}</td>")
     return cells
 
 

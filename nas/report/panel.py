@@ -1,13 +1,13 @@
 """What a panel of the report is: a pure table, and a drawing of it."""
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from nas.results import RunState
 
-Part = go.Figure | str  # a str is HTML, already escaped
+Part: TypeAlias = go.Figure | str  # a str is HTML, already escaped
 
 
 class Panel(Protocol):
@@ -16,7 +16,7 @@ class Panel(Protocol):
     TITLE: str
 
     def note(self, state: RunState) -> str:
-        """Plain text that stands above the drawing: what is shown, in which unit, by which protocol."""
+        """Plain text above the drawing, a line a paragraph: what is shown, in which unit, how made."""
 
     def table(self, state: RunState) -> pd.DataFrame:
         """The numbers that are drawn, unrounded; no rows when there is nothing to draw."""

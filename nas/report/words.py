@@ -1,13 +1,16 @@
 """A run and its architectures in words: said once, for the page and the terminal."""
 
+import math
 from collections.abc import Iterator
 from itertools import groupby
 
+import pandas as pd
+
 from nas.record import GOALS
-from nas.report.numbers import giga, whole
 from nas.results import RunState
 from search_spaces.spec import ArchSpec, BlockSpec, Scalar
 
+BASELINE_SCORE = math.exp(2)
 LONGER = "search again with a longer proxy (more proxy.steps), or with a preset whose ladder was seen to pass"
 NAMES = {
     "psnr_gain_db": "PSNR gain",
@@ -51,8 +54,11 @@ def counts(state: RunState) -> dict[str, int]:
     return {name: ends.count(name) for name in ("complete", "failed", "rejected")}
 
 
-def headline(state: RunState, front_size: int) -> str:
-    """One sentence for a newcomer: how many trials, how large the front, whether the proxy can rank."""
+def headline(state: RunState, members: pd.DataFrame) -> str:
+    """One sentence for a newcomer: how many trials, how large the front, whether the proxy can rank.
+
+    members: the front's rows.
+    """
     ends = counts(state)
     trials = ends["complete"] + ends["failed"]
     if not trials:
@@ -60,8 +66,10 @@ def headline(state: RunState, front_size: int) -> str:
     how = f"{_number(trials, 'architecture')} tried"
     how += f", of which {ends['failed']} failed" if ends["failed"] else ""
     how += f" ({ends['rejected']} more rejected before training)" if ends["rejected"] else ""
-    goals = " against ".join(NAMES.get(name, name) for name in state.objectives)
-    front = f"{_number(front_size, 'row')} (the baseline may be one) on the Pareto front of {goals}"
+    goals = [NAMES.get(name, name) for name in state.objectives]
+    among_goals = " against ".join(goals) if len(goals) < 3 else f"{', '.join(goals[:-1])} and {goals[-1]}"
+    among = ", the baseline among them," if (members["number"] == 0).any() else ""
+    front = f"{len(members)}{among} {'is' if len(members) == 1 else 'are'} on the Pareto front of {among_goals}"
     return f"{how}; {front}; {_can_rank(state)}."
 
 
@@ -71,49 +79,45 @@ def verdict_words(state: RunState) -> str:
     if verdict is None:
         done = len({run.rung for run in state.ladder})
         return (
-            f"The ladder is not complete ({done} of 4 sizes trained), so it is not known whether this fidelity "
-            "can rank. Until it passes, feasibility is unknown and best_score is refused."
+            f"The ladder is not complete ({done} of 4 sizes trained), so it is not known whether this "
+            "fidelity can rank. Until it passes, feasibility is unknown and best_score is refused."
         )
     if verdict.passes:
         return (
-            f"The ladder passes: {verdict.reason}. PSNR differences at this fidelity can be believed down to "
-            f"the gate of {_gate(state)}, so feasibility and best_score mean something."
+            f"The ladder passes: {verdict.reason}. So this fidelity can rank: the PSNR gate "
+            f"({_gate(state)} to the reference) is applied, and best_score can be picked."
         )
     advice = str(state.settings.get("longer_proxy") or LONGER)
     return (
-        f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is unknown (no row "
-        "is said to pass or fail the PSNR gate), and best_score is refused: pick knee or a trial number. "
+        f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is unknown (no "
+        "row is said to pass or fail the PSNR gate), and best_score is refused: pick knee or a trial number. "
         f"What to run instead: {advice.rstrip('.')}."
     )
 
 
 def score_label(state: RunState) -> str:
-    """Which latency fed the scores, and what they may be compared with."""
+    """Which latency fed the scores, and what they may be compared with; it stands wherever a score does."""
     latencies = [record.latency for record in state.records if record.latency]
     if not latencies:
         return "No latency was measured, so there is no score."
-    rule = f"Score: {state.challenge.name}, lower is better, the baseline has 7.389"
+    rule = f"Score of {state.challenge.name}, lower is better, baseline {BASELINE_SCORE:.3f}"
     places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
     if any(latency.mode.startswith("cpu") for latency in latencies):
-        return f"{rule}; score from CPU latency ({', '.join(places)}): compare within this run only."
-    return f"{rule}; latency mode: {', '.join(places)}, ratio to the baseline measured beside it."
+        return f"{rule}; score from CPU latency: compare within this run only ({', '.join(places)})."
+    return f"{rule}; from latency {', '.join(places)}, as a ratio to the baseline timed beside it."
 
 
 def protocol(state: RunState) -> str:
     """How PSNR was computed; it stands beside every PSNR."""
     border = state.records[0].spec.scale if state.records else "scale"
     return (
-        f"PSNR: RGB, output clamped and rounded to uint8, a border of {border} pixels dropped, "
+        f"PSNR on the select set: RGB, clamped, uint8, a border of {border} pixels dropped, "
         "mean of the per-image dB."
     )
 
 
 def gate_words(state: RunState) -> str:
     return f"gate {_gate(state)}" if state.can_rank else f"gate {_gate(state)}: not believed"
-
-
-def size_words(params: object, flops: object) -> str:
-    return f"{whole(params)} parameters, {giga(flops)}FLOPs"
 
 
 def _gate(state: RunState) -> str:

@@ -1,0 +1,6 @@
+"""The report's sections, in the order in which they stand on the page."""
+
+from nas.report.panel import Panel
+from nas.report.panels import front, ladder, pareto, progress, settings, trials
+
+PANELS: list[Panel] = [pareto, front, ladder, progress, trials, settings]

@@ -1,0 +1,222 @@
+"""Search architectures: sample, measure, train briefly, keep the Pareto front.
+
+Examples:
+    nas search
+    nas search space=spanv2 trials=100 limits.params=150e3
+    nas search data=folder data.train=/data/BSDS200 data.select=/data/BSD100 data.report=/data/Set14
+    nas search run=runs/mine trials=400
+    nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
+"""
+
+import functools
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from nas.commands.invocation import Invocation, Refusal
+from nas.data.config import DataConfig
+from nas.data.roles import Roles, open_roles
+from nas.measure.device import fingerprint, pick_device
+from nas.measure.latency import LatencyConfig
+from nas.record import GOALS, Latency
+from nas.report.page import render
+from nas.report.terminal import Display, summary
+from nas.score import Challenge
+from nas.search import run_directory
+from nas.search.controller import Budget, Controller
+from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
+from nas.search.journal import JOURNAL, RunLock, open_storage, recover
+from nas.search.ledger import Ledger
+from nas.search.runs import load_run, shown_settings
+from nas.search.samplers import SamplerConfig, default_population
+from nas.search.workers import Workers
+from nas.train.proxy import ProxyConfig
+from search_spaces.chooser import Space
+from search_spaces.published import published
+from search_spaces.spec import with_scale
+
+MAY_CHANGE = ("run", "trials", "hours", "workers")  # on resuming; the rest is the meaning of the trials
+
+
+def stored_overrides(overrides: list[str]) -> list[str]:
+    """What an existing run was started with, then what is given now."""
+    runs = [text.partition("=")[2] for text in overrides if text.startswith("run=")]
+    if not runs or not run_directory.exists(Path(runs[-1])):
+        return overrides
+    return [*run_directory.stored_overrides(Path(runs[-1])), *overrides]
+
+
+def run(
+    *,
+    run: str | None,
+    trials: int | None,
+    hours: float | None,
+    workers: int | None,
+    seed: int,
+    device: Literal["auto", "cpu", "cuda"],
+    scale: Literal[2, 3, 4],
+    objectives: list[str],
+    ladder_seeds: int,
+    replay: str | None,
+    limits: dict[str, float | None],
+    space: Space,
+    sampler: SamplerConfig,
+    proxy: ProxyConfig,
+    data: DataConfig,
+    latency: LatencyConfig,
+    challenge: Challenge,
+    invocation: Invocation,
+) -> int:
+    """Start or resume a search; gives the exit status."""
+    budget = Budget(trials=trials, hours=hours)
+    _check(objectives, limits, ladder_seeds, workers, seed)
+    where = pick_device(device)
+    folder = Path(run) if run else _new_name(invocation)
+    if run_directory.exists(folder):
+        _refuse_changes(folder, invocation.config)
+    readings = _readings(replay)
+    roles = open_roles(data, scale=scale, challenge=challenge.name)
+    roles.need("train"), roles.need("select")
+    environment = fingerprint(where) | {"seed": seed, "data": roles.fingerprints}
+    if run_directory.exists(folder):
+        _refuse_other_data(folder, roles)
+    count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
+    baseline = with_scale(published("span"), scale)
+    used_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    console = Console()
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(folder)
+    notices = list(roles.notices)
+    if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
+        notices.append(cut)
+    run_directory.create(
+        folder,
+        config=invocation.config,
+        overrides=[o for o in invocation.overrides if not o.startswith("run=")],
+        environment=environment,
+    )
+    settings = EvaluatorSettings(
+        run=folder,
+        sets={role: images for role in ("train", "select", "report") if (images := roles.get(role))},
+        memory_mib=data.memory_mib / count,
+        cache=data.cache,
+        scale=scale,
+        challenge=challenge,
+        proxy=proxy,
+        latency=latency,
+        limits=used_limits,
+        device=str(where),
+        seed=seed,
+        baseline=baseline,
+        replay=readings,
+    )
+    ledger = Ledger(
+        open_storage(folder / JOURNAL),
+        objectives=objectives,
+        limits=used_limits,
+        challenge=challenge,
+        baseline=baseline,
+        space=space,
+        sampler=sampler,
+        seed=seed,
+        population=default_population(trials or 200),
+    )
+    shown = shown_settings(invocation.config)
+    files = run_directory.Files(folder, render)
+
+    def state() -> Any:
+        return ledger.state(folder.name, shown, notices)
+
+    for notice in notices:
+        console.print(notice, markup=False, highlight=False)
+    reason = ""
+    try:
+        with (
+            Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1) as pool,
+            Display(console, known=state()) as display,
+        ):
+            controller = Controller(
+                ledger,
+                pool,
+                budget,
+                ladder_seeds=ladder_seeds,
+                has_report=roles.report is not None,
+                show=lambda running, left: display.update(
+                    state(), running=running, trials_wanted=trials, seconds_left=left
+                ),
+                changed=lambda: files.update(state()),
+            )
+            reason = controller.run()
+    except KeyboardInterrupt:
+        files.update(state(), now=True)
+        console.print(f"Stopped; nothing that had finished is lost. Go on with: nas search run={folder}")
+        return 130
+    finally:
+        lock.release()
+    files.update(state(), now=True)
+    console.print(summary(state()))
+    console.print(f"{reason[0].upper()}{reason[1:]}. Report: {folder / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _check(
+    objectives: list[str],
+    limits: Mapping[str, float | None],
+    ladder_seeds: int,
+    workers: int | None,
+    seed: int,
+) -> None:
+    unknown = [name for name in objectives if name not in GOALS]
+    if unknown:
+        raise Refusal(f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}")
+    if not 1 <= len(objectives) <= 4 or len(set(objectives)) < len(objectives):
+        raise Refusal(f"objectives must be one to four different columns, got {objectives}")
+    for name, limit in limits.items():
+        if limit is not None and not limit > 0:
+            raise Refusal(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
+    if ladder_seeds < 1:
+        raise Refusal(f"ladder_seeds must be at least 1, got {ladder_seeds}; 3 show the noise")
+    if workers is not None and workers < 1:
+        raise Refusal(f"workers must be at least 1, got {workers}; null takes one a core")
+    if seed < 0:
+        raise Refusal(f"seed must be at least 0, got {seed}")
+
+
+def _new_name(invocation: Invocation) -> Path:
+    spaces = [o.partition("=")[2] for o in invocation.overrides if o.startswith("space=")]
+    return Path("runs") / f"{time.strftime('%Y%m%d_%H%M%S')}_{spaces[-1] if spaces else 'span'}"
+
+
+def _readings(replay: str | None) -> dict[str, Latency]:
+    """Latencies of another run by arch_id."""
+    if replay is None:
+        return {}
+    records = load_run(Path(replay)).records
+    return {record.spec.arch_id: record.latency for record in records if record.latency}
+
+
+def _refuse_changes(folder: Path, config: Mapping[str, Any]) -> None:
+    before, now = shown_settings(run_directory.stored_config(folder)), shown_settings(config)
+    for key in sorted(set(before) | set(now)):
+        if key.partition(".")[0] not in MAY_CHANGE and before.get(key) != now.get(key):
+            raise Refusal(
+                f"{key}: run={folder} was started with {before.get(key)}, now it is {now.get(key)}; that "
+                "would change the meaning of its trials: start a new run "
+                f"(only {', '.join(MAY_CHANGE[1:])} may change)"
+            )
+
+
+def _refuse_other_data(folder: Path, roles: Roles) -> None:
+    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    for role, found in roles.fingerprints.items():
+        if stored.get(role) != found:
+            raise Refusal(
+                f"data.{role}: the images of run={folder} have changed since it was started "
+                f"(fingerprint {stored.get(role)}, now {found}); restore them or start a new run"
+            )

@@ -1,0 +1,47 @@
+"""The LR sizes at which latency is read: a typical photograph's on a GPU, a patch's on a CPU."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """An LR image size and its share of a test set; the shares of a list sum to 1."""
+
+    height: int
+    width: int
+    weight: float
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+CPU_SIZES = ((64, 64, 1.0),)  # SPAN takes about 10 ms there on one core
+# Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4); the weights are assumed.
+CHALLENGE_SIZES = (
+    (339, 510, 0.43),
+    (384, 510, 0.03),
+    (249, 375, 0.03),
+    (510, 339, 0.03),
+    (342, 510, 0.03),
+    (288, 510, 0.03),
+    (252, 189, 0.03),
+    (228, 342, 0.03),
+    (240, 360, 0.03),
+    (195, 258, 0.03),
+    (204, 306, 0.03),
+    (216, 288, 0.03),
+    (330, 510, 0.03),
+    (231, 348, 0.03),
+    (213, 321, 0.03),
+    (216, 324, 0.03),
+    (321, 510, 0.03),
+    (318, 510, 0.03),
+    (258, 387, 0.03),
+    (252, 378, 0.03),
+)
+
+
+def weighted(sizes: tuple[tuple[int, int, float], ...]) -> tuple[Size, ...]:
+    """Sizes with their weights scaled to sum to 1."""
+    total = sum(weight for _, _, weight in sizes)
+    return tuple(Size(height=height, width=width, weight=weight / total) for height, width, weight in sizes)

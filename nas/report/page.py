@@ -1,0 +1,72 @@
+"""The report: one HTML file that holds all it needs and opens offline."""
+
+import functools
+import html
+from collections.abc import Sequence
+from itertools import groupby
+
+from plotly.offline import get_plotlyjs
+
+from nas.report.panel import Panel, Part
+from nas.report.panels import PANELS
+from nas.report.style import CSS, SCRIPT
+from nas.report.words import headline
+from nas.results import RunState, front_table, table
+
+
+def render(state: RunState) -> str:
+    """The run as one HTML page, also when nothing has finished yet; it loads nothing from elsewhere."""
+    name = html.escape(state.name)
+    lead = headline(state, front_table(table(state)))
+    links = "".join(f'<a href="#{_anchor(panel)}">{html.escape(panel.TITLE)}</a>' for panel in PANELS)
+    sections = "\n".join(_section(panel, state) for panel in PANELS)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name} - ESR-NAS</title><style>{CSS}</style></head>
+<body><header><h1><small>ESR-NAS search report</small>{name}</h1><p class="lead">{html.escape(lead)}</p>
+<nav>{links}</nav></header>
+<main>{sections}</main>
+<footer>Made by ESR-NAS; <code>nas report run=...</code> writes this page anew.</footer>
+<script>{_plotly()}</script>
+<script>{SCRIPT}</script></body></html>
+"""
+
+
+@functools.cache
+def _plotly() -> str:
+    return str(get_plotlyjs())
+
+
+def _anchor(panel: Panel) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in panel.TITLE.lower())
+
+
+def _section(panel: Panel, state: RunState) -> str:
+    anchor = _anchor(panel)
+    parts = _in_html(panel.draw(panel.table(state), state), anchor)
+    return (
+        f'<section id="{anchor}"><h2>{html.escape(panel.TITLE)}</h2>'
+        f'<p class="note">{html.escape(panel.note(state))}</p>{parts}</section>'
+    )
+
+
+def _in_html(parts: Sequence[Part], anchor: str) -> str:
+    """Parts in their order; figures that follow each other stand side by side where there is room."""
+    written, count = [], 0
+    for is_text, group in groupby(parts, key=lambda part: isinstance(part, str)):
+        pieces = []
+        for part in group:
+            if isinstance(part, str):
+                pieces.append(part)
+                continue
+            count += 1
+            name = f"{anchor}-{count}"
+            data = part.to_json().replace("<", "\\u003c")  # no text can end the script element
+            pieces.append(
+                f'<div class="figure" id="{name}" style="height:{part.layout.height}px"></div>'
+                f'<script type="application/json" data-figure="{name}">{data}</script>'
+            )
+        text = "".join(pieces)
+        written.append(text if is_text else f'<div class="figures">{text}</div>')
+    return "".join(written)

@@ -1,0 +1,196 @@
+"""The Pareto scatter: PSNR gain against runtime ratio, or what the search's first two objectives are."""
+
+import html
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.record import GOALS
+from nas.report.figures import ACCENT, MUTED, WARM, figure
+from nas.report.numbers import fixed, giga, missing, ratio, signed, whole
+from nas.report.panel import Part
+from nas.report.words import column_name, describe, gate_words, protocol, score_label, taps_in_words
+from nas.results import RunState
+from nas.results import table as result_table
+
+TITLE = "Pareto front"
+MARKERS: dict[str, dict[str, Any]] = {  # by role, in the order in which they are drawn
+    "infeasible": {"symbol": "x-thin", "size": 7, "line": {"width": 1.3, "color": MUTED}},
+    "lower fidelity": {"symbol": "circle-open", "size": 7, "color": MUTED},
+    "trial": {"symbol": "circle", "size": 8, "opacity": 0.75},
+    "front": {"symbol": "circle", "size": 13, "line": {"width": 2, "color": ACCENT}},
+    "baseline": {"symbol": "diamond", "size": 14, "line": {"width": 2, "color": WARM}},
+}
+
+COLOURS = [[0.0, "#8a63d2"], [0.5, "#2aa198"], [1.0, "#e9b949"]]  # of parameters; seen on white and on black
+
+
+def axes(objectives: tuple[str, ...]) -> tuple[str, str]:
+    """The columns of x and y: the first two objectives, PSNR upward; a single one beside its cost."""
+    spare = [name for name in ("runtime_ratio", "params", "flops") if name not in objectives]
+    first, second = (*objectives, *spare)[:2]
+    return (second, first) if first.startswith("psnr") else (first, second)
+
+
+def note(state: RunState) -> str:
+    x, y = axes(state.objectives)
+    front = "The step line joins the front: no row is better in every objective at once."
+    if len(state.objectives) > 2:
+        names = ", ".join(column_name(name) for name in state.objectives)
+        front = f"The front is that of {names}; two of them are drawn, so members may lie inside."
+    best = " and ".join(
+        f"{column_name(name)} better {'upward' if name == y else 'to the right'}"
+        if GOALS[name].direction == "maximize"
+        else f"{column_name(name)} better {'downward' if name == y else 'to the left'}"
+        for name in (y, x)
+    )
+    psnr = f"\n{protocol(state)}" if any(name.startswith("psnr") for name in (x, y)) else ""
+    return f"{best}. {front}{psnr}\n{score_label(state)}"
+
+
+def table(state: RunState) -> pd.DataFrame:
+    """One row a complete trial whose two values were measured; `role` says how it is marked."""
+    x, y = axes(state.objectives)
+    frame = result_table(state)
+    frame = frame[(frame["state"] == "complete") & frame[x].notna() & frame[y].notna()]
+    specs = {record.number: record.spec for record in state.records}
+    top = frame["fidelity"].max()
+    roles = np.select(
+        [
+            frame["number"] == 0,
+            frame["on_front"] == "yes",
+            frame["feasible"] == "no",
+            (frame["fidelity"] < top).fillna(False).astype(bool),
+        ],
+        ["baseline", "front", "infeasible", "lower fidelity"],
+        "trial",
+    )
+    return frame.assign(
+        x=frame[x],
+        y=frame[y],
+        role=roles,
+        architecture=[describe(specs[number]) for number in frame["number"]],
+        taps=[taps_in_words(specs[number]) for number in frame["number"]],
+    )
+
+
+def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
+    if table.empty:
+        return ("<p class='empty'>No complete trial has both values yet, so there is nothing to draw.</p>",)
+    x, y = axes(state.objectives)
+    traces = [*_step_line(table, state), *(_points(table, role, x) for role in MARKERS)]
+    colours = {
+        "colorscale": COLOURS,
+        "colorbar": {
+            "orientation": "h",
+            "title": {"text": "parameters", "side": "top"},
+            "thickness": 10,
+            "len": 0.6,
+            "x": 0.5,
+            "y": -0.2,
+            "yanchor": "top",
+            "outlinewidth": 0,
+            "nticks": 4,
+        },
+    }
+    drawing = figure(
+        [trace for trace in traces if len(trace.x)],
+        x=column_name(x),
+        y=column_name(y),
+        height=540,
+        margin={"b": 110},
+        coloraxis=colours,
+        hovermode="closest",
+    )
+    _gate_line(drawing, state, x, y)
+    return (drawing,)
+
+
+def _points(table: pd.DataFrame, role: str, x: str) -> go.Scatter:
+    rows = table[table["role"] == role]
+    marker = dict(MARKERS[role])
+    if role in ("trial", "front", "baseline"):
+        sizes = [None if missing(value) else int(value) for value in rows["params"]]
+        marker |= {"color": sizes, "coloraxis": "coloraxis"}
+    errors = None
+    if x == "runtime_ratio" and role in ("front", "baseline"):
+        errors = {
+            "type": "data",
+            "array": rows["runtime_ci"].tolist(),
+            "thickness": 1,
+            "width": 3,
+            "color": MUTED,
+        }
+    return go.Scatter(
+        x=rows["x"].tolist(),
+        y=rows["y"].tolist(),
+        mode="markers",
+        name=role,
+        marker=marker,
+        error_x=errors,
+        hovertext=[_hover(row) for row in rows.to_dict("records")],
+        hoverinfo="text",
+    )
+
+
+def _step_line(table: pd.DataFrame, state: RunState) -> list[go.Scatter]:
+    """The border of what the front dominates; only where the drawn axes are all of its objectives."""
+    if len(state.objectives) != 2:
+        return []
+    x, _ = axes(state.objectives)
+    members = table[table["on_front"] == "yes"].sort_values(["x", "y"])
+    line = {"shape": "hv" if GOALS[x].direction == "minimize" else "vh", "color": ACCENT, "width": 1.5}
+    return [
+        go.Scatter(
+            x=members["x"].tolist(),
+            y=members["y"].tolist(),
+            mode="lines",
+            line=line,
+            hoverinfo="skip",
+            showlegend=False,
+            name="front line",
+        )
+    ]
+
+
+def _gate_line(drawing: go.Figure, state: RunState, x: str, y: str) -> None:
+    if "psnr_gain_db" not in (x, y):
+        return
+    colour, dash = (WARM, "solid") if state.can_rank else (MUTED, "dot")
+    look = {
+        "line": {"color": colour, "dash": dash, "width": 1.5},
+        "annotation": {"text": gate_words(state), "font": {"color": colour, "size": 12}},
+    }
+    at = state.challenge.gate.min_gain_db
+    if y == "psnr_gain_db":
+        drawing.add_hline(y=at, annotation_position="bottom right", **look)
+    else:
+        drawing.add_vline(x=at, annotation_position="top left", **look)
+
+
+def _hover(row: dict[Any, Any]) -> str:
+    gain = signed(row["psnr_gain_db"], 3, " dB")
+    lines = [
+        f"<b>{'baseline' if row['number'] == 0 else 'trial ' + str(row['number'])}</b> {row['arch_id']}",
+        *_folded(html.escape(row["architecture"])),
+        *_folded("taps: " + html.escape(row["taps"])),
+        f"{whole(row['params'])} parameters, {giga(row['flops'])} FLOPs",
+        f"{fixed(row['runtime_ms'], 2, ' ms')}, ratio {ratio(row['runtime_ratio'], row['runtime_ci'])}",
+        f"PSNR {fixed(row['psnr_db'], 3, ' dB')}, gain {gain}",
+        f"score {fixed(row['score'], 3)}, feasible: {row['feasible']}",
+    ]
+    if not missing(row["fidelity"]):
+        lines.append(f"{whole(row['fidelity'])} training steps")
+    return "<br>".join(lines)
+
+
+def _folded(text: str, width: int = 46) -> list[str]:
+    """A text in lines that a phone can show, broken at spaces."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines

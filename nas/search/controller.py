@@ -1,0 +1,212 @@
+"""The loop of a search: baseline, ladder, trials, and the reading of the report set at the end."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nas.ladder import reference_db, rung_names
+from nas.record import Quality, TrialRecord
+from nas.results import RunState, front_table, table
+from nas.search.ledger import Exhausted, Ledger, Proposal
+from nas.search.workers import Job, Outcome, Workers
+
+MAX_DEATHS = 2  # a trial whose process died is run again so often, then it has failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When a search ends: after so many counted trials, so many hours of this session, or both."""
+
+    trials: int | None
+    hours: float | None
+
+    def __post_init__(self) -> None:
+        if self.trials is None and self.hours is None:
+            raise ValueError("trials and hours are both null; give one, as in trials=100 or hours=8")
+        if self.trials is not None and self.trials < 1:
+            raise ValueError(f"trials must be at least 1, got {self.trials}")
+        if self.hours is not None and not self.hours > 0:
+            raise ValueError(f"hours must be above 0, got {self.hours}")
+
+
+class Controller:
+    """Keeps every worker busy until the budget is spent; every result goes to the ledger at once.
+
+    Args:
+        show: called with the number of each trial that runs and what is done for it, often.
+        changed: called after every record, to rewrite the run's files.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        workers: Workers,
+        budget: Budget,
+        *,
+        ladder_seeds: int,
+        has_report: bool,
+        show: Callable[[dict[int, str], float | None], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.ledger = ledger
+        self.workers = workers
+        self.budget = budget
+        self.ladder_seeds = ladder_seeds
+        self.has_report = has_report
+        self.show = show
+        self.changed = changed
+        self.start = time.monotonic()
+        self._deaths: dict[str, int] = {}
+
+    def run(self) -> str:
+        """Search; gives the reason why it ended, in words.
+
+        Raises:
+            ValueError: the baseline or the ladder cannot be evaluated at all.
+        """
+        self._prepare()
+        reason = self._search()
+        if self.has_report:
+            self._report()
+        return reason
+
+    def seconds_left(self) -> float | None:
+        """Time until the budget is spent at the pace so far; None while there is none to speak of."""
+        elapsed = time.monotonic() - self.start
+        left = [] if self.budget.hours is None else [self.budget.hours * 3600 - elapsed]
+        done = self.ledger.num_counted - self._num_before
+        if self.budget.trials is not None and done > 0:
+            pace = (time.monotonic() - self._trials_start) / done
+            left.append(pace * max(0, self.budget.trials - self.ledger.num_counted))
+        return min(left) if left else None
+
+    _num_before = 0
+    _trials_start = 0.0
+
+    def _prepare(self) -> None:
+        """Measure the baseline and climb the ladder, as far as earlier sessions have not done it."""
+        measured: list[Any] = []
+        if 0 not in self.ledger.records:
+            self._work([Job(key="baseline", method="baseline", args=())], lambda o: measured.append(o.result))
+        seen = {(run.rung, run.seed) for run in self.ledger.ladder}
+        jobs = [
+            Job(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
+            for seed in range(self.ladder_seeds)
+            for rung in reversed(rung_names())
+            if (rung, seed) not in seen
+        ]
+        self._work(jobs, self._add_ladder_run)
+        if measured:
+            cost, latency = measured[0]
+            self.ledger.set_baseline(
+                TrialRecord(
+                    number=0,
+                    state="complete",
+                    spec=self.ledger.baseline,
+                    cost=cost,
+                    latency=latency,
+                    quality=self._reference_quality(),
+                )
+            )
+            self.changed()
+
+    def _add_ladder_run(self, outcome: Outcome) -> None:
+        self.ledger.add_ladder_run(outcome.result)
+        self.changed()
+
+    def _reference_quality(self) -> Quality:
+        """Row 0's PSNR: the mean over the seeds of the ladder's last rung, which is the baseline."""
+        runs = [run for run in self.ledger.ladder if run.rung == rung_names()[-1]]
+        return Quality(
+            psnr_db=sum(run.psnr_db for run in runs) / len(runs),
+            base_db=runs[0].base_db,
+            fidelity=runs[0].fidelity,
+            train_seconds=sum(run.train_seconds for run in runs),
+            restarts=0,
+        )
+
+    def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
+        """Do jobs that have to succeed."""
+        waiting, running = list(jobs), 0
+        while waiting or running:
+            while waiting and self.workers.idle:
+                self.workers.submit(waiting.pop(0))
+                running += 1
+            for outcome in self.workers.outcomes(0.2):
+                running -= 1
+                if outcome.died and self._may_retry(outcome):
+                    waiting.insert(0, outcome.job)
+                elif outcome.error:
+                    raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
+                else:
+                    take(outcome)
+            self.show({}, self.seconds_left())
+
+    def _may_retry(self, outcome: Outcome) -> bool:
+        key = outcome.job.key
+        self._deaths[key] = self._deaths.get(key, 0) + 1
+        return self._deaths[key] <= MAX_DEATHS
+
+    def _search(self) -> str:
+        ledger, workers = self.ledger, self.workers
+        self._num_before, self._trials_start = ledger.num_counted, time.monotonic()
+        reference = reference_db(ledger.ladder)
+        waiting = ledger.pending  # what a kill interrupted
+        running: dict[str, Proposal] = {}
+        reason = ""
+        while True:
+            reason = reason or self._spent()
+            while workers.idle and not reason:
+                if not waiting:
+                    if not self._wants_more(len(running)):
+                        break
+                    try:
+                        waiting = [ledger.propose()]
+                    except Exhausted as end:
+                        reason = f"{end}; the search ends"
+                        break
+                proposal = waiting.pop(0)
+                running[str(proposal.number)] = proposal
+                args = (proposal.number, proposal.spec, reference)
+                workers.submit(Job(key=str(proposal.number), method="trial", args=args))
+            if not running:
+                return reason or f"{ledger.num_counted} trials done"
+            for outcome in workers.outcomes(0.2):
+                proposal = running.pop(outcome.job.key)
+                if outcome.died and self._may_retry(outcome):
+                    waiting.insert(0, proposal)
+                    continue
+                record = outcome.result or TrialRecord(
+                    number=proposal.number, state="failed", spec=proposal.spec, error=outcome.error
+                )
+                ledger.record(proposal, record)
+                self.changed()
+            self.show({int(key): words for key, words in workers.doing.items()}, self.seconds_left())
+
+    def _wants_more(self, running: int) -> bool:
+        return self.budget.trials is None or self.ledger.num_counted + running < self.budget.trials
+
+    def _spent(self) -> str:
+        if self.budget.hours is not None and time.monotonic() - self.start >= self.budget.hours * 3600:
+            return f"{self.budget.hours:g} hours are over"
+        return ""
+
+    def _report(self) -> None:
+        """Read the report set once for each front member that has not been read."""
+        state: RunState = self.ledger.state("", {})
+        known = dict(state.report_psnr_db)
+        members = [int(number) for number in front_table(table(state))["number"]]
+        records = [self.ledger.records[number] for number in members]
+        jobs = [
+            Job(key=f"report {record.number}", method="report", args=(record.spec,))
+            for record in records
+            if record.spec.arch_id not in known
+        ]
+
+        def take(outcome: Outcome) -> None:
+            known[outcome.job.args[0].arch_id] = outcome.result
+
+        self._work(jobs, take)
+        self.ledger.set_report(known)
+        self.changed()

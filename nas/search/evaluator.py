@@ -1,0 +1,262 @@
+"""What happens to one architecture: costs, latency, a brief training, PSNR. Runs in a worker process."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from nas.data.patches import PatchStore
+from nas.data.sets import ImageSet
+from nas.ladder import LadderRun, rung_spec
+from nas.measure.cost import measure_cost
+from nas.measure.latency import LatencyConfig, LatencyMeter
+from nas.measure.quality import mean_db, per_image
+from nas.record import Cost, Latency, Quality, TrialRecord
+from nas.score import Challenge
+from nas.search.samplers import derived_seed
+from nas.train.linear import linear_filter
+from nas.train.proxy import (
+    BASE,
+    OverBase,
+    ProxyConfig,
+    ProxyTrainer,
+    TrainingError,
+    bicubic_base,
+    residual_spec,
+)
+from search_spaces.network import Network, build
+from search_spaces.spec import ArchSpec
+
+Tell = Callable[[str], None]  # takes a few words on what is being done
+STUCK_MARGIN_DB = 0.02  # a network this close to the best linear filter has learned no more than one
+
+
+class Evaluator(Protocol):
+    """What the controller needs done; every call may take minutes."""
+
+    def baseline(self, tell: Tell) -> tuple[Cost, Latency]: ...
+    def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun: ...
+    def trial(self, number: int, spec: ArchSpec, reference_db: float, tell: Tell) -> TrialRecord: ...
+    def report(self, spec: ArchSpec, tell: Tell) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorSettings:
+    """Everything that an evaluation depends on; sent to worker processes.
+
+    Attributes:
+        sets: the opened roles: train, select and, where there is one, report.
+        replay: latencies by arch_id that stand in for measuring, as a repeated search needs them.
+    """
+
+    run: Path
+    sets: Mapping[str, ImageSet]
+    memory_mib: float
+    cache: str | None
+    scale: int
+    challenge: Challenge
+    proxy: ProxyConfig
+    latency: LatencyConfig
+    limits: Mapping[str, float]
+    device: str
+    seed: int
+    baseline: ArchSpec
+    replay: Mapping[str, Latency]
+
+
+class ProxyEvaluator:
+    """The real evaluator: opens its data when they are first needed."""
+
+    def __init__(self, settings: EvaluatorSettings) -> None:
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self._patches: PatchStore | None = None
+        self._meter: LatencyMeter | None = None
+        self._base_db: float | None = None
+        self._linear_db: float | None = None
+        self._baseline_cost: Cost | None = None
+
+    def baseline(self, tell: Tell) -> tuple[Cost, Latency]:
+        tell("measuring the baseline")
+        spec = self.settings.baseline
+        known = self.settings.replay.get(spec.arch_id)
+        return measure_cost(spec), known or self._open_meter().baseline_reading()
+
+    def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun:
+        """Train one rung with one seed; its weights are kept where it is the baseline itself."""
+        spec = rung_spec(rung, self.settings.scale)
+        keep = spec.arch_id == self.settings.baseline.arch_id and seed == 0
+        quality = self._quality(spec, ("ladder", rung, seed), tell, keep=keep, reference_db=None)
+        return LadderRun(
+            rung=rung,
+            seed=seed,
+            psnr_db=quality.psnr_db,
+            base_db=quality.base_db,
+            fidelity=quality.fidelity,
+            train_seconds=quality.train_seconds,
+        )
+
+    def trial(self, number: int, spec: ArchSpec, reference_db: float, tell: Tell) -> TrialRecord:
+        """Measure and train one architecture; a limit that fails spares what comes after it.
+
+        Args:
+            reference_db: what the baseline reached; a run is called stuck only at a fidelity at which
+                the baseline learns more than a linear filter.
+        """
+        tell("counting")
+        record = TrialRecord(number=number, state="failed", spec=spec, cost=measure_cost(spec))
+        if over := self._over(record):
+            return dataclasses.replace(record, state="rejected", error=over)
+        if spec.arch_id in self.settings.replay:
+            latency = self.settings.replay[spec.arch_id]
+        else:
+            tell("measuring latency")
+            latency = self._open_meter().measure(
+                spec, seed=derived_seed(self.settings.seed, "latency", number)
+            )
+        record = dataclasses.replace(record, latency=latency)
+        if over := self._over(record):
+            return dataclasses.replace(record, state="rejected", error=over)
+        try:
+            quality = self._quality(spec, ("trial", number), tell, keep=True, reference_db=reference_db)
+        except TrainingError as error:
+            return dataclasses.replace(record, error=str(error))
+        return dataclasses.replace(record, state="complete", quality=quality)
+
+    def report(self, spec: ArchSpec, tell: Tell) -> float:
+        """PSNR of a front member on the report set, from its kept weights."""
+
+        tell(f"reading the report set for {spec.arch_id}")
+        net = build(residual_spec(spec))
+        net.load_state_dict(load_file(weights_path(self.settings.run, spec)))
+        upscaler = OverBase(net.to(self.device)).eval()
+        return mean_db(per_image(upscaler, self.settings.sets["report"], self.device))
+
+    def _quality(
+        self,
+        spec: ArchSpec,
+        purpose: tuple[str | int, ...],
+        tell: Tell,
+        *,
+        keep: bool,
+        reference_db: float | None,
+    ) -> Quality:
+        """Train, start again with another seed where a run diverged or got stuck, and validate.
+
+        Raises:
+            TrainingError: every attempt ended so.
+        """
+        config = self.settings.proxy
+        start = time.perf_counter()
+        for attempt in range(config.max_restarts + 1):
+            try:
+                net = self._train(spec, derived_seed(self.settings.seed, *purpose, attempt), tell)
+                tell("validating")
+                psnr = self._validate(net, reference_db)
+                break
+            except TrainingError:
+                if attempt == config.max_restarts:
+                    raise
+        if keep:
+            save_weights(net, spec, self.settings.run)
+        return Quality(
+            psnr_db=psnr,
+            base_db=self._open_base_db(),
+            fidelity=config.steps,
+            train_seconds=time.perf_counter() - start,
+            restarts=attempt,
+        )
+
+    def _train(self, spec: ArchSpec, seed: int, tell: Tell) -> Network:
+        config = self.settings.proxy
+        trainer = ProxyTrainer(spec, config, self._open_patches(), seed=seed, device=self.device)
+        for step in range(config.steps):
+            if step % 25 == 0:
+                tell(f"training {step}/{config.steps}")
+            trainer.step()
+        return trainer.averaged()
+
+    def _validate(self, net: Network, reference_db: float | None) -> float:
+        psnr = mean_db(per_image(OverBase(net), self.settings.sets["select"], self.device))
+        if not math.isfinite(psnr):
+            raise TrainingError("diverged", f"PSNR is {psnr}")
+        floor = self._open_linear_db() + STUCK_MARGIN_DB
+        if reference_db is not None and psnr < floor < reference_db - STUCK_MARGIN_DB:
+            raise TrainingError(
+                "stuck",
+                f"{psnr:.3f} dB is no better than a linear filter's {self._open_linear_db():.3f} dB",
+            )
+        return psnr
+
+    def _over(self, record: TrialRecord) -> str:
+        """The limits that what is measured so far exceeds, in words."""
+        values = (
+            {name: float(value) for name, value in dataclasses.asdict(record.cost).items()}
+            if record.cost
+            else {}
+        )
+        if record.latency and record.cost:
+            values |= {"runtime_ms": record.latency.runtime_ms, "runtime_ratio": record.latency.ratio}
+            base = self._baseline_cost = self._baseline_cost or measure_cost(self.settings.baseline)
+            values["score"] = self.settings.challenge.score(
+                record.latency.ratio, record.cost.flops / base.flops, record.cost.params / base.params
+            )
+        limits = self.settings.limits
+        over = [
+            f"{name} {values[name]:g} > {limits[name]:g}"
+            for name in limits
+            if values.get(name, 0) > limits[name]
+        ]
+        return f"limit: {', '.join(over)}" if over else ""
+
+    def _open_meter(self) -> LatencyMeter:
+        if self._meter is None:
+            self._meter = LatencyMeter(
+                self.settings.latency, baseline=self.settings.baseline, device=self.device
+            )
+        return self._meter
+
+    def _open_patches(self) -> PatchStore:
+        if self._patches is None:
+            settings = self.settings
+            self._patches = PatchStore(
+                settings.sets["train"],
+                seed=derived_seed(settings.seed, "patches"),
+                memory_mib=settings.memory_mib,
+                cache=settings.cache,
+                progress=False,
+            )
+        return self._patches
+
+    def _open_base_db(self) -> float:
+        if self._base_db is None:
+            scale = self.settings.scale
+            images = self.settings.sets["select"]
+            self._base_db = mean_db(per_image(lambda x: bicubic_base(x, scale), images, self.device))
+        return self._base_db
+
+    def _open_linear_db(self) -> float:
+        if self._linear_db is None:
+            upscale = linear_filter(self._open_patches(), self.device)
+            self._linear_db = mean_db(per_image(upscale, self.settings.sets["select"], self.device))
+        return self._linear_db
+
+
+def weights_path(run: Path, spec: ArchSpec) -> Path:
+    return run / "weights" / f"{spec.arch_id}.safetensors"
+
+
+def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
+    """Write proxy weights whole or not at all; the metadata says over which base they are residuals."""
+    path = weights_path(run, spec)
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".partial")
+    state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+    save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})
+    draft.replace(path)

@@ -1,0 +1,100 @@
+"""The journal of a run: one file, one writer, readable after any kill."""
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+
+JOURNAL = "journal.log"
+
+
+class _NoLock(BaseJournalFileLock):
+    """The run's lock is held by the one writer for as long as it lives; appends need none of their own."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
+
+
+class RunLock:
+    """Exclusive use of a run directory; the kernel frees it when the process dies.
+
+    Raises:
+        ValueError: another process is searching in this directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file: IO[str] = (run / ".lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ValueError(
+                f"run={run}: another process is searching in this directory; wait for it or stop it first"
+            ) from None
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def recover(path: Path) -> str | None:
+    """Cut a journal back to its last whole record; the tail is kept in a file beside it.
+
+    Returns:
+        one line on what was cut, None when the journal is whole.
+    Raises:
+        ValueError: a record before the last one is damaged.
+    """
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    lines = data[:end].splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}: record {number} of {len(lines)} is damaged, and more follow it; "
+                    "restore the file from a copy"
+                ) from None
+            end -= len(line)
+    if end == len(data):
+        return None
+    tail = path.with_name(f"{path.name}.cut-{time.strftime('%Y%m%d-%H%M%S')}")
+    tail.write_bytes(data[end:])
+    with path.open("r+b") as file:
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return f"{path}: the last record was cut off; its {len(data) - end} bytes are kept in {tail.name}"
+
+
+def open_storage(path: Path, *, read_only: bool = False) -> JournalStorage:
+    """Open a journal; reading alone ignores a last record that is not whole yet."""
+    return JournalStorage(_Reader(path) if read_only else JournalFileBackend(str(path), _NoLock()))
+
+
+class _Reader(BaseJournalBackend):
+    """The whole records of a journal that somebody else may be writing."""
+
+    def __init__(self, path: Path) -> None:
+        data = path.read_bytes()
+        self._logs = []
+        for line in data[: data.rfind(b"\n") + 1].splitlines():
+            try:
+                self._logs.append(json.loads(line))
+            except ValueError:
+                break
+
+    def read_logs(self, log_number_from: int):  # type: ignore[no-untyped-def]
+        return iter(self._logs[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
+        raise AssertionError("this journal is opened for reading")

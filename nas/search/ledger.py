@@ -1,0 +1,284 @@
+"""The study behind a run: what was proposed, what came out; everything else is rebuilt from it."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.ladder import LadderRun, reference_db
+from nas.record import GOALS, TrialRecord
+from nas.results import RunState, row_of
+from nas.score import Challenge
+from nas.search.samplers import IndexChooser, SamplerConfig, TrialChooser, derived_seed
+from search_spaces.chooser import Space
+from search_spaces.spec import ArchSpec
+
+STUDY = "nas"
+NUMBER, RECORD, ABANDONED, SAME_AS, SPEC = "number", "record", "abandoned", "same_as", "spec"
+MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
+MAX_DRAWS = 1000
+UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost
+
+
+class Exhausted(Exception):  # noqa: N818 - no error: a search ends so
+    """No architecture is left that is not known: the search ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A new architecture under its number; `handle` is its Optuna trial's id."""
+
+    number: int
+    spec: ArchSpec
+    handle: int
+
+
+class Ledger:
+    """The one writer of a study. Row 0, the ladder and the run's facts are attributes of the study."""
+
+    def __init__(
+        self,
+        storage: JournalStorage,
+        *,
+        objectives: Sequence[str],
+        limits: Mapping[str, float],
+        challenge: Challenge,
+        baseline: ArchSpec,
+        space: Space,
+        sampler: SamplerConfig,
+        seed: int,
+        population: int,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY,
+            directions=[GOALS[name].direction for name in objectives],
+            sampler=sampler.make(seed=0, population=population),
+            load_if_exists=True,
+        )
+        self.objectives = tuple(objectives)
+        self.limits = dict(limits)
+        self.challenge = challenge
+        self.baseline = baseline
+        self.space = space
+        self.sampler = sampler
+        self.seed = seed
+        self.population = int(self._attr("population", population))
+        self.records: dict[int, TrialRecord] = {}
+        self.ladder: list[LadderRun] = []
+        self._by_arch: dict[str, int] = {}
+        self._pending: dict[int, Proposal] = {}
+        self._proposals = 0
+        self.in_a_row = 0
+        self._load()
+
+    def _attr(self, name: str, default: Any) -> Any:
+        """A fact of the study, kept from its first session on."""
+        attrs = self.study.user_attrs
+        if name not in attrs:
+            self.study.set_user_attr(name, default)
+            return default
+        return attrs[name]
+
+    def _load(self) -> None:
+        """Read the journal, settle what a kill left open."""
+        self.ladder, baseline = read_facts(self.study)
+        if baseline:
+            self._keep(baseline)
+        for trial in self.study.get_trials(deepcopy=False):
+            if ABANDONED in trial.user_attrs:
+                continue
+            if NUMBER not in trial.user_attrs and SAME_AS not in trial.user_attrs:
+                if not trial.state.is_finished():  # killed before it had a number: it is proposed again
+                    self.study._storage.set_trial_user_attr(trial._trial_id, ABANDONED, True)
+                    self.study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            self._proposals += 1
+            if RECORD in trial.user_attrs:
+                record = TrialRecord.from_json(trial.user_attrs[RECORD])
+                self._keep(record)
+                if not trial.state.is_finished():
+                    self._tell(trial._trial_id, record)
+            elif NUMBER in trial.user_attrs:
+                spec = ArchSpec.from_json(trial.user_attrs[SPEC])
+                proposal = Proposal(number=trial.user_attrs[NUMBER], spec=spec, handle=trial._trial_id)
+                self._pending[proposal.number] = proposal
+                self._by_arch[spec.arch_id] = proposal.number
+            elif not trial.state.is_finished():
+                self._answer_known(trial._trial_id, trial.user_attrs[SAME_AS])
+        ordered = [self.records[number] for number in sorted(self.records)]
+        for record in ordered:
+            self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """Trials that have a number and no record, in order: what a kill interrupted, or what runs."""
+        return [self._pending[number] for number in sorted(self._pending)]
+
+    @property
+    def num_counted(self) -> int:
+        """Complete and failed rows other than the baseline."""
+        return sum(r.number > 0 and r.state != "rejected" for r in self.records.values())
+
+    def propose(self) -> Proposal:
+        """Ask the sampler for an architecture that is not known yet and give it the next number.
+
+        Raises:
+            Exhausted: none is left, or 1,000 rejected or known ones came in a row.
+        """
+        known = 0
+        while True:
+            if self.in_a_row >= MAX_DRAWS:
+                raise Exhausted(f"the last {MAX_DRAWS} proposals were all rejected or known")
+            if known >= MAX_KNOWN_IN_A_ROW:
+                self.study.enqueue_trial(self._draw_new())
+            self.study.sampler = self.sampler.make(
+                seed=derived_seed(self.seed, "sampler", self._proposals), population=self.population
+            )
+            trial = self.study.ask()
+            spec = self.space.sample(TrialChooser(trial))
+            self._proposals += 1
+            if spec.arch_id in self._by_arch:
+                known += 1
+                self.in_a_row += 1
+                trial.set_user_attr(SAME_AS, spec.arch_id)
+                self._answer_known(trial._trial_id, spec.arch_id)
+                continue
+            number = 1 + max([0, *self.records, *self._pending])
+            proposal = Proposal(number=number, spec=spec, handle=trial._trial_id)
+            trial.set_user_attr(SPEC, spec.to_json())
+            trial.set_user_attr(NUMBER, number)
+            self._pending[number] = proposal
+            self._by_arch[spec.arch_id] = number
+            return proposal
+
+    def record(self, proposal: Proposal, record: TrialRecord) -> None:
+        """Write how a trial ended. The record comes first: a kill after it loses nothing."""
+        self.study._storage.set_trial_user_attr(proposal.handle, RECORD, record.to_json())
+        del self._pending[proposal.number]
+        self._keep(record)
+        self._tell(proposal.handle, record)
+        self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
+
+    def set_baseline(self, record: TrialRecord) -> None:
+        self.study.set_user_attr("baseline", record.to_json())
+        self._keep(record)
+
+    def add_ladder_run(self, run: LadderRun) -> None:
+        self.study.set_user_attr(f"ladder/{run.rung}/{run.seed}", json.dumps(asdict(run)))
+        self.ladder.append(run)
+
+    def state(self, name: str, settings: Mapping[str, Any], notices: Sequence[str] = ()) -> RunState:
+        return RunState(
+            name=name,
+            challenge=self.challenge,
+            objectives=self.objectives,
+            limits=self.limits,
+            ladder=tuple(self.ladder),
+            records=tuple(self.records[number] for number in sorted(self.records)),
+            settings=settings,
+            notices=tuple(notices),
+            report_psnr_db=dict(self.study.user_attrs.get("report", {})),
+        )
+
+    def set_report(self, psnr_db: Mapping[str, float]) -> None:
+        self.study.set_user_attr("report", dict(psnr_db))
+
+    def _keep(self, record: TrialRecord) -> None:
+        self.records[record.number] = record
+        self._by_arch.setdefault(record.spec.arch_id, record.number)
+
+    def _draw_new(self) -> dict[str, int]:
+        """Parameters of a random candidate that is not known.
+
+        Raises:
+            Exhausted: none was found.
+        """
+        rng = random.Random(derived_seed(self.seed, "draw", self._proposals))
+        for _ in range(MAX_DRAWS):
+            chooser = IndexChooser(rng)
+            if self.space.sample(chooser).arch_id not in self._by_arch:
+                return chooser.params
+        raise Exhausted(
+            f"{MAX_DRAWS} random draws gave no architecture that is not known: the space is exhausted"
+        )
+
+    def _answer_known(self, handle: int, arch_id: str) -> None:
+        """Tell the sampler what is known already; no row, no training."""
+        record = self.records.get(self._by_arch[arch_id])
+        if record is None or record.state == "failed":
+            self._tell_fail(handle)
+        else:
+            self._tell(handle, record)
+
+    def _tell(self, handle: int, record: TrialRecord) -> None:
+        if record.state == "failed":
+            self._tell_fail(handle)
+            return
+        trial = optuna.trial.Trial(self.study, handle)
+        state = self.state("", {})
+        row = row_of(record, state, self.records.get(0), state.can_rank)
+        if record.state == "rejected":  # as if it had learned nothing: a limit fails, so it ranks behind
+            row |= {"psnr_gain_db": self._base_gain(), "psnr_db": self._base_gain()}
+            row = {"runtime_ratio": UNKNOWN_RUNTIME, "runtime_ms": 1e9, "score": 1e3} | {
+                name: value for name, value in row.items() if value is not None
+            }
+        for name, limit in self.limits.items():
+            if row.get(name) is not None:
+                trial.set_constraint(name, row[name] / limit - 1)
+        if state.can_rank and row.get("psnr_gain_db") is not None:
+            trial.set_constraint("psnr_gain_db", self.challenge.gate.min_gain_db - row["psnr_gain_db"])
+        self.study.tell(trial, [float(row[name]) for name in self.objectives])
+
+    def _tell_fail(self, handle: int) -> None:
+        self.study.tell(optuna.trial.Trial(self.study, handle), state=TrialState.FAIL)
+
+    def _base_gain(self) -> float:
+        return self.ladder[0].base_db - reference_db(self.ladder) if self.ladder else 0.0
+
+
+def read_facts(study: optuna.Study) -> tuple[list[LadderRun], TrialRecord | None]:
+    """The ladder and row 0 of a study."""
+    attrs = study.user_attrs
+    runs = [LadderRun(**json.loads(attrs[key])) for key in sorted(attrs) if key.startswith("ladder/")]
+    baseline = TrialRecord.from_json(attrs["baseline"]) if "baseline" in attrs else None
+    return runs, baseline
+
+
+def read_state(
+    storage: JournalStorage | None,
+    *,
+    name: str,
+    objectives: Sequence[str],
+    limits: Mapping[str, float],
+    challenge: Challenge,
+    settings: Mapping[str, Any],
+) -> RunState:
+    """Rebuild a run from its journal, writing nothing; no journal, or one without a study, gives no rows."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    records: dict[int, TrialRecord] = {}
+    ladder: list[LadderRun] = []
+    report: dict[str, float] = {}
+    if storage is not None and STUDY in optuna.get_all_study_names(storage):
+        study = optuna.load_study(study_name=STUDY, storage=storage)
+        ladder, baseline = read_facts(study)
+        found: list[FrozenTrial] = study.get_trials(deepcopy=False)
+        rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
+        records = {record.number: record for record in ([baseline] if baseline else []) + rows}
+        report = dict(study.user_attrs.get("report", {}))
+    return RunState(
+        name=name,
+        challenge=challenge,
+        objectives=tuple(objectives),
+        limits=dict(limits),
+        ladder=tuple(ladder),
+        records=tuple(records[number] for number in sorted(records)),
+        settings=settings,
+        report_psnr_db=report,
+    )

@@ -1,0 +1,93 @@
+"""A run directory: what lies where, written whole or not at all."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from nas.results import RunState, front_table, table
+
+CONFIG = ".hydra/config.yaml"
+OVERRIDES = ".hydra/overrides.yaml"
+MIN_SECONDS = 3.0  # between two rewrites
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file by a rename, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.partial")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def create(
+    run: Path, *, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]
+) -> None:
+    """Make a run directory; the configuration is written last, and makes it one."""
+    run.mkdir(parents=True, exist_ok=True)
+    write(run / "environment.json", json.dumps(environment, indent=2, sort_keys=True) + "\n")
+    write(run / OVERRIDES, yaml.safe_dump(list(overrides), allow_unicode=True))
+    write(run / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def exists(run: Path) -> bool:
+    return (run / CONFIG).is_file()
+
+
+def stored_overrides(run: Path) -> list[str]:
+    data = yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8"))
+    return [str(override) for override in data or []]
+
+
+def stored_config(run: Path) -> dict[str, Any]:
+    """The configuration of a run.
+
+    Raises:
+        ValueError: there is no run in this directory.
+    """
+    if not exists(run):
+        raise ValueError(f"run={run}: there is no run in this directory; nas search run={run} starts one")
+    config: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+class Files:
+    """Rewrites trials.csv, front.csv and report.html as a search goes on, at most every few seconds.
+
+    Args:
+        render: a run's state -> its page.
+    """
+
+    def __init__(self, run: Path, render: Any) -> None:
+        self.run = run
+        self.render = render
+        self._written = -MIN_SECONDS
+        self.num_rewrites = 0
+
+    def update(self, state: RunState, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self._written < MIN_SECONDS:
+            return
+        frame = table(state)
+        members = front_table(frame)
+        write(self.run / "trials.csv", csv(frame))
+        write(self.run / "front.csv", csv(members))
+        write(self.run / "report.html", self.render(state))
+        self._keep_weights(set(members["arch_id"]), set(frame["arch_id"]))
+        self._written = time.monotonic()
+        self.num_rewrites += 1
+
+    def _keep_weights(self, front: set[str], known: set[str]) -> None:
+        """Drop the weights of what is recorded and not on the front; a running trial's are not known yet."""
+        for path in (self.run / "weights").glob("*.safetensors"):
+            if path.stem in known - front:
+                path.unlink(missing_ok=True)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """CSV text whose floats read back equal."""
+    return frame.to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,148 @@
+"""Local worker processes: each evaluates one job at a time and says what it is doing."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+import torch
+
+from nas.search.evaluator import Evaluator
+
+MakeEvaluator = Callable[[], Evaluator]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A call of an evaluator's method, under a key of the caller's."""
+
+    key: str
+    method: Literal["baseline", "ladder_run", "trial", "report"]
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a job: its result, a typed error (`type: message`), or `died` with its process."""
+
+    job: Job
+    result: Any = None
+    error: str = ""
+    died: bool = False
+
+
+class Workers:
+    """A pool of processes. Use as a context manager; leaving it ends them.
+
+    A worker that dies takes its job with it (`Outcome.died`) and is replaced.
+    """
+
+    def __init__(self, make: MakeEvaluator, *, count: int, threads: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._make = make
+        self._threads = threads
+        self._workers = [self._start() for _ in range(count)]
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+
+    @property
+    def idle(self) -> int:
+        return sum(worker.job is None for worker in self._workers)
+
+    @property
+    def doing(self) -> dict[str, str]:
+        """Job key -> a few words on what is being done for it."""
+        return {worker.job.key: worker.doing for worker in self._workers if worker.job}
+
+    def submit(self, job: Job) -> None:
+        worker = next(worker for worker in self._workers if worker.job is None)
+        worker.job, worker.doing = job, "starting"
+        with contextlib.suppress(OSError):  # it died while idle: `outcomes` finds that out
+            worker.pipe.send(job)
+
+    def outcomes(self, timeout: float) -> Iterator[Outcome]:
+        """What ended within some seconds."""
+        ready = wait([worker.pipe for worker in self._workers], timeout)
+        for place, worker in enumerate(self._workers):
+            if worker.pipe not in ready:
+                continue
+            try:
+                kind, content = worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.process.join()
+                self._workers[place] = self._start()
+                if worker.job:
+                    yield Outcome(job=worker.job, died=True, error=_death(worker.process.exitcode))
+                continue
+            if kind == "doing":
+                worker.doing = content
+                continue
+            job, worker.job = worker.job, None
+            assert job is not None
+            yield Outcome(job=job, **content)
+
+    def _start(self) -> "_Worker":
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, self._make, self._threads), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process=process, pipe=ours)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    process: Any
+    pipe: Connection
+    job: Job | None = None
+    doing: str = ""
+
+
+def _death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"worker died: killed by {signal.Signals(-exitcode).name}"
+    return f"worker died: exit status {exitcode}"
+
+
+def _serve(pipe: Connection, make: MakeEvaluator, threads: int) -> None:
+    """The life of a worker: Ctrl-C is its parent's business, and it does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    evaluator = make()
+
+    def tell(words: str) -> None:
+        pipe.send(("doing", words))
+
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            content = {"result": getattr(evaluator, job.method)(*job.args, tell)}
+        except Exception as error:  # the trial boundary: whatever went wrong is this trial's result
+            if os.environ.get("NAS_TRACEBACK"):
+                traceback.print_exc()
+            content = {"error": f"{type(error).__name__}: {error}"}
+        pipe.send(("ended", content))
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)

@@ -1,0 +1,146 @@
+"""The space around SPAN, SPANF and SPANV2: SPABs between a stem and a fused head."""
+
+import math
+from dataclasses import dataclass
+
+from search_spaces.chooser import Chooser, S
+from search_spaces.spec import SCALES, ArchSpec, BlockSpec
+
+TAPS = ("all", "ends", "last")
+HEADS = ("conv", "separable")
+ENTRIES = ("stem", "block")
+SKIPS = ("none", "near", "bilinear", "nearest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanSpace:
+    """Options of each decision; a list of one is no decision.
+
+    Attributes:
+        scale: upscale factor of every member.
+        entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the first
+            block is a plain stack that takes the image, as SPANF and SPANV2.
+        normalise: whether members with a stem see 255 * (image - mean), as SPAN does.
+        num_blocks: number of blocks, the stack of `entry: block` among them.
+        channels: feature channels.
+        block_channels: width of each block, as a share of `channels`, to the next multiple of four.
+        tail_channels: width of the fused features, as a share of `channels`, likewise.
+        attention, activation: of every block.
+        bias: whether convolutions have biases.
+        skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the output.
+        taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with the
+            last block's inner feature too, as SPAN.
+        head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as SPANV2.
+    """
+
+    scale: int
+    entry: list[str]
+    normalise: bool
+    num_blocks: list[int]
+    channels: list[int]
+    block_channels: list[float]
+    tail_channels: list[float]
+    attention: list[str]
+    activation: list[str]
+    bias: list[bool]
+    skip: list[str]
+    taps: list[str]
+    head: list[str]
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
+        for name, least in (("num_blocks", 1), ("channels", 1)):
+            for value in getattr(self, name):
+                if value < least:
+                    raise ValueError(f"space.{name} must be at least {least}, got {value}; such as 28")
+        for name in ("block_channels", "tail_channels"):
+            for value in getattr(self, name):
+                if not 0 < value <= 4:
+                    raise ValueError(
+                        f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full width"
+                    )
+        for name, known in (("entry", ENTRIES), ("skip", SKIPS), ("taps", TAPS), ("head", HEADS)):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise ValueError(f"space.{name}: {value!r} is not known; known: {', '.join(known)}")
+        for name in self.__dataclass_fields__:
+            options = getattr(self, name)
+            if isinstance(options, list) and (not options or len(set(options)) < len(options)):
+                raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+
+    def sample(self, chooser: Chooser) -> ArchSpec:
+        """One member. Every decision is asked, in one order; those without effect are dropped."""
+
+        entry = _pick(chooser, "entry", self.entry)
+        num_blocks = _pick(chooser, "num_blocks", self.num_blocks)
+        channels = _pick(chooser, "channels", self.channels)
+        shares = [
+            _pick(chooser, f"block{i + 1}.channels", self.block_channels) for i in range(max(self.num_blocks))
+        ]
+        tail = _width(channels, _pick(chooser, "tail_channels", self.tail_channels))
+        attention = _pick(chooser, "attention", self.attention)
+        activation = _pick(chooser, "activation", self.activation)
+        bias = _pick(chooser, "bias", self.bias)
+        skip = _pick(chooser, "skip", self.skip)
+        taps = _pick(chooser, "taps", self.taps)
+        head = _pick(chooser, "head", self.head)
+
+        with_stem = entry == "stem"
+        blocks = [
+            BlockSpec.of(
+                "spab",
+                channels=_width(channels, share),
+                activation=activation,
+                attention=attention,
+                bias=bias,
+            )
+            for share in shares[:num_blocks]
+        ]
+        if with_stem:
+            last = dict(blocks[-1].args)["channels"]
+            blocks.append(BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
+        else:
+            first = {k: v for k, v in blocks[0].args if k != "attention"}
+            # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has none.
+            blocks[0] = BlockSpec.of("conv_stack", **first, activate_last=not bias)
+        return ArchSpec(
+            scale=self.scale,
+            normalise=self.normalise and with_stem,
+            stem=BlockSpec.of("conv", channels=channels, kernel=3, bias=bias) if with_stem else None,
+            blocks=tuple(blocks),
+            taps=_taps(taps, with_stem, num_blocks, skip),
+            fusion=BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
+            if head == "conv"
+            else BlockSpec.of("depthwise", kernel=3, bias=bias),
+            upsampler=BlockSpec.of("pixel_shuffle", kernel=3 if head == "conv" else 1, bias=bias),
+            skip=_skip(skip),
+            train_form=BlockSpec.of("conv3xc", gain=2),
+        )
+
+
+def _pick(chooser: Chooser, name: str, options: list[S]) -> S:
+    return options[0] if len(options) == 1 else chooser.pick(name, options)
+
+
+def _width(channels: int, share: float) -> int:
+    return channels if share == 1 else max(4, 4 * math.floor(channels * share / 4 + 0.5))
+
+
+def _taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
+    """Names in SPAN's order: stem, last, first block, inner; the near branch before all, as SPANF has it."""
+    end = num_blocks + 1 if with_stem else num_blocks
+    names = ["stem"] if with_stem and kind != "last" else []
+    names.append(f"block{end}")
+    if kind != "last":
+        names.append("block1")
+    if kind == "all":
+        names.append(f"block{num_blocks}.inner")
+    front = ["skip"] if skip == "near" else []
+    return tuple(dict.fromkeys(front + names))
+
+
+def _skip(kind: str) -> BlockSpec | None:
+    if kind == "none":
+        return None
+    return BlockSpec.of("near", kernel=3, bias=False) if kind == "near" else BlockSpec.of(kind)
