@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,14 +49,15 @@ class RunState:
     settings: Mapping[str, Any]
     notices: tuple[str, ...] = ()
     report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
+    ladder_seeds: int = 1  # runs of each rung that make a ladder complete
 
     @property
     def verdict(self) -> Verdict | None:
         """The ladder's verdict; None while it is not complete."""
-        try:
-            return judge(self.ladder, -self.challenge.gate.min_gain_db)
-        except ValueError:
+        done = Counter(run.rung for run in self.ladder)
+        if any(done[rung] < self.ladder_seeds for rung in rung_names()):
             return None
+        return judge(self.ladder, -self.challenge.gate.min_gain_db)
 
     @property
     def can_rank(self) -> bool:

@@ -126,6 +126,7 @@ def run(
         sampler=sampler,
         seed=seed,
         population=default_population(trials or 200),
+        ladder_seeds=ladder_seeds,
     )
     shown = shown_settings(invocation.config)
     files = run_directory.Files(folder, render)
@@ -145,7 +146,6 @@ def run(
                 ledger,
                 pool,
                 budget,
-                ladder_seeds=ladder_seeds,
                 has_report=roles.report is not None,
                 show=lambda running, left: display.update(
                     state(), running=running, trials_wanted=trials, seconds_left=left

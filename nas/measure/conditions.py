@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,7 +41,8 @@ def _cpu(threads: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _cuda(device: torch.device, tf32: bool) -> Iterator[None]:
     """As the challenge's harness, but for TF32, which is a switch: matrix products are not in TF32 there."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision
     try:
         cudnn.benchmark = False

@@ -1,4 +1,4 @@
-"""Which device this is, and all that a reading on it hangs on: model, driver, clocks, versions, git commit."""
+"""Which device this is, and all that a reading on it hangs on: model, driver, clocks, versions, commit."""
 
 import csv
 import os
@@ -13,9 +13,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]  # the checkout, where there is one
 PACKAGES = ("esr-nas", "torch", "numpy", "optuna")
-GPU_FIELDS = (
-    "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu,compute_mode"
-)
+GPU_FIELDS = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
 
 
 def pick_device(text: str) -> torch.device:
@@ -70,7 +68,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
         "git_commit": git_commit(ROOT),
     }
 

@@ -46,13 +46,14 @@ class LatencyConfig:
         if self.sizes is not None and not self.sizes:
             raise ValueError("sizes must name at least one size; use [[64,64]], or null for the usual ones")
         for size in self.sizes or ():
-            if min(size) < 8:
-                raise ValueError(f"sizes must be at least 8x8, got {size[0]}x{size[1]}")
+            if min(size) < 1:
+                raise ValueError(f"sizes must be at least 1x1, got {size[0]}x{size[1]}")
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if not 3 <= self.min_rounds <= self.max_rounds:
             raise ValueError(
-                f"min_rounds must be at least 3 and at most max_rounds, got {self.min_rounds} of {self.max_rounds}"
+                f"min_rounds must be at least 3 and at most max_rounds, "
+                f"got {self.min_rounds} and {self.max_rounds}"
             )
         for name in ("warmup_seconds", "max_seconds", "target_ci"):
             value = getattr(self, name)
@@ -103,7 +104,9 @@ class LatencyMeter:
         stopwatch: Stopwatch | None = None,
     ) -> None:
         if config.mode == "challenge" and device.type != "cuda":
-            raise ValueError(f"mode=challenge needs a CUDA GPU, the device is {device}; use auto or cpu")
+            raise ValueError(
+                f"latency.mode=challenge needs a CUDA GPU, the device is {device}; use auto or cpu"
+            )
         self.config = config
         self.baseline = baseline
         self.device = torch.device("cpu") if config.mode == "cpu" else device
@@ -111,7 +114,9 @@ class LatencyMeter:
         self.mode = "challenge" if on_gpu else "cpu"
         self.dtype = "float32-tf32" if on_gpu and config.tf32 else "float32"
         self.sizes = weighted(
-            CHALLENGE_SIZES if on_gpu else CPU_SIZES
+            CHALLENGE_SIZES
+            if on_gpu
+            else CPU_SIZES
             if config.sizes is None
             else tuple((height, width, 1.0) for height, width in config.sizes)
         )
@@ -195,8 +200,8 @@ def time_on_cuda(forward: Forward, repeats: int) -> Block:
     """One pair of events an image, as the challenge's harness: launches are part of the time."""
     total_ms = 0.0
     for _ in range(repeats):
-        start = torch.cuda.Event(enable_timing=True)
-        end = torch.cuda.Event(enable_timing=True)
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(forward.image.device)
         start.record()
         forward()

@@ -1,4 +1,4 @@
-"""One latency at a time on a device: a lock that all processes of a user share, and that no crash leaves behind."""
+"""One latency at a time on a device: a lock that all of a user's processes share and no crash leaves."""
 
 import fcntl
 import os
@@ -25,7 +25,8 @@ def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[None]:
     folder = folder or lock_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', device_id)}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # left there: unlinking it would race
+    # The file stays: unlinking it would race with whoever waits for it.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

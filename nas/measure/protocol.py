@@ -1,11 +1,11 @@
-"""A paired reading: baseline and candidate timed in turn, disturbed rounds set aside, an interval for the ratio.
+"""A paired reading: baseline and candidate in turn, disturbed rounds set aside, an interval for the ratio.
 
 Pure logic over a timer that is handed in: what runs, and on which clock, is the caller's.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,9 +13,9 @@ import numpy as np
 
 MIN_BLOCK_SECONDS = 5e-3
 # A round is disturbed when one of these is exceeded:
-MAX_GAP = 0.03  # between the baselines before and after the candidate
+MAX_GAP = 0.03  # between the two blocks of a network
 MAX_IDLE = 0.05  # share of the time in which a block did not run
-MAX_SLOWDOWN = 0.10  # of the baseline over its median: another clock, or a neighbour that shares the memory
+MAX_SLOWDOWN = 0.10  # of a network over its median: another clock, or a neighbour that shares the memory
 MIN_WARM_PASSES, MAX_WARM_PASSES = 5, 1000
 MIN_ROUNDS_EVER = 3  # also when time is up
 CHECK_EVERY = 5  # rounds between two looks at the interval
@@ -41,7 +41,7 @@ class Timer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long a reading may take; a round is baseline, candidate, baseline at every size.
+    """How long a reading may take; a round is baseline, candidate twice, baseline at every size.
 
     target_ci is the half-width of the interval, relative to the ratio, at which a reading is good enough;
     max_seconds ends one that is not.
@@ -56,12 +56,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Seconds a forward at each size, the baseline's before and after the candidate's; idle is the worst."""
+    """Baseline, candidate, candidate, baseline: seconds a forward at each size, twice for both.
 
-    before: tuple[float, ...]
-    candidate: tuple[float, ...]
-    after: tuple[float, ...]
-    idle: float
+    As many blocks of one as of the other, and judged alike: noise is skewed to the slow side, so a median of
+    single runtimes against means of two, or rounds chosen by the baseline alone, would favour one of them.
+    """
+
+    baseline: tuple[tuple[float, ...], tuple[float, ...]]
+    candidate: tuple[tuple[float, ...], tuple[float, ...]]
+    idle: float  # of the worst block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +87,16 @@ def read(timer: Timer, weights: Sequence[float], limits: Limits, rng: np.random.
         rng: of the bootstrap.
     """
     _warm_up(timer, len(weights), limits)
+    subjects: tuple[Subject, ...] = ("baseline", "candidate")
     repeats = {
         subject: [_num_repeats(timer, subject, place) for place in range(len(weights))]
-        for subject in ("baseline", "candidate")
+        for subject in subjects
     }
     rounds: list[Round] = []
     spent = 0.0
     while len(rounds) < limits.max_rounds:
-        rounds.append(_round(timer, repeats["baseline"], repeats["candidate"]))
-        spent += _lasted(rounds[-1], repeats["baseline"], repeats["candidate"])
+        rounds.append(_round(timer, repeats))
+        spent += _lasted(rounds[-1], repeats)
         if len(rounds) >= MIN_ROUNDS_EVER and spent >= limits.max_seconds:
             break
         if len(rounds) % CHECK_EVERY == 0 and len(kept := calm(rounds, weights)) >= limits.min_rounds:
@@ -107,8 +111,8 @@ def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.
     kept = calm(rounds, weights)
     found = ratios(kept, weights)
     return Reading(
-        candidate_ms=1e3 * _of_medians([entry.candidate for entry in kept], weights),
-        baseline_ms=1e3 * _of_medians([_mean(entry.before, entry.after) for entry in kept], weights),
+        candidate_ms=1e3 * _of_medians([_mean(*entry.candidate) for entry in kept], weights),
+        baseline_ms=1e3 * _of_medians([_mean(*entry.baseline) for entry in kept], weights),
         ratio=statistics.median(found),
         ci=half_width(found, rng),
         rounds=len(kept),
@@ -118,30 +122,29 @@ def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.
 
 def calm(rounds: Sequence[Round], weights: Sequence[float]) -> list[Round]:
     """The rounds that nothing disturbed; where these are fewer than half, the less disturbed half."""
-    typical = statistics.median(_weighted(_mean(entry.before, entry.after), weights) for entry in rounds)
-    ranked = sorted(rounds, key=lambda entry: disturbance(entry, weights, typical))
-    num_calm = sum(disturbance(entry, weights, typical) <= 1 for entry in rounds)
-    return ranked[: max(num_calm, math.ceil(len(rounds) / 2))]
+    found = disturbances(rounds, weights)
+    order = sorted(range(len(rounds)), key=found.__getitem__)
+    num_calm = sum(value <= 1 for value in found)
+    return [rounds[place] for place in order[: max(num_calm, math.ceil(len(rounds) / 2))]]
 
 
-def disturbance(entry: Round, weights: Sequence[float], typical: float) -> float:
-    """How far a round is from a quiet one, 1 being the most that is accepted.
-
-    `typical` is the median of the baseline's runtimes.
-    """
-    before, after = _weighted(entry.before, weights), _weighted(entry.after, weights)
-    mean = (before + after) / 2
-    return max(
-        abs(before - after) / mean / MAX_GAP,
-        entry.idle / MAX_IDLE,
-        (mean / typical - 1) / MAX_SLOWDOWN,
-    )
+def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
+    """How far each round is from a quiet one, 1 being the most that is accepted."""
+    worst = [entry.idle / MAX_IDLE for entry in rounds]
+    for blocks in ([entry.baseline for entry in rounds], [entry.candidate for entry in rounds]):
+        pairs = [(_weighted(first, weights), _weighted(second, weights)) for first, second in blocks]
+        typical = statistics.median(first + second for first, second in pairs)
+        for place, (first, second) in enumerate(pairs):
+            gap = 2 * abs(first - second) / (first + second)
+            slowdown = (first + second) / typical - 1
+            worst[place] = max(worst[place], gap / MAX_GAP, slowdown / MAX_SLOWDOWN)
+    return worst
 
 
 def ratios(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
     """Candidate over baseline of each round, of their mean runtimes over the sizes."""
     return [
-        _weighted(entry.candidate, weights) / _weighted(_mean(entry.before, entry.after), weights)
+        _weighted(_mean(*entry.candidate), weights) / _weighted(_mean(*entry.baseline), weights)
         for entry in rounds
     ]
 
@@ -176,23 +179,26 @@ def _num_repeats(timer: Timer, subject: Subject, place: int) -> int:
     return repeats
 
 
-def _round(timer: Timer, baseline_repeats: Sequence[int], candidate_repeats: Sequence[int]) -> Round:
+def _round(timer: Timer, repeats: Mapping[Subject, Sequence[int]]) -> Round:
+    order: tuple[Subject, ...] = ("baseline", "candidate", "candidate", "baseline")
     blocks = [
-        (timer("baseline", place, ours), timer("candidate", place, theirs), timer("baseline", place, ours))
-        for place, (ours, theirs) in enumerate(zip(baseline_repeats, candidate_repeats, strict=True))
+        [timer(subject, place, repeats[subject][place]) for subject in order]
+        for place in range(len(repeats["baseline"]))
     ]
-    before, candidate, after = zip(*blocks, strict=True)
+    first, second, third, fourth = (
+        tuple(block.seconds for block in column) for column in zip(*blocks, strict=True)
+    )
     return Round(
-        before=tuple(block.seconds for block in before),
-        candidate=tuple(block.seconds for block in candidate),
-        after=tuple(block.seconds for block in after),
+        baseline=(first, fourth),
+        candidate=(second, third),
         idle=max(block.idle for size in blocks for block in size),
     )
 
 
-def _lasted(entry: Round, baseline_repeats: Sequence[int], candidate_repeats: Sequence[int]) -> float:
-    both = _weighted(entry.before, baseline_repeats) + _weighted(entry.after, baseline_repeats)
-    return both + _weighted(entry.candidate, candidate_repeats)
+def _lasted(entry: Round, repeats: Mapping[Subject, Sequence[int]]) -> float:
+    return sum(_weighted(block, repeats["baseline"]) for block in entry.baseline) + sum(
+        _weighted(block, repeats["candidate"]) for block in entry.candidate
+    )
 
 
 def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:

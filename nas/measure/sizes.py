@@ -16,7 +16,8 @@ class Size:
 
 
 CPU_SIZES = ((64, 64, 1.0),)  # SPAN takes about 10 ms there on one core
-# Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4); the weights are assumed.
+# Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4). The weights are
+# assumed.
 CHALLENGE_SIZES = (
     (339, 510, 0.43),
     (384, 510, 0.03),

@@ -1,11 +1,12 @@
 """The terminal's view of a search: live on a screen, plain lines in a pipe, and a summary at the end."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import pandas as pd
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,6 +18,8 @@ from nas.results import RunState, front_table, table
 
 TOP_ROWS = 8  # of the front, on the live screen
 LAST_NOTICES = 3
+WIDE = 110  # characters
+ONLY_WIDE = ("PSNR dB", "FLOPs")
 
 
 class Display:
@@ -74,7 +77,7 @@ class Display:
         shown = (len(state.records), len(state.ladder), state.notices)
         if self._body is None or self._body[0] != shown:
             members = front_table(table(state))
-            parts: list[RenderableType] = [_front(members.head(TOP_ROWS), state, len(members))]
+            parts: list[RenderableType] = [_Front(members.head(TOP_ROWS), state, len(members))]
             parts.append(_verdict(state))
             parts += [Text(f"note: {notice}", style="yellow") for notice in state.notices[-LAST_NOTICES:]]
             self._body = (shown, Group(*parts))
@@ -87,7 +90,7 @@ def summary(state: RunState) -> RenderableType:
     small = [Text(text, style="dim") for text in (score_label(state), protocol(state))]
     return Group(
         Text(headline(state, members), style="bold"),
-        _front(members, state, len(members)),
+        _Front(members, state, len(members)),
         *small,
         _verdict(state),
     )
@@ -103,7 +106,7 @@ def _events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | str]]:
             f"({signed(run.psnr_db - run.base_db, 3)} dB over its base) in {duration(run.train_seconds)}"
         )
         yield ("ladder", run.rung, run.seed, run.fidelity), line
-    if state.verdict:
+    if state.verdict and any(record.number for record in state.records):  # not while the ladder still runs
         yield ("verdict", state.verdict.reason), f"ladder: {verdict_words(state)}"
     for record in state.records:
         yield ("trial", record.number), record.number
@@ -130,9 +133,11 @@ def _progress(state: RunState, wanted: int | None, seconds_left: float | None) -
     for name, style in (("failed", "red"), ("rejected", "dim")):
         words.append(f", {ends[name]} {name}" if ends[name] else "", style=style)
     words.append("" if seconds_left is None else f", {duration(seconds_left)} left")
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(words, ProgressBar(total=wanted, completed=min(done, wanted), width=24) if wanted else "")
-    return grid
+    if wanted is None:
+        return words
+    bar = Table.grid()  # alone, a bar does not end its line
+    bar.add_row(ProgressBar(total=max(wanted, 1), completed=min(done, wanted), width=48))
+    return Group(words, bar)
 
 
 def _under_way(running: Mapping[int, str]) -> list[RenderableType]:
@@ -142,30 +147,43 @@ def _under_way(running: Mapping[int, str]) -> list[RenderableType]:
     ]
 
 
-def _front(members: pd.DataFrame, state: RunState, size: int) -> RenderableType:
-    if members.empty:
-        return Text("No trial is on the front yet.", style="dim")
-    names = {record.number: record.spec for record in state.records}
-    order = "best score first" if state.can_rank else "lowest score first; the proxy cannot rank"
-    shown = Table(
-        title=f"Front of {size}, {order}", title_justify="left", title_style="bold", box=None, pad_edge=False
-    )
-    for head in ("trial", "score", "gain dB", "PSNR dB", "ratio", "params", "FLOPs", "feasible"):
-        shown.add_column(head, justify="right", no_wrap=True)
-    shown.add_column("architecture", ratio=1, overflow="fold")
-    for row in members.to_dict("records"):
-        shown.add_row(
-            "base" if row["number"] == 0 else str(row["number"]),
-            fixed(row["score"], 3),
-            signed(row["psnr_gain_db"], 3),
-            fixed(row["psnr_db"], 2),
-            ratio(row["runtime_ratio"], row["runtime_ci"]),
-            whole(row["params"]),
-            giga(row["flops"]),
-            str(row["feasible"]),
-            Text(describe(names[row["number"]])),
-        )
-    return shown
+@dataclass(frozen=True)
+class _Front:
+    """The front's rows, with as many columns as the screen is wide."""
+
+    members: pd.DataFrame
+    state: RunState
+    size: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.members.empty:
+            yield Text("No trial is on the front yet.", style="dim")
+            return
+        order = "best score first" if self.state.can_rank else "lowest score first; the proxy cannot rank"
+        yield Text(f"Front of {self.size}, {order}", style="bold")
+        rows = [self._cells(row) for row in self.members.to_dict("records")]
+        shown = Table(box=None, pad_edge=False)
+        for head in rows[0]:
+            if options.max_width >= WIDE or head not in ONLY_WIDE:
+                shown.add_column(head, justify="left" if head == "architecture" else "right")
+        for row in rows:
+            shown.add_row(*(row[str(column.header)] for column in shown.columns))
+        yield shown
+
+    def _cells(self, row: Mapping[Any, Any]) -> dict[str, Text]:
+        spec = next(record.spec for record in self.state.records if record.number == row["number"])
+        cells = {
+            "trial": "base" if row["number"] == 0 else str(row["number"]),
+            "score": fixed(row["score"], 3),
+            "gain dB": signed(row["psnr_gain_db"], 3),
+            "PSNR dB": fixed(row["psnr_db"], 2),
+            "ratio": ratio(row["runtime_ratio"], row["runtime_ci"]),
+            "params": whole(row["params"]),
+            "FLOPs": giga(row["flops"]),
+            "feasible": str(row["feasible"]),
+        }
+        shown = {head: Text(cell, no_wrap=True) for head, cell in cells.items()}
+        return shown | {"architecture": Text(describe(spec))}
 
 
 def _verdict(state: RunState) -> RenderableType:

@@ -69,7 +69,9 @@ def headline(state: RunState, members: pd.DataFrame) -> str:
     goals = [NAMES.get(name, name) for name in state.objectives]
     among_goals = " against ".join(goals) if len(goals) < 3 else f"{', '.join(goals[:-1])} and {goals[-1]}"
     among = ", the baseline among them," if (members["number"] == 0).any() else ""
-    front = f"{len(members)}{among} {'is' if len(members) == 1 else 'are'} on the Pareto front of {among_goals}"
+    front = (
+        f"{len(members)}{among} {'is' if len(members) == 1 else 'are'} on the Pareto front of {among_goals}"
+    )
     return f"{how}; {front}; {_can_rank(state)}."
 
 

@@ -44,7 +44,6 @@ class Controller:
         workers: Workers,
         budget: Budget,
         *,
-        ladder_seeds: int,
         has_report: bool,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
@@ -52,7 +51,6 @@ class Controller:
         self.ledger = ledger
         self.workers = workers
         self.budget = budget
-        self.ladder_seeds = ladder_seeds
         self.has_report = has_report
         self.show = show
         self.changed = changed
@@ -92,7 +90,7 @@ class Controller:
         seen = {(run.rung, run.seed) for run in self.ledger.ladder}
         jobs = [
             Job(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
-            for seed in range(self.ladder_seeds)
+            for seed in range(self.ledger.ladder_seeds)
             for rung in reversed(rung_names())
             if (rung, seed) not in seen
         ]
@@ -157,7 +155,7 @@ class Controller:
         reason = ""
         while True:
             reason = reason or self._spent()
-            while workers.idle and not reason:
+            while workers.idle and (waiting or not reason):  # what has a number is finished in any case
                 if not waiting:
                     if not self._wants_more(len(running)):
                         break

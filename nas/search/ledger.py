@@ -53,6 +53,7 @@ class Ledger:
         sampler: SamplerConfig,
         seed: int,
         population: int,
+        ladder_seeds: int,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
@@ -69,6 +70,7 @@ class Ledger:
         self.space = space
         self.sampler = sampler
         self.seed = seed
+        self.ladder_seeds = ladder_seeds
         self.population = int(self._attr("population", population))
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
@@ -185,6 +187,7 @@ class Ledger:
             settings=settings,
             notices=tuple(notices),
             report_psnr_db=dict(self.study.user_attrs.get("report", {})),
+            ladder_seeds=self.ladder_seeds,
         )
 
     def set_report(self, psnr_db: Mapping[str, float]) -> None:
@@ -259,6 +262,7 @@ def read_state(
     limits: Mapping[str, float],
     challenge: Challenge,
     settings: Mapping[str, Any],
+    ladder_seeds: int,
 ) -> RunState:
     """Rebuild a run from its journal, writing nothing; no journal, or one without a study, gives no rows."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -281,4 +285,5 @@ def read_state(
         records=tuple(records[number] for number in sorted(records)),
         settings=settings,
         report_psnr_db=report,
+        ladder_seeds=ladder_seeds,
     )

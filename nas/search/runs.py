@@ -10,7 +10,6 @@ from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import read_state
 from nas.search.run_directory import stored_config
 
-
 LONGER_PROXY = "proxy=long, on photographs of your own (data=folder data.train=... data.select=...)"
 
 
@@ -41,6 +40,7 @@ def load_run(run: Path) -> RunState:
         objectives=tuple(config["objectives"]),
         limits=limits,
         settings=shown_settings(config),
+        ladder_seeds=config["ladder_seeds"],
     )
 
 

@@ -144,7 +144,7 @@ class ProxyTrainer:
         loss = LOSSES[config.loss](self.net(x) + bicubic_base(lr, self.net.spec.scale), hr)
         for one in self.optimizers:
             one.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), config.optimizer.clip)
         value = loss.item()
         if not math.isfinite(value):

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from search_spaces.blocks.activation import activate
+from search_spaces.blocks.activation import activate, check_activation
 
 
 class ConvFactory(Protocol):
@@ -49,7 +49,7 @@ class ConvStack(nn.Module):
         self.conv1 = make_conv(in_channels, channels, kernel=3, bias=bias)
         self.conv2 = make_conv(channels, channels, kernel=3, bias=bias)
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.activate_last = activate_last
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:

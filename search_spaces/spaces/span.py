@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from search_spaces.chooser import Chooser, S
 from search_spaces.spec import SCALES, ArchSpec, BlockSpec
 
-TAPS = ("all", "ends", "last")
-HEADS = ("conv", "separable")
-ENTRIES = ("stem", "block")
-SKIPS = ("none", "near", "bilinear", "nearest")
+WORDS = {  # those of attention and activation are the blocks', which need torch: a test holds them equal
+    "entry": ("stem", "block"),
+    "attention": ("parameter_free", "hard_parameter_free", "conv1x1", "diagonal", "none"),
+    "activation": ("silu", "relu", "leaky_relu", "hardswish", "gelu"),
+    "skip": ("none", "near", "bilinear", "nearest"),
+    "taps": ("all", "ends", "last"),
+    "head": ("conv", "separable"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class SpanSpace:
                     raise ValueError(
                         f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full width"
                     )
-        for name, known in (("entry", ENTRIES), ("skip", SKIPS), ("taps", TAPS), ("head", HEADS)):
+        for name, known in WORDS.items():
             for value in getattr(self, name):
                 if value not in known:
                     raise ValueError(f"space.{name}: {value!r} is not known; known: {', '.join(known)}")

@@ -52,7 +52,7 @@ def _with(block: BlockSpec, choice: dict[str, str]) -> BlockSpec:
 
 def cost(spec: ArchSpec) -> Cost:
     """Roughly that of the network: 3x3 convolutions alone."""
-    channels = [int(dict(block.args)["channels"]) for block in spec.blocks]
+    channels = [int(dict(block.args).get("channels", 28)) for block in spec.blocks]
     params = sum(3 * 9 * width * width for width in channels[:-1]) + 9 * channels[-1] ** 2 + 13_000
     return Cost(
         params=params,
@@ -100,7 +100,7 @@ def run_state(records=(), *, means=GOOD, noise=0.0, seeds=3, **changes) -> RunSt
     return RunState(**fields | changes)
 
 
-def search(num_trials=60, *, means=GOOD, seed=0, **changes) -> RunState:
+def search(num_trials=60, *, means=GOOD, seed=0, limit=300_000, **changes) -> RunState:
     """A whole search: baseline, complete trials, some failed, some rejected, one with hostile text."""
     rng = random.Random(seed)
     reference = means[-1]
@@ -111,8 +111,8 @@ def search(num_trials=60, *, means=GOOD, seed=0, **changes) -> RunState:
         share = cost(spec).params / base
         if number % 17 == 5:
             records.append(_failed(number, spec))
-        elif share > 2.4:
-            reason = f"params {cost(spec).params} is over its limit 300000"
+        elif cost(spec).params > limit:
+            reason = f"params {cost(spec).params} is over its limit {limit}"
             records.append(
                 TrialRecord(number=number, state="rejected", spec=spec, cost=cost(spec), error=reason)
             )
@@ -121,7 +121,7 @@ def search(num_trials=60, *, means=GOOD, seed=0, **changes) -> RunState:
             ratio = 0.12 + 0.88 * share**0.8 * rng.uniform(0.85, 1.1)
             records.append(complete(number, gain=gain, ratio=ratio, spec=spec, reference=reference))
     fields = {
-        "limits": {"params": 300e3},
+        "limits": {"params": limit},
         "settings": {
             "space": "span",
             "sampler": {"name": "nsga2", "population": 12},

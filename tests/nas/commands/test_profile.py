@@ -1,0 +1,112 @@
+import json
+import math
+
+import pytest
+import yaml
+
+from nas.commands.architectures import resolve_arch
+from nas.commands.door import main
+from nas.measure import latency
+from nas.measure.protocol import Block
+from search_spaces import published
+from tests.nas.measure.networks import tiny
+
+
+@pytest.fixture(autouse=True)
+def known_clock(monkeypatch):
+    def stopwatch(self, forward, repeats):
+        return Block(seconds=1e-6 * sum(p.numel() for p in forward.network.parameters()))
+
+    monkeypatch.setattr(latency._CpuStopwatch, "__call__", stopwatch)
+
+
+def rows(capsys, *overrides):
+    """Profile on the CPU and read the table: {name: the cells after it}, and the whole text."""
+    assert main(["profile", "device=cpu", *overrides]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split("  ") for line in text.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return {line[0]: line[1:] for line in cells if len(line) > 1}, text
+
+
+def test_profile_prints_the_published_counts_latency_and_score(capsys):
+    found, text = rows(capsys, "arch=published/spanv2")
+    assert found["parameters"] == ["139,104", "150,688", "0.923"]
+    assert found["in training form"] == ["602,610", "634,048", "0.950"]
+    assert found["FLOPs"] == ["9,107,931,136", "9,833,807,872", "0.926"]
+    assert found["activations"] == ["51,380,224", "41,680,896", "1.233"]
+    assert found["convolutions"] == ["22", "22", "1.000"]
+    assert found["latency ms"] == ["139.104", "150.688", "0.923 ± 0.000"]
+    fast, flops = math.exp(2 * 139_104 / 150_688), math.exp(2 * 9_107_931_136 / 9_833_807_872)
+    assert found["score"] == [f"{0.9 * fast + 0.1 * flops:.3f}", "7.389"]
+    assert "from CPU latency: compare only with scores from this machine" in text
+    assert "mode cpu, float32, LR 64x64" in text
+
+
+def test_the_baseline_scores_e_squared_and_its_ratio_is_one(capsys):
+    found, _ = rows(capsys, "arch=published/span")
+    assert found["latency ms"][2] == "1.000 ± 0.000"
+    assert found["score"] == ["7.389", "7.389"]
+
+
+def test_counts_alone_at_another_size_with_layers(capsys):
+    found, text = rows(capsys, "arch=published/span", "measure=false", "size=[32,48]", "layers=true")
+    assert found["FLOPs"][0] == f"{9_833_807_872 * 32 * 48 // 256**2:,d}"
+    assert found["upsampler.conv"][:4] == ["Conv2d", "1x48x32x48", "12,144", "18,579,456"]
+    assert "The challenge counts at 256x256" in text
+    assert "latency" not in found
+    assert "score" not in found
+
+
+def test_the_baseline_takes_the_scale_of_the_network(capsys, tmp_path):
+    (tmp_path / "tiny.json").write_text(tiny(2).to_json())
+    found, _ = rows(capsys, f"arch={tmp_path / 'tiny.json'}", "measure=false")
+    assert found["parameters"][1] == "141,580"  # SPAN x2
+
+
+@pytest.mark.parametrize("name", ["spec.json", "spec.yaml", "network.yaml"])
+def test_files_hold_a_spec_by_itself_or_under_spec(tmp_path, name):
+    spec = published("spanv2").to_dict()
+    data = {"paper": "x", "spec": spec} if name == "network.yaml" else spec
+    (tmp_path / name).write_text(json.dumps(data) if name.endswith("json") else yaml.safe_dump(data))
+    assert resolve_arch(str(tmp_path / name)) == published("spanv2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "a mapping of fields is needed, got list"),
+        ("a: [", "is no YAML or JSON"),
+        ("scale: 4", "architecture: blocks, .* missing"),
+        (json.dumps(tiny().to_dict() | {"fusion": {"kind": "wavelet"}}), "block kind 'wavelet' is not known"),
+        (json.dumps(tiny().to_dict() | {"scale": 5}), "scale must be one of"),
+    ],
+)
+def test_files_that_hold_no_network_are_refused_by_name(tmp_path, capsys, text, message):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        resolve_arch(str(tmp_path / "x.yaml"))
+    assert main(["profile", f"arch={tmp_path / 'x.yaml'}"]) == 2
+    assert capsys.readouterr().err.startswith(f"nas profile: arch={tmp_path / 'x.yaml'}: ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "arch has to be given"),
+        (["arch=published/spam"], "arch=published/spam: published network 'spam' is not known; did you mean"),
+        (["arch=nowhere.yaml"], "arch=nowhere.yaml: there is no such file; use published/NAME"),
+        (["arch=published/span", "baseline=published/x"], "baseline=published/x: published network 'x'"),
+        (["arch=published/span", "size=[0,64]"], "size must be at least [1,1], got [0,64]"),
+        (["arch=published/span", "size=[64]"], "size: expected 2 items, got 1"),
+        (["arch=published/span", "device=gpu"], "device=gpu is not known; use auto, cpu, cuda or cuda:N"),
+        (["arch=published/span", "latency.threads=0"], "latency: threads must be at least 1"),
+        (["arch=published/span", "latency.mode=fast"], "latency.mode: expected one of auto, challenge, cpu"),
+    ],
+)
+def test_bad_input_ends_in_one_line(capsys, overrides, message):
+    assert main(["profile", *overrides]) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("nas profile: ")
+    assert captured.count("\n") == 1
+    assert message in captured

@@ -1,0 +1,134 @@
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from search_spaces import build, published
+from search_spaces.official import load_official, load_strict, published_name, read_state
+from search_spaces.published import names
+from search_spaces.spec import with_scale
+
+
+def ours(net, **changes):
+    """The state dict of a network, with tensors replaced, or left out where None is given."""
+    state = dict(net.state_dict()) | changes
+    return {name: value for name, value in state.items() if value is not None}
+
+
+def random_state(name):
+    torch.manual_seed(1)
+    return build(published(name)).state_dict()
+
+
+@pytest.mark.parametrize("name", names())
+def test_published_name_knows_each_network(name):
+    assert published_name(published(name)) == name
+    assert published_name(with_scale(published(name), 2)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem.weight": None}, "missing stem.weight"),
+        ({"colour.weight": torch.zeros(3)}, "unexpected colour.weight"),
+        ({"stem.bias": torch.zeros(27)}, "stem.bias has shape (27,) instead of (28,)"),
+        ({"stem.weight": None, "colour": torch.zeros(3)}, "missing stem.weight; unexpected colour"),
+    ],
+)
+def test_load_strict_names_what_does_not_fit_and_loads_nothing(changes, message):
+    net = build(published("span"))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    other = ours(net, **changes)
+    with pytest.raises(ValueError, match=re.escape(f"weights: here.pth does not fit the network: {message}")):
+        load_strict(net, {name: value + 1 for name, value in other.items()}, "here.pth")
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_load_strict_counts_what_it_does_not_name():
+    net = build(published("span"))
+    with pytest.raises(ValueError, match=f"and {len(net.state_dict()) - 6} more"):
+        load_strict(net, {}, "empty.pth")
+
+
+@pytest.mark.parametrize("wrap", ["plain", "params", "params_ema", "state_dict", "module.", "_orig_mod."])
+def test_read_state_takes_off_what_training_code_wraps_around(tmp_path, wrap):
+    state = random_state("spanv2")
+    if wrap.endswith("."):
+        content = {wrap + key: value for key, value in state.items()}
+    else:
+        content = state if wrap == "plain" else {wrap: state}
+    torch.save(content, tmp_path / "weights.pth")
+    found = read_state(tmp_path / "weights.pth")
+    assert list(found) == list(state)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_load_official_takes_files_of_our_own_names_too(tmp_path, suffix):
+    state, path = random_state("spanf"), tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    net = build(published("spanf"))
+    load_official(net, path)
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_weights_that_need_unpickling_are_refused_and_not_run(tmp_path, writer):
+    path, touched = tmp_path / "weights.pth", tmp_path / "touched"
+    if writer == "torch":
+        torch.save({"state_dict": {}, "more": Trap(touched)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Trap(touched)))
+    with pytest.raises(ValueError, match=r"weights: .*weights.pth is refused, it holds more than tensors"):
+        load_official(build(published("span")), path)
+    assert not touched.exists()
+
+
+def test_whole_module_is_refused(tmp_path):
+    torch.save(nn.Conv2d(3, 3, 1), tmp_path / "net.pth")
+    with pytest.raises(ValueError, match="is refused, it holds more than tensors or is damaged"):
+        read_state(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01text", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_damaged_file_is_refused(tmp_path, content, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is refused, it holds more than tensors or is damaged"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], {"a": 1}, {"a": torch.zeros(2), "step": 3}])
+def test_file_without_a_state_dict_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="holds no mapping of names to tensors; save a state dict"):
+        read_state(tmp_path / "weights.pth")
+
+
+def test_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"weights: there is no file .*nowhere\.pth"):
+        read_state(tmp_path / "nowhere.pth")
+
+
+def test_load_official_refuses_a_network_that_is_not_published(tmp_path):
+    net = build(with_scale(published("span"), 2))
+    with pytest.raises(ValueError, match="is no published network; known: span, spanf, spanv2"):
+        load_official(net, tmp_path / "weights.pth")
