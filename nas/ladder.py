@@ -1,6 +1,7 @@
 """The ladder: may a proxy decide anything? SPAN at four sizes must come out in order, and spread widely."""
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def reference_db(runs: Sequence[LadderRun]) -> float:
 
 
 def _rises(values: Sequence[float]) -> bool:
-    return all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(a < b for a, b in itertools.pairwise(values))
 
 
 def _listed(values: Sequence[float]) -> str:

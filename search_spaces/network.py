@@ -12,10 +12,9 @@ from torch.nn import functional as F
 from search_spaces.blocks import BLOCKS
 from search_spaces.blocks.conv import ConvFactory, plain_conv
 from search_spaces.reparam import RepConv2d
-from search_spaces.spec import ArchSpec, BlockSpec
+from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-FIXED_SKIPS = ("bilinear", "nearest")
 
 
 class PixelShuffle(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 Scalar = str | int | float | bool
 
 SCALES = (2, 3, 4)
+FIXED_SKIPS = ("bilinear", "nearest")  # added to the output; any other is learned and ends in the tap `skip`
 MIN_VALUES = {"channels": 1, "kernel": 1, "gain": 1}
 
 
@@ -91,6 +92,10 @@ class ArchSpec:
         for tap in self.taps:
             if tap not in names:
                 raise ValueError(f"taps: {tap!r} is no feature of this network; known: {sorted(names)}")
+        if self.skip and self.skip.kind not in FIXED_SKIPS and "skip" not in self.taps:
+            raise ValueError(
+                f"taps must name skip, or the {self.skip.kind!r} branch leads nowhere, got {self.taps}"
+            )
 
     @property
     def arch_id(self) -> str:

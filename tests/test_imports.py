@@ -45,7 +45,8 @@ ONLY = {
         "nas.record",
         "nas.score",
         "nas.pareto",
-        "nas.trials",
+        "nas.results",
+        "nas.ladder",
     },
 }
 HOME = {
@@ -56,7 +57,7 @@ HOME = {
 }
 TORCH_FREE = (
     "search_spaces.spec", "search_spaces.chooser", "search_spaces.published", "search_spaces.spaces", "nas.record",
-    "nas.score", "nas.pareto", "nas.trials", "nas.report", "nas.commands.door", "nas.commands.rank",
+    "nas.score", "nas.pareto", "nas.results", "nas.ladder", "nas.report", "nas.commands.door", "nas.commands.rank",
 )  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def test_imports_run_down_the_table(name):
         ("nas.data.sets", "nas.train.fit"), ("nas.measure.cost", "nas.train.fit"), ("nas.train.fit", "nas.search.controller"),
         ("nas.search.controller", "hydra"), ("nas.search.controller", "nas.commands.door"), ("nas.report.page", "optuna"),
         ("nas.report.page", "nas.search.controller"), ("nas.search.x", "plotly.graph_objects"), ("nas.data.x", "omegaconf"),
-        ("nas.losses.x", "nas.data.y"), ("nas.trials", "nas.data.y"), ("nas.export.x", "nas.report.page"),
+        ("nas.losses.x", "nas.data.y"), ("nas.results", "nas.data.y"), ("nas.export.x", "nas.report.page"),
         ("nas.report.page", "search_spaces.network"),
     ],
 )  # fmt: skip
@@ -155,9 +156,9 @@ def test_the_table_forbids(name, other):
 @pytest.mark.parametrize(
     ("name", "other"),
     [
-        ("nas.train.fit", "nas.measure.quality"), ("nas.search.controller", "optuna.samplers"), ("nas.report.page", "nas.trials"),
+        ("nas.train.fit", "nas.measure.quality"), ("nas.search.controller", "optuna.samplers"), ("nas.report.page", "nas.results"),
         ("nas.commands.rank", "nas.score"), ("nas.data.x", "nas.data.y"), ("nas.commands.door", "hydra"),
-        ("nas.trials", "nas.record"), ("nas.report.panels.x", "plotly.graph_objects"), ("nas.measure.x", "search_spaces"),
+        ("nas.results", "nas.record"), ("nas.report.panels.x", "plotly.graph_objects"), ("nas.measure.x", "search_spaces"),
         ("search_spaces.blocks.spab", "torch"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `arch=` may name: a published network, or a YAML or JSON file."""
+"""What `arch=` may name: a published network, a YAML or JSON file, or a trial of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,10 @@ from typing import Any
 import torch
 import yaml
 
+from nas.record import TrialRecord
+from nas.results import WORDS, RunState, front_table, pick, table
+from nas.search.evaluator import weights_path
+from nas.search.runs import load_run
 from search_spaces import ArchSpec, build, published
 
 PREFIX = "published/"
@@ -15,7 +19,7 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     """The spec that a text names.
 
     Args:
-        text: published/NAME, or a file that holds a spec, by itself or under `spec`.
+        text: published/NAME, a file that holds a spec, by itself or under `spec`, or RUN:PICK.
         key: the key that it was given for, for messages.
     Raises:
         ValueError: it names nothing, or what it names cannot be built.
@@ -23,6 +27,8 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     try:
         if text.startswith(PREFIX):
             return published(text.removeprefix(PREFIX))
+        if run_pick := split_pick(text):
+            return pick(load_run(run_pick[0]), run_pick[1]).spec
         spec = ArchSpec.from_dict(_read(Path(text).expanduser()))
         with torch.device("meta"):
             build(spec)
@@ -31,10 +37,44 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     return spec
 
 
+def split_pick(text: str) -> tuple[Path, str] | None:
+    """The run directory and the pick of RUN:PICK; None where the text has another form."""
+    run, colon, which = text.rpartition(":")
+    if not colon or not run or "/" in which or Path(text).is_file():
+        return None
+    return Path(run).expanduser(), which
+
+
+def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
+    """The proxy weights that a run keeps of an architecture.
+
+    Raises:
+        ValueError: it keeps none; the message names the trials whose weights are there.
+    """
+    path = weights_path(run, record.spec)
+    if path.is_file():
+        return path
+    ended = f"{record.state}: {record.error}" if record.state != "complete" else "not on the front"
+    members = front_table(table(state))
+    held = [
+        str(member.number)
+        for member in state.records
+        if member.number in set(members["number"]) and weights_path(run, member.spec).is_file()
+    ]
+    ways = f"those of {', '.join(held)} are there" if held else "none are there"
+    raise ValueError(
+        f"trial {record.number} of {state.name} has no weights ({ended}); "
+        f"a run keeps those of its front: {ways}"
+    )
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"
-        raise ValueError(f"{what}; use {PREFIX}NAME, or a YAML or JSON file that holds a spec")
+        raise ValueError(
+            f"{what}; use {PREFIX}NAME, a YAML or JSON file that holds a spec, or RUN:PICK, where PICK is "
+            f"{', '.join(WORDS)} or a trial number"
+        )
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
     except (yaml.YAMLError, UnicodeDecodeError) as error:

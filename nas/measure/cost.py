@@ -149,7 +149,7 @@ def _image(size: tuple[int, int]) -> Tensor:
 
 def _flop_counter() -> FlopCounterMode:
     """PyTorch's counter (two FLOPs a multiply-accumulate) with the upsamplings that fvcore counts too."""
-    counts = {
+    counts: dict[Any, Callable[..., int]] = {
         aten.upsample_nearest2d: _per_output_element(1),
         aten.upsample_bilinear2d: _per_output_element(4),
     }

@@ -62,7 +62,7 @@ def _in_html(parts: Sequence[Part], anchor: str) -> str:
                 continue
             count += 1
             name = f"{anchor}-{count}"
-            data = part.to_json().replace("<", "\\u003c")  # no text can end the script element
+            data = part.to_json()  # plotly escapes <, so no text can end the script element
             pieces.append(
                 f'<div class="figure" id="{name}" style="height:{part.layout.height}px"></div>'
                 f'<script type="application/json" data-figure="{name}">{data}</script>'

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
@@ -22,6 +22,22 @@ class _NoLock(BaseJournalFileLock):
 
     def release(self) -> None:
         return None
+
+
+class _Journal(JournalFileBackend):
+    """Every append is in the kernel's hands at once, so that it outlives the process.
+
+    The disk is waited for when a trial has ended and at facts of the study. Waiting at each of a trial's
+    thirty appends costs more than all else beside the trials; a power cut takes what was running at most.
+    """
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        with open(self._file_path, "ab") as file:
+            file.write(lines)
+            file.flush()
+            if any("state" in log or {"study_id", "user_attr"} <= log.keys() for log in logs):
+                os.fsync(file.fileno())
 
 
 class RunLock:
@@ -78,7 +94,7 @@ def recover(path: Path) -> str | None:
 
 def open_storage(path: Path, *, read_only: bool = False) -> JournalStorage:
     """Open a journal; reading alone ignores a last record that is not whole yet."""
-    return JournalStorage(_Reader(path) if read_only else JournalFileBackend(str(path), _NoLock()))
+    return JournalStorage(_Reader(path) if read_only else _Journal(str(path), _NoLock()))
 
 
 class _Reader(BaseJournalBackend):

@@ -14,14 +14,14 @@ from nas.ladder import LadderRun, reference_db
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState, row_of
 from nas.score import Challenge
-from nas.search.samplers import IndexChooser, SamplerConfig, TrialChooser, derived_seed
+from nas.search.samplers import IndexChooser, SamplerConfig, TrialChooser, derived_seed, distributions, draws
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
 
 STUDY = "nas"
 NUMBER, RECORD, ABANDONED, SAME_AS, SPEC = "number", "record", "abandoned", "same_as", "spec"
 MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
-MAX_DRAWS = 1000
+MAX_IN_A_ROW = 1000
 UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost
 
 
@@ -60,7 +60,6 @@ class Ledger:
             storage=storage,
             study_name=STUDY,
             directions=[GOALS[name].direction for name in objectives],
-            sampler=sampler.make(seed=0, population=population),
             load_if_exists=True,
         )
         self.objectives = tuple(objectives)
@@ -68,6 +67,7 @@ class Ledger:
         self.challenge = challenge
         self.baseline = baseline
         self.space = space
+        self.distributions = distributions(space)
         self.sampler = sampler
         self.seed = seed
         self.ladder_seeds = ladder_seeds
@@ -77,7 +77,8 @@ class Ledger:
         self._by_arch: dict[str, int] = {}
         self._pending: dict[int, Proposal] = {}
         self._proposals = 0
-        self.in_a_row = 0
+        self._known = 0  # proposals in a row that were known
+        self.in_a_row = 0  # rejected or known ones
         self._load()
 
     def _attr(self, name: str, default: Any) -> Any:
@@ -99,12 +100,18 @@ class Ledger:
             if NUMBER not in trial.user_attrs and SAME_AS not in trial.user_attrs:
                 if not trial.state.is_finished():  # killed before it had a number: it is proposed again
                     self.study._storage.set_trial_user_attr(trial._trial_id, ABANDONED, True)
-                    self.study.tell(trial.number, state=TrialState.FAIL)
+                    self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 continue
             self._proposals += 1
+            if SAME_AS in trial.user_attrs:
+                self._known += 1
+                self.in_a_row += 1
+            else:
+                self._known = 0
             if RECORD in trial.user_attrs:
                 record = TrialRecord.from_json(trial.user_attrs[RECORD])
                 self._keep(record)
+                self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
                 if not trial.state.is_finished():
                     self._tell(trial._trial_id, record)
             elif NUMBER in trial.user_attrs:
@@ -114,9 +121,6 @@ class Ledger:
                 self._by_arch[spec.arch_id] = proposal.number
             elif not trial.state.is_finished():
                 self._answer_known(trial._trial_id, trial.user_attrs[SAME_AS])
-        ordered = [self.records[number] for number in sorted(self.records)]
-        for record in ordered:
-            self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
 
     @property
     def pending(self) -> list[Proposal]:
@@ -134,20 +138,21 @@ class Ledger:
         Raises:
             Exhausted: none is left, or 1,000 rejected or known ones came in a row.
         """
-        known = 0
         while True:
-            if self.in_a_row >= MAX_DRAWS:
-                raise Exhausted(f"the last {MAX_DRAWS} proposals were all rejected or known")
-            if known >= MAX_KNOWN_IN_A_ROW:
+            if self.in_a_row >= MAX_IN_A_ROW:
+                raise Exhausted(f"the last {MAX_IN_A_ROW} proposals were all rejected or known")
+            if self._known >= MAX_KNOWN_IN_A_ROW:
                 self.study.enqueue_trial(self._draw_new())
             self.study.sampler = self.sampler.make(
-                seed=derived_seed(self.seed, "sampler", self._proposals), population=self.population
+                seed=derived_seed(self.seed, "sampler", self._proposals),
+                population=self.population,
+                space=self.distributions,
             )
             trial = self.study.ask()
             spec = self.space.sample(TrialChooser(trial))
             self._proposals += 1
             if spec.arch_id in self._by_arch:
-                known += 1
+                self._known += 1
                 self.in_a_row += 1
                 trial.set_user_attr(SAME_AS, spec.arch_id)
                 self._answer_known(trial._trial_id, spec.arch_id)
@@ -158,6 +163,7 @@ class Ledger:
             trial.set_user_attr(NUMBER, number)
             self._pending[number] = proposal
             self._by_arch[spec.arch_id] = number
+            self._known = 0
             return proposal
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
@@ -204,13 +210,10 @@ class Ledger:
             Exhausted: none was found.
         """
         rng = random.Random(derived_seed(self.seed, "draw", self._proposals))
-        for _ in range(MAX_DRAWS):
-            chooser = IndexChooser(rng)
-            if self.space.sample(chooser).arch_id not in self._by_arch:
-                return chooser.params
-        raise Exhausted(
-            f"{MAX_DRAWS} random draws gave no architecture that is not known: the space is exhausted"
-        )
+        for params in draws(self.distributions, rng):
+            if self.space.sample(IndexChooser(params)).arch_id not in self._by_arch:
+                return params
+        raise Exhausted("no architecture was found that is not known: the space is exhausted")
 
     def _answer_known(self, handle: int, arch_id: str) -> None:
         """Tell the sampler what is known already; no row, no training."""

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ OVERRIDES = ".hydra/overrides.yaml"
 MIN_SECONDS = 3.0  # between two rewrites
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file by a rename, so that a reader never sees half of it."""
+def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
+    """Replace a file by a rename, so that a reader never sees half of it.
+
+    Args:
+        draft_end: ends the name of the draft. A search's is fixed, so a kill leaves at most one behind;
+            who writes while a search may be writing needs another.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.partial")
+    draft = path.with_name(f"{path.name}.{draft_end}")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
 
@@ -63,7 +68,7 @@ class Files:
         render: a run's state -> its page.
     """
 
-    def __init__(self, run: Path, render: Any) -> None:
+    def __init__(self, run: Path, render: Callable[[RunState], str]) -> None:
         self.run = run
         self.render = render
         self._written = -MIN_SECONDS
@@ -72,11 +77,7 @@ class Files:
     def update(self, state: RunState, *, now: bool = False) -> None:
         if not now and time.monotonic() - self._written < MIN_SECONDS:
             return
-        frame = table(state)
-        members = front_table(frame)
-        write(self.run / "trials.csv", csv(frame))
-        write(self.run / "front.csv", csv(members))
-        write(self.run / "report.html", self.render(state))
+        frame, members = rewrite(self.run, state, self.render)
         self._keep_weights(set(members["arch_id"]), set(frame["arch_id"]))
         self._written = time.monotonic()
         self.num_rewrites += 1
@@ -86,6 +87,18 @@ class Files:
         for path in (self.run / "weights").glob("*.safetensors"):
             if path.stem in known - front:
                 path.unlink(missing_ok=True)
+
+
+def rewrite(
+    run: Path, state: RunState, render: Callable[[RunState], str], *, draft_end: str = "partial"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write what is made of a state: trials.csv, front.csv, report.html; gives the two tables."""
+    frame = table(state)
+    members = front_table(frame)
+    write(run / "trials.csv", csv(frame), draft_end=draft_end)
+    write(run / "front.csv", csv(members), draft_end=draft_end)
+    write(run / "report.html", render(state), draft_end=draft_end)
+    return frame, members
 
 
 def csv(frame: pd.DataFrame) -> str:

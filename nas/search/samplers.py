@@ -1,16 +1,24 @@
 """Samplers from Optuna: made anew for each proposal, with a seed of (run seed, proposal)."""
 
+import itertools
+import math
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from search_spaces.chooser import S
+from search_spaces.chooser import S, Space, decisions
 from search_spaces.spec import Scalar
+
+Distributions = Mapping[str, BaseDistribution]
+
+MAX_DRAWS = 1000
+MAX_LISTED = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +41,43 @@ class SamplerConfig:
         if self.startup is not None and self.startup < 1:
             raise ValueError(f"sampler.startup must be at least 1, got {self.startup}")
 
-    def make(self, *, seed: int, population: int) -> BaseSampler:
-        """A sampler whose draws follow from `seed` and the study alone."""
+    def make(self, *, seed: int, population: int, space: Distributions) -> BaseSampler:
+        """A sampler whose draws follow from `seed` and the study alone; `space` holds every decision."""
         startup = self.startup or 10
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self.kind == "nsga2":
-                return NSGAIISampler(population_size=self.population or population, seed=seed)
+                return _NSGAII(space, population_size=self.population or population, seed=seed)
             if self.kind == "tpe":
-                return TPESampler(multivariate=True, n_startup_trials=startup, seed=seed)
+                return _TPE(space, multivariate=True, n_startup_trials=startup, seed=seed)
             if self.kind == "gp":
-                return GPSampler(n_startup_trials=startup, seed=seed)
+                return _GP(space, n_startup_trials=startup, seed=seed)
             return RandomSampler(seed=seed)
+
+
+class _WholeSpace:
+    """Models every decision: each trial has them all. Optuna would compare all trials to find that out."""
+
+    def __init__(self, space: Distributions, **options: Any) -> None:
+        super().__init__(**options)
+        self._space = dict(sorted(space.items()))
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._space
+
+
+class _NSGAII(_WholeSpace, NSGAIISampler):
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        """In one order: Optuna gives another the first time than later, so that a kill would change draws."""
+        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+
+
+class _TPE(_WholeSpace, TPESampler): ...
+
+
+class _GP(_WholeSpace, GPSampler): ...
 
 
 def default_population(trials: int) -> int:
@@ -72,16 +105,43 @@ class TrialChooser:
         return options[self.trial.suggest_categorical(name, list(range(len(options))))]
 
 
-class IndexChooser:
-    """Draws as `RandomChooser` does and keeps the indices, as parameters of an Optuna trial."""
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """What `TrialChooser` asks of a trial, by decision."""
+    return {
+        name: IntDistribution(0, len(options) - 1)
+        if is_ordinal(options)
+        else CategoricalDistribution(range(len(options)))
+        for name, options in decisions(space).items()
+    }
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.params: dict[str, int] = {}
+
+class IndexChooser:
+    """Picks by index, as the parameters of an Optuna trial say."""
+
+    def __init__(self, params: Mapping[str, int]) -> None:
+        self.params = params
 
     def pick(self, name: str, options: Sequence[S]) -> S:
-        self.params[name] = self.rng.randrange(len(options))
         return options[self.params[name]]
+
+
+def draws(space: Distributions, rng: random.Random) -> Iterator[dict[str, int]]:
+    """Random parameters: all there are, each once, of a small space; a thousand of a large one."""
+    sizes = [num_options(distribution) for distribution in space.values()]
+    if math.prod(sizes) <= MAX_LISTED:
+        listed = list(itertools.product(*map(range, sizes)))
+        rng.shuffle(listed)
+        yield from (dict(zip(space, indices, strict=True)) for indices in listed)
+    else:
+        for _ in range(MAX_DRAWS):
+            yield {name: rng.randrange(size) for name, size in zip(space, sizes, strict=True)}
+
+
+def num_options(distribution: BaseDistribution) -> int:
+    if isinstance(distribution, IntDistribution):
+        return distribution.high + 1
+    assert isinstance(distribution, CategoricalDistribution)
+    return len(distribution.choices)
 
 
 def is_ordinal(options: Sequence[Scalar]) -> bool:

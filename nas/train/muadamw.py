@@ -19,7 +19,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     for _ in range(NUM_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -31,32 +32,32 @@ class Muon(torch.optim.Optimizer):
     Source: K. Jordan et al., Muon, 2024; as MuAdamW in VARH-AI's entry of NTIRE 2026 Efficient SR.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float) -> None:
+    def __init__(self, params: Iterable[Tensor], *, lr: float, momentum: float) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             mu = group["momentum"]
-            shapes: dict[torch.Size, list[Tensor]] = {}
+            shapes: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, params in shapes.items():
+                    shapes.setdefault(p.shape, []).append((p, p.grad))
+            for shape, members in shapes.items():
                 updates = []
-                for p in params:
+                for p, gradient in members:
                     state = self.state[p]
                     if not state:
                         state["momentum"] = torch.zeros_like(p)
-                    state["momentum"].mul_(mu).add_(p.grad)
-                    updates.append(p.grad.add(state["momentum"], alpha=mu).flatten(1))
+                    state["momentum"].mul_(mu).add_(gradient)
+                    updates.append(gradient.add(state["momentum"], alpha=mu).flatten(1))
                 rows, columns = shape[0], shape[1:].numel()
                 scale = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+                for (p, _), update in zip(members, orthogonalise(torch.stack(updates)), strict=True):
                     p.add_(update.view(shape), alpha=-scale)
 
 
-def hidden_kernels(net: nn.Module) -> list[nn.Parameter]:
+def hidden_kernels(net: nn.Module) -> list[Tensor]:
     """The kernels that Muon takes: dense convolutions between features, neither first nor last ones."""
     dense = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3]
     return [m.weight for m in dense[:-1]]

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
 from nas.train.muadamw import Muon, hidden_kernels
-from search_spaces.network import FIXED_SKIPS, Network, build
-from search_spaces.spec import ArchSpec
+from search_spaces.network import Network, build
+from search_spaces.spec import FIXED_SKIPS, ArchSpec
 
 BASE = "bicubic"  # written into the metadata of proxy weights
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}

@@ -43,15 +43,15 @@ def test_a_quiet_reading_is_exact_and_short():
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(noise):
     held = 0
-    for seed in range(60):
+    for seed in range(30):
         found = reading(Timer(seed, candidate=0.7, noise=noise))
         held += abs(found.ratio - 0.7) <= found.ci
-    assert held >= 48
+    assert held >= 25
 
 
 def test_a_network_against_itself_is_not_faster_than_itself():
     """Rounds kept by the baseline's blocks alone would give 1.02, single runtimes against means 0.99."""
-    found = [reading(Timer(seed, candidate=1.0, noise=0.1)).ratio for seed in range(60)]
+    found = [reading(Timer(seed, candidate=1.0, noise=0.1)).ratio for seed in range(40)]
     assert statistics.fmean(found) == pytest.approx(1, abs=0.003)
 
 

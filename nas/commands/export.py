@@ -1,0 +1,92 @@
+"""Write one architecture of a run, with the weights that the run keeps of it, into a folder.
+
+The folder holds arch.json (the spec, and where it comes from) and the files of each format. What a search
+trains is brief: the weights are a residual over a bicubic base, which safetensors alone can hold.
+
+Examples:
+    nas export run=runs/mine
+    nas export run=runs/mine pick=best_score formats=[safetensors] out=exports/mine
+    nas export run=runs/mine pick=17
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from nas import results
+from nas.commands.architectures import kept_weights
+from nas.export.bundle import Bundle, Exporter, check_free, export
+from nas.measure.quality import PROTOCOL
+from nas.record import TrialRecord
+from nas.report.words import describe, score_label
+from nas.search.runs import load_run
+from nas.train.proxy import BASE
+from nas.train.weights import read_metadata, residual_network
+from search_spaces.official import read_state
+
+NOT_PROVENANCE = (
+    "arch",
+    "arch_id",
+    "state",
+    "error",
+)  # the spec stands beside it; only complete rows have weights
+
+
+def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -> None:
+    """Pick, check, write and say what was written."""
+    folder = Path(run)
+    state = load_run(folder)
+    record = results.pick(state, pick)
+    name = f"{folder.resolve().name}_{record.spec.arch_id}"
+    target = Path(out).expanduser() if out else Path("exports") / name
+    check_free(target)
+    try:
+        bundle = open_bundle(folder, state, record)
+    except ValueError as error:
+        raise ValueError(f"pick={pick}: {error}") from None
+    files = export(bundle, formats, target)
+    lines = [
+        f"trial {record.number} of {state.name}, {record.spec.arch_id}: {describe(record.spec)}",
+        *(f"written: {file}" for file in files),
+        f"These are proxy weights, after a brief training: a residual over a {bundle.base} base, which "
+        "nas evaluate adds. The network has to be trained before it is used.",
+    ]
+    for line in lines:
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def open_bundle(folder: Path, state: results.RunState, record: TrialRecord) -> Bundle:
+    """An architecture of a run with the proxy weights that the run keeps of it.
+
+    Raises:
+        ValueError: it keeps none, or they do not fit.
+    """
+    path = kept_weights(folder, state, record)
+    weights = read_state(path)
+    if read_metadata(path).base != BASE:
+        raise ValueError(
+            f"weights: {path} does not say that it is a residual over base={BASE}; it is no run's"
+        )
+    return Bundle(
+        spec=record.spec,
+        net=residual_network(record.spec, weights, str(path)),
+        base=BASE,
+        provenance=provenance(state, record),
+    )
+
+
+def provenance(state: results.RunState, record: TrialRecord) -> dict[str, Any]:
+    """What the run measured of a trial, under the names of its columns, and how that is meant."""
+    row = results.table(state).set_index("number").loc[record.number]
+    values = {str(name): _plain(value) for name, value in row.items() if name not in NOT_PROVENANCE}
+    words = {"psnr_protocol": f"{PROTOCOL}; select set, proxy weights", "score_means": score_label(state)}
+    return {"run": state.name, "trial": record.number, **values, **words}
+
+
+def _plain(value: Any) -> Any:
+    """A table's cell as JSON holds it."""
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

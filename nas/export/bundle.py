@@ -1,0 +1,100 @@
+"""What is exported, and the folder that it becomes: architecture, provenance, each format's files."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from search_spaces.network import Network
+from search_spaces.spec import ArchSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A network in inference form with its weights.
+
+    Attributes:
+        spec: the architecture; the network of a residual is built without its fixed skip branch.
+        base: the fixed base over which the weights are a residual; None for a trained network.
+        provenance: where it comes from and what was measured of it, as JSON holds it.
+    """
+
+    spec: ArchSpec
+    net: Network
+    base: str | None
+    provenance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.spec.arch_id
+
+
+class Exporter(Protocol):
+    """One format. `takes_residuals` says whether it can hold weights that need a base added."""
+
+    takes_residuals: bool
+
+    def write(self, bundle: Bundle, folder: Path) -> list[str]:
+        """Write the files of this format into a folder; gives their names."""
+        ...
+
+
+def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list[Path]:
+    """Write a folder in every format, whole or not at all; gives its files.
+
+    Raises:
+        ValueError: no format is named, one of them cannot hold these weights, or the folder is not free.
+    """
+    if not exporters:
+        raise ValueError("formats names none; use formats=[safetensors]")
+    if bundle.base is not None:
+        refused = [name for name, exporter in exporters.items() if not exporter.takes_residuals]
+        if refused:
+            raise ValueError(
+                f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual over a "
+                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] takes them"
+            )
+    check_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        draft.chmod(0o755)  # mkdtemp's is for its owner alone
+        names = {name: exporter.write(bundle, draft) for name, exporter in exporters.items()}
+        (draft / "arch.json").write_text(_arch_json(bundle, names), encoding="utf-8")
+        draft.replace(out)  # an empty folder gives way
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return sorted(out.iterdir())
+
+
+def check_free(out: Path) -> None:
+    """Refuse a place that is taken, so that nothing is ever overwritten.
+
+    Raises:
+        ValueError: it is a file, or a folder that holds something.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={out} is a file; name a folder that is not there yet")
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"out={out} is not empty; name another folder, or empty it first")
+
+
+def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
+    """The spec under `spec`, where `arch=` finds it, and beside it all that its reader has to know."""
+    content: dict[str, Any] = {
+        "arch_id": bundle.spec.arch_id,
+        "spec": bundle.spec.to_dict(),
+        "base": bundle.base,
+        "files": dict(names),
+        "provenance": dict(bundle.provenance),
+    }
+    if bundle.base is not None:
+        content["note"] = (
+            f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} base that "
+            "has to be added to the network's output (nas evaluate does). Train the network before using it."
+        )
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

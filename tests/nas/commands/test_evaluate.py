@@ -1,0 +1,185 @@
+# ruff: noqa: E501 - one case a line, with its whole message
+import csv
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nas.commands.door import main
+from nas.commands.evaluate import evaluate
+from nas.data.roles import open_roles
+from nas.train.weights import load_upscaler
+from search_spaces import build, published
+from tests.nas.data.pictures import config, picture, write
+
+SHARED = Path(__file__).parents[4] / "shared"
+CHECKPOINTS = SHARED / "reference" / "checkpoints"
+RELEASED = {
+    "span": ("team00_SPAN.pth", "team00_SPAN"),
+    "spanf": ("y2025_team24_spanf.pth", "y2025_team24_SPANF"),
+    "spanv2": ("team22_spanv2_c2.pth", "team22_SPANV2"),
+}
+needs_shared = pytest.mark.skipif(not CHECKPOINTS.exists(), reason="../shared/reference is not here")
+CPU = torch.device("cpu")
+
+
+class Custom:
+    """What a checkpoint can hold that only running its code makes."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two small images, and weights of a SPAN that was not trained."""
+    root = tmp_path_factory.mktemp("evaluate")
+    for seed, name in enumerate("ab"):
+        write(root / "images" / f"{name}.png", picture(seed))
+    torch.manual_seed(0)
+    net = build(published("span"))
+    save_file(net.state_dict(), root / "span.safetensors")
+    torch.save({"params": net.state_dict()}, root / "span.pth")
+    return root
+
+
+def reference(name, images):
+    return json.loads((SHARED / "reference" / "psnr.json").read_text())["psnr"][RELEASED[name][1]][images]
+
+
+def command(folder, *arguments):
+    return ["evaluate", "data=folder", f"data.report={folder / 'images'}", "device=cpu", *arguments]
+
+
+@needs_shared
+def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
+    weights = CHECKPOINTS / RELEASED["span"][0]
+    images, out = SHARED / "data" / "Set5", tmp_path / "out.csv"
+    assert (
+        main(
+            [
+                "evaluate",
+                "arch=published/span",
+                f"weights={weights}",
+                "data=folder",
+                f"data.report={images}",
+                f"out={out}",
+            ]
+        )
+        == 0
+    )
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    expected = reference("span", "Set5")
+    assert [row["image"] for row in rows] == [f"set5_00{i}" for i in range(1, 6)]
+    assert [float(row["psnr_db"]) for row in rows] == pytest.approx(expected["per_image"], abs=1e-3)
+    assert all(float(row["psnr_y_db"]) > float(row["psnr_db"]) + 1 for row in rows)
+    printed = capsys.readouterr().out
+    assert f"{expected['mean']:.3f}" in printed
+    assert "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped" in printed
+    assert "BT.601" in printed
+
+
+@needs_shared
+@pytest.mark.parametrize(("name", "data", "places"), [
+    ("spanf", "Set5", range(5)), ("spanv2", "Set5", range(5)), ("span", "Set14", (4, 11)), ("spanv2", "Set14", (4,)),
+])  # fmt: skip
+def test_released_networks_have_their_published_psnr(name, data, places):
+    images = open_roles(config(report=SHARED / "data" / data), scale=4, roles=("report",)).need("report")
+    images = dataclasses.replace(images, pairs=tuple(images.pairs[i] for i in places))
+    rows, problems = evaluate(load_upscaler(published(name), CHECKPOINTS / RELEASED[name][0]), images, CPU)
+    expected = [reference(name, data)["per_image"][i] for i in places]
+    assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
+    assert problems == []
+
+
+def test_our_own_names_and_both_file_kinds_load_the_same(folder):
+    one, other = (
+        load_upscaler(published("span"), folder / name) for name in ("span.safetensors", "span.pth")
+    )
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(one(x), other(x), rtol=0, atol=0)
+
+
+def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(tiny_run, tmp_path, capsys):
+    """On the select set it has the PSNR that the run's table says."""
+    row = pd.read_csv(tiny_run / "front.csv").iloc[0]
+    out = tmp_path / "out.csv"
+    assert main(["evaluate", f"arch={tiny_run}:{row['number']}", f"out={out}"]) == 0
+    assert pd.read_csv(out)["psnr_db"].mean() == pytest.approx(row["psnr_db"], abs=1e-3)
+    assert "with its bicubic base added" in capsys.readouterr().out
+
+
+def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
+    arguments = ["evaluate", "arch=published/span", f"weights={folder / 'span.pth'}", "data=folder"]
+    assert main([*arguments, f"data.select={folder / 'images'}"]) == 0
+    assert "data.select, 2 images" in capsys.readouterr().out
+    assert main(arguments) == 2
+    assert "no images are named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["arch=published/span"], "weights has to be given for arch=published/span: weights=FILE"),
+    (["arch=published/spam", "weights=span.pth"], "arch=published/spam: published network 'spam' is not known; did you mean 'span'?"),
+    (["arch=published/span", "weights=nowhere.pth"], "weights: there is no file nowhere.pth"),
+    (["arch=published/span", "weights=images/a.png"], "images/a.png is refused"),
+    (["arch=published/spanv2", "weights=span.pth"], "does not fit the network: missing blocks.1.attention.conv.weight;"),
+    (["arch=published/span", "weights=shape.safetensors"], "fusion.weight has shape (28, 56, 1, 1) instead of (28, 112, 1, 1)"),
+    (["arch=published/span", "weights=custom.pth"], "weights: custom.pth is refused, it holds more than tensors or is damaged"),
+    (["arch=published/span", "weights=cut.safetensors"], "weights: cut.safetensors is refused"),
+    (["arch=published/span", "weights=cut.pth"], "weights: cut.pth is refused"),
+    (["arch=published/span", "weights=other.safetensors"], "belongs to the architecture"),
+    (["arch=published/span", "weights=base.safetensors"], "base=nearest, which is not known; known: bicubic"),
+    (["arch=published/span", "weights=nan.safetensors"], "output for a is not finite"),
+    (["arch=published/span", "weights=span.pth", "out=no/x.csv"], "out=no/x.csv: there is no folder no"),
+    (["arch=published/span", "weights=span.pth", "out=images"], "out=images: is a folder"),
+    (["arch=published/span", "weights=span.pth", "device=tpu"], "device=tpu is not known; use auto, cpu"),
+    (["arch=nowhere:knee"], "arch=nowhere:knee: run=nowhere: there is no run in this directory"),
+])  # fmt: skip
+def test_bad_input_is_one_line(arguments, message, folder, tmp_path, monkeypatch, capsys):
+    work = shutil.copytree(folder, tmp_path / "work")
+    monkeypatch.chdir(work)
+    span = load_file("span.safetensors")
+    save_file({**span, "fusion.weight": torch.zeros(28, 56, 1, 1)}, "shape.safetensors")
+    save_file(span, "other.safetensors", metadata={"arch": published("spanf").to_json()})
+    save_file(span, "base.safetensors", metadata={"base": "nearest"})
+    save_file({**span, "fusion.bias": torch.full((28,), torch.nan)}, "nan.safetensors")
+    torch.save({"params": span, "config": Custom()}, "custom.pth")
+    for name in ("span.safetensors", "span.pth"):
+        data = Path(name).read_bytes()
+        Path(name.replace("span", "cut")).write_bytes(data[: len(data) // 2])
+    before = sorted(work.rglob("*"))
+    assert main(command(work, *arguments)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(work.rglob("*")) == before
+
+
+def test_a_pick_without_weights_names_those_that_are_there(tiny_copy, capsys):
+    front = pd.read_csv(tiny_copy / "front.csv")
+    for path in (tiny_copy / "weights").iterdir():
+        path.unlink()
+    assert main(["evaluate", f"arch={tiny_copy}:{front['number'][0]}"]) == 2
+    error = capsys.readouterr().err
+    assert f"trial {front['number'][0]} of tiny has no weights" in error
+    assert "none are there" in error
+    assert error.count("\n") == 1
+
+
+def test_an_image_that_breaks_while_it_is_read_is_skipped_where_the_data_say_so(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "work")
+    images = open_roles(config(report=root / "images", on_error="skip"), scale=4, roles=("report",)).need(
+        "report"
+    )
+    data = (root / "images" / "a.png").read_bytes()
+    os.truncate(root / "images" / "a.png", len(data) // 2)
+    upscaler = load_upscaler(published("span"), root / "span.pth")
+    rows, problems = evaluate(upscaler, images, CPU)
+    assert [row.image for row in rows] == ["b"]
+    assert "a.png" in str(problems[0])
+    with pytest.raises(ValueError, match=r"a\.png"):
+        evaluate(upscaler, dataclasses.replace(images, on_error="stop"), CPU)

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from nas.export.bundle import Bundle, export
+from nas.export.safetensors import SafetensorsExporter
+from search_spaces import build, published
+
+
+class OnnxLike:
+    """A format that can hold whole networks alone."""
+
+    takes_residuals = False
+
+    def write(self, bundle, folder):
+        (folder / "net.onnx").write_text("graph")
+        return ["net.onnx"]
+
+
+class Failing(OnnxLike):
+    def write(self, bundle, folder):
+        (folder / "half").touch()
+        raise OSError(28, "no space left on device")
+
+
+def bundle(base):
+    spec = published("span")
+    return Bundle(spec=spec, net=build(spec), base=base, provenance={"run": "x"})
+
+
+def test_every_format_writes_its_files_into_one_folder(tmp_path):
+    out = tmp_path / "out"
+    files = export(bundle(None), {"onnx": OnnxLike(), "safetensors": SafetensorsExporter()}, out)
+    name = f"{published('span').arch_id}.safetensors"
+    assert sorted(path.name for path in files) == sorted([name, "arch.json", "net.onnx"])
+    written = json.loads((out / "arch.json").read_text())
+    assert written["files"] == {"onnx": ["net.onnx"], "safetensors": [name]}
+    assert "note" not in written  # it is trained
+
+
+def test_proxy_weights_are_refused_by_formats_that_hold_whole_networks(tmp_path):
+    with pytest.raises(ValueError, match=r"formats: onnx cannot hold proxy weights.*has to be trained first"):
+        export(
+            bundle("bicubic"), {"safetensors": SafetensorsExporter(), "onnx": OnnxLike()}, tmp_path / "out"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="no space"):
+        export(bundle(None), {"safetensors": SafetensorsExporter(), "bad": Failing()}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
