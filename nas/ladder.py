@@ -98,7 +98,8 @@ def judge(runs: Sequence[LadderRun], gate_db: float) -> Verdict:
             f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_SEEDS:g} seed deviations ({std:.3f} dB)"
         )
     reason = "; ".join(wrong) or (
-        f"in order for {len(seeds)} of {len(seeds)} seeds, spread {spread:.2f} dB, seed deviation {std:.3f} dB"
+        f"in order for {len(seeds)} of {len(seeds)} seeds, "
+        f"spread {spread:.2f} dB, seed deviation {std:.3f} dB"
     )
     return Verdict(
         passes=not wrong,

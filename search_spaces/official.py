@@ -39,7 +39,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise ValueError(f"weights: {path} holds no mapping of names to tensors; save a state dict")
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):

@@ -50,3 +50,10 @@ def test_a_format_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="no space"):
         export(bundle(None), {"safetensors": SafetensorsExporter(), "bad": Failing()}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(ValueError, match="is not empty; name another folder"):
+        export(bundle(None), {"safetensors": SafetensorsExporter()}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

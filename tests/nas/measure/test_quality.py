@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -69,15 +70,16 @@ def test_per_image_drops_a_border_of_the_scale(scale, tmp_path):
     write_pairs(tmp_path, None, ["a"])
     images = open_roles(config(report=tmp_path), scale=scale, roles=("report",)).need("report")
 
-    def wrong_at_the_border(x):
+    def wrong_down_to(rows, x):
         hr = torch.from_numpy(images.load(0)[1]).permute(2, 0, 1).unsqueeze(0).float() / 255
         assert tuple(x.shape) == (1, 3, hr.shape[2] // scale, hr.shape[3] // scale)
         assert x.min() >= 0
         assert x.max() <= 1
-        hr[..., :scale, :] = 1 - hr[..., :scale, :]
+        hr[..., :rows, :] = 1 - hr[..., :rows, :]
         return hr
 
-    assert per_image(wrong_at_the_border, images, CPU) == {"a": math.inf}
+    assert per_image(partial(wrong_down_to, scale), images, CPU) == {"a": math.inf}
+    assert per_image(partial(wrong_down_to, scale + 1), images, CPU)["a"] < math.inf
 
 
 def test_images_of_one_name_in_two_folders_all_count(tmp_path):

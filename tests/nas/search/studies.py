@@ -17,7 +17,6 @@ CHALLENGE = Challenge(
     baseline=Baseline(name="SPAN", device="stub", runtime_ms=7.74, flops=9.83e9, params=0.151e6),
     gate=Gate(valid_db=26.9, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04),
 )
-SAMPLERS = ("nsga2", "tpe", "gp", "random")
 
 
 def small_space(**changes):

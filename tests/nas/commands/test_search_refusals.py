@@ -1,0 +1,102 @@
+"""What `nas search` refuses: one line that names the key, exit status 2, and nothing left behind."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.commands.door import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two folders of small pictures, unlike each other."""
+    rng = np.random.default_rng(0)
+    for role in ("train", "select"):
+        (tmp_path / "data" / role).mkdir(parents=True)
+        for i in range(2):
+            coarse = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize((128, 128), Image.Resampling.BICUBIC)
+            picture.save(tmp_path / "data" / role / f"{role}{i}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Run a command that has to be refused, from an empty folder; gives its one line."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*arguments):
+        assert main(["search", *map(str, arguments)]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert not list(folder.iterdir()), "a refused command leaves nothing behind"
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("chanels=3", ["chanels"]),
+        ("space.chanels=[16]", ["space", "chanels", "channels"]),
+        ("trials=many", ["trials", "many"]),
+        ("space.channels=[0]", ["channels", "at least 1", "0"]),
+        ("space.num_blocks=[0]", ["num_blocks", "at least 1"]),
+        ("space.attention=[magic]", ["magic", "parameter_free"]),
+        ("space=nowhere", ["nowhere", "span", "spanv2"]),
+        ("objectives=[beauty]", ["objectives", "beauty", "runtime_ratio"]),
+        ("objectives=[params,flops,score,runtime_ms,psnr_db]", ["objectives", "one to four"]),
+        ("limits.params=-1", ["limits.params", "above 0"]),
+        ("trials=0", ["trials", "at least 1"]),
+        ("device=tpu", ["device", "tpu"]),
+        ("data=folder", ["data.train"]),
+        ("replay=nowhere", ["nowhere", "no run"]),
+        ("proxy.steps=0", ["steps", "at least 1"]),
+    ],
+)
+def test_a_wrong_value_is_named(refused, argument, words):
+    line = refused(argument)
+    for word in words:
+        assert word in line
+
+
+def test_a_missing_folder_is_named(refused, photos):
+    assert "nowhere" in refused("data=folder", f"data.train={photos}/nowhere", f"data.select={photos}/select")
+
+
+def test_an_empty_folder_is_named(refused, photos):
+    (photos / "empty").mkdir()
+    line = refused("data=folder", f"data.train={photos}/empty", f"data.select={photos}/select")
+    assert "empty" in line
+
+
+@pytest.mark.parametrize("content", [b"this is no picture", b""])
+def test_a_file_that_is_no_picture_is_named(refused, photos, content):
+    (photos / "train" / "broken.png").write_bytes(content)
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")
+    assert "broken.png" in line
+    assert "data.on_error=skip" in line
+
+
+def test_a_truncated_picture_is_named(refused, photos):
+    path = photos / "train" / "train0.png"
+    path.write_bytes(path.read_bytes()[:2000])
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")
+    assert "train0.png" in line
+
+
+def test_a_16_bit_picture_is_named(refused, photos):
+    Image.fromarray(np.full((128, 128), 40000, dtype=np.uint16)).save(photos / "train" / "deep.png")
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")
+    assert "deep.png" in line
+    assert "16" in line
+
+
+def test_training_on_challenge_images_is_refused(refused, photos):
+    (photos / "train" / "train0.png").rename(photos / "train" / "0801.png")
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")
+    assert "0801.png" in line
+    assert "does not allow" in line

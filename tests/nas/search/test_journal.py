@@ -1,0 +1,140 @@
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from nas.search.journal import JOURNAL, RunLock, open_storage, recover
+from nas.search.run_directory import Files, write
+from tests.nas.search.studies import open_ledger, search
+
+HOLD = "import sys, time; from pathlib import Path; from nas.search.journal import RunLock; "
+HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """A journal of a short search."""
+    search(open_ledger(tmp_path), 2)
+    return tmp_path / JOURNAL
+
+
+def cut_files(journal):
+    return sorted(journal.parent.glob(f"{JOURNAL}.cut-*"))
+
+
+def test_whole_journal_is_left_alone(journal):
+    before = journal.read_bytes()
+    assert recover(journal) is None
+    assert journal.read_bytes() == before
+    assert cut_files(journal) == []
+
+
+@pytest.mark.parametrize("lost", [1, 2, 40])
+def test_cut_journal_goes_back_to_its_last_whole_record(journal, lost):
+    data = journal.read_bytes()
+    journal.write_bytes(data[:-lost])
+    whole = data[: data.rstrip(b"\n").rfind(b"\n") + 1]
+    notice = recover(journal)
+    tail = data[len(whole) : -lost]
+    assert journal.read_bytes() == whole
+    assert [path.read_bytes() for path in cut_files(journal)] == [tail]
+    assert f"its {len(tail)} bytes are kept in {cut_files(journal)[0].name}" in notice
+    assert recover(journal) is None
+    open_ledger(journal.parent)
+
+
+@pytest.mark.parametrize("end", [b"\0" * 300 + b"\n", b"\0" * 300, b'{"op_code":6,"tri\n'])
+def test_last_line_of_rubbish_is_cut(journal, end):
+    """What a file system may leave after a power cut."""
+    before = journal.read_bytes()
+    journal.write_bytes(before + end)
+    assert recover(journal) is not None
+    assert journal.read_bytes() == before
+
+
+def test_nothing_but_a_cut_record_leaves_an_empty_journal(tmp_path):
+    journal = tmp_path / JOURNAL
+    journal.write_bytes(b'{"op_code":0,"wor')
+    recover(journal)
+    assert journal.read_bytes() == b""
+    search(open_ledger(tmp_path), 1)
+
+
+def test_damaged_record_in_the_middle_is_refused_by_its_number(journal):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:4], lines[4][:9] + b"\n", *lines[5:]]))
+    before = journal.read_bytes()
+    with pytest.raises(
+        ValueError, match=rf"record 5 of {len(lines)} is damaged, and more follow it; restore"
+    ):
+        recover(journal)
+    assert journal.read_bytes() == before
+    assert cut_files(journal) == []
+
+
+def test_reading_ignores_a_record_that_is_not_whole_yet(journal):
+    before = journal.read_bytes()
+    journal.write_bytes(before + b'{"op_code":4,"wor')
+    study = optuna.load_study(study_name="nas", storage=open_storage(journal, read_only=True))
+    assert len(study.get_trials(deepcopy=False)) >= 2
+    with pytest.raises(AssertionError, match="opened for reading"):
+        study.ask()
+    assert journal.read_bytes().startswith(before)
+
+
+def test_appends_are_in_the_file_at_once(tmp_path):
+    """A kill takes nothing that an append has returned from."""
+    ledger = open_ledger(tmp_path)
+    ledger.study.set_user_attr("fact", 7)
+    assert b'"fact":7' in (tmp_path / JOURNAL).read_bytes()
+
+
+def test_lock_refuses_a_second_process_and_ends_with_its_holder(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=r"another process is searching in this directory; wait for it"):
+            RunLock(tmp_path)
+        holder.kill()
+        holder.wait()
+        RunLock(tmp_path).release()
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
+def test_lock_is_free_after_release(tmp_path):
+    lock = RunLock(tmp_path)
+    with pytest.raises(ValueError, match="another process"):
+        RunLock(tmp_path)
+    lock.release()
+    RunLock(tmp_path).release()
+
+
+def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):
+    ledger = open_ledger(tmp_path)
+    search(ledger, 2)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    files = Files(tmp_path, lambda state: f"{len(state.records)} rows")
+    state = ledger.state("run", {})
+    for _ in range(50):
+        clock[0] += 0.1
+        files.update(state)
+    assert 1 <= files.num_rewrites <= 2
+    files.update(state, now=True)
+    assert files.num_rewrites <= 3
+    assert (tmp_path / "report.html").read_text() == "3 rows"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_file_stays_as_it_was_when_writing_fails(tmp_path, monkeypatch):
+    write(tmp_path / "trials.csv", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path / "trials.csv", "\ud800")
+    assert (tmp_path / "trials.csv").read_text() == "old"
