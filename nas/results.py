@@ -83,6 +83,12 @@ def front_table(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["on_front"] == "yes"].sort_values(["score", "number"], kind="stable")
 
 
+def best_score_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The complete rows that pass gate and limits, best score first."""
+    passing = frame[(frame["feasible"] == "yes") & (frame["state"] == "complete")]
+    return passing.sort_values(["score", "number"], kind="stable")
+
+
 def costs(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
     """The objectives as an array (rows, objectives) in which small is good."""
     signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in objectives]
@@ -113,13 +119,12 @@ def pick(state: RunState, which: str) -> TrialRecord:
                 f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is the "
                 "best; use pick=knee or a trial number, or search with a longer proxy"
             )
-        frame = table(state)
-        members = frame[(frame["feasible"] == "yes") & (frame["state"] == "complete")]
+        members = best_score_rows(table(state))
         if members.empty:
             raise ValueError(
                 f"pick=best_score: no trial of {state.name} passes gate and limits; use knee or a number"
             )
-        return by_number[int(members.sort_values(["score", "number"])["number"].iloc[0])]
+        return by_number[int(members["number"].iloc[0])]
     if which == "knee":
         return by_number[int(members["number"].iloc[_knee(costs(members, state.objectives))])]
     column = {"fastest": "runtime_ratio", "smallest": "params", "best_psnr": "psnr_db"}[which]

@@ -73,7 +73,7 @@ def run(
     invocation: Invocation,
 ) -> int:
     """Start or resume a search; gives the exit status."""
-    budget = Budget(trials=trials, hours=hours)
+    budget = Budget.of(trials, hours)
     _check(objectives, limits, ladder_seeds, workers, seed)
     where = pick_device(device)
     folder = Path(run) if run else _new_name(invocation)
@@ -125,7 +125,7 @@ def run(
         space=space,
         sampler=sampler,
         seed=seed,
-        population=default_population(trials or 200),
+        population=default_population(budget.trials or 200),
         ladder_seeds=ladder_seeds,
     )
     shown = shown_settings(invocation.config)
@@ -148,7 +148,7 @@ def run(
                 budget,
                 has_report=roles.report is not None,
                 show=lambda running, left: display.update(
-                    state(), running=running, trials_wanted=trials, seconds_left=left
+                    state(), running=running, trials_wanted=budget.trials, seconds_left=left
                 ),
                 changed=lambda: files.update(state()),
             )

@@ -14,6 +14,9 @@ from nas.search.workers import Job, Outcome, Workers
 MAX_DEATHS = 2  # a trial whose process died is run again so often, then it has failed
 
 
+DEFAULT_TRIALS = 32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """When a search ends: after so many counted trials, so many hours of this session, or both."""
@@ -22,12 +25,15 @@ class Budget:
     hours: float | None
 
     def __post_init__(self) -> None:
-        if self.trials is None and self.hours is None:
-            raise ValueError("trials and hours are both null; give one, as in trials=100 or hours=8")
         if self.trials is not None and self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}")
         if self.hours is not None and not self.hours > 0:
             raise ValueError(f"hours must be above 0, got {self.hours}")
+
+    @classmethod
+    def of(cls, trials: int | None, hours: float | None) -> "Budget":
+        """What the user gave; with neither, the default number of trials."""
+        return cls(trials=DEFAULT_TRIALS if trials is None and hours is None else trials, hours=hours)
 
 
 class Controller:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from nas.results import RunState, front_table, table
+from nas.results import RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"
@@ -78,14 +78,15 @@ class Files:
         if not now and time.monotonic() - self._written < MIN_SECONDS:
             return
         frame, members = rewrite(self.run, state, self.render)
-        self._keep_weights(set(members["arch_id"]), set(frame["arch_id"]))
+        kept = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
+        self._keep_weights(kept, set(frame["arch_id"]))
         self._written = time.monotonic()
         self.num_rewrites += 1
 
-    def _keep_weights(self, front: set[str], known: set[str]) -> None:
-        """Drop the weights of what is recorded and not on the front; a running trial's are not known yet."""
+    def _keep_weights(self, kept: set[str], known: set[str]) -> None:
+        """Drop the weights of what is recorded and not kept; a running trial's are not known yet."""
         for path in (self.run / "weights").glob("*.safetensors"):
-            if path.stem in known - front:
+            if path.stem in known - kept:
                 path.unlink(missing_ok=True)
 
 

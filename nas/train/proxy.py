@@ -1,7 +1,6 @@
 """The proxy: a brief training of the residual over a fixed bicubic base, the same for every network."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from search_spaces.network import Network, build
 from search_spaces.spec import FIXED_SKIPS, ArchSpec
 
 BASE = "bicubic"  # written into the metadata of proxy weights
+MAX_LOSS = 10.0  # ten times the range of an image, or not a number: nothing comes back from there
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
 
@@ -38,6 +38,7 @@ class Optimizer:
     lr: float
     muon_lr: float | None
     momentum: float
+    decay: float
     clip: float
     depth_power: float
 
@@ -131,7 +132,7 @@ class ProxyTrainer:
         """One optimizer step; gives the loss.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: the loss is far out of range or not finite.
         """
         config = self.config
         lr, hr = self.patches.batch(self.done, config.batch_size, config.patch)
@@ -147,8 +148,8 @@ class ProxyTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), config.optimizer.clip)
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError("diverged", f"the loss was {value} at step {self.done}")
+        if not value < MAX_LOSS:
+            raise TrainingError("diverged", f"the loss was {value:.3g} at step {self.done}")
         for one in self.optimizers:
             one.step()
         self.done += 1
@@ -200,5 +201,5 @@ def _optimizers(net: Network, config: Optimizer, num_blocks: int) -> list[torch.
     ]
     if muon:
         assert config.muon_lr is not None
-        found.append(Muon(muon, lr=config.muon_lr * factor, momentum=config.momentum))
+        found.append(Muon(muon, lr=config.muon_lr * factor, momentum=config.momentum, decay=config.decay))
     return found

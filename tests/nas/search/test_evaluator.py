@@ -1,0 +1,102 @@
+import dataclasses
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, weights_path
+from search_spaces import published
+from tests.nas.search.studies import CHALLENGE, latency_of
+from tests.nas.train.proxies import image_set, proxy, tiny_spec
+
+SPEC = tiny_spec()
+BARELY = {"lr": 1e-9, "muon_lr": None}  # stays at the base, which a linear filter beats
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def make(tmp_path):
+    """An evaluator that takes its latencies from a table."""
+
+    def make(config=None, **changes):
+        values = {
+            "run": tmp_path, "sets": {"train": image_set("coffee"), "select": image_set("rocket")},
+            "memory_mib": 100.0, "cache": None, "scale": 4, "challenge": CHALLENGE,
+            "proxy": config or proxy(BARELY), "latency": None, "limits": {}, "device": "cpu", "seed": 0,
+            "baseline": published("span"), "replay": {SPEC.arch_id: latency_of(SPEC)},
+        }  # fmt: skip
+        return ProxyEvaluator(EvaluatorSettings(**values | changes))
+
+    return make
+
+
+def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
+    record = make().trial(1, SPEC, 99.0, told.append)
+    assert record.state == "failed"
+    assert record.error.startswith("stuck: ")
+    assert "is no better than a linear filter's" in record.error
+    assert (record.cost is None, record.latency is None, record.quality) == (False, False, None)
+    assert told.count("training 0/4") == 2
+    assert not weights_path(make().settings.run, SPEC).exists()
+
+
+def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filter(make, told):
+    record = make().trial(1, SPEC, 0.0, told.append)
+    assert record.state == "complete"
+    assert record.quality.restarts == 0
+    assert record.quality.fidelity == 4
+    assert told.count("training 0/4") == 1
+
+
+def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
+    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(1, SPEC, 0.0, told.append)
+    assert record.state == "failed"
+    assert record.error.startswith("diverged: the loss was ")
+    assert told.count("training 0/4") == 3
+
+
+def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
+    evaluator = make()
+    train, seeds = evaluator._train, []
+
+    def first_fails(spec, seed, tell):
+        seeds.append(seed)
+        net = train(spec, seed, tell)
+        if len(seeds) == 1:
+            with torch.no_grad():
+                net.upsampler.conv.bias.fill_(float("nan"))
+        return net
+
+    monkeypatch.setattr(evaluator, "_train", first_fails)
+    record = evaluator.trial(1, SPEC, 0.0, told.append)
+    assert record.state == "complete"
+    assert record.quality.restarts == 1
+    assert len(set(seeds)) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "measured"),
+    [({"params": 10.0}, "limit: params ", False), ({"runtime_ratio": 0.01}, "limit: runtime_ratio ", True)],
+)
+def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, error, measured):
+    record = make(limits=limits).trial(1, SPEC, 99.0, told.append)
+    assert record.state == "rejected"
+    assert record.error.startswith(error)
+    assert (record.latency is not None) == measured
+    assert not any(words.startswith("training") for words in told)
+
+
+def test_same_trial_gives_the_same_psnr_and_weights_say_over_which_base(make, told):
+    config = proxy(steps=6)
+    records = [make(config).trial(1, SPEC, 0.0, told.append) for _ in range(2)]
+    same = [dataclasses.replace(r.quality, train_seconds=0.0) for r in records]
+    assert same[0] == same[1]
+    other = make(config).trial(2, SPEC, 0.0, told.append)
+    assert other.quality.psnr_db != records[0].quality.psnr_db
+    with safe_open(weights_path(make().settings.run, SPEC), "pt") as file:
+        assert file.metadata()["base"] == "bicubic"
+        assert file.metadata()["arch"] == SPEC.to_json()
