@@ -1,6 +1,7 @@
 """A run directory: what lies where, written whole or not at all."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from nas.results import RunState, best_score_rows, front_table, table
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"
 MIN_SECONDS = 3.0  # between two rewrites
+MAX_SHARE = 0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
 
 
 def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
@@ -71,16 +73,19 @@ class Files:
     def __init__(self, run: Path, render: Callable[[RunState], str]) -> None:
         self.run = run
         self.render = render
-        self._written = -MIN_SECONDS
+        self._written = -math.inf
+        self._seconds = 0.0  # that the last rewrite took
         self.num_rewrites = 0
 
     def update(self, state: RunState, *, now: bool = False) -> None:
-        if not now and time.monotonic() - self._written < MIN_SECONDS:
+        start = time.monotonic()
+        if not now and start - self._written < max(MIN_SECONDS, self._seconds / MAX_SHARE):
             return
         frame, members = rewrite(self.run, state, self.render)
         kept = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
         self._keep_weights(kept, set(frame["arch_id"]))
         self._written = time.monotonic()
+        self._seconds = self._written - start
         self.num_rewrites += 1
 
     def _keep_weights(self, kept: set[str], known: set[str]) -> None:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
+from nas.train.initialise import initial_network
 from nas.train.muadamw import Muon, hidden_kernels
 from search_spaces.network import Network, build
 from search_spaces.spec import FIXED_SKIPS, ArchSpec
 
+CALIBRATION_STEP = 2**31 - 1  # its patches set the start of a training; no training gets that far
 BASE = "bicubic"  # written into the metadata of proxy weights
 MAX_LOSS = 10.0  # ten times the range of an image, or not a number: nothing comes back from there
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
@@ -93,25 +95,6 @@ class OverBase(nn.Module):
         return out
 
 
-def initial_network(spec: ArchSpec, seed: int) -> Network:
-    """The residual network at its start: PyTorch's initialisation, the upsampler at zero.
-
-    A network that takes the image as it is has its first convolutions scaled by 255, so that its
-    features start with the size that SPAN's normalised input gives them; gates are dead without it.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = build(residual_spec(spec))
-    with torch.no_grad():
-        if not spec.normalise:
-            for module in net.modules():
-                if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
-                    module.weight.mul_(255.0)
-        for parameter in net.upsampler.parameters():
-            parameter.zero_()
-    return net
-
-
 class ProxyTrainer:
     """One proxy training, step by step, so that its caller can report, yield or stop between steps."""
 
@@ -122,7 +105,9 @@ class ProxyTrainer:
         self.patches = patches
         self.device = device
         self.done = 0
-        net = initial_network(spec, seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images, _ = patches.batch(CALIBRATION_STEP, 16, config.patch)
+        start = initial_network(residual_spec(spec), seed, images)
+        net = start.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net: Network = net
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
         self.optimizers = _optimizers(self.net, config.optimizer, len(spec.blocks))

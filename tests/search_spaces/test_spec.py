@@ -132,7 +132,10 @@ def test_json_that_is_no_spec_is_refused(text, message):
         ({"blocks": [spab(attention="self")] * 7}, "attention 'self' is not known; known: parameter_free"),
         ({"taps": ["block7.inner"]}, "taps: block7.inner is not there, a 'conv' block has no inner feature"),
         ({"upsampler": {"kind": "deconv"}}, "upsampler 'deconv' is not known; known: pixel_shuffle"),
-        ({"skip": {"kind": "far"}}, "skip 'far' is not known; known: near, bilinear, nearest"),
+        (
+            {"skip": {"kind": "far"}, "taps": ["skip"]},
+            "skip 'far' is not known; known: near, bilinear, nearest",
+        ),
     ],
 )
 def test_build_says_what_does_not_fit(fields, message):

@@ -133,6 +133,23 @@ def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_rewrites_that_take_long_come_less_often(tmp_path, monkeypatch):
+    ledger = open_ledger(tmp_path)
+    search(ledger, 1)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def render(state):
+        clock[0] += 2.0
+        return ""
+
+    files = Files(tmp_path, render)
+    while clock[0] < 400:
+        clock[0] += 0.5
+        files.update(ledger.state("run", {}))
+    assert 5 <= files.num_rewrites <= 8  # 2 seconds each, at most a twentieth of 300
+
+
 def test_file_stays_as_it_was_when_writing_fails(tmp_path, monkeypatch):
     write(tmp_path / "trials.csv", "old")
     with pytest.raises(UnicodeEncodeError):

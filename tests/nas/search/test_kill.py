@@ -70,13 +70,13 @@ def check_finished(run, trials):
 def test_ten_kills_lose_nothing_and_run_nothing_twice(pictures, tmp_path):
     """Of the whole group and of the parent alone, in turn; before there is work, in the ladder, in trials."""
     run, draw = tmp_path / "run", random.Random(7)
-    trials, before, rows, kills, during_trials = 12, {}, {}, 0, 0
+    trials, before, rows, kills, during_trials = 14, {}, {}, 0, 0
     while kills < NUM_KILLS:
         with Session(run, arguments(pictures, trials=trials, workers=1 + kills // 2 % 2)) as session:
             if kills in (0, 5):  # before it has come to work
                 time.sleep(draw.uniform(0.2, 3.0))
             elif session.wait_for_journal(400):  # a run of the ladder, or a proposal
-                time.sleep(draw.uniform(0.0, 2.0))
+                time.sleep(draw.uniform(0.0, 1.2))
             if session.process.poll() is not None:
                 assert session.process.returncode == 0, session.text()
                 trials += 4  # done before its kill: more is asked of it

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import pytest
@@ -6,12 +5,13 @@ import torch
 from torch import nn
 
 from nas.measure.quality import mean_db, per_image
+from nas.train.initialise import initial_network
 from nas.train.proxy import (
+    CALIBRATION_STEP,
     OverBase,
     ProxyTrainer,
     TrainingError,
     bicubic_base,
-    initial_network,
     residual_spec,
     train_proxy,
 )
@@ -35,7 +35,7 @@ def patches():
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_every_network_starts_exactly_at_the_base(spec):
     x = torch.rand(1, 3, 9, 12)
-    net = OverBase(initial_network(spec, seed=3)).eval()
+    net = OverBase(initial_network(residual_spec(spec), 3, x)).eval()
     with torch.no_grad():
         assert torch.equal(net(x), bicubic_base(x, 4))
 
@@ -50,17 +50,31 @@ def test_fixed_skip_is_what_the_base_stands_in_for(skip, patches):
     assert net.spec.arch_id == tiny_spec().arch_id
 
 
-def test_features_start_at_one_size_with_and_without_normalised_input():
-    """A network that takes the image as it is has its first convolutions scaled by 255."""
-    x = torch.rand(1, 3, 32, 32)
+@pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_every_convolution_starts_with_features_of_unit_size(patches, attention, normalise):
+    """In a deep network with learned gates PyTorch's own start gives an output of 1e6 and more."""
+    spec = tiny_spec(num_blocks=6, channels=32, attention=attention, normalise=normalise, taps="all")
+    images, _ = patches.batch(0, 8, 16)
+    net = initial_network(spec, 0, images)
     sizes = {}
-    for normalise in (True, False):
-        spec = dataclasses.replace(published("span"), normalise=normalise)
-        net = initial_network(spec, seed=0)
-        with torch.no_grad():
-            features = net.stem(255 * (x - net.mean) if normalise else x)[..., 1:-1, 1:-1]
-            sizes[normalise] = features.std(dim=(2, 3)).mean().item()
-    assert sizes[True] == pytest.approx(sizes[False], rel=0.05)
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and module is not net.upsampler.conv:
+            module.register_forward_hook(
+                lambda _m, _i, out, name=name: sizes.update({name: out.std().item()})
+            )
+    with torch.no_grad():
+        net(images)
+    assert len(sizes) == 1 + 3 * 6 + 2 + (6 if attention in ("conv1x1", "diagonal") else 0)
+    wanted = {name: 0.05 if ".attention." in name else 1.0 for name in sizes}
+    assert sizes == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize("attention", ["conv1x1", "diagonal"])
+def test_deep_networks_with_learned_gates_train(patches, attention):
+    spec = tiny_spec(num_blocks=6, channels=32, attention=attention)
+    net, _ = train_proxy(spec, proxy(steps=12), patches, seed=0, device=CPU)
+    assert all(value.isfinite().all() for value in net.state_dict().values())
 
 
 @pytest.mark.parametrize("muon_lr", [None, 0.01])
@@ -98,7 +112,7 @@ def test_every_candidate_sees_the_same_patches_in_the_same_order(patches):
     for seed, (name, spec) in enumerate(SPECS.items()):
         train_proxy(spec, proxy(), Watched(name), seed=seed, device=CPU)
     first = seen.pop("span")
-    assert [step for step, _, _ in first] == [0, 1, 2, 3]
+    assert [step for step, _, _ in first] == [CALIBRATION_STEP, 0, 1, 2, 3]
     for others in seen.values():
         for (step, lr, hr), (other_step, other_lr, other_hr) in zip(first, others, strict=True):
             assert step == other_step
@@ -122,7 +136,7 @@ def test_diverged_run_is_an_error_of_its_kind(patches, optimizer):
 def test_training_learns(patches):
     """A few dozen steps on one photograph beat the base on it."""
     images = image_set("coffee", role="select")
-    config = proxy(steps=60, batch_size=8, patch=24)
+    config = proxy(steps=120, batch_size=8, patch=24)
     net, seconds = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0, device=CPU)
     base = mean_db(per_image(lambda x: bicubic_base(x, 4), images, CPU))
     assert mean_db(per_image(OverBase(net), images, CPU)) > base + 0.1
@@ -168,7 +182,7 @@ def test_every_parameter_is_trained_by_one_optimizer(patches):
 
 
 def test_over_base_adds_the_base_and_nothing_else():
-    net = initial_network(SPECS["span"], seed=0)
+    net = initial_network(SPECS["span"], 0, torch.rand(1, 3, 8, 8))
     nn.init.normal_(net.upsampler.conv.weight)
     x = torch.rand(1, 3, 6, 6)
     torch.testing.assert_close(OverBase(net)(x), net(x) + bicubic_base(x, 4))
