@@ -10,7 +10,9 @@ from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import read_state
 from nas.search.run_directory import stored_config
 
-LONGER_PROXY = "proxy=long, on photographs of your own (data=folder data.train=... data.select=...)"
+LONGER_PROXY = (
+    "proxy=long, or more proxy.steps, on photographs of your own (data=folder data.train=... data.select=...)"
+)
 
 
 def load_run(run: Path) -> RunState:
