@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet
@@ -28,9 +28,9 @@ from nas.train.proxy import (
     ProxyTrainer,
     TrainingError,
     bicubic_base,
-    residual_spec,
 )
-from search_spaces.network import Network, build
+from nas.train.weights import load_upscaler
+from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
 Tell = Callable[[str], None]  # takes a few words on what is being done
@@ -131,11 +131,8 @@ class ProxyEvaluator:
 
     def report(self, spec: ArchSpec, tell: Tell) -> float:
         """PSNR of a front member on the report set, from its kept weights."""
-
         tell(f"reading the report set for {spec.arch_id}")
-        net = build(residual_spec(spec))
-        net.load_state_dict(load_file(weights_path(self.settings.run, spec)))
-        upscaler = OverBase(net.to(self.device)).eval()
+        upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
         return mean_db(per_image(upscaler, self.settings.sets["report"], self.device))
 
     def _quality(
@@ -186,8 +183,10 @@ class ProxyEvaluator:
         psnr = mean_db(per_image(OverBase(net), self.settings.sets["select"], self.device))
         if not math.isfinite(psnr):
             raise TrainingError("diverged", f"PSNR is {psnr}")
+        if reference_db is None:
+            return psnr
         floor = self._open_linear_db() + STUCK_MARGIN_DB
-        if reference_db is not None and psnr < floor < reference_db - STUCK_MARGIN_DB:
+        if psnr < floor < reference_db - STUCK_MARGIN_DB:
             raise TrainingError(
                 "stuck",
                 f"{psnr:.3f} dB is no better than a linear filter's {self._open_linear_db():.3f} dB",
