@@ -63,7 +63,8 @@ def open_roles(
     """Find the images of each role, check them, and drop near-duplicates from the lower role.
 
     Report stands above select, and select above train. Every image is hashed when there are two roles or
-    more, from its LR file where it has one.
+    more; a training image from its LR file where it has one. So whatever is validated has been read whole
+    before a search starts, its LR files too.
 
     Args:
         config: the data section.
@@ -157,7 +158,8 @@ def _drop_duplicates(pairs: dict[Role, list[Pair]], config: DataConfig, progress
     problems: list[tuple[Role, Path, str]] = []
     hashes: dict[Role, Hash] = {}
     for role, members in pairs.items():
-        hashed = list(each(_hash_of, members, label=f"comparing {role} images", show=progress))
+        hash_of = _training_hash if role == "train" else _validation_hash
+        hashed = list(each(hash_of, members, label=f"comparing {role} images", show=progress))
         problems += [(role, one.path, one.reason) for one in hashed if isinstance(one, ImageError)]
         good = [
             (pair, one) for pair, one in zip(members, hashed, strict=True) if not isinstance(one, ImageError)
@@ -182,5 +184,13 @@ def _drop_duplicates(pairs: dict[Role, list[Pair]], config: DataConfig, progress
     return notices
 
 
-def _hash_of(pair: Pair) -> Hash:
+def _training_hash(pair: Pair) -> Hash:
+    """From the LR file where there is one: decoding the HR images of a large set takes minutes."""
     return image_hash(read_image(pair.lr or pair.hr))
+
+
+def _validation_hash(pair: Pair) -> Hash:
+    """Reads both files, so that a damaged one is found before the search that would end over it."""
+    if pair.lr is not None:
+        read_image(pair.lr)
+    return image_hash(read_image(pair.hr))

@@ -16,7 +16,7 @@ from nas.measure.lock import exclusive
 from nas.measure.protocol import Block, Limits, Reading, Subject, read
 from nas.measure.sizes import CHALLENGE_SIZES, CPU_SIZES, Size, weighted
 from nas.record import Latency
-from search_spaces.network import build
+from search_spaces.initialise import initial_network
 from search_spaces.spec import ArchSpec
 
 
@@ -163,14 +163,11 @@ class LatencyMeter:
 
     def _forwards(self, spec: ArchSpec, seed: int) -> list[Forward]:
         generator = torch.Generator().manual_seed(seed)
-        network = _random_network(spec, seed).to(self.device).eval()
-        return [
-            Forward(
-                network=network,
-                image=torch.rand(1, 3, size.height, size.width, generator=generator).to(self.device),
-            )
-            for size in self.sizes
-        ]
+        images = [torch.rand(1, 3, size.height, size.width, generator=generator) for size in self.sizes]
+        # Of random weights as PyTorch draws them, the learned gates of a deep network overflow.
+        smallest = min(images, key=Tensor.numel)
+        network = initial_network(spec, seed, smallest, zero_output=False).to(self.device).eval()
+        return [Forward(network=network, image=image.to(self.device)) for image in images]
 
     def _num_pixels(self, place: int) -> int:
         return self.sizes[place].height * self.sizes[place].width
@@ -229,13 +226,6 @@ class _CpuStopwatch:
         if not self.alone:
             return Block(seconds=wall / repeats)
         return Block(seconds=running / repeats, idle=max(0.0, 1 - running / wall))
-
-
-def _random_network(spec: ArchSpec, seed: int) -> nn.Module:
-    """The inference form with random weights; the global generator is as before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return build(spec)
 
 
 def _check(forward: Forward, scale: int) -> None:

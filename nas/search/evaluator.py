@@ -25,15 +25,16 @@ from nas.train.proxy import (
     BASE,
     OverBase,
     ProxyConfig,
-    ProxyTrainer,
     TrainingError,
     bicubic_base,
+    train_proxy,
 )
 from nas.train.weights import load_upscaler
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
 Tell = Callable[[str], None]  # takes a few words on what is being done
+CALMER = 0.5  # times the learning rates, where a run diverged
 STUCK_MARGIN_DB = 0.02  # a network this close to the best linear filter has learned no more than one
 
 
@@ -144,22 +145,27 @@ class ProxyEvaluator:
         keep: bool,
         reference_db: float | None,
     ) -> Quality:
-        """Train, start again with another seed where a run diverged or got stuck, and validate.
+        """Train and validate; where that diverged or got stuck, again with another seed.
 
         Raises:
             TrainingError: every attempt ended so.
         """
         config = self.settings.proxy
         start = time.perf_counter()
+        rate = 1.0
         for attempt in range(config.max_restarts + 1):
+            seed = derived_seed(self.settings.seed, *purpose, attempt)
             try:
-                net = self._train(spec, derived_seed(self.settings.seed, *purpose, attempt), tell)
+                net = train_proxy(
+                    spec, config, self._open_patches(), seed=seed, device=self.device, rate=rate, tell=tell
+                )
                 tell("validating")
                 psnr = self._validate(net, reference_db)
                 break
-            except TrainingError:
+            except TrainingError as error:
                 if attempt == config.max_restarts:
                     raise
+                rate *= CALMER if error.kind == "diverged" else 1.0
         if keep:
             save_weights(net, spec, self.settings.run)
         return Quality(
@@ -169,15 +175,6 @@ class ProxyEvaluator:
             train_seconds=time.perf_counter() - start,
             restarts=attempt,
         )
-
-    def _train(self, spec: ArchSpec, seed: int, tell: Tell) -> Network:
-        config = self.settings.proxy
-        trainer = ProxyTrainer(spec, config, self._open_patches(), seed=seed, device=self.device)
-        for step in range(config.steps):
-            if step % 25 == 0:
-                tell(f"training {step}/{config.steps}")
-            trainer.step()
-        return trainer.averaged()
 
     def _validate(self, net: Network, reference_db: float | None) -> float:
         psnr = mean_db(per_image(OverBase(net), self.settings.sets["select"], self.device))

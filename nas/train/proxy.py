@@ -1,7 +1,6 @@
 """The proxy: a brief training of the residual over a fixed bicubic base, the same for every network."""
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
-from nas.train.initialise import initial_network
 from nas.train.muadamw import Muon, hidden_kernels
+from search_spaces.initialise import initial_network
 from search_spaces.network import Network, build
 from search_spaces.spec import FIXED_SKIPS, ArchSpec
 
 CALIBRATION_STEP = 2**31 - 1  # its patches set the start of a training; no training gets that far
 BASE = "bicubic"  # written into the metadata of proxy weights
+TELL_EVERY = 25  # steps
 MAX_LOSS = 10.0  # ten times the range of an image, or not a number: nothing comes back from there
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
@@ -32,17 +32,13 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """Which steps are taken. Rates are peaks; `muon_lr` null trains everything with AdamW.
-
-    Rates are those of SPAN's depth; a network with b blocks gets them times (6 / b) ** depth_power.
-    """
+    """Which steps are taken. Rates are peaks; `muon_lr` null trains everything with AdamW."""
 
     lr: float
     muon_lr: float | None
     momentum: float
     decay: float
     clip: float
-    depth_power: float
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or (self.muon_lr is not None and not self.muon_lr > 0) or not self.clip > 0:
@@ -99,7 +95,14 @@ class ProxyTrainer:
     """One proxy training, step by step, so that its caller can report, yield or stop between steps."""
 
     def __init__(
-        self, spec: ArchSpec, config: ProxyConfig, patches: PatchStore, *, seed: int, device: torch.device
+        self,
+        spec: ArchSpec,
+        config: ProxyConfig,
+        patches: PatchStore,
+        *,
+        seed: int,
+        device: torch.device,
+        rate: float = 1.0,
     ) -> None:
         self.config = config
         self.patches = patches
@@ -110,7 +113,7 @@ class ProxyTrainer:
         net = start.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net: Network = net
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
-        self.optimizers = _optimizers(self.net, config.optimizer, len(spec.blocks))
+        self.optimizers = _optimizers(self.net, config.optimizer, rate)
         self.peaks = [group["lr"] for one in self.optimizers for group in one.param_groups]
 
     def step(self) -> float:
@@ -156,18 +159,29 @@ class ProxyTrainer:
 
 
 def train_proxy(
-    spec: ArchSpec, config: ProxyConfig, patches: PatchStore, *, seed: int, device: torch.device
-) -> tuple[Network, float]:
-    """Train once from one seed; gives the averaged residual network and the seconds it took.
+    spec: ArchSpec,
+    config: ProxyConfig,
+    patches: PatchStore,
+    *,
+    seed: int,
+    device: torch.device,
+    rate: float = 1.0,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Network:
+    """Train once from one seed; gives the residual network with its averaged weights.
 
+    Args:
+        rate: multiplies every learning rate.
+        tell: takes a few words on how far it is, now and then.
     Raises:
-        TrainingError: the loss was not finite.
+        TrainingError: the loss is far out of range or not finite.
     """
-    start = time.perf_counter()
-    trainer = ProxyTrainer(spec, config, patches, seed=seed, device=device)
-    for _ in range(config.steps):
+    trainer = ProxyTrainer(spec, config, patches, seed=seed, device=device, rate=rate)
+    for step in range(config.steps):
+        if step % TELL_EVERY == 0:
+            tell(f"training {step}/{config.steps}")
         trainer.step()
-    return trainer.averaged(), time.perf_counter() - start
+    return trainer.averaged()
 
 
 def _schedule(step: int, config: ProxyConfig) -> float:
@@ -176,15 +190,14 @@ def _schedule(step: int, config: ProxyConfig) -> float:
     return min((step + 1) / warmup, (config.steps - step) / max(1, config.steps - warmup))
 
 
-def _optimizers(net: Network, config: Optimizer, num_blocks: int) -> list[torch.optim.Optimizer]:
-    factor = (6 / num_blocks) ** config.depth_power
+def _optimizers(net: Network, config: Optimizer, rate: float) -> list[torch.optim.Optimizer]:
     muon = hidden_kernels(net) if config.muon_lr is not None else []
     taken = {id(p) for p in muon}
     rest = [p for p in net.parameters() if id(p) not in taken]
     found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=config.lr * factor, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        torch.optim.AdamW(rest, lr=config.lr * rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     ]
     if muon:
         assert config.muon_lr is not None
-        found.append(Muon(muon, lr=config.muon_lr * factor, momentum=config.momentum, decay=config.decay))
+        found.append(Muon(muon, lr=config.muon_lr * rate, momentum=config.momentum, decay=config.decay))
     return found

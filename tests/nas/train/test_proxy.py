@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from nas.measure.quality import mean_db, per_image
-from nas.train.initialise import initial_network
 from nas.train.proxy import (
     CALIBRATION_STEP,
     OverBase,
@@ -16,6 +15,7 @@ from nas.train.proxy import (
     train_proxy,
 )
 from search_spaces import published
+from search_spaces.initialise import initial_network
 from tests.nas.train.proxies import image_set, patch_store, proxy, tiny_spec
 
 CPU = torch.device("cpu")
@@ -45,42 +45,22 @@ def test_fixed_skip_is_what_the_base_stands_in_for(skip, patches):
     spec = tiny_spec(skip=skip)
     assert residual_spec(spec).skip is None
     assert residual_spec(tiny_spec(skip="near")).skip is not None
-    net, _ = train_proxy(spec, proxy(), patches, seed=0, device=CPU)
+    net = train_proxy(spec, proxy(), patches, seed=0, device=CPU)
     assert net.spec == residual_spec(spec)
     assert net.spec.arch_id == tiny_spec().arch_id
-
-
-@pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none"])
-@pytest.mark.parametrize("normalise", [True, False])
-def test_every_convolution_starts_with_features_of_unit_size(patches, attention, normalise):
-    """In a deep network with learned gates PyTorch's own start gives an output of 1e6 and more."""
-    spec = tiny_spec(num_blocks=6, channels=32, attention=attention, normalise=normalise, taps="all")
-    images, _ = patches.batch(0, 8, 16)
-    net = initial_network(spec, 0, images)
-    sizes = {}
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d) and module is not net.upsampler.conv:
-            module.register_forward_hook(
-                lambda _m, _i, out, name=name: sizes.update({name: out.std().item()})
-            )
-    with torch.no_grad():
-        net(images)
-    assert len(sizes) == 1 + 3 * 6 + 2 + (6 if attention in ("conv1x1", "diagonal") else 0)
-    wanted = {name: 0.05 if ".attention." in name else 1.0 for name in sizes}
-    assert sizes == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize("attention", ["conv1x1", "diagonal"])
 def test_deep_networks_with_learned_gates_train(patches, attention):
     spec = tiny_spec(num_blocks=6, channels=32, attention=attention)
-    net, _ = train_proxy(spec, proxy(steps=12), patches, seed=0, device=CPU)
+    net = train_proxy(spec, proxy(steps=12), patches, seed=0, device=CPU)
     assert all(value.isfinite().all() for value in net.state_dict().values())
 
 
 @pytest.mark.parametrize("muon_lr", [None, 0.01])
 def test_same_seed_gives_the_same_weights_and_another_seed_others(patches, muon_lr):
     config = proxy({"muon_lr": muon_lr})
-    nets = [train_proxy(SPECS["span"], config, patches, seed=seed, device=CPU)[0] for seed in (0, 0, 1)]
+    nets = [train_proxy(SPECS["span"], config, patches, seed=seed, device=CPU) for seed in (0, 0, 1)]
     first, again, other = (torch.cat([p.flatten() for p in net.parameters()]) for net in nets)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
@@ -90,7 +70,7 @@ def test_training_does_not_depend_on_the_random_state_outside(patches):
     found = []
     for outside in (1, 2):
         torch.manual_seed(outside)
-        net, _ = train_proxy(SPECS["span"], proxy(), patches, seed=5, device=CPU)
+        net = train_proxy(SPECS["span"], proxy(), patches, seed=5, device=CPU)
         found.append(torch.cat([p.flatten() for p in net.parameters()]))
     assert torch.equal(*found)
 
@@ -137,10 +117,9 @@ def test_training_learns(patches):
     """A few dozen steps on one photograph beat the base on it."""
     images = image_set("coffee", role="select")
     config = proxy(steps=120, batch_size=8, patch=24)
-    net, seconds = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0, device=CPU)
+    net = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0, device=CPU)
     base = mean_db(per_image(lambda x: bicubic_base(x, 4), images, CPU))
     assert mean_db(per_image(OverBase(net), images, CPU)) > base + 0.1
-    assert seconds > 0
 
 
 def test_average_is_that_of_the_warmed_up_decay(patches):

@@ -1,0 +1,36 @@
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import build, published
+from search_spaces.initialise import initial_network
+from tests.nas.train.proxies import tiny_spec
+
+
+@pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_every_convolution_starts_with_features_of_unit_size(attention, normalise):
+    """In a deep network with learned gates PyTorch's own start gives an output of 1e6 and more."""
+    spec = tiny_spec(num_blocks=6, channels=32, attention=attention, normalise=normalise, taps="all")
+    images = torch.rand(8, 3, 16, 16)
+    net = initial_network(spec, 0, images)
+    sizes = {}
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and module is not net.upsampler.conv:
+            module.register_forward_hook(
+                lambda _m, _i, out, name=name: sizes.update({name: out.std().item()})
+            )
+    with torch.no_grad():
+        net(images)
+    assert len(sizes) == 1 + 3 * 6 + 2 + (6 if attention in ("conv1x1", "diagonal") else 0)
+    wanted = {name: 0.05 if ".attention." in name else 1.0 for name in sizes}
+    assert sizes == pytest.approx(wanted, rel=1e-3)
+
+
+def test_upsampler_is_zero_or_as_pytorch_draws_it():
+    spec, images = published("span"), torch.rand(1, 3, 8, 8)
+    assert not initial_network(spec, 3, images)(images).any()
+    torch.manual_seed(3)
+    drawn = build(spec).upsampler.conv
+    left = initial_network(spec, 3, images, zero_output=False).upsampler.conv
+    assert torch.equal(left.weight, drawn.weight)
