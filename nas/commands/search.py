@@ -132,7 +132,7 @@ def run(
     files = run_directory.Files(folder, render)
 
     def state() -> Any:
-        return ledger.state(folder.name, shown, notices)
+        return ledger.state(folder.resolve().name, shown, notices)
 
     for notice in notices:
         console.print(notice, markup=False, highlight=False)
@@ -142,14 +142,19 @@ def run(
             Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1) as pool,
             Display(console, known=state()) as display,
         ):
+
+            def show(running: dict[int, str], left: float | None) -> None:
+                now = state()
+                display.update(now, running=running, trials_wanted=budget.trials, seconds_left=left)
+                if files.stale:
+                    files.update(now)
+
             controller = Controller(
                 ledger,
                 pool,
                 budget,
                 has_report=roles.report is not None,
-                show=lambda running, left: display.update(
-                    state(), running=running, trials_wanted=budget.trials, seconds_left=left
-                ),
+                show=show,
                 changed=lambda: files.update(state()),
             )
             reason = controller.run()

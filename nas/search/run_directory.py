@@ -15,6 +15,7 @@ from nas.results import RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"
+NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
 MAX_SHARE = 0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
 
@@ -55,12 +56,20 @@ def stored_config(run: Path) -> dict[str, Any]:
     """The configuration of a run.
 
     Raises:
-        ValueError: there is no run in this directory.
+        ValueError: there is no run in this directory, or its configuration is not whole.
     """
     if not exists(run):
         raise ValueError(f"run={run}: there is no run in this directory; nas search run={run} starts one")
-    config: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-    return config
+    try:
+        config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"run={run}: {CONFIG} is no YAML: {' '.join(str(error).split())}") from None
+    missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ValueError(
+            f"run={run}: {CONFIG} lacks {', '.join(missing)}; it was changed after the search wrote it: restore it"
+        )
+    return dict(config)
 
 
 class Files:
@@ -76,10 +85,12 @@ class Files:
         self._written = -math.inf
         self._seconds = 0.0  # that the last rewrite took
         self.num_rewrites = 0
+        self.stale = False  # the last update came too soon after a rewrite
 
     def update(self, state: RunState, *, now: bool = False) -> None:
         start = time.monotonic()
-        if not now and start - self._written < max(MIN_SECONDS, self._seconds / MAX_SHARE):
+        self.stale = not now and start - self._written < max(MIN_SECONDS, self._seconds / MAX_SHARE)
+        if self.stale:
             return
         frame, members = rewrite(self.run, state, self.render)
         kept = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked

@@ -19,7 +19,7 @@ def load_run(run: Path) -> RunState:
     """Rebuild a run from its journal and its stored configuration.
 
     Raises:
-        ValueError: there is no run in this directory.
+        ValueError: there is no run in this directory, or its configuration is not whole.
     """
     config = stored_config(run)
     rules = {key: value for key, value in config["challenge"].items() if key != "_target_"}
@@ -37,7 +37,7 @@ def load_run(run: Path) -> RunState:
     storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
     return read_state(
         storage,
-        name=run.name,
+        name=run.resolve().name,
         challenge=challenge,
         objectives=tuple(config["objectives"]),
         limits=limits,

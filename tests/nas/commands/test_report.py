@@ -74,3 +74,21 @@ def test_a_run_that_is_not_there_is_refused_and_not_made(tmp_path, capsys):
         assert error.count("\n") == 1
     assert contents(tmp_path) == before
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "lacks challenge, limits"), ("limits: {}\n", "lacks challenge"), ("a: [", "is no YAML")],
+)
+def test_a_configuration_that_is_not_whole_is_refused(text, message, tiny_copy, capsys):
+    (tiny_copy / ".hydra" / "config.yaml").write_text(text)
+    assert main(["report", f"run={tiny_copy}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_named_by_a_dot_has_the_name_of_its_folder(tiny_copy, monkeypatch):
+    monkeypatch.chdir(tiny_copy)
+    assert main(["report", "run=."]) == 0
+    assert "<title>tiny" in (tiny_copy / "report.html").read_text()

@@ -127,7 +127,9 @@ def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):
         clock[0] += 0.1
         files.update(state)
     assert 1 <= files.num_rewrites <= 2
+    assert files.stale
     files.update(state, now=True)
+    assert not files.stale
     assert files.num_rewrites <= 3
     assert (tmp_path / "report.html").read_text() == "3 rows"
     assert not list(tmp_path.glob("*.partial"))
