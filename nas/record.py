@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from search_spaces.spec import ArchSpec
 
 State = Literal["complete", "failed", "rejected"]
+SET_IMAGES = 100  # in each of the challenge's two sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,14 @@ class Latency:
 
     ratio is the median of the paired ratios and ci its bootstrap 95 % half-width; runtime_ms and
     baseline_ms are means over the sizes, of the medians; sizes reads "64x64,339x510" (LR, height first).
-    rounds counts the pairs that were kept, rejected those that were disturbed.
+    rounds counts the pairs that were kept, rejected those that were disturbed. first_ms and
+    baseline_first_ms are the first forward of each, which the other figures leave out.
+
+    flags says in words, by commas, why the reading is not to be relied on: disturbed (more than a fifth of
+    the rounds were rejected; on a CPU only where the interval is too wide as well), drifted (fixed work took
+    another time at the end), contaminated (another process computed on the GPU). operators names the fused
+    ones that ran in the candidate's forward; details holds spread, warm-up and the state of the device
+    before and after, as JSON takes it.
     """
 
     runtime_ms: float
@@ -71,6 +79,31 @@ class Latency:
     threads: int
     rounds: int
     rejected: int
+    first_ms: float | None = None
+    baseline_first_ms: float | None = None
+    flags: str = ""
+    operators: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> dict[str, str | int]:
+        """Under what it was read: ratios of other conditions are not comparable with it."""
+        return {
+            "device": self.device,
+            "mode": self.mode,
+            "dtype": self.dtype,
+            "sizes": self.sizes,
+            "threads": self.threads,
+        }
+
+    @property
+    def ratio_with_first(self) -> float | None:
+        """The ratio of a whole set of the challenge, its first image counted as the challenge does."""
+        if self.first_ms is None or self.baseline_first_ms is None:
+            return None
+        warm = SET_IMAGES - 1
+        ours = warm * self.ratio * self.baseline_ms + self.first_ms
+        return ours / (warm * self.baseline_ms + self.baseline_first_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,15 +21,16 @@ COLUMNS = (  # noqa: SIM905
 ).split(",")
 EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
-    "latency_rejected"
+    "latency_rejected,latency_flags,first_ms,ratio_with_first,ties"
 ).split(",")
 INTEGERS = (  # noqa: SIM905
     "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected"
 ).split(",")
 FLOATS = (  # noqa: SIM905
     "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
-    "baseline_ms"
+    "baseline_ms,first_ms,ratio_with_first"
 ).split(",")
+TIMED = ("runtime_ratio", "runtime_ms", "score")  # objectives that a latency decides
 WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
 
 
@@ -72,7 +73,8 @@ def table(state: RunState) -> pd.DataFrame:
     rows = [row_of(record, state, baseline, can_rank) for record in state.records]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])
     frame = frame.astype(dict.fromkeys(FLOATS, "float64"))  # also where nothing was measured
-    frame["on_front"] = np.where(_on_front(frame, state.objectives), "yes", "no")
+    frame["on_front"] = np.where(_on_front(frame, state), "yes", "no")
+    frame["ties"] = _ties(frame, state)
     if state.report_psnr_db:
         frame["report_psnr_db"] = frame["arch_id"].map(state.report_psnr_db)
     return frame.astype(dict.fromkeys(INTEGERS, "Int64"))
@@ -157,6 +159,9 @@ def row_of(
             "latency_threads": latency.threads,
             "latency_rounds": latency.rounds,
             "latency_rejected": latency.rejected,
+            "latency_flags": latency.flags,
+            "first_ms": latency.first_ms,
+            "ratio_with_first": latency.ratio_with_first,
         }
     if quality := record.quality:
         row |= {
@@ -190,7 +195,8 @@ def _feasible(row: Mapping[str, Any], state: RunState, can_rank: bool) -> str:
     return "yes" if state.challenge.gate.passes_relative(gain) else "no"
 
 
-def _on_front(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
+def _on_front(frame: pd.DataFrame, state: RunState) -> np.ndarray:
+    objectives = state.objectives
     mask = np.zeros(len(frame), dtype=bool)
     complete = (frame["state"] == "complete").to_numpy()
     if not complete.any():
@@ -198,10 +204,40 @@ def _on_front(frame: pd.DataFrame, objectives: tuple[str, ...]) -> np.ndarray:
     fidelity = frame["fidelity"].astype(float).to_numpy()
     top = fidelity[complete].max()
     measured = frame[list(objectives)].notna().all(axis=1).to_numpy()  # no gain before the ladder's last rung
+    if set(objectives) & set(TIMED):
+        measured = measured & _comparable(state)
     pool = np.flatnonzero(complete & (fidelity == top) & (frame["feasible"] != "no").to_numpy() & measured)
     if len(pool):
         mask[pool] = front(costs(frame.iloc[pool], objectives))
     return mask
+
+
+def _comparable(state: RunState) -> np.ndarray:
+    """The rows whose latency was read under the conditions of the run's first: device, mode, dtype, sizes."""
+    read = [record.latency and record.latency.conditions for record in state.records]
+    first = next((conditions for conditions in read if conditions), None)
+    return np.array([conditions is not None and conditions == first for conditions in read], dtype=bool)
+
+
+def _ties(frame: pd.DataFrame, state: RunState) -> list[str]:
+    """Per row, the numbers of other rows on the front whose runtime it may equal: their intervals overlap.
+
+    Empty where no objective hangs on runtime, and for a row that was not timed as these were.
+    """
+    if not set(state.objectives) & set(TIMED):
+        return [""] * len(frame)
+    ratio, ci = frame["runtime_ratio"].to_numpy(), frame["runtime_ci"].to_numpy()
+    comparable = _comparable(state)
+    members = np.flatnonzero((frame["on_front"] == "yes").to_numpy())
+    number = frame["number"].tolist()
+    return [
+        " ".join(
+            str(number[other])
+            for other in members
+            if other != row and comparable[row] and abs(ratio[other] - ratio[row]) <= ci[other] + ci[row]
+        )
+        for row in range(len(frame))
+    ]
 
 
 def _knee(values: np.ndarray) -> int:

@@ -1,10 +1,17 @@
 """Fixtures that several rooms share."""
 
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
+
+if (
+    not torch.cuda.is_available()
+):  # before anything imports Triton: its kernels are then run by its interpreter
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")

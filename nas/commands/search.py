@@ -21,8 +21,9 @@ from rich.console import Console
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
 from nas.data.roles import Roles, open_roles
+from nas.measure.config import LatencyConfig
 from nas.measure.device import fingerprint, pick_device
-from nas.measure.latency import LatencyConfig
+from nas.measure.latency import LatencyMeter
 from nas.record import GOALS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
@@ -76,17 +77,20 @@ def run(
     budget = Budget.of(trials, hours)
     _check(objectives, limits, ladder_seeds, workers, seed)
     where = pick_device(device)
+    baseline = with_scale(published("span"), scale)
     folder = Path(run) if run else _new_name(invocation)
     if run_directory.exists(folder):
         _refuse_changes(folder, invocation.config)
     readings = _readings(replay)
+    meter = LatencyMeter(latency, baseline=baseline, device=where)  # the workers' own are made alike
+    if run_directory.exists(folder) and not readings:
+        _refuse_other_latency(folder, meter)
     roles = open_roles(data, scale=scale, challenge=challenge.name)
     roles.need("train"), roles.need("select")
     environment = fingerprint(where) | {"seed": seed, "data": roles.fingerprints}
     if run_directory.exists(folder):
         _refuse_other_data(folder, roles)
     count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
-    baseline = with_scale(published("span"), scale)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
     console = Console()
 
@@ -214,6 +218,17 @@ def _refuse_changes(folder: Path, config: Mapping[str, Any]) -> None:
                 f"{key}: run={folder} was started with {before.get(key)}, now it is {now.get(key)}; that "
                 "would change the meaning of its trials: start a new run "
                 f"(only {', '.join(MAY_CHANGE[1:])} may change)"
+            )
+
+
+def _refuse_other_latency(folder: Path, meter: LatencyMeter) -> None:
+    """The same configuration can mean another device (device=auto) or other sizes (of a folder)."""
+    first = next((record.latency for record in load_run(folder).records if record.latency), None)
+    for name, value in meter.conditions.items():
+        if first is not None and first.conditions[name] != value:
+            raise Refusal(
+                f"latency: the {name} of run={folder} is {first.conditions[name]}, here it would be {value}; "
+                "runtimes of both never share a front: resume it where it was started, or start a new run"
             )
 
 

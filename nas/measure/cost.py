@@ -3,7 +3,8 @@
 "FLOPs" are multiply-accumulates, here and everywhere in this project, as the challenge and fvcore count
 them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element;
 additions, activations and element-wise products are free. Nothing is computed: networks live on the meta
-device, so a count takes milliseconds and no memory, and does not depend on the machine.
+device, so a count takes milliseconds and no memory, and does not depend on the machine. A fused network
+counts as the plain one: its operators (`nas.ops`) bring their formulas.
 """
 
 from collections.abc import Callable
@@ -118,9 +119,9 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func.overloadpacket is aten.convolution:
-            self.num_conv += 1
-            self.activations += out.numel()
+        num_conv = _num_conv(func, args)
+        self.num_conv += num_conv
+        self.activations += num_conv * out.numel() if num_conv else 0  # others may give no tensor
         self._note(tree_leaves(out))
         return out
 
@@ -136,6 +137,16 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not reference.expired()  # type: ignore[no-untyped-call]
         }
         self.peak_bytes = max(self.peak_bytes, sum(num_bytes for _, num_bytes in self.alive.values()))
+
+
+def _num_conv(func: Any, args: tuple[Any, ...]) -> int:
+    """The number of convolutions in a call of an operator; each of them gives as many values as the call."""
+    if func.overloadpacket is aten.convolution:
+        return 1
+    name = func._schema.name  # fused operators are known by name: most networks never load them
+    if name == "nas::conv_act":
+        return 2 if args[5] is not None else 1  # with the gate's
+    return 1 if name == "nas::span_attention" else 0
 
 
 def _on_meta(spec: ArchSpec, *, train: bool = False) -> Network:

@@ -63,7 +63,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         **(_gpu(device) if device.type == "cuda" else {}),
         "cpu": _cpu_name(),
         "cpu_cores": cores,
-        "cpu_clocks_mhz": _cpu_clocks_mhz(),
+        "cpu_clocks_mhz": cpu_clocks_mhz(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -77,10 +77,10 @@ def git_commit(root: Path) -> str | None:
     """The commit of a checkout, with "-dirty" when its files differ; None outside of one."""
     if not (root / ".git").exists():
         return None
-    commit = _output(["git", "-C", str(root), "rev-parse", "HEAD"])
+    commit = output(["git", "-C", str(root), "rev-parse", "HEAD"])
     if commit is None:
         return None
-    changes = _output(["git", "-C", str(root), "status", "--porcelain"])
+    changes = output(["git", "-C", str(root), "status", "--porcelain"])
     return f"{commit}-dirty" if changes else commit
 
 
@@ -88,7 +88,7 @@ def _gpu(device: torch.device) -> dict[str, Any]:
     """What nvidia-smi says of a GPU: driver, and under "gpu" clocks, power limit and temperature now."""
     known = {"gpu": {"uuid": device_id(device)}}
     query = [f"--query-gpu={GPU_FIELDS}", "--format=csv,noheader", f"--id={device_id(device)}"]
-    answer = _output(["nvidia-smi", *query])
+    answer = output(["nvidia-smi", *query])
     if answer is None:
         return known
     values = dict(zip(GPU_FIELDS.split(","), next(csv.reader([answer], skipinitialspace=True)), strict=False))
@@ -99,7 +99,7 @@ def _cpu_name() -> str:
     return _cpuinfo("model name")[0] if _cpuinfo("model name") else platform.processor() or platform.machine()
 
 
-def _cpu_clocks_mhz() -> list[float] | None:
+def cpu_clocks_mhz() -> list[float] | None:
     """Slowest and fastest core at this moment."""
     clocks = [float(text) for text in _cpuinfo("cpu MHz")]
     return [min(clocks), max(clocks)] if clocks else None
@@ -121,7 +121,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _output(command: list[str]) -> str | None:
+def output(command: list[str]) -> str | None:
     """What a program prints; None where it is not installed or fails."""
     if shutil.which(command[0]) is None:
         return None

@@ -1,88 +1,26 @@
 """Latency as a paired ratio: a candidate's runtime over the baseline's, alternately in one process."""
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from nas.measure.canary import MAX_DRIFT, Canary, drift
 from nas.measure.conditions import reading_conditions
+from nas.measure.config import LatencyConfig
 from nas.measure.device import device_id, device_name
-from nas.measure.lock import exclusive
-from nas.measure.protocol import Block, Limits, Reading, Subject, read
-from nas.measure.sizes import CHALLENGE_SIZES, CPU_SIZES, Size, weighted
+from nas.measure.lock import exclusive, users
+from nas.measure.modes import MODES, ONNXRUNTIME, Make, resolve
+from nas.measure.protocol import read
+from nas.measure.rounds import Block, Reading
+from nas.measure.sizes import Size
+from nas.measure.stopwatch import Stopwatch, stopwatch_of
+from nas.measure.subject import Subject, open_subject
+from nas.measure.surroundings import neighbours, surroundings
 from nas.record import Latency
-from search_spaces.initialise import initial_network
 from search_spaces.spec import ArchSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyConfig:
-    """How latency is read: conf/latency/*.yaml holds the values.
-
-    Attributes:
-        mode: challenge (eager, batch 1, on CUDA), cpu, or auto: challenge on CUDA and cpu elsewhere.
-        sizes: height and width of the LR images; None: 64x64 on the CPU, the challenge's list on CUDA.
-        threads: of the CPU.
-        tf32: on CUDA, convolutions in TF32.
-        target_ci: half-width of the 95 % interval, relative to the ratio, that ends a reading.
-    """
-
-    mode: Literal["auto", "challenge", "cpu"]
-    sizes: list[tuple[int, int]] | None
-    threads: int
-    tf32: bool
-    warmup_seconds: float
-    min_rounds: int
-    max_rounds: int
-    max_seconds: float
-    target_ci: float
-
-    def __post_init__(self) -> None:
-        if self.sizes is not None and not self.sizes:
-            raise ValueError("sizes must name at least one size; use [[64,64]], or null for the usual ones")
-        for size in self.sizes or ():
-            if min(size) < 1:
-                raise ValueError(f"sizes must be at least 1x1, got {size[0]}x{size[1]}")
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        if not 3 <= self.min_rounds <= self.max_rounds:
-            raise ValueError(
-                f"min_rounds must be at least 3 and at most max_rounds, "
-                f"got {self.min_rounds} and {self.max_rounds}"
-            )
-        for name in ("warmup_seconds", "max_seconds", "target_ci"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, got {value}")
-
-    def limits(self) -> Limits:
-        return Limits(
-            warmup_seconds=self.warmup_seconds,
-            min_rounds=self.min_rounds,
-            max_rounds=self.max_rounds,
-            max_seconds=self.max_seconds,
-            target_ci=self.target_ci,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
-    """One network at one image, ready to run."""
-
-    network: nn.Module
-    image: Tensor
-
-    def __call__(self) -> Tensor:
-        out: Tensor = self.network(self.image)
-        return out
-
-
-Stopwatch = Callable[[Forward, int], Block]
 
 
 class LatencyMeter:
@@ -92,7 +30,7 @@ class LatencyMeter:
         device: the one in use; `mode` cpu reads on the CPU all the same.
         stopwatch: runs a forward so many times and says how long each took; None: the device's own.
     Raises:
-        ValueError: `mode` challenge without a GPU.
+        ValueError: the device does not have the mode or the backend, or the folder of sizes is not there.
     """
 
     def __init__(
@@ -103,24 +41,32 @@ class LatencyMeter:
         device: torch.device,
         stopwatch: Stopwatch | None = None,
     ) -> None:
-        if config.mode == "challenge" and device.type != "cuda":
-            raise ValueError(
-                f"latency.mode=challenge needs a CUDA GPU, the device is {device}; use auto or cpu"
-            )
         self.config = config
         self.baseline = baseline
-        self.device = torch.device("cpu") if config.mode == "cpu" else device
-        on_gpu = self.device.type == "cuda"
-        self.mode = "challenge" if on_gpu else "cpu"
-        self.dtype = "float32-tf32" if on_gpu and config.tf32 else "float32"
-        self.sizes = weighted(
-            CHALLENGE_SIZES
-            if on_gpu
-            else CPU_SIZES
-            if config.sizes is None
-            else tuple((height, width, 1.0) for height, width in config.sizes)
-        )
-        self.stopwatch = stopwatch or (time_on_cuda if on_gpu else _CpuStopwatch(alone=config.threads == 1))
+        self.mode, self.device = resolve(config.mode, device)
+        self._mode = MODES[self.mode]
+        if config.backend == "onnxruntime":
+            self._mode = ONNXRUNTIME
+            if self.device.type != "cpu":
+                raise ValueError(
+                    f"latency.backend=onnxruntime is read on the CPU, the device is {self.device}; "
+                    "give latency.mode=cpu too"
+                )
+        tf32 = self.device.type == "cuda" and config.tf32
+        self.dtype = self._mode.dtype or ("float32-tf32" if tf32 else "float32")
+        self.sizes = config.sizes_on(self.device)
+        self.stopwatch = stopwatch or stopwatch_of(self.device, threads=config.threads)
+
+    @property
+    def conditions(self) -> dict[str, str | int]:
+        """What every reading of this meter says of its conditions (`Latency.conditions`)."""
+        return {
+            "device": device_name(self.device),
+            "mode": self.mode,
+            "dtype": self.dtype,
+            "sizes": listed(self.sizes),
+            "threads": self.config.threads,
+        }
 
     def measure(self, spec: ArchSpec, *, seed: int) -> Latency:
         """Read a network's latency; waits for the device.
@@ -131,48 +77,120 @@ class LatencyMeter:
             ValueError: its scale is not the baseline's.
             RuntimeError: its output is not finite or of the wrong shape, or it does not fit in memory.
         """
-        if spec.scale != self.baseline.scale:
-            raise ValueError(f"scale is {spec.scale}, that of the latency's baseline {self.baseline.scale}")
-        with exclusive(device_id(self.device)):
-            return self._latency(self._read(spec, seed))
+        (found,) = self.measure_all([spec], seed=seed)
+        if isinstance(found, RuntimeError):
+            raise found
+        return found
+
+    def measure_all(self, specs: Sequence[ArchSpec], *, seed: int) -> list[Latency | RuntimeError]:
+        """Read networks together, all of them in every round; the device is held a minute at a time at most.
+
+        A reading on a GPU that is disturbed or drifted is void: it is taken once more, and what is void
+        again is kept with its flags, for a trial must not vanish. On a CPU there is no second reading: other
+        processes are the rule there, and rounds go on anyway until the interval is narrow or time is up.
+
+        Returns:
+            A latency each, or why there is none.
+        Raises:
+            ValueError: a scale is not the baseline's.
+            RuntimeError: the baseline itself cannot be read.
+        """
+        for spec in specs:
+            if spec.scale != self.baseline.scale:
+                raise ValueError(
+                    f"scale is {spec.scale}, that of the latency's baseline {self.baseline.scale}"
+                )
+        found = self._attempt(specs, seed, attempt=1)
+        again = [place for place, one in enumerate(found) if self._is_void(one)]
+        if again:
+            second = self._attempt([specs[place] for place in again], seed, attempt=2)
+            for place, one in zip(again, second, strict=True):
+                found[place] = one
+        return found
 
     def baseline_reading(self, *, seed: int = 0) -> Latency:
         """The baseline's own latency: its ratio is 1 by definition."""
         reading = self.measure(self.baseline, seed=seed)
-        return replace(reading, runtime_ms=reading.baseline_ms, ratio=1.0, ci=0.0)
+        return replace(
+            reading,
+            runtime_ms=reading.baseline_ms,
+            ratio=1.0,
+            ci=0.0,
+            first_ms=reading.baseline_first_ms,
+            operators="",
+        )
 
-    def _read(self, spec: ArchSpec, seed: int) -> Reading:
-        forwards: dict[Subject, list[Forward]] = {
-            "baseline": self._forwards(self.baseline, seed),
-            "candidate": self._forwards(spec, seed),
-        }
+    def _is_void(self, found: Latency | RuntimeError) -> bool:
+        void = {"disturbed", "drifted"}
+        return self.device.type == "cuda" and isinstance(found, Latency) and bool(void & flags(found))
 
-        def timer(subject: Subject, place: int, repeats: int) -> Block:
-            return self.stopwatch(forwards[subject][place], repeats)
-
-        config = self.config
+    def _attempt(self, specs: Sequence[ArchSpec], seed: int, *, attempt: int) -> list[Latency | RuntimeError]:
+        config, name = self.config, device_id(self.device)
         with (
+            exclusive(name) as hold,
             reading_conditions(self.device, threads=config.threads, tf32=config.tf32),
-            torch.inference_mode(),
         ):
-            for place in sorted(range(len(self.sizes)), key=self._num_pixels, reverse=True):
-                for subject in forwards:  # the largest first: the allocator then has room for all
-                    _check(forwards[subject][place], self.baseline.scale)
-            weights = [size.weight for size in self.sizes]
-            return read(timer, weights, config.limits(), np.random.default_rng(seed))
+            before = surroundings(self.device)
+            baseline = self._open(self.baseline, self._mode.baseline, seed)
+            opened = []
+            for spec in specs:
+                hold.pause()
+                opened.append(self._try(spec, seed))
+            strangers = neighbours(self.device, users(name))  # by now this process is on the GPU itself
+            subjects = [baseline, *(one for one in opened if isinstance(one, Subject))]
 
-    def _forwards(self, spec: ArchSpec, seed: int) -> list[Forward]:
-        generator = torch.Generator().manual_seed(seed)
-        images = [torch.rand(1, 3, size.height, size.width, generator=generator) for size in self.sizes]
-        # Of random weights as PyTorch draws them, the learned gates of a deep network overflow.
-        smallest = min(images, key=Tensor.numel)
-        network = initial_network(spec, seed, smallest, zero_output=False).to(self.device).eval()
-        return [Forward(network=network, image=image.to(self.device)) for image in images]
+            def timer(subject: int, place: int, repeats: int) -> Block:
+                return subjects[subject].time(place, repeats)
 
-    def _num_pixels(self, place: int) -> int:
-        return self.sizes[place].height * self.sizes[place].width
+            with torch.inference_mode():
+                canary = Canary(self.device)
+                start = canary.read(self.stopwatch)
+                readings = read(
+                    timer,
+                    len(subjects) - 1,
+                    [size.weight for size in self.sizes],
+                    config.limits(),
+                    np.random.default_rng(seed),
+                    hold.pause,
+                )
+                moved = drift(start, canary.read(self.stopwatch))
+            details = {
+                "attempt": attempt,
+                "drift": moved,
+                "neighbours": strangers or neighbours(self.device, users(name)),
+                "together": len(specs),
+                "warmup_seconds": config.warmup_seconds,
+                "before": before,
+                "after": surroundings(self.device),
+            }
+        left = iter(readings)
+        return [
+            self._latency(next(left), one, baseline, details) if isinstance(one, Subject) else one
+            for one in opened
+        ]
 
-    def _latency(self, reading: Reading) -> Latency:
+    def _open(self, spec: ArchSpec, make: Make, seed: int) -> Subject:
+        config = self.config
+        return open_subject(
+            spec,
+            make,
+            self.sizes,
+            self.device,
+            self.stopwatch,
+            threads=config.threads,
+            tf32=config.tf32,
+            seed=seed,
+        )
+
+    def _try(self, spec: ArchSpec, seed: int) -> Subject | RuntimeError:
+        try:
+            return self._open(spec, self._mode.candidate, seed)
+        except RuntimeError as error:
+            return error.with_traceback(None)  # its frames hold the network
+
+    def _latency(
+        self, reading: Reading, candidate: Subject, baseline: Subject, details: dict[str, Any]
+    ) -> Latency:
         return Latency(
             runtime_ms=reading.candidate_ms,
             baseline_ms=reading.baseline_ms,
@@ -185,53 +203,50 @@ class LatencyMeter:
             threads=self.config.threads,
             rounds=reading.rounds,
             rejected=reading.rejected,
+            first_ms=candidate.first_ms,
+            baseline_first_ms=baseline.first_ms,
+            flags=",".join(
+                faults(
+                    reading,
+                    drifted=details["drift"] > MAX_DRIFT[self.device.type],
+                    contaminated=bool(details["neighbours"]),
+                    on_gpu=self.device.type == "cuda",
+                    target_ci=self.config.target_ci,
+                )
+            ),
+            operators=candidate.operators,
+            details={
+                **details,
+                "idle": reading.idle,
+                "ratio_p10": reading.ratio_low,
+                "ratio_p90": reading.ratio_high,
+            },
         )
+
+
+def faults(
+    reading: Reading, *, drifted: bool, contaminated: bool, on_gpu: bool, target_ci: float
+) -> list[str]:
+    """Why a reading is not to be relied on: disturbed, drifted or contaminated; empty: it is.
+
+    On a CPU that others use too, rejected rounds are the rule: more than a fifth in 9 of 12 readings on a
+    quiet machine, whose ratios agreed within 0.7 %. There a reading is disturbed only if its interval is
+    wider than it should be as well.
+    """
+    is_wide = reading.ci > target_ci * reading.ratio
+    said = {
+        "disturbed": reading.is_disturbed and (on_gpu or is_wide),
+        "drifted": drifted,
+        "contaminated": contaminated,
+    }
+    return [word for word, holds in said.items() if holds]
+
+
+def flags(latency: Latency) -> set[str]:
+    """The words of a reading's flags."""
+    return set(latency.flags.split(",")) - {""}
 
 
 def listed(sizes: Sequence[Size]) -> str:
     """Sizes as a record holds them: "64x64,339x510", height first."""
     return ",".join(map(str, sizes))
-
-
-def time_on_cuda(forward: Forward, repeats: int) -> Block:
-    """One pair of events an image, as the challenge's harness: launches are part of the time."""
-    total_ms = 0.0
-    for _ in range(repeats):
-        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize(forward.image.device)
-        start.record()
-        forward()
-        end.record()
-        end.synchronize()
-        total_ms += start.elapsed_time(end)
-    return Block(seconds=total_ms / 1e3 / repeats)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CpuStopwatch:
-    """Wall-clock time, or where one thread does all the work (`alone`) the time in which it ran.
-
-    On a quiet machine the two are equal. Where another process takes the core for a while, the wait is its
-    doing, not the network's: it is left out, and told as idle.
-    """
-
-    alone: bool
-
-    def __call__(self, forward: Forward, repeats: int) -> Block:
-        start, start_running = time.perf_counter(), time.thread_time()
-        for _ in range(repeats):
-            forward()
-        wall, running = time.perf_counter() - start, time.thread_time() - start_running
-        if not self.alone:
-            return Block(seconds=wall / repeats)
-        return Block(seconds=running / repeats, idle=max(0.0, 1 - running / wall))
-
-
-def _check(forward: Forward, scale: int) -> None:
-    out = forward()
-    _, _, height, width = forward.image.shape
-    if out.shape != (1, 3, scale * height, scale * width):
-        raise RuntimeError(f"the output for {height}x{width} has the shape {tuple(out.shape)}")
-    if not torch.isfinite(out).all():
-        raise RuntimeError(f"the output for {height}x{width} is not finite")

@@ -1,40 +1,191 @@
-"""One latency at a time on a device: a lock that all of a user's processes share and no crash leaves."""
+"""Who has a device: measurements have it alone, trainings share it and make way between two steps.
+
+Four files a device, all locked with flock, so that the kernel frees them when a process dies:
+
+- device: a measurement holds it exclusively, trainings share it.
+- want: held by the measurement that is next or under way; trainings look at it between steps.
+- turn: shared by trainings that made way, until they have had a turn; a measurement waits for that before it
+  wants the device. So trainings get on, however many measurements queue.
+- queue: held by one measurement from before its wish to its end; the others wait there.
+
+They are taken in the order queue, turn, want, device. A measurement has the device as soon as every
+training has ended the step it was in.
+"""
 
 import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
+
+MAX_HOLD_SECONDS = 60.0
+OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement
+Name = Literal["queue", "turn", "want", "device"]
+NAMES: tuple[Name, ...] = ("queue", "turn", "want", "device")
+
+
+class _Files:
+    """The open lock files of one device."""
+
+    def __init__(self, device_id: str, folder: Path | None) -> None:
+        stem = _stem(device_id, folder)
+        users = _users(stem)
+        users.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (users / str(os.getpid())).touch()
+        # The files stay: unlinking one would race with whoever waits for it.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._handles = {name: os.open(f"{stem}.{name}.lock", flags, 0o600) for name in NAMES}
+
+    def take(self, name: Name, kind: int) -> None:
+        """Lock, waiting for whoever holds it."""
+        fcntl.flock(self._handles[name], kind)
+
+    def is_free(self, name: Name) -> bool:
+        """Whether nobody holds a lock exclusively."""
+        try:
+            self.take(name, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self.drop(name)
+        return True
+
+    def drop(self, *names: Name) -> None:
+        for name in names:
+            fcntl.flock(self._handles[name], fcntl.LOCK_UN)  # also for children that were forked meanwhile
+
+    def close(self) -> None:
+        self.drop(*reversed(NAMES))
+        for handle in self._handles.values():
+            os.close(handle)
+
+
+class Hold:
+    """A device that is held alone; long work calls `pause` between its parts."""
+
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        self._take()
+
+    def pause(self) -> bool:
+        """Give the device to others and take it again, where it was held for a minute; True then."""
+        if time.monotonic() - self._since < MAX_HOLD_SECONDS:
+            return False
+        self._files.drop("device", "want", "queue")
+        time.sleep(0.01)  # whoever waits in the queue wakes up
+        self._take()
+        return True
+
+    def _take(self) -> None:
+        self._files.take("queue", fcntl.LOCK_EX)
+        self._files.take("turn", fcntl.LOCK_EX)
+        self._files.drop("turn")
+        self._files.take("want", fcntl.LOCK_EX)
+        self._files.take("device", fcntl.LOCK_EX)
+        self._since = time.monotonic()
+
+
+class Share:
+    """A device that is shared with other trainings; `give_way` belongs between two steps."""
+
+    def __init__(self, files: _Files, settle: Callable[[], None]) -> None:
+        self._files = files
+        self._settle = settle
+        self._turn_ends: float | None = None
+        self._wait()
+
+    def give_way(self) -> None:
+        """Let a measurement that is wanted have the device; comes back when it is over."""
+        if self._turn_ends is not None:  # nobody wants the device before this turn is over
+            if time.monotonic() < self._turn_ends:
+                return
+            self._turn_ends = None
+            self._files.drop("turn")
+        if self._files.is_free("want"):
+            return
+        self._settle()
+        start = time.monotonic()
+        self._files.take("turn", fcntl.LOCK_SH)
+        self._files.drop("device")
+        self._wait()
+        now = time.monotonic()
+        self._turn_ends = now + OWED_SHARE * (now - start)  # a step at least
+
+    def _wait(self) -> None:
+        self._files.take("want", fcntl.LOCK_SH)
+        self._files.drop("want")
+        self._files.take("device", fcntl.LOCK_SH)
 
 
 @contextmanager
-def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[None]:
-    """Hold a device alone; waits until whoever holds it is done.
+def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[Hold]:
+    """Hold a device alone, for a measurement; waits until whoever has it is done or makes way.
 
-    The kernel frees the lock when its holder dies. It is not reentrant: a second `with` inside the first
-    would wait for itself.
+    It is not reentrant: a second `with` inside the first, or inside `shared`, would wait for itself.
 
     Args:
         device_id: names the device, such as "cpu" or a GPU's UUID.
         folder: where the lock files lie; None: the user's own folder on this machine.
     Raises:
-        OSError: the lock file cannot be made.
+        OSError: a lock file cannot be made.
     """
-    folder = folder or lock_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', device_id)}.lock"
-    # The file stays: unlinking it would race with whoever waits for it.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    files = _Files(device_id, folder)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield Hold(files)
     finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # also for children that were forked meanwhile
-        os.close(handle)
+        files.close()
+
+
+@contextmanager
+def shared(
+    device_id: str, *, settle: Callable[[], None] = lambda: None, folder: Path | None = None
+) -> Iterator[Share]:
+    """Use a device together with others, for a training; waits until no measurement has it.
+
+    Args:
+        device_id: as of `exclusive`, with the same errors.
+        settle: ends what runs on the device, before it is given away.
+    """
+    files = _Files(device_id, folder)
+    try:
+        yield Share(files, settle)
+        settle()
+    finally:
+        files.close()
+
+
+def users(device_id: str, *, folder: Path | None = None) -> set[int]:
+    """The processes that have used this device under its lock and are alive: they make way."""
+    found = set()
+    for path in _users(_stem(device_id, folder)).glob("*"):
+        if _is_alive(int(path.name)):
+            found.add(int(path.name))
+        else:
+            path.unlink(missing_ok=True)
+    return found
 
 
 def lock_folder() -> Path:
     """The folder of the lock files: local to the machine, one a user."""
     return Path(tempfile.gettempdir()) / f"esr-nas-{os.getuid()}"
+
+
+def _stem(device_id: str, folder: Path | None) -> Path:
+    return (folder or lock_folder()) / re.sub(r"[^A-Za-z0-9._-]", "_", device_id)
+
+
+def _users(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.users")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

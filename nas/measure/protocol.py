@@ -1,42 +1,30 @@
-"""A paired reading: baseline and candidate in turn, disturbed rounds set aside, an interval for the ratio.
+"""Paired readings: a baseline and some candidates in turn, until every ratio is known well enough.
 
 Pure logic over a timer that is handed in: what runs, and on which clock, is the caller's.
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
+from nas.measure.rounds import Block, Reading, Round, calm, half_width, ratios, summarise, weighted_sum
+
+BASELINE = 0  # the subject that the others are compared with; candidates are 1, 2, ...
 MIN_BLOCK_SECONDS = 5e-3
-# A round is disturbed when one of these is exceeded:
-MAX_GAP = 0.03  # between the two blocks of a network
-MAX_IDLE = 0.05  # share of the time in which a block did not run
-MAX_SLOWDOWN = 0.10  # of a network over its median: another clock, or a neighbour that shares the memory
 MIN_WARM_PASSES, MAX_WARM_PASSES = 5, 1000
 MIN_ROUNDS_EVER = 3  # also when time is up
 CHECK_EVERY = 5  # rounds between two looks at the interval
-NUM_RESAMPLES = 1000
 MAX_REPEATS = 4096
-
-Subject = Literal["baseline", "candidate"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Some forwards in a row: seconds each, and the share of that time in which they did not run."""
-
-    seconds: float
-    idle: float = 0.0
 
 
 class Timer(Protocol):
     """Runs a subject `repeats` times at the size of that place in the list."""
 
-    def __call__(self, subject: Subject, place: int, repeats: int) -> Block: ...
+    def __call__(self, subject: int, place: int, repeats: int) -> Block: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +32,7 @@ class Limits:
     """How long a reading may take; a round is baseline, candidate twice, baseline at every size.
 
     target_ci is the half-width of the interval, relative to the ratio, at which a reading is good enough;
-    max_seconds ends one that is not.
+    max_seconds ends one that is not. Both hold for each candidate.
     """
 
     warmup_seconds: float
@@ -54,120 +42,81 @@ class Limits:
     target_ci: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """Baseline, candidate, candidate, baseline: seconds a forward at each size, twice for both.
+def read(
+    timer: Timer,
+    num_candidates: int,
+    weights: Sequence[float],
+    limits: Limits,
+    rng: np.random.Generator,
+    pause: Callable[[], bool] = lambda: False,
+) -> list[Reading]:
+    """Time candidates against the baseline, all of them in each round, in shuffled order.
 
-    As many blocks of one as of the other, and judged alike: noise is skewed to the slow side, so a median of
-    single runtimes against means of two, or rounds chosen by the baseline alone, would favour one of them.
-    """
-
-    baseline: tuple[tuple[float, ...], tuple[float, ...]]
-    candidate: tuple[tuple[float, ...], tuple[float, ...]]
-    idle: float  # of the worst block
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What the kept rounds say; ci is the half-width of the 95 % interval of the median ratio."""
-
-    candidate_ms: float
-    baseline_ms: float
-    ratio: float
-    ci: float
-    rounds: int
-    rejected: int
-
-
-def read(timer: Timer, weights: Sequence[float], limits: Limits, rng: np.random.Generator) -> Reading:
-    """Time two networks against each other until the ratio is known well enough, or time is up.
+    A candidate whose ratio is known, or whose time is up, leaves the rounds. A slow change of the machine
+    thus falls on all alike, and a round's own baseline takes out what is left.
 
     Args:
         weights: of the sizes; they sum to 1.
-        rng: of the bootstrap.
+        rng: of the order and the bootstrap.
+        pause: called between passes of the warm-up and before every candidate's turn; says whether the
+            device was with others meanwhile.
     """
-    _warm_up(timer, len(weights), limits)
-    subjects: tuple[Subject, ...] = ("baseline", "candidate")
-    repeats = {
-        subject: [_num_repeats(timer, subject, place) for place in range(len(weights))]
-        for subject in subjects
-    }
-    rounds: list[Round] = []
-    spent = 0.0
-    while len(rounds) < limits.max_rounds:
-        rounds.append(_round(timer, repeats))
-        spent += _lasted(rounds[-1], repeats)
-        if len(rounds) >= MIN_ROUNDS_EVER and spent >= limits.max_seconds:
-            break
-        if len(rounds) % CHECK_EVERY == 0 and len(kept := calm(rounds, weights)) >= limits.min_rounds:
-            found = ratios(kept, weights)
-            if half_width(found, rng) <= limits.target_ci * statistics.median(found):
-                break
-    return summarise(rounds, weights, rng)
+    subjects = range(num_candidates + 1)
+    places = range(len(weights))
+    _warm_up(timer, subjects, len(weights), limits, pause)
+    repeats = [[_num_repeats(timer, subject, place) for place in places] for subject in subjects]
+    series = [_Series(subject=subject) for subject in subjects[1:]]
+    left = list(series)
+    while left:
+        for place in rng.permutation(len(left)):
+            one = left[place]
+            if pause():
+                _pass(timer, (BASELINE, one.subject), len(weights))
+            one.rounds.append(_round(timer, one.subject, repeats))
+            one.spent += _lasted(one.rounds[-1], repeats[BASELINE], repeats[one.subject])
+        left = [one for one in left if not one.is_done(weights, limits, rng)]
+    return [summarise(one.rounds, weights, rng) for one in series]
 
 
-def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.Generator) -> Reading:
-    """Give median ratio, its interval and the mean runtimes of the calm rounds."""
-    kept = calm(rounds, weights)
-    found = ratios(kept, weights)
-    return Reading(
-        candidate_ms=1e3 * _of_medians([_mean(*entry.candidate) for entry in kept], weights),
-        baseline_ms=1e3 * _of_medians([_mean(*entry.baseline) for entry in kept], weights),
-        ratio=statistics.median(found),
-        ci=half_width(found, rng),
-        rounds=len(kept),
-        rejected=len(rounds) - len(kept),
-    )
+@dataclass(slots=True, kw_only=True)
+class _Series:
+    """A candidate's rounds so far, and the seconds that they took."""
+
+    subject: int
+    rounds: list[Round] = field(default_factory=list)
+    spent: float = 0.0
+
+    def is_done(self, weights: Sequence[float], limits: Limits, rng: np.random.Generator) -> bool:
+        num_rounds = len(self.rounds)
+        if num_rounds >= limits.max_rounds:
+            return True
+        if num_rounds >= MIN_ROUNDS_EVER and self.spent >= limits.max_seconds:
+            return True
+        if num_rounds % CHECK_EVERY or len(kept := calm(self.rounds, weights)) < limits.min_rounds:
+            return False
+        found = ratios(kept, weights)
+        return half_width(found, rng) <= limits.target_ci * statistics.median(found)
 
 
-def calm(rounds: Sequence[Round], weights: Sequence[float]) -> list[Round]:
-    """The rounds that nothing disturbed; where these are fewer than half, the less disturbed half."""
-    found = disturbances(rounds, weights)
-    order = sorted(range(len(rounds)), key=found.__getitem__)
-    num_calm = sum(value <= 1 for value in found)
-    return [rounds[place] for place in order[: max(num_calm, math.ceil(len(rounds) / 2))]]
-
-
-def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
-    """How far each round is from a quiet one, 1 being the most that is accepted."""
-    worst = [entry.idle / MAX_IDLE for entry in rounds]
-    for blocks in ([entry.baseline for entry in rounds], [entry.candidate for entry in rounds]):
-        pairs = [(_weighted(first, weights), _weighted(second, weights)) for first, second in blocks]
-        typical = statistics.median(first + second for first, second in pairs)
-        for place, (first, second) in enumerate(pairs):
-            gap = 2 * abs(first - second) / (first + second)
-            slowdown = (first + second) / typical - 1
-            worst[place] = max(worst[place], gap / MAX_GAP, slowdown / MAX_SLOWDOWN)
-    return worst
-
-
-def ratios(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
-    """Candidate over baseline of each round, of their mean runtimes over the sizes."""
-    return [
-        _weighted(_mean(*entry.candidate), weights) / _weighted(_mean(*entry.baseline), weights)
-        for entry in rounds
-    ]
-
-
-def half_width(values: Sequence[float], rng: np.random.Generator) -> float:
-    """Half the width of the bootstrap 95 % interval of the median."""
-    samples = rng.choice(np.asarray(values), size=(NUM_RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
-    return float(high - low) / 2
-
-
-def _warm_up(timer: Timer, num_sizes: int, limits: Limits) -> None:
-    spent = 0.0
+def _warm_up(
+    timer: Timer, subjects: Sequence[int], num_sizes: int, limits: Limits, pause: Callable[[], bool]
+) -> None:
+    """Run everything at least five times, and as long as is wanted."""
+    spent, num_pairs = 0.0, len(subjects) - 1
     for passes in range(MAX_WARM_PASSES):
-        if passes and spent >= limits.max_seconds / 4:
+        if passes and spent >= num_pairs * limits.max_seconds / 4:
             return
         if passes >= MIN_WARM_PASSES and spent >= limits.warmup_seconds:
             return
-        for place in range(num_sizes):
-            spent += timer("baseline", place, 1).seconds + timer("candidate", place, 1).seconds
+        pause()
+        spent += _pass(timer, subjects, num_sizes)
 
 
-def _num_repeats(timer: Timer, subject: Subject, place: int) -> int:
+def _pass(timer: Timer, subjects: Sequence[int], num_sizes: int) -> float:
+    return sum(timer(subject, place, 1).seconds for place in range(num_sizes) for subject in subjects)
+
+
+def _num_repeats(timer: Timer, subject: int, place: int) -> int:
     """How many forwards make a block that is long enough."""
     repeats = 1
     while repeats < MAX_REPEATS:
@@ -179,11 +128,11 @@ def _num_repeats(timer: Timer, subject: Subject, place: int) -> int:
     return repeats
 
 
-def _round(timer: Timer, repeats: Mapping[Subject, Sequence[int]]) -> Round:
-    order: tuple[Subject, ...] = ("baseline", "candidate", "candidate", "baseline")
+def _round(timer: Timer, candidate: int, repeats: Sequence[Sequence[int]]) -> Round:
+    order = (BASELINE, candidate, candidate, BASELINE)
     blocks = [
         [timer(subject, place, repeats[subject][place]) for subject in order]
-        for place in range(len(repeats["baseline"]))
+        for place in range(len(repeats[BASELINE]))
     ]
     first, second, third, fourth = (
         tuple(block.seconds for block in column) for column in zip(*blocks, strict=True)
@@ -195,19 +144,8 @@ def _round(timer: Timer, repeats: Mapping[Subject, Sequence[int]]) -> Round:
     )
 
 
-def _lasted(entry: Round, repeats: Mapping[Subject, Sequence[int]]) -> float:
-    return sum(_weighted(block, repeats["baseline"]) for block in entry.baseline) + sum(
-        _weighted(block, repeats["candidate"]) for block in entry.candidate
+def _lasted(entry: Round, baseline: Sequence[int], candidate: Sequence[int]) -> float:
+    """Seconds of a round, from the repeats of both."""
+    return sum(weighted_sum(block, baseline) for block in entry.baseline) + sum(
+        weighted_sum(block, candidate) for block in entry.candidate
     )
-
-
-def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
-    return math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
-
-
-def _mean(before: Sequence[float], after: Sequence[float]) -> tuple[float, ...]:
-    return tuple((a + b) / 2 for a, b in zip(before, after, strict=True))
-
-
-def _of_medians(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> float:
-    return _weighted([statistics.median(column) for column in zip(*rows, strict=True)], weights)

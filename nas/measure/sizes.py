@@ -1,6 +1,10 @@
 """The LR sizes at which latency is read: a typical photograph's on a GPU, a patch's on a CPU."""
 
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+
+from nas.data.images import EXTENSIONS, probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +19,7 @@ class Size:
         return f"{self.height}x{self.width}"
 
 
+MAX_SIZES = 20  # of a folder; a round times every one
 CPU_SIZES = ((64, 64, 1.0),)  # SPAN takes about 10 ms there on one core
 # Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4). The weights are
 # assumed.
@@ -46,3 +51,21 @@ def weighted(sizes: tuple[tuple[int, int, float], ...]) -> tuple[Size, ...]:
     """Sizes with their weights scaled to sum to 1."""
     total = sum(weight for _, _, weight in sizes)
     return tuple(Size(height=height, width=width, weight=weight / total) for height, width, weight in sizes)
+
+
+def folder_sizes(folder: Path) -> tuple[Size, ...]:
+    """The sizes of the images in a folder of LR images, most frequent first, at most 20 of them.
+
+    Raises:
+        ValueError: there is no such folder, or it holds no images.
+        ImageError: a file cannot be read.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"sizes={folder}: there is no such folder; give one with LR images, or [[height,width]]"
+        )
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
+    if not paths:
+        raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
+    found = sorted(Counter(map(probe, paths)).items(), key=lambda item: (-item[1], item[0]))
+    return weighted(tuple((height, width, float(count)) for (height, width), count in found[:MAX_SIZES]))

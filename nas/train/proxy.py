@@ -167,12 +167,14 @@ def train_proxy(
     device: torch.device,
     rate: float = 1.0,
     tell: Callable[[str], None] = lambda words: None,
+    give_way: Callable[[], None] = lambda: None,
 ) -> Network:
     """Train once from one seed; gives the residual network with its averaged weights.
 
     Args:
         rate: multiplies every learning rate.
         tell: takes a few words on how far it is, now and then.
+        give_way: called between steps; comes back when the device may be used again.
     Raises:
         TrainingError: the loss is far out of range or not finite.
     """
@@ -180,6 +182,7 @@ def train_proxy(
     for step in range(config.steps):
         if step % TELL_EVERY == 0:
             tell(f"training {step}/{config.steps}")
+        give_way()
         trainer.step()
     return trainer.averaged()
 

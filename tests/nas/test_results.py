@@ -109,6 +109,44 @@ def test_front_equals_the_definition(objectives):
     assert (pool["on_front"] == "yes").tolist() == kept
 
 
+def read_under(number, **changes):
+    record = row(number, 0.1 * number, 0.5)
+    return dataclasses.replace(record, latency=dataclasses.replace(record.latency, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"device": "another"}, {"mode": "graph"}, {"dtype": "float16"}, {"sizes": "1080x1920"}, {"threads": 2}],
+)
+def test_a_row_that_was_timed_otherwise_never_shares_the_front(changes):
+    records = [complete(0), row(1, 0.05, 0.6), read_under(2, **changes)]
+    state = run_state(records)
+    assert front_numbers(state) == {1}
+    assert table(state)["ties"].iloc[2] == ""
+    untimed = dataclasses.replace(state, objectives=("psnr_gain_db", "params"))
+    assert 2 in front_numbers(untimed)
+
+
+def test_ties_are_the_rows_of_the_front_whose_runtime_intervals_overlap():
+    """Every interval is +- 0.006, the baseline's 0."""
+    records = [complete(0), row(1, 0.1, 1.005), row(2, 0.2, 1.012), row(3, 0.3, 1.03), row(4, -0.1, 1.02)]
+    frame = table(run_state(records))
+    assert frame.query("on_front == 'yes'")["number"].tolist() == [0, 1, 2, 3]
+    assert frame["ties"].tolist() == ["1", "0 2", "1", "", "2 3"]
+    params = table(run_state(records, objectives=("psnr_gain_db", "params")))
+    assert set(params["ties"]) == {""}
+
+
+def test_flags_and_first_image_are_columns():
+    record = complete(0)
+    latency = dataclasses.replace(record.latency, flags="disturbed", first_ms=122.0, baseline_first_ms=61.0)
+    frame = table(run_state([dataclasses.replace(record, latency=latency), row(1, 0.1, 0.9)]))
+    assert frame["latency_flags"].tolist() == ["disturbed", ""]
+    assert frame["first_ms"].iloc[0] == 122.0
+    assert frame["ratio_with_first"].iloc[0] == pytest.approx(101 / 100)
+    assert frame["first_ms"].isna().tolist() == [False, True]
+
+
 def test_costs_turn_psnr_round():
     frame = table(run_state([row(1, 0.1, 0.9)]))
     assert costs(frame, ("psnr_gain_db", "runtime_ratio"))[0] == pytest.approx([-0.1, 0.9])

@@ -2,22 +2,23 @@ import json
 import math
 
 import pytest
+import torch
 import yaml
 
 from nas.commands.architectures import resolve_arch
 from nas.commands.door import main
-from nas.measure import latency
-from nas.measure.protocol import Block
+from nas.measure import latency, modes, stopwatch
 from search_spaces import published
+from tests.nas.measure.clocks import by_params, on_the_cpu
 from tests.nas.measure.networks import tiny
 
 
 @pytest.fixture(autouse=True)
 def known_clock(monkeypatch):
-    def stopwatch(self, forward, repeats):
-        return Block(seconds=1e-6 * sum(p.numel() for p in forward.network.parameters()))
+    def read(self, forward, repeats):
+        return by_params(forward, repeats)
 
-    monkeypatch.setattr(latency._CpuStopwatch, "__call__", stopwatch)
+    monkeypatch.setattr(stopwatch.CpuStopwatch, "__call__", read)
 
 
 def rows(capsys, *overrides):
@@ -64,6 +65,51 @@ def test_the_baseline_takes_the_scale_of_the_network(capsys, tmp_path):
     assert found["parameters"][1] == "141,580"  # SPAN x2
 
 
+def test_layers_are_timed_beside_the_whole_network(capsys):
+    """The clock says 150.688 ms for SPAN and 10 ms for whatever is no network."""
+    found, text = rows(capsys, "arch=published/span", "layers=true")
+    assert found["upsampler.conv"][-2:] == ["10.000", "6.6% ± 0.0%"]
+    num_layers = sum(cells[-1] == "6.6% ± 0.0%" for cells in found.values())
+    assert num_layers == 22 + 6  # convolutions, and the attentions, which have no parameters
+    assert f"The layers add up to {10 * num_layers:.3f} ms, the whole network takes 150.688 ms" in text
+
+
+def test_every_mode_of_the_machine_is_shown_and_the_first_feeds_the_score(capsys, monkeypatch):
+    monkeypatch.setattr(modes, "MODES", {"challenge": on_the_cpu(modes.MODES["challenge"]), **modes.MODES})
+    monkeypatch.setitem(modes.MODES, "challenge", on_the_cpu(modes.MODES["challenge"]))
+    monkeypatch.setattr(latency, "MODES", modes.MODES)
+    found, text = rows(capsys, "arch=published/spanv2", "latency.sizes=[[8,8]]")
+    assert found["latency challenge ms"] == found["latency cpu ms"] == ["139.104", "150.688", "0.923 ± 0.000"]
+    assert "Fused operators ran: conv_act, span_attention." in text
+    assert "GPU latency (mode challenge, float32)" in text
+
+
+def test_the_first_image_stands_beside_the_ratio_with_it(capsys):
+    found, text = rows(capsys, "arch=published/spanv2")
+    assert found["first image"] == ["139.104", "150.688", "0.923 with it"]
+    assert "the ratio of a set of 100 images with it" in text
+
+
+def test_several_networks_are_a_row_each(capsys):
+    found, text = rows(capsys, "arch=[published/spanv2,published/span]", "latency.sizes=[[8,8]]")
+    assert found["published/spanv2"][0] == "139,104"
+    assert found["published/spanv2"][4] == "0.923 ± 0.000"
+    assert found["published/span"][4:] == ["1.000 ± 0.000", "7.389"]
+    assert "2 networks  x4" in text
+
+
+def test_a_network_that_cannot_be_read_is_named(capsys, monkeypatch):
+    def run_out(self, forward, repeats):
+        if forward.spec == published("spanv2"):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return by_params(forward, repeats)
+
+    monkeypatch.setattr(stopwatch.CpuStopwatch, "__call__", run_out)
+    assert main(["profile", "device=cpu", "arch=published/spanv2"]) == 2
+    name = published("spanv2").arch_id
+    assert f"latency of {name}: out of memory: {name} does not fit on cpu at 64x64" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["spec.json", "spec.yaml", "network.yaml"])
 def test_files_hold_a_spec_by_itself_or_under_spec(tmp_path, name):
     spec = published("spanv2").to_dict()
@@ -101,7 +147,12 @@ def test_files_that_hold_no_network_are_refused_by_name(tmp_path, capsys, text, 
         (["arch=published/span", "size=[64]"], "size: expected 2 items, got 1"),
         (["arch=published/span", "device=gpu"], "device=gpu is not known; use auto, cpu, cuda or cuda:N"),
         (["arch=published/span", "latency.threads=0"], "latency: threads must be at least 1"),
-        (["arch=published/span", "latency.mode=fast"], "latency.mode: expected one of auto, challenge, cpu"),
+        (
+            ["arch=published/span", "latency.mode=fast"],
+            "latency: mode 'fast' is not known; use auto, challenge",
+        ),
+        (["arch=[]"], "arch must name networks of one scale, got none"),
+        (["arch=[published/span,published/spam]"], "arch=published/spam: published network 'spam' is not"),
     ],
 )
 def test_bad_input_ends_in_one_line(capsys, overrides, message):

@@ -5,18 +5,19 @@ import statistics
 import numpy as np
 import pytest
 
-from nas.measure.protocol import Block, Limits, Round, calm, half_width, ratios, read, summarise
+from nas.measure.protocol import BASELINE, Limits, read
+from nas.measure.rounds import Block, Round, calm, half_width, ratios, summarise
 
 LIMITS = Limits(warmup_seconds=0.1, min_rounds=15, max_rounds=100, max_seconds=60, target_ci=0.01)
 ONE = [1.0]
 
 
 class Timer:
-    """Two networks whose runtimes are known, with noise skewed to the slow side, drift and interruptions."""
+    """Networks whose runtimes are known, with noise skewed to the slow side, drift and interruptions."""
 
-    def __init__(self, seed, *, candidate, noise=0.0, drift=0.0, hit=0.0, sizes=(0.01,)):
+    def __init__(self, seed, *candidates, noise=0.0, drift=0.0, hit=0.0, sizes=(0.01,)):
         self.rng = np.random.default_rng(seed)
-        self.seconds = {"baseline": sizes, "candidate": tuple(size * candidate for size in sizes)}
+        self.seconds = [tuple(size * ratio for size in sizes) for ratio in (1, *candidates)]
         self.noise, self.drift, self.hit, self.calls = noise, drift, hit, []
 
     def __call__(self, subject, place, repeats):
@@ -29,73 +30,79 @@ class Timer:
 
 
 def reading(timer, weights=ONE, limits=LIMITS):
-    return read(timer, weights, limits, np.random.default_rng(0))
+    return readings(timer, weights, limits)[0]
+
+
+def readings(timer, weights=ONE, limits=LIMITS, pause=lambda: False):
+    return read(timer, len(timer.seconds) - 1, weights, limits, np.random.default_rng(0), pause)
 
 
 def test_a_quiet_reading_is_exact_and_short():
-    found = reading(Timer(0, candidate=0.7))
+    found = reading(Timer(0, 0.7))
     assert found.ratio == pytest.approx(0.7)
     assert (found.candidate_ms, found.baseline_ms) == pytest.approx((7.0, 10.0))
-    assert (found.rounds, found.rejected) == (15, 0)
+    assert (found.rounds, found.rejected, found.is_disturbed) == (15, 0, False)
     assert found.ci == pytest.approx(0, abs=1e-12)
+    assert (found.ratio_low, found.ratio_high) == pytest.approx((0.7, 0.7))
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(noise):
     held = 0
     for seed in range(30):
-        found = reading(Timer(seed, candidate=0.7, noise=noise))
+        found = reading(Timer(seed, 0.7, noise=noise))
         held += abs(found.ratio - 0.7) <= found.ci
     assert held >= 25
 
 
 def test_a_network_against_itself_is_not_faster_than_itself():
     """Rounds kept by the baseline's blocks alone would give 1.02, single runtimes against means 0.99."""
-    found = [reading(Timer(seed, candidate=1.0, noise=0.1)).ratio for seed in range(40)]
+    found = [reading(Timer(seed, 1.0, noise=0.1)).ratio for seed in range(40)]
     assert statistics.fmean(found) == pytest.approx(1, abs=0.003)
 
 
 def test_drift_of_the_clock_cancels():
-    assert reading(Timer(0, candidate=0.7, drift=0.001)).ratio == pytest.approx(0.7, rel=1e-3)
+    assert reading(Timer(0, 0.7, drift=0.001)).ratio == pytest.approx(0.7, rel=1e-3)
 
 
 def test_interrupted_rounds_are_set_aside_and_counted():
-    found = reading(Timer(1, candidate=0.7, noise=0.005, hit=0.2))
+    found = reading(Timer(1, 0.7, noise=0.005, hit=0.2))
     assert found.ratio == pytest.approx(0.7, rel=0.01)
     assert found.rejected >= 3
     assert found.rounds >= 15
 
 
 def test_a_noisy_machine_gets_an_answer_from_the_calmer_half_and_a_wide_interval():
-    found = reading(Timer(2, candidate=0.7, noise=0.5, hit=0.5))
+    found = reading(Timer(2, 0.7, noise=0.5, hit=0.5))
     assert found.rounds + found.rejected == 100
     assert found.rounds == 50
+    assert found.is_disturbed
     assert found.ci > 0.01 * found.ratio
     assert found.ratio == pytest.approx(0.7, rel=0.15)
 
 
 def test_the_target_interval_ends_a_reading_and_time_ends_it_too():
-    loose = reading(Timer(3, candidate=0.7, noise=0.05))
+    loose = reading(Timer(3, 0.7, noise=0.05))
     assert loose.ci <= 0.01 * loose.ratio
-    slow = Timer(4, candidate=0.7, sizes=(10.0,), noise=0.3)
+    slow = Timer(4, 0.7, sizes=(10.0,), noise=0.3)
     assert reading(slow).rounds + reading(slow).rejected == 3
 
 
 def test_a_timer_that_says_nothing_ends_too():
     with pytest.raises(ZeroDivisionError):
-        reading(lambda subject, place, repeats: Block(seconds=0.0))
+        reading(Timer(0, 0.0, sizes=(0.0,)))
 
 
 def test_short_forwards_are_repeated_to_make_a_block():
-    timer = Timer(0, candidate=0.05)
+    timer = Timer(0, 0.05)
     reading(timer)
-    block = [("baseline", 0, 1), ("candidate", 0, 10), ("candidate", 0, 10), ("baseline", 0, 1)]
+    block = [(BASELINE, 0, 1), (1, 0, 10), (1, 0, 10), (BASELINE, 0, 1)]
     assert timer.calls[-4:] == block
 
 
 def test_sizes_are_weighted_before_the_ratio_is_taken():
-    timer = Timer(0, candidate=1.0, sizes=(0.01, 0.1))
-    timer.seconds["candidate"] = (0.02, 0.05)
+    timer = Timer(0, 1.0, sizes=(0.01, 0.1))
+    timer.seconds[1] = (0.02, 0.05)
     found = reading(timer, [0.75, 0.25])
     assert found.ratio == pytest.approx((0.75 * 20 + 0.25 * 50) / (0.75 * 10 + 0.25 * 100))
     assert (found.candidate_ms, found.baseline_ms) == pytest.approx((27.5, 32.5))
@@ -133,3 +140,52 @@ def test_half_width_of_normal_noise_is_that_of_the_formula():
     values = np.random.default_rng(0).normal(1, 0.02, size=400)
     expected = 1.96 * 1.2533 * 0.02 / 400**0.5  # of a median
     assert half_width(list(values), np.random.default_rng(0)) == pytest.approx(expected, rel=0.25)
+
+
+def test_many_candidates_are_read_against_one_baseline():
+    found = readings(Timer(5, 0.5, 0.7, 1.3, noise=0.02, drift=1e-4))
+    assert [one.ratio for one in found] == pytest.approx([0.5, 0.7, 1.3], rel=0.01)
+
+
+def test_candidates_take_turns_in_shuffled_order_each_between_its_own_baselines():
+    timer = Timer(6, *[1.0] * 6)
+    readings(timer)
+    rounds = timer.calls[-15 * 6 * 4 :]
+    turns = [[call[0] for call in rounds[i : i + 4]] for i in range(0, len(rounds), 4)]
+    assert all(turn == [BASELINE, turn[1], turn[1], BASELINE] for turn in turns)
+    orders = [tuple(turn[1] for turn in turns[i : i + 6]) for i in range(0, len(turns), 6)]
+    assert all(sorted(order) == [1, 2, 3, 4, 5, 6] for order in orders)
+    assert len(set(orders)) > 10
+
+
+def test_a_candidate_that_is_known_leaves_the_rounds():
+    timer = Timer(7, 0.7, 0.7)
+
+    class Restless:
+        """The second candidate, 100 rounds of which say little."""
+
+        seconds = timer.seconds
+
+        def __call__(self, subject, place, repeats):
+            block = timer(subject, place, repeats)
+            return Block(seconds=block.seconds * (1 + (subject == 2) * timer.rng.exponential()))
+
+    known, restless = readings(Restless())
+    assert known.rounds == 15
+    assert restless.rounds + restless.rejected == 100
+
+
+def test_after_a_pause_both_networks_run_once_untimed():
+    pauses = iter([False] * 7 + [True])  # six passes to warm up, the first round, the second
+    timer = Timer(8, 0.7)
+    found = readings(timer, pause=lambda: next(pauses, False))[0]
+    assert found.rounds == 15
+    rounds = timer.calls[-15 * 4 - 2 :]
+    assert rounds[4:6] == [(BASELINE, 0, 1), (1, 0, 1)]
+
+
+def test_a_reading_is_disturbed_when_more_than_a_fifth_of_its_rounds_are():
+    calm_round, gap = one_round(), one_round(baseline=(0.010, 0.0104))
+    rng = np.random.default_rng(0)
+    assert not summarise([calm_round] * 8 + [gap] * 2, ONE, rng).is_disturbed
+    assert summarise([calm_round] * 7 + [gap] * 3, ONE, rng).is_disturbed

@@ -1,10 +1,17 @@
 import dataclasses
+import threading
+import time
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from nas.measure import lock
+from nas.measure.config import LatencyConfig
+from nas.measure.lock import exclusive
+from nas.search import evaluator as evaluator_module
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, weights_path
+from nas.train.proxy import ProxyTrainer
 from search_spaces import published
 from tests.nas.search.studies import CHALLENGE, latency_of
 from tests.nas.train.proxies import image_set, proxy, tiny_spec
@@ -60,19 +67,18 @@ def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
 
 
 def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
-    evaluator = make()
-    train, seeds = evaluator._train, []
+    train, seeds = evaluator_module.train_proxy, []
 
-    def first_fails(spec, seed, tell):
+    def first_fails(*arguments, seed, **others):
         seeds.append(seed)
-        net = train(spec, seed, tell)
+        net = train(*arguments, seed=seed, **others)
         if len(seeds) == 1:
             with torch.no_grad():
                 net.upsampler.conv.bias.fill_(float("nan"))
         return net
 
-    monkeypatch.setattr(evaluator, "_train", first_fails)
-    record = evaluator.trial(1, SPEC, 0.0, told.append)
+    monkeypatch.setattr(evaluator_module, "train_proxy", first_fails)
+    record = make().trial(1, SPEC, 0.0, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 1
     assert len(set(seeds)) == 2
@@ -100,3 +106,73 @@ def test_same_trial_gives_the_same_psnr_and_weights_say_over_which_base(make, to
     with safe_open(weights_path(make().settings.run, SPEC), "pt") as file:
         assert file.metadata()["base"] == "bicubic"
         assert file.metadata()["arch"] == SPEC.to_json()
+
+
+def measurements(folder, until, held):
+    """Want the device again and again, hold it for a moment and note when."""
+    while not until.is_set():
+        with exclusive("cpu", folder=folder):
+            start = time.monotonic()
+            time.sleep(0.02)
+            held.append((start, time.monotonic()))
+
+
+@pytest.fixture
+def busy(tmp_path, monkeypatch):
+    """A process that measures all the time, and what a trial does meanwhile: steps and images, held times."""
+    folder, done, held, used = tmp_path / "locks", threading.Event(), [], []
+    monkeypatch.setattr(lock, "lock_folder", lambda: folder)
+
+    def timed(call):
+        def note(*arguments):
+            start = time.monotonic()
+            result = call(*arguments)
+            used.append((start, time.monotonic()))
+            return result
+
+        return note
+
+    monkeypatch.setattr(ProxyTrainer, "step", timed(ProxyTrainer.step))
+    monkeypatch.setattr(evaluator_module.OverBase, "forward", timed(evaluator_module.OverBase.forward))
+    measurer = threading.Thread(target=measurements, args=(folder, done, held))
+
+    def run(evaluator):
+        measurer.start()
+        try:
+            record = evaluator.trial(1, SPEC, 0.0, lambda words: None)
+        finally:
+            done.set()
+            measurer.join()
+        return record, used, held
+
+    return run
+
+
+def overlaps(used, held):
+    return [(one, other) for one in used for other in held if one[0] < other[1] and other[0] < one[1]]
+
+
+def test_no_step_and_no_image_overlaps_a_measurement_where_trainings_make_way(make, busy, monkeypatch):
+    monkeypatch.setattr(evaluator_module, "MAKES_WAY", ("cpu",))
+    record, used, held = busy(make(proxy(steps=12)))
+    assert record.state == "complete"
+    assert len(used) == 12 + 1  # one image in the select set
+    between = [one for one in held if used[0][1] < one[0] < used[-1][0]]
+    assert len(between) >= 3
+    assert not overlaps(used, held)
+
+
+def test_on_a_cpu_trainings_go_on_while_a_latency_is_read(make, busy):
+    _, used, held = busy(make(proxy(steps=12)))
+    assert overlaps(used, held)
+
+
+def test_replayed_readings_of_other_conditions_are_not_mixed_with_new_ones(make, told):
+    config = LatencyConfig(
+        mode="cpu", backend="torch", sizes=[(8, 8)], threads=1, tf32=True, warmup_seconds=0, min_rounds=3,
+        max_rounds=3, max_seconds=1, target_ci=1,
+    )  # fmt: skip
+    baseline = published("span")
+    replay = {baseline.arch_id: latency_of(baseline)}
+    with pytest.raises(RuntimeError, match=r"replayed readings are of .*'stub'.* cannot be mixed"):
+        make(latency=config, replay=replay).trial(1, SPEC, 0.0, told.append)

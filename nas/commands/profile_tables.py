@@ -1,0 +1,180 @@
+"""The tables of `nas profile`, and the words on how their figures are meant."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from nas.measure.cost import CHALLENGE_SIZE, LayerCost, measure_cost, training_params
+from nas.measure.layers import LayerTimes
+from nas.record import SET_IMAGES, Cost, Latency
+from nas.score import Challenge
+from search_spaces import ArchSpec
+
+Row = tuple[str, ...]
+FLAGS = {
+    "disturbed": "more than a fifth of the rounds were, on a CPU with too wide an interval",
+    "drifted": "fixed work took another time at the end than at the start",
+    "contaminated": "another process computed on the GPU",
+}
+
+
+def counts(spec: ArchSpec, base: ArchSpec, size: tuple[int, int]) -> list[Row]:
+    """Rows of what is counted: name, this network, the baseline, the ratio."""
+    ours, theirs = measure_cost(spec, size=size), measure_cost(base, size=size)
+    rows = [
+        ("parameters", ours.params, theirs.params, ",d"),
+        ("  in training form", training_params(spec), training_params(base), ",d"),
+        ("FLOPs", ours.flops, theirs.flops, ",d"),
+        ("activations", ours.activations, theirs.activations, ",d"),
+        ("convolutions", ours.num_conv, theirs.num_conv, ",d"),
+        ("memory MiB", ours.memory_mib, theirs.memory_mib, ",.2f"),
+    ]
+    return [(name, f"{a:{form}}", f"{b:{form}}", f"{a / b:.3f}" if b else "") for name, a, b, form in rows]
+
+
+def runtimes(readings: Sequence[Latency], spec: ArchSpec, base: ArchSpec, challenge: Challenge) -> list[Row]:
+    """Rows of what is timed, a mode each, and of the score that the first one gives."""
+    rows: list[Row] = []
+    for one in readings:
+        mode = f" {one.mode}" if len(readings) > 1 else ""
+        rows.append(
+            (f"latency{mode} ms", f"{one.runtime_ms:.3f}", f"{one.baseline_ms:.3f}", _ratio(one)),
+        )
+        if one.ratio_with_first is not None:
+            first = f"{one.first_ms:.3f}", f"{one.baseline_first_ms:.3f}"
+            rows.append(("  first image", *first, f"{one.ratio_with_first:.3f} with it"))
+    ours, theirs = measure_cost(spec), measure_cost(base)
+    score = _score(readings[0], ours, theirs, challenge)
+    return [*rows, ("score", f"{score:.3f}", f"{challenge.score(1, 1, 1):.3f}", "")]
+
+
+def comparison(
+    names: Sequence[str],
+    specs: Sequence[ArchSpec],
+    readings: Sequence[Sequence[Latency]],
+    base: ArchSpec,
+    size: tuple[int, int],
+    challenge: Challenge,
+) -> Table:
+    """A row a network."""
+    heads = ["parameters", "FLOPs", "activations", "memory MiB"]
+    heads += [f"{per_mode[0].mode} ratio" for per_mode in readings] + (["score"] if readings else [])
+    table = _table("network", heads)
+    theirs = measure_cost(base)
+    for place, (name, spec) in enumerate(zip(names, specs, strict=True)):
+        cost = measure_cost(spec, size=size)
+        cells = [f"{cost.params:,d}", f"{cost.flops:,d}", f"{cost.activations:,d}", f"{cost.memory_mib:,.2f}"]
+        cells += [_ratio(per_mode[place]) for per_mode in readings]
+        if readings:
+            cells.append(f"{_score(readings[0][place], measure_cost(spec), theirs, challenge):.3f}")
+        table.add_row(name, *cells)
+    return table
+
+
+def network_table(rows: Sequence[Row], baseline: str) -> Table:
+    """The rows of one network beside its baseline."""
+    table = _table("", ["network", baseline, "ratio"])
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def layer_table(layers: Sequence[LayerCost], times: LayerTimes | None) -> tuple[Table, str]:
+    """A row a layer: its counts and, where it was timed, its time; and what the times add up to."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in ("layer", "kind", "output"):
+        table.add_column(head, no_wrap=True)
+    heads = ["parameters", "FLOPs", "%", "activations"]
+    for head in heads + ([f"ms at {times.size}", "% of the time"] if times else []):
+        table.add_column(head, justify="right", no_wrap=True)
+    total = sum(layer.flops for layer in layers)
+    timed = {layer.name: layer for layer in times.layers} if times else {}
+    for layer in layers:
+        time = timed.get(layer.name)
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "x".join(map(str, layer.shape)),
+            f"{layer.params:,d}",
+            f"{layer.flops:,d}",
+            f"{layer.flops / total:.1%}" if total else "",
+            f"{layer.activations:,d}",
+            *([f"{time.ms:.3f}", f"{time.share:.1%} ± {time.ci:.1%}"] if time else []),
+        )
+    if times is None:
+        return table, "The layers were not timed."
+    return table, (
+        f"Time: each layer of the plain network alone, in turn with the whole network at {times.size}. The "
+        f"layers add up to {times.sum_ms:.3f} ms, the whole network takes {times.whole_ms:.3f} ms: between "
+        "layers it also activates, adds, multiplies and concatenates, and data are in a cache or not."
+    )
+
+
+def notes(size: tuple[int, int], readings: Sequence[Sequence[Latency]], challenge: Challenge) -> list[str]:
+    """Say how the figures are meant, and what fed the score."""
+    lines = [
+        f"FLOPs: multiply-accumulates at 1x3x{size[0]}x{size[1]}, as activations (elements that convolutions "
+        "give) and memory (peak of live tensors in a forward, float32)."
+    ]
+    if size != CHALLENGE_SIZE:
+        lines[0] += " The challenge counts at 256x256."
+    if not readings:
+        return lines
+    lines += [_how(per_mode) for per_mode in readings]
+    if len(readings[0]) == 1:  # the table of several networks leaves it out
+        lines.append(
+            "First image: a network's very first forward, left out of the other figures, in a process that "
+            f"may have run others before; beside it the ratio of a set of {SET_IMAGES} images with it."
+        )
+    first = readings[0][0]
+    cpu = first.mode == "cpu"
+    kind = "CPU latency" if cpu else f"GPU latency (mode {first.mode}, {first.dtype})"
+    lines.append(
+        f"Score: weights of {challenge.name}, lower is better; from {kind}: compare only with scores from "
+        f"this machine{'' if cpu else ' and mode'}. PSNR is not measured here, so no gate is applied."
+    )
+    return lines
+
+
+def _how(readings: Sequence[Latency]) -> str:
+    """How the networks of one mode were read."""
+    one = readings[0]
+    cpu = one.mode == "cpu"
+    on = f"{one.device}, {one.threads} thread{'s'[: one.threads > 1]}" if cpu else one.device
+    sizes = one.sizes.split(",")
+    rounds = _span([reading.rounds for reading in readings])
+    rejected = _span([reading.rejected for reading in readings])
+    words = (
+        f"Latency: mode {one.mode}, {one.dtype}, LR {', '.join(sizes[:3])}"
+        f"{f' and {len(sizes) - 3} more sizes' if len(sizes) > 3 else ''}, on {on}; "
+        f"median of {rounds} paired rounds and its 95 % interval, {rejected} disturbed rounds set aside."
+    )
+    operators = sorted({name for reading in readings for name in reading.operators.split(",") if name})
+    if operators:
+        words += f" Fused operators ran: {', '.join(operators)}."
+    flags = sorted({flag for reading in readings for flag in reading.flags.split(",") if flag})
+    if flags:
+        words += f" Flagged {', '.join(f'{flag} ({FLAGS[flag]})' for flag in flags)}."
+    return words
+
+
+def _span(values: Sequence[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else f"{min(values)} to {max(values)}"
+
+
+def _ratio(reading: Latency) -> str:
+    return f"{reading.ratio:.3f} ± {reading.ci:.3f}"
+
+
+def _score(reading: Latency, ours: Cost, theirs: Cost, challenge: Challenge) -> float:
+    """The challenge's score of ratios to the baseline, FLOPs at 256x256."""
+    return challenge.score(reading.ratio, ours.flops / theirs.flops, ours.params / theirs.params)
+
+
+def _table(first: str, heads: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,6 @@
+"""The fast runner of a network that is not trained any more: the public names."""
+
+from nas.deploy.precision import hostile_images
+from nas.deploy.runner import Runner
+
+__all__ = ["Runner", "hostile_images"]

@@ -1,0 +1,173 @@
+"""A network as one flat list of operators, each with the precision in which it computes."""
+
+import copy
+import functools
+import operator
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.network import Network
+
+aten = torch.ops.aten
+EXAMPLE = (2, 3, 20, 24)  # traced at this size, valid for any: batch, height and width are symbols
+CONVOLUTIONS = (aten.conv2d.default, aten.convolution.default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operator of a plan: the module it comes from, its name, its precision, whether it is fused."""
+
+    layer: str
+    operator: str
+    dtype: str
+    fused: bool
+
+
+class Plan(nn.Module):
+    """The operators of a network in order, without modules and without Python decisions in between.
+
+    A precision belongs to a convolution or a fused operator; what lies between two of them follows by
+    PyTorch's promotion. Weights are held in the precision of their operator.
+
+    Args:
+        graph: from `trace`; it is copied, its weights are not changed.
+        dtypes: by the name of a node of `computing(graph)`; others keep float32.
+    """
+
+    def __init__(self, graph: fx.GraphModule, dtypes: Mapping[str, torch.dtype]) -> None:
+        super().__init__()
+        self.steps = [_step(node, dtypes) for node in graph.graph.nodes if _has_tensor(node)]
+        self.graph_module = _typed(graph, dtypes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) float32 -> (N, 3, sH, sW) float32."""
+        out: Tensor = self.graph_module(image)
+        return out
+
+
+def trace(network: Network | nn.Module) -> fx.GraphModule:
+    """Trace a network in inference form; valid for any batch, height and width.
+
+    Raises:
+        ValueError: its operators depend on the values or the size of the image.
+    """
+    device = next(network.parameters()).device
+    axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.export's own deprecations
+            exported = torch.export.export(
+                network.eval(), (torch.zeros(EXAMPLE, device=device),), dynamic_shapes=(axes,)
+            )
+            found = exported.module()
+    except (RuntimeError, torch._dynamo.exc.UserError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"the network cannot be traced: {first}") from None
+    for node in found.graph.find_nodes(op="call_module"):  # checks that the sizes are those of the trace
+        found.graph.erase_node(node)
+    (last,) = found.graph.find_nodes(op="output")
+    last.args = (last.args[0][0],)
+    found.graph.set_codegen(fx.graph.CodeGen())  # a tensor in, a tensor out
+    return fx.GraphModule(found, found.graph)  # afresh: only what the graph refers to
+
+
+def computing(graph: fx.GraphModule) -> list[fx.Node]:
+    """The nodes that have a precision of their own: convolutions and fused operators."""
+    return [node for node in graph.graph.nodes if _computes(node)]
+
+
+def layer_of(node: fx.Node) -> str:
+    """The module that a node comes from, such as blocks.1.conv1."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed(list(stack.values())), ("",))[0]
+    return str(path) or "network"
+
+
+def outputs(graph: fx.GraphModule, image: Tensor) -> dict[str, Tensor]:
+    """Run a graph and keep what each of its operators gives, by the node's name."""
+    kept: dict[str, Tensor] = {}
+
+    class Keeping(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            result = super().run_node(n)
+            if _has_tensor(n):
+                kept[n.name] = result.detach().clone()  # activations may overwrite it
+            return result
+
+    with torch.no_grad():
+        Keeping(graph).run(image)
+    return kept
+
+
+def _computes(node: fx.Node) -> bool:
+    return node.op == "call_function" and (node.target in CONVOLUTIONS or _is_fused(node))
+
+
+def _is_fused(node: fx.Node) -> bool:
+    return str(node.target).startswith("nas.")
+
+
+def _has_tensor(node: fx.Node) -> bool:
+    return node.op == "call_function" and isinstance(node.meta.get("val"), Tensor)
+
+
+def _step(node: fx.Node, dtypes: Mapping[str, torch.dtype]) -> Step:
+    dtype = dtypes.get(node.name, torch.float32) if _computes(node) else None
+    return Step(
+        layer=layer_of(node),
+        operator=str(node.target).removesuffix(".default"),
+        dtype=str(dtype).removeprefix("torch.") if dtype else "",
+        fused=_is_fused(node),
+    )
+
+
+def _typed(graph: fx.GraphModule, dtypes: Mapping[str, torch.dtype]) -> fx.GraphModule:
+    """A copy in which each computing node gets its operands, weights too, in its own precision."""
+    typed = copy.deepcopy(graph)
+    held: dict[fx.Node, torch.dtype] = {}  # the precision of each feature map
+    for node in list(typed.graph.nodes):
+        maps = [arg for arg in node.all_input_nodes if arg in held]
+        if node.op == "placeholder":
+            held[node] = torch.float32
+        elif _computes(node):
+            held[node] = dtypes.get(node.name, torch.float32)
+            _cast_operands(typed, node, held, held[node])
+        elif _has_tensor(node):
+            known = [held[arg] for arg in maps] or [node.meta["val"].dtype]
+            held[node] = functools.reduce(torch.promote_types, known)
+        elif node.op == "output":
+            _cast_operands(typed, node, held, torch.float32)
+    typed.graph.eliminate_dead_code()
+    typed.recompile()
+    return typed
+
+
+def _cast_operands(
+    graph: fx.GraphModule, node: fx.Node, held: Mapping[fx.Node, torch.dtype], wanted: torch.dtype
+) -> None:
+    """Bring what a node reads to a precision: weights once and for all, feature maps in every run."""
+
+    def cast(arg: fx.Node) -> fx.Node:
+        if arg.op == "get_attr":
+            return _weight(graph, arg, wanted)
+        if held.get(arg, wanted) == wanted:
+            return arg
+        return graph.graph.call_function(aten.to.dtype, (arg, wanted))
+
+    with graph.graph.inserting_before(node):
+        node.args = fx.map_arg(node.args, cast)
+        node.kwargs = fx.map_arg(node.kwargs, cast)
+
+
+def _weight(graph: fx.GraphModule, node: fx.Node, wanted: torch.dtype) -> fx.Node:
+    value: Tensor = operator.attrgetter(str(node.target))(graph)
+    if value.dtype == wanted or not value.dtype.is_floating_point:
+        return node
+    name = f"{str(node.target).replace('.', '_')}_{str(wanted).removeprefix('torch.')}"
+    graph.register_buffer(name, value.detach().to(wanted))
+    return graph.graph.get_attr(name)

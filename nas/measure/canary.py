@@ -1,0 +1,46 @@
+"""Fixed work at the start and end of a reading: where it does not take the same time, the device changed."""
+
+import statistics
+
+import torch
+
+from nas.measure.stopwatch import Forward, Stopwatch
+
+NUM_BLOCKS = 7
+MIN_BLOCK_SECONDS = 5e-3
+# Sides of what is copied and multiplied: beyond the CPU's second-level cache, and far beyond a GPU's last
+# one; about a millisecond on a core, a tenth of that on a GPU.
+SIDES = {"cpu": (1024, 256), "cuda": (8192, 2048)}
+# On two shared cores, 0.04 to 0.10 in the median and 0.36 at most over three seconds, in which paired ratios
+# stay within their intervals: on a CPU it tells a change of the machine, not of its load.
+MAX_DRIFT = {"cpu": 0.5, "cuda": 0.02}
+
+
+class Canary:
+    """A copy and a matrix product on a device, float32."""
+
+    def __init__(self, device: torch.device) -> None:
+        copied, multiplied = SIDES[device.type]
+        source = torch.ones(copied, copied, device=device)
+        target = torch.empty_like(source)
+        factor = torch.full((multiplied, multiplied), 1 / multiplied, device=device)
+        self._forwards = [
+            Forward(network=lambda image: target.copy_(image), image=source, spec=None),
+            Forward(network=lambda image: torch.mm(image, factor), image=factor, spec=None),
+        ]
+
+    def read(self, stopwatch: Stopwatch) -> tuple[float, ...]:
+        """Seconds of each, the median of some blocks."""
+        return tuple(_seconds(stopwatch, forward) for forward in self._forwards)
+
+
+def drift(before: tuple[float, ...], after: tuple[float, ...]) -> float:
+    """How much longer, or shorter, the fixed work took at the end; the worst of it, as a share."""
+    pairs = [(a, b) for a, b in zip(before, after, strict=True) if a > 0 and b > 0]
+    return max((max(a, b) / min(a, b) - 1 for a, b in pairs), default=0.0)
+
+
+def _seconds(stopwatch: Stopwatch, forward: Forward) -> float:
+    seconds = stopwatch(forward, 1).seconds  # warms up too
+    repeats = max(1, round(MIN_BLOCK_SECONDS / seconds)) if seconds > 0 else 1
+    return statistics.median(stopwatch(forward, repeats).seconds for _ in range(NUM_BLOCKS))

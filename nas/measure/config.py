@@ -1,0 +1,81 @@
+"""How latency is read: what conf/latency/*.yaml builds."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from nas.measure.modes import check_mode
+from nas.measure.onnx_session import check_installed
+from nas.measure.protocol import Limits
+from nas.measure.sizes import CHALLENGE_SIZES, CPU_SIZES, Size, folder_sizes, weighted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyConfig:
+    """How latency is read: conf/latency/*.yaml holds the values.
+
+    Attributes:
+        mode: one of `MODES`, or auto: challenge on CUDA and cpu elsewhere.
+        backend: what runs the networks.
+        sizes: height and width of the LR images, or a folder of these; None: 64x64 on the CPU, the
+            challenge's list on CUDA.
+        threads: of the CPU.
+        tf32: on CUDA, convolutions in TF32, of baseline and candidate alike.
+        target_ci: half-width of the 95 % interval, relative to the ratio, that ends a reading.
+    """
+
+    mode: str
+    backend: Literal["torch", "onnxruntime"]
+    sizes: list[tuple[int, int]] | str | None
+    threads: int
+    tf32: bool
+    warmup_seconds: float
+    min_rounds: int
+    max_rounds: int
+    max_seconds: float
+    target_ci: float
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        if self.backend == "onnxruntime":
+            check_installed()
+        if self.sizes is not None and not self.sizes:
+            raise ValueError("sizes must name at least one size; use [[64,64]], or null for the usual ones")
+        for size in self.sizes if isinstance(self.sizes, list) else ():
+            if min(size) < 1:
+                raise ValueError(f"sizes must be at least 1x1, got {size[0]}x{size[1]}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if not 3 <= self.min_rounds <= self.max_rounds:
+            raise ValueError(
+                f"min_rounds must be at least 3 and at most max_rounds, "
+                f"got {self.min_rounds} and {self.max_rounds}"
+            )
+        for name in ("warmup_seconds", "max_seconds", "target_ci"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+    def limits(self) -> Limits:
+        return Limits(
+            warmup_seconds=self.warmup_seconds,
+            min_rounds=self.min_rounds,
+            max_rounds=self.max_rounds,
+            max_seconds=self.max_seconds,
+            target_ci=self.target_ci,
+        )
+
+    def sizes_on(self, device: torch.device) -> tuple[Size, ...]:
+        """The sizes on a device, with their weights.
+
+        Raises:
+            ValueError: the folder is not there or holds no images.
+        """
+        if isinstance(self.sizes, str):
+            return folder_sizes(Path(self.sizes).expanduser())
+        if self.sizes is not None:
+            return weighted(tuple((height, width, 1.0) for height, width in self.sizes))
+        return weighted(CHALLENGE_SIZES if device.type == "cuda" else CPU_SIZES)

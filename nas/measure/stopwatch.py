@@ -1,0 +1,77 @@
+"""How long forwards take: the clocks of CPU and GPU."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.measure.rounds import Block
+from search_spaces.spec import ArchSpec
+
+Upscaler = Callable[[Tensor], Tensor]  # (1, 3, H, W) in [0, 1] -> (1, 3, scale*H, scale*W)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """One network at one image, ready to run.
+
+    Attributes:
+        network: what is called; a part of a network, where layers are timed.
+        spec: the network's; None for what belongs to no network.
+    """
+
+    network: Upscaler
+    image: Tensor
+    spec: ArchSpec | None
+
+    def __call__(self) -> Tensor:
+        return self.network(self.image)
+
+
+Stopwatch = Callable[[Forward, int], Block]  # runs a forward so many times, and says how long each took
+
+
+def stopwatch_of(device: torch.device, *, threads: int) -> Stopwatch:
+    """The device's own stopwatch.
+
+    Args:
+        threads: of the CPU, that a forward uses.
+    """
+    return time_on_cuda if device.type == "cuda" else CpuStopwatch(alone=threads == 1)
+
+
+def time_on_cuda(forward: Forward, repeats: int) -> Block:
+    """One pair of events an image, as the challenge's harness: launches are part of the time."""
+    total_ms = 0.0
+    for _ in range(repeats):
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(forward.image.device)
+        start.record()
+        forward()
+        end.record()
+        end.synchronize()
+        total_ms += start.elapsed_time(end)
+    return Block(seconds=total_ms / 1e3 / repeats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuStopwatch:
+    """Wall-clock time, or where one thread does all the work (`alone`) the time in which it ran.
+
+    On a quiet machine the two are equal. Where another process takes the core for a while, the wait is its
+    doing, not the network's: it is left out, and told as idle.
+    """
+
+    alone: bool
+
+    def __call__(self, forward: Forward, repeats: int) -> Block:
+        start, start_running = time.perf_counter(), time.thread_time()
+        for _ in range(repeats):
+            forward()
+        wall, running = time.perf_counter() - start, time.thread_time() - start_running
+        if not self.alone:
+            return Block(seconds=wall / repeats)
+        return Block(seconds=running / repeats, idle=max(0.0, 1 - running / wall))

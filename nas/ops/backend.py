@@ -1,0 +1,168 @@
+"""Which implementation of a fused operator runs: the CUDA kernel, the Triton kernel or plain PyTorch."""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+BACKENDS = ("cuda", "triton", "reference")  # the order in which `auto` asks
+SETTINGS = ("auto", *BACKENDS)
+
+Case = Hashable  # what an operator's kernels depend on, such as (channels, dtype); None: any
+Probe = Callable[[torch.device, Case], str | None]  # why the backend cannot serve there, or None: it can
+
+
+class BackendWarning(UserWarning):
+    """A faster implementation is not used; said once a reason."""
+
+
+class BackendError(RuntimeError):
+    """The backend that was asked for by name cannot serve."""
+
+
+class Choice:
+    """Picks the backend of one operator, asks each probe once per device and case, and keeps the reasons.
+
+    `auto` takes the first of BACKENDS that can serve, and always `reference` on the CPU. A backend that is
+    set by name either serves or raises; an operator without such a backend runs as under `auto`.
+
+    Args:
+        op: the operator's name, as in `torch.ops.nas`.
+        probes: the operator's kernels, by backend; `reference` is always there.
+    """
+
+    def __init__(self, op: str, probes: Mapping[str, Probe]) -> None:
+        self.op = op
+        self.probes = dict(probes)
+        self.picked: dict[tuple[torch.device, Case], str] = {}
+        self.reasons: dict[tuple[str, torch.device, Case], str | None] = {}
+        _CHOICES[op] = self
+
+    def pick(self, device: torch.device, case: Case) -> str:
+        """Name the backend for tensors on a device.
+
+        Raises:
+            BackendError: the backend that is set by name cannot serve.
+        """
+        found = self.picked.get((device, case))
+        return found if found is not None else self._decide(device, case)
+
+    def reason(self, backend: str, device: torch.device, case: Case) -> str | None:
+        """Say why a backend cannot serve; None: it can."""
+        if backend == "reference":
+            return None
+        key = (backend, device, case)
+        if key not in self.reasons:
+            self.reasons[key] = self._probe(backend, device, case)
+        return self.reasons[key]
+
+    def _probe(self, backend: str, device: torch.device, case: Case) -> str | None:
+        if backend not in self.probes:
+            return f"{self.op} has no {backend} kernel"
+        if device.type != "cuda" and not (backend == "triton" and interpreting()):
+            return f"it needs CUDA tensors, these are on {device.type}"
+        return self.probes[backend](device, case)
+
+    def _decide(self, device: torch.device, case: Case) -> str:
+        wanted = setting()
+        if wanted in self.probes:
+            name = wanted
+            if reason := self.reason(name, device, case):
+                raise BackendError(f"{self.op}: backend {name!r} cannot serve: {reason}; use backend 'auto'")
+        elif wanted == "reference" or device.type != "cuda":
+            name = "reference"
+        else:
+            name = self._first(device, case)
+        self.picked[device, case] = name
+        return name
+
+    def _first(self, device: torch.device, case: Case) -> str:
+        reasons: list[str] = []
+        for name in BACKENDS:
+            if name != "reference" and name not in self.probes:
+                continue
+            reason = self.reason(name, device, case)
+            if reason is None:
+                for text in reasons:
+                    _say_once(f"{text}; it runs as {name}")
+                return name
+            reasons.append(f"{self.op}: {name} is not used: {reason}")
+        raise AssertionError("reference always serves")
+
+
+_CHOICES: dict[str, Choice] = {}
+_SETTING = ["auto"]
+_SAID: set[str] = set()
+
+
+def setting() -> str:
+    """The process-wide setting: `auto`, `reference`, `triton` or `cuda`."""
+    return _SETTING[0]
+
+
+def use(name: str) -> None:
+    """Set the backend of every operator in this process.
+
+    Raises:
+        ValueError: there is no such backend; the message lists them. Whether it can serve is found at the
+            first call.
+    """
+    if name not in SETTINGS:
+        raise ValueError(f"backend {name!r} is not known; known: {', '.join(SETTINGS)}")
+    _SETTING[0] = name
+    for choice in _CHOICES.values():
+        choice.picked.clear()
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Use a backend inside a `with` block; process-wide, like `use`."""
+    before = setting()
+    use(name)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def why_not(backend: str, op: str, *, device: torch.device | None = None, case: Case = None) -> str | None:
+    """Say why a backend does not serve an operator; None: it does.
+
+    Args:
+        backend: `reference`, `triton` or `cuda`.
+        device: by default the current CUDA device, or the CPU where there is none.
+        case: what the operator's kernels depend on, such as (channels, dtype); by default any.
+    Raises:
+        ValueError: the backend or the operator is not known; the message lists the known ones.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is not known; known: {', '.join(BACKENDS)}")
+    if op not in _CHOICES:
+        raise ValueError(f"operator {op!r} is not known; known: {', '.join(sorted(_CHOICES)) or 'none yet'}")
+    if device is None:
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+    return _CHOICES[op].reason(backend, device, case)
+
+
+def interpreting() -> bool:
+    """Whether Triton kernels run in its interpreter, on CPU tensors too."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def no_triton(device: torch.device) -> str | None:
+    """Say why no Triton kernel can run for a device; None: one can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (pip install 'esr-nas[triton]')"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return f"Triton kernels need compute capability 8.0, {torch.cuda.get_device_name(device)} has less"
+    return None
+
+
+def _say_once(text: str) -> None:
+    if text not in _SAID:
+        _SAID.add(text)
+        warnings.warn(text, BackendWarning, stacklevel=2)

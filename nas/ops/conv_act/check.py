@@ -1,0 +1,73 @@
+"""What conv_act refuses, each in one line."""
+
+from torch import Tensor
+
+from nas.ops.conv_act.reference import ATTENTIONS, EPILOGUES, GATED
+
+
+def check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    skip: Tensor | None,
+    gate_weight: Tensor | None,
+    gate_bias: Tensor | None,
+) -> None:
+    """Refuse what the operator cannot take.
+
+    Raises:
+        ValueError: a shape, a name, or an operand that is missing or has no use, by name.
+        TypeError: dtypes differ, or are not floating.
+        RuntimeError: devices differ.
+    """
+    if epilogue not in EPILOGUES:
+        raise ValueError(f"conv_act: epilogue {epilogue!r} is not known; known: {', '.join(EPILOGUES)}")
+    if x.dim() != 4 or weight.dim() != 4:
+        raise ValueError(
+            "conv_act: x must be (N, Cin, H, W) and weight (C, Cin, k, k), "
+            f"got {tuple(x.shape)} and {tuple(weight.shape)}"
+        )
+    channels, in_channels, kernel, width = weight.shape
+    if kernel != width or kernel % 2 == 0:
+        raise ValueError(f"conv_act: kernel must be square and odd, got {kernel}x{width}; use 1, 3 or 5")
+    if x.shape[1] != in_channels:
+        raise ValueError(f"conv_act: x must have the weight's {in_channels} channels, got {tuple(x.shape)}")
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"conv_act: x must be floating point, got {x.dtype}")
+    attends, gated = epilogue in ATTENTIONS, epilogue in GATED
+    skip_shape = (x.shape[0], channels, x.shape[2], x.shape[3])
+    gate_shape = (channels, channels if epilogue == "conv1x1" else 1, 1, 1)
+    _alike("weight", weight, x)
+    _operand("bias", bias, (channels,), x, epilogue, used=True)
+    _operand("skip", skip, skip_shape, x, epilogue, used=attends, needed=attends)
+    _operand("gate_weight", gate_weight, gate_shape, x, epilogue, used=gated, needed=gated)
+    _operand("gate_bias", gate_bias, (channels,), x, epilogue, used=gated)
+
+
+def _operand(
+    name: str,
+    value: Tensor | None,
+    shape: tuple[int, ...],
+    x: Tensor,
+    epilogue: str,
+    *,
+    used: bool,
+    needed: bool = False,
+) -> None:
+    if value is None:
+        if needed:
+            raise ValueError(f"conv_act: epilogue {epilogue!r} needs {name} of shape {shape}, got None")
+        return
+    if not used:
+        raise ValueError(f"conv_act: epilogue {epilogue!r} has no use for {name}; leave it out")
+    if value.shape != shape:
+        raise ValueError(f"conv_act: {name} must have the shape {shape}, got {tuple(value.shape)}")
+    _alike(name, value, x)
+
+
+def _alike(name: str, value: Tensor, x: Tensor) -> None:
+    if value.dtype != x.dtype:
+        raise TypeError(f"conv_act: {name} must have the dtype of x, {x.dtype}, got {value.dtype}")
+    if value.device != x.device:
+        raise RuntimeError(f"conv_act: {name} must be on the device of x, {x.device}, got {value.device}")

@@ -1,0 +1,83 @@
+"""How each case of conv_act is tiled: rules that hold before anything was timed, and a table that goes first."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of them in one
+HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
+
+
+class Case(NamedTuple):
+    """What a tiling depends on.
+
+    Attributes:
+        item_bytes: of a weight.
+        epilogue: one of `EPILOGUES`, or `pixel_shuffle`.
+        image: the input has few channels and any strides.
+        strict: float32 as three TF32 products.
+        hopper: the GPU has compute capability 9.0.
+    """
+
+    in_channels: int
+    channels: int
+    kernel: int
+    item_bytes: int
+    epilogue: str
+    image: bool
+    strict: bool
+    hopper: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A program gives height x width pixels and block_n channels, and adds up block_k inputs a step.
+
+    form: how it adds up: `image`, `tile` or `rows`; see `triton_kernels`.
+    """
+
+    form: str
+    height: int
+    width: int
+    block_k: int
+    block_n: int
+    num_warps: int
+
+
+TUNED: dict[Case, Config] = {}  # filled by `triton.tune`
+
+
+def choose(case: Case) -> Config:
+    """The tiling of a case: the timed one where there is one, else that of the rules."""
+    return TUNED.get(case) or default(case)
+
+
+def default(case: Case) -> Config:
+    """A tiling without spills on the GPUs that it was compiled for: see the tests."""
+    block_n = min(_power_of_two(case.channels), MAX_CHANNELS)
+    if case.image:
+        columns = _power_of_two(case.in_channels * case.kernel**2)
+        height = 2 if case.strict and block_n > 32 else 8
+        return Config(form="image", height=height, width=16, block_k=columns, block_n=block_n, num_warps=8)
+    block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
+    if _fits_rows(case, block_k, block_n):
+        height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
+        return Config(form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4)
+    height, warps = 8, 8
+    if case.strict:
+        height = 8 if block_n <= 32 else 2
+    elif case.item_bytes == 4 and block_n <= 32:
+        height, warps = 4, 4
+    elif block_n <= 32 and block_k <= 32:
+        height, warps = 16 if block_n == 16 else 8, 4
+    return Config(form="tile", height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps)
+
+
+def _fits_rows(case: Case, block_k: int, block_n: int) -> bool:
+    """Whether each row of pixels can be read once a column of taps: on other GPUs than Hopper weights spill."""
+    held = 9 * block_k * block_n * case.item_bytes
+    plain = case.hopper and case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle"
+    return plain and case.in_channels <= block_k and case.channels <= block_n and held <= HELD_BYTES
+
+
+def _power_of_two(count: int) -> int:
+    return max(16, 1 << (count - 1).bit_length())

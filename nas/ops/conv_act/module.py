@@ -1,0 +1,118 @@
+"""Twins of convolutions and of the blocks that are made of them: the same parameters and state dict."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.ops.conv_act.op import conv_act
+from nas.ops.conv_act.reference import GATED
+from search_spaces.blocks.conv import ConvStack
+from search_spaces.blocks.spab import SPAB
+
+
+class ConvAct(nn.Conv2d):
+    """A dense convolution that keeps height and width, then an epilogue of `conv_act`.
+
+    It is an `nn.Conv2d` of the same state dict; on CUDA its weight is channels_last, as the kernel
+    reads it.
+
+    Args:
+        conv: the plain convolution; its parameters are taken, not copied.
+        epilogue: what follows, one of `EPILOGUES`.
+    """
+
+    def __init__(self, conv: nn.Conv2d, epilogue: str) -> None:
+        channels, size = (conv.in_channels, conv.out_channels), conv.kernel_size[0]
+        super().__init__(*channels, size, padding=size // 2, bias=conv.bias is not None, device="meta")
+        self.weight, self.bias = conv.weight, conv.bias
+        self.epilogue = epilogue
+        self.train(conv.training)
+        self._lay_out()
+
+    def forward(self, x: Tensor, skip: Tensor | None = None, gate: nn.Conv2d | None = None) -> Tensor:
+        """(N, Cin, H, W) to (N, C, H, W); an attention takes its skip, and its gate where it has one."""
+        if gate is None:
+            return conv_act(x, self.weight, self.bias, self.epilogue, skip)
+        return conv_act(x, self.weight, self.bias, self.epilogue, skip, gate.weight, gate.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, epilogue={self.epilogue}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._lay_out()
+        return self
+
+    def _lay_out(self) -> None:
+        if self.weight.is_cuda:
+            self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+class FusedConvStack(nn.Module):
+    """Twin of `ConvStack`."""
+
+    def __init__(self, block: ConvStack) -> None:
+        super().__init__()
+        self.conv1 = ConvAct(_conv(block.conv1), block.activation)
+        self.conv2 = ConvAct(_conv(block.conv2), block.activation)
+        self.conv3 = ConvAct(_conv(block.conv3), block.activation if block.activate_last else "none")
+        self.train(block.training)
+
+    def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        inner: Tensor = self.conv1(x)
+        return self.conv3(self.conv2(inner)), inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_inner(x)[0]
+
+
+class FusedSPAB(nn.Module):
+    """Twin of `SPAB`.
+
+    Args:
+        block: its parameters are taken, not copied.
+        attention: the twin of the block's attention, called with the block's input and its features; or
+            the block's own, where `epilogue` stands for it.
+        epilogue: the attention as an epilogue of the third convolution; `none`: `attention` is called.
+    """
+
+    def __init__(self, block: SPAB, attention: nn.Module, epilogue: str) -> None:
+        super().__init__()
+        self.conv1 = ConvAct(_conv(block.conv1), block.activation)
+        self.conv2 = ConvAct(_conv(block.conv2), block.activation)
+        self.conv3 = ConvAct(_conv(block.conv3), epilogue)
+        self.attention = attention
+        shortcut = block.shortcut
+        self.shortcut = ConvAct(shortcut, "none") if isinstance(shortcut, nn.Conv2d) else shortcut
+        self.train(block.training)
+
+    def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        inner: Tensor = self.conv1(x)
+        features, epilogue = self.conv2(inner), self.conv3.epilogue
+        if epilogue == "none":
+            return self.attention(self.shortcut(x), self.conv3(features)), inner
+        gate = self.attention.conv if epilogue in GATED else None
+        return self.conv3(features, self.shortcut(x), gate), inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_inner(x)[0]
+
+
+def why_plain(conv: nn.Conv2d) -> str | None:
+    """Say why a convolution cannot become a `ConvAct`; None: it can."""
+    if conv.groups != 1:
+        return f"a convolution in {conv.groups} groups has no kernel"
+    size, height = conv.kernel_size[0], conv.kernel_size[1]
+    same = size == height and size % 2 == 1 and conv.padding == (size // 2, size // 2)
+    if not same or conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
+        return "only square odd kernels, zero padded to keep height and width, have a kernel"
+    return None
+
+
+def _conv(module: nn.Module) -> nn.Conv2d:
+    assert isinstance(module, nn.Conv2d)  # training forms were refused before
+    return module

@@ -1,0 +1,227 @@
+"""Launches the Triton kernel of conv_act: on maps and slices of maps, into buffers of the caller's."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.ops.backend import interpreting
+from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose
+from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, pixels_of
+from nas.ops.conv_act.triton_kernels import conv_act_kernel
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
+MAX_COLUMNS = 128  # where all its taps are no more than this
+MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
+
+_products: Any = torch.backends.cudnn.conv
+
+
+def why_not(channels: int, dtype: torch.dtype, epilogue: str) -> str | None:
+    """Say why the kernel cannot serve a case; None: it can."""
+    if dtype not in DTYPES:
+        return f"the kernel takes {', '.join(str(known) for known in DTYPES)}, not {dtype}"
+    if epilogue == "conv1x1" and channels > MAX_CHANNELS:
+        return f"a 1x1 gate of {channels} channels does not fit one program; {MAX_CHANNELS} do"
+    return None
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """How float32 products are formed: as cuDNN's convolutions are set to, or in three TF32 products."""
+    if dtype != torch.float32:
+        return "tf32"  # has no meaning for it
+    return "tf32" if _products.fp32_precision == "tf32" else "tf32x3"
+
+
+def pack(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A weight as the kernel reads it, channels_last; no copy where it lies so."""
+    return weight.detach().to(dtype or weight.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    skip: Tensor | None,
+    gate_weight: Tensor | None,
+    gate_bias: Tensor | None,
+) -> Tensor:
+    """The operator, channels_last. A weight that is channels_last is not copied."""
+    shape = (x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    with _on(x.device):
+        launch(
+            x,
+            weight.contiguous(memory_format=torch.channels_last),
+            bias,
+            epilogue,
+            out=out,
+            skip=skip,
+            gate_weight=gate_weight.contiguous() if gate_weight is not None else None,
+            gate_bias=gate_bias,
+        )
+    return out
+
+
+def launch(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    *,
+    out: Tensor,
+    skip: Tensor | None = None,
+    gate_weight: Tensor | None = None,
+    gate_bias: Tensor | None = None,
+    mean: Tensor | None = None,
+    shuffle: int = 0,
+    precision: str | None = None,
+) -> None:
+    """Run the kernel into a buffer, on the current stream; nothing is checked.
+
+    Args:
+        x: (N, Cin, H, W), channels_last or a slice of such a map; an image, of up to four channels,
+            with any strides and any dtype. Other maps are copied.
+        weight: (C, Cin, k, k) as `pack` gives it; its dtype is that of the products' operands.
+        bias: (C,).
+        epilogue: one of `EPILOGUES`.
+        out: (N, C, H, W), channels_last or a slice of such a map; with `shuffle` (N, C / shuffle^2,
+            shuffle * H, shuffle * W), contiguous.
+        skip: of out's shape: what an attention takes; with `shuffle` contiguous float32, added.
+        gate_weight: (C, C, 1, 1) for `conv1x1`, (C, 1, 1, 1) for `diagonal`, contiguous.
+        gate_bias: (C,).
+        mean: (Cin,) float32; the input is then 255 * (x - mean), padded with zeros after that.
+        shuffle: scale of a pixel shuffle that follows, or 0; the epilogue is `none` then.
+        precision: `tf32` or `tf32x3` for float32; by default that of cuDNN's convolutions.
+    """
+    precision = precision or precision_of(weight.dtype)
+    tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+    kinds = [
+        (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
+    ]
+    key = (epilogue, shuffle, precision, x.device, *kinds)
+    plan = _plans.get(key)
+    if plan is not None:
+        plan.launch(*tensors)
+    elif out.numel():
+        plan = _plan(tensors, epilogue, shuffle, precision)
+        if len(_plans) >= MAX_PLANS:
+            _plans.clear()
+        if plan.launch(*tensors):
+            _plans[key] = plan
+
+
+def tune(found: Mapping[Case, Config]) -> None:
+    """Put timed tilings before the rules, in this process."""
+    TUNED.update(found)
+    _plans.clear()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """A launch for operands that lie as some did before: all but the pointers is known."""
+
+    grid: tuple[int, int, int]
+    numbers: tuple[int, ...]
+    constants: dict[str, Any]
+    num_warps: int
+    moved: tuple[bool, bool, bool]  # whether x, skip, out are passed as pixels_of or a copy gives them
+    key: tuple[Any, ...]
+
+    def launch(self, x: Tensor, *rest: Any) -> bool:
+        """Launch; True: the kernel is compiled, and found again without Triton's own search."""
+        weight, bias, skip, gate_weight, gate_bias, mean, out = rest
+        if True in self.moved:
+            x = _pixels(x).base if self.moved[0] else x
+            skip = _pixels(skip).base if self.moved[1] else skip
+            out = _pixels(out).base if self.moved[2] else out
+        tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+        found = _compiled.get(self.key)
+        if found is not None:
+            found[self.grid](*tensors, *self.numbers, *self.constants.values())
+            return True
+        found = conv_act_kernel[self.grid](
+            *tensors, *self.numbers, **self.constants, num_warps=self.num_warps, num_stages=1
+        )
+        if interpreting():
+            return False
+        _compiled[self.key] = found
+        return True
+
+
+_plans: dict[tuple[Any, ...], _Plan] = {}
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
+def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str) -> _Plan:
+    x, weight, _, skip, *_, out = tensors
+    channels, in_channels, kernel, _ = weight.shape
+    count, _, height, width = x.shape
+    image = in_channels <= FEW_CHANNELS and in_channels * kernel**2 <= MAX_COLUMNS
+    case = Case(
+        in_channels=in_channels,
+        channels=channels,
+        kernel=kernel,
+        item_bytes=weight.element_size(),
+        epilogue="pixel_shuffle" if shuffle else epilogue,
+        image=image,
+        strict=precision == "tf32x3",
+        hopper=_is_hopper(x.device),
+    )
+    config = choose(case)
+    source = Pixels(x, 0, 0) if image else _pixels(x)
+    added = Pixels(skip, 0, 0) if shuffle or skip is None else _pixels(skip)
+    target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
+    assert target is not None, f"out must be channels_last or a slice of it, got strides {out.stride()}"
+    constants = {
+        "CIN": in_channels,
+        "COUT": channels,
+        "KERNEL": kernel,
+        "EPILOGUE": epilogue,
+        "X_PITCH": source.pitch,
+        "X_OFFSET": source.offset,
+        "SKIP_PITCH": added.pitch,
+        "SKIP_OFFSET": added.offset,
+        "OUT_PITCH": target.pitch,
+        "OUT_OFFSET": target.offset,
+        "SHUFFLE": shuffle,
+        "PRECISION": precision,
+        "FORM": config.form,
+        "BLOCK_H": config.height,
+        "BLOCK_W": config.width,
+        "BLOCK_K": config.block_k,
+        "BLOCK_N": config.block_n,
+    }
+    tiles = -(-height // config.height) * -(-width // config.width) * count
+    moved = (source.base is not x, added.base is not skip, target.base is not out)
+    kinds = [(t.dtype, t.data_ptr() % ALIGNMENT == 0) if t is not None else None for t in tensors]
+    return _Plan(
+        grid=(tiles, -(-channels // config.block_n), 1),
+        numbers=(height, width, *(x.stride() if image else (0, 0, 0, 0))),
+        constants=constants,
+        num_warps=config.num_warps,
+        moved=moved,
+        key=(x.device, config.num_warps, *kinds, *constants.values()),
+    )
+
+
+def _pixels(value: Tensor) -> Pixels:
+    return pixels_of(value) or dense(value)
+
+
+@cache
+def _is_hopper(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) == (9, 0)
+
+
+def _on(device: torch.device) -> Any:
+    """The device guard; none where it is the current one already, as it costs as much as a launch."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)

@@ -1,0 +1,282 @@
+"""The Triton kernel of conv_act: a convolution over channels_last maps as products of matrices.
+
+A program gives BLOCK_H x BLOCK_W pixels and BLOCK_N channels of one map. Maps are addressed by pixel: PITCH
+elements from one pixel to the next and OFFSET to the first, both known when compiling, so that accesses are
+as wide as the channel count allows, also into a slice of a wider map. Three forms give the sums:
+
+image: few channels, any strides; all taps of all channels are one row of one product.
+tile:  a product a tap, of all pixels of the block.
+rows:  a row of pixels at a time; each is read once a column of taps and serves the three rows around it.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _activate(f, NAME: tl.constexpr):
+    """An activation by its name in the blocks; comparisons are such that NaN stays NaN."""
+    if NAME == "relu":
+        f = tl.where(f < 0, 0.0, f)
+    elif NAME == "silu":
+        f = f / (1 + tl.exp(-f))
+    elif NAME == "leaky_relu":
+        f = tl.where(f > 0, f, 0.05 * f)
+    elif NAME == "hardswish":
+        f = f * (tl.minimum(tl.maximum(f + 3, 0.0), 6.0) / 6)
+    elif NAME == "gelu":
+        f = 0.5 * f * (1 + tl.erf(f * 0.7071067811865476))
+    return f
+
+
+@triton.jit
+def _load_vector(vector, channels, COUT: tl.constexpr):
+    return tl.load(vector + channels, mask=channels < COUT, other=0.0).to(tl.float32)[None, :]
+
+
+@triton.jit
+def _load_pixels(
+    x, rows, columns, pixels, H, W, dy, dx, first,
+    CIN: tl.constexpr, BLOCK_K: tl.constexpr, PITCH: tl.constexpr,
+):  # fmt: skip
+    """BLOCK_K channels from `first` on of the pixels dy down and dx right of some; zero outside of the map."""
+    rows = rows + dy
+    columns = columns + dx
+    pixels = pixels + (dy * W + dx)
+    k = first + tl.arange(0, BLOCK_K)
+    mask = ((rows >= 0) & (rows < H) & (columns >= 0) & (columns < W))[:, None]
+    if CIN % BLOCK_K != 0:
+        mask = mask & (k < CIN)[None, :]
+    return tl.load(x + pixels[:, None] * PITCH + k[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def _load_weight(
+    weight, tap, first, channels, TAPS: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """BLOCK_K input channels from `first` on of a tap of a weight (COUT, TAPS, CIN), as (BLOCK_K, channels)."""
+    k = first + tl.arange(0, BLOCK_K)
+    mask = (channels < COUT)[:, None]
+    if CIN % BLOCK_K != 0:
+        mask = mask & (k < CIN)[None, :]
+    at = weight + (channels * TAPS + tap)[:, None] * CIN + k[None, :]
+    return tl.trans(tl.load(at, mask=mask, other=0.0))
+
+
+@triton.jit
+def _image_sums(
+    image, weight, mean, n, rows, columns, channels, H, W, stride_n, stride_c, stride_h, stride_w,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The form `image`; with a mean the image is normalised as a network does it.
+
+    Padding is zero after that, so no bias could stand for the mean.
+    """
+    k = tl.arange(0, BLOCK_K)
+    channel = k % CIN
+    tap = k // CIN
+    y = rows[:, None] + (tap // KERNEL - KERNEL // 2)[None, :]
+    x = columns[:, None] + (tap % KERNEL - KERNEL // 2)[None, :]
+    inside = (y >= 0) & (y < H) & (x >= 0) & (x < W) & (k < CIN * KERNEL * KERNEL)[None, :]
+    at = n.to(tl.int64) * stride_n + y.to(tl.int64) * stride_h + (x * stride_w + (channel * stride_c)[None, :])
+    a = tl.load(image + at, mask=inside, other=0.0)
+    if mean is not None:
+        a = tl.where(inside, 255.0 * (a - tl.load(mean + channel)[None, :]), 0.0)
+    b = _load_weight(weight, 0, 0, channels, 1, CIN * KERNEL * KERNEL, COUT, BLOCK_K)
+    return tl.dot(a.to(b.dtype), b, input_precision=PRECISION)
+
+
+@triton.jit
+def _tile_sums(
+    x, weight, rows, columns, pixels, channels, H, W,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The form `tile`. The next tap is on its way while one is multiplied; not so in three TF32 products,
+    which do not fit the registers that way."""
+    TAPS: tl.constexpr = KERNEL * KERNEL
+    STEPS: tl.constexpr = (CIN + BLOCK_K - 1) // BLOCK_K * TAPS
+    HALF: tl.constexpr = KERNEL // 2
+    f = tl.zeros((rows.shape[0], BLOCK_N), tl.float32)
+    if PRECISION == "tf32x3":
+        for step in range(STEPS):
+            tap = step % TAPS
+            k = step // TAPS * BLOCK_K
+            a = _load_pixels(x, rows, columns, pixels, H, W, tap // KERNEL - HALF, tap % KERNEL - HALF, k,
+                             CIN, BLOCK_K, PITCH)  # fmt: skip
+            b = _load_weight(weight, tap, k, channels, TAPS, CIN, COUT, BLOCK_K)
+            f = tl.dot(a, b, f, input_precision=PRECISION)
+    else:
+        coming = _load_pixels(x, rows, columns, pixels, H, W, -HALF, -HALF, 0, CIN, BLOCK_K, PITCH)
+        for step in tl.static_range(STEPS):
+            a = coming
+            b = _load_weight(weight, step % TAPS, step // TAPS * BLOCK_K, channels, TAPS, CIN, COUT, BLOCK_K)
+            if step + 1 < STEPS:
+                coming = _load_pixels(x, rows, columns, pixels, H, W,
+                                      (step + 1) % TAPS // KERNEL - HALF, (step + 1) % KERNEL - HALF,
+                                      (step + 1) // TAPS * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
+            f = tl.dot(a, b, f, input_precision=PRECISION)
+    return f
+
+
+@triton.jit
+def _attend(
+    f, total, gate_weight, gate_bias, channels, NAME: tl.constexpr, COUT: tl.constexpr,
+    BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """An attention of features f with total = skip + f; `residual` is that alone."""
+    if NAME == "parameter_free":
+        total *= 1 / (1 + tl.exp(-f)) - 0.5
+    elif NAME == "hard_parameter_free":
+        total *= tl.minimum(tl.maximum(f / 6, -0.5), 0.5)
+    elif (NAME == "conv1x1") | (NAME == "diagonal"):
+        if NAME == "conv1x1":
+            weight = _load_weight(gate_weight, 0, 0, channels, 1, COUT, COUT, BLOCK_N)
+            gate = tl.dot(f.to(weight.dtype), weight, input_precision=PRECISION)
+        else:
+            gate = f * _load_vector(gate_weight, channels, COUT)
+        if gate_bias is not None:
+            gate += _load_vector(gate_bias, channels, COUT)
+        total *= gate
+    return total
+
+
+@triton.jit
+def _finish(
+    f, bias, skip, gate_weight, gate_bias, out, first, pixels, channels, inside,
+    EPILOGUE: tl.constexpr, COUT: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
+    OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Bias, epilogue and store of sums f at some pixels, counted from the pixel `first`."""
+    if bias is not None:
+        f += _load_vector(bias, channels, COUT)
+    mask = inside[:, None] & (channels < COUT)[None, :]
+    if skip is not None:
+        at = (SKIP_OFFSET + first * SKIP_PITCH) + (pixels[:, None] * SKIP_PITCH + channels[None, :])
+        total = tl.load(skip + at, mask=mask, other=0.0).to(tl.float32) + f
+        f = _attend(f, total, gate_weight, gate_bias, channels, EPILOGUE, COUT, BLOCK_N, PRECISION)
+    else:
+        f = _activate(f, EPILOGUE)
+    at = (OUT_OFFSET + first * OUT_PITCH) + (pixels[:, None] * OUT_PITCH + channels[None, :])
+    tl.store(out + at, f.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _shuffle(
+    f, bias, skip, out, n, top, left, y, x, channels, inside, H, W, COUT: tl.constexpr, SCALE: tl.constexpr
+):  # fmt: skip
+    """Bias and store of sums f to a contiguous image (N, COUT / SCALE^2, SCALE * H, SCALE * W)."""
+    if bias is not None:
+        f += _load_vector(bias, channels, COUT)
+    mask = inside[:, None] & (channels < COUT)[None, :]
+    plane = (channels // (SCALE * SCALE)).to(tl.int64) * H * W * (SCALE * SCALE)
+    fine = (channels // SCALE % SCALE) * (W * SCALE) + channels % SCALE
+    image = n.to(tl.int64) * H * W * COUT + top.to(tl.int64) * W * (SCALE * SCALE) + left * SCALE
+    at = image + (plane + fine)[None, :] + (y * (W * SCALE * SCALE) + x * SCALE)[:, None]
+    if skip is not None:
+        f += tl.load(skip + at, mask=mask, other=0.0)
+    tl.store(out + at, f.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _add_row(
+    a, upper, middle, lower, above, here, below,
+    ROW: tl.constexpr, BLOCK_H: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add a row of pixels to the sums of the rows around it: it is an upper tap of the row below."""
+    if ROW + 1 < BLOCK_H:
+        below = tl.dot(a, upper, below, input_precision=PRECISION)
+    if (ROW >= 0) & (ROW < BLOCK_H):
+        here = tl.dot(a, middle, here, input_precision=PRECISION)
+    if ROW >= 1:
+        above = tl.dot(a, lower, above, input_precision=PRECISION)
+    return above, here, below
+
+
+@triton.jit
+def _convolve_rows(
+    x, weight, bias, skip, gate_weight, gate_bias, out, first, top, left, channels, H, W,
+    EPILOGUE: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr,
+    X_PITCH: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
+    OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """The form `rows`, to the end. Three sums are under way: of the row below, at and above a row that is read."""
+    w00 = _load_weight(weight, 0, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w01 = _load_weight(weight, 1, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w02 = _load_weight(weight, 2, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w10 = _load_weight(weight, 3, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w11 = _load_weight(weight, 4, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w12 = _load_weight(weight, 5, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w20 = _load_weight(weight, 6, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w21 = _load_weight(weight, 7, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w22 = _load_weight(weight, 8, 0, channels, 9, CIN, COUT, BLOCK_K)
+    m = tl.arange(0, BLOCK_W)
+    rows = top + m * 0  # a vector: the interpreter takes no mask with a scalar in it
+    columns = left + m
+    above = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
+    here = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
+    below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
+    coming = _load_pixels(x, rows, columns, m, H, W, -1, -1, 0, CIN, BLOCK_K, X_PITCH)
+    for step in tl.static_range(3 * (BLOCK_H + 2)):  # the row that is read: step // 3 - 1 of the block
+        a = coming
+        if step + 1 < 3 * (BLOCK_H + 2):
+            coming = _load_pixels(x, rows, columns, m, H, W, (step + 1) // 3 - 1, (step + 1) % 3 - 1,
+                                  0, CIN, BLOCK_K, X_PITCH)  # fmt: skip
+        if step % 3 == 0:
+            above, here, below = _add_row(a, w00, w10, w20, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+        elif step % 3 == 1:
+            above, here, below = _add_row(a, w01, w11, w21, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+        else:
+            above, here, below = _add_row(a, w02, w12, w22, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+        if step % 3 == 2:
+            if step >= 6:
+                inside = (columns < W) & (rows + (step // 3 - 2) < H)
+                _finish(above, bias, skip, gate_weight, gate_bias, out, first, m + (step // 3 - 2) * W, channels, inside,
+                        EPILOGUE, COUT, SKIP_PITCH, SKIP_OFFSET, OUT_PITCH, OUT_OFFSET,
+                        BLOCK_N, PRECISION)  # fmt: skip
+            above = here
+            here = below
+            below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
+
+
+@triton.jit(do_not_specialize=["H", "W", "stride_n", "stride_c", "stride_h", "stride_w"])
+def conv_act_kernel(
+    x, weight, bias, skip, gate_weight, gate_bias, mean, out,
+    H, W, stride_n, stride_c, stride_h, stride_w,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, EPILOGUE: tl.constexpr,
+    X_PITCH: tl.constexpr, X_OFFSET: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
+    OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, SHUFFLE: tl.constexpr, PRECISION: tl.constexpr,
+    FORM: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """One block. Strides are those of an image (FORM `image`); SHUFFLE is the scale of a pixel shuffle, or 0."""
+    tiles_w = tl.cdiv(W, BLOCK_W)
+    tile = tl.program_id(0)
+    top = tile // tiles_w % tl.cdiv(H, BLOCK_H) * BLOCK_H
+    left = tile % tiles_w * BLOCK_W
+    n = tile // tiles_w // tl.cdiv(H, BLOCK_H)
+    channels = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    first = (n.to(tl.int64) * H + top) * W + left  # a map may hold more elements than 32 bits count
+    if FORM == "rows":
+        _convolve_rows(x + (X_OFFSET + first * X_PITCH), weight, bias, skip, gate_weight, gate_bias, out,
+                       first, top, left, channels, H, W, EPILOGUE, CIN, COUT, X_PITCH, SKIP_PITCH, SKIP_OFFSET,
+                       OUT_PITCH, OUT_OFFSET, PRECISION, BLOCK_H, BLOCK_W, BLOCK_K, BLOCK_N)  # fmt: skip
+    else:
+        y = tl.arange(0, BLOCK_H * BLOCK_W) // BLOCK_W
+        z = tl.arange(0, BLOCK_H * BLOCK_W) % BLOCK_W
+        rows = top + y
+        columns = left + z
+        pixels = y * W + z
+        if FORM == "image":
+            f = _image_sums(x, weight, mean, n, rows, columns, channels, H, W, stride_n, stride_c, stride_h,
+                            stride_w, CIN, COUT, KERNEL, BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
+        else:
+            f = _tile_sums(x + (X_OFFSET + first * X_PITCH), weight, rows, columns, pixels, channels, H, W,
+                           CIN, COUT, KERNEL, X_PITCH, BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
+        inside = (rows < H) & (columns < W)
+        if SHUFFLE > 0:
+            _shuffle(f, bias, skip, out, n, top, left, y, z, channels, inside, H, W, COUT, SHUFFLE)
+        else:
+            _finish(f, bias, skip, gate_weight, gate_bias, out, first, pixels, channels, inside, EPILOGUE, COUT,
+                    SKIP_PITCH, SKIP_OFFSET, OUT_PITCH, OUT_OFFSET, BLOCK_N, PRECISION)  # fmt: skip

@@ -1,0 +1,152 @@
+"""Launches the CUDA kernels; each is built for its channel count and dtype at the first call, then cached.
+
+Needs nvcc, at run time alone. There is no CUDA backward: Triton's serves.
+"""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.ops import nvcc
+from nas.ops.backend import Case
+from nas.ops.span_attention.layout import flatten
+
+FOLDER = Path(__file__).parent
+MAX_CHANNELS = 64
+ELEMENTS = {torch.float32: "Float", torch.float16: "Half", torch.bfloat16: "BFloat"}
+CODES = {torch.float32: 4, torch.float16: 2, torch.bfloat16: 3}
+NOT_SERVED = -1  # the kernels' word for layouts that have to be made equal first
+
+
+def why_not(op: str, device: torch.device, case: Case) -> str | None:
+    """Say why an operator cannot run here; found by building it and running it once on one pixel."""
+    assert case is None or isinstance(case, tuple)
+    channels, dtype = (16, torch.float32) if case is None else case
+    if dtype not in ELEMENTS:
+        return f"no kernel for {dtype}; there are float32, float16 and bfloat16"
+    if op == "span_attention" and channels > MAX_CHANNELS:
+        return f"no kernel for {channels} channels; there are 1 to {MAX_CHANNELS}"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return f"the kernels need compute capability 8.0, {torch.cuda.get_device_name(device)} has less"
+    x = torch.zeros(1, channels, 1, 1, dtype=dtype, device=device)
+    try:
+        if op == "span_attention":
+            weight = torch.zeros(channels, channels, 1, 1, dtype=dtype, device=device)
+            span_attention_forward(x, x, weight, weight[0, :, 0, 0].clone())
+        else:
+            parameter_free_attention_forward(x, x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # BuildError is one
+        return str(error)
+    return None
+
+
+def span_attention_forward(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(x + f) * (W f + b) in the layout of f."""
+    out = torch.empty_like(f)
+    if out.numel() == 0:
+        return out
+    device, (num, channels, height, width) = f.get_device(), f.shape
+    library = _span_library(device, channels, f.dtype)
+    weight, bias = weight.contiguous(), bias.contiguous()
+
+    def launch(x: Tensor, f: Tensor, weight: Tensor, out: Tensor) -> int:
+        code: int = library.nas_span_attention(
+            x.data_ptr(), f.data_ptr(), weight.data_ptr(), bias.data_ptr(), out.data_ptr(),
+            num, height, width, *x.stride(), *f.stride(), *out.stride(), _stream(device),
+        )  # fmt: skip
+        return code
+
+    code = launch(x, f, weight, out) if _is_current(device) else _on(device, launch, x, f, weight, out)
+    if code == NOT_SERVED:
+        alike_x, alike_f, target = _alike(x, f, out)
+        code = _on(device, launch, alike_x, alike_f, weight.clone(), target)
+        if target is not out:
+            out.copy_(target)
+    _check("span_attention", code, library)
+    return out
+
+
+def parameter_free_attention_forward(x: Tensor, f: Tensor) -> Tensor:
+    """(x + f) * (sigmoid(f) - 0.5) in the layout of f."""
+    out = torch.empty_like(f)
+    if out.numel() == 0:
+        return out
+    device = f.get_device()
+    library = _parameter_free_library(device)
+
+    def launch(x: Tensor, f: Tensor, out: Tensor) -> int:
+        code: int = library.nas_parameter_free(
+            x.data_ptr(), f.data_ptr(), out.data_ptr(), CODES[f.dtype], *f.shape,
+            *x.stride(), *f.stride(), *out.stride(), _stream(device),
+        )  # fmt: skip
+        return code
+
+    code = launch(x, f, out) if _is_current(device) else _on(device, launch, x, f, out)
+    if code == NOT_SERVED:
+        alike_x, alike_f, target = _alike(x, f, out)
+        code = _on(device, launch, alike_x, alike_f, target)
+        if target is not out:
+            out.copy_(target)
+    _check("parameter_free_attention", code, library)
+    return out
+
+
+def _alike(x: Tensor, f: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x, f and the result in one layout that the kernels know: that of out, or else NCHW."""
+    held = flatten(out)
+    if held.tensor is not out or not (held.planes or held.rows):
+        out = torch.empty_like(out, memory_format=torch.contiguous_format)
+    return torch.empty_like(out).copy_(x), torch.empty_like(out).copy_(f), out
+
+
+@cache
+def _span_library(device: int, channels: int, dtype: torch.dtype) -> ctypes.CDLL:
+    defines: dict[str, str | int] = {"NAS_CHANNELS": channels, "NAS_ELEMENT": ELEMENTS[dtype]}
+    arch = nvcc.architecture(torch.device("cuda", device))
+    library = nvcc.load(FOLDER / "kernel.cu", arch=arch, defines=defines)
+    pointer, number = ctypes.c_void_p, ctypes.c_longlong
+    library.nas_span_attention.argtypes = [pointer] * 5 + [number] * 15 + [pointer]
+    return _with_errors(library)
+
+
+@cache
+def _parameter_free_library(device: int) -> ctypes.CDLL:
+    library = nvcc.load(FOLDER / "parameter_free.cu", arch=nvcc.architecture(torch.device("cuda", device)))
+    pointer, number = ctypes.c_void_p, ctypes.c_longlong
+    library.nas_parameter_free.argtypes = [pointer] * 3 + [number] * 17 + [pointer]
+    return _with_errors(library)
+
+
+def _with_errors(library: ctypes.CDLL) -> ctypes.CDLL:
+    library.nas_error_text.argtypes = [ctypes.c_int]
+    library.nas_error_text.restype = ctypes.c_char_p
+    return library
+
+
+def _check(op: str, code: int, library: ctypes.CDLL) -> None:
+    if code == 0:
+        return
+    if code == NOT_SERVED:
+        raise RuntimeError(f"{op}: the CUDA kernel takes up to 2^31 pixels an image")
+    raise RuntimeError(f"{op}: CUDA error {code}: {library.nas_error_text(code).decode()}")
+
+
+def _stream(device: int) -> int:
+    """The current stream, without the object that torch.cuda.current_stream makes at twice the cost."""
+    stream: int = torch._C._cuda_getCurrentRawStream(device)
+    return stream
+
+
+def _is_current(device: int) -> bool:
+    return torch.cuda.current_device() == device
+
+
+def _on(device: int, launch: Callable[..., int], *tensors: Tensor) -> int:
+    with torch.cuda.device(device):
+        return launch(*tensors)

@@ -1,0 +1,183 @@
+"""Launches the Triton kernels: any channel count, batch, strides and size, forward and backward.
+
+float32 products take three TF32 passes (`tf32x3`, as exact as float32); those of float16 and bfloat16 are
+exact, and where the backward multiplies a float32 intermediate it uses TF32, which has float16's precision
+without its range.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from nas.ops.backend import Case, interpreting
+from nas.ops.span_attention import triton_kernels as kernels
+from nas.ops.span_attention.config import Tile, tile
+from nas.ops.span_attention.layout import Map, flatten, is_flat
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+SHARES_PER_MULTIPROCESSOR = 4  # programs that share the pixels of dW
+FLAT = Tile(pixels=1024, channels=1, warps=4)  # element-wise kernels on maps of one layout
+TILED = Tile(pixels=64, channels=16, warps=4)
+
+
+def why_not(op: str, device: torch.device, case: Case) -> str | None:
+    """Say why an operator cannot run here; found by running it once on one pixel."""
+    if case is None:
+        case = (16, torch.float32)
+    assert isinstance(case, tuple)
+    channels, dtype = case
+    if dtype not in DTYPES:
+        return f"no kernel for {dtype}; there are float32, float16 and bfloat16"
+    x = torch.zeros(1, channels, 1, 1, dtype=dtype, device=device)
+    weight, bias = x.new_zeros(channels, channels, 1, 1), x.new_zeros(channels)
+    trials: dict[str, Callable[[], Any]] = {
+        "span_attention": lambda: span_attention_forward(x, x, weight, bias),
+        "span_attention_backward": lambda: span_attention_backward(x, x, x, weight, bias),
+        "parameter_free_attention": lambda: parameter_free_attention_forward(x, x),
+        "parameter_free_attention_backward": lambda: parameter_free_attention_backward(x, x, x),
+    }
+    try:
+        trials[op]()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler, a missing C compiler or a driver says: auto never fails
+        return f"the kernel does not run ({type(error).__name__}: {str(error).splitlines()[0]})"
+    return None
+
+
+def span_attention_forward(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(x + f) * (W f + b) in the layout of f."""
+    out = torch.empty_like(f)
+    if not is_flat(out):
+        return out.copy_(span_attention_forward(x, f.contiguous(), weight, bias))
+    shape = tile("forward", f.shape[1], f.element_size())
+    _launch(kernels.forward, shape, (x, f), (_matrix(weight), bias.contiguous()), (out,), _precision(f))
+    return out
+
+
+def parameter_free_attention_forward(x: Tensor, f: Tensor) -> Tensor:
+    """(x + f) * (sigmoid(f) - 0.5) in the layout of f."""
+    out = torch.empty_like(f)
+    if not is_flat(out):
+        return out.copy_(parameter_free_attention_forward(x, f.contiguous()))
+    _launch_elementwise(kernels.parameter_free, (x, f), (out,))
+    return out
+
+
+def span_attention_backward(
+    grad: Tensor, x: Tensor, f: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by x, f, W and b: one kernel for the maps, one for shares of dW and db, and their sum."""
+    dx, df = torch.empty_like(x), torch.empty_like(f)
+    if not (is_flat(dx) and is_flat(df)):
+        dense_dx, dense_df, dw, db = span_attention_backward(
+            grad, x.contiguous(), f.contiguous(), weight, bias
+        )
+        return dx.copy_(dense_dx), df.copy_(dense_df), dw, db
+    shape = tile("data", f.shape[1], f.element_size())
+    _launch(kernels.data, shape, (grad, x, f), (_matrix(weight), bias.contiguous()), (dx, df), _precision(f))
+    dw, db = _weight_gradients(grad, x, f)
+    return dx, df, dw.to(f.dtype).view_as(weight), db.to(f.dtype)
+
+
+def parameter_free_attention_backward(grad: Tensor, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients by x and f."""
+    dx, df = torch.empty_like(x), torch.empty_like(f)
+    if not (is_flat(dx) and is_flat(df)):
+        dense_dx, dense_df = parameter_free_attention_backward(grad, x.contiguous(), f.contiguous())
+        return dx.copy_(dense_dx), df.copy_(dense_df)
+    _launch_elementwise(kernels.parameter_free_back, (grad, x, f), (dx, df))
+    return dx, df
+
+
+def _weight_gradients(grad: Tensor, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+    num, channels, height, width = f.shape
+    shape = tile("weights", channels, f.element_size())
+    blocks = num * triton.cdiv(height * width, shape.pixels)
+    shares = min(blocks, _multiprocessors(f.device) * SHARES_PER_MULTIPROCESSOR)
+    dw = torch.empty(shares, channels, channels, dtype=torch.float32, device=f.device)
+    db = torch.empty(shares, channels, dtype=torch.float32, device=f.device)
+    if blocks == 0:
+        return dw.sum(0), db.sum(0)
+    maps = [flatten(value) for value in (grad, x, f)]
+    side = triton.cdiv(channels, shape.channels)
+    with _on(f):
+        kernels.weights[(shares, side, side)](
+            *(held.tensor for held in maps), dw, db, channels, height * width, blocks, *_strides(maps),
+            PIXELS=shape.pixels, CHANNELS=shape.channels, PRECISION=_precision(f), INTERPRET=interpreting(),
+            num_warps=shape.warps, num_stages=shape.stages,
+        )  # fmt: skip
+    return dw.sum(0), db.sum(0)
+
+
+def _launch(
+    kernel: Any,
+    shape: Tile,
+    inputs: tuple[Tensor, ...],
+    others: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    precision: str,
+) -> None:
+    num, channels, height, width = outputs[0].shape
+    pixels, blocks = height * width, triton.cdiv(channels, shape.channels)
+    if num * pixels == 0:
+        return
+    maps = [flatten(value) for value in (*inputs, *outputs)]
+    tensors = [held.tensor for held in maps]
+    with _on(outputs[0]):
+        kernel[(num * triton.cdiv(pixels, shape.pixels), blocks)](
+            *tensors[: len(inputs)], *others, *tensors[len(inputs) :], channels, pixels, *_strides(maps),
+            PIXELS=shape.pixels, CHANNELS=shape.channels, BLOCKS=blocks, PRECISION=precision,
+            INTERPRET=interpreting(), num_warps=shape.warps, num_stages=shape.stages,
+        )  # fmt: skip
+
+
+def _launch_elementwise(kernel: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    num, channels, height, width = outputs[0].shape
+    maps = [flatten(value) for value in (*inputs, *outputs)]
+    total, pixels = num * channels * height * width, height * width
+    shape = TILED
+    if len({held[1:] for held in maps}) == 1 and _covers(maps[-1], num, channels, pixels):
+        maps = [Map(held.tensor, total, total, 1) for held in maps]
+        num, channels, pixels, shape = 1, 1, total, FLAT
+    if total == 0:
+        return
+    with _on(outputs[0]):
+        kernel[(num * triton.cdiv(pixels, shape.pixels), triton.cdiv(channels, shape.channels))](
+            *(held.tensor for held in maps), channels, pixels, *_strides(maps),
+            PIXELS=shape.pixels, CHANNELS=shape.channels, num_warps=shape.warps,
+        )  # fmt: skip
+
+
+def _covers(held: Map, num: int, channels: int, pixels: int) -> bool:
+    """Whether a map fills its memory without gaps, so that its elements are one axis."""
+    planes = held.pixel == 1 and held.channel == pixels
+    rows = held.channel == 1 and held.pixel == channels
+    return (planes or rows) and (num == 1 or held.image == channels * pixels)
+
+
+def _strides(maps: list[Map]) -> list[int]:
+    return [stride for held in maps for stride in held[1:]]
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    return weight.reshape(weight.shape[:2]).contiguous()
+
+
+def _precision(f: Tensor) -> str:
+    return "tf32x3" if f.dtype == torch.float32 else "tf32"
+
+
+def _multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _on(value: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Triton launches on the current device and its current stream: make it that of the tensors."""
+    return torch.cuda.device(value.device) if value.is_cuda else contextlib.nullcontext()

@@ -1,0 +1,94 @@
+"""The cache of built CUDA sources, with a compiler that only counts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nas.ops import nvcc
+from nas.ops.nvcc import BuildError, build, load
+
+FAKE = """#!/bin/sh
+if [ "$1" = --version ]; then echo "release {version}"; exit 0; fi
+echo run >> {log}
+sleep {seconds}
+for last; do :; done
+if grep -q broken "$last"; then echo "x.cu(1): error: broken" >&2; exit 1; fi
+while [ "$1" != -o ]; do shift; done
+cat "$last" > "$2"
+"""
+
+
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """A fake nvcc in CUDA_HOME, an empty cache, a source, and how often it was compiled."""
+    log, home = tmp_path / "log", tmp_path / "cuda"
+    (home / "bin").mkdir(parents=True)
+    log.touch()
+
+    def install(version="13.0", seconds=0):
+        (home / "bin/nvcc").write_text(FAKE.format(version=version, log=log, seconds=seconds))
+        (home / "bin/nvcc").chmod(0o755)
+        nvcc._version.cache_clear()
+
+    install()
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = tmp_path / "source/kernel.cu"
+    source.parent.mkdir()
+    source.write_text("int answer;")
+    yield source, install, lambda: len(log.read_text().splitlines())
+    nvcc._version.cache_clear()
+
+
+def test_a_source_is_built_once(compiler):
+    source, _, count = compiler
+    first = build(source, arch="sm_90", defines={"C": 16})
+    assert first == build(source, arch="sm_90", defines={"C": 16})
+    assert count() == 1
+    assert first.read_text() == "int answer;"
+    assert first.is_relative_to(nvcc.cache_folder())
+
+
+def test_everything_that_goes_into_a_library_names_it(compiler):
+    source, install, count = compiler
+    made = {
+        build(source, arch="sm_90"),
+        build(source, arch="sm_80"),
+        build(source, arch="sm_90", defines={"C": 1}),
+    }
+    (source.parent / "part.cuh").write_text("int part;")
+    made.add(build(source, arch="sm_90"))
+    source.write_text("int other;")
+    made.add(build(source, arch="sm_90"))
+    install(version="13.1")
+    made.add(build(source, arch="sm_90"))
+    assert len(made) == count() == 6
+
+
+def test_a_failure_is_one_line_and_leaves_nothing(compiler):
+    source, _, _ = compiler
+    source.write_text("broken")
+    with pytest.raises(BuildError, match=r"^nvcc failed on kernel.cu: x.cu\(1\): error: broken$"):
+        build(source, arch="sm_90")
+    assert list(nvcc.cache_folder().glob("*.so")) == []
+
+
+def test_a_library_that_cannot_be_loaded_is_named(compiler):
+    with pytest.raises(BuildError, match="cannot be loaded"):
+        load(compiler[0], arch="sm_90")
+
+
+def test_a_missing_compiler_is_said(compiler, monkeypatch):
+    monkeypatch.setattr(nvcc, "find_nvcc", lambda: None)
+    with pytest.raises(BuildError, match="no nvcc in CUDA_HOME"):
+        build(compiler[0], arch="sm_90")
+
+
+def test_processes_that_want_the_same_library_build_it_once(compiler):
+    source, install, count = compiler
+    install(seconds=1)
+    code = f"import nas.ops.nvcc as n, pathlib; n.build(pathlib.Path({str(source)!r}), arch='sm_90')"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert count() == 1
