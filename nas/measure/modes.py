@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas.deploy import Precision, Runner
 from nas.measure.onnx_session import onnx_upscaler
 from nas.measure.stopwatch import Upscaler
 from nas.ops.fuse import fuse
@@ -57,6 +58,17 @@ def fused(network: Network, setting: Setting) -> Upscaler:
     return fuse(network)
 
 
+def graph(network: Network, setting: Setting) -> Upscaler:
+    """The network through the runner: one CUDA graph a size, float32 features."""
+    precision: Precision = "tf32" if setting.tf32 else "fp32"
+    return Runner(network, precision=precision, num_graphs=setting.num_sizes, share_output=True)
+
+
+def deploy(network: Network, setting: Setting) -> Upscaler:
+    """The same in float16. Its weights are random, so whether they stand float16 is not asked here."""
+    return Runner(network, precision="fp16", trial={}, num_graphs=setting.num_sizes, share_output=True)
+
+
 def onnx(network: Network, setting: Setting) -> Upscaler:
     """The network in ONNX Runtime."""
     return onnx_upscaler(network, setting.image, threads=setting.threads)
@@ -64,6 +76,8 @@ def onnx(network: Network, setting: Setting) -> Upscaler:
 
 MODES: dict[str, Mode] = {
     "challenge": Mode(devices=("cuda",), baseline=plain, candidate=fused),  # eager, the baseline as released
+    "graph": Mode(devices=("cuda",), baseline=graph, candidate=graph),
+    "deploy": Mode(devices=("cuda",), baseline=deploy, candidate=deploy, dtype="float16"),
     "cpu": Mode(devices=("cpu",), baseline=plain, candidate=plain),
 }
 ONNXRUNTIME = Mode(devices=("cpu",), baseline=onnx, candidate=onnx, dtype="float32-onnxruntime")

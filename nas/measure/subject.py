@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas.deploy import Runner
 from nas.measure.modes import Make, Setting
 from nas.measure.rounds import Block
 from nas.measure.sizes import Size
-from nas.measure.stopwatch import Forward, Stopwatch
+from nas.measure.stopwatch import Forward, Stopwatch, Upscaler
 from search_spaces.initialise import initial_network
 from search_spaces.spec import ArchSpec
 
@@ -68,7 +69,7 @@ def open_subject(
         first = _time(stopwatch, forwards[0], 1)
         for forward in sorted(forwards, key=lambda one: one.image.numel(), reverse=True):
             _check(forward, spec.scale)  # the largest first: the allocator then has room for all
-        operators = _operators(run, forwards[0].image) if isinstance(run, nn.Module) else set[str]()
+        operators = _operators(run, forwards[0].image)
     return Subject(
         forwards=forwards,
         stopwatch=stopwatch,
@@ -126,8 +127,12 @@ class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def _operators(network: nn.Module, image: Tensor) -> set[str]:
+def _operators(run: Upscaler, image: Tensor) -> set[str]:
+    """The fused operators of a forward; a replayed graph hides them, so a runner says what it captured."""
+    if isinstance(run, Runner):
+        return {step.operator.removeprefix("nas.") for step in run.steps if step.fused}
     seen = _Names()
-    with seen:
-        network(image)
+    if isinstance(run, nn.Module):
+        with seen:
+            run(image)
     return seen.names

@@ -54,7 +54,9 @@ def fuse(net: Network, *, attention: Level = "operator") -> Network:
     if attention not in ("operator", "epilogue"):
         raise ValueError(f"attention must be operator or epilogue, got {attention!r}")
     if branches := [name for name, module in net.named_modules() if isinstance(module, RepConv2d)]:
-        raise ValueError(f"fuse: {branches[0]} holds training branches; fold the network first: fuse(net.fold())")
+        raise ValueError(
+            f"fuse: {branches[0]} holds training branches; fold the network first: fuse(net.fold())"
+        )
     fused = copy.deepcopy(net)
     _swap(fused, attention)
     return fused
@@ -107,7 +109,7 @@ def _plain_parts(module: nn.Module, path: str) -> list[tuple[str, str]]:
     found = []
     for name, child in module.named_children():
         here = f"{path}{name}"
-        if isinstance(child, FUSED) or isinstance(child, nn.Identity):
+        if isinstance(child, (*FUSED, nn.Identity)):
             continue
         if isinstance(child, nn.Conv2d):
             found.append((here, why_plain(child) or "it was not fused"))

@@ -67,7 +67,7 @@ def stored_config(run: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(
-            f"run={run}: {CONFIG} lacks {', '.join(missing)}; it was changed after the search wrote it: restore it"
+            f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; restore it"
         )
     return dict(config)
 

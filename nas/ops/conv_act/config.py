@@ -1,4 +1,4 @@
-"""How each case of conv_act is tiled: rules that hold before anything was timed, and a table that goes first."""
+"""How each case of conv_act is tiled: rules from before anything was timed, and a table above them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 class Config:
     """A program gives height x width pixels and block_n channels, and adds up block_k inputs a step.
 
-    form: how it adds up: `image`, `tile` or `rows`; see `triton_kernels`.
+    form: how it adds up: `image`, `tile`, `loop` or `rows`; see `triton_kernels`.
     """
 
     form: str
@@ -62,18 +62,20 @@ def default(case: Case) -> Config:
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
         return Config(form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4)
-    height, warps = 8, 8
+    form, height, warps = "tile", 8, 8
     if case.strict:
-        height = 8 if block_n <= 32 else 2
-    elif case.item_bytes == 4 and block_n <= 32:
+        form, height = "loop", 8 if block_n <= 32 else 2
+    elif block_n > 32:
+        form = "tile" if case.hopper else "loop"
+    elif case.item_bytes == 4:
         height, warps = 4, 4
-    elif block_n <= 32 and block_k <= 32:
+    elif block_k <= 32:
         height, warps = 16 if block_n == 16 else 8, 4
-    return Config(form="tile", height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps)
+    return Config(form=form, height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps)
 
 
 def _fits_rows(case: Case, block_k: int, block_n: int) -> bool:
-    """Whether each row of pixels can be read once a column of taps: on other GPUs than Hopper weights spill."""
+    """Whether a row of pixels can be read once a column of taps: on GPUs other than Hopper it spills."""
     held = 9 * block_k * block_n * case.item_bytes
     plain = case.hopper and case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle"
     return plain and case.in_channels <= block_k and case.channels <= block_n and held <= HELD_BYTES

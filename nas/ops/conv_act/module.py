@@ -38,7 +38,8 @@ class ConvAct(nn.Conv2d):
         return conv_act(x, self.weight, self.bias, self.epilogue, skip, gate.weight, gate.bias)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, epilogue={self.epilogue}"
+        usual: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{usual}, epilogue={self.epilogue}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

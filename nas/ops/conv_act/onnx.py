@@ -14,7 +14,9 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     Raises:
         ImportError: onnxscript is not installed.
     """
-    from onnxscript import opset18 as op  # an extra: not there for everyone
+    import onnxscript  # an extra: not there for everyone
+
+    op: Any = onnxscript.opset18
 
     def conv(x: Any, weight: Any, bias: Any, groups: int) -> Any:
         operands = (x, weight) if bias is None else (x, weight, bias)

@@ -13,8 +13,8 @@ from nas.ops.backend import Case, Choice, no_triton
 from nas.ops.conv_act.check import check
 from nas.ops.conv_act.reference import reference
 
-_LIBRARY = torch.library.Library("nas", "FRAGMENT")  # noqa: TOR901 - lives as long as the process
-_LIBRARY.define(
+_LIBRARY = torch.library.Library("nas", "FRAGMENT")  # type: ignore[no-untyped-call]
+_LIBRARY.define(  # type: ignore[no-untyped-call]
     "conv_act(Tensor x, Tensor weight, Tensor? bias, str epilogue, Tensor? skip, "
     "Tensor? gate_weight, Tensor? gate_bias) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
@@ -83,7 +83,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The convolution is computed again; what it needs is kept anyhow, its result would be one map more."""
     needed = [flag for i, flag in enumerate(ctx.needs_input_grad) if i != 3]
-    with torch.enable_grad():  # type: ignore[no-untyped-call]
+    with torch.enable_grad():
         held = [
             value.detach().requires_grad_(flag) if value is not None else None
             for value, flag in zip(ctx.saved_tensors, needed, strict=True)
@@ -118,8 +118,8 @@ def _flops(
     return 2 * count * height * width * weights
 
 
-_LIBRARY.impl("conv_act", _run, "CPU")
-_LIBRARY.impl("conv_act", _run, "CUDA")
+_LIBRARY.impl("conv_act", _run, "CPU")  # type: ignore[no-untyped-call]
+_LIBRARY.impl("conv_act", _run, "CUDA")  # type: ignore[no-untyped-call]
 torch.library.register_fake("nas::conv_act", _fake, lib=_LIBRARY)
 torch.library.register_autograd("nas::conv_act", _backward, setup_context=_keep, lib=_LIBRARY)
 

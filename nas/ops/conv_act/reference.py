@@ -56,4 +56,3 @@ def _gate(f: Tensor, epilogue: str, weight: Tensor | None, bias: Tensor | None) 
         return F.hardsigmoid(f) - 0.5
     assert weight is not None
     return F.conv2d(f, weight, bias, groups=weight.shape[0] if epilogue == "diagonal" else 1)
-

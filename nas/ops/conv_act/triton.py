@@ -19,7 +19,8 @@ FEW_CHANNELS = 4  # up to which the input is taken for an image and read with an
 MAX_COLUMNS = 128  # where all its taps are no more than this
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
 
-_products: Any = torch.backends.cudnn.conv
+_cudnn: Any = torch.backends.cudnn
+_products = _cudnn.conv
 
 
 def why_not(channels: int, dtype: torch.dtype, epilogue: str) -> str | None:

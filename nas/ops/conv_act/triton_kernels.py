@@ -1,11 +1,13 @@
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 """The Triton kernel of conv_act: a convolution over channels_last maps as products of matrices.
 
 A program gives BLOCK_H x BLOCK_W pixels and BLOCK_N channels of one map. Maps are addressed by pixel: PITCH
 elements from one pixel to the next and OFFSET to the first, both known when compiling, so that accesses are
-as wide as the channel count allows, also into a slice of a wider map. Three forms give the sums:
+as wide as the channel count allows, also into a slice of a wider map. Four forms give the sums:
 
 image: few channels, any strides; all taps of all channels are one row of one product.
-tile:  a product a tap, of all pixels of the block.
+tile:  a product a tap, of all pixels of the block; the next tap is on its way while one is multiplied.
+loop:  the same as a loop, one tap after the other, where that would not fit the registers.
 rows:  a row of pixels at a time; each is read once a column of taps and serves the three rows around it.
 """
 
@@ -79,7 +81,9 @@ def _image_sums(
     y = rows[:, None] + (tap // KERNEL - KERNEL // 2)[None, :]
     x = columns[:, None] + (tap % KERNEL - KERNEL // 2)[None, :]
     inside = (y >= 0) & (y < H) & (x >= 0) & (x < W) & (k < CIN * KERNEL * KERNEL)[None, :]
-    at = n.to(tl.int64) * stride_n + y.to(tl.int64) * stride_h + (x * stride_w + (channel * stride_c)[None, :])
+    at = (
+        n.to(tl.int64) * stride_n + y.to(tl.int64) * stride_h + (x * stride_w + (channel * stride_c)[None, :])
+    )
     a = tl.load(image + at, mask=inside, other=0.0)
     if mean is not None:
         a = tl.where(inside, 255.0 * (a - tl.load(mean + channel)[None, :]), 0.0)
@@ -90,16 +94,15 @@ def _image_sums(
 @triton.jit
 def _tile_sums(
     x, weight, rows, columns, pixels, channels, H, W,
-    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr, LOOP: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The form `tile`. The next tap is on its way while one is multiplied; not so in three TF32 products,
-    which do not fit the registers that way."""
+    """The forms `tile` and `loop` (LOOP)."""
     TAPS: tl.constexpr = KERNEL * KERNEL
     STEPS: tl.constexpr = (CIN + BLOCK_K - 1) // BLOCK_K * TAPS
     HALF: tl.constexpr = KERNEL // 2
     f = tl.zeros((rows.shape[0], BLOCK_N), tl.float32)
-    if PRECISION == "tf32x3":
+    if LOOP:
         for step in range(STEPS):
             tap = step % TAPS
             k = step // TAPS * BLOCK_K
@@ -225,11 +228,17 @@ def _convolve_rows(
             coming = _load_pixels(x, rows, columns, m, H, W, (step + 1) // 3 - 1, (step + 1) % 3 - 1,
                                   0, CIN, BLOCK_K, X_PITCH)  # fmt: skip
         if step % 3 == 0:
-            above, here, below = _add_row(a, w00, w10, w20, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+            above, here, below = _add_row(
+                a, w00, w10, w20, above, here, below, step // 3 - 1, BLOCK_H, PRECISION
+            )
         elif step % 3 == 1:
-            above, here, below = _add_row(a, w01, w11, w21, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+            above, here, below = _add_row(
+                a, w01, w11, w21, above, here, below, step // 3 - 1, BLOCK_H, PRECISION
+            )
         else:
-            above, here, below = _add_row(a, w02, w12, w22, above, here, below, step // 3 - 1, BLOCK_H, PRECISION)
+            above, here, below = _add_row(
+                a, w02, w12, w22, above, here, below, step // 3 - 1, BLOCK_H, PRECISION
+            )
         if step % 3 == 2:
             if step >= 6:
                 inside = (columns < W) & (rows + (step // 3 - 2) < H)
@@ -273,7 +282,7 @@ def conv_act_kernel(
                             stride_w, CIN, COUT, KERNEL, BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
         else:
             f = _tile_sums(x + (X_OFFSET + first * X_PITCH), weight, rows, columns, pixels, channels, H, W,
-                           CIN, COUT, KERNEL, X_PITCH, BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
+                           CIN, COUT, KERNEL, X_PITCH, FORM == "loop", BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
         inside = (rows < H) & (columns < W)
         if SHUFFLE > 0:
             _shuffle(f, bias, skip, out, n, top, left, y, z, channels, inside, H, W, COUT, SHUFFLE)

@@ -360,7 +360,7 @@ def test_a_folder_of_sizes_that_is_not_there_or_empty_is_refused(config, tmp_pat
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("mode", "fast", "mode 'fast' is not known; use auto, challenge, cpu"),
+        ("mode", "fast", "mode 'fast' is not known; use auto, challenge, graph, deploy, cpu"),
         ("sizes", [], "at least one size"),
         ("sizes", [(0, 64)], "at least 1x1, got 0x64"),
         ("threads", 0, "threads must be at least 1"),
@@ -397,3 +397,13 @@ def test_a_reading_on_the_gpu(config):
     assert found.operators == "conv_act,span_attention"
     assert found.details["before"]["sm_mhz"] is None or found.details["before"]["sm_mhz"] > 0
     assert 0.1 < found.ratio < 2
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("graph", "float32-tf32"), ("deploy", "float16")])
+def test_runner_modes_time_the_runner_and_say_which_operators_it_holds(name, dtype, config, monkeypatch):
+    assert MODES[name].devices == ("cuda",)
+    monkeypatch.setitem(MODES, name, dataclasses.replace(MODES[name], devices=("cpu",)))
+    meter = LatencyMeter(dataclasses.replace(config, mode=name), baseline=tiny(), device=CPU)
+    found = meter.measure(tiny(), seed=0)
+    assert (found.mode, found.operators) == (name, "conv_act")
+    assert found.dtype == dtype.removesuffix("-tf32")

@@ -1,6 +1,7 @@
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 """Compiles the Triton kernel with no GPU, in a process without the interpreter; prints stack and registers.
 
-    python ahead_of_time.py < JSON list of [compute capability, case, tiling or null, scale of a pixel shuffle]
+python ahead_of_time.py < JSON list of [compute capability, case, tiling or null, scale of a pixel shuffle]
 """
 
 import json
@@ -41,7 +42,8 @@ def compiled(cc, case, config, shuffle):
     }  # fmt: skip
     values |= {name: None for name, pointer in known.items() if pointer is None}
     signature = {
-        name: "constexpr" if name in values else known.get(name) or "i32" for name in conv_act_kernel.arg_names
+        name: "constexpr" if name in values else known.get(name) or "i32"
+        for name in conv_act_kernel.arg_names
     }
     aligned = [place for place, name in enumerate(signature) if signature[name].startswith("*")]
     source = ASTSource(

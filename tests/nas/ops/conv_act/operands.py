@@ -7,7 +7,9 @@ from nas.ops.conv_act import ATTENTIONS, GATED
 CANARY = 12345.0
 
 
-def operands(epilogue, *, cin=4, cout=6, batch=2, size=(5, 4), kernel=3, dtype=torch.float64, device="cpu", seed=0):
+def operands(
+    epilogue, *, cin=4, cout=6, batch=2, size=(5, 4), kernel=3, dtype=torch.float64, device="cpu", seed=0
+):
     """The operator's arguments with values of unit size, rounded to the dtype."""
     generator = torch.Generator().manual_seed(seed)
 

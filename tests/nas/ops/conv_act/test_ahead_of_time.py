@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 """The tilings that the rules choose compile with no GPU, and keep everything in registers."""
 
 import json
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from nas.ops.conv_act import EPILOGUES
 from nas.ops.conv_act.config import Case
 
 pytest.importorskip("triton")
@@ -23,7 +23,12 @@ def compile_all(jobs):
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     environment |= {"PYTHONPATH": str(SCRIPT.parents[4]), "TRITON_DEFAULT_FP_FUSION": "1"}
     done = subprocess.run(
-        [sys.executable, SCRIPT], input=json.dumps(jobs), env=environment, capture_output=True, text=True, check=False
+        [sys.executable, SCRIPT],
+        input=json.dumps(jobs),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -47,9 +52,9 @@ def of_spanv2(cc, precision):
 
 
 def of_the_spaces(cc, precision):
-    yield from (job(cc, 32, 32, epilogue, precision) for epilogue in EPILOGUES)
+    yield from (job(cc, 32, 32, e, precision) for e in ("none", "gelu", "parameter_free", "diagonal"))
     for channels in (16, 28, 48, 52):
-        yield from (job(cc, channels, channels, e, precision) for e in ("silu", "conv1x1", "parameter_free"))
+        yield from (job(cc, channels, channels, e, precision) for e in ("silu", "conv1x1"))
     yield job(cc, 28, 48, "none", precision, shuffle=4)
     yield job(cc, 112, 28, "none", precision, kernel=1)
     yield job(cc, 20, 32, "none", precision, kernel=1)
@@ -74,5 +79,5 @@ def test_the_spaces_need_no_stack(cc, precision):
 
 
 def test_a_tiling_that_spills_is_seen():
-    tiling = {"form": "tile", "height": 16, "width": 16, "block_k": 64, "block_n": 64, "num_warps": 4}
-    assert spilled(compile_all([job(86, 48, 48, "conv1x1", "tf32", tiling=tiling)]))
+    tiling = {"form": "rows", "height": 2, "width": 64, "block_k": 32, "block_n": 32, "num_warps": 4}
+    assert spilled(compile_all([job(86, 32, 32, "relu", "tf32", tiling=tiling)]))

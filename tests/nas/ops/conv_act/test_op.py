@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 import re
 
 import pytest
@@ -107,7 +108,9 @@ def test_it_compiles_as_one_graph_forward_and_backward(epilogue):
         out.sum().backward()
         return out, arguments[0].grad
 
-    compiled = torch.compile(lambda *args: conv_act(*args) * 2, fullgraph=True, backend="aot_eager", dynamic=True)
+    compiled = torch.compile(
+        lambda *args: conv_act(*args) * 2, fullgraph=True, backend="aot_eager", dynamic=True
+    )
     torch.testing.assert_close(value_and_grad(compiled), value_and_grad(lambda *args: conv_act(*args) * 2))
 
 

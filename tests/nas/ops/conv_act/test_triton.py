@@ -1,4 +1,4 @@
-"""The Triton kernel in its interpreter, against float64; buffers are filled with NaN and stand among canaries."""
+"""The Triton kernel in its interpreter, against float64; buffers hold NaN and stand among canaries."""
 
 from itertools import product
 from pathlib import Path
@@ -36,7 +36,10 @@ def run(arguments, *, width=None, first=0):
         return place.copy_(value)
 
     out, untouched = guarded(
-        (x.shape[0], weight.shape[0], *x.shape[2:]), x.dtype, width=width and width + weight.shape[0], first=first
+        (x.shape[0], weight.shape[0], *x.shape[2:]),
+        x.dtype,
+        width=width and width + weight.shape[0],
+        first=first,
     )
     launch(
         placed(x),
@@ -178,10 +181,16 @@ def test_the_operator_runs_it_on_any_layout_and_with_gradients(epilogue):
 
 
 def test_what_it_cannot_take_is_said():
-    with backend.using("triton"), pytest.raises(backend.BackendError, match="takes torch.float32, torch.float16"):
+    with (
+        backend.using("triton"),
+        pytest.raises(backend.BackendError, match=r"takes torch\.float32, torch.float16"),
+    ):
         conv_act(*operands("relu"))
     wide = operands("conv1x1", cin=1, cout=65, size=(1, 1), dtype=torch.float32)
-    with backend.using("triton"), pytest.raises(backend.BackendError, match="65 channels does not fit one program; 64 do"):
+    with (
+        backend.using("triton"),
+        pytest.raises(backend.BackendError, match="65 channels does not fit one program; 64 do"),
+    ):
         conv_act(*wide)
     assert set(ATTENTIONS) > {"conv1x1"}
 
@@ -191,7 +200,9 @@ def test_the_released_spanv2_with_its_attention_in_the_epilogue():
     net = build(published("spanv2")).eval()
     load_official(net, CHECKPOINT)
     image = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
-    image = torch.nn.functional.avg_pool2d(image, 5, 1, 2)  # noise itself drives this network out of its range
+    image = torch.nn.functional.avg_pool2d(
+        image, 5, 1, 2
+    )  # noise itself drives this network out of its range
     fused = fuse(net, attention="epilogue")
     with torch.no_grad():
         wanted = net.double()(image.double())

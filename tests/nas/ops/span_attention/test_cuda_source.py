@@ -35,7 +35,7 @@ def _usage(source, folder, *defines):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pattern = r"function '(\S+)' for 'sm_(\d+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill"
+    pattern = r"function '(\S+)' for 'sm_(\d+)'.*?(\d+) bytes stack.*?(\d+) bytes spill.*?(\d+) bytes spill"
     return re.findall(pattern, done.stderr, re.DOTALL)
 
 
@@ -43,8 +43,8 @@ def _usage(source, folder, *defines):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "element"),
-    [(16, "Float"), (28, "Float"), (32, "Float"), (48, "Float"), (52, "Float"), (64, "Float"), (32, "Half"), (52, "Half"), (64, "BFloat")],
-)  # fmt: skip
+    [(16, "Float"), (32, "Float"), (48, "Float"), (52, "Float"), (64, "Float"), (32, "Half"), (64, "BFloat")],
+)
 def test_kernels_neither_spill_nor_use_local_memory(channels, element, tmp_path):
     found = _usage(FOLDER / "kernel.cu", tmp_path, f"-DNAS_CHANNELS={channels}", f"-DNAS_ELEMENT={element}")
     assert {int(arch) for _, arch, *_ in found} == set(ARCHITECTURES)
@@ -59,7 +59,7 @@ def test_the_element_wise_kernel_neither_spills_nor_uses_local_memory(tmp_path):
 
 
 def _run_on_host(folder, channels, element, *flags):
-    """Build the host program for one specialisation (None: the element-wise kernel), run it, read its lines."""
+    """Build the host program of a specialisation (None: the element-wise kernel), run it, read its lines."""
     defines = [f"-DNAS_CHANNELS={channels}", f"-DNAS_ELEMENT={element}"] if channels else []
     program = folder / "host"
     command = [
