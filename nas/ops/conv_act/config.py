@@ -66,7 +66,7 @@ def default(case: Case) -> Config:
     if case.strict:
         form, height = "loop", 8 if block_n <= 32 else 2
     elif block_n > 32:
-        form = "tile" if case.hopper else "loop"
+        form, height = ("tile", 8) if case.hopper else ("loop", 4 if case.item_bytes == 4 else 8)
     elif case.item_bytes == 4:
         height, warps = 4, 4
     elif block_k <= 32:

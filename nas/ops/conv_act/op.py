@@ -70,8 +70,8 @@ def _fake(
     """On CUDA always channels_last; elsewhere what the convolution gives."""
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
     if x.is_cuda:
-        shape = (x.shape[0], weight.shape[0], *x.shape[2:])
-        return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+        shape = (x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 

@@ -10,7 +10,7 @@ def check_pair(x: Tensor, f: Tensor) -> None:
     Raises:
         ValueError: the first rule that is broken.
     """
-    same = x.shape == f.shape and x.dtype == f.dtype and x.device == f.device
+    same = x.shape == f.shape and x.dtype is f.dtype and x.device == f.device
     if not same or f.dim() != 4 or not f.is_floating_point():
         raise ValueError(_fault_of_pair(x, f))
 
@@ -22,13 +22,13 @@ def check_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
         ValueError: the first rule that is broken.
     """
     check_pair(x, f)
-    channels = f.size(1)
+    channels = f.shape[1]
     if weight.shape != (channels, channels, 1, 1) or bias.shape != (channels,):
         raise ValueError(
             f"weight must be (C, C, 1, 1) and bias (C,) with the C of f,"
             f" got weight {_shape(weight)}, bias {_shape(bias)} and f {_shape(f)}"
         )
-    if not f.dtype == weight.dtype == bias.dtype:
+    if not f.dtype is weight.dtype is bias.dtype:
         raise ValueError(
             f"weight and bias must have the dtype of f, {f.dtype}, got {weight.dtype} and {bias.dtype}"
         )

@@ -25,10 +25,12 @@ NAS_DEVICE void split(u32 bits, u32& high, u32& low) {
 }
 
 // Weights of output channel o by the lane's four input channels of group i; zeros beyond C.
-template <typename S> NAS_DEVICE void load_weights(u32 (&words)[S::E::WORDS], const char* weight, int o, int i, int t) {
+template <typename S>
+NAS_DEVICE void load_weights(u32 (&words)[S::E::WORDS], const char* weight, int o, int i, int t) {
     using E = typename S::E;
     const int c = S::channel(i, t, 0);
-    const char* at = weight + ((o < S::C ? o : S::C - 1) * S::C + c) * E::BYTES;  // beyond C: a sum that nobody reads
+    const int row = o < S::C ? o : S::C - 1;  // beyond C: a sum that nobody reads
+    const char* at = weight + (row * S::C + c) * E::BYTES;
     if constexpr (S::C % 4 == 0) {
         Vector<4 * E::BYTES> raw = {};
         if (S::known(i, c)) raw = load(at, (Vector<4 * E::BYTES>*)nullptr);
@@ -56,8 +58,9 @@ template <typename S> struct Operand {
 #pragma unroll
             for (int e = 0; e < S::E::WORDS; ++e) {
                 const int m = j / 2, part = PARTS == 2 ? e / 2 : 0, at = 2 * (e % 2) + j % 2;
-                if constexpr (PARTS == 2) split(features.words[j][i][e], operand.high[m][part][at], operand.low[m][part][at]);
-                else operand.high[m][part][at] = features.words[j][i][e];
+                const u32 word = features.words[j][i][e];
+                if constexpr (PARTS == 2) split(word, operand.high[m][part][at], operand.low[m][part][at]);
+                else operand.high[m][part][at] = word;
             }
     }
 };
@@ -103,7 +106,9 @@ template <typename S> NAS_DEVICE void start(float (&sums)[2][S::SLOTS / 2][4], c
 // skip[place] becomes (skip[place] + features[here]) * gate, for output group `group`; features[i] holds input
 // group (i + shift) % GROUPS.
 template <typename S, int COUNT>
-NAS_DEVICE void attend(Tile<S, COUNT>& skip, int place, const Tile<S, S::GROUPS>& features, int here, int shift, int group, const Call& call, int lane) {
+NAS_DEVICE void attend(
+    Tile<S, COUNT>& skip, int place, const Tile<S, S::GROUPS>& features, int here, int shift, int group,
+    const Call& call, int lane) {
     using E = typename S::E;
     const int g = lane / 4, t = lane % 4;
     float sums[2][S::SLOTS / 2][4];
@@ -133,8 +138,9 @@ NAS_DEVICE void attend(Tile<S, COUNT>& skip, int place, const Tile<S, S::GROUPS>
         }
 }
 
-// All of x at once: up to 32 channels of float32, or 64 of two bytes, fit in registers beside f.
-template <typename S> NAS_DEVICE void attend_unrolled(const Call& call, const Map& x, const Map& f, const Map& out, int first, int lane) {
+// All of x at once: 16 channels of float32, or 64 of two bytes, fit in registers beside f.
+template <typename S>
+NAS_DEVICE void attend_unrolled(const Call& call, const Map& x, const Map& f, const Map& out, int first, int lane) {
     Tile<S, S::GROUPS> features, skip;
     load_tile(features, f, 0, first, call.pixels, lane);
     load_tile(skip, x, 0, first, call.pixels, lane);
@@ -145,7 +151,8 @@ template <typename S> NAS_DEVICE void attend_unrolled(const Call& call, const Ma
 
 // x group by group, on its way during the group's products; f turns in its registers: they have no index that is
 // known at run time alone.
-template <typename S> NAS_DEVICE void attend_rolled(const Call& call, const Map& x, const Map& f, const Map& out, int first, int lane) {
+template <typename S>
+NAS_DEVICE void attend_rolled(const Call& call, const Map& x, const Map& f, const Map& out, int first, int lane) {
     Tile<S, S::GROUPS> features;
     load_tile(features, f, 0, first, call.pixels, lane);
 #pragma unroll 1
@@ -189,7 +196,7 @@ template <typename S> __global__ void __launch_bounds__(32 * WARPS, blocks<S>())
 template <int WIDTH, bool ROWS> static int run(Call call, i64 num, cudaStream_t stream) {
     using S = Sizes<NAS_ELEMENT, NAS_CHANNELS, WIDTH, ROWS>;
     call.tiles_per_image = (call.pixels + S::PIXELS - 1) / S::PIXELS;
-    if (num * call.tiles_per_image > 0x7fffffff) return NOT_SERVED;
+    if (num * call.tiles_per_image > 0x7fffffff - WARPS) return NOT_SERVED;
     call.tiles = static_cast<int>(num) * call.tiles_per_image;
     return launch(span_attention<S>, (call.tiles + WARPS - 1) / WARPS, 32 * WARPS, stream, call);
 }

@@ -43,7 +43,8 @@ template <typename E> static int run(Elements call, i64 segments, i64 length, cu
     bool wide = length % WIDTH == 0;
     for (const char* data : {call.x, call.f, call.out}) wide = wide && reinterpret_cast<u64>(data) % 16 == 0;
     if (segments > 1)
-        for (const i64 stride : {call.x_segment, call.f_segment, call.out_segment}) wide = wide && stride % WIDTH == 0;
+        for (const i64 stride : {call.x_segment, call.f_segment, call.out_segment})
+            wide = wide && stride % WIDTH == 0;
     const i64 per_segment = wide ? length / WIDTH : length;
     if (segments * per_segment > 0x7fffffff) return NOT_SERVED;
     call.vectors_per_segment = static_cast<u32>(per_segment);

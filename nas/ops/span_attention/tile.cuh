@@ -155,8 +155,8 @@ NAS_DEVICE void store_rows(const Tile<S, COUNT>& tile, const Map& map, int group
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
                     const int c = S::channel(group + i, t, e);
-                    const u32 word = E::BYTES == 4 ? tile.words[j][i][e % E::WORDS] : tile.words[j][i][e / 2] >> 16 * (e % 2);
-                    const Vector<BYTES> raw = {{word}};
+                    const u32* words = tile.words[j][i];
+                    const Vector<BYTES> raw = {{E::BYTES == 4 ? words[e % E::WORDS] : words[e / 2] >> 16 * (e % 2)}};
                     if (p < pixels && S::known(group + i, c)) store(map.data + (p * map.pixel + c) * E::BYTES, raw);
                 }
             }

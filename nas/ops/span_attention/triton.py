@@ -20,6 +20,9 @@ from nas.ops.span_attention.layout import Map, flatten, is_flat
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SHARES_PER_MULTIPROCESSOR = 4  # programs that share the pixels of dW
+FUSED = (
+    True  # products and sums in one rounding; said at each launch, because Triton 3.10 changes its default
+)
 FLAT = Tile(pixels=1024, channels=1, warps=4)  # element-wise kernels on maps of one layout
 TILED = Tile(pixels=64, channels=16, warps=4)
 
@@ -109,7 +112,7 @@ def _weight_gradients(grad: Tensor, x: Tensor, f: Tensor) -> tuple[Tensor, Tenso
         kernels.weights[(shares, side, side)](
             *(held.tensor for held in maps), dw, db, channels, height * width, blocks, *_strides(maps),
             PIXELS=shape.pixels, CHANNELS=shape.channels, PRECISION=_precision(f), INTERPRET=interpreting(),
-            num_warps=shape.warps, num_stages=shape.stages,
+            enable_fp_fusion=FUSED, num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
     return dw.sum(0), db.sum(0)
 
@@ -132,7 +135,7 @@ def _launch(
         kernel[(num * triton.cdiv(pixels, shape.pixels), blocks)](
             *tensors[: len(inputs)], *others, *tensors[len(inputs) :], channels, pixels, *_strides(maps),
             PIXELS=shape.pixels, CHANNELS=shape.channels, BLOCKS=blocks, PRECISION=precision,
-            INTERPRET=interpreting(), num_warps=shape.warps, num_stages=shape.stages,
+            INTERPRET=interpreting(), enable_fp_fusion=FUSED, num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
 
 
@@ -149,7 +152,7 @@ def _launch_elementwise(kernel: Any, inputs: tuple[Tensor, ...], outputs: tuple[
     with _on(outputs[0]):
         kernel[(num * triton.cdiv(pixels, shape.pixels), triton.cdiv(channels, shape.channels))](
             *(held.tensor for held in maps), channels, pixels, *_strides(maps),
-            PIXELS=shape.pixels, CHANNELS=shape.channels, num_warps=shape.warps,
+            PIXELS=shape.pixels, CHANNELS=shape.channels, enable_fp_fusion=FUSED, num_warps=shape.warps,
         )  # fmt: skip
 
 

@@ -103,9 +103,10 @@ def test_the_form_by_rows(epilogue, size, height, monkeypatch):
     check(operands(epilogue, cin=20, cout=16, batch=2, size=size, dtype=dtype))
 
 
+@pytest.mark.parametrize("form", ["tile", "loop"])
 @pytest.mark.parametrize("block_k", [16, 64])
-def test_channels_in_several_steps(block_k, monkeypatch):
-    used = Config(form="tile", height=2, width=16, block_k=block_k, block_n=32, num_warps=4)
+def test_channels_in_several_steps(block_k, form, monkeypatch):
+    used = Config(form=form, height=2, width=16, block_k=block_k, block_n=32, num_warps=4)
     monkeypatch.setattr(tilings, "default", lambda case: used)
     check(operands("silu", cin=52, cout=48, size=(3, 5), dtype=torch.float32))
 

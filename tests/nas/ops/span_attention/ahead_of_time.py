@@ -51,7 +51,9 @@ def usage(cc, kernel, dtype, layout, channels, pixels, padded, warps, stages):
     attributes = {(place,): [["tt.divisibility", 16]] for place in aligned}
     source = ASTSource(function, signature, constants, attributes)
     done = triton.compile(
-        source, GPUTarget("cuda", cc, 32), options={"num_warps": warps, "num_stages": stages}
+        source,
+        GPUTarget("cuda", cc, 32),
+        options={"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True},
     )
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"

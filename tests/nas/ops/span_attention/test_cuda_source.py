@@ -92,7 +92,16 @@ def _run_on_host(folder, channels, element, *flags):
 @needs_gcc
 @pytest.mark.parametrize(
     ("channels", "element"),
-    [(3, "Float"), (28, "Float"), (64, "Float"), (32, "Half"), (52, "Half"), (20, "BFloat"), (None, "Float")],
+    [
+        (1, "Float"),
+        (3, "Float"),
+        (28, "Float"),
+        (64, "Float"),
+        (32, "Half"),
+        (52, "Half"),
+        (20, "BFloat"),
+        (None, "Float"),
+    ],
 )
 def test_kernels_on_the_host_equal_float64(channels, element, tmp_path):
     found = _run_on_host(tmp_path, channels, element)
@@ -107,6 +116,7 @@ def test_kernels_on_the_host_equal_float64(channels, element, tmp_path):
 
 
 @needs_gcc
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "element"), [(28, "Float"), (20, "Half"), (None, "Float")])
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_kernels_are_clean_under_sanitizers(sanitizer, channels, element, tmp_path):
