@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from nas.deploy.merge import launched, merge
 from search_spaces.network import Network
 
 aten = torch.ops.aten
@@ -37,12 +38,22 @@ class Plan(nn.Module):
     Args:
         graph: from `trace`; it is copied, its weights are not changed.
         dtypes: by the name of a node of `computing(graph)`; others keep float32.
+        merged_for: the device whose kernels take in what lies around a convolution; None: nothing is moved.
     """
 
-    def __init__(self, graph: fx.GraphModule, dtypes: Mapping[str, torch.dtype]) -> None:
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        dtypes: Mapping[str, torch.dtype],
+        *,
+        merged_for: torch.device | None = None,
+    ) -> None:
         super().__init__()
-        self.steps = [_step(node, dtypes) for node in graph.graph.nodes if _has_tensor(node)]
         self.graph_module = _typed(graph, dtypes)
+        if merged_for is not None:
+            merge(self.graph_module, merged_for)
+        nodes = self.graph_module.graph.nodes
+        self.steps = [_step(self.graph_module, node) for node in nodes if _has_tensor(node)]
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) float32 -> (N, 3, sH, sW) float32."""
@@ -109,19 +120,23 @@ def _computes(node: fx.Node) -> bool:
 
 
 def _is_fused(node: fx.Node) -> bool:
-    return str(node.target).startswith("nas.")
+    return node.target is launched or str(node.target).startswith("nas.")
 
 
 def _has_tensor(node: fx.Node) -> bool:
     return node.op == "call_function" and isinstance(node.meta.get("val"), Tensor)
 
 
-def _step(node: fx.Node, dtypes: Mapping[str, torch.dtype]) -> Step:
-    dtype = dtypes.get(node.name, torch.float32) if _computes(node) else None
+def _step(typed: fx.GraphModule, node: fx.Node) -> Step:
+    weight: Tensor | None = None
+    if _computes(node):
+        held = node.args[1]
+        assert isinstance(held, fx.Node)
+        weight = operator.attrgetter(str(held.target))(typed)
     return Step(
         layer=layer_of(node),
-        operator=str(node.target).removesuffix(".default"),
-        dtype=str(dtype).removeprefix("torch.") if dtype else "",
+        operator="nas.conv_act" if node.target is launched else str(node.target).removesuffix(".default"),
+        dtype=str(weight.dtype).removeprefix("torch.") if weight is not None else "",
         fused=_is_fused(node),
     )
 

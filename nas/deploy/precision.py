@@ -1,8 +1,9 @@
 """float16 is earned: layers that overflow or lose too much on hostile images compute in float32."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -58,40 +59,92 @@ def earn_float16(
     Raises:
         ValueError: no layer is left in float16, or the output falls short although they are.
     """
-    nodes = {node.name: node for node in computing(graph)}
-    dtypes = dict.fromkeys(nodes, torch.float16)
-    exact = Plan(graph, dict.fromkeys(nodes, torch.float64)).graph_module
-    device = next(graph.parameters()).device
-    on_device = {name: image.to(device) for name, image in images.items()}
-    wanted = {name: outputs(exact, image.double()) for name, image in on_device.items()}
+    trial = _Trial(graph, images)
     faults: list[Fault] = []
-    while found := _first_fault(Plan(graph, dtypes).graph_module, on_device, wanted, graph):
+    while found := trial.first_fault():
         node, fault = found
-        culprits = [name for name in _sources(node, set(nodes)) if dtypes[name] == torch.float16]
+        culprits = [name for name in _sources(node, set(trial.dtypes)) if trial.dtypes[name] == torch.float16]
         if not culprits:  # what it reads is at fault
-            culprits = [name for name in nodes if dtypes[name] == torch.float16][:1]
-        dtypes |= dict.fromkeys(culprits, torch.float32)
+            culprits = [name for name, dtype in trial.dtypes.items() if dtype == torch.float16][:1]
+        trial.lift(culprits)
         faults.append(fault)
-        if torch.float16 not in dtypes.values():
+        if torch.float16 not in trial.dtypes.values():
             raise ValueError(f"precision=fp16 is refused, no layer stands it ({faults[0]}); use tf32")
-    return dtypes, faults
+    return trial.dtypes, faults
 
 
-def _first_fault(
-    typed: fx.GraphModule,
-    images: Mapping[str, Tensor],
-    wanted: Mapping[str, Mapping[str, Tensor]],
-    graph: fx.GraphModule,
-) -> tuple[fx.Node, Fault] | None:
-    """The first node, in order, that falls short on any image."""
-    found = {name: outputs(typed, image) for name, image in images.items()}
-    for node in graph.graph.nodes:
-        for name in images:
-            if node.name in wanted[name] and (
-                reason := _shortfall(found[name][node.name], wanted[name][node.name])
-            ):
-                return node, Fault(layer=layer_of(node), image=name, reason=reason)
-    return None
+class _Trial:
+    """A traced network on some images, node by node; what stood the trial is not computed again.
+
+    What a node gives depends on its precision and on that of the nodes above it alone.
+    """
+
+    def __init__(self, graph: fx.GraphModule, images: Mapping[str, Tensor]) -> None:
+        nodes = computing(graph)
+        device = next(graph.parameters()).device
+        self.graph = graph
+        self.dtypes = {node.name: torch.float16 for node in nodes}
+        self.images = {name: image.to(device) for name, image in images.items()}
+        exact = Plan(graph, {node.name: torch.float64 for node in nodes}).graph_module
+        self.exact = {name: outputs(exact, image.double()) for name, image in self.images.items()}
+        self.kept: dict[str, dict[str, Tensor]] = {name: {} for name in images}
+
+    def first_fault(self) -> tuple[fx.Node, Fault] | None:
+        """The first node, in order, that falls short on any image."""
+        typed = Plan(self.graph, self.dtypes).graph_module
+        order = {node.name: node for node in self.graph.graph.nodes}
+        found: dict[str, Fault] = {}
+        for name, image in self.images.items():
+            try:
+                _UntilFault(typed, self.kept[name], self.exact[name]).start(image)
+            except _ShortError as short:
+                fault = Fault(layer=layer_of(order[short.node]), image=name, reason=short.reason)
+                found.setdefault(short.node, fault)
+        for name, node in order.items():
+            if name in found:
+                return node, found[name]
+        return None
+
+    def lift(self, names: Iterable[str]) -> None:
+        """Let nodes compute in float32; what they and all below them gave is forgotten."""
+        below = {node for node in self.graph.graph.nodes if node.name in set(names)}
+        for node in self.graph.graph.nodes:
+            if any(arg in below for arg in node.all_input_nodes):
+                below.add(node)
+        for node in below:
+            for kept in self.kept.values():
+                kept.pop(node.name, None)
+        self.dtypes |= dict.fromkeys(names, torch.float32)
+
+
+class _ShortError(Exception):
+    """A node whose output falls short."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(reason)
+        self.node, self.reason = node, reason
+
+
+class _UntilFault(fx.Interpreter):
+    """Runs what is not kept, keeps what it gives, and stops at the first node that falls short."""
+
+    def __init__(self, typed: fx.GraphModule, kept: dict[str, Tensor], exact: Mapping[str, Tensor]) -> None:
+        super().__init__(typed)
+        self.kept, self.exact = kept, exact
+
+    def start(self, image: Tensor) -> None:
+        nodes: fx.graph._node_list = self.graph.nodes
+        known = {node: self.kept[node.name].clone() for node in nodes if node.name in self.kept}
+        with torch.no_grad():
+            self.run(image, initial_env=known)
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.name in self.exact:
+            if reason := _shortfall(result, self.exact[n.name]):
+                raise _ShortError(n.name, reason)
+            self.kept[n.name] = result.clone()  # activations may overwrite it
+        return result
 
 
 def _shortfall(value: Tensor, exact: Tensor) -> str:

@@ -63,11 +63,14 @@ class Runner(nn.Module):
         self.device = next(network.parameters()).device
         plain = network.fold().eval().requires_grad_(False)
         fused = fuse(plain, attention="epilogue")
-        self.plain_parts: dict[str, str] = unfused(fused)
         self.faults: list[Fault] = []
         with self._numerics(), torch.no_grad():
             self.plan = self._plan(fused, hostile_images() if trial is None else trial)
         self.steps: list[Step] = self.plan.steps
+        plain_steps = {step.layer for step in self.steps if not step.fused}
+        self.plain_parts: dict[str, str] = {
+            layer: reason for layer, reason in unfused(fused).items() if layer in plain_steps
+        }
         if self.device.type == "cuda":
             self._run: Function = self.plan
             if graphs:
@@ -84,10 +87,10 @@ class Runner(nn.Module):
 
     def _plan(self, fused: Network, trial: Mapping[str, Tensor]) -> Plan:
         graph = trace(fused)
-        if self.precision != "fp16":
-            return Plan(graph, {})
-        dtypes, self.faults = earn_float16(graph, trial)
-        return Plan(graph, dtypes)
+        dtypes: dict[str, torch.dtype] = {}
+        if self.precision == "fp16":
+            dtypes, self.faults = earn_float16(graph, trial)
+        return Plan(graph, dtypes, merged_for=self.device if self.device.type == "cuda" else None)
 
     def _numerics(self) -> AbstractContextManager[None]:
         if self.device.type != "cuda":

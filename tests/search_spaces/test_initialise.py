@@ -34,3 +34,18 @@ def test_upsampler_is_zero_or_as_pytorch_draws_it():
     drawn = build(spec).upsampler.conv
     left = initial_network(spec, 3, images, zero_output=False).upsampler.conv
     assert torch.equal(left.weight, drawn.weight)
+
+
+@pytest.mark.parametrize("attention", ["parameter_free", "hard_parameter_free", "conv1x1", "none"])
+def test_blocks_start_by_passing_their_features_on(attention):
+    """With PyTorch's kernels the last of six blocks gives what has nothing to do with its input."""
+    spec = tiny_spec(num_blocks=6, channels=28, attention=attention, normalise=True, taps="all")
+    images = torch.rand(4, 3, 16, 16)
+    net = initial_network(spec, 0, images)
+    kept = []
+    for block in list(net.blocks.values())[:6]:
+        block.register_forward_hook(lambda _m, given, out: kept.append((given[0], out)))
+    with torch.no_grad():
+        net(images)
+    for given, out in kept:
+        assert torch.corrcoef(torch.stack([given.flatten(), out.flatten()]))[0, 1] > 0.5

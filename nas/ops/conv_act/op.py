@@ -42,6 +42,11 @@ def _kernels() -> Any:
 _CHOICE = Choice("conv_act", {"triton": _why_no_triton})
 
 
+def backend_of(device: torch.device, channels: int, dtype: torch.dtype, epilogue: str) -> str:
+    """Name the backend that serves a case there: `triton` or `reference`."""
+    return _CHOICE.pick(device, (channels, dtype, epilogue))
+
+
 def _run(
     x: Tensor,
     weight: Tensor,
@@ -52,7 +57,7 @@ def _run(
     gate_bias: Tensor | None,
 ) -> Tensor:
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
-    backend = _CHOICE.pick(x.device, (weight.shape[0], weight.dtype, epilogue))
+    backend = backend_of(x.device, weight.shape[0], weight.dtype, epilogue)
     run = reference if backend == "reference" else _kernels().forward
     out: Tensor = run(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
     return out.contiguous(memory_format=torch.channels_last) if x.is_cuda else out

@@ -1,0 +1,81 @@
+"""The merged plan, its kernels in Triton's interpreter."""
+
+import pytest
+import torch
+
+from nas.deploy.plan import Plan, computing, trace
+from nas.ops import backend
+from nas.ops.fuse import fuse
+from search_spaces import build, published
+from search_spaces.initialise import initial_network
+from tests.nas.train.proxies import tiny_spec
+
+pytest.importorskip("triton", reason="Triton is not installed")
+pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1")
+
+CPU = torch.device("cpu")
+SPECS = {
+    "stem": tiny_spec(num_blocks=2, taps="all", channels=12),
+    "inner": tiny_spec(num_blocks=2, taps="all", attention="conv1x1"),
+    "bilinear": tiny_spec(skip="bilinear", attention="hard_parameter_free", activation="gelu"),
+    "separable": tiny_spec(entry="block", num_blocks=2, skip="near", bias=False, head="separable"),
+    "separable_bias": tiny_spec(entry="block", num_blocks=2, skip="near", bias=True, head="separable"),
+}
+
+
+@pytest.fixture(autouse=True)
+def triton():
+    with backend.using("triton"):
+        yield
+
+
+def plan_of(spec, dtypes=None):
+    net = initial_network(spec, 0, torch.rand(1, 3, 16, 16), zero_output=False).eval()
+    with torch.no_grad():  # nothing that is zero at the start may hide what is lost
+        for parameter in net.parameters():
+            parameter += 0.002 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    graph = trace(fuse(net, attention="epilogue"))
+    return net, graph, Plan(graph, dtypes or {}, merged_for=CPU)
+
+
+def assert_same(found, wanted):
+    assert (found - wanted).abs().max() <= 1e-6 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_merged_plan_computes_what_the_network_does_borders_included(name):
+    net, _, plan = plan_of(SPECS[name])
+    assert all(step.fused for step in plan.steps if step.dtype)
+    for shape in ((1, 3, 1, 1), (2, 3, 5, 9), (1, 3, 17, 11)):
+        image = torch.rand(shape)
+        with torch.no_grad():
+            assert_same(plan(image), net(image))
+
+
+@pytest.mark.parametrize(("name", "launches"), [("span", 22), ("spanv2", 17), ("spanf", 18)])
+def test_nothing_but_kernels_is_left_of_a_published_network(name, launches):
+    steps = Plan(trace(fuse(build(published(name)), attention="epilogue")), {}, merged_for=CPU).steps
+    assert [step.operator for step in steps] == ["nas.conv_act"] * launches
+
+
+def test_mixed_precision_is_merged_where_the_parts_agree():
+    spec = SPECS["inner"]
+    _, graph, _ = plan_of(spec)
+    names = [node.name for node in computing(graph)]
+    dtypes = dict.fromkeys(names, torch.float16) | {names[2]: torch.float32}
+    net, _, plan = plan_of(spec, dtypes)
+    image = torch.rand(1, 3, 9, 8)
+    with torch.no_grad():
+        found, wanted = plan(image), net(image)
+    assert found.dtype == torch.float32
+    assert (found - wanted).abs().max() < 5e-3 * wanted.abs().max()
+    assert {step.dtype for step in plan.steps if step.dtype} == {"float16", "float32"}
+
+
+def test_what_the_kernel_cannot_serve_stays_an_operator():
+    with backend.using("reference"):
+        net, _, plan = plan_of(SPECS["stem"])
+    assert "aten.cat" in [step.operator for step in plan.steps]
+    image = torch.rand(1, 3, 9, 8)
+    with torch.no_grad():
+        assert_same(plan(image), net(image))
