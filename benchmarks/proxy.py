@@ -3,8 +3,9 @@
     python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 long adamw
 
 Each variant is a set of overrides of `nas search`; its ladder is climbed by the same code as a search's.
-Lines are appended to the results file as they come; what is there is not trained again. Without names all
-variants are run. The table at the end holds PSNR, order, spread, seed deviation and minutes a training.
+Lines are appended to the results file as they come; what is there, under the same settings, is not trained
+again. Without names all variants are run. The table at the end holds PSNR, order, spread, seed deviation and
+minutes a training.
 """
 
 import argparse
@@ -13,9 +14,10 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
@@ -33,13 +35,15 @@ VARIANTS = {
     "mse": ["proxy=brief", "proxy.loss=mse"],
     "small_patches": ["proxy=brief", "proxy.batch_size=16", "proxy.patch=16"],
     "low_rates": ["proxy=brief", "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3"],
+    "high_rates": ["proxy=brief", "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3"],
     "no_average": ["proxy=brief", "proxy.ema=0"],
 }
 
 
-def climb(name: str, folders: list[str], seeds: int, workers: int, results: Path) -> None:
+def climb(name: str, folders: Mapping[str, str], seeds: int, workers: int, results: Path) -> None:
     """Train what is missing of one variant's ladder."""
-    done = {(run.rung, run.seed) for run in read(results, name)}
+    parts, setting = compose(name, folders)
+    done = {(run.rung, run.seed) for run in read(results, setting)}
     jobs = [
         Job(key=f"{rung} {seed}", method="ladder_run", args=(rung, seed))
         for seed in range(seeds)
@@ -48,8 +52,6 @@ def climb(name: str, folders: list[str], seeds: int, workers: int, results: Path
     ]
     if not jobs:
         return
-    composition = compose_command("search", ["data=folder", *folders, *VARIANTS[name]])
-    parts = build(check(search, composition.tree, composition.typed, given=("invocation",)))
     roles = open_roles(parts["data"], scale=4)
     with tempfile.TemporaryDirectory() as run:
         settings = EvaluatorSettings(
@@ -77,21 +79,33 @@ def climb(name: str, folders: list[str], seeds: int, workers: int, results: Path
                     running -= 1
                     if outcome.error:
                         raise SystemExit(f"{name} {outcome.job.key}: {outcome.error}")
-                    line = {"variant": name, "proxy": asdict(parts["proxy"]), **asdict(outcome.result)}
+                    line = {"variant": name, **setting, **asdict(outcome.result)}
                     with results.open("a") as file:
                         file.write(json.dumps(line) + "\n")
                     print(name, outcome.result, flush=True)
 
 
-def read(results: Path, name: str) -> list[LadderRun]:
+def compose(name: str, folders: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
+    overrides = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *VARIANTS[name]]
+    composition = compose_command("search", overrides)
+    parts = build(check(search, composition.tree, composition.typed, given=("invocation",)))
+    names = {role: Path(path).name for role, path in folders.items()}
+    return parts, {**names, "proxy": asdict(parts["proxy"])}
+
+
+def read(results: Path, setting: Mapping[str, Any]) -> list[LadderRun]:
+    """The trainings under a setting: the same proxy, the same photographs."""
     if not results.exists():
         return []
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     keys = LadderRun.__dataclass_fields__
-    return [LadderRun(**{key: line[key] for key in keys}) for line in lines if line["variant"] == name]
+    return [
+        LadderRun(**{key: line[key] for key in keys}) for line in lines if setting.items() <= line.items()
+    ]
 
 
-def table(results: Path, names: Iterable[str]) -> str:
+def table(results: Path, names: Iterable[str], folders: Mapping[str, str]) -> str:
     """A Markdown table, a row a variant."""
     rows = [
         "| variant | steps | " + " | ".join(rung_names()) + " | base | in order | spread dB | seed dev. dB "
@@ -99,7 +113,7 @@ def table(results: Path, names: Iterable[str]) -> str:
         "|" + "---|" * (9 + len(rung_names())),
     ]
     for name in names:
-        runs = read(results, name)
+        runs = read(results, compose(name, folders)[1])
         if {run.rung for run in runs} < set(rung_names()):
             continue
         verdict = judge(runs, 0.04)
@@ -126,12 +140,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
-    folders = [f"data.train={options.train}", f"data.select={options.select}"]
+    folders = {"train": options.train, "select": options.select}
     for name in options.variants:
         if name not in VARIANTS:
             parser.error(f"{name} is no variant; known: {', '.join(VARIANTS)}")
         climb(name, folders, options.seeds, options.workers, options.results)
-    print(table(options.results, options.variants))
+    print(table(options.results, options.variants, folders))
 
 
 if __name__ == "__main__":
