@@ -1,4 +1,4 @@
-"""How a network starts: features of unit size, its blocks close to linear, whatever its depth and its gates."""
+"""How a network starts: features of unit size, blocks close to linear, whatever its depth and its gates."""
 
 import math
 from collections.abc import Callable
@@ -7,19 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import (
-    HardParameterFree,
-    LearnedDiagonal,
-    LearnedPointwise,
-    ParameterFree,
-)
+from search_spaces.blocks.attention import LEARNED_GATES, PARAMETER_FREE_GATES
 from search_spaces.blocks.spab import SPAB
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 
-GATED = (LearnedPointwise, LearnedDiagonal)
-GATE_SIZE, GATE_BIAS = 0.05, 0.7  # 0.7 (x + f) has the size of x and f
-PARAMETER_FREE = (ParameterFree, HardParameterFree)
+GATE_SIZE, GATE_BIAS = 0.05, 0.7  # 0.7 (x + f) has about the size of x and f
 OPEN = 2.0  # bias of the features under a parameter-free gate: sigmoid(2) - 0.5 = 0.38 for all of them
 IDENTITY = 0.9  # share of the identity in the squared norm of a square kernel
 SMALLEST = 1e-8  # a feature map below this is left as it is
@@ -51,9 +44,9 @@ def initial_network(spec: ArchSpec, seed: int, images: Tensor, *, zero_output: b
         net = build(spec)
     left = {net.upsampler.conv, net.skip}
     scaled = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m not in left]
-    gates = {m for part in net.modules() if isinstance(part, GATED) for m in part.modules()}
+    gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
     blocks = [part for part in net.modules() if isinstance(part, SPAB)]
-    opened = {part.conv3 for part in blocks if isinstance(part.attention, PARAMETER_FREE)}
+    opened = {part.conv3 for part in blocks if isinstance(part.attention, PARAMETER_FREE_GATES)}
     hooks = [m.register_forward_hook(_scale_to(GATE_SIZE if m in gates else 1.0)) for m in scaled]
     with torch.no_grad():
         for parameter in net.upsampler.parameters() if zero_output else ():

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from search_spaces.blocks.attention import LEARNED_GATES
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5
 ROUNDING = 1e-7
@@ -59,6 +61,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def hidden_kernels(net: nn.Module) -> list[Tensor]:
-    """The kernels that Muon takes: dense convolutions between features, neither first nor last ones."""
+    """The kernels that Muon takes: dense convolutions between features, neither first nor last ones.
+
+    Nor those of learned gates: orthogonal steps let a gate outgrow what it weighs, and training diverges.
+    """
+    gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
     dense = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3]
-    return [m.weight for m in dense[:-1]]
+    return [m.weight for m in dense[:-1] if m not in gates]

@@ -73,6 +73,10 @@ ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
+PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)
+
+
 def make_attention(name: str, channels: int) -> nn.Module:
     """The attention of that name.
 

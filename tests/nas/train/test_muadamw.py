@@ -66,3 +66,4 @@ def test_hidden_kernels_are_neither_first_nor_last_nor_grouped(name):
     assert first not in found
     assert ("fusion.weight" in found) == (name != "spanv2")  # depthwise there
     assert "blocks.2.conv2.weight" in found
+    assert not any(".attention." in key for key in found)  # learned gates diverge under Muon
