@@ -11,7 +11,7 @@ search: $(VENV)/.installed  ## the default search: ARGS="trials=100 space=spanv2
 	$(BIN)/nas search $(ARGS)
 
 test: $(VENV)/.installed-test  ## the tests: ARGS="-k imresize"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test  ## formatting, lint and types
 	$(BIN)/ruff check .

@@ -218,7 +218,7 @@ def conv_act_against_cudnn() -> list[Figure]:
         weight, bias = random(channels, channels, 3, 3, dtype=dtype), random(channels, dtype=dtype)
         rows = weight.contiguous(memory_format=CHANNELS_LAST)
         with tf32(True), torch.no_grad():
-            fused = [lambda x=x: conv_act(x, weight, bias, "relu") for x in images]
+            fused = [lambda x=x: conv_act(x, rows, bias, "relu") for x in images]  # as ConvAct holds it
             last = [lambda x=x: F.relu_(F.conv2d(x, rows, bias, padding=1)) for x in images]
             first = [lambda x=x: F.relu_(F.conv2d(x, weight, bias, padding=1)) for x in planes]
             found = [pair_ms(plain, fused) for plain in (last, first)]

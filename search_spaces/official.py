@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from search_spaces.network import Network
@@ -28,6 +27,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"weights: there is no file {path}")
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
+
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

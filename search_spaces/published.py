@@ -5,8 +5,6 @@ import functools
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from search_spaces.spec import ArchSpec
 
 
@@ -27,6 +25,8 @@ def entry(name: str) -> dict[str, Any]:
         close = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"published network {name!r} is not known; {hint}known: {', '.join(names())}")
+    import yaml  # here alone: the networks need no more than torch
+
     text = (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
     return data

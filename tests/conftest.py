@@ -13,6 +13,9 @@ if (
 ):  # before anything imports Triton: its kernels are then run by its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core
+    torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):

@@ -84,10 +84,10 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
         typed: the graph of a `Plan`: each operator in its own precision, `meta["val"]` with its shape.
         device: on which it will run.
     """
-    _image_convolutions(typed)
-    _separable(typed)
-    for node in list(typed.graph.nodes):
-        if node.target == CONV_ACT and _served(typed, node, device):
+    _image_convolutions(typed, device)
+    _separable(typed, device)
+    for node in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
+        if _served(typed, node, device):
             node.target = launched
             _pack(typed, node)
     _normalise(typed)
@@ -99,7 +99,7 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
     typed.recompile()
 
 
-def _image_convolutions(typed: fx.GraphModule) -> None:
+def _image_convolutions(typed: fx.GraphModule, device: torch.device) -> None:
     """A grouped convolution of the image, the near-pixel branch, as a dense one: its taps are one product."""
     for node in typed.graph.find_nodes(op="call_function", target=aten.conv2d.default):
         weight = _value(typed, node.args[1])
@@ -108,7 +108,7 @@ def _image_convolutions(typed: fx.GraphModule) -> None:
         in_channels = weight.shape[1] * groups
         if groups == 1 or in_channels > IMAGE_CHANNELS or in_channels * size**2 > IMAGE_COLUMNS:
             continue
-        if not _keeps_size(node, weight):
+        if not _keeps_size(node, weight) or not _has_kernel(device, weight, "none"):
             continue
         dense = weight.new_zeros(count, in_channels, size, size)
         for i, rows in enumerate(torch.arange(count).chunk(groups)):
@@ -116,7 +116,7 @@ def _image_convolutions(typed: fx.GraphModule) -> None:
         _become(typed, node, node.args[0], dense, _bias(typed, node))
 
 
-def _separable(typed: fx.GraphModule) -> None:
+def _separable(typed: fx.GraphModule, device: torch.device) -> None:
     """pw(dw(x)) as one dense convolution; the sums are formed in float64, once."""
     for last in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
         first = _uncast(last.args[0])
@@ -125,6 +125,8 @@ def _separable(typed: fx.GraphModule) -> None:
             continue
         depth = _value(typed, first.args[1])
         if _groups(first) != depth.shape[0] or depth.shape[1] != 1 or not _keeps_size(first, depth):
+            continue
+        if not _served(typed, last, device):
             continue
         dtype = torch.promote_types(depth.dtype, weight.dtype)
         dense = weight.double() * depth.double().permute(1, 0, 2, 3)  # (C, Cin, 1, 1) * (1, Cin, k, k)
@@ -244,8 +246,11 @@ def _become(
 
 
 def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
-    weight = _value(typed, node.args[1])
-    return backend_of(device, weight.shape[0], weight.dtype, str(node.args[3])) == "triton"
+    return _has_kernel(device, _value(typed, node.args[1]), str(node.args[3]))
+
+
+def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
+    return backend_of(device, weight.shape[0], weight.dtype, epilogue) == "triton"
 
 
 def _pack(typed: fx.GraphModule, node: fx.Node) -> None:

@@ -49,7 +49,7 @@ def earn_float16(
     """Choose the precision of every layer of a traced network.
 
     All start in float16. The first layer, in order, whose output is not finite or falls under 40 dB to
-    float64 on one of the images goes to float32, then the trial starts again.
+    float64 on one of the images goes to float32, or the nearest in float16 above it, until none falls short.
 
     Args:
         graph: from `plan.trace`, on the device on which it will run.
@@ -62,12 +62,15 @@ def earn_float16(
     trial = _Trial(graph, images)
     faults: list[Fault] = []
     while found := trial.first_fault():
-        node, fault = found
-        culprits = [name for name in _sources(node, set(trial.dtypes)) if trial.dtypes[name] == torch.float16]
-        if not culprits:  # what it reads is at fault
-            culprits = [name for name, dtype in trial.dtypes.items() if dtype == torch.float16][:1]
+        node, image, reason = found
+        culprits = trial.nearest_halves(node)
+        if not culprits:  # float32 carries no more
+            trial.excused.add(node.name)
+            continue
         trial.lift(culprits)
-        faults.append(fault)
+        for culprit in culprits:
+            why = reason if culprit is node else f"{layer_of(node)}, which reads it: {reason}"
+            faults.append(Fault(layer=layer_of(culprit), image=image, reason=why))
         if torch.float16 not in trial.dtypes.values():
             raise ValueError(f"precision=fp16 is refused, no layer stands it ({faults[0]}); use tf32")
     return trial.dtypes, faults
@@ -88,33 +91,40 @@ class _Trial:
         exact = Plan(graph, {node.name: torch.float64 for node in nodes}).graph_module
         self.exact = {name: outputs(exact, image.double()) for name, image in self.images.items()}
         self.kept: dict[str, dict[str, Tensor]] = {name: {} for name in images}
+        self.excused: set[str] = set()  # nodes that fall short although all above them computes in float32
 
-    def first_fault(self) -> tuple[fx.Node, Fault] | None:
-        """The first node, in order, that falls short on any image."""
+    def first_fault(self) -> tuple[fx.Node, str, str] | None:
+        """The first node, in order, that falls short on any image; the image, and the reason."""
         typed = Plan(self.graph, self.dtypes).graph_module
-        order = {node.name: node for node in self.graph.graph.nodes}
-        found: dict[str, Fault] = {}
+        found: dict[str, tuple[str, str]] = {}
         for name, image in self.images.items():
+            judged = {key: value for key, value in self.exact[name].items() if key not in self.excused}
             try:
-                _UntilFault(typed, self.kept[name], self.exact[name]).start(image)
+                _UntilFault(typed, self.kept[name], judged).start(image)
             except _ShortError as short:
-                fault = Fault(layer=layer_of(order[short.node]), image=name, reason=short.reason)
-                found.setdefault(short.node, fault)
-        for name, node in order.items():
-            if name in found:
-                return node, found[name]
+                found.setdefault(short.node, (name, short.reason))
+        for node in self.graph.graph.nodes:
+            if node.name in found:
+                return node, *found[node.name]
         return None
 
-    def lift(self, names: Iterable[str]) -> None:
+    def nearest_halves(self, node: fx.Node) -> list[fx.Node]:
+        """The node itself where it computes in float16, else the nearest that do above it."""
+        if self.dtypes.get(node.name) == torch.float16:
+            return [node]
+        above = [half for arg in node.all_input_nodes for half in self.nearest_halves(arg)]
+        return list(dict.fromkeys(above))
+
+    def lift(self, culprits: Iterable[fx.Node]) -> None:
         """Let nodes compute in float32; what they and all below them gave is forgotten."""
-        below = {node for node in self.graph.graph.nodes if node.name in set(names)}
+        below = set(culprits)
+        self.dtypes |= {node.name: torch.float32 for node in below}
         for node in self.graph.graph.nodes:
             if any(arg in below for arg in node.all_input_nodes):
                 below.add(node)
         for node in below:
             for kept in self.kept.values():
                 kept.pop(node.name, None)
-        self.dtypes |= dict.fromkeys(names, torch.float32)
 
 
 class _ShortError(Exception):
@@ -157,13 +167,6 @@ def _shortfall(value: Tensor, exact: Tensor) -> str:
         return ""
     db = 10 * math.log10(peak**2 / error)
     return f"{db:.1f} dB to float64 are under {MIN_DB:g}" if db < MIN_DB else ""
-
-
-def _sources(node: fx.Node, computing_names: set[str]) -> list[str]:
-    """The node itself where it computes, else the computing nodes next above it."""
-    if node.name in computing_names:
-        return [node.name]
-    return [name for arg in node.all_input_nodes for name in _sources(arg, computing_names)]
 
 
 def _bayer(order: int) -> Tensor:

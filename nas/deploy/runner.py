@@ -95,7 +95,7 @@ class Runner(nn.Module):
     def _numerics(self) -> AbstractContextManager[None]:
         if self.device.type != "cuda":
             return nullcontext()
-        return _products("tf32" if self.precision == "tf32" else "ieee")
+        return _products("tf32" if self.precision == "tf32" else "ieee", self.device)
 
 
 def _on_cpu(plain: Network, *, compiled: bool) -> dict[str, Function]:
@@ -112,15 +112,16 @@ def _on_cpu(plain: Network, *, compiled: bool) -> dict[str, Function]:
 
 
 @contextmanager
-def _products(precision: str) -> Iterator[None]:
-    """Float32 products of convolutions and matrices in TF32 or exact, put back afterwards."""
+def _products(precision: str, device: torch.device) -> Iterator[None]:
+    """On a device, float32 products of convolutions and matrices in TF32 or exact, put back afterwards."""
     cudnn: Any = torch.backends.cudnn
     backends: tuple[Any, ...] = (cudnn.conv, torch.backends.cuda.matmul)
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
             backend.fp32_precision = precision
-        yield
+        with torch.cuda.device(device):  # the launches of a plan go to the current one
+            yield
     finally:
         for backend, value in zip(backends, before, strict=True):
             backend.fp32_precision = value

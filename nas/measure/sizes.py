@@ -4,8 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.images import EXTENSIONS, probe
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
@@ -60,6 +58,8 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         ValueError: there is no such folder, or it holds no images.
         ImageError: a file cannot be read.
     """
+    from nas.data.images import EXTENSIONS, probe  # here alone: to measure takes no more than torch
+
     if not folder.is_dir():
         raise ValueError(
             f"sizes={folder}: there is no such folder; give one with LR images, or [[height,width]]"

@@ -49,6 +49,8 @@ def of_spanv2(cc, precision):
     yield job(cc, 3, 32, "relu", precision)
     yield job(cc, 32, 32, "relu", precision)
     yield job(cc, 32, 32, "conv1x1", precision)
+    yield job(cc, 3, 48, "none", precision)
+    yield job(cc, 80, 48, "none", precision, shuffle=4)
 
 
 def of_the_spaces(cc, precision):
@@ -59,7 +61,6 @@ def of_the_spaces(cc, precision):
     yield job(cc, 112, 28, "none", precision, kernel=1)
     yield job(cc, 20, 32, "none", precision, kernel=1)
     yield job(cc, 3, 28, "none", precision)
-    yield job(cc, 3, 48, "none", precision)
 
 
 def spilled(found):
