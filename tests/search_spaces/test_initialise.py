@@ -49,3 +49,19 @@ def test_blocks_start_by_passing_their_features_on(attention):
         net(images)
     for given, out in kept:
         assert torch.corrcoef(torch.stack([given.flatten(), out.flatten()]))[0, 1] > 0.5
+
+
+def test_parameter_free_gates_start_nearly_constant():
+    """Without a bias the gate of small features is a product with themselves: what is small dies."""
+    spec = tiny_spec(num_blocks=6, channels=28, normalise=True, taps="all")
+    images = torch.rand(4, 3, 16, 16)
+    net = initial_network(spec, 0, images)
+    features = []
+    for block in list(net.blocks.values())[:6]:
+        block.conv3.register_forward_hook(lambda _m, _i, out: features.append(out))
+    with torch.no_grad():
+        net(images)
+    assert len(features) == 6
+    for f in features:
+        gate = torch.sigmoid(f) - 0.5
+        assert gate.mean() > 2 * gate.std()
