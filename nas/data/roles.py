@@ -42,7 +42,7 @@ class Roles:
         images = self.get(role)
         if images is None:
             raise ValueError(
-                f"data.{role} is not set; name a folder, as in data=folder data.{role}=/path/to/images"
+                f"data.{role} is not set and no source holds it; name a folder: data.{role}=/path/to/images"
             )
         return images
 

@@ -1,5 +1,6 @@
 """Which implementation of a fused operator runs: the CUDA kernel, the Triton kernel or plain PyTorch."""
 
+import importlib
 import importlib.util
 import os
 import warnings
@@ -133,6 +134,7 @@ def why_not(backend: str, op: str, *, device: torch.device | None = None, case: 
 
     Args:
         backend: `reference`, `triton` or `cuda`.
+        op: the operator's name, such as `conv_act` or `nas::conv_act`.
         device: by default the current CUDA device, or the CPU where there is none.
         case: what the operator's kernels depend on, such as (channels, dtype); by default any.
     Raises:
@@ -140,8 +142,11 @@ def why_not(backend: str, op: str, *, device: torch.device | None = None, case: 
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is not known; known: {', '.join(BACKENDS)}")
+    op = op.removeprefix("nas::")
+    for room in ("conv_act", "span_attention"):  # they name themselves where they are loaded
+        importlib.import_module(f"nas.ops.{room}")
     if op not in _CHOICES:
-        raise ValueError(f"operator {op!r} is not known; known: {', '.join(sorted(_CHOICES)) or 'none yet'}")
+        raise ValueError(f"operator {op!r} is not known; known: {', '.join(sorted(_CHOICES))}")
     if device is None:
         on_gpu = torch.cuda.is_available()
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")

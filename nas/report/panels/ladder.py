@@ -22,7 +22,7 @@ def note(state: RunState) -> str:
     return (
         "The ladder trains SPAN at four sizes (channels x blocks) with the proxy. It passes when they come "
         f"out in order for every seed and spread over at least {MIN_SPREAD_SEEDS:g} seed deviations and "
-        f"{MIN_SPREAD_GATES:g} widths of the PSNR gate.\n{protocol(state)}"
+        f"{MIN_SPREAD_GATES:g} gate margins.\n{protocol(state)}"
     )
 
 

@@ -8,6 +8,8 @@ import warnings
 import pytest
 import torch
 
+import nas.ops.conv_act
+import nas.ops.span_attention  # noqa: F401 - before a test hides the list of operators
 from nas.ops import backend
 from nas.ops.backend import BackendError, BackendWarning, Choice, use, using, why_not
 
@@ -103,10 +105,8 @@ def test_unknown_names_list_the_known():
         why_not("cuda", "pool")
 
 
-def test_the_operators_answer():
-    import nas.ops.span_attention  # noqa: F401
-
-    said = why_not("cuda", "span_attention", device=CPU)
+def test_the_operators_answer_to_both_of_their_names():
+    said = why_not("cuda", "nas::span_attention", device=CPU)
     assert said == "it needs CUDA tensors, these are on cpu"
     assert why_not("reference", "span_attention") is None
 
@@ -134,3 +134,9 @@ with using("triton"):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_operator_is_found_before_anything_else_loaded_it():
+    code = "from nas.ops.backend import why_not; print(why_not('reference', 'conv_act'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("None", "")
