@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from nas.ops.conv_act.config import reads_image
 from nas.ops.conv_act.op import backend_of
+from nas.ops.conv_act.pixels import empty_map
 
 aten = torch.ops.aten
 CONV_ACT = torch.ops.nas.conv_act.default
 ACTIVATION_RANGE = 255.0  # the factor of the normalisation that the kernel knows
-IMAGE_CHANNELS = 4  # up to which the kernel reads an image as it lies, with its taps in one row
-IMAGE_COLUMNS = 128
 
 
 def launched(
@@ -52,19 +52,12 @@ def launched(
             shape = (count, channels // shuffle**2, shuffle * height, shuffle * width)
             out = torch.empty(shape, device=x.device)
         else:
-            out = maps(x, channels, weight.dtype)
+            out = empty_map(x, channels, weight.dtype)
     launch(
         x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
         mean=mean, shuffle=shuffle,
     )  # fmt: skip
     return out
-
-
-def maps(x: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
-    """An empty channels_last map of so many channels, of the batch, height and width of x."""
-    count, _, height, width = x.shape
-    shape = (count, channels, height, width)
-    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def part(wide: Tensor, first: int, channels: int) -> Tensor:
@@ -102,11 +95,11 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
 def _image_convolutions(typed: fx.GraphModule, device: torch.device) -> None:
     """A grouped convolution of the image, the near-pixel branch, as a dense one: its taps are one product."""
     for node in typed.graph.find_nodes(op="call_function", target=aten.conv2d.default):
-        weight = _value(typed, node.args[1])
+        weight = value_of(typed, node.args[1])
         count, _, size, _ = weight.shape
         groups = _groups(node)
         in_channels = weight.shape[1] * groups
-        if groups == 1 or in_channels > IMAGE_CHANNELS or in_channels * size**2 > IMAGE_COLUMNS:
+        if groups == 1 or not reads_image(in_channels, size):
             continue
         if not _keeps_size(node, weight) or not _has_kernel(device, weight, "none"):
             continue
@@ -120,10 +113,10 @@ def _separable(typed: fx.GraphModule, device: torch.device) -> None:
     """pw(dw(x)) as one dense convolution; the sums are formed in float64, once."""
     for last in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
         first = _uncast(last.args[0])
-        weight = _value(typed, last.args[1])
+        weight = value_of(typed, last.args[1])
         if first.target != aten.conv2d.default or len(first.users) > 1 or weight.shape[-1] != 1:
             continue
-        depth = _value(typed, first.args[1])
+        depth = value_of(typed, first.args[1])
         if _groups(first) != depth.shape[0] or depth.shape[1] != 1 or not _keeps_size(first, depth):
             continue
         if not _served(typed, last, device):
@@ -153,7 +146,7 @@ def _normalise(typed: fx.GraphModule) -> None:
         image, mean = centred.args[:2]
         if not isinstance(image, fx.Node) or image.op != "placeholder" or not _reads_image(typed, node):
             continue
-        flat = _value(typed, mean).float().flatten().contiguous()
+        flat = value_of(typed, mean).float().flatten().contiguous()
         with typed.graph.inserting_before(node):
             held = _hold(typed, f"{node.name}_mean", flat)
         node.args = (image, *node.args[1:])
@@ -208,13 +201,13 @@ def _join(typed: fx.GraphModule) -> None:
         sources: Sequence[fx.Node] = cat.args[0]
         if cat.args[1:] != (1,) or len(set(sources)) < len(sources) or not all(map(_may_move, sources)):
             continue
-        dtype, *others = {_value(typed, node.args[1]).dtype for node in sources}
+        dtype, *others = {value_of(typed, node.args[1]).dtype for node in sources}
         if others:
             continue
-        widths = [_value(typed, node.args[1]).shape[0] for node in sources]
+        widths = [value_of(typed, node.args[1]).shape[0] for node in sources]
         (image,) = typed.graph.find_nodes(op="placeholder")
         with typed.graph.inserting_after(image):
-            wide = typed.graph.call_function(maps, (image, sum(widths), dtype))
+            wide = typed.graph.call_function(empty_map, (image, sum(widths), dtype))
         first = 0
         for node, width in zip(sources, widths, strict=True):
             with typed.graph.inserting_before(node):
@@ -246,7 +239,7 @@ def _become(
 
 
 def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
-    return _has_kernel(device, _value(typed, node.args[1]), str(node.args[3]))
+    return _has_kernel(device, value_of(typed, node.args[1]), str(node.args[3]))
 
 
 def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
@@ -255,7 +248,7 @@ def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
 
 def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
     """Hold the weight of a launch as the kernel reads it."""
-    weight = _value(typed, node.args[1])
+    weight = value_of(typed, node.args[1])
     if not weight.is_contiguous(memory_format=torch.channels_last):
         with typed.graph.inserting_before(node):
             packed = weight.contiguous(memory_format=torch.channels_last)
@@ -264,8 +257,8 @@ def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _reads_image(typed: fx.GraphModule, node: fx.Node) -> bool:
-    weight = _value(typed, node.args[1])
-    return weight.shape[1] <= IMAGE_CHANNELS and weight[0].numel() <= IMAGE_COLUMNS
+    weight = value_of(typed, node.args[1])
+    return reads_image(weight.shape[1], weight.shape[-1])
 
 
 def _may_move(node: fx.Node) -> bool:
@@ -293,14 +286,15 @@ def _uncast(node: Any) -> fx.Node:
     return node
 
 
-def _value(typed: fx.GraphModule, node: Any) -> Tensor:
-    value: Tensor = operator.attrgetter(str(node.target))(typed)
+def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
+    """The weight or buffer that a node of a graph stands for."""
+    value: Tensor = operator.attrgetter(str(node.target))(graph)
     return value.detach()
 
 
 def _bias(typed: fx.GraphModule, node: fx.Node) -> Tensor | None:
     held = node.args[2] if len(node.args) > 2 else None
-    return _value(typed, held) if held is not None else None
+    return value_of(typed, held) if held is not None else None
 
 
 def _hold(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:

@@ -2,16 +2,15 @@
 
 import copy
 import functools
-import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from nas.deploy.merge import launched, merge
+from nas.deploy.merge import launched, merge, value_of
 from search_spaces.network import Network
 
 aten = torch.ops.aten
@@ -99,20 +98,33 @@ def layer_of(node: fx.Node) -> str:
     return str(path) or "network"
 
 
-def outputs(graph: fx.GraphModule, image: Tensor) -> dict[str, Tensor]:
-    """Run a graph and keep what each of its operators gives, by the node's name."""
-    kept: dict[str, Tensor] = {}
+def outputs(
+    graph: fx.GraphModule,
+    image: Tensor,
+    *,
+    kept: dict[str, Tensor] | None = None,
+    judge: Callable[[str, Tensor], None] = lambda name, value: None,
+) -> dict[str, Tensor]:
+    """Run a graph and keep what each of its operators gives, by the node's name.
+
+    Args:
+        kept: of a run before: these are not computed again; what is computed is added to it.
+        judge: sees each new value before it is kept; may raise to end the run.
+    """
+    values: dict[str, Tensor] = {} if kept is None else kept
+    known = {node: values[node.name].clone() for node in graph.graph.nodes if node.name in values}
 
     class Keeping(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             result = super().run_node(n)
             if _has_tensor(n):
-                kept[n.name] = result.detach().clone()  # activations may overwrite it
+                judge(n.name, result)
+                values[n.name] = result.detach().clone()  # activations may overwrite it
             return result
 
     with torch.no_grad():
-        Keeping(graph).run(image)
-    return kept
+        Keeping(graph).run(image, initial_env=known)
+    return values
 
 
 def _computes(node: fx.Node) -> bool:
@@ -130,9 +142,7 @@ def _has_tensor(node: fx.Node) -> bool:
 def _step(typed: fx.GraphModule, node: fx.Node) -> Step:
     weight: Tensor | None = None
     if _computes(node):
-        held = node.args[1]
-        assert isinstance(held, fx.Node)
-        weight = operator.attrgetter(str(held.target))(typed)
+        weight = value_of(typed, node.args[1])
     return Step(
         layer=layer_of(node),
         operator="nas.conv_act" if node.target is launched else str(node.target).removesuffix(".default"),
@@ -180,9 +190,9 @@ def _cast_operands(
 
 
 def _weight(graph: fx.GraphModule, node: fx.Node, wanted: torch.dtype) -> fx.Node:
-    value: Tensor = operator.attrgetter(str(node.target))(graph)
+    value = value_of(graph, node)
     if value.dtype == wanted or not value.dtype.is_floating_point:
         return node
     name = f"{str(node.target).replace('.', '_')}_{str(wanted).removeprefix('torch.')}"
-    graph.register_buffer(name, value.detach().to(wanted))
+    graph.register_buffer(name, value.to(wanted))
     return graph.graph.get_attr(name)

@@ -1,9 +1,9 @@
 """float16 is earned: layers that overflow or lose too much on hostile images compute in float32."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -98,15 +98,19 @@ class _Trial:
         typed = Plan(self.graph, self.dtypes).graph_module
         found: dict[str, tuple[str, str]] = {}
         for name, image in self.images.items():
-            judged = {key: value for key, value in self.exact[name].items() if key not in self.excused}
+            judge = functools.partial(self._judge, self.exact[name])
             try:
-                _UntilFault(typed, self.kept[name], judged).start(image)
+                outputs(typed, image, kept=self.kept[name], judge=judge)
             except _ShortError as short:
                 found.setdefault(short.node, (name, short.reason))
         for node in self.graph.graph.nodes:
             if node.name in found:
                 return node, *found[node.name]
         return None
+
+    def _judge(self, exact: Mapping[str, Tensor], name: str, value: Tensor) -> None:
+        if name not in self.excused and (reason := _shortfall(value, exact[name])):
+            raise _ShortError(name, reason)
 
     def nearest_halves(self, node: fx.Node) -> list[fx.Node]:
         """The node itself where it computes in float16, else the nearest that do above it."""
@@ -133,28 +137,6 @@ class _ShortError(Exception):
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(reason)
         self.node, self.reason = node, reason
-
-
-class _UntilFault(fx.Interpreter):
-    """Runs what is not kept, keeps what it gives, and stops at the first node that falls short."""
-
-    def __init__(self, typed: fx.GraphModule, kept: dict[str, Tensor], exact: Mapping[str, Tensor]) -> None:
-        super().__init__(typed)
-        self.kept, self.exact = kept, exact
-
-    def start(self, image: Tensor) -> None:
-        nodes: fx.graph._node_list = self.graph.nodes
-        known = {node: self.kept[node.name].clone() for node in nodes if node.name in self.kept}
-        with torch.no_grad():
-            self.run(image, initial_env=known)
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n.name in self.exact:
-            if reason := _shortfall(result, self.exact[n.name]):
-                raise _ShortError(n.name, reason)
-            self.kept[n.name] = result.clone()  # activations may overwrite it
-        return result
 
 
 def _shortfall(value: Tensor, exact: Tensor) -> str:

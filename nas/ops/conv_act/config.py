@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of them in one
+FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
+MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
 
 
@@ -44,6 +46,11 @@ class Config:
 
 
 TUNED: dict[Case, Config] = {}  # filled by `triton.tune`
+
+
+def reads_image(in_channels: int, kernel: int) -> bool:
+    """Whether the kernel takes its input for an image: any strides and dtype, all taps in one row."""
+    return in_channels <= FEW_CHANNELS and in_channels * kernel**2 <= MAX_COLUMNS
 
 
 def choose(case: Case) -> Config:

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from nas.ops.backend import Case, Choice, no_triton
 from nas.ops.conv_act.check import check
+from nas.ops.conv_act.pixels import empty_map
 from nas.ops.conv_act.reference import reference
 
 _LIBRARY = torch.library.Library("nas", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -75,8 +76,7 @@ def _fake(
     """On CUDA always channels_last; elsewhere what the convolution gives."""
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
     if x.is_cuda:
-        shape = (x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
-        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        return empty_map(x, weight.shape[0], x.dtype)
     return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 ALIGNMENT = 16  # bytes of the widest access
@@ -13,6 +14,12 @@ class Pixels(NamedTuple):
     base: Tensor
     pitch: int
     offset: int
+
+
+def empty_map(x: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """An empty channels_last map of so many channels, of the batch, height and width of x."""
+    shape = (x.shape[0], channels, x.shape[2], x.shape[3])
+    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def pixels_of(value: Tensor) -> Pixels | None:

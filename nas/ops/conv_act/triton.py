@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from nas.ops.backend import interpreting
-from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose
-from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, pixels_of
+from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, reads_image
+from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
-MAX_COLUMNS = 128  # where all its taps are no more than this
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
 
 _cudnn: Any = torch.backends.cudnn
@@ -54,8 +52,7 @@ def forward(
     gate_bias: Tensor | None,
 ) -> Tensor:
     """The operator, channels_last. A weight that is channels_last is not copied."""
-    shape = (x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    out = empty_map(x, weight.shape[0], x.dtype)
     with _on(x.device):
         launch(
             x,
@@ -169,7 +166,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
     x, weight, _, skip, *_, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
-    image = in_channels <= FEW_CHANNELS and in_channels * kernel**2 <= MAX_COLUMNS
+    image = reads_image(in_channels, kernel)
     case = Case(
         in_channels=in_channels,
         channels=channels,
