@@ -1,7 +1,6 @@
 """How far the latency protocol can be believed on a GPU: repeats, ranks, and a trainer beside it."""
 
 import argparse
-import itertools
 import random
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu_figures import Figure, network, span, spanv2
+from ranks import tau
 
 from nas.measure.config import LatencyConfig
 from nas.measure.device import device_id
@@ -63,30 +63,19 @@ def rank_stability(count: int = 20) -> list[Figure]:
         found = meter([(339, 510)]).measure_all(specs, seed=seed)
         runs.append([one.ratio for one in found if not isinstance(one, RuntimeError)])
     first, second = runs
-    apart = [
-        (i, j)
-        for i, j in itertools.combinations(range(len(first)), 2)
-        if abs(first[i] - first[j]) > 0.02 * max(first[i], first[j])
-    ]
     return [
         Figure(
             name="Kendall's tau of 20 networks, two readings",
-            value=tau(first, second),
+            value=tau(first, second)[0],
             demand=0.95,
             hoped=0.98,
         ),
         Figure(
             name="the same on pairs more than 2 % apart",
-            value=tau(first, second, apart),
+            value=tau(first, second, apart=0.02)[0],
             note=f"max/min {max(first) / min(first):.1f}",
         ),
     ]
-
-
-def tau(first: list[float], second: list[float], pairs: list[tuple[int, int]] | None = None) -> float:
-    pairs = pairs or list(itertools.combinations(range(len(first)), 2))
-    agree = sum(1 if (first[i] - first[j]) * (second[i] - second[j]) > 0 else -1 for i, j in pairs)
-    return agree / len(pairs)
 
 
 def beside_a_trainer() -> list[Figure]:

@@ -12,7 +12,6 @@ network after the other.
 import argparse
 import contextlib
 import itertools
-import math
 import os
 import random
 import statistics
@@ -22,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
+from ranks import tau
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build as build_config
@@ -96,16 +96,6 @@ def naive(specs: Sequence[ArchSpec], size: tuple[int, int], device: torch.device
                 torch.cuda.synchronize(device)
             found.append((time.perf_counter() - start) / 3)
     return found
-
-
-def tau(first: Sequence[float], second: Sequence[float], *, apart: float = 0.0) -> tuple[float, int]:
-    """Kendall's tau, and of how many pairs; only pairs whose means of both runs differ by that share."""
-    signs = []
-    for (a1, a2), (b1, b2) in itertools.combinations(zip(first, second, strict=True), 2):
-        low, high = sorted((math.sqrt(a1 * a2), math.sqrt(b1 * b2)))
-        if high / low - 1 > apart:
-            signs.append(math.copysign(1, (a1 - b1) * (a2 - b2)) if a1 != b1 and a2 != b2 else 0.0)
-    return (statistics.fmean(signs) if signs else math.nan), len(signs)
 
 
 def row(name: str, first: Sequence[float], second: Sequence[float], demanded: Sequence[float] | None) -> str:
