@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.deploy import Runner
-from nas.measure.sizes import CHALLENGE_SIZES
+from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.ops import backend
 from nas.ops.conv_act import conv_act
 from nas.ops.fuse import fuse

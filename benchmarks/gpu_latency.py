@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gpu_figures import Figure, network, span, spanv2
 from ranks import tau
 
-from nas.measure.config import LatencyConfig
 from nas.measure.device import device_id
-from nas.measure.latency import LatencyMeter, flags
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.meter import LatencyMeter, flags
+from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.measure.lock import shared
-from nas.measure.sizes import CHALLENGE_SIZES
 from search_spaces.spec import ArchSpec
 
 BRIEF = {"warmup_seconds": 0.3, "min_rounds": 15, "max_rounds": 60, "max_seconds": 4.0, "target_ci": 0.01}

@@ -25,9 +25,9 @@ from ranks import tau
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build as build_config
-from nas.measure.config import LatencyConfig
 from nas.measure.device import device_name, pick_device
-from nas.measure.latency import LatencyMeter
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.meter import LatencyMeter
 from nas.record import Latency
 from search_spaces import ArchSpec, build, published
 from search_spaces.chooser import Space

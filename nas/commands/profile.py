@@ -18,12 +18,12 @@ from rich.console import Console
 
 from nas.commands.architectures import resolve_arch
 from nas.commands.profile_tables import comparison, counts, layer_table, network_table, notes, runtimes
-from nas.measure.config import LatencyConfig
 from nas.measure.cost import layer_costs
 from nas.measure.device import pick_device
-from nas.measure.latency import LatencyMeter
-from nas.measure.layers import layer_times
-from nas.measure.modes import available
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.layers import layer_times
+from nas.measure.latency.meter import LatencyMeter
+from nas.measure.latency.modes import available
 from nas.record import Latency
 from nas.score import Challenge
 from search_spaces import ArchSpec

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from nas.measure.cost import CHALLENGE_SIZE, LayerCost, measure_cost, training_params
-from nas.measure.layers import LayerTimes
+from nas.measure.latency.layers import LayerTimes
 from nas.record import SET_IMAGES, Cost, Latency
 from nas.score import Challenge
 from search_spaces import ArchSpec

@@ -21,9 +21,9 @@ from rich.console import Console
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
 from nas.data.roles import Roles, open_roles
-from nas.measure.config import LatencyConfig
 from nas.measure.device import fingerprint, pick_device
-from nas.measure.latency import LatencyMeter
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.meter import LatencyMeter
 from nas.record import GOALS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary

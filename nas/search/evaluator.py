@@ -16,13 +16,13 @@ from torch import Tensor
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet
 from nas.ladder import LadderRun, rung_spec
-from nas.measure.config import LatencyConfig
 from nas.measure.cost import measure_cost
 from nas.measure.device import device_id
-from nas.measure.latency import LatencyMeter
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.meter import LatencyMeter
+from nas.measure.latency.stopwatch import Stopwatch
 from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
-from nas.measure.stopwatch import Stopwatch
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.samplers import derived_seed

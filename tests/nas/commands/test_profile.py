@@ -7,9 +7,9 @@ import yaml
 
 from nas.commands.architectures import resolve_arch
 from nas.commands.door import main
-from nas.measure import latency, modes, stopwatch
+from nas.measure.latency import meter, modes, stopwatch
 from search_spaces import published
-from tests.nas.measure.clocks import by_params, on_the_cpu
+from tests.nas.measure.latency.clocks import by_params, on_the_cpu
 from tests.nas.measure.networks import tiny
 
 
@@ -77,7 +77,7 @@ def test_layers_are_timed_beside_the_whole_network(capsys):
 def test_every_mode_of_the_machine_is_shown_and_the_first_feeds_the_score(capsys, monkeypatch):
     monkeypatch.setattr(modes, "MODES", {"challenge": on_the_cpu(modes.MODES["challenge"]), **modes.MODES})
     monkeypatch.setitem(modes.MODES, "challenge", on_the_cpu(modes.MODES["challenge"]))
-    monkeypatch.setattr(latency, "MODES", modes.MODES)
+    monkeypatch.setattr(meter, "MODES", modes.MODES)
     found, text = rows(capsys, "arch=published/spanv2", "latency.sizes=[[8,8]]")
     assert found["latency challenge ms"] == found["latency cpu ms"] == ["139.104", "150.688", "0.923 ± 0.000"]
     assert "Fused operators ran: conv_act, span_attention." in text

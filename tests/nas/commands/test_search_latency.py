@@ -5,10 +5,11 @@ import pytest
 
 from nas.commands import search
 from nas.commands.door import main
-from nas.measure import latency, lock
-from nas.measure.modes import MODES
+from nas.measure import lock
+from nas.measure.latency import meter
+from nas.measure.latency.modes import MODES
 from search_spaces import ArchSpec
-from tests.nas.measure.clocks import evaluator_by_params, num_params, on_the_cpu
+from tests.nas.measure.latency.clocks import evaluator_by_params, num_params, on_the_cpu
 from tests.nas.search.sessions import arguments, make_pictures
 
 BASELINE = 150_688  # parameters of SPAN
@@ -49,7 +50,7 @@ def test_trials_hold_what_the_clock_says_in_the_mode_that_was_asked_for(
 
 def test_a_run_is_not_resumed_on_another_device(tiny_copy, monkeypatch, capsys):
     before = (tiny_copy / "trials.csv").read_bytes()
-    monkeypatch.setattr(latency, "device_name", lambda device: "another CPU")
+    monkeypatch.setattr(meter, "device_name", lambda device: "another CPU")
     assert main(["search", f"run={tiny_copy}", "trials=9"]) == 2
     refused = capsys.readouterr().err
     assert "latency: the device of run=" in refused

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nas.measure import surroundings as module
-from nas.measure.canary import Canary, drift
-from nas.measure.rounds import Block
+from nas.measure.latency.canary import Canary, drift
+from nas.measure.latency.rounds import Block
 from nas.measure.surroundings import neighbours, surroundings
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)

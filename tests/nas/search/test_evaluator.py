@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 
 from nas.measure import lock
-from nas.measure.config import LatencyConfig
+from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
 from nas.search import evaluator as evaluator_module
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, weights_path

@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 
-from nas.measure.modes import check_mode
-from nas.measure.onnx_session import check_installed
-from nas.measure.protocol import Limits
-from nas.measure.sizes import CHALLENGE_SIZES, CPU_SIZES, Size, folder_sizes, weighted
+from nas.measure.latency.modes import check_mode
+from nas.measure.latency.onnx_session import check_installed
+from nas.measure.latency.protocol import Limits
+from nas.measure.latency.sizes import CHALLENGE_SIZES, CPU_SIZES, Size, folder_sizes, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.measure.rounds import Block
+from nas.measure.latency.rounds import Block
 from search_spaces.spec import ArchSpec
 
 Upscaler = Callable[[Tensor], Tensor]  # (1, 3, H, W) in [0, 1] -> (1, 3, scale*H, scale*W)

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.measure.canary import MAX_DRIFT, Canary, drift
-from nas.measure.conditions import reading_conditions
-from nas.measure.config import LatencyConfig
 from nas.measure.device import device_id, device_name
+from nas.measure.latency.canary import MAX_DRIFT, Canary, drift
+from nas.measure.latency.conditions import reading_conditions
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.latency.modes import MODES, ONNXRUNTIME, Make, resolve
+from nas.measure.latency.protocol import read
+from nas.measure.latency.rounds import Block, Reading
+from nas.measure.latency.sizes import Size
+from nas.measure.latency.stopwatch import Stopwatch, stopwatch_of
+from nas.measure.latency.subject import Subject, open_subject
 from nas.measure.lock import exclusive, users
-from nas.measure.modes import MODES, ONNXRUNTIME, Make, resolve
-from nas.measure.protocol import read
-from nas.measure.rounds import Block, Reading
-from nas.measure.sizes import Size
-from nas.measure.stopwatch import Stopwatch, stopwatch_of
-from nas.measure.subject import Subject, open_subject
 from nas.measure.surroundings import neighbours, surroundings
 from nas.record import Latency
 from search_spaces.spec import ArchSpec

@@ -11,7 +11,16 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.measure.rounds import Block, Reading, Round, calm, half_width, ratios, summarise, weighted_sum
+from nas.measure.latency.rounds import (
+    Block,
+    Reading,
+    Round,
+    calm,
+    half_width,
+    ratios,
+    summarise,
+    weighted_sum,
+)
 
 BASELINE = 0  # the subject that the others are compared with; candidates are 1, 2, ...
 MIN_BLOCK_SECONDS = 5e-3

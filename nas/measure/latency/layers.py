@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.measure.conditions import reading_conditions
 from nas.measure.device import device_id
-from nas.measure.latency import LatencyMeter
+from nas.measure.latency.conditions import reading_conditions
+from nas.measure.latency.meter import LatencyMeter
+from nas.measure.latency.protocol import read
+from nas.measure.latency.rounds import Block
+from nas.measure.latency.stopwatch import Forward
 from nas.measure.lock import exclusive
-from nas.measure.protocol import read
-from nas.measure.rounds import Block
-from nas.measure.stopwatch import Forward
 from search_spaces.initialise import initial_network
 from search_spaces.spec import ArchSpec
 

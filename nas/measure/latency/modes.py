@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nas.deploy import Precision, Runner
-from nas.measure.onnx_session import onnx_upscaler
-from nas.measure.stopwatch import Upscaler
+from nas.measure.latency.onnx_session import onnx_upscaler
+from nas.measure.latency.stopwatch import Upscaler
 from nas.ops.fuse import fuse
 from search_spaces.network import Network
 

@@ -11,17 +11,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build as build_config
-from nas.measure import latency, lock
-from nas.measure.conditions import flushes_denormals, reading_conditions
-from nas.measure.latency import LatencyMeter, faults
-from nas.measure.modes import MODES, Mode, available, resolve
-from nas.measure.rounds import Block, Reading
-from nas.measure.sizes import CHALLENGE_SIZES, folder_sizes, weighted
-from nas.measure.stopwatch import time_on_cuda
+from nas.measure import lock
+from nas.measure.latency.conditions import flushes_denormals, reading_conditions
+from nas.measure.latency.meter import LatencyMeter, faults
+from nas.measure.latency.modes import MODES, Mode, available, resolve
+from nas.measure.latency.rounds import Block, Reading
+from nas.measure.latency.sizes import CHALLENGE_SIZES, folder_sizes, weighted
+from nas.measure.latency.stopwatch import time_on_cuda
 from nas.record import TrialRecord
 from search_spaces import published
 from search_spaces.initialise import initial_network
-from tests.nas.measure.clocks import by_params, on_the_cpu
+from tests.nas.measure.latency.clocks import by_params, on_the_cpu
 from tests.nas.measure.networks import tiny
 
 CPU = torch.device("cpu")
@@ -264,8 +264,8 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
         asked.append((list(specs), attempt))
         return answers[attempt - 1]
 
-    monkeypatch.setattr(meter, "_attempt", attempt)
-    monkeypatch.setattr(meter, "device", torch.device("cuda", 0))
+    monkeypatch.setattr(meter_module, "_attempt", attempt)
+    monkeypatch.setattr(meter_module, "device", torch.device("cuda", 0))
     specs = [published("spanv2"), published("spanf"), tiny(4), published("span")]
     found = meter.measure_all(specs, seed=0)
     assert [getattr(one, "flags", "failed") for one in found] == ["drifted", "contaminated", "failed", ""]
@@ -275,7 +275,7 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
 def test_a_neighbour_on_the_gpu_contaminates_and_a_quiet_reading_has_no_flags(config, monkeypatch):
     meter = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=by_params)
     assert meter.measure(tiny(), seed=0).flags == ""
-    monkeypatch.setattr(latency, "neighbours", lambda device, own: [123])
+    monkeypatch.setattr(meter_module, "neighbours", lambda device, own: [123])
     found = meter.measure(tiny(), seed=0)
     assert (found.flags, found.details["neighbours"]) == ("contaminated", [123])
     record = TrialRecord(number=1, state="failed", spec=tiny(), latency=found)

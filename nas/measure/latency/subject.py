@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.deploy import Runner
-from nas.measure.modes import Make, Setting
-from nas.measure.rounds import Block
-from nas.measure.sizes import Size
-from nas.measure.stopwatch import Forward, Stopwatch, Upscaler
+from nas.measure.latency.modes import Make, Setting
+from nas.measure.latency.rounds import Block
+from nas.measure.latency.sizes import Size
+from nas.measure.latency.stopwatch import Forward, Stopwatch, Upscaler
 from search_spaces.initialise import initial_network
 from search_spaces.spec import ArchSpec
 

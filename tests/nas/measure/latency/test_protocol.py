@@ -5,8 +5,8 @@ import statistics
 import numpy as np
 import pytest
 
-from nas.measure.protocol import BASELINE, Limits, read
-from nas.measure.rounds import Block, Round, calm, half_width, ratios, summarise
+from nas.measure.latency.protocol import BASELINE, Limits, read
+from nas.measure.latency.rounds import Block, Round, calm, half_width, ratios, summarise
 
 LIMITS = Limits(warmup_seconds=0.1, min_rounds=15, max_rounds=100, max_seconds=60, target_ci=0.01)
 ONE = [1.0]

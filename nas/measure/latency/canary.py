@@ -4,7 +4,7 @@ import statistics
 
 import torch
 
-from nas.measure.stopwatch import Forward, Stopwatch
+from nas.measure.latency.stopwatch import Forward, Stopwatch
 
 NUM_BLOCKS = 7
 MIN_BLOCK_SECONDS = 5e-3

@@ -2,8 +2,8 @@
 
 import functools
 
-from nas.measure.modes import MODES, Mode
-from nas.measure.rounds import Block
+from nas.measure.latency.modes import MODES, Mode
+from nas.measure.latency.rounds import Block
 from nas.search.evaluator import ProxyEvaluator
 from search_spaces import build
 
