@@ -264,8 +264,8 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
         asked.append((list(specs), attempt))
         return answers[attempt - 1]
 
-    monkeypatch.setattr(meter_module, "_attempt", attempt)
-    monkeypatch.setattr(meter_module, "device", torch.device("cuda", 0))
+    monkeypatch.setattr(meter, "_attempt", attempt)
+    monkeypatch.setattr(meter, "device", torch.device("cuda", 0))
     specs = [published("spanv2"), published("spanf"), tiny(4), published("span")]
     found = meter.measure_all(specs, seed=0)
     assert [getattr(one, "flags", "failed") for one in found] == ["drifted", "contaminated", "failed", ""]
@@ -275,7 +275,7 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
 def test_a_neighbour_on_the_gpu_contaminates_and_a_quiet_reading_has_no_flags(config, monkeypatch):
     meter = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=by_params)
     assert meter.measure(tiny(), seed=0).flags == ""
-    monkeypatch.setattr(meter_module, "neighbours", lambda device, own: [123])
+    monkeypatch.setattr("nas.measure.latency.meter.neighbours", lambda device, own: [123])
     found = meter.measure(tiny(), seed=0)
     assert (found.flags, found.details["neighbours"]) == ("contaminated", [123])
     record = TrialRecord(number=1, state="failed", spec=tiny(), latency=found)
