@@ -1,21 +1,21 @@
-"""Which proxy can rank: the ladder under several settings, one line a training, resumable.
+"""Which proxy can rank: networks trained briefly in several ways, against the same networks trained long.
 
-    python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 long adamw
+    python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 truth brief adamw
 
-Each variant is a set of overrides of `nas search`; its ladder is climbed by the same code as a search's.
-Lines are appended to the results file as they come; what is there, under the same settings, is not trained
-again. Without names all variants are run. The table at the end holds PSNR, order, spread, seed deviation and
-minutes a training.
+The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
+three seeds, the others with one. Each variant is a set of overrides of `nas search`, and its trainings are a
+search's own. Lines are appended to the results file as they come; what is there, under the same settings, is
+not trained again. Without names all variants are run.
 """
 
 import argparse
 import functools
 import json
 import os
-import statistics
+import random
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,19 @@ from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
 from nas.data.roles import open_roles
-from nas.ladder import LadderRun, judge, rung_names
+from nas.ladder import rung_names, rung_spec
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.workers import Job, Workers
+from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
+from search_spaces.spec import ArchSpec
 
+LONG = ["proxy=long", "proxy.steps=8000", "proxy.batch_size=8"]
+TRUTHS = {  # twenty times the pixels of brief; what counts of a network is its best
+    "truth": [*LONG, "proxy.optimizer.muon_lr=0.005"],
+    "truth_low": [*LONG, "proxy.optimizer.muon_lr=0.0025"],
+    "truth_high": [*LONG, "proxy.optimizer.muon_lr=0.01"],
+}
 VARIANTS = {
     "brief": ["proxy=brief"],
     "long": ["proxy=long"],
@@ -38,17 +46,59 @@ VARIANTS = {
     "high_rates": ["proxy=brief", "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3"],
     "no_average": ["proxy=brief", "proxy.ema=0"],
 }
+NUM_DRAWN = 16
+DRAWN_WITH = 2026  # seed
+LADDER_SEEDS = 3
+TWICE = 6  # networks that the truth trains with a second seed
 
 
-def climb(name: str, folders: Mapping[str, str], seeds: int, workers: int, results: Path) -> None:
-    """Train what is missing of one variant's ladder."""
-    parts, setting = compose(name, folders)
-    done = {(run.rung, run.seed) for run in read(results, setting)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One line of the results, beside its settings."""
+
+    network: str
+    seed: int
+    psnr_db: float
+    base_db: float
+    fidelity: int
+    train_seconds: float
+    restarts: int
+
+
+def networks() -> dict[str, ArchSpec]:
+    """The ladder, largest last, and the drawn ones by arch_id."""
+    found = {rung: rung_spec(rung, 4) for rung in rung_names()}
+    space = parts_of([])["space"]
+    chooser = RandomChooser(random.Random(DRAWN_WITH))
+    known = {spec.arch_id for spec in found.values()}
+    while len(found) < len(rung_names()) + NUM_DRAWN:
+        spec = space.sample(chooser)
+        if spec.arch_id not in known:
+            known.add(spec.arch_id)
+            found[spec.arch_id] = spec
+    return found
+
+
+def wanted(variant: str) -> Iterator[tuple[str, int]]:
+    """Network and seed of each training of a variant, the dearest first."""
+    names = list(networks())
+    if variant in TRUTHS:
+        yield from ((name, 0) for name in reversed(names))
+        yield from ((name, 1) for name in names[-TWICE:])
+    else:
+        yield from ((name, seed) for seed in range(LADDER_SEEDS) for name in reversed(rung_names()))
+        yield from ((name, 0) for name in names if name not in rung_names())
+
+
+def train(variant: str, folders: Mapping[str, str], workers: int, results: Path, only: set[str]) -> None:
+    """Train what is missing of one variant."""
+    parts, setting = compose(variant, folders)
+    done = {(line.network, line.seed) for line in read(results, setting)}
+    specs = networks()
     jobs = [
-        Job(key=f"{rung} {seed}", method="ladder_run", args=(rung, seed))
-        for seed in range(seeds)
-        for rung in reversed(rung_names())
-        if (rung, seed) not in done
+        Job(key=f"{name} {seed}", method="train", args=(specs[name], seed))
+        for name, seed in wanted(variant)
+        if (name, seed) not in done and (not only or name in only)
     ]
     if not jobs:
         return
@@ -78,74 +128,52 @@ def climb(name: str, folders: Mapping[str, str], seeds: int, workers: int, resul
                 for outcome in pool.outcomes(1.0):
                     running -= 1
                     if outcome.error:
-                        raise SystemExit(f"{name} {outcome.job.key}: {outcome.error}")
-                    line = {"variant": name, **setting, **asdict(outcome.result)}
+                        raise SystemExit(f"{variant} {outcome.job.key}: {outcome.error}")
+                    network, seed = outcome.job.key.split()
+                    line = Training(network=network, seed=int(seed), **asdict(outcome.result))
                     with results.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
-                    print(name, outcome.result, flush=True)
+                        file.write(json.dumps({"variant": variant, **setting, **asdict(line)}) + "\n")
+                    print(variant, line, flush=True)
 
 
-def compose(name: str, folders: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
-    overrides = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *VARIANTS[name]]
+def parts_of(overrides: list[str]) -> dict[str, Any]:
+    """What `nas search` is built from, with these overrides."""
     composition = compose_command("search", overrides)
-    parts = build(check(search, composition.tree, composition.typed, given=("invocation",)))
+    return build(check(search, composition.tree, composition.typed, given=("invocation",)))
+
+
+def compose(variant: str, folders: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
+    given = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items())]
+    parts = parts_of([*given, *(TRUTHS | VARIANTS)[variant]])
     names = {role: Path(path).name for role, path in folders.items()}
     return parts, {**names, "proxy": asdict(parts["proxy"])}
 
 
-def read(results: Path, setting: Mapping[str, Any]) -> list[LadderRun]:
+def read(results: Path, setting: Mapping[str, Any]) -> list[Training]:
     """The trainings under a setting: the same proxy, the same photographs."""
     if not results.exists():
         return []
     lines = [json.loads(line) for line in results.read_text().splitlines()]
-    keys = LadderRun.__dataclass_fields__
-    return [
-        LadderRun(**{key: line[key] for key in keys}) for line in lines if setting.items() <= line.items()
-    ]
-
-
-def table(results: Path, names: Iterable[str], folders: Mapping[str, str]) -> str:
-    """A Markdown table, a row a variant."""
-    rows = [
-        "| variant | steps | " + " | ".join(rung_names()) + " | base | in order | spread dB | seed dev. dB "
-        "| passes | min a training of 28x6 |",
-        "|" + "---|" * (9 + len(rung_names())),
-    ]
-    for name in names:
-        runs = read(results, compose(name, folders)[1])
-        if {run.rung for run in runs} < set(rung_names()):
-            continue
-        verdict = judge(runs, 0.04)
-        means = [
-            f"{statistics.fmean(run.psnr_db for run in runs if run.rung == rung):.3f}"
-            for rung in rung_names()
-        ]
-        minutes = statistics.fmean(run.train_seconds for run in runs if run.rung == rung_names()[-1]) / 60
-        deviation = "-" if verdict.seed_std_db is None else f"{verdict.seed_std_db:.3f}"
-        rows.append(
-            f"| {name} | {runs[0].fidelity} | {' | '.join(means)} | {runs[0].base_db:.3f} | "
-            f"{sum(verdict.orders)} of {len(verdict.orders)} | {verdict.spread_db:.3f} | {deviation} | "
-            f"{'yes' if verdict.passes else 'no'} | {minutes:.1f} |"
-        )
-    return "\n".join(rows)
+    keys = Training.__dataclass_fields__
+    return [Training(**{key: line[key] for key in keys}) for line in lines if setting.items() <= line.items()]
 
 
 def main() -> None:
+    known = TRUTHS | VARIANTS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("variants", nargs="*", default=list(VARIANTS), help=", ".join(VARIANTS))
+    parser.add_argument("variants", nargs="*", default=list(known), help=", ".join(known))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--select", required=True, help="folder of validation photographs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="names of networks")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
     folders = {"train": options.train, "select": options.select}
     for name in options.variants:
-        if name not in VARIANTS:
-            parser.error(f"{name} is no variant; known: {', '.join(VARIANTS)}")
-        climb(name, folders, options.seeds, options.workers, options.results)
-    print(table(options.results, options.variants, folders))
+        if name not in known:
+            parser.error(f"{name} is no variant; known: {', '.join(known)}")
+        train(name, folders, options.workers, options.results, set(options.only))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,10 @@ class ProxyEvaluator:
             train_seconds=quality.train_seconds,
         )
 
+    def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality:
+        """Train and validate any network once, outside the search; nothing is kept."""
+        return self._quality(spec, ("train", spec.arch_id, seed), tell, keep=False, reference_db=None)
+
     def trial(self, number: int, spec: ArchSpec, reference_db: float, tell: Tell) -> TrialRecord:
         """Measure and train one architecture; a limit that fails spares what comes after it.
 
