@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Literal
 
 MAX_HOLD_SECONDS = 60.0
-OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement
+OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement ...
+MAX_TURN_SECONDS = 0.8  # ... which waits no longer than this and a step
 Name = Literal["queue", "turn", "want", "device"]
 NAMES: tuple[Name, ...] = ("queue", "turn", "want", "device")
 
@@ -112,7 +113,7 @@ class Share:
         self._files.drop("device")
         self._wait()
         now = time.monotonic()
-        self._turn_ends = now + OWED_SHARE * (now - start)  # a step at least
+        self._turn_ends = now + min(OWED_SHARE * (now - start), MAX_TURN_SECONDS)  # a step at least
 
     def _wait(self) -> None:
         self._files.take("want", fcntl.LOCK_SH)

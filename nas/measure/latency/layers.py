@@ -81,12 +81,17 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
             max_seconds=config.max_seconds / max(1, len(layers)),
         )
         found = read(timer, len(layers), [1.0], limits, np.random.default_rng(seed), hold.pause)
+    readings = []
+    for name, one in zip(inputs, found, strict=True):
+        if isinstance(one, RuntimeError):
+            raise RuntimeError(f"{name}: {one}")
+        readings.append(one)
     return LayerTimes(
         layers=tuple(
             LayerTime(name=name, ms=one.candidate_ms, share=one.ratio, ci=one.ci)
-            for name, one in zip(inputs, found, strict=True)
+            for name, one in zip(inputs, readings, strict=True)
         ),
-        whole_ms=float(np.median([one.baseline_ms for one in found])),
+        whole_ms=float(np.median([one.baseline_ms for one in readings])),
         size=str(size),
     )
 

@@ -189,8 +189,14 @@ class LatencyMeter:
             return error.with_traceback(None)  # its frames hold the network
 
     def _latency(
-        self, reading: Reading, candidate: Subject, baseline: Subject, details: dict[str, Any]
-    ) -> Latency:
+        self,
+        reading: Reading | RuntimeError,
+        candidate: Subject,
+        baseline: Subject,
+        details: dict[str, Any],
+    ) -> Latency | RuntimeError:
+        if isinstance(reading, RuntimeError):
+            return reading
         return Latency(
             runtime_ms=reading.candidate_ms,
             baseline_ms=reading.baseline_ms,

@@ -5,9 +5,9 @@ Pure logic over a timer that is handed in: what runs, and on which clock, is the
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nas.measure.latency.rounds import (
     weighted_sum,
 )
 
+T = TypeVar("T")
 BASELINE = 0  # the subject that the others are compared with; candidates are 1, 2, ...
 MIN_BLOCK_SECONDS = 5e-3
 MIN_WARM_PASSES, MAX_WARM_PASSES = 5, 1000
@@ -58,33 +59,81 @@ def read(
     limits: Limits,
     rng: np.random.Generator,
     pause: Callable[[], bool] = lambda: False,
-) -> list[Reading]:
+) -> list[Reading | RuntimeError]:
     """Time candidates against the baseline, all of them in each round, in shuffled order.
 
     A candidate whose ratio is known, or whose time is up, leaves the rounds. A slow change of the machine
-    thus falls on all alike, and a round's own baseline takes out what is left.
+    thus falls on all alike, and a round's own baseline takes out what is left. A candidate that fails (its
+    memory runs out) leaves them too, alone.
 
     Args:
         weights: of the sizes; they sum to 1.
         rng: of the order and the bootstrap.
         pause: called between passes of the warm-up and before every candidate's turn; says whether the
             device was with others meanwhile.
+    Returns:
+        A reading for each candidate, or why it failed.
+    Raises:
+        RuntimeError: the baseline failed.
     """
-    subjects = range(num_candidates + 1)
-    places = range(len(weights))
-    _warm_up(timer, subjects, len(weights), limits, pause)
-    repeats = [[_num_repeats(timer, subject, place) for place in places] for subject in subjects]
-    series = [_Series(subject=subject) for subject in subjects[1:]]
+    turns = _Turns(timer, num_candidates, len(weights))
+    _warm_up(turns, limits, pause)
+    tried = {subject: turns.take(subject, turns.num_repeats) for subject in list(turns.subjects)}
+    repeats = {subject: found for subject, found in tried.items() if found is not None}
+    series = [_Series(subject=subject) for subject in turns.subjects[1:]]
     left = list(series)
     while left:
         for place in rng.permutation(len(left)):
             one = left[place]
             if pause():
-                _pass(timer, (BASELINE, one.subject), len(weights))
-            one.rounds.append(_round(timer, one.subject, repeats))
-            one.spent += _lasted(one.rounds[-1], repeats[BASELINE], repeats[one.subject])
-        left = [one for one in left if not one.is_done(weights, limits, rng)]
-    return [summarise(one.rounds, weights, rng) for one in series]
+                turns.take(BASELINE, turns.once)
+                turns.take(one.subject, turns.once)
+            entry = turns.take(one.subject, lambda subject: _round(timer, subject, repeats))
+            if entry is not None:
+                one.rounds.append(entry)
+                one.spent += _lasted(entry, repeats[BASELINE], repeats[one.subject])
+        left = [
+            one for one in left if one.subject in turns.subjects and not one.is_done(weights, limits, rng)
+        ]
+    done = {one.subject: one.rounds for one in series if one.subject in turns.subjects}
+    return [
+        summarise(done[subject], weights, rng) if subject in done else turns.failed[subject]
+        for subject in range(1, num_candidates + 1)
+    ]
+
+
+class _Turns:
+    """Who is still timed, and why others are not: a candidate that fails has had its last turn."""
+
+    def __init__(self, timer: Timer, num_candidates: int, num_sizes: int) -> None:
+        self.timer = timer
+        self.num_sizes = num_sizes
+        self.subjects = list(range(num_candidates + 1))
+        self.failed: dict[int, RuntimeError] = {}
+
+    def take(self, subject: int, turn: Callable[[int], T]) -> T | None:
+        """A subject's turn; None where it failed now or before.
+
+        Raises:
+            RuntimeError: it is the baseline that failed, without which nothing can be said.
+        """
+        if subject in self.failed:
+            return None
+        try:
+            return turn(subject)
+        except RuntimeError as error:
+            if subject == BASELINE:
+                raise
+            self.failed[subject] = error.with_traceback(None)  # its frames hold the network
+            self.subjects.remove(subject)
+            return None
+
+    def once(self, subject: int) -> float:
+        """Seconds of one forward at every size."""
+        return sum(self.timer(subject, place, 1).seconds for place in range(self.num_sizes))
+
+    def num_repeats(self, subject: int) -> list[int]:
+        return [_num_repeats(self.timer, subject, place) for place in range(self.num_sizes)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,22 +156,16 @@ class _Series:
         return half_width(found, rng) <= limits.target_ci * statistics.median(found)
 
 
-def _warm_up(
-    timer: Timer, subjects: Sequence[int], num_sizes: int, limits: Limits, pause: Callable[[], bool]
-) -> None:
+def _warm_up(turns: _Turns, limits: Limits, pause: Callable[[], bool]) -> None:
     """Run everything at least five times, and as long as is wanted."""
-    spent, num_pairs = 0.0, len(subjects) - 1
+    spent = 0.0
     for passes in range(MAX_WARM_PASSES):
-        if passes and spent >= num_pairs * limits.max_seconds / 4:
+        if passes and spent >= (len(turns.subjects) - 1) * limits.max_seconds / 4:
             return
         if passes >= MIN_WARM_PASSES and spent >= limits.warmup_seconds:
             return
         pause()
-        spent += _pass(timer, subjects, num_sizes)
-
-
-def _pass(timer: Timer, subjects: Sequence[int], num_sizes: int) -> float:
-    return sum(timer(subject, place, 1).seconds for place in range(num_sizes) for subject in subjects)
+        spent += sum(turns.take(subject, turns.once) or 0.0 for subject in list(turns.subjects))
 
 
 def _num_repeats(timer: Timer, subject: int, place: int) -> int:
@@ -137,7 +180,7 @@ def _num_repeats(timer: Timer, subject: int, place: int) -> int:
     return repeats
 
 
-def _round(timer: Timer, candidate: int, repeats: Sequence[Sequence[int]]) -> Round:
+def _round(timer: Timer, candidate: int, repeats: Mapping[int, Sequence[int]]) -> Round:
     order = (BASELINE, candidate, candidate, BASELINE)
     blocks = [
         [timer(subject, place, repeats[subject][place]) for subject in order]

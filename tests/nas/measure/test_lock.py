@@ -154,6 +154,27 @@ def test_a_training_that_is_killed_in_its_turn_does_not_block_the_next_measureme
         pass
 
 
+def test_a_training_makes_way_a_second_after_its_turn_began_however_long_it_had_waited(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+
+    def measure(seconds):
+        with exclusive("cpu", folder=tmp_path):
+            now[0] += seconds
+
+    with shared("cpu", folder=tmp_path) as share:
+        for seconds in (60.0, 0.0):
+            measurement = threading.Thread(target=measure, args=(seconds,), daemon=True)
+            measurement.start()
+            for _ in range(200):  # steps; the clock stands still between the measurements
+                share.give_way()
+                measurement.join(0.01)
+                if not measurement.is_alive():
+                    break
+            assert not measurement.is_alive()
+            now[0] += 1.0
+
+
 def test_a_device_is_held_by_one_at_a_time(tmp_path):
     inside, most = 0, 0
 

@@ -46,6 +46,31 @@ def test_a_quiet_reading_is_exact_and_short():
     assert (found.ratio_low, found.ratio_high) == pytest.approx((0.7, 0.7))
 
 
+@pytest.mark.parametrize(
+    "calls", [0, 3, 7, 20], ids=["at once", "warming up", "counting repeats", "in a round"]
+)
+def test_a_candidate_that_fails_leaves_the_others_their_readings(calls):
+    timer = Timer(0, 0.7, 0.5, 0.9)
+
+    def failing(subject, place, repeats):
+        if subject == 2 and sum(call[0] == 2 for call in timer.calls) >= calls:
+            raise RuntimeError("out of memory")
+        return timer(subject, place, repeats)
+
+    first, failed, last = read(failing, 3, ONE, LIMITS, np.random.default_rng(0))
+    assert (first.ratio, last.ratio) == pytest.approx((0.7, 0.9))
+    assert str(failed) == "out of memory"
+    assert sum(call[0] == 2 for call in timer.calls) == calls
+
+
+def test_a_reading_without_its_baseline_is_none():
+    def failing(subject, place, repeats):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        read(failing, 1, ONE, LIMITS, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(noise):
     held = 0
