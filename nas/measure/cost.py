@@ -4,7 +4,7 @@
 them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element;
 additions, activations and element-wise products are free. Nothing is computed: networks live on the meta
 device, so a count takes milliseconds and no memory, and does not depend on the machine. A fused network
-counts as the plain one: its operators (`nas.ops`) bring their formulas.
+counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore itself.
 """
 
 from collections.abc import Callable
