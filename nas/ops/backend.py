@@ -13,7 +13,8 @@ BACKENDS = ("cuda", "triton", "reference")  # the order in which `auto` asks
 SETTINGS = ("auto", *BACKENDS)
 
 Case = Hashable  # what an operator's kernels depend on, such as (channels, dtype); None: any
-Probe = Callable[[torch.device, Case], str | None]  # why the backend cannot serve there, or None: it can
+# Why a backend cannot serve there, or None: it can. It may run the kernel once: what it raises is a reason.
+Probe = Callable[[torch.device, Case], str | None]
 
 
 class BackendWarning(UserWarning):
@@ -65,7 +66,13 @@ class Choice:
             return f"{self.op} has no {backend} kernel"
         if device.type != "cuda" and not (backend == "triton" and interpreting()):
             return f"it needs CUDA tensors, these are on {device.type}"
-        return self.probes[backend](device, case)
+        try:
+            return self.probes[backend](device, case)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a broken install, a compiler or a driver: `auto` never fails
+            said = str(error).strip().splitlines() or ["no message"]
+            return f"the kernel does not run ({type(error).__name__}: {said[0]})"
 
     def _decide(self, device: torch.device, case: Case) -> str:
         wanted = setting()

@@ -1,12 +1,17 @@
 """How each case of conv_act is tiled: rules from before anything was timed, and a table above them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of them in one
 FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
 MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
+
+_cudnn: Any = torch.backends.cudnn
+_products = _cudnn.conv
 
 
 class Case(NamedTuple):
@@ -48,6 +53,13 @@ class Config:
 TUNED: dict[Case, Config] = {}  # filled by `triton.tune`
 
 
+def precision_of(dtype: torch.dtype) -> str:
+    """How float32 products are formed: as cuDNN's convolutions are set to, or in three TF32 products."""
+    if dtype != torch.float32:
+        return "tf32"  # has no meaning for it
+    return "tf32" if _products.fp32_precision == "tf32" else "tf32x3"
+
+
 def reads_image(in_channels: int, kernel: int) -> bool:
     """Whether the kernel takes its input for an image: any strides and dtype, all taps in one row."""
     return in_channels <= FEW_CHANNELS and in_channels * kernel**2 <= MAX_COLUMNS
@@ -63,7 +75,8 @@ def default(case: Case) -> Config:
     block_n = min(_power_of_two(case.channels), MAX_CHANNELS)
     if case.image:
         columns = _power_of_two(case.in_channels * case.kernel**2)
-        height = 2 if case.strict and block_n > 32 else 8
+        gated = case.item_bytes == 4 and case.epilogue == "conv1x1" and not case.hopper
+        height = 2 if block_n > 32 and (case.strict or gated) else 8
         return Config(form="image", height=height, width=16, block_k=columns, block_n=block_n, num_warps=8)
     block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):

@@ -10,27 +10,40 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
 from nas.ops.backend import Case, Choice, no_triton
-from nas.ops.conv_act.check import check
+from nas.ops.conv_act.check import check, check_grad
+from nas.ops.conv_act.config import precision_of
+from nas.ops.conv_act.gradient import gradient
 from nas.ops.conv_act.pixels import empty_map
 from nas.ops.conv_act.reference import reference
-
-_LIBRARY = torch.library.Library("nas", "FRAGMENT")  # type: ignore[no-untyped-call]
-_LIBRARY.define(  # type: ignore[no-untyped-call]
-    "conv_act(Tensor x, Tensor weight, Tensor? bias, str epilogue, Tensor? skip, "
-    "Tensor? gate_weight, Tensor? gate_bias) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
+from nas.ops.rules import (
+    follow_autocast,
+    implement,
+    plain_form,
+    refuse_forward_ad,
+    refuse_second_derivative,
+    transforming,
 )
 
+_LIBRARY = torch.library.Library("nas", "FRAGMENT")  # type: ignore[no-untyped-call]
+_OPERANDS = (
+    "Tensor x, Tensor weight, Tensor? bias, str epilogue, "
+    "Tensor? skip, Tensor? gate_weight, Tensor? gate_bias"
+)
+for _schema in (
+    f"conv_act({_OPERANDS}) -> Tensor",
+    f"conv_act_backward(Tensor grad, {_OPERANDS}, bool[] needed)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+):
+    _LIBRARY.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
 
 _OP = torch.ops.nas.conv_act.default
+_BACKWARD = torch.ops.nas.conv_act_backward.default
 
 
 def _why_no_triton(device: torch.device, case: Case) -> str | None:
     if missing := no_triton(device):
         return missing
-    if not isinstance(case, tuple):
-        return None
-    found: str | None = _kernels().why_not(*case)
+    found: str | None = _kernels().why_not(device, *(case if isinstance(case, tuple) else ()))
     return found
 
 
@@ -43,9 +56,24 @@ def _kernels() -> Any:
 _CHOICE = Choice("conv_act", {"triton": _why_no_triton})
 
 
-def backend_of(device: torch.device, channels: int, dtype: torch.dtype, epilogue: str) -> str:
-    """Name the backend that serves a case there: `triton` or `reference`."""
-    return _CHOICE.pick(device, (channels, dtype, epilogue))
+def backend_of(
+    device: torch.device,
+    channels: int,
+    dtype: torch.dtype,
+    epilogue: str,
+    in_channels: int | None = None,
+    kernel: int = 3,
+    precision: str | None = None,
+) -> str:
+    """Name the backend that serves a case there: `triton`, which was then run once, or `reference`.
+
+    Args:
+        in_channels: by default as many as the result has.
+        precision: of float32 products, `tf32` or `tf32x3`; by default that of cuDNN's convolutions.
+    """
+    if precision is None and device.type == "cuda":
+        precision = precision_of(dtype)
+    return _CHOICE.pick(device, (channels, dtype, epilogue, in_channels or channels, kernel, precision))
 
 
 def _run(
@@ -57,10 +85,15 @@ def _run(
     gate_weight: Tensor | None,
     gate_bias: Tensor | None,
 ) -> Tensor:
+    refuse_forward_ad("conv_act")
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
-    backend = backend_of(x.device, weight.shape[0], weight.dtype, epilogue)
-    run = reference if backend == "reference" else _kernels().forward
-    out: Tensor = run(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+    channels, in_channels, kernel, _ = weight.shape
+    precision = precision_of(weight.dtype) if x.is_cuda else None
+    case = (channels, weight.dtype, epilogue, in_channels, kernel, precision)
+    if _CHOICE.pick(x.device, case) == "reference":
+        out = reference(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+    else:
+        out = _kernels().forward(x, weight, bias, epilogue, skip, gate_weight, gate_bias, precision)
     return out.contiguous(memory_format=torch.channels_last) if x.is_cuda else out
 
 
@@ -85,22 +118,32 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(x, weight, bias, skip, gate_weight, gate_bias)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The convolution is computed again; what it needs is kept anyhow, its result would be one map more."""
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needed = [flag for i, flag in enumerate(ctx.needs_input_grad) if i != 3]
-    with torch.enable_grad():
-        held = [
-            value.detach().requires_grad_(flag) if value is not None else None
-            for value, flag in zip(ctx.saved_tensors, needed, strict=True)
-        ]
-        x, weight, bias, *rest = held
-        assert x is not None
-        assert weight is not None
-        out = reference(x, weight, bias, ctx.epilogue, *rest)
-    wanted = [value for value in held if value is not None and value.requires_grad]
-    found = iter(torch.autograd.grad(out, wanted, grad))
-    grads = [next(found) if value is not None and value.requires_grad else None for value in held]
+    x, weight, bias, *rest = ctx.saved_tensors
+    found = _BACKWARD(grad, x, weight, bias, ctx.epilogue, *rest, needed)
+    grads = [value if flag else None for value, flag in zip(found, needed, strict=True)]
     return (*grads[:3], None, *grads[3:])
+
+
+def _run_backward(grad: Tensor, *operands: Any) -> tuple[Tensor, ...]:
+    refuse_forward_ad("conv_act_backward")
+    _check_backward(grad, *operands)
+    return gradient(grad, *operands)
+
+
+def _fake_backward(grad: Tensor, *operands: Any) -> tuple[Tensor, ...]:
+    _check_backward(grad, *operands)
+    *tensors, needed = (value for i, value in enumerate(operands) if i != 3)
+    return tuple(
+        torch.empty_like(value) if want and value is not None else grad.new_empty(0)
+        for value, want in zip(tensors, needed, strict=True)
+    )
+
+
+def _check_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> None:
+    check(x, weight, *rest[:-1])
+    check_grad(grad, x, weight)
 
 
 @register_flop_formula(torch.ops.nas.conv_act)
@@ -123,10 +166,28 @@ def _flops(
     return 2 * count * height * width * weights
 
 
-_LIBRARY.impl("conv_act", _run, "CPU")  # type: ignore[no-untyped-call]
-_LIBRARY.impl("conv_act", _run, "CUDA")  # type: ignore[no-untyped-call]
+@register_flop_formula(torch.ops.nas.conv_act_backward)
+def _flops_backward(
+    grad: list[int], x: list[int], weight: list[int], bias: Any, epilogue: str, skip: Any,
+    gate_weight: list[int] | None, gate_bias: Any, needed: list[bool], **kwargs: Any,
+) -> int:  # fmt: skip
+    """What the plain modules' backward counts; not what is computed again."""
+    count, channels, height, width = grad
+    weights = (needed[0] + needed[1]) * weight[0] * weight[1] * weight[2] * weight[3]
+    if gate_weight is not None:
+        weights += any(needed[:3]) * gate_weight[0] * gate_weight[1]
+        weights += needed[4] * channels * channels  # also a diagonal's: PyTorch counts it as if it were dense
+    return 2 * count * height * width * weights
+
+
+implement(_LIBRARY, "conv_act", _run)
+implement(_LIBRARY, "conv_act_backward", _run_backward)
+follow_autocast(_LIBRARY, "conv_act", lower=True)
+follow_autocast(_LIBRARY, "conv_act_backward", lower=False)
 torch.library.register_fake("nas::conv_act", _fake, lib=_LIBRARY)
-torch.library.register_autograd("nas::conv_act", _backward, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_fake("nas::conv_act_backward", _fake_backward, lib=_LIBRARY)
+torch.library.register_autograd("nas::conv_act", _differentiate, setup_context=_keep, lib=_LIBRARY)
+refuse_second_derivative(_LIBRARY, "conv_act_backward", "nas.ops.conv_act.reference")
 
 
 def conv_act(
@@ -140,7 +201,8 @@ def conv_act(
 ) -> Tensor:
     """A convolution that keeps height and width, with its activation or attention in one kernel.
 
-    Differentiable; on CUDA the result is channels_last. Without a GPU it is `reference`.
+    Differentiable once; on CUDA the result is channels_last. Without a GPU it is `reference`, as it is
+    under forward AD and the transforms of torch.func, which have every derivative.
 
     Args:
         x: (N, Cin, H, W), floating point, any strides.
@@ -152,9 +214,12 @@ def conv_act(
         gate_bias: (C,), for both.
 
     Returns:  (N, C, H, W).
-    Raises:   ValueError, TypeError, RuntimeError: see `check`.
+    Raises:   ValueError, TypeError: see `check`.
     """
     out: Tensor
+    if transforming():
+        operands = (x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+        return plain_form(check, reference, operands, lower=True)
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         out = _OP(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
         return out

@@ -10,31 +10,42 @@ import torch
 from torch import Tensor
 
 from nas.ops.backend import interpreting
-from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, reads_image
+from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, precision_of, reads_image
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
+from nas.ops.conv_act.reference import ATTENTIONS, GATED
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
 
-_cudnn: Any = torch.backends.cudnn
-_products = _cudnn.conv
 
+def why_not(
+    device: torch.device,
+    channels: int = 32,
+    dtype: torch.dtype = torch.float32,
+    epilogue: str = "none",
+    in_channels: int | None = None,
+    kernel: int = 3,
+    precision: str | None = None,
+) -> str | None:
+    """Say why the kernel cannot serve a case, or run it once on one pixel: what that raises is a reason too.
 
-def why_not(channels: int, dtype: torch.dtype, epilogue: str) -> str | None:
-    """Say why the kernel cannot serve a case; None: it can."""
+    Args:
+        in_channels: by default as many as the result has.
+        precision: as `launch` takes it.
+    """
     if dtype not in DTYPES:
         return f"the kernel takes {', '.join(str(known) for known in DTYPES)}, not {dtype}"
     if epilogue == "conv1x1" and channels > MAX_CHANNELS:
         return f"a 1x1 gate of {channels} channels does not fit one program; {MAX_CHANNELS} do"
+    x = torch.zeros(1, in_channels or channels, 1, 1, dtype=dtype, device=device)
+    weight, bias = x.new_zeros(channels, x.shape[1], kernel, kernel), x.new_zeros(channels)
+    skip = x.new_zeros(1, channels, 1, 1) if epilogue in ATTENTIONS else None
+    gate: tuple[Tensor | None, Tensor | None] = (None, None)
+    if epilogue in GATED:
+        gate = x.new_zeros(channels, channels if epilogue == "conv1x1" else 1, 1, 1), bias
+    forward(x, weight, bias, epilogue, skip, *gate, precision)
     return None
-
-
-def precision_of(dtype: torch.dtype) -> str:
-    """How float32 products are formed: as cuDNN's convolutions are set to, or in three TF32 products."""
-    if dtype != torch.float32:
-        return "tf32"  # has no meaning for it
-    return "tf32" if _products.fp32_precision == "tf32" else "tf32x3"
 
 
 def pack(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -50,8 +61,9 @@ def forward(
     skip: Tensor | None,
     gate_weight: Tensor | None,
     gate_bias: Tensor | None,
+    precision: str | None = None,
 ) -> Tensor:
-    """The operator, channels_last. A weight that is channels_last is not copied."""
+    """The operator, channels_last. A weight that is channels_last is not copied; precision: see `launch`."""
     out = empty_map(x, weight.shape[0], x.dtype)
     with _on(x.device):
         launch(
@@ -63,6 +75,7 @@ def forward(
             skip=skip,
             gate_weight=gate_weight.contiguous() if gate_weight is not None else None,
             gate_bias=gate_bias,
+            precision=precision,
         )
     return out
 

@@ -3,25 +3,35 @@
 import torch
 from torch import Tensor
 
+from nas.ops.rules import DTYPES
+
 
 def check_pair(x: Tensor, f: Tensor) -> None:
-    """Refuse what is not two maps of one shape, floating dtype and device.
+    """Refuse what is not two maps of one shape, floating dtype and device, with at least one pixel.
 
     Raises:
         ValueError: the first rule that is broken.
+        TypeError: it is one of dtypes, or x or f is no tensor.
     """
+    if x is None or f is None:  # how the dispatcher hands over what was None
+        raise TypeError(f"{'x' if x is None else 'f'} must be a tensor, got None")
     same = x.shape == f.shape and x.dtype is f.dtype and x.device == f.device
-    if not same or f.dim() != 4 or not f.is_floating_point():
-        raise ValueError(_fault_of_pair(x, f))
+    if not same or f.dim() != 4 or f.dtype not in DTYPES:
+        raise _fault_of_pair(x, f)
+    _, channels, height, width = f.shape
+    if height == 0 or width == 0 or channels == 0:
+        raise ValueError(f"x and f must have at least one channel, row and column, got {_shape(f)}")
 
 
 def check_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
     """Refuse what `check_pair` refuses, and a weight or bias that does not fit f.
 
     Raises:
-        ValueError: the first rule that is broken.
+        ValueError, TypeError: the first rule that is broken, as in `check_pair`.
     """
     check_pair(x, f)
+    if weight is None or bias is None:
+        raise TypeError(f"{'weight' if weight is None else 'bias'} must be a tensor, got None")
     channels = f.shape[1]
     if weight.shape != (channels, channels, 1, 1) or bias.shape != (channels,):
         raise ValueError(
@@ -29,7 +39,7 @@ def check_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
             f" got weight {_shape(weight)}, bias {_shape(bias)} and f {_shape(f)}"
         )
     if not f.dtype is weight.dtype is bias.dtype:
-        raise ValueError(
+        raise TypeError(
             f"weight and bias must have the dtype of f, {f.dtype}, got {weight.dtype} and {bias.dtype}"
         )
     if not f.device == weight.device == bias.device:
@@ -42,26 +52,29 @@ def check_grad(grad: Tensor, f: Tensor) -> None:
     """Refuse a gradient that is not like the result.
 
     Raises:
-        ValueError: its shape, dtype or device is another.
+        ValueError: its shape or device is another.
+        TypeError: its dtype is.
     """
-    if grad.shape != f.shape or grad.dtype != f.dtype or grad.device != f.device:
+    if grad.shape != f.shape or grad.device != f.device:
         raise ValueError(
-            f"grad must have f's shape, dtype and device ({_shape(f)}, {f.dtype}, {f.device}),"
-            f" got {_shape(grad)}, {grad.dtype}, {grad.device}"
+            f"grad must have f's shape and device, {_shape(f)} and {f.device},"
+            f" got {_shape(grad)} and {grad.device}"
         )
+    if grad.dtype != f.dtype:
+        raise TypeError(f"grad must have the dtype of f, {f.dtype}, got {grad.dtype}")
 
 
-def _fault_of_pair(x: Tensor, f: Tensor) -> str:
+def _fault_of_pair(x: Tensor, f: Tensor) -> ValueError | TypeError:
     for name, value in (("x", x), ("f", f)):
         if value.dim() != 4:
-            return f"{name} must have four dimensions (N, C, H, W), got {_shape(value)}"
-        if not value.dtype.is_floating_point:
-            return f"{name} must be of a floating dtype, got {value.dtype}; convert it to float32 or float16"
+            return ValueError(f"{name} must have four dimensions (N, C, H, W), got {_shape(value)}")
+        if value.dtype not in DTYPES:
+            return TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {value.dtype}")
     if x.shape != f.shape:
-        return f"x and f must have one shape, got x {_shape(x)} and f {_shape(f)}"
+        return ValueError(f"x and f must have one shape, got x {_shape(x)} and f {_shape(f)}")
     if x.dtype != f.dtype:
-        return f"x and f must have one dtype, got x {x.dtype} and f {f.dtype}"
-    return f"x and f must lie on one device, got x on {x.device} and f on {f.device}"
+        return TypeError(f"x and f must have one dtype, got x {x.dtype} and f {f.dtype}")
+    return ValueError(f"x and f must lie on one device, got x on {x.device} and f on {f.device}")
 
 
 def _shape(value: Tensor) -> tuple[int | torch.SymInt, ...]:

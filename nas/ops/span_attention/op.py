@@ -14,6 +14,14 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from nas.ops.backend import Case, Choice, no_triton
+from nas.ops.rules import (
+    follow_autocast,
+    implement,
+    plain_form,
+    refuse_forward_ad,
+    refuse_second_derivative,
+    transforming,
+)
 from nas.ops.span_attention import reference
 from nas.ops.span_attention.check import check_grad, check_pair, check_span
 
@@ -43,9 +51,11 @@ def span_attention(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor
         weight: (C, C, 1, 1).
         bias: (C,).
     Raises:
-        ValueError: a shape, dtype or device does not fit.
+        ValueError, TypeError: a shape or device, or a dtype, does not fit.
         nas.ops.backend.BackendError: the backend that was set by name cannot serve.
     """
+    if transforming():
+        return plain_form(check_span, reference.span_attention, (x, f, weight, bias), lower=True)
     return _call(_SPAN, x, f, weight, bias)
 
 
@@ -56,9 +66,11 @@ def parameter_free_attention(x: Tensor, f: Tensor) -> Tensor:
         x: (N, C, H, W), any layout.
         f: of x's shape, dtype and device; the result has its layout.
     Raises:
-        ValueError: a shape, dtype or device does not fit.
+        ValueError, TypeError: a shape or device, or a dtype, does not fit.
         nas.ops.backend.BackendError: the backend that was set by name cannot serve.
     """
+    if transforming():
+        return plain_form(check_pair, reference.parameter_free_attention, (x, f), lower=False)
     return _call(_FREE, x, f)
 
 
@@ -79,10 +91,10 @@ def _kernels(backend: str) -> Any:
     return importlib.import_module(f"nas.ops.span_attention.{backend}")
 
 
-def _implement(
+def _register(
     name: str, place: int, check: Callable[..., None], plain: Callable[..., Any], backends: tuple[str, ...]
 ) -> None:
-    """Register an operator for both devices; `place` is where f stands among its arguments."""
+    """Implement an operator; `place` is where f stands among its arguments."""
 
     def probe(backend: str) -> Callable[[torch.device, Case], str | None]:
         def ask(device: torch.device, case: Case) -> str | None:
@@ -97,6 +109,7 @@ def _implement(
     kernels: dict[str, Callable[..., Any]] = {"reference": plain}
 
     def run(*tensors: Tensor) -> Any:
+        refuse_forward_ad(name)
         check(*tensors)
         f = tensors[place]
         backend = choice.pick(f.device, (f.shape[1], f.dtype))
@@ -104,8 +117,8 @@ def _implement(
             kernels[backend] = getattr(_kernels(backend), f"{name}_forward" if place == 1 else name)
         return kernels[backend](*tensors)
 
-    for key in ("CPU", "CUDA"):
-        _LIBRARY.impl(name, run, key)  # type: ignore[no-untyped-call]
+    implement(_LIBRARY, name, run)
+    follow_autocast(_LIBRARY, name, lower=name == "span_attention")
 
 
 def _check_span_backward(grad: Tensor, x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
@@ -118,12 +131,12 @@ def _check_free_backward(grad: Tensor, x: Tensor, f: Tensor) -> None:
     check_grad(grad, f)
 
 
-_implement("span_attention", 1, check_span, reference.span_attention_forward, ("cuda", "triton"))
-_implement("span_attention_backward", 2, _check_span_backward, reference.span_attention_backward, ("triton",))
-_implement(
+_register("span_attention", 1, check_span, reference.span_attention_forward, ("cuda", "triton"))
+_register("span_attention_backward", 2, _check_span_backward, reference.span_attention_backward, ("triton",))
+_register(
     "parameter_free_attention", 1, check_pair, reference.parameter_free_attention_forward, ("cuda", "triton")
 )
-_implement(
+_register(
     "parameter_free_attention_backward",
     2,
     _check_free_backward,
@@ -175,33 +188,8 @@ def _differentiate_free(ctx: Any, grad: Tensor) -> Any:
     return _FREE_BACKWARD(grad, *ctx.saved_tensors)
 
 
-def _autocast(device: str, op: Any) -> Callable[..., Any]:
-    """Under autocast arguments take the device's autocast dtype, as a convolution's do; float64 stays."""
-
-    def run(*tensors: Tensor) -> Any:
-        dtype = torch.get_autocast_dtype(device)
-        with torch.autocast(device, enabled=False):
-            return op(*(value if value.dtype == torch.float64 else value.to(dtype) for value in tensors))
-
-    return run
-
-
-for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
-    _LIBRARY.impl("span_attention", _autocast(_device, _SPAN), _key)  # type: ignore[no-untyped-call]
-
-
-def _refuse(ctx: Any, *grads: Any) -> Any:
-    raise RuntimeError(
-        "the attention operators have no second derivative; use nas.ops.span_attention.reference"
-    )
-
-
-def _keep_nothing(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
-    pass
-
-
 for _name in ("span_attention_backward", "parameter_free_attention_backward"):
-    torch.library.register_autograd(f"nas::{_name}", _refuse, setup_context=_keep_nothing, lib=_LIBRARY)
+    refuse_second_derivative(_LIBRARY, _name, "nas.ops.span_attention.reference")
 torch.library.register_autograd("nas::span_attention", _differentiate_span, setup_context=_keep, lib=_LIBRARY)
 torch.library.register_autograd(
     "nas::parameter_free_attention", _differentiate_free, setup_context=_keep, lib=_LIBRARY

@@ -60,6 +60,35 @@ def test_auto_never_fails():
 
 
 @pytest.mark.usefixtures("choices")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("libcuda is broken\nat line 3"), r"does not run \(ImportError: libcuda is broken\)"),
+        (RuntimeError("no C compiler"), r"does not run \(RuntimeError: no C compiler\)"),
+        (AssertionError(), r"does not run \(AssertionError: no message\)"),
+    ],
+)
+def test_what_a_probe_raises_is_a_reason(error, said):
+    def raises(device, case):
+        raise error
+
+    choice = Choice("op", {"cuda": raises, "triton": _works})
+    with pytest.warns(BackendWarning, match=said):
+        assert choice.pick(GPU, 16) == "triton"
+
+
+@pytest.mark.usefixtures("choices")
+def test_memory_that_runs_out_in_a_probe_is_no_reason():
+    def raises(device, case):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    choice = Choice("op", {"cuda": raises})
+    with pytest.raises(torch.OutOfMemoryError):
+        choice.pick(GPU, 16)
+    assert choice.reasons == {}
+
+
+@pytest.mark.usefixtures("choices")
 def test_a_probe_is_asked_once_a_case():
     asked = []
     choice = Choice("op", {"cuda": lambda device, case: asked.append(case)})
@@ -134,6 +163,20 @@ with using("triton"):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("op", ["conv_act", "span_attention", "parameter_free_attention_backward"])
+def test_a_broken_triton_is_a_reason(op, tmp_path):
+    (tmp_path / "triton").mkdir()
+    (tmp_path / "triton" / "__init__.py").write_text("raise ImportError('libcuda is broken')")
+    ask = f"why_not('triton', '{op}', device=torch.device('cpu'))"
+    code = f"import torch; from nas.ops.backend import why_not; print({ask})"
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.strip() == "the kernel does not run (ImportError: libcuda is broken)", done.stderr
 
 
 def test_an_operator_is_found_before_anything_else_loaded_it():

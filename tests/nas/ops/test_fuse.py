@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from nas.measure.cost import count
 from nas.ops.fuse import fuse, unfused
@@ -128,6 +129,18 @@ def test_a_fused_network_learns_as_the_plain_one(level):
     wanted = {name: value.grad for name, value in net.named_parameters()}
     assert all(value is not None for value in wanted.values())
     torch.testing.assert_close({name: value.grad for name, value in fused.named_parameters()}, wanted)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", ["span", "spanf", "spanv2"])
+def test_learning_costs_the_flops_of_the_plain_network(name, level):
+    net = build(published(name))
+    totals = []
+    for each in (net, fuse(net, attention=level)):
+        with FlopCounterMode(display=False) as counter:
+            each(IMAGE).sum().backward()
+        totals.append(counter.get_total_flops())
+    assert totals[0] == totals[1] > 0
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

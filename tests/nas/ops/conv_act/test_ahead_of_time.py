@@ -72,6 +72,12 @@ def test_spanv2_needs_no_stack(precision):
     assert spilled(compile_all([j for cc in GPUS for j in of_spanv2(cc, precision)])) == []
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_image_with_a_gate_needs_no_stack(precision):
+    jobs = [job(cc, 3, channels, "conv1x1", precision) for cc in GPUS for channels in (32, 48, 64)]
+    assert spilled(compile_all(jobs)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("cc", GPUS)

@@ -1,5 +1,6 @@
 # ruff: noqa: E501 - long lists of operands, one case or call a line
 import re
+import warnings
 
 import pytest
 import torch
@@ -98,6 +99,51 @@ def test_gradients_of_some_operands_alone(wanted):
     torch.testing.assert_close(gradients(conv_act), gradients(by_hand))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("needed", [(1, 1, 1, 1, 1, 1), (0, 1, 0, 0, 1, 0), (0, 0, 0, 1, 0, 1)])
+@pytest.mark.parametrize(
+    "epilogue", ["none", "residual", "gelu", "hard_parameter_free", "conv1x1", "diagonal"]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_gradient_keeps_the_contract_of_the_dispatcher(epilogue, needed, layout):
+    x, *rest = operands(epilogue)
+    needed = [
+        bool(want) and value is not None
+        for want, value in zip(needed, (x, *rest[:2], *rest[3:]), strict=True)
+    ]
+    grad = torch.ones(1, dtype=x.dtype).expand(2, 6, 5, 4)
+    torch.library.opcheck(
+        torch.ops.nas.conv_act_backward.default, (grad, x.contiguous(memory_format=layout), *rest, needed)
+    )
+
+
+def test_gradients_of_several_results_at_once():
+    x, *rest = operands("conv1x1")
+    out = conv_act(x.requires_grad_(), *rest)
+    grads = torch.rand(3, *out.shape, dtype=out.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the loop that PyTorch falls back to
+        (found,) = torch.autograd.grad(out, x, grads, is_grads_batched=True, retain_graph=True)
+    torch.testing.assert_close(
+        found, torch.stack([torch.autograd.grad(out, x, g, retain_graph=True)[0] for g in grads])
+    )
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_flops_of_the_gradient_are_those_of_the_plain_form(epilogue):
+    counts = []
+    for function in (lambda args: conv_act(*args), plain):
+        arguments = operands(epilogue)
+        for value in arguments:
+            if isinstance(value, torch.Tensor):
+                value.requires_grad_()
+        out = function(arguments)
+        with FlopCounterMode(display=False) as counter:
+            out.sum().backward()
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
 @pytest.mark.parametrize("epilogue", ["silu", "conv1x1"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_compiles_as_one_graph_forward_and_backward(epilogue):
@@ -139,7 +185,11 @@ SKIP, GATE = torch.rand(2, 6, 5, 4), torch.rand(6, 6, 1, 1)
         ((X, WEIGHT[:, :, :2], BIAS, "relu"), ValueError, "kernel must be square and odd, got 2x3"),
         ((X, WEIGHT[:, :, :2, :2], BIAS, "relu"), ValueError, "kernel must be square and odd, got 2x2"),
         ((X[:, :3], WEIGHT, BIAS, "relu"), ValueError, "x must have the weight's 4 channels, got (2, 3, 5, 4)"),
-        ((X.int(), WEIGHT.int(), None, "relu"), TypeError, "x must be floating point, got torch.int32"),
+        ((X.int(), WEIGHT.int(), None, "relu"), TypeError, "x must be float64, float32, float16 or bfloat16, got torch.int32"),
+        ((X[:, :, :0], WEIGHT, BIAS, "relu"), ValueError, "at least one channel, row and column, got (2, 4, 0, 4)"),
+        ((X[..., :0], WEIGHT, BIAS, "relu"), ValueError, "at least one channel, row and column, got (2, 4, 5, 0)"),
+        ((X, WEIGHT[:0], None, "relu"), ValueError, "at least one channel, row and column, got (2, 4, 5, 4) and (0, "),
+        ((X, None, BIAS, "relu"), TypeError, "weight must be a tensor, got None"),
         ((X, WEIGHT.half(), BIAS, "relu"), TypeError, "weight must have the dtype of x, torch.float32, got"),
         ((X, WEIGHT, BIAS[:5], "relu"), ValueError, "bias must have the shape (6,), got (5,)"),
         ((X, WEIGHT, BIAS, "residual"), ValueError, "epilogue 'residual' needs skip of shape (2, 6, 5, 4), got None"),
@@ -159,7 +209,7 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments, error, message, dev
 
 
 def test_operands_of_two_devices_are_refused():
-    with pytest.raises(RuntimeError, match="bias must be on the device of x, cpu, got meta"):
+    with pytest.raises(ValueError, match="bias must be on the device of x, cpu, got meta"):
         conv_act(X, WEIGHT, BIAS.to("meta"), "relu")
 
 

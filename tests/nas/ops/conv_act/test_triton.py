@@ -9,8 +9,9 @@ import torch
 pytest.importorskip("triton")
 
 from nas.ops import backend
-from nas.ops.conv_act import ATTENTIONS, EPILOGUES, conv_act, reference
+from nas.ops.conv_act import ATTENTIONS, EPILOGUES, conv_act, op, reference
 from nas.ops.conv_act import config as tilings
+from nas.ops.conv_act import triton as launcher
 from nas.ops.conv_act.config import Config
 from nas.ops.conv_act.pixels import pixels_of
 from nas.ops.conv_act.triton import launch, pack, precision_of
@@ -194,6 +195,30 @@ def test_what_it_cannot_take_is_said():
     ):
         conv_act(*wide)
     assert set(ATTENTIONS) > {"conv1x1"}
+
+
+class Broken:
+    """A kernel whose launch fails as without a C compiler, or beyond a GPU's shared memory."""
+
+    def __getitem__(self, grid):
+        raise RuntimeError("out of resource: shared memory, Required: 131072")
+
+
+def test_it_is_run_once_a_case_before_it_serves(monkeypatch):
+    choice, cpu = op._CHOICE, torch.device("cpu")
+    monkeypatch.setattr(choice, "reasons", {})
+    monkeypatch.setattr(choice, "picked", {})
+    for epilogue in EPILOGUES:
+        assert backend.why_not("triton", "conv_act", device=cpu, case=(20, torch.float16, epilogue)) is None
+    assert backend.why_not("triton", "conv_act", device=cpu, case=(32, torch.float32)) is None
+    with backend.using("triton"):
+        assert op.backend_of(cpu, 16, torch.float32, "relu", in_channels=3, kernel=5) == "triton"
+        monkeypatch.setattr(launcher, "conv_act_kernel", Broken())
+        monkeypatch.setattr(launcher, "_plans", {})
+        assert op.backend_of(cpu, 16, torch.float32, "relu", in_channels=3, kernel=5) == "triton"
+        for changed in ({"in_channels": 20}, {"kernel": 1}, {"precision": "tf32x3"}):
+            with pytest.raises(backend.BackendError, match=r"does not run .*out of resource: shared memory"):
+                op.backend_of(cpu, 16, torch.float32, "relu", **({"in_channels": 3, "kernel": 5} | changed))
 
 
 @pytest.mark.skipif(not CHECKPOINT.exists(), reason=f"{CHECKPOINT} is not here")

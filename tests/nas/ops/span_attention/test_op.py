@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one case a line
 """The operators as PyTorch sees them: meaning, layout, autograd, compilation, FLOPs and refusals."""
 
 import warnings
@@ -92,31 +93,33 @@ def _like(value, **changes):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "error", "said"),
     [
-        (lambda x, f, w, b: (x[0], f[0], w, b), r"x must have four dimensions .* got \(5, 3, 4\)"),
-        (lambda x, f, w, b: (x, f[0], w, b), r"f must have four dimensions"),
-        (lambda x, f, w, b: (x[:, :4], f, w, b), r"x and f must have one shape, got x \(2, 4, 3, 4\)"),
-        (lambda x, f, w, b: (x.float(), f, w, b), r"x and f must have one dtype, got x torch.float32"),
-        (lambda x, f, w, b: (x.int(), f.int(), w, b), r"x must be of a floating dtype, got torch.int32"),
-        (
-            lambda x, f, w, b: (x, _like(f, device="meta"), w, b),
-            r"x and f must lie on one device, got x on cpu",
-        ),
-        (lambda x, f, w, b: (x, f, w[:4], b), r"weight must be \(C, C, 1, 1\) .* got weight \(4, 5, 1, 1\)"),
-        (lambda x, f, w, b: (x, f, w, b[:4]), r"bias \(C,\) with the C of f, got .* bias \(4,\)"),
-        (lambda x, f, w, b: (x, f, w.float(), b), r"dtype of f, torch.float64, got torch.float32"),
-        (lambda x, f, w, b: (x, f, w, _like(b, device="meta")), r"device of f, cpu, got cpu and meta"),
+        (lambda x, f, w, b: (x[0], f[0], w, b), ValueError, r"x must have four dimensions .* got \(5, 3, 4\)"),
+        (lambda x, f, w, b: (x, f[0], w, b), ValueError, r"f must have four dimensions"),
+        (lambda x, f, w, b: (x[:, :4], f, w, b), ValueError, r"x and f must have one shape, got x \(2, 4, 3, 4\)"),
+        (lambda x, f, w, b: (x.float(), f, w, b), TypeError, r"x and f must have one dtype, got x torch.float32"),
+        (lambda x, f, w, b: (x.int(), f.int(), w, b), TypeError, r"x must be float64, .* got torch.int32"),
+        (lambda x, f, w, b: (x[:, :, :0], f[:, :, :0], w, b), ValueError, r"at least one .* got \(2, 5, 0, 4\)"),
+        (lambda x, f, w, b: (x[..., :0], f[..., :0], w, b), ValueError, r"row and column, got \(2, 5, 3, 0\)"),
+        (lambda x, f, w, b: (x[:, :0], f[:, :0], w, b), ValueError, r"one channel, .* got \(2, 0, 3, 4\)"),
+        (lambda x, f, w, b: (x, f, w, None), TypeError, r"bias must be a tensor, got None"),
+        (lambda x, f, w, b: (x, None, w, b), TypeError, r"f must be a tensor, got None"),
+        (lambda x, f, w, b: (x, _like(f, device="meta"), w, b), ValueError, r"on one device, got x on cpu"),
+        (lambda x, f, w, b: (x, f, w[:4], b), ValueError, r"weight must be .* got weight \(4, 5, 1, 1\)"),
+        (lambda x, f, w, b: (x, f, w, b[:4]), ValueError, r"bias \(C,\) with the C of f, got .* bias \(4,\)"),
+        (lambda x, f, w, b: (x, f, w.float(), b), TypeError, r"dtype of f, torch.float64, got torch.float32"),
+        (lambda x, f, w, b: (x, f, w, _like(b, device="meta")), ValueError, r"device of f, cpu, got cpu and meta"),
     ],
-)
-def test_wrong_arguments_get_one_line(change, said):
+)  # fmt: skip
+def test_wrong_arguments_get_one_line(change, error, said):
     given = change(*_given())
     for no_grad in (True, False):
-        with torch.set_grad_enabled(not no_grad), pytest.raises(ValueError, match=said) as caught:
+        with torch.set_grad_enabled(not no_grad), pytest.raises(error, match=said) as caught:
             span_attention(*given)
         assert "\n" not in str(caught.value)
-    if given[0].shape != given[1].shape:
-        with pytest.raises(ValueError, match=said):
+    if given[1] is not None and (given[0].shape != given[1].shape or given[1].numel() == 0):
+        with pytest.raises(error, match=said):
             parameter_free_attention(*given[:2])
 
 

@@ -1,0 +1,100 @@
+"""What the operators have in common: the tensors they take, transforms, autocast, second derivatives."""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+DTYPES = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+LOWERED = DTYPES - {torch.float64}  # what autocast converts
+_transforms_active = torch._C._are_functorch_transforms_active
+
+
+def transforming() -> bool:
+    """Whether forward AD or a transform of torch.func is under way: operators then run in their plain form.
+
+    It has all the derivatives; an operator has its gradient alone, and would drop a tangent in silence.
+    """
+    return forward_ad._current_level >= 0 or _transforms_active()
+
+
+def plain_form(
+    check: Callable[..., None], reference: Callable[..., Tensor], values: tuple[Any, ...], *, lower: bool
+) -> Tensor:
+    """Call an operator's plain form with its checks, and under autocast with its dtypes."""
+    device = next(value.device.type for value in values if isinstance(value, Tensor))
+    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
+        values = in_one_dtype(device, lower, values)
+    check(*values)
+    return reference(*values)
+
+
+def refuse_forward_ad(name: str) -> None:
+    """Refuse a call of `torch.ops.nas` under forward AD, where the public functions run in plain form.
+
+    Raises:
+        RuntimeError: forward AD is under way.
+    """
+    if forward_ad._current_level >= 0:
+        raise RuntimeError(f"torch.ops.nas.{name} has no forward derivative; call it through nas.ops")
+
+
+def refuse_second_derivative(library: torch.library.Library, name: str, reference: str) -> None:
+    """Register a derivative of an operator that is a gradient: one line that names the plain form."""
+
+    def refuse(ctx: Any, *grads: Any) -> NoReturn:
+        raise RuntimeError(f"{name.removesuffix('_backward')} has no second derivative; use {reference}")
+
+    torch.library.register_autograd(f"nas::{name}", refuse, setup_context=_keep_nothing, lib=library)
+
+
+def implement(library: torch.library.Library, name: str, run: Callable[..., Any]) -> None:
+    """Register an operator for dense tensors on the CPU and on CUDA; others get one line."""
+    for key in ("CPU", "CUDA"):
+        library.impl(name, run, key)  # type: ignore[no-untyped-call]
+    library.impl(name, partial(_refuse_kind, name), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+
+
+def follow_autocast(library: torch.library.Library, name: str, *, lower: bool) -> None:
+    """Register what an operator does under autocast.
+
+    Args:
+        lower: its tensors take the device's autocast dtype, as a convolution's do; else the widest of their
+            own, as those of an addition do. float64 stays.
+    """
+    op = getattr(torch.ops.nas, name).default
+    for device, key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
+        library.impl(name, partial(_in_one_dtype, op, device, lower), key)  # type: ignore[no-untyped-call]
+
+
+def in_one_dtype(device: str, lower: bool, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert the tensors among some values as `follow_autocast` does."""
+    if lower:
+        dtype = torch.get_autocast_dtype(device)
+    else:
+        found = [value.dtype for value in values if isinstance(value, Tensor)]
+        dtype = reduce(torch.promote_types, found)
+    return tuple(
+        value.to(dtype) if isinstance(value, Tensor) and value.dtype in LOWERED else value for value in values
+    )
+
+
+def _in_one_dtype(op: Callable[..., Any], device: str, lower: bool, *values: Any) -> Any:
+    with torch.autocast(device, enabled=False):
+        return op(*in_one_dtype(device, lower, values))
+
+
+def _refuse_kind(name: str, *values: Any) -> NoReturn:
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    odd = next((value for value in tensors if value.layout is not torch.strided), tensors[0])
+    raise ValueError(
+        f"{name}: tensors must have the layout torch.strided and lie on the CPU or a CUDA device,"
+        f" got {odd.layout} of {odd.dtype} on {odd.device}; use to_dense()"
+    )
+
+
+def _keep_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    pass
