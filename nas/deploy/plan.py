@@ -55,17 +55,18 @@ class Plan(nn.Module):
         self.steps = [_step(self.graph_module, node) for node in nodes if _has_tensor(node)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 -> (N, 3, sH, sW) float32."""
+        """(N, 3, H, W) float32, not checked -> (N, 3, sH, sW) float32, contiguous."""
         out: Tensor = self.graph_module(image)
-        return out
+        return out.contiguous()  # of channels_last features a shuffle that is not merged makes no NCHW
 
 
 def trace(network: Network | nn.Module) -> fx.GraphModule:
     """Trace a network in inference form; valid for any batch, height and width.
 
     Raises:
-        ValueError: its operators depend on the values or the size of the image.
+        ValueError: its weights are not float32; its operators depend on the values or the size of the image.
     """
+    _check_float32(network)
     device = next(network.parameters()).device
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
@@ -125,6 +126,18 @@ def outputs(
     with torch.no_grad():
         Keeping(graph).run(image, initial_env=known)
     return values
+
+
+def _check_float32(network: nn.Module) -> None:
+    """Refuse a network of another precision: the plan chooses it, layer by layer.
+
+    Raises:
+        ValueError: it names the first weight or buffer that is not float32.
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and value.dtype != torch.float32:
+            dtype = str(value.dtype).removeprefix("torch.")
+            raise ValueError(f"the network must be float32, {name} is {dtype}; use network.float()")
 
 
 def _computes(node: fx.Node) -> bool:

@@ -1,5 +1,6 @@
 """The runner: a network with fused kernels, CUDA graphs and the precision that was asked for."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from nas.deploy.fastest import Fastest, Function
 from nas.deploy.graphs import GraphCache
+from nas.deploy.hostile import hostile_images
 from nas.deploy.plan import Plan, Step, trace
-from nas.deploy.precision import Fault, earn_float16, hostile_images
+from nas.deploy.precision import Fault, earn_float16
 from nas.ops.fuse import fuse, unfused
 from search_spaces.network import Network
 
@@ -20,6 +22,9 @@ PRECISIONS: tuple[Precision, ...] = ("tf32", "fp16", "fp32")
 
 class Runner(nn.Module):
     """Runs a network as fast as its device allows: (N, 3, H, W) float32 in [0, 1] -> (N, 3, sH, sW) float32.
+
+    Images may have any strides; what comes out is contiguous NCHW. Type, shape and device of each image are
+    checked, its range is not.
 
     On CUDA the network is one flat plan of fused kernels on channels_last features, replayed as a CUDA graph
     for each shape. What has no kernel runs as plain PyTorch inside the same plan; `plain_parts` lists it. On
@@ -32,17 +37,18 @@ class Runner(nn.Module):
             weights in float16, sums in float32), `fp32` (exact products everywhere).
         graphs: on CUDA, replay CUDA graphs; else the kernels are launched one by one.
         trial: for `fp16` the images, by name, on which each layer has to stay within range and above 40 dB
-            to float64; what does not computes in float32. None: `hostile_images()`. Images of one's own
-            kind stand for a promise that no other kind will come.
+            to float64; what does not computes in float32. None: `hostile_images()`. What this promises for
+            other images: `earn_float16`. Images of one's own kind promise that no other kind will come.
         num_graphs: shapes whose graphs are kept, the last ones used.
-        share_output: give the graph's own output buffer, which the next call of that shape overwrites.
+        share_output: give the graph's own output buffer, valid until the next call of any shape.
         compiled: on the CPU, let torch.compile take part in the choice (tens of seconds for a shape).
     Attributes:
         faults: the layers of an `fp16` plan that compute in float32, and why.
         plain_parts: the layers without a kernel, and why.
         steps: the operators in the order in which they run.
     Raises:
-        ValueError: the precision is not known; no layer of the network stands float16.
+        ValueError: the precision is not known; the network is not float32; no layer of it stands float16;
+            an image of the trial, or of a call, is not what the runner takes.
     """
 
     def __init__(
@@ -80,7 +86,13 @@ class Runner(nn.Module):
         else:
             self._run = Fastest(_on_cpu(plain, compiled=compiled))
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """How many layers of the plan compute in each precision, such as {"float16": 10, "float32": 8}."""
+        return dict(Counter(step.dtype for step in self.steps if step.dtype))
+
     def forward(self, image: Tensor) -> Tensor:
+        check_image(image, self.device)
         with torch.inference_mode(), self._numerics():
             out: Tensor = self._run(image)
             return out
@@ -89,6 +101,8 @@ class Runner(nn.Module):
         graph = trace(fused)
         dtypes: dict[str, torch.dtype] = {}
         if self.precision == "fp16":
+            for name, image in trial.items():
+                check_image(image, image.device, called=f"trial image {name!r}")
             dtypes, self.faults = earn_float16(graph, trial)
         return Plan(graph, dtypes, merged_for=self.device if self.device.type == "cuda" else None)
 
@@ -98,16 +112,42 @@ class Runner(nn.Module):
         return _products("tf32" if self.precision == "tf32" else "ieee", self.device)
 
 
+def check_image(image: Tensor, device: torch.device, *, called: str = "image") -> None:
+    """Refuse what is no float32 (N, 3, H, W) on a device, with a pixel at least; kernels check nothing.
+
+    Raises:
+        ValueError: one line.
+    """
+    dtype, shape = image.dtype, tuple(image.shape)
+    if dtype != torch.float32:
+        cure = "float() / 255" if dtype == torch.uint8 else "float()"
+        found = str(dtype).removeprefix("torch.")
+        raise ValueError(f"{called} must be float32 in [0, 1], got {found}; use image.{cure}")
+    if len(shape) != 4 or shape[1] != 3:
+        raise ValueError(
+            f"{called} must be RGB (N, 3, H, W), got {shape}; use image[None] for a single one, "
+            "image.expand(-1, 3, -1, -1) for a grey batch"
+        )
+    if 0 in shape:
+        raise ValueError(f"{called} must hold a pixel, got {shape}; leave empty batches and crops out")
+    if image.device != device:
+        raise ValueError(f"{called} must be on the runner's {device}, got {image.device}; use image.to()")
+
+
 def _on_cpu(plain: Network, *, compiled: bool) -> dict[str, Function]:
     def channels_last(image: Tensor) -> Tensor:
         out: Tensor = reordered(image.contiguous(memory_format=torch.channels_last))
         return out.contiguous()
 
+    def as_it_is(image: Tensor) -> Tensor:
+        out: Tensor = plain(image)
+        return out.contiguous()
+
     reordered = plain.fold().eval().requires_grad_(False)
     reordered = reordered.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    functions: dict[str, Function] = {"plain": plain, "channels_last": channels_last}
+    functions: dict[str, Function] = {"plain": as_it_is, "channels_last": channels_last}
     if compiled:
-        functions["compiled"] = torch.compile(plain)
+        functions["compiled"] = torch.compile(as_it_is)
     return functions
 
 

@@ -1,8 +1,11 @@
+import functools
+
 import pytest
 import torch
 
 from nas.deploy import Runner
 from nas.deploy.fastest import Fastest
+from nas.deploy.runner import PRECISIONS
 from search_spaces import build, published
 from search_spaces.initialise import initial_network
 from tests.nas.train.proxies import tiny_spec
@@ -53,6 +56,80 @@ def test_unknown_precision_is_refused():
         Runner(network(), precision="int8")
 
 
+BAD_IMAGES = {
+    "uint8": (
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+        r"be float32 in \[0, 1\], got uint8; .*float\(\) / 255",
+    ),
+    "half": (torch.zeros(1, 3, 8, 8).half(), r"be float32 in \[0, 1\], got float16; use image.float\(\)"),
+    "double": (torch.zeros(1, 3, 8, 8).double(), r"be float32 in \[0, 1\], got float64"),
+    "grey": (torch.zeros(1, 1, 8, 8), r"be RGB \(N, 3, H, W\), got \(1, 1, 8, 8\)"),
+    "alpha": (torch.zeros(1, 4, 8, 8), r"be RGB \(N, 3, H, W\), got \(1, 4, 8, 8\)"),
+    "single": (torch.zeros(3, 8, 8), r"be RGB \(N, 3, H, W\), got \(3, 8, 8\); use image\[None\]"),
+    "no image": (torch.zeros(0, 3, 8, 8), r"hold a pixel, got \(0, 3, 8, 8\)"),
+    "no row": (torch.zeros(1, 3, 0, 8), r"hold a pixel, got \(1, 3, 0, 8\)"),
+    "no column": (torch.zeros(1, 3, 8, 0), r"hold a pixel, got \(1, 3, 8, 0\)"),
+    "elsewhere": (torch.zeros(1, 3, 8, 8, device="meta"), r"be on the runner's cpu, got meta"),
+}
+
+
+@functools.cache
+def runner_of(precision):
+    return Runner(network(), precision=precision, trial={})
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_an_image_that_is_none_gets_one_line_in_every_precision(name, precision):
+    image, message = BAD_IMAGES[name]
+    with pytest.raises(ValueError, match=rf"^image must {message}[^\n]*$"):
+        runner_of(precision)(image)
+
+
+def test_an_image_of_the_trial_is_checked_too():
+    with pytest.raises(ValueError, match=r"^trial image 'mine' must be RGB \(N, 3, H, W\), got \(3, 8, 8\)"):
+        Runner(network(), precision="fp16", trial={"mine": torch.zeros(3, 8, 8)})
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_output_is_contiguous_whatever_the_strides_of_the_image(precision):
+    image = torch.rand(2, 3, 12, 10)
+    wanted = runner_of(precision)(image)
+    flipped = image.transpose(2, 3).contiguous().transpose(2, 3)
+    padded = torch.nn.functional.pad(image, (1, 2, 3, 4))[:, :, 3:-4, 1:-2]
+    if precision != "fp16":  # of functions that the clock chooses between
+        with torch.inference_mode():
+            for function in runner_of(precision)._run.functions.values():
+                assert function(image.contiguous(memory_format=torch.channels_last)).is_contiguous()
+    for same in (image.contiguous(memory_format=torch.channels_last), flipped, padded):
+        assert not same.is_contiguous()
+        found = runner_of(precision)(same)
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_network_of_another_precision_gets_one_line(dtype, precision, capfd):
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(
+        ValueError, match=rf"^the network must be float32, stem.weight is {name}; use network.float\(\)$"
+    ):
+        Runner(network().to(dtype), precision=precision)
+    assert not capfd.readouterr().err
+
+
+def test_layers_are_counted_by_precision():
+    net = network()
+    with torch.no_grad():
+        net.stem.weight.mul_(1e6)
+        net.blocks["1"].conv1.weight.mul_(1e-6)
+    runner = Runner(net, precision="fp16")
+    assert runner.layers["float32"] == len(runner.faults) > 0
+    assert sum(runner.layers.values()) == sum(runner_of("fp16").layers.values())
+    assert set(runner_of("fp16").layers) == {"float16"}
+
+
 class Clock:
     """Seconds that pass only where a function says so."""
 
@@ -98,3 +175,15 @@ def test_runner_on_a_gpu_is_as_exact_as_its_precision(precision, graphs):
             wanted = exact(image.double())
         error = (runner(image.cuda()).cpu() - wanted).abs().max() / wanted.abs().max()
         assert error <= {"fp32": 1e-5, "tf32": 5e-3, "fp16": 5e-3}[precision]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_shared_output_is_right_until_the_next_call_of_any_shape():
+    net = network(published("spanv2")).cuda()
+    copied, shared = (Runner(net, share_output=share) for share in (False, True))
+    images = [torch.rand(1, 3, *size, device="cuda") for size in ((31, 47), (64, 64), (17, 5))]
+    wanted = [copied(image) for image in images]
+    for _ in range(2):
+        for image, one in zip(images, wanted, strict=True):
+            torch.testing.assert_close(shared(image), one)
