@@ -65,8 +65,18 @@ def graph(network: Network, setting: Setting) -> Upscaler:
 
 
 def deploy(network: Network, setting: Setting) -> Upscaler:
-    """The same in float16. Its weights are random, so whether they stand float16 is not asked here."""
-    return Runner(network, precision="fp16", trial={}, num_graphs=setting.num_sizes, share_output=True)
+    """The same in float16, as far as the weights at hand stand it: a runner keeps other layers in float32.
+
+    Weights at the start of a training stand more than trained ones may, so a trained network can be slower.
+    `Runner.layers` counts the layers of each precision.
+
+    Raises:
+        RuntimeError: no layer stands it, so there is nothing to time; this network alone has no latency.
+    """
+    try:
+        return Runner(network, precision="fp16", num_graphs=setting.num_sizes, share_output=True)
+    except ValueError as error:
+        raise RuntimeError(f"latency.mode=deploy: {error}") from None
 
 
 def onnx(network: Network, setting: Setting) -> Upscaler:
