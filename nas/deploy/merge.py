@@ -243,7 +243,8 @@ def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
 
 
 def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
-    return backend_of(device, weight.shape[0], weight.dtype, epilogue) == "triton"
+    channels, in_channels, kernel, _ = weight.shape
+    return backend_of(device, channels, weight.dtype, epilogue, in_channels, kernel) == "triton"
 
 
 def _pack(typed: fx.GraphModule, node: fx.Node) -> None:

@@ -223,6 +223,7 @@ class LatencyMeter:
             operators=candidate.operators,
             details={
                 **details,
+                "layers": candidate.layers,
                 "idle": reading.idle,
                 "ratio_p10": reading.ratio_low,
                 "ratio_p90": reading.ratio_high,

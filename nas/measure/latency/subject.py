@@ -1,6 +1,6 @@
 """A network that is about to be timed: it ran once at every size, and gave what it should."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,13 +23,15 @@ Result = TypeVar("Result")
 class Subject:
     """A network's forwards, one a size; `first_ms` is what the very first took, at the first size.
 
-    operators are the fused ones that ran in a forward, by name and by commas.
+    operators are the fused ones that ran in a forward, by name and by commas; layers says how many layers of
+    a runner's plan compute in each precision.
     """
 
     forwards: tuple[Forward, ...]
     stopwatch: Stopwatch
     first_ms: float
     operators: str
+    layers: Mapping[str, int]
 
     def time(self, place: int, repeats: int) -> Block:
         """Run the forward of a size so many times.
@@ -75,6 +77,7 @@ def open_subject(
         stopwatch=stopwatch,
         first_ms=1e3 * first.seconds,
         operators=",".join(sorted(operators)),
+        layers=run.layers if isinstance(run, Runner) else {},
     )
 
 

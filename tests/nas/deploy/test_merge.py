@@ -79,3 +79,15 @@ def test_what_the_kernel_cannot_serve_stays_an_operator():
     image = torch.rand(1, 3, 9, 8)
     with torch.no_grad():
         assert_same(plan(image), net(image))
+
+
+def test_a_kernel_is_asked_for_in_the_sizes_in_which_it_runs(monkeypatch):
+    asked = set()
+
+    def asking(device, channels, dtype, epilogue, in_channels, kernel):
+        asked.add((channels, in_channels, kernel))
+        return "triton"
+
+    monkeypatch.setattr("nas.deploy.merge.backend_of", asking)
+    net, _, _ = plan_of(SPECS["stem"])
+    assert {tuple(conv.weight.shape[:3]) for conv in (net.stem, net.upsampler.conv)} <= asked
