@@ -30,7 +30,7 @@ from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import Ledger
 from nas.search.run_directory import Files
-from nas.search.samplers import SamplerConfig
+from nas.search.sampling.config import SamplerConfig
 from search_spaces import published
 from search_spaces.chooser import decisions
 from search_spaces.spaces.span import SpanSpace
@@ -94,6 +94,7 @@ def open_ledger(folder: Path, sampler: str) -> Ledger:
         baseline=published("span"),
         space=SPACE,
         sampler=SamplerConfig(kind=sampler, population=None, startup=None),
+        goal="front",
         seed=0,
         population=50,
         ladder_seeds=3,
@@ -165,7 +166,7 @@ def measure(folder: Path, sampler: str, trials: int, profile: cProfile.Profile |
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--sampler", default="nsga2", choices=["nsga2", "tpe", "gp", "random"])
+    parser.add_argument("--sampler", default="nsga2", choices=["cost_aware", "nsga2", "tpe", "gp", "random"])
     parser.add_argument("--folder", type=Path, default=None, help="where the journal is written")
     parser.add_argument("--profile", action="store_true", help="print where the last 100 trials spent it")
     options = parser.parse_args()

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,25 +49,20 @@ class Network(nn.Module):
     def __init__(self, spec: ArchSpec, *, make_conv: ConvFactory) -> None:
         super().__init__()
         self.spec = spec
-        channels = 3
-        widths = {"skip": 3 * spec.scale**2}
-        self.stem: nn.Module | None = None
-        if spec.stem:
-            self.stem = _make(spec.stem, channels, make_conv)
-            channels = widths["stem"] = _width(spec.stem, channels)
-        self.blocks = nn.ModuleDict()
+        made = {
+            part.name: make_part(part, spec.scale, make_conv if part.is_feature else plain_conv)
+            for part in parts(spec)
+        }
+        self.stem = made.get("stem")
+        self.blocks = nn.ModuleDict(
+            {name.removeprefix("block"): made[name] for name in made if name.startswith("block")}
+        )
+        self.fusion, self.upsampler, self.skip = made["fusion"], made["upsampler"], made.get("skip")
         for i, block in enumerate(spec.blocks, start=1):
-            self.blocks[str(i)] = _make(block, channels, make_conv)
-            channels = widths[f"block{i}"] = widths[f"block{i}.inner"] = _width(block, channels)
             if f"block{i}.inner" in spec.taps and not hasattr(self.blocks[str(i)], "forward_with_inner"):
                 raise ValueError(
                     f"taps: block{i}.inner is not there, a {block.kind!r} block has no inner feature"
                 )
-        channels = sum(widths[tap] for tap in spec.taps)
-        self.fusion = _make(spec.fusion, channels, plain_conv)
-        channels = _width(spec.fusion, channels)
-        self.upsampler = _upsampler(spec.upsampler, channels, spec.scale)
-        self.skip = _skip(spec.skip, spec.scale)
         mean = torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
 
@@ -131,6 +127,52 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
     return Network(spec, make_conv=rep_conv)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a network: stem, block1, block2, ..., fusion, upsampler or skip; and its input channels."""
+
+    name: str
+    block: BlockSpec
+    in_channels: int
+
+    @property
+    def is_feature(self) -> bool:
+        """Whether its dense convolutions have training forms: stem and blocks."""
+        return self.name.startswith(("stem", "block"))
+
+
+def parts(spec: ArchSpec) -> list[Part]:
+    """The parts of a network, in the order in which they are made; its cost is the sum of theirs."""
+    found: list[Part] = []
+    channels = 3
+    widths = {"skip": 3 * spec.scale**2}
+    features = [("stem", spec.stem)] if spec.stem else []
+    features += [(f"block{i}", block) for i, block in enumerate(spec.blocks, start=1)]
+    for name, block in features:
+        assert block is not None
+        found.append(Part(name=name, block=block, in_channels=channels))
+        channels = widths[name] = widths[f"{name}.inner"] = _width(block, channels)
+    channels = sum(widths[tap] for tap in spec.taps)
+    found.append(Part(name="fusion", block=spec.fusion, in_channels=channels))
+    found.append(Part(name="upsampler", block=spec.upsampler, in_channels=_width(spec.fusion, channels)))
+    if spec.skip:
+        found.append(Part(name="skip", block=spec.skip, in_channels=3))
+    return found
+
+
+def make_part(part: Part, scale: int, make_conv: ConvFactory = plain_conv) -> nn.Module:
+    """Make one part.
+
+    Raises:
+        ValueError: a kind or an argument is not known.
+    """
+    if part.name == "upsampler":
+        return _upsampler(part.block, part.in_channels, scale)
+    if part.name == "skip":
+        return _skip(part.block, scale)
+    return _make(part.block, part.in_channels, make_conv)
+
+
 def _make(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn.Module:
     if block.kind not in BLOCKS:
         raise ValueError(f"block kind {block.kind!r} is not known; known: {', '.join(BLOCKS)}")
@@ -164,9 +206,7 @@ def _upsampler(block: BlockSpec, in_channels: int, scale: int) -> nn.Module:
     return _with_args(functools.partial(PixelShuffle, in_channels, scale=scale), block)
 
 
-def _skip(block: BlockSpec | None, scale: int) -> nn.Module | None:
-    if block is None:
-        return None
+def _skip(block: BlockSpec, scale: int) -> nn.Module:
     if block.kind == "near":
         return _with_args(functools.partial(near_branch, scale), block)
     if block.kind in FIXED_SKIPS:

@@ -34,7 +34,8 @@ from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.ledger import Ledger
 from nas.search.runs import load_run, shown_settings
-from nas.search.samplers import SamplerConfig, default_population
+from nas.search.sampling.aim import GoalWord
+from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.workers import Workers
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
@@ -62,6 +63,7 @@ def run(
     device: Literal["auto", "cpu", "cuda"],
     scale: Literal[2, 3, 4],
     objectives: list[str],
+    goal: GoalWord,
     ladder_seeds: int,
     replay: str | None,
     limits: dict[str, float | None],
@@ -128,6 +130,7 @@ def run(
         baseline=baseline,
         space=space,
         sampler=sampler,
+        goal=goal,
         seed=seed,
         population=default_population(budget.trials or 200),
         ladder_seeds=ladder_seeds,

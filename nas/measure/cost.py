@@ -7,8 +7,9 @@ device, so a count takes milliseconds and no memory, and does not depend on the 
 counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore itself.
 """
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.record import Cost
-from search_spaces.network import Network, build
+from search_spaces.network import Network, Part, build, make_part, parts
 from search_spaces.spec import ArchSpec
 
+SUMMED = ("params", "flops", "activations", "num_conv")
 CHALLENGE_SIZE = (256, 256)  # height, width of the LR image at which the challenge counts
 aten = torch.ops.aten
 
@@ -49,7 +51,28 @@ def measure_cost(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> C
     return count(_on_meta(spec), _image(size))
 
 
-def count(network: Network, image: Tensor) -> Cost:
+def summed_cost(spec: ArchSpec) -> dict[str, int]:
+    """Parameters, FLOPs, activations and convolutions at 256x256, as the sum of the parts' costs.
+
+    Equal to `measure_cost`, and some hundred times faster for many members of one space, which share most of
+    their parts; the peak of live tensors is no sum.
+    """
+    found = [
+        _part_cost(replace(part, name="block") if part.name.startswith("block") else part, spec.scale)
+        for part in parts(spec)
+    ]
+    return dict(zip(SUMMED, map(sum, zip(*found, strict=True)), strict=True))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _part_cost(part: Part, scale: int) -> tuple[int, ...]:
+    with torch.device("meta"):
+        module = make_part(part, scale).eval()
+    cost = count(module, torch.empty(1, part.in_channels, *CHALLENGE_SIZE, device="meta"))
+    return tuple(getattr(cost, name) for name in SUMMED)
+
+
+def count(network: nn.Module, image: Tensor) -> Cost:
     """Count one forward of a network in inference form, on whatever device it lies."""
     ledger = _Ledger([image, *network.parameters(), *network.buffers()])
     flops = _flop_counter()

@@ -25,7 +25,7 @@ from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
-from nas.search.samplers import derived_seed
+from nas.search.seeds import derived_seed
 from nas.train.linear import linear_filter
 from nas.train.proxy import (
     BASE,

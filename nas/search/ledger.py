@@ -2,19 +2,27 @@
 
 import json
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.ladder import LadderRun, reference_db
+from nas.ladder import LadderRun, reference_db, rung_names, rung_spec
+from nas.measure.cost import summed_cost
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState, row_of
 from nas.score import Challenge
-from nas.search.samplers import IndexChooser, SamplerConfig, TrialChooser, derived_seed, distributions, draws
+from nas.search.sampling.aim import Aim, GoalWord
+from nas.search.sampling.config import SamplerConfig
+from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
+from nas.search.sampling.pool import Candidate, Floats, Pool
+from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.seeds import derived_seed
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
 
@@ -51,6 +59,7 @@ class Ledger:
         baseline: ArchSpec,
         space: Space,
         sampler: SamplerConfig,
+        goal: GoalWord,
         seed: int,
         population: int,
         ladder_seeds: int,
@@ -69,6 +78,7 @@ class Ledger:
         self.space = space
         self.distributions = distributions(space)
         self.sampler = sampler
+        self.goal = goal
         self.seed = seed
         self.ladder_seeds = ladder_seeds
         self.population = int(self._attr("population", population))
@@ -79,6 +89,7 @@ class Ledger:
         self._proposals = 0
         self._known = 0  # proposals in a row that were known
         self.in_a_row = 0  # rejected or known ones
+        self._proposer: Proposer | None = None
         self._load()
 
     def _attr(self, name: str, default: Any) -> Any:
@@ -147,6 +158,8 @@ class Ledger:
                 seed=derived_seed(self.seed, "sampler", self._proposals),
                 population=self.population,
                 space=self.distributions,
+                proposer=self.proposer,
+                look=self._seen,
             )
             trial = self.study.ask()
             spec = self.space.sample(TrialChooser(trial))
@@ -198,6 +211,56 @@ class Ledger:
 
     def set_report(self, psnr_db: Mapping[str, float]) -> None:
         self.study.set_user_attr("report", dict(psnr_db))
+
+    @property
+    def proposer(self) -> Proposer:
+        """What knows the candidates and the aim; made when it is first asked for."""
+        if self._proposer is None:
+            pool = Pool(self.distributions, self._describe, seed=derived_seed(self.seed, "pool"))
+            aim = Aim(
+                goal=self.goal,
+                objectives=self.objectives,
+                limits=self.limits,
+                gate_db=self.challenge.gate.min_gain_db,
+                floor_db=self._base_gain(),
+                score=self._scores,
+            )
+            self._proposer = Proposer(pool, aim)
+        return self._proposer
+
+    def _describe(self, params: Mapping[str, int]) -> Candidate:
+        spec = self.space.sample(IndexChooser(params))
+        return Candidate(name=spec.arch_id, costs=summed_cost(spec))
+
+    def _scores(self, runtime_ratio: Floats, flops: Floats, params: Floats) -> Floats:
+        """Challenge scores, (N,) from (N,) each."""
+        base = summed_cost(self.baseline)
+        ratios = np.column_stack([runtime_ratio, flops / base["flops"], params / base["params"]])
+        return np.array([self.challenge.score(*row) for row in ratios.tolist()])
+
+    def _seen(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
+        """What sampler and screening learn from: every record whose architecture the pool knows."""
+        pool, state = self.proposer.pool, self.state("", {})
+        points = {
+            trial.user_attrs[NUMBER]: pool.point(trial.params)
+            for trial in trials
+            if NUMBER in trial.user_attrs
+        }
+        seen = []
+        for number, record in self.records.items():
+            point = points.get(number) or pool.find(record.spec.arch_id)
+            if point is None:
+                continue
+            row = row_of(record, state, self.records.get(0), state.can_rank)
+            measured = {name: row[name] for name in self.proposer.aim.needed if row.get(name) is not None}
+            seen.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=measured))
+        for rung in rung_names()[:-1]:  # the last one is row 0
+            point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)
+            runs = [run.psnr_db for run in self.ladder if run.rung == rung]
+            if point is not None and runs:
+                gain = statistics.fmean(runs) - reference_db(self.ladder)
+                seen.append(Seen(point=point, quality=gain, costs={}, is_row=False))
+        return seen
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record

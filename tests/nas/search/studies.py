@@ -7,7 +7,7 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import Exhausted, Ledger
-from nas.search.samplers import SamplerConfig
+from nas.search.sampling.config import SamplerConfig
 from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 
@@ -79,7 +79,7 @@ def open_ledger(folder, **changes):
     values = {
         "objectives": ["psnr_gain_db", "runtime_ratio"], "limits": {}, "challenge": CHALLENGE,
         "baseline": published("span"), "space": small_space(), "seed": 0, "population": 4, "ladder_seeds": 1,
-        "sampler": "nsga2",
+        "sampler": "nsga2", "goal": "front",
     } | changes  # fmt: skip
     kind = values.pop("sampler")
     sampler = SamplerConfig(kind=kind, population=None, startup=5)

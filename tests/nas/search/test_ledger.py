@@ -22,6 +22,8 @@ from tests.nas.search.studies import (
     wide_space,
 )
 
+MODELLED = ("cost_aware", "gp")  # they take seconds
+
 
 def trials_of(ledger):
     return ledger.study.get_trials(deepcopy=False)
@@ -179,7 +181,7 @@ def test_record_that_was_written_but_not_told_is_told_on_opening(tmp_path):
     assert told.values[1] == record.latency.ratio
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "tpe", "random"])
 def test_same_seed_gives_the_same_search_and_another_seed_another(tmp_path, sampler):
     found = []
     for place, seed in enumerate([5, 5, 6]):
@@ -193,18 +195,22 @@ def test_same_seed_gives_the_same_search_and_another_seed_another(tmp_path, samp
 
 @pytest.mark.parametrize(
     ("sampler", "space"),
-    [*itertools.product(["nsga2", "tpe", "random"], ["small", "wide"]), ("gp", "wide")],
+    [
+        *itertools.product(["nsga2", "tpe", "random"], ["small", "wide"]),
+        *itertools.product(["cost_aware"], ["small", "wide"]),
+        ("gp", "wide"),
+    ],
 )
 def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
     """The journal is cut at every kind of place; what goes on from there finds the same."""
     trials, space = (22, small_space()) if space == "small" else (14, wide_space())
-    trials = 9 if sampler == "gp" else trials
+    trials = 9 if sampler in MODELLED else trials
     (tmp_path / "whole").mkdir()
     whole = open_ledger(tmp_path / "whole", sampler=sampler, space=space)
     search(whole, trials)
     lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
     draw = random.Random(0)
-    places = draw.sample(range(1, len(lines)), 2 if sampler == "gp" else 14)
+    places = draw.sample(range(1, len(lines)), 2 if sampler in MODELLED else 14)
     for place in sorted({*places, len(lines) - 1}):
         folder = tmp_path / f"cut{place}"
         folder.mkdir()
@@ -218,7 +224,7 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
         assert rows(again)[: len(before)] == before
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "tpe", "gp"])
 def test_sampler_models_every_decision_in_every_trial(tmp_path, sampler, monkeypatch):
     """After its start, where it draws at random, each proposal comes from the model, all of it."""
     ledger = open_ledger(tmp_path, sampler=sampler, space=wide_space())

@@ -1,0 +1,57 @@
+"""Which sampler proposes: what conf/sampler/*.yaml builds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from nas.search.sampling.cost_aware import CostAwareSampler
+from nas.search.sampling.decisions import Distributions
+from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.stock import stock_sampler
+
+Look = Callable[[Sequence[FrozenTrial]], list[Seen]]
+KINDS = ("cost_aware", "nsga2", "tpe", "gp", "random")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerConfig:
+    """Which sampler proposes.
+
+    Attributes:
+        kind: cost_aware, nsga2, tpe, gp or random.
+        population: of nsga2; null: a quarter of the trials asked for at first, from 8 to 50.
+        startup: networks that are drawn at random before cost_aware, tpe or gp start to model; null: 6 for
+            cost_aware, else 10.
+    """
+
+    kind: Literal["cost_aware", "nsga2", "tpe", "gp", "random"]
+    population: int | None
+    startup: int | None
+
+    def __post_init__(self) -> None:
+        if self.population is not None and self.population < 2:
+            raise ValueError(f"sampler.population must be at least 2, got {self.population}")
+        if self.startup is not None and self.startup < 1:
+            raise ValueError(f"sampler.startup must be at least 1, got {self.startup}")
+
+    def make(
+        self, *, seed: int, population: int, space: Distributions, proposer: Proposer, look: Look
+    ) -> BaseSampler:
+        """A sampler whose draws follow from `seed` and the study alone; `space` holds every decision."""
+        if self.kind == "cost_aware":
+            return CostAwareSampler(proposer, look, startup=self.startup or 6, seed=seed)
+        return stock_sampler(
+            self.kind,
+            space,
+            population=self.population or population,
+            startup=self.startup or 10,
+            seed=seed,
+        )
+
+
+def default_population(trials: int) -> int:
+    """A population that gets some generations out of the trials asked for."""
+    return min(50, max(8, trials // 4))

@@ -1,0 +1,150 @@
+"""Cost-aware proposals: PSNR alone is learned from trainings, costs are exact or learned from readings."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.pareto import front
+from nas.search.sampling.aim import QUALITIES, Aim, Forecast
+from nas.search.sampling.pool import Point, Pool
+from nas.search.sampling.surrogate import fit
+
+Floats = npt.NDArray[np.float64]
+MIN_SEEN = 3  # observations below which nothing is modelled
+MAX_CANDIDATES = 6000  # that are looked at for a proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What came out at a point: `quality` in dB where it was trained, costs that were measured.
+
+    What is no row of the run (a rung of the ladder) is learned from, and may be proposed all the same.
+    """
+
+    point: Point
+    quality: float | None
+    costs: Mapping[str, float]
+    is_row: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A point to try, with what is expected of its quality; None before anything is modelled."""
+
+    point: Point
+    mean: float | None = None
+    std: float | None = None
+
+
+class Proposer:
+    """Chooses the next point: the one that is expected to bring most to the aim."""
+
+    def __init__(self, pool: Pool, aim: Aim) -> None:
+        self.pool = pool
+        self.aim = aim
+
+    def propose(
+        self, seen: Sequence[Seen], pending: Iterable[Point], *, startup: int, seed: int
+    ) -> Choice | None:
+        """The next point; None where every candidate is known.
+
+        Args:
+            pending: points that are being tried.
+            startup: points that are spread over the space before the models choose.
+            seed: of this proposal: which candidates are looked at, and what breaks ties.
+        """
+        pool = self.pool
+        waiting = [pool.canonical(point) for point in pending]
+        trained = [one for one in seen if one.quality is not None]
+        tried = {pool.canonical(one.point) for one in seen if one.is_row} | set(waiting)
+        best = self._best(trained)
+        left = [point for point in pool.candidates(best) if point not in tried]
+        if not left:
+            return None
+        rng = random.Random(seed)
+        if len(trained) + len(waiting) < startup or len(trained) < MIN_SEEN:
+            allowed = [point for point, holds in zip(left, self._exactly_within(left), strict=True) if holds]
+            start = [point for point in pool.spread(startup) if point in set(allowed)]
+            return Choice(point=start[0] if start else rng.choice(allowed or left))
+        if len(left) > MAX_CANDIDATES:
+            near = {near for one in best for near in pool.neighbours(one)}
+            left = sorted({*rng.sample(left, MAX_CANDIDATES), *(point for point in left if point in near)})
+        return self._choose(left, seen, trained, waiting, seed)
+
+    def _choose(
+        self,
+        left: list[Point],
+        seen: Sequence[Seen],
+        trained: Sequence[Seen],
+        waiting: list[Point],
+        seed: int,
+    ) -> Choice:
+        pool, aim = self.pool, self.aim
+        inputs = pool.encode([one.point for one in trained])
+        outputs = np.array([one.quality for one in trained], dtype=np.float64)
+        surrogate = fit(inputs, outputs)
+        if waiting:  # as if they had come out as expected: their neighbourhood is less worth looking at
+            extra = pool.encode(waiting)
+            expected = surrogate.predict(extra)[0]
+            surrogate = fit(np.concatenate([inputs, extra]), np.concatenate([outputs, expected]))
+        mean, std = surrogate.predict(pool.encode(left))
+        costs, spread = self._costs(left, seen)
+        known = [one.point for one in trained if one.is_row] + waiting
+        known_mean, known_std = surrogate.predict(pool.encode(known))
+        known_costs, _ = self._costs(known, seen)
+        gains = aim.gain(
+            Forecast(mean=mean, std=std, costs=aim.derive(costs), spread=spread),
+            Forecast(mean=known_mean, std=known_std, costs=aim.derive(known_costs)),
+            seed=seed,
+        )
+        best = int(np.argmax(gains)) if gains.max() > 0 else random.Random(seed).randrange(len(left))
+        return Choice(point=left[best], mean=float(mean[best]), std=float(std[best]))
+
+    def _costs(
+        self, points: Sequence[Point], seen: Sequence[Seen]
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Costs of points, and the spread of the logarithms of those that are predicted."""
+        found = self.pool.costs(points)
+        spread: dict[str, Floats] = {}
+        for name in self.aim.needed:
+            if name in found:
+                continue
+            read = {self.pool.canonical(one.point): one.costs[name] for one in seen if name in one.costs}
+            model = fit(self.pool.encode(list(read)), np.log(list(read.values())))
+            mean, std = model.predict(self.pool.encode(points))
+            measured = np.array([self.pool.canonical(point) in read for point in points])
+            values = np.exp(mean)
+            values[measured] = [
+                read[self.pool.canonical(p)] for p, m in zip(points, measured, strict=True) if m
+            ]
+            found[name], spread[name] = values, np.where(measured, 0.0, std)
+        return found, spread
+
+    def _best(self, trained: Sequence[Seen]) -> list[Point]:
+        """The points of the front among those that were trained."""
+        trained = [one for one in trained if one.is_row]
+        if not trained:
+            return []
+        costs = self.aim.derive(self._measured(trained))
+        columns = [costs[name] for name in self.aim.costs]
+        if self.aim.goal != "front" or set(self.aim.objectives) & set(QUALITIES):
+            columns.append(-np.array([one.quality for one in trained], dtype=np.float64))
+        members = np.flatnonzero(front(np.column_stack(columns)))
+        return [self.pool.canonical(trained[int(place)].point) for place in members]
+
+    def _measured(self, seen: Sequence[Seen]) -> dict[str, Floats]:
+        exact = self.pool.costs([one.point for one in seen])
+        return exact | {
+            name: np.array([one.costs[name] for one in seen]) for name in self.aim.needed if name not in exact
+        }
+
+    def _exactly_within(self, points: list[Point]) -> list[bool]:
+        costs = self.pool.costs(points)
+        limits = {name: limit for name, limit in self.aim.limits.items() if name in costs}
+        holds = np.ones(len(points), dtype=np.bool_)
+        for name, limit in limits.items():
+            holds &= costs[name] <= limit
+        return [bool(one) for one in holds]

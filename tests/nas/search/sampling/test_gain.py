@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from nas.pareto import hypervolume
+from nas.search.sampling.gain import expected_excess, hypervolume_gain
+
+FLOOR = 0.0
+
+
+@pytest.mark.parametrize("num_costs", [0, 1, 2, 3])
+def test_the_gain_is_the_mean_hypervolume_that_draws_of_the_quality_add(num_costs):
+    rng = np.random.default_rng(num_costs)
+    seen = rng.random((6, num_costs + 1))
+    ours = rng.random((5, num_costs))
+    mean, std = rng.random(5), 0.3 * rng.random(5)
+    ceiling = np.full(num_costs, 1.2)
+    found = hypervolume_gain(
+        mean, std, ours, seen_quality=seen[:, 0], seen_costs=seen[:, 1:], floor=FLOOR, ceiling=ceiling, seed=0
+    )
+    corner = np.append(FLOOR, ceiling)
+    signed = np.concatenate([-seen[:, :1], seen[:, 1:]], axis=1)
+    before = hypervolume(signed, corner)
+    for place in range(5):
+        drawn = rng.normal(mean[place], std[place], size=800)
+        rows = [np.append(-quality, ours[place]) for quality in drawn]
+        added = [hypervolume(np.vstack([signed, row]), corner) - before for row in rows]
+        error = 4 * np.std(added) / len(added) ** 0.5
+        slack = 0.0 if num_costs < 2 else 0.15 * np.mean(added) + 0.01  # 512 corners
+        assert found[place] == pytest.approx(np.mean(added), abs=error + slack + 1e-9)
+
+
+def test_a_candidate_that_cannot_be_better_adds_nothing():
+    gain = hypervolume_gain(
+        np.array([0.5, 0.9]),
+        np.zeros(2),
+        np.array([[0.6], [0.6]]),
+        seen_quality=np.array([0.7]),
+        seen_costs=np.array([[0.5]]),
+        floor=FLOOR,
+        ceiling=np.array([1.0]),
+        seed=0,
+    )
+    assert gain == pytest.approx([0.0, 0.4 * 0.2])
+
+
+def test_the_expected_excess_is_the_integral_over_the_normal():
+    grid = np.linspace(-8, 8, 20_001)
+    density = np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi)
+    for mean, std, level in [(0.0, 1.0, 0.0), (1.0, 0.3, 2.0), (-1.0, 2.0, 0.5)]:
+        expected = np.trapezoid(np.maximum(mean + std * grid - level, 0) * density, grid)
+        found = expected_excess(np.array([mean]), np.array([std]), level)
+        assert found == pytest.approx([expected], rel=1e-4, abs=1e-7)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from nas.search.sampling import surrogate
+from nas.search.sampling.surrogate import fit
+
+
+def curve(count, seed=0, noise=0.0):
+    rng = np.random.default_rng(seed)
+    inputs = rng.random((count, 3))
+    outputs = np.sin(4 * inputs[:, 0]) + 0.5 * inputs[:, 1] + noise * rng.normal(size=count)
+    return inputs, outputs
+
+
+def test_it_predicts_what_it_did_not_see_within_its_uncertainty():
+    model = fit(*curve(30))
+    inputs, truth = curve(200, seed=1)
+    mean, std = model.predict(inputs)
+    assert np.abs(mean - truth).mean() < 0.1 * truth.std()
+    assert (np.abs(mean - truth) <= 3 * std + 1e-3).mean() > 0.95
+
+
+def test_uncertainty_is_that_of_the_function_not_of_a_reading():
+    inputs, outputs = curve(80, noise=0.2)
+    model = fit(inputs, outputs)
+    assert model.noise_std == pytest.approx(0.2, rel=0.4)
+    assert np.median(model.predict(inputs)[1]) < 0.12
+
+
+def test_the_same_observations_give_the_same_process_after_a_restart():
+    inputs, outputs = curve(25)
+    first = fit(inputs, outputs).predict(inputs)
+    surrogate._theta.cache_clear()
+    assert np.array_equal(first, fit(inputs, outputs).predict(inputs))
+
+
+def test_a_process_is_fitted_anew_at_one_in_ten_observations():
+    surrogate._theta.cache_clear()
+    inputs, outputs = curve(60)
+    for count in range(40, 61):
+        fit(inputs[:count], outputs[:count])
+    assert surrogate._theta.cache_info().misses <= 6
+
+
+def test_outputs_that_are_all_alike_and_inputs_that_never_change_are_no_error():
+    inputs, _ = curve(5)
+    inputs[:, 2] = 0.5
+    mean, std = fit(inputs, np.full(5, 3.0)).predict(inputs)
+    assert mean == pytest.approx(np.full(5, 3.0))
+    assert np.isfinite(std).all()
+
+
+def test_of_many_observations_the_best_and_the_latest_are_used():
+    outputs = curve(surrogate.MAX_USED + 200)[1]
+    used = surrogate._used(outputs)
+    assert len(used) == surrogate.MAX_USED
+    assert set(np.argsort(-outputs)[:100]) | set(range(len(outputs) - 100, len(outputs))) <= set(used)
