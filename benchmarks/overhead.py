@@ -93,7 +93,7 @@ def open_ledger(folder: Path, sampler: str) -> Ledger:
         challenge=CHALLENGE,
         baseline=published("span"),
         space=SPACE,
-        sampler=SamplerConfig(kind=sampler, population=None, startup=None),
+        sampler=SamplerConfig(kind=sampler, population=None, startup=None, screen=3.0),
         goal="front",
         seed=0,
         population=50,

@@ -53,6 +53,7 @@ HOME = {
     "hydra": "nas.commands",
     "omegaconf": "nas.commands",
     "optuna": "nas.search",
+    "sklearn": "nas.search.sampling",
     "plotly": "nas.report",
 }
 TORCH_FREE = (

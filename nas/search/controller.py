@@ -172,7 +172,7 @@ class Controller:
                         break
                 proposal = waiting.pop(0)
                 running[str(proposal.number)] = proposal
-                args = (proposal.number, proposal.spec, reference)
+                args = (proposal.number, proposal.spec, reference, ledger.screen(proposal))
                 workers.submit(Job(key=str(proposal.number), method="trial", args=args))
             if not running:
                 return reason or f"{ledger.num_counted} trials done"

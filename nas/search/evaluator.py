@@ -25,6 +25,7 @@ from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
+from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
 from nas.train.linear import linear_filter
 from nas.train.proxy import (
@@ -50,7 +51,10 @@ class Evaluator(Protocol):
 
     def baseline(self, tell: Tell) -> tuple[Cost, Latency]: ...
     def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun: ...
-    def trial(self, number: int, spec: ArchSpec, reference_db: float, tell: Tell) -> TrialRecord: ...
+    def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality: ...
+    def trial(
+        self, number: int, spec: ArchSpec, reference_db: float, screen: Screen | None, tell: Tell
+    ) -> TrialRecord: ...
     def report(self, spec: ArchSpec, tell: Tell) -> float: ...
 
 
@@ -120,8 +124,10 @@ class ProxyEvaluator:
         """Train and validate any network once, outside the search; nothing is kept."""
         return self._quality(spec, ("train", spec.arch_id, seed), tell, keep=False, reference_db=None)
 
-    def trial(self, number: int, spec: ArchSpec, reference_db: float, tell: Tell) -> TrialRecord:
-        """Measure and train one architecture; a limit that fails spares what comes after it.
+    def trial(
+        self, number: int, spec: ArchSpec, reference_db: float, screen: Screen | None, tell: Tell
+    ) -> TrialRecord:
+        """Measure and train one architecture; a limit or a screen that fails spares what comes after it.
 
         Args:
             reference_db: what the baseline reached; a run is called stuck only at a fidelity at which
@@ -129,7 +135,7 @@ class ProxyEvaluator:
         """
         tell("counting")
         record = TrialRecord(number=number, state="failed", spec=spec, cost=measure_cost(spec))
-        if over := self._over(record):
+        if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         if spec.arch_id in self.settings.replay:
             latency = self.settings.replay[spec.arch_id]
@@ -137,7 +143,7 @@ class ProxyEvaluator:
             tell("measuring latency")
             latency = self._measure(spec, number)
         record = dataclasses.replace(record, latency=latency)
-        if over := self._over(record):
+        if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         try:
             quality = self._quality(spec, ("trial", number), tell, keep=True, reference_db=reference_db)
@@ -258,14 +264,11 @@ class ProxyEvaluator:
 
         return mean_db(per_image(courteous, self.settings.sets[role], self.device))
 
-    def _over(self, record: TrialRecord) -> str:
-        """The limits that what is measured so far exceeds, in words."""
-        values = (
-            {name: float(value) for name, value in dataclasses.asdict(record.cost).items()}
-            if record.cost
-            else {}
-        )
-        if record.latency and record.cost:
+    def _over(self, record: TrialRecord, screen: Screen | None) -> str:
+        """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
+        assert record.cost
+        values = {name: float(value) for name, value in dataclasses.asdict(record.cost).items()}
+        if record.latency:
             values |= {"runtime_ms": record.latency.runtime_ms, "runtime_ratio": record.latency.ratio}
             base = self._baseline_cost = self._baseline_cost or measure_cost(self.settings.baseline)
             values["score"] = self.settings.challenge.score(
@@ -277,7 +280,9 @@ class ProxyEvaluator:
             for name in limits
             if values.get(name, 0) > limits[name]
         ]
-        return f"limit: {', '.join(over)}" if over else ""
+        if over:
+            return f"limit: {', '.join(over)}"
+        return screen.reason(values) if screen else ""
 
     def _open_meter(self) -> LatencyMeter:
         if self._meter is None:

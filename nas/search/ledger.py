@@ -19,9 +19,11 @@ from nas.results import RunState, row_of
 from nas.score import Challenge
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.config import SamplerConfig
+from nas.search.sampling.cost_aware import EXPECTED
 from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
 from nas.search.sampling.pool import Candidate, Floats, Pool
 from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
@@ -179,6 +181,15 @@ class Ledger:
             self._known = 0
             return proposal
 
+    def screen(self, proposal: Proposal) -> Screen | None:
+        """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
+        expected = self.study._storage.get_trial(proposal.handle).user_attrs.get(EXPECTED)
+        if self.sampler.screen is None or expected is None:
+            return None
+        mean, std = expected
+        rivals = self.proposer.rivals(self._seen(self.study.get_trials(deepcopy=False)))
+        return Screen.of(self.proposer.aim, mean + self.sampler.screen * std, tuple(rivals))
+
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""
         self.study._storage.set_trial_user_attr(proposal.handle, RECORD, record.to_json())
@@ -253,13 +264,13 @@ class Ledger:
                 continue
             row = row_of(record, state, self.records.get(0), state.can_rank)
             measured = {name: row[name] for name in self.proposer.aim.needed if row.get(name) is not None}
-            seen.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=measured))
+            seen.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=measured, number=number))
         for rung in rung_names()[:-1]:  # the last one is row 0
             point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)
             runs = [run.psnr_db for run in self.ladder if run.rung == rung]
             if point is not None and runs:
                 gain = statistics.fmean(runs) - reference_db(self.ladder)
-                seen.append(Seen(point=point, quality=gain, costs={}, is_row=False))
+                seen.append(Seen(point=point, quality=gain, costs={}, number=None))
         return seen
 
     def _keep(self, record: TrialRecord) -> None:

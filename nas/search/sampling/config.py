@@ -23,19 +23,24 @@ class SamplerConfig:
     Attributes:
         kind: cost_aware, nsga2, tpe, gp or random.
         population: of nsga2; null: a quarter of the trials asked for at first, from 8 to 50.
-        startup: networks that are drawn at random before cost_aware, tpe or gp start to model; null: 6 for
-            cost_aware, else 10.
+        startup: networks that are spread over the space (cost_aware) or drawn at random before a model
+            proposes; null: 6 for cost_aware, else 10.
+        screen: of cost_aware: a candidate is not trained where its PSNR would have to exceed what is
+            expected by more than so many standard deviations; null: all are trained.
     """
 
     kind: Literal["cost_aware", "nsga2", "tpe", "gp", "random"]
     population: int | None
     startup: int | None
+    screen: float | None
 
     def __post_init__(self) -> None:
         if self.population is not None and self.population < 2:
             raise ValueError(f"sampler.population must be at least 2, got {self.population}")
         if self.startup is not None and self.startup < 1:
             raise ValueError(f"sampler.startup must be at least 1, got {self.startup}")
+        if self.screen is not None and not self.screen > 0:
+            raise ValueError(f"sampler.screen must be above 0, got {self.screen:g}; 3 is usual, null is none")
 
     def make(
         self, *, seed: int, population: int, space: Distributions, proposer: Proposer, look: Look

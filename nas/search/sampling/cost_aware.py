@@ -76,5 +76,6 @@ class CostAwareSampler(BaseSampler):
         for trial in trials:
             values = dict(zip(names, trial.values, strict=True)) if trial.values else {}
             quality = next((values.pop(name) for name in QUALITIES if name in values), None)
-            seen.append(Seen(point=self.proposer.pool.point(trial.params), quality=quality, costs=values))
+            point = self.proposer.pool.point(trial.params)
+            seen.append(Seen(point=point, quality=quality, costs=values, number=trial.number))
         return seen

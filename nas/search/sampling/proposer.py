@@ -21,13 +21,23 @@ MAX_CANDIDATES = 6000  # that are looked at for a proposal
 class Seen:
     """What came out at a point: `quality` in dB where it was trained, costs that were measured.
 
-    What is no row of the run (a rung of the ladder) is learned from, and may be proposed all the same.
+    What is no row of the run (number None: a rung of the ladder) is learned from, and may be proposed.
     """
 
     point: Point
     quality: float | None
     costs: Mapping[str, float]
-    is_row: bool = True
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A row that a candidate has to beat: a member of the front, or the best so far."""
+
+    point: Point
+    number: int
+    gain_db: float
+    costs: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +69,7 @@ class Proposer:
         pool = self.pool
         waiting = [pool.canonical(point) for point in pending]
         trained = [one for one in seen if one.quality is not None]
-        tried = {pool.canonical(one.point) for one in seen if one.is_row} | set(waiting)
+        tried = {pool.canonical(one.point) for one in seen if one.number is not None} | set(waiting)
         best = self._best(trained)
         left = [point for point in pool.candidates(best) if point not in tried]
         if not left:
@@ -92,7 +102,7 @@ class Proposer:
             surrogate = fit(np.concatenate([inputs, extra]), np.concatenate([outputs, expected]))
         mean, std = surrogate.predict(pool.encode(left))
         costs, spread = self._costs(left, seen)
-        known = [one.point for one in trained if one.is_row] + waiting
+        known = [one.point for one in trained if one.number is not None] + waiting
         known_mean, known_std = surrogate.predict(pool.encode(known))
         known_costs, _ = self._costs(known, seen)
         gains = aim.gain(
@@ -123,17 +133,36 @@ class Proposer:
             found[name], spread[name] = values, np.where(measured, 0.0, std)
         return found, spread
 
-    def _best(self, trained: Sequence[Seen]) -> list[Point]:
-        """The points of the front among those that were trained."""
-        trained = [one for one in trained if one.is_row]
-        if not trained:
+    def rivals(self, seen: Sequence[Seen]) -> list[Rival]:
+        """The rows that a candidate has to beat, with their costs: the front, or the best that passes."""
+        rows = [one for one in seen if one.number is not None and one.quality is not None]
+        if not rows:
             return []
-        costs = self.aim.derive(self._measured(trained))
-        columns = [costs[name] for name in self.aim.costs]
-        if self.aim.goal != "front" or set(self.aim.objectives) & set(QUALITIES):
-            columns.append(-np.array([one.quality for one in trained], dtype=np.float64))
-        members = np.flatnonzero(front(np.column_stack(columns)))
-        return [self.pool.canonical(trained[int(place)].point) for place in members]
+        numbers = [one.number for one in rows if one.number is not None]
+        aim = self.aim
+        quality = np.array([one.quality for one in rows], dtype=np.float64)
+        costs = aim.derive(self._measured(rows))
+        kept = aim.within(Forecast(mean=quality, std=np.zeros(len(rows)), costs=costs)) > 0.5
+        columns = [costs[name] for name in aim.costs]
+        if aim.goal == "score":
+            kept &= quality >= aim.gate_db
+        elif aim.goal == "psnr" or set(aim.objectives) & set(QUALITIES):
+            columns.append(-quality)
+        places = np.flatnonzero(kept)
+        if len(places):
+            places = places[front(np.column_stack(columns)[places])]
+        return [
+            Rival(
+                point=rows[place].point,
+                number=numbers[place],
+                gain_db=float(quality[place]),
+                costs={name: float(values[place]) for name, values in costs.items()},
+            )
+            for place in map(int, places)
+        ]
+
+    def _best(self, trained: Sequence[Seen]) -> list[Point]:
+        return [self.pool.canonical(one.point) for one in self.rivals(trained)]
 
     def _measured(self, seen: Sequence[Seen]) -> dict[str, Floats]:
         exact = self.pool.costs([one.point for one in seen])

@@ -82,7 +82,7 @@ def open_ledger(folder, **changes):
         "sampler": "nsga2", "goal": "front",
     } | changes  # fmt: skip
     kind = values.pop("sampler")
-    sampler = SamplerConfig(kind=kind, population=None, startup=5)
+    sampler = SamplerConfig(kind=kind, population=None, startup=5, screen=3.0)
     return Ledger(open_storage(folder / JOURNAL), sampler=sampler, **values)
 
 

@@ -11,6 +11,8 @@ from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
 from nas.search import evaluator as evaluator_module
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, weights_path
+from nas.search.sampling.proposer import Rival
+from nas.search.screening import Screen
 from nas.train.proxy import ProxyTrainer
 from search_spaces import published
 from tests.nas.search.studies import CHALLENGE, latency_of
@@ -42,7 +44,7 @@ def make(tmp_path):
 
 
 def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make().trial(1, SPEC, 99.0, told.append)
+    record = make().trial(1, SPEC, 99.0, None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("stuck: ")
     assert "is no better than a linear filter's" in record.error
@@ -52,7 +54,7 @@ def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
 
 
 def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filter(make, told):
-    record = make().trial(1, SPEC, 0.0, told.append)
+    record = make().trial(1, SPEC, 0.0, None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 0
     assert record.quality.fidelity == 4
@@ -60,7 +62,7 @@ def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filte
 
 
 def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(1, SPEC, 0.0, told.append)
+    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(1, SPEC, 0.0, None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("diverged: the loss was ")
     assert told.count("training 0/4") == 3
@@ -78,7 +80,7 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
         return net
 
     monkeypatch.setattr(evaluator_module, "train_proxy", first_fails)
-    record = make().trial(1, SPEC, 0.0, told.append)
+    record = make().trial(1, SPEC, 0.0, None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 1
     assert len(set(seeds)) == 2
@@ -89,19 +91,31 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
     [({"params": 10.0}, "limit: params ", False), ({"runtime_ratio": 0.01}, "limit: runtime_ratio ", True)],
 )
 def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, error, measured):
-    record = make(limits=limits).trial(1, SPEC, 99.0, told.append)
+    record = make(limits=limits).trial(1, SPEC, 99.0, None, told.append)
     assert record.state == "rejected"
     assert record.error.startswith(error)
     assert (record.latency is not None) == measured
     assert not any(words.startswith("training") for words in told)
 
 
+@pytest.mark.parametrize(("hoped", "state"), [(0.1, "rejected"), (0.3, "complete")])
+def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state):
+    rival = Rival(point=(0,), number=3, gain_db=0.2, costs={"runtime_ratio": 1e-9})
+    objectives = ("psnr_gain_db", "runtime_ratio")
+    screen = Screen(bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, rivals=(rival,))
+    record = make().trial(1, SPEC, 0.0, screen, told.append)
+    assert record.state == state
+    assert record.latency is not None
+    assert record.error.startswith("screened: trial 3") == (state == "rejected")
+    assert any(words.startswith("training") for words in told) == (state == "complete")
+
+
 def test_same_trial_gives_the_same_psnr_and_weights_say_over_which_base(make, told):
     config = proxy(steps=6)
-    records = [make(config).trial(1, SPEC, 0.0, told.append) for _ in range(2)]
+    records = [make(config).trial(1, SPEC, 0.0, None, told.append) for _ in range(2)]
     same = [dataclasses.replace(r.quality, train_seconds=0.0) for r in records]
     assert same[0] == same[1]
-    other = make(config).trial(2, SPEC, 0.0, told.append)
+    other = make(config).trial(2, SPEC, 0.0, None, told.append)
     assert other.quality.psnr_db != records[0].quality.psnr_db
     with safe_open(weights_path(make().settings.run, SPEC), "pt") as file:
         assert file.metadata()["base"] == "bicubic"
@@ -139,7 +153,7 @@ def busy(tmp_path, monkeypatch):
     def run(evaluator):
         measurer.start()
         try:
-            record = evaluator.trial(1, SPEC, 0.0, lambda words: None)
+            record = evaluator.trial(1, SPEC, 0.0, None, lambda words: None)
         finally:
             done.set()
             measurer.join()
@@ -175,4 +189,4 @@ def test_replayed_readings_of_other_conditions_are_not_mixed_with_new_ones(make,
     baseline = published("span")
     replay = {baseline.arch_id: latency_of(baseline)}
     with pytest.raises(RuntimeError, match=r"replayed readings are of .*'stub'.* cannot be mixed"):
-        make(latency=config, replay=replay).trial(1, SPEC, 0.0, told.append)
+        make(latency=config, replay=replay).trial(1, SPEC, 0.0, None, told.append)

@@ -47,7 +47,7 @@ def proposer(**changes):
 
 def seen_at(made, point):
     params = made.pool.params(point)
-    return Seen(point=point, quality=quality(params), costs={"runtime_ratio": runtime(params)})
+    return Seen(point=point, quality=quality(params), costs={"runtime_ratio": runtime(params)}, number=0)
 
 
 def search(made, count, *, seed=0, pending=()):

@@ -67,7 +67,7 @@ def test_nothing_is_proposed_twice_and_the_end_is_said():
 def test_a_rung_of_the_ladder_is_learned_from_and_may_be_proposed():
     made = proposer()
     everything = made.pool.candidates([])
-    rung = dataclasses.replace(seen_at(made, everything[-1]), costs={}, is_row=False)
+    rung = dataclasses.replace(seen_at(made, everything[-1]), costs={}, number=None)
     tried = [seen_at(made, point) for point in everything[:-1]]
     assert made.propose([*tried, rung], [], startup=5, seed=0).point == everything[-1]
 

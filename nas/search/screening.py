@@ -1,0 +1,67 @@
+"""Whether a candidate is worth a training once its costs are known, at the best PSNR to hope for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.search.sampling.aim import QUALITIES, Aim
+from nas.search.sampling.proposer import Rival
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """What a candidate is held to before it is trained; sent to the worker that measures it.
+
+    Attributes:
+        bound_db: the gain that it will hardly exceed.
+        gate_db: least gain of goal=score.
+        rivals: the front, or for goal=score and goal=psnr the best row that passes.
+    """
+
+    bound_db: float
+    gate_db: float
+    goal: str
+    objectives: tuple[str, ...]
+    rivals: tuple[Rival, ...]
+
+    @classmethod
+    def of(cls, aim: Aim, bound_db: float, rivals: tuple[Rival, ...]) -> "Screen":
+        return cls(
+            bound_db=bound_db,
+            gate_db=aim.gate_db,
+            goal=aim.goal,
+            objectives=aim.objectives,
+            rivals=rivals,
+        )
+
+    def reason(self, costs: Mapping[str, float]) -> str:
+        """Why a training would be wasted, in words; empty: it may be worth it, or not all costs are known.
+
+        Args:
+            costs: those that are known so far, by name.
+        """
+        if self.goal == "score" and self.bound_db < self.gate_db:
+            return f"screened: at most {self.bound_db:+.3f} dB, the gate is {self.gate_db:+.3f} dB"
+        for rival in self.rivals:
+            names = self._names(rival)
+            if not set(names) <= set(costs):
+                return ""
+            if self._is_beaten(costs, rival, names):
+                shown = [f"{name} {costs[name]:.4g} to {rival.costs[name]:.4g}" for name in names]
+                shown.append(f"at most {self.bound_db:+.3f} dB to {rival.gain_db:+.3f} dB")
+                return f"screened: trial {rival.number} cannot be beaten ({', '.join(shown)})"
+        return ""
+
+    def _names(self, rival: Rival) -> tuple[str, ...]:
+        if self.goal == "score":
+            return ("score",)
+        return (
+            tuple(name for name in self.objectives if name not in QUALITIES) if self.goal == "front" else ()
+        )
+
+    def _is_beaten(self, costs: Mapping[str, float], rival: Rival, names: tuple[str, ...]) -> bool:
+        dearer = all(costs[name] >= rival.costs[name] for name in names)
+        if self.goal == "score":
+            return dearer
+        if self.goal == "front" and set(self.objectives).isdisjoint(QUALITIES):
+            return dearer and any(costs[name] > rival.costs[name] for name in names)
+        return dearer and self.bound_db < rival.gain_db
