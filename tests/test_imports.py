@@ -53,7 +53,7 @@ HOME = {
     "hydra": "nas.commands",
     "omegaconf": "nas.commands",
     "optuna": "nas.search",
-    "sklearn": "nas.search.sampling",
+    "sklearn": "nas.search",
     "plotly": "nas.report",
 }
 TORCH_FREE = (
