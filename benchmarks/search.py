@@ -26,9 +26,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas.search.sampling.aim import Aim
-from nas.search.sampling.cost_aware import EXPECTED, CostAwareSampler
 from nas.search.sampling.pool import Candidate, Pool
 from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.sampler import EXPECTED, ProposerSampler
 from nas.search.sampling.stock import stock_sampler
 from nas.search.screening import Screen
 
@@ -109,7 +109,7 @@ def ours(run: Run, method: str, seed: int, most: int) -> int:
     while len(run.found) < most and SHARES[-1] not in run.reached:
         number = len(study.trials)
         startup = most if method == "random_screened" else 6
-        study.sampler = CostAwareSampler(proposer, look, startup=startup, seed=1000 * seed + number)
+        study.sampler = ProposerSampler(proposer, look, startup=startup, seed=1000 * seed + number)
         trial = study.ask(landscape.space)
         runtime = landscape.at(trial.params)[1] if is_known else run.read(trial.params)
         costs = {"runtime_ratio": runtime}

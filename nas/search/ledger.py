@@ -19,10 +19,10 @@ from nas.results import RunState, row_of
 from nas.score import Challenge
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.config import SamplerConfig
-from nas.search.sampling.cost_aware import EXPECTED
 from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
 from nas.search.sampling.pool import Candidate, Floats, Pool
 from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.sampler import EXPECTED
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
 from search_spaces.chooser import Space

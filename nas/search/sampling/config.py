@@ -7,13 +7,13 @@ from typing import Literal
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.search.sampling.cost_aware import CostAwareSampler
 from nas.search.sampling.decisions import Distributions
+from nas.search.sampling.evolution import Evolution
 from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.sampler import ProposerSampler
 from nas.search.sampling.stock import stock_sampler
 
 Look = Callable[[Sequence[FrozenTrial]], list[Seen]]
-KINDS = ("cost_aware", "nsga2", "tpe", "gp", "random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +21,15 @@ class SamplerConfig:
     """Which sampler proposes.
 
     Attributes:
-        kind: cost_aware, nsga2, tpe, gp or random.
-        population: of nsga2; null: a quarter of the trials asked for at first, from 8 to 50.
+        kind: cost_aware, evolution, nsga2, tpe, gp or random.
+        population: of nsga2 and evolution; null: a quarter of the trials asked for at first, from 8 to 50.
         startup: networks that are spread over the space (cost_aware) or drawn at random before a model
-            proposes; null: 6 for cost_aware, else 10.
+            proposes; null: 6 for cost_aware, the population for evolution, else 10.
         screen: of cost_aware: a candidate is not trained where its PSNR would have to exceed what is
             expected by more than so many standard deviations; null: all are trained.
     """
 
-    kind: Literal["cost_aware", "nsga2", "tpe", "gp", "random"]
+    kind: Literal["cost_aware", "evolution", "nsga2", "tpe", "gp", "random"]
     population: int | None
     startup: int | None
     screen: float | None
@@ -47,7 +47,11 @@ class SamplerConfig:
     ) -> BaseSampler:
         """A sampler whose draws follow from `seed` and the study alone; `space` holds every decision."""
         if self.kind == "cost_aware":
-            return CostAwareSampler(proposer, look, startup=self.startup or 6, seed=seed)
+            return ProposerSampler(proposer, look, startup=self.startup or 6, seed=seed)
+        if self.kind == "evolution":
+            alive = self.population or population
+            chooser = Evolution(proposer, alive)
+            return ProposerSampler(chooser, look, startup=self.startup or alive, seed=seed)
         return stock_sampler(
             self.kind,
             space,

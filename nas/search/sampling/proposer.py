@@ -76,13 +76,17 @@ class Proposer:
             return None
         rng = random.Random(seed)
         if len(trained) + len(waiting) < startup or len(trained) < MIN_SEEN:
-            allowed = [point for point, holds in zip(left, self._exactly_within(left), strict=True) if holds]
-            start = [point for point in pool.spread(startup) if point in set(allowed)]
-            return Choice(point=start[0] if start else rng.choice(allowed or left))
+            return Choice(point=self.start(left, startup, rng))
         if len(left) > MAX_CANDIDATES:
             near = {near for one in best for near in pool.neighbours(one)}
             left = sorted({*rng.sample(left, MAX_CANDIDATES), *(point for point in left if point in near)})
         return self._choose(left, seen, trained, waiting, seed)
+
+    def start(self, left: list[Point], startup: int, rng: random.Random) -> Point:
+        """One of the points that are spread over the space, else one at random; in exact limits if any is."""
+        allowed = dict.fromkeys(self.within_exact_limits(left) or left)
+        spread = [point for point in self.pool.spread(startup) if point in allowed]
+        return spread[0] if spread else rng.choice(list(allowed))
 
     def _choose(
         self,
@@ -133,47 +137,64 @@ class Proposer:
             found[name], spread[name] = values, np.where(measured, 0.0, std)
         return found, spread
 
-    def rivals(self, seen: Sequence[Seen]) -> list[Rival]:
-        """The rows that a candidate has to beat, with their costs: the front, or the best that passes."""
+    def rows(self, seen: Sequence[Seen]) -> list[Rival]:
+        """The trained rows, with all the costs that the aim needs."""
         rows = [one for one in seen if one.number is not None and one.quality is not None]
         if not rows:
             return []
-        numbers = [one.number for one in rows if one.number is not None]
+        exact = self.pool.costs([one.point for one in rows])
+        read = {
+            name: np.array([one.costs[name] for one in rows]) for name in self.aim.needed if name not in exact
+        }
+        costs = self.aim.derive(exact | read)
+        return [
+            Rival(
+                point=one.point,
+                number=one.number,
+                gain_db=one.quality,
+                costs={name: float(values[place]) for name, values in costs.items()},
+            )
+            for place, one in enumerate(rows)
+            if one.number is not None and one.quality is not None
+        ]
+
+    def rivals(self, seen: Sequence[Seen]) -> list[Rival]:
+        """The rows that a candidate has to beat: the front, or the best that passes."""
+        rows = self.rows(seen)
+        if not rows:
+            return []
+        columns, kept = self._judged(rows)
+        places = np.flatnonzero(kept)
+        return [rows[place] for place in places[front(columns[places])]] if len(places) else []
+
+    def dominators(self, rows: Sequence[Rival]) -> list[int]:
+        """By how many of the others each row is beaten; what breaks a limit is beaten by all that do not."""
+        columns, kept = self._judged(rows)
+        no_worse = (columns[:, None] <= columns[None]).all(axis=2)
+        better = no_worse & (columns[:, None] < columns[None]).any(axis=2)
+        beats = np.where(kept[:, None] == kept[None], better, kept[:, None])
+        return [int(count) for count in beats.sum(axis=0)]
+
+    def _judged(self, rows: Sequence[Rival]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """What the aim minimises, (N, K), and which rows keep limits and gate, (N,)."""
         aim = self.aim
-        quality = np.array([one.quality for one in rows], dtype=np.float64)
-        costs = aim.derive(self._measured(rows))
+        quality = np.array([one.gain_db for one in rows])
+        costs = {name: np.array([one.costs[name] for one in rows]) for name in rows[0].costs}
         kept = aim.within(Forecast(mean=quality, std=np.zeros(len(rows)), costs=costs)) > 0.5
         columns = [costs[name] for name in aim.costs]
         if aim.goal == "score":
             kept &= quality >= aim.gate_db
         elif aim.goal == "psnr" or set(aim.objectives) & set(QUALITIES):
             columns.append(-quality)
-        places = np.flatnonzero(kept)
-        if len(places):
-            places = places[front(np.column_stack(columns)[places])]
-        return [
-            Rival(
-                point=rows[place].point,
-                number=numbers[place],
-                gain_db=float(quality[place]),
-                costs={name: float(values[place]) for name, values in costs.items()},
-            )
-            for place in map(int, places)
-        ]
+        return np.column_stack(columns), kept
 
     def _best(self, trained: Sequence[Seen]) -> list[Point]:
         return [self.pool.canonical(one.point) for one in self.rivals(trained)]
 
-    def _measured(self, seen: Sequence[Seen]) -> dict[str, Floats]:
-        exact = self.pool.costs([one.point for one in seen])
-        return exact | {
-            name: np.array([one.costs[name] for one in seen]) for name in self.aim.needed if name not in exact
-        }
-
-    def _exactly_within(self, points: list[Point]) -> list[bool]:
+    def within_exact_limits(self, points: list[Point]) -> list[Point]:
+        """The points whose exact costs keep the limits."""
         costs = self.pool.costs(points)
-        limits = {name: limit for name, limit in self.aim.limits.items() if name in costs}
         holds = np.ones(len(points), dtype=np.bool_)
-        for name, limit in limits.items():
-            holds &= costs[name] <= limit
-        return [bool(one) for one in holds]
+        for name in self.aim.limits.keys() & costs.keys():
+            holds &= costs[name] <= self.aim.limits[name]
+        return [point for point, one in zip(points, holds, strict=True) if one]

@@ -181,7 +181,7 @@ def test_record_that_was_written_but_not_told_is_told_on_opening(tmp_path):
     assert told.values[1] == record.latency.ratio
 
 
-@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["cost_aware", "evolution", "nsga2", "tpe", "random"])
 def test_same_seed_gives_the_same_search_and_another_seed_another(tmp_path, sampler):
     found = []
     for place, seed in enumerate([5, 5, 6]):
@@ -196,7 +196,7 @@ def test_same_seed_gives_the_same_search_and_another_seed_another(tmp_path, samp
 @pytest.mark.parametrize(
     ("sampler", "space"),
     [
-        *itertools.product(["nsga2", "tpe", "random"], ["small", "wide"]),
+        *itertools.product(["evolution", "nsga2", "tpe", "random"], ["small", "wide"]),
         *itertools.product(["cost_aware"], ["small", "wide"]),
         ("gp", "wide"),
     ],

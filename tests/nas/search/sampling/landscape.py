@@ -45,9 +45,9 @@ def proposer(**changes):
     return Proposer(pool(), Aim(**values))
 
 
-def seen_at(made, point):
+def seen_at(made, point, number=0):
     params = made.pool.params(point)
-    return Seen(point=point, quality=quality(params), costs={"runtime_ratio": runtime(params)}, number=0)
+    return Seen(point=point, quality=quality(params), costs={"runtime_ratio": runtime(params)}, number=number)
 
 
 def search(made, count, *, seed=0, pending=()):

@@ -1,39 +1,48 @@
-"""sampler=cost_aware as an Optuna sampler: what was seen comes from the study, the choice from a proposer."""
+"""Our own samplers as Optuna's: what was seen comes from the study, the choice from a proposer."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.sampling.aim import QUALITIES
-from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.pool import Point, Pool
+from nas.search.sampling.proposer import Choice, Seen
 
 EXPECTED = "expected"  # of the quality: mean and standard deviation, an attribute of a trial
 
 
-class CostAwareSampler(BaseSampler):
-    """Proposes what is expected to bring most, where costs are known and quality alone is uncertain.
+class Chooses(Protocol):
+    """A `Proposer` or what else chooses points of its pool."""
+
+    @property
+    def pool(self) -> Pool: ...
+    def propose(
+        self, seen: Sequence[Seen], pending: Iterable[Point], *, startup: int, seed: int
+    ) -> Choice | None: ...
+
+
+class ProposerSampler(BaseSampler):
+    """Proposes what a proposer chooses: cost_aware's, or evolution's.
 
     Args:
-        look: the finished trials of a study -> what was seen; None: objectives as they were told, for any
-            study whose objectives are those of the proposer's aim, in their order.
+        look: the finished trials of a study -> what was seen.
         startup: networks drawn at random before the models choose.
         seed: its draws follow from this and the study alone.
     """
 
     def __init__(
         self,
-        proposer: Proposer,
-        look: Callable[[Sequence[FrozenTrial]], list[Seen]] | None = None,
+        proposer: Chooses,
+        look: Callable[[Sequence[FrozenTrial]], list[Seen]],
         *,
         startup: int,
         seed: int,
     ) -> None:
         self.proposer = proposer
-        self.look = look or self._told
+        self.look = look
         self.startup = startup
         self.seed = seed
         self._random = RandomSampler(seed=seed)
@@ -69,13 +78,3 @@ class CostAwareSampler(BaseSampler):
     ) -> Any:
         """At random: every candidate is known."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
-
-    def _told(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
-        names = self.proposer.aim.objectives
-        seen = []
-        for trial in trials:
-            values = dict(zip(names, trial.values, strict=True)) if trial.values else {}
-            quality = next((values.pop(name) for name in QUALITIES if name in values), None)
-            point = self.proposer.pool.point(trial.params)
-            seen.append(Seen(point=point, quality=quality, costs=values, number=trial.number))
-        return seen
