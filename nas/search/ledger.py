@@ -225,15 +225,16 @@ class Ledger:
 
     @property
     def proposer(self) -> Proposer:
-        """What knows the candidates and the aim; made when it is first asked for."""
+        """What knows the candidates and the aim; made once the ladder is complete: its verdict counts."""
         if self._proposer is None:
             pool = Pool(self.distributions, self._describe, seed=derived_seed(self.seed, "pool"))
+            gate = self.challenge.gate.min_gain_db
             aim = Aim(
                 goal=self.goal,
                 objectives=self.objectives,
                 limits=self.limits,
-                gate_db=self.challenge.gate.min_gain_db,
-                floor_db=self._base_gain(),
+                gate_db=gate,
+                floor_db=gate if self.state("", {}).can_rank else self._base_gain(),
                 score=self._scores,
             )
             self._proposer = Proposer(pool, aim)

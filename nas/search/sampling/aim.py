@@ -46,7 +46,8 @@ class Aim:
         objectives: of the front; PSNR is maximised, all others are minimised.
         limits: upper limits of costs.
         gate_db: least gain over the reference, of goal=score.
-        floor_db: the gain that is worth nothing, of goal=front; None: the least that was seen.
+        floor_db: of goal=front, the gain up to which a network is worth nothing: the base's, or the gate
+            where it is believed, below which nothing is on the front. None: the least that was seen.
         score: runtime_ratio, flops and params, (N,) each, to a challenge score.
     """
 

@@ -182,9 +182,10 @@ class Proposer:
         costs = {name: np.array([one.costs[name] for one in rows]) for name in rows[0].costs}
         kept = aim.within(Forecast(mean=quality, std=np.zeros(len(rows)), costs=costs)) > 0.5
         columns = [costs[name] for name in aim.costs]
-        if aim.goal == "score":
-            kept &= quality >= aim.gate_db
-        elif aim.goal == "psnr" or set(aim.objectives) & set(QUALITIES):
+        least = {"score": aim.gate_db, "front": aim.floor_db, "psnr": None}[aim.goal]
+        if least is not None:
+            kept &= quality >= least
+        if aim.goal == "psnr" or (aim.goal == "front" and set(aim.objectives) & set(QUALITIES)):
             columns.append(-quality)
         return np.column_stack(columns), kept
 

@@ -54,6 +54,13 @@ def score_of(params):
     return math.exp(2 * runtime(params)) + size / 1000
 
 
+def test_where_the_gate_is_believed_a_search_of_the_front_stays_above_it():
+    made = proposer(floor_db=1.8)
+    found = search(made, 20)
+    assert sum(one.quality >= 1.8 for one in found[8:]) >= 9
+    assert all(one.gain_db >= 1.8 for one in made.rivals(found))
+
+
 def test_nothing_is_proposed_twice_and_the_end_is_said():
     made = proposer()
     everything = made.pool.candidates([])
