@@ -2,26 +2,23 @@
 
 import json
 import random
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.ladder import LadderRun, reference_db, rung_names, rung_spec
-from nas.measure.cost import summed_cost
+from nas.ladder import LadderRun, reference_db
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState, row_of
 from nas.score import Challenge
-from nas.search.sampling.aim import Aim, GoalWord
+from nas.search.insight import Insight
+from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig
 from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
-from nas.search.sampling.pool import Candidate, Floats, Pool
-from nas.search.sampling.proposer import Proposer, Seen
+from nas.search.sampling.proposer import Seen
 from nas.search.sampling.sampler import EXPECTED
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
@@ -91,7 +88,7 @@ class Ledger:
         self._proposals = 0
         self._known = 0  # proposals in a row that were known
         self.in_a_row = 0  # rejected or known ones
-        self._proposer: Proposer | None = None
+        self._insight: Insight | None = None
         self._load()
 
     def _attr(self, name: str, default: Any) -> Any:
@@ -160,7 +157,7 @@ class Ledger:
                 seed=derived_seed(self.seed, "sampler", self._proposals),
                 population=self.population,
                 space=self.distributions,
-                proposer=self.proposer,
+                proposer=self.insight.proposer,
                 look=self._seen,
             )
             trial = self.study.ask()
@@ -187,8 +184,9 @@ class Ledger:
         if self.sampler.screen is None or expected is None:
             return None
         mean, std = expected
-        rivals = self.proposer.rivals(self._seen(self.study.get_trials(deepcopy=False)))
-        return Screen.of(self.proposer.aim, mean + self.sampler.screen * std, tuple(rivals))
+        proposer = self.insight.proposer
+        rivals = proposer.rivals(self._seen(self.study.get_trials(deepcopy=False)))
+        return Screen.of(proposer.aim, mean + self.sampler.screen * std, tuple(rivals))
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""
@@ -224,55 +222,23 @@ class Ledger:
         self.study.set_user_attr("report", dict(psnr_db))
 
     @property
-    def proposer(self) -> Proposer:
-        """What knows the candidates and the aim; made once the ladder is complete: its verdict counts."""
-        if self._proposer is None:
-            pool = Pool(self.distributions, self._describe, seed=derived_seed(self.seed, "pool"))
-            gate = self.challenge.gate.min_gain_db
-            aim = Aim(
+    def insight(self) -> Insight:
+        """Made when it is first asked for, once the ladder is complete: its verdict counts."""
+        if self._insight is None:
+            self._insight = Insight(
+                self.space,
+                self.distributions,
+                self.state("", {}),
                 goal=self.goal,
-                objectives=self.objectives,
-                limits=self.limits,
-                gate_db=gate,
-                floor_db=gate if self.state("", {}).can_rank else self._base_gain(),
-                score=self._scores,
+                baseline=self.baseline,
+                floor_db=self._base_gain(),
+                seed=derived_seed(self.seed, "pool"),
             )
-            self._proposer = Proposer(pool, aim)
-        return self._proposer
-
-    def _describe(self, params: Mapping[str, int]) -> Candidate:
-        spec = self.space.sample(IndexChooser(params))
-        return Candidate(name=spec.arch_id, costs=summed_cost(spec))
-
-    def _scores(self, runtime_ratio: Floats, flops: Floats, params: Floats) -> Floats:
-        """Challenge scores, (N,) from (N,) each."""
-        base = summed_cost(self.baseline)
-        ratios = np.column_stack([runtime_ratio, flops / base["flops"], params / base["params"]])
-        return np.array([self.challenge.score(*row) for row in ratios.tolist()])
+        return self._insight
 
     def _seen(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
-        """What sampler and screening learn from: every record whose architecture the pool knows."""
-        pool, state = self.proposer.pool, self.state("", {})
-        points = {
-            trial.user_attrs[NUMBER]: pool.point(trial.params)
-            for trial in trials
-            if NUMBER in trial.user_attrs
-        }
-        seen = []
-        for number, record in self.records.items():
-            point = points.get(number) or pool.find(record.spec.arch_id)
-            if point is None:
-                continue
-            row = row_of(record, state, self.records.get(0), state.can_rank)
-            measured = {name: row[name] for name in self.proposer.aim.needed if row.get(name) is not None}
-            seen.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=measured, number=number))
-        for rung in rung_names()[:-1]:  # the last one is row 0
-            point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)
-            runs = [run.psnr_db for run in self.ladder if run.rung == rung]
-            if point is not None and runs:
-                gain = statistics.fmean(runs) - reference_db(self.ladder)
-                seen.append(Seen(point=point, quality=gain, costs={}, number=None))
-        return seen
+        params = {t.user_attrs[NUMBER]: t.params for t in trials if NUMBER in t.user_attrs}
+        return self.insight.seen(self.records, params, self.state("", {}))
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record
@@ -330,38 +296,3 @@ def read_facts(study: optuna.Study) -> tuple[list[LadderRun], TrialRecord | None
     runs = [LadderRun(**json.loads(attrs[key])) for key in sorted(attrs) if key.startswith("ladder/")]
     baseline = TrialRecord.from_json(attrs["baseline"]) if "baseline" in attrs else None
     return runs, baseline
-
-
-def read_state(
-    storage: JournalStorage | None,
-    *,
-    name: str,
-    objectives: Sequence[str],
-    limits: Mapping[str, float],
-    challenge: Challenge,
-    settings: Mapping[str, Any],
-    ladder_seeds: int,
-) -> RunState:
-    """Rebuild a run from its journal, writing nothing; no journal, or one without a study, gives no rows."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    records: dict[int, TrialRecord] = {}
-    ladder: list[LadderRun] = []
-    report: dict[str, float] = {}
-    if storage is not None and STUDY in optuna.get_all_study_names(storage):
-        study = optuna.load_study(study_name=STUDY, storage=storage)
-        ladder, baseline = read_facts(study)
-        found: list[FrozenTrial] = study.get_trials(deepcopy=False)
-        rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
-        records = {record.number: record for record in ([baseline] if baseline else []) + rows}
-        report = dict(study.user_attrs.get("report", {}))
-    return RunState(
-        name=name,
-        challenge=challenge,
-        objectives=tuple(objectives),
-        limits=dict(limits),
-        ladder=tuple(ladder),
-        records=tuple(records[number] for number in sorted(records)),
-        settings=settings,
-        report_psnr_db=report,
-        ladder_seeds=ladder_seeds,
-    )

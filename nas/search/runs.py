@@ -1,13 +1,19 @@
 """Reading a run directory without writing to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial
+
+from nas.ladder import LadderRun
+from nas.record import TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.journal import JOURNAL, open_storage
-from nas.search.ledger import read_state
+from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.run_directory import stored_config
 
 LONGER_PROXY = (
@@ -43,6 +49,41 @@ def load_run(run: Path) -> RunState:
         limits=limits,
         settings=shown_settings(config),
         ladder_seeds=config["ladder_seeds"],
+    )
+
+
+def read_state(
+    storage: JournalStorage | None,
+    *,
+    name: str,
+    objectives: Sequence[str],
+    limits: Mapping[str, float],
+    challenge: Challenge,
+    settings: Mapping[str, Any],
+    ladder_seeds: int,
+) -> RunState:
+    """Rebuild a run from its journal, writing nothing; no journal, or one without a study, gives no rows."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    records: dict[int, TrialRecord] = {}
+    ladder: list[LadderRun] = []
+    report: dict[str, float] = {}
+    if storage is not None and STUDY in optuna.get_all_study_names(storage):
+        study = optuna.load_study(study_name=STUDY, storage=storage)
+        ladder, baseline = read_facts(study)
+        found: list[FrozenTrial] = study.get_trials(deepcopy=False)
+        rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
+        records = {record.number: record for record in ([baseline] if baseline else []) + rows}
+        report = dict(study.user_attrs.get("report", {}))
+    return RunState(
+        name=name,
+        challenge=challenge,
+        objectives=tuple(objectives),
+        limits=dict(limits),
+        ladder=tuple(ladder),
+        records=tuple(records[number] for number in sorted(records)),
+        settings=settings,
+        report_psnr_db=report,
+        ladder_seeds=ladder_seeds,
     )
 
 

@@ -7,7 +7,8 @@ from optuna.trial import TrialState
 from nas.results import table
 from nas.search import ledger as ledger_module
 from nas.search.journal import JOURNAL, open_storage, recover
-from nas.search.ledger import RECORD, Exhausted, read_state
+from nas.search.ledger import RECORD, Exhausted
+from nas.search.runs import read_state
 from search_spaces.chooser import decisions
 from tests.nas.search.studies import (
     CHALLENGE,
