@@ -5,25 +5,30 @@
 The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
 three seeds, the others with one. Each variant is a set of overrides of `nas search`, and its trainings are a
 search's own. Lines are appended to the results file as they come; what is there, under the same settings, is
-not trained again. Without names all variants are run.
+not trained again. Without names all variants are run. The table holds each variant's ladder and Kendall's tau
+of its single trainings against the long ones, with the 95 % interval of a bootstrap over networks.
 """
 
 import argparse
 import functools
 import json
+import math
 import os
 import random
+import statistics
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from ranks import tau
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
 from nas.data.roles import open_roles
-from nas.ladder import rung_names, rung_spec
+from nas.ladder import LadderRun, judge, rung_names, rung_spec
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.workers import Job, Workers
 from search_spaces.chooser import RandomChooser
@@ -49,6 +54,7 @@ VARIANTS = {
 NUM_DRAWN = 16
 DRAWN_WITH = 2026  # seed
 LADDER_SEEDS = 3
+MIN_RANKED = 8  # networks below which a rank agreement says nothing
 TWICE = 6  # networks that the truth trains with a second seed
 
 
@@ -159,6 +165,68 @@ def read(results: Path, setting: Mapping[str, Any]) -> list[Training]:
     return [Training(**{key: line[key] for key in keys}) for line in lines if setting.items() <= line.items()]
 
 
+def truth(folders: Mapping[str, str], results: Path) -> dict[str, float]:
+    """The best mean PSNR that each network reached in long trainings, over their rates."""
+    found: dict[str, float] = {}
+    for variant in TRUTHS:
+        runs = read(results, compose(variant, folders)[1])
+        for network in {run.network for run in runs}:
+            mean = statistics.fmean(run.psnr_db for run in runs if run.network == network)
+            found[network] = max(found.get(network, -math.inf), mean)
+    return found
+
+
+def table(names: Iterable[str], folders: Mapping[str, str], results: Path) -> Iterator[str]:
+    """A Markdown table, a row a variant: its ladder, and its rank agreement with the long trainings."""
+    rungs = rung_names()
+    yield (
+        f"| variant | steps | {' | '.join(rungs)} | in order | spread dB | seed dev. dB | passes "
+        "| tau (95 %) | networks | min a training of 28x6 |"
+    )
+    yield "|" + "---|" * (9 + len(rungs))
+    long = truth(folders, results)
+    for name in names:
+        runs = read(results, compose(name, folders)[1])
+        if not set(rungs) <= {run.network for run in runs}:
+            continue
+        ladder = [
+            LadderRun(
+                rung=run.network,
+                seed=run.seed,
+                psnr_db=run.psnr_db,
+                base_db=run.base_db,
+                fidelity=run.fidelity,
+                train_seconds=run.train_seconds,
+            )
+            for run in runs
+            if run.network in rungs
+        ]
+        verdict = judge(ladder, 0.04)
+        means = [
+            f"{statistics.fmean(run.psnr_db for run in ladder if run.rung == rung):.3f}" for rung in rungs
+        ]
+        minutes = statistics.fmean(run.train_seconds for run in ladder if run.rung == rungs[-1]) / 60
+        deviation = "-" if verdict.seed_std_db is None else f"{verdict.seed_std_db:.3f}"
+        agreement, count = _agreement(runs, long)
+        yield (
+            f"| {name} | {ladder[0].fidelity} | {' | '.join(means)} | "
+            f"{sum(verdict.orders)} of {len(verdict.orders)} | {verdict.spread_db:.3f} | {deviation} | "
+            f"{'yes' if verdict.passes else 'no'} | {agreement} | {count} | {minutes:.1f} |"
+        )
+
+
+def _agreement(runs: Sequence[Training], long: Mapping[str, float]) -> tuple[str, int]:
+    """Kendall's tau of one training each (seed 0) against the truth, with its bootstrap interval."""
+    pairs = [(run.psnr_db, long[run.network]) for run in runs if run.seed == 0 and run.network in long]
+    if len(pairs) < MIN_RANKED:
+        return "-", len(pairs)
+    rng = random.Random(0)
+    drawn = (rng.choices(pairs, k=len(pairs)) for _ in range(1000))
+    draws = [tau(*zip(*some, strict=True), apart=1e-9)[0] for some in drawn]  # none against itself
+    low, high = statistics.quantiles(draws, n=40)[0], statistics.quantiles(draws, n=40)[-1]
+    return f"{tau(*zip(*pairs, strict=True))[0]:.2f} ({low:.2f} to {high:.2f})", len(pairs)
+
+
 def main() -> None:
     known = TRUTHS | VARIANTS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -174,6 +242,7 @@ def main() -> None:
         if name not in known:
             parser.error(f"{name} is no variant; known: {', '.join(known)}")
         train(name, folders, options.workers, options.results, set(options.only))
+    print("\n".join(table(options.variants, folders, options.results)))
 
 
 if __name__ == "__main__":
