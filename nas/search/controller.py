@@ -14,7 +14,7 @@ from nas.search.workers import Job, Outcome, Workers
 MAX_DEATHS = 2  # a trial whose process died is run again so often, then it has failed
 
 
-DEFAULT_TRIALS = 26
+DEFAULT_TRIALS = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ import numpy.typing as npt
 from scipy.special import ndtr
 from scipy.stats import qmc
 
+from nas.pareto import front
+
 Floats = npt.NDArray[np.float64]
 NUM_CORNERS = 512  # points at which the front of three and more objectives is looked at
 
@@ -45,6 +47,9 @@ def hypervolume_gain(
     num_costs = costs.shape[1]
     if num_costs == 0:
         return expected_excess(mean, std, max([floor, *seen_quality]))
+    if len(seen_quality):  # the others make no level
+        members = front(np.column_stack([-seen_quality, seen_costs]))
+        seen_quality, seen_costs = seen_quality[members], seen_costs[members]
     if num_costs == 1:
         return _steps(mean, std, costs[:, 0], seen_quality, seen_costs[:, 0], floor, float(ceiling[0]))
     low = np.concatenate([costs, seen_costs]).min(axis=0)

@@ -102,16 +102,16 @@ class Proposer:
         surrogate = fit(inputs, outputs)
         if waiting:  # as if they had come out as expected: their neighbourhood is less worth looking at
             extra = pool.encode(waiting)
-            expected = surrogate.predict(extra)[0]
+            expected = surrogate.means(extra)
             surrogate = fit(np.concatenate([inputs, extra]), np.concatenate([outputs, expected]))
         mean, std = surrogate.predict(pool.encode(left))
         costs, spread = self._costs(left, seen)
         known = [one.point for one in trained if one.number is not None] + waiting
-        known_mean, known_std = surrogate.predict(pool.encode(known))
+        known_mean = surrogate.means(pool.encode(known))
         known_costs, _ = self._costs(known, seen)
         gains = aim.gain(
             Forecast(mean=mean, std=std, costs=aim.derive(costs), spread=spread),
-            Forecast(mean=known_mean, std=known_std, costs=aim.derive(known_costs)),
+            Forecast(mean=known_mean, std=np.zeros(len(known)), costs=aim.derive(known_costs)),
             seed=seed,
         )
         best = int(np.argmax(gains)) if gains.max() > 0 else random.Random(seed).randrange(len(left))
@@ -127,14 +127,14 @@ class Proposer:
             if name in found:
                 continue
             read = {self.pool.canonical(one.point): one.costs[name] for one in seen if name in one.costs}
-            model = fit(self.pool.encode(list(read)), np.log(list(read.values())))
-            mean, std = model.predict(self.pool.encode(points))
-            measured = np.array([self.pool.canonical(point) in read for point in points])
-            values = np.exp(mean)
-            values[measured] = [
-                read[self.pool.canonical(p)] for p, m in zip(points, measured, strict=True) if m
-            ]
-            found[name], spread[name] = values, np.where(measured, 0.0, std)
+            values = np.array([read.get(self.pool.canonical(point), np.nan) for point in points])
+            std = np.zeros(len(points))
+            unread = np.flatnonzero(np.isnan(values))
+            if len(unread):
+                model = fit(self.pool.encode(list(read)), np.log(list(read.values())))
+                mean, std[unread] = model.predict(self.pool.encode([points[int(place)] for place in unread]))
+                values[unread] = np.exp(mean)
+            found[name], spread[name] = values, std
         return found, spread
 
     def rows(self, seen: Sequence[Seen]) -> list[Rival]:

@@ -13,7 +13,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 Floats = npt.NDArray[np.float64]
 
 MAX_FITTED = 100  # observations from which the kernel's parameters are found
-MAX_USED = 600  # observations that a prediction rests on
+MAX_USED = 400  # observations that a prediction rests on
 MAX_ITERATIONS = 60
 LENGTH_SPREAD = math.sqrt(3)  # of the log-normal prior of length scales
 NOISE_LOG, NOISE_SPREAD = -8.0, 4.0  # of the log-normal prior of the noise's share of the variance
@@ -32,9 +32,17 @@ class Surrogate:
 
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the function itself, without an observation's noise; (N,) each."""
-        found, deviation = self.process.predict((inputs - self.low) / self.span, return_std=True)
+        found, deviation = self.process.predict(self._scaled(inputs), return_std=True)
         latent = np.maximum((deviation * self.scale) ** 2 - self.noise_std**2, 0.0)
         return found * self.scale + self.mean, np.sqrt(latent)
+
+    def means(self, inputs: Floats) -> Floats:
+        """The mean alone, (N,): a fraction of the time."""
+        found: Floats = self.process.predict(self._scaled(inputs)) * self.scale + self.mean
+        return found
+
+    def _scaled(self, inputs: Floats) -> Floats:
+        return (inputs - self.low) / self.span
 
 
 def fit(inputs: Floats, outputs: Floats) -> Surrogate:
