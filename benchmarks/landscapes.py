@@ -118,9 +118,8 @@ def drawn(seed: int) -> Landscape:
         ms = 0.3 + depth * (0.05 + tiles**2 * ratio / 4000 + sum(costs[str(at[name])] for name in words))
         return psnr, ms + 0.1 * float(at["d"]) * depth**0.5
 
-    return Landscape(
-        options={**sizes, **words, **extra}, value=value, corner=_corner(value, sizes, words, extra)
-    )
+    options: dict[str, tuple[float | str, ...]] = {**sizes, **words, **extra}
+    return Landscape(options=options, value=value, corner=_corner(value, options))
 
 
 def _corner(value: Value, options: Mapping[str, tuple[float | str, ...]]) -> tuple[float, float]:
