@@ -30,7 +30,7 @@ from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter
 from nas.record import Latency
 from search_spaces import ArchSpec, build, published
-from search_spaces.chooser import Space
+from search_spaces.chooser import RandomChooser, Space
 
 DEMANDED = {"cpu": (0.93, 0.98), "cuda": (0.95, 0.99)}
 APART = 0.02
@@ -45,16 +45,6 @@ with torch.inference_mode():
 """
 
 
-class Draw:
-    """A chooser that draws every decision."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-
-    def pick(self, name: str, options: Sequence[object]) -> object:
-        return self.rng.choice(list(options))
-
-
 def networks(count: int) -> list[ArchSpec]:
     """Different networks, drawn at random, half of them from each space."""
     found: dict[str, ArchSpec] = {}
@@ -63,7 +53,7 @@ def networks(count: int) -> list[ArchSpec]:
         for seed in itertools.count():
             if len(found) >= wanted:
                 break
-            spec = space.sample(Draw(seed))
+            spec = space.sample(RandomChooser(random.Random(seed)))
             found[spec.arch_id] = spec
     return list(found.values())
 

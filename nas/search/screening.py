@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.search.sampling.aim import QUALITIES, Aim
+from nas.search.sampling.aim import QUALITIES, Aim, GoalWord, costs_of
 from nas.search.sampling.proposer import Rival
 
 
@@ -19,7 +19,7 @@ class Screen:
 
     bound_db: float
     gate_db: float
-    goal: str
+    goal: GoalWord
     objectives: tuple[str, ...]
     rivals: tuple[Rival, ...]
 
@@ -41,22 +41,15 @@ class Screen:
         """
         if self.goal == "score" and self.bound_db < self.gate_db:
             return f"screened: at most {self.bound_db:+.3f} dB, the gate is {self.gate_db:+.3f} dB"
+        names = costs_of(self.goal, self.objectives)
+        if not set(names) <= set(costs):
+            return ""
         for rival in self.rivals:
-            names = self._names(rival)
-            if not set(names) <= set(costs):
-                return ""
             if self._is_beaten(costs, rival, names):
                 shown = [f"{name} {costs[name]:.4g} to {rival.costs[name]:.4g}" for name in names]
                 shown.append(f"at most {self.bound_db:+.3f} dB to {rival.gain_db:+.3f} dB")
                 return f"screened: trial {rival.number} cannot be beaten ({', '.join(shown)})"
         return ""
-
-    def _names(self, rival: Rival) -> tuple[str, ...]:
-        if self.goal == "score":
-            return ("score",)
-        return (
-            tuple(name for name in self.objectives if name not in QUALITIES) if self.goal == "front" else ()
-        )
 
     def _is_beaten(self, costs: Mapping[str, float], rival: Rival, names: tuple[str, ...]) -> bool:
         dearer = all(costs[name] >= rival.costs[name] for name in names)

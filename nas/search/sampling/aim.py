@@ -61,11 +61,7 @@ class Aim:
     @property
     def costs(self) -> tuple[str, ...]:
         """The objectives that are costs; none where PSNR alone counts."""
-        if self.goal == "score":
-            return (SCORE,)
-        return (
-            tuple(name for name in self.objectives if name not in QUALITIES) if self.goal == "front" else ()
-        )
+        return costs_of(self.goal, self.objectives)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -132,6 +128,13 @@ class Aim:
         passes = ndtr((candidates.mean - self.gate_db) / np.maximum(candidates.std, 1e-9))
         result: Floats = passes * np.maximum(best - candidates.costs[SCORE], 0.0)
         return result
+
+
+def costs_of(goal: GoalWord, objectives: Sequence[str]) -> tuple[str, ...]:
+    """What a goal minimises, by name."""
+    if goal == "front":
+        return tuple(name for name in objectives if name not in QUALITIES)
+    return (SCORE,) if goal == "score" else ()
 
 
 def _logs(costs: Columns, names: Sequence[str]) -> Floats:
