@@ -115,8 +115,7 @@ def ours(run: Run, method: str, seed: int, most: int) -> int:
         costs = {"runtime_ratio": runtime}
         expected = trial.user_attrs.get(EXPECTED)
         if is_screened and expected:
-            bound = expected[0] + DEVIATIONS * expected[1]
-            screen = Screen.of(aim, bound, tuple(proposer.rivals(list(seen.values()))))
+            screen = Screen.of(proposer, list(seen.values()), expected, DEVIATIONS)
             if screen.reason(costs):
                 seen[number] = Seen(
                     point=proposer.pool.point(trial.params), quality=None, costs=costs, number=number

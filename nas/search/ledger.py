@@ -183,10 +183,8 @@ class Ledger:
         expected = self.study._storage.get_trial(proposal.handle).user_attrs.get(EXPECTED)
         if self.sampler.screen is None or expected is None:
             return None
-        mean, std = expected
-        proposer = self.insight.proposer
-        rivals = proposer.rivals(self._seen(self.study.get_trials(deepcopy=False)))
-        return Screen.of(proposer.aim, mean + self.sampler.screen * std, tuple(rivals))
+        seen = self._seen(self.study.get_trials(deepcopy=False))
+        return Screen.of(self.insight.proposer, seen, expected, self.sampler.screen)
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""

@@ -1,10 +1,10 @@
 """Whether a candidate is worth a training once its costs are known, at the best PSNR to hope for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.search.sampling.aim import QUALITIES, Aim, GoalWord, costs_of
-from nas.search.sampling.proposer import Rival
+from nas.search.sampling.aim import QUALITIES, GoalWord, costs_of
+from nas.search.sampling.proposer import Proposer, Rival, Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +24,17 @@ class Screen:
     rivals: tuple[Rival, ...]
 
     @classmethod
-    def of(cls, aim: Aim, bound_db: float, rivals: tuple[Rival, ...]) -> "Screen":
+    def of(
+        cls, proposer: Proposer, seen: Sequence[Seen], expected: Sequence[float], deviations: float
+    ) -> "Screen":
+        """The screen of a candidate whose quality is expected with this mean and standard deviation."""
+        mean, std = expected
         return cls(
-            bound_db=bound_db,
-            gate_db=aim.gate_db,
-            goal=aim.goal,
-            objectives=aim.objectives,
-            rivals=rivals,
+            bound_db=mean + deviations * std,
+            gate_db=proposer.aim.gate_db,
+            goal=proposer.aim.goal,
+            objectives=proposer.aim.objectives,
+            rivals=tuple(proposer.rivals(seen)),
         )
 
     def reason(self, costs: Mapping[str, float]) -> str:
