@@ -28,7 +28,7 @@ from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
 from nas.data.roles import open_roles
-from nas.ladder import LadderRun, judge, rung_names, rung_spec
+from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.workers import Job, Workers
@@ -70,15 +70,16 @@ class Training:
     fidelity: int
     train_seconds: float
     restarts: int
+    curve: Sequence[tuple[int, float]] = ()
 
 
 def networks() -> dict[str, ArchSpec]:
     """The ladder, largest last, and the drawn ones by arch_id."""
-    found = {rung: rung_spec(rung, 4) for rung in rung_names()}
+    found = {rung: rung_spec(rung, 4) for rung in RUNGS}
     space = parts_of([])["space"]
     chooser = RandomChooser(random.Random(DRAWN_WITH))
     known = {spec.arch_id for spec in found.values()}
-    while len(found) < len(rung_names()) + NUM_DRAWN:
+    while len(found) < len(RUNGS) + NUM_DRAWN:
         spec = space.sample(chooser)
         if spec.arch_id not in known:
             known.add(spec.arch_id)
@@ -91,14 +92,14 @@ def wanted(variant: str) -> Iterator[tuple[str, int]]:
     specs = networks()
     names = list(specs)
     if variant in TRUTHS:
-        size = {name: summed_cost(spec)["params"] for name, spec in specs.items() if name not in rung_names()}
+        size = {name: summed_cost(spec)["params"] for name, spec in specs.items() if name not in RUNGS}
         rated = [name for name in size if (size[name] >= LARGE) == (variant == "truth")]
         rated.sort(key=lambda name: -size[name])
-        yield from ((name, 0) for name in (*reversed(rung_names()), *rated))
+        yield from ((name, 0) for name in (*reversed(RUNGS), *rated))
         yield from ((name, 1) for name in rated[-TWICE // 2 :])
     else:
-        yield from ((name, seed) for seed in range(LADDER_SEEDS) for name in reversed(rung_names()))
-        yield from ((name, 0) for name in names if name not in rung_names())
+        yield from ((name, seed) for seed in range(LADDER_SEEDS) for name in reversed(RUNGS))
+        yield from ((name, 0) for name in names if name not in RUNGS)
 
 
 def train(variant: str, folders: Mapping[str, str], workers: int, results: Path, only: set[str]) -> None:
@@ -123,6 +124,7 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
             scale=4,
             challenge=parts["challenge"],
             proxy=parts["proxy"],
+            fidelities=(parts["proxy"].steps,),
             latency=parts["latency"],
             limits={},
             device="cpu",
@@ -167,7 +169,11 @@ def read(results: Path, setting: Mapping[str, Any]) -> list[Training]:
         return []
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     keys = Training.__dataclass_fields__
-    return [Training(**{key: line[key] for key in keys}) for line in lines if setting.items() <= line.items()]
+    return [
+        Training(**{key: line[key] for key in keys if key in line})
+        for line in lines
+        if setting.items() <= line.items()
+    ]
 
 
 def truth(folders: Mapping[str, str], results: Path) -> dict[str, float]:
@@ -183,7 +189,7 @@ def truth(folders: Mapping[str, str], results: Path) -> dict[str, float]:
 
 def table(names: Iterable[str], folders: Mapping[str, str], results: Path) -> Iterator[str]:
     """A Markdown table, a row a variant: its ladder, and its rank agreement with the long trainings."""
-    rungs = rung_names()
+    rungs = RUNGS
     yield (
         f"| variant | steps | {' | '.join(rungs)} | in order | spread dB | seed dev. dB | passes "
         "| tau (95 %) | networks | min a training of 28x6 |"

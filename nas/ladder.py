@@ -2,14 +2,16 @@
 
 import dataclasses
 import itertools
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.record import Curve, Quality, curve_of
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, BlockSpec
 
-RUNGS = ((12, 1), (16, 3), (20, 4), (28, 6))  # channels x blocks, the last is SPAN itself
+RUNGS = ("12x1", "16x3", "20x4", "28x6")  # channels x blocks, the last is SPAN itself
 MIN_SPREAD_SEEDS = 5.0  # spread over seed standard deviations
 MIN_SPREAD_GATES = 4.0  # spread over the width of the gate
 
@@ -24,6 +26,24 @@ class LadderRun:
     base_db: float
     fidelity: int
     train_seconds: float
+    curve: Curve = ()
+
+    @classmethod
+    def of(cls, rung: str, seed: int, quality: Quality) -> "LadderRun":
+        return cls(
+            rung=rung,
+            seed=seed,
+            psnr_db=quality.psnr_db,
+            base_db=quality.base_db,
+            fidelity=quality.fidelity,
+            train_seconds=quality.train_seconds,
+            curve=quality.curve,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "LadderRun":
+        data = json.loads(text)
+        return cls(**data | {"curve": curve_of(data.get("curve", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +57,6 @@ class Verdict:
     seed_std_db: float | None
     gate_db: float
     reason: str
-
-
-def rung_names() -> list[str]:
-    return [f"{channels}x{blocks}" for channels, blocks in RUNGS]
 
 
 def rung_spec(rung: str, scale: int) -> ArchSpec:
@@ -62,16 +78,17 @@ def rung_spec(rung: str, scale: int) -> ArchSpec:
     )
 
 
-def judge(runs: Sequence[LadderRun], gate_db: float) -> Verdict:
+def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNGS) -> Verdict:
     """Judge a ladder.
 
     Args:
         runs: at least one run a rung, the same seeds on each.
         gate_db: width of the PSNR gate, 0.04 for NTIRE 2026.
+        rungs: smallest first.
     Raises:
         ValueError: a rung has no run.
     """
-    by_rung = {rung: {run.seed: run.psnr_db for run in runs if run.rung == rung} for rung in rung_names()}
+    by_rung = {rung: {run.seed: run.psnr_db for run in runs if run.rung == rung} for rung in rungs}
     if missing := [rung for rung, results in by_rung.items() if not results]:
         raise ValueError(f"the ladder has no run of {', '.join(missing)}")
     means = [statistics.fmean(results.values()) for results in by_rung.values()]
@@ -112,9 +129,14 @@ def judge(runs: Sequence[LadderRun], gate_db: float) -> Verdict:
     )
 
 
-def reference_db(runs: Sequence[LadderRun]) -> float:
-    """Mean PSNR of the last rung, SPAN: the reference of every gain."""
-    return statistics.fmean(run.psnr_db for run in runs if run.rung == rung_names()[-1])
+def references(runs: Sequence[LadderRun], rung: str = RUNGS[-1]) -> dict[int, float]:
+    """Mean PSNR of the last rung, SPAN, by fidelity: the reference of every gain at that fidelity."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        if run.rung == rung:
+            for fidelity, psnr_db in {**dict(run.curve), run.fidelity: run.psnr_db}.items():
+                found.setdefault(fidelity, []).append(psnr_db)
+    return {fidelity: statistics.fmean(found[fidelity]) for fidelity in sorted(found)}
 
 
 def _rises(values: Sequence[float]) -> bool:

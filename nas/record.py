@@ -1,7 +1,7 @@
 """What a search knows of one architecture: its costs, its latency, its quality, and how its trial ended."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -106,12 +106,21 @@ class Latency:
         return ours / (warm * self.baseline_ms + self.baseline_first_ms)
 
 
+Curve = tuple[tuple[int, float], ...]  # training steps and PSNR, steps rising
+
+
+def curve_of(pairs: Iterable[Iterable[Any]]) -> Curve:
+    """A curve as JSON gives it: lists of two."""
+    return tuple((int(steps), float(psnr_db)) for steps, psnr_db in pairs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """PSNR of the proxy on the select set, by the challenge's protocol.
 
     fidelity is the number of training steps; base_db the PSNR of the fixed base alone; restarts counts
-    the runs that got stuck or diverged before the one that is reported.
+    the runs that got stuck or diverged before the one that is reported. curve is what the training reached
+    on its way, where it was read: with rungs, the last reading is psnr_db itself.
     """
 
     psnr_db: float
@@ -119,6 +128,7 @@ class Quality:
     fidelity: int
     train_seconds: float
     restarts: int
+    curve: Curve = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +158,13 @@ class TrialRecord:
     @classmethod
     def from_json(cls, text: str) -> "TrialRecord":
         data: Mapping[str, Any] = json.loads(text)
+        quality = data["quality"]
         return cls(
             number=data["number"],
             state=data["state"],
             spec=ArchSpec.from_dict(data["spec"]),
             cost=Cost(**data["cost"]) if data["cost"] else None,
             latency=Latency(**data["latency"]) if data["latency"] else None,
-            quality=Quality(**data["quality"]) if data["quality"] else None,
+            quality=Quality(**quality | {"curve": curve_of(quality.get("curve", ()))}) if quality else None,
             error=data["error"],
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.ladder import LadderRun, Verdict, judge, reference_db, rung_names
+from nas.ladder import RUNGS, LadderRun, Verdict, judge, references
 from nas.pareto import front
 from nas.record import GOALS, TrialRecord
 from nas.score import Challenge
@@ -35,6 +35,23 @@ WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """What a row is measured by.
+
+    Attributes:
+        baseline: row 0, once it is there.
+        can_rank: whether the ladder passes.
+        references: the reference's PSNR by fidelity.
+        top_fidelity: the steps of a whole training, as the ladder's are; None before it has begun.
+    """
+
+    baseline: TrialRecord | None
+    can_rank: bool
+    references: Mapping[int, float]
+    top_fidelity: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """Everything that the tables and the report are made of; read from a run's journal.
 
@@ -51,26 +68,35 @@ class RunState:
     notices: tuple[str, ...] = ()
     report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
+    rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
     @property
     def verdict(self) -> Verdict | None:
         """The ladder's verdict; None while it is not complete."""
         done = Counter(run.rung for run in self.ladder)
-        if any(done[rung] < self.ladder_seeds for rung in rung_names()):
+        if any(done[rung] < self.ladder_seeds for rung in self.rungs):
             return None
-        return judge(self.ladder, -self.challenge.gate.min_gain_db)
+        return judge(self.ladder, -self.challenge.gate.min_gain_db, self.rungs)
 
     @property
     def can_rank(self) -> bool:
         verdict = self.verdict
         return verdict is not None and verdict.passes
 
+    @property
+    def yardstick(self) -> Yardstick:
+        return Yardstick(
+            baseline=next((record for record in self.records if record.number == 0), None),
+            can_rank=self.can_rank,
+            references=references(self.ladder, self.rungs[-1]),
+            top_fidelity=max((run.fidelity for run in self.ladder), default=None),
+        )
+
 
 def table(state: RunState) -> pd.DataFrame:
     """One row a record: `COLUMNS`, then `EXTRA_COLUMNS`; what was not measured is None or NaN."""
-    baseline = next((record for record in state.records if record.number == 0), None)
-    can_rank = state.can_rank
-    rows = [row_of(record, state, baseline, can_rank) for record in state.records]
+    yardstick = state.yardstick
+    rows = [row_of(record, state, yardstick) for record in state.records]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])
     frame = frame.astype(dict.fromkeys(FLOATS, "float64"))  # also where nothing was measured
     frame["on_front"] = np.where(_on_front(frame, state), "yes", "no")
@@ -134,9 +160,7 @@ def pick(state: RunState, which: str) -> TrialRecord:
     return by_number[int(best["number"].iloc[0])]
 
 
-def row_of(
-    record: TrialRecord, state: RunState, baseline: TrialRecord | None, can_rank: bool
-) -> dict[str, Any]:
+def row_of(record: TrialRecord, state: RunState, yardstick: Yardstick) -> dict[str, Any]:
     row: dict[str, Any] = {
         "number": record.number,
         "state": record.state,
@@ -171,18 +195,19 @@ def row_of(
             "train_seconds": quality.train_seconds,
             "restarts": quality.restarts,
         }
-        peers = [run for run in state.ladder if run.fidelity == quality.fidelity]
-        if any(run.rung == rung_names()[-1] for run in peers):  # a gain is to the reference of that fidelity
-            row["psnr_gain_db"] = quality.psnr_db - reference_db(peers)
+        reference = yardstick.references.get(quality.fidelity)
+        if reference is not None:
+            row["psnr_gain_db"] = quality.psnr_db - reference
+    baseline = yardstick.baseline
     if latency and cost and baseline and baseline.cost:
         row["score"] = state.challenge.score(
             latency.ratio, cost.flops / baseline.cost.flops, cost.params / baseline.cost.params
         )
-    row["feasible"] = _feasible(row, state, can_rank)
+    row["feasible"] = _feasible(row, state, yardstick)
     return row
 
 
-def _feasible(row: Mapping[str, Any], state: RunState, can_rank: bool) -> str:
+def _feasible(row: Mapping[str, Any], state: RunState, yardstick: Yardstick) -> str:
     """no when a limit or a believed gate fails, yes when all hold, else unknown."""
     if row["state"] == "rejected":
         return "no"
@@ -190,7 +215,8 @@ def _feasible(row: Mapping[str, Any], state: RunState, can_rank: bool) -> str:
     if any(value is not None and value > state.limits[name] for name, value in values.items()):
         return "no"
     gain = row.get("psnr_gain_db")
-    if not can_rank or gain is None or any(value is None for value in values.values()):
+    is_believed = yardstick.can_rank and row.get("fidelity") == yardstick.top_fidelity  # as the ladder's are
+    if not is_believed or gain is None or any(value is None for value in values.values()):
         return "unknown"
     return "yes" if state.challenge.gate.passes_relative(gain) else "no"
 

@@ -31,6 +31,7 @@ from nas.score import Challenge
 from nas.search import run_directory
 from nas.search.controller import Budget, Controller
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
+from nas.search.fidelity.config import FidelityConfig
 from nas.search.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.ledger import Ledger
 from nas.search.runs import load_run, shown_settings
@@ -70,6 +71,7 @@ def run(
     space: Space,
     sampler: SamplerConfig,
     proxy: ProxyConfig,
+    fidelity: FidelityConfig,
     data: DataConfig,
     latency: LatencyConfig,
     challenge: Challenge,
@@ -78,6 +80,7 @@ def run(
     """Start or resume a search; gives the exit status."""
     budget = Budget.of(trials, hours)
     _check(objectives, limits, ladder_seeds, workers, seed)
+    fidelities = fidelity.fidelities(proxy.steps)
     where = pick_device(device)
     baseline = with_scale(published("span"), scale)
     folder = Path(run) if run else _new_name(invocation)
@@ -115,6 +118,7 @@ def run(
         scale=scale,
         challenge=challenge,
         proxy=proxy,
+        fidelities=fidelities,
         latency=latency,
         limits=used_limits,
         device=str(where),
@@ -134,6 +138,7 @@ def run(
         seed=seed,
         population=default_population(budget.trials or 200),
         ladder_seeds=ladder_seeds,
+        fidelities=fidelities,
     )
     shown = shown_settings(invocation.config)
     files = run_directory.Files(folder, render)

@@ -74,7 +74,8 @@ class Display:
 
     def _results(self, state: RunState) -> RenderableType:
         """Front, verdict and notices, made anew only when something has ended."""
-        shown = (len(state.records), len(state.ladder), state.notices)
+        steps = sum(record.quality.fidelity for record in state.records if record.quality)
+        shown = (len(state.records), steps, len(state.ladder), state.notices)
         if self._body is None or self._body[0] != shown:
             members = front_table(table(state))
             parts: list[RenderableType] = [_Front(members.head(TOP_ROWS), state, len(members))]
@@ -109,7 +110,7 @@ def _events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | str]]:
     if state.verdict and any(record.number for record in state.records):  # not while the ladder still runs
         yield ("verdict", state.verdict.reason), f"ladder: {verdict_words(state)}"
     for record in state.records:
-        yield ("trial", record.number), record.number
+        yield ("trial", record.number, record.quality and record.quality.fidelity), record.number
 
 
 def _trial_line(row: Mapping[Any, Any], state: RunState) -> str:
@@ -118,8 +119,10 @@ def _trial_line(row: Mapping[Any, Any], state: RunState) -> str:
         return f"{name} {row['state']}: {' '.join(str(row['error']).split())}"
     words = describe(next(record.spec for record in state.records if record.number == row["number"]))
     front = ", on the front" if row["on_front"] == "yes" else ""
+    top = state.yardstick.top_fidelity
+    end = "complete" if top in (None, row["fidelity"]) else f"paused at {row['fidelity']} of {top} steps"
     return (
-        f"{name} complete{front}: gain {signed(row['psnr_gain_db'], 3, ' dB')}, "
+        f"{name} {end}{front}: gain {signed(row['psnr_gain_db'], 3, ' dB')}, "
         f"PSNR {fixed(row['psnr_db'], 3, ' dB')}, "
         f"runtime ratio {ratio(row['runtime_ratio'], row['runtime_ci'])}, {whole(row['params'])} parameters, "
         f"score {fixed(row['score'], 3)}; {words}"

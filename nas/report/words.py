@@ -65,6 +65,9 @@ def headline(state: RunState, members: pd.DataFrame) -> str:
         return f"No trial has finished yet: {_so_far(state)}. This page holds what there is."
     how = f"{_number(trials, 'architecture')} tried"
     how += f", of which {ends['failed']} failed" if ends["failed"] else ""
+    top = state.yardstick.top_fidelity
+    part = sum(r.quality is not None and r.quality.fidelity != top for r in state.records if r.number)
+    how += f", {part} of them trained in part" if part and top else ""
     how += f" ({ends['rejected']} more rejected before training)" if ends["rejected"] else ""
     goals = [NAMES.get(name, name) for name in state.objectives]
     among_goals = " against ".join(goals) if len(goals) < 3 else f"{', '.join(goals[:-1])} and {goals[-1]}"

@@ -1,13 +1,13 @@
 """The loop of a search: baseline, ladder, trials, and the reading of the report set at the end."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.ladder import reference_db, rung_names
 from nas.record import Quality, TrialRecord
 from nas.results import RunState, front_table, table
+from nas.search.evaluator import Task
 from nas.search.ledger import Exhausted, Ledger, Proposal
 from nas.search.workers import Job, Outcome, Workers
 
@@ -85,6 +85,7 @@ class Controller:
             left.append(pace * max(0, self.budget.trials - self.ledger.num_counted))
         return min(left) if left else None
 
+    _exhausted = ""  # why no new architecture is left, in words
     _num_before = 0
     _trials_start = 0.0
 
@@ -97,7 +98,7 @@ class Controller:
         jobs = [
             Job(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
             for seed in range(self.ledger.ladder_seeds)
-            for rung in reversed(rung_names())
+            for rung in reversed(self.ledger.rungs)
             if (rung, seed) not in seen
         ]
         self._work(jobs, self._add_ladder_run)
@@ -121,13 +122,14 @@ class Controller:
 
     def _reference_quality(self) -> Quality:
         """Row 0's PSNR: the mean over the seeds of the ladder's last rung, which is the baseline."""
-        runs = [run for run in self.ledger.ladder if run.rung == rung_names()[-1]]
+        runs = [run for run in self.ledger.ladder if run.rung == self.ledger.rungs[-1]]
         return Quality(
             psnr_db=sum(run.psnr_db for run in runs) / len(runs),
             base_db=runs[0].base_db,
             fidelity=runs[0].fidelity,
             train_seconds=sum(run.train_seconds for run in runs),
             restarts=0,
+            curve=tuple(sorted(self.ledger.references.items())) if runs[0].curve else (),
         )
 
     def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
@@ -155,41 +157,50 @@ class Controller:
     def _search(self) -> str:
         ledger, workers = self.ledger, self.workers
         self._num_before, self._trials_start = ledger.num_counted, time.monotonic()
-        reference = reference_db(ledger.ladder)
+        references = ledger.references
         waiting = ledger.pending  # what a kill interrupted
         running: dict[str, Proposal] = {}
         reason = ""
         while True:
             reason = reason or self._spent()
             while workers.idle and (waiting or not reason):  # what has a number is finished in any case
-                if not waiting:
-                    if not self._wants_more(len(running)):
-                        break
-                    try:
-                        waiting = [ledger.propose()]
-                    except Exhausted as end:
-                        reason = f"{end}; the search ends"
-                        break
-                proposal = waiting.pop(0)
+                proposal = waiting.pop(0) if waiting else self._next(running)
+                if proposal is None:
+                    break
                 running[str(proposal.number)] = proposal
-                args = (proposal.number, proposal.spec, reference, ledger.screen(proposal))
-                workers.submit(Job(key=str(proposal.number), method="trial", args=args))
+                workers.submit(self._job(proposal, references))
             if not running:
-                return reason or f"{ledger.num_counted} trials done"
+                return reason or self._exhausted or f"{ledger.num_counted} trials done"
             for outcome in workers.outcomes(0.2):
                 proposal = running.pop(outcome.job.key)
                 if outcome.died and self._may_retry(outcome):
                     waiting.insert(0, proposal)
                     continue
-                record = outcome.result or TrialRecord(
-                    number=proposal.number, state="failed", spec=proposal.spec, error=outcome.error
-                )
-                ledger.record(proposal, record)
+                ledger.record(proposal, outcome.result or _failed(proposal, outcome.error))
                 self.changed()
             self.show({int(key): words for key, words in workers.doing.items()}, self.seconds_left())
 
-    def _wants_more(self, running: int) -> bool:
-        return self.budget.trials is None or self.ledger.num_counted + running < self.budget.trials
+    def _next(self, running: Mapping[str, Proposal]) -> Proposal | None:
+        """A training that goes on, or a new one; None: there is nothing to do but to wait, or to end."""
+        new = sum(proposal.record is None for proposal in running.values())
+        wants_new = self.budget.trials is None or self.ledger.num_counted + new < self.budget.trials
+        wants_new = wants_new and not self._exhausted
+        if (promoted := self.ledger.promotion(is_last=not wants_new)) is not None:
+            return promoted
+        if wants_new:
+            try:
+                return self.ledger.propose()
+            except Exhausted as end:
+                self._exhausted = f"{end}; the search ends"
+                return self.ledger.promotion(is_last=True)
+        return None
+
+    def _job(self, proposal: Proposal, references: Mapping[int, float]) -> Job:
+        key, spec = str(proposal.number), proposal.spec
+        task = Task(number=proposal.number, spec=spec, until=proposal.until, references=references)
+        if proposal.record is not None:
+            return Job(key=key, method="advance", args=(task, proposal.record))
+        return Job(key=key, method="trial", args=(task, self.ledger.screen(proposal)))
 
     def _spent(self) -> str:
         if self.budget.hours is not None and time.monotonic() - self.start >= self.budget.hours * 3600:
@@ -214,3 +225,9 @@ class Controller:
         self._work(jobs, take)
         self.ledger.set_report(known)
         self.changed()
+
+
+def _failed(proposal: Proposal, error: str) -> TrialRecord:
+    """Its process died too often, or it ended in an error of no kind; what was measured is kept."""
+    known = proposal.record or TrialRecord(number=proposal.number, state="failed", spec=proposal.spec)
+    return replace(known, state="failed", quality=None, error=error)

@@ -25,6 +25,7 @@ from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
+from nas.search.fidelity.checkpoint import Progress, checkpoint_path, read_checkpoint, write_checkpoint
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
 from nas.train.linear import linear_filter
@@ -32,9 +33,9 @@ from nas.train.proxy import (
     BASE,
     OverBase,
     ProxyConfig,
+    ProxyTrainer,
     TrainingError,
     bicubic_base,
-    train_proxy,
 )
 from nas.train.weights import load_upscaler
 from search_spaces.network import Network
@@ -46,15 +47,30 @@ MAKES_WAY = ("cuda",)  # types of devices on which trainings stop while a latenc
 STUCK_MARGIN_DB = 0.02  # a network this close to the best linear filter has learned no more than one
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A trial, and how far it is to be trained.
+
+    Attributes:
+        until: training steps.
+        references: PSNR of the reference by fidelity: a run is called stuck only at a fidelity at which
+            the reference learns more than a linear filter.
+    """
+
+    number: int
+    spec: ArchSpec
+    until: int
+    references: Mapping[int, float]
+
+
 class Evaluator(Protocol):
     """What the controller needs done; every call may take minutes."""
 
     def baseline(self, tell: Tell) -> tuple[Cost, Latency]: ...
     def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun: ...
     def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality: ...
-    def trial(
-        self, number: int, spec: ArchSpec, reference_db: float, screen: Screen | None, tell: Tell
-    ) -> TrialRecord: ...
+    def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord: ...
+    def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
     def report(self, spec: ArchSpec, tell: Tell) -> float: ...
 
 
@@ -63,6 +79,7 @@ class EvaluatorSettings:
     """Everything that an evaluation depends on; sent to worker processes.
 
     Attributes:
+        fidelities: steps at which a training is read, its end the last.
         sets: the opened roles: train, select and, where there is one, report.
         replay: latencies by arch_id that stand in for measuring, as a repeated search needs them.
     """
@@ -74,6 +91,7 @@ class EvaluatorSettings:
     scale: int
     challenge: Challenge
     proxy: ProxyConfig
+    fidelities: tuple[int, ...]
     latency: LatencyConfig
     limits: Mapping[str, float]
     device: str
@@ -110,45 +128,38 @@ class ProxyEvaluator:
         """Train one rung with one seed; its weights are kept where it is the baseline itself."""
         spec = rung_spec(rung, self.settings.scale)
         keep = spec.arch_id == self.settings.baseline.arch_id and seed == 0
-        quality = self._quality(spec, ("ladder", rung, seed), tell, keep=keep, reference_db=None)
-        return LadderRun(
-            rung=rung,
-            seed=seed,
-            psnr_db=quality.psnr_db,
-            base_db=quality.base_db,
-            fidelity=quality.fidelity,
-            train_seconds=quality.train_seconds,
-        )
+        return LadderRun.of(rung, seed, self._quality(spec, ("ladder", rung, seed), tell, keep=keep))
 
     def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality:
         """Train and validate any network once, outside the search; nothing is kept."""
-        return self._quality(spec, ("train", spec.arch_id, seed), tell, keep=False, reference_db=None)
+        return self._quality(spec, ("train", spec.arch_id, seed), tell, keep=False)
 
-    def trial(
-        self, number: int, spec: ArchSpec, reference_db: float, screen: Screen | None, tell: Tell
-    ) -> TrialRecord:
-        """Measure and train one architecture; a limit or a screen that fails spares what comes after it.
-
-        Args:
-            reference_db: what the baseline reached; a run is called stuck only at a fidelity at which
-                the baseline learns more than a linear filter.
-        """
+    def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord:
+        """Measure and train one architecture; a limit or a screen that fails spares what comes after it."""
         tell("counting")
-        record = TrialRecord(number=number, state="failed", spec=spec, cost=measure_cost(spec))
+        spec = task.spec
+        record = TrialRecord(number=task.number, state="failed", spec=spec, cost=measure_cost(spec))
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         if spec.arch_id in self.settings.replay:
             latency = self.settings.replay[spec.arch_id]
         else:
             tell("measuring latency")
-            latency = self._measure(spec, number)
+            latency = self._measure(spec, task.number)
         record = dataclasses.replace(record, latency=latency)
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
+        return self.advance(task, record, tell)
+
+    def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord:
+        """Train what is measured, on from where it paused; its record with what it has reached.
+
+        Where its checkpoint is gone it is trained from the start, to the same bits.
+        """
         try:
-            quality = self._quality(spec, ("trial", number), tell, keep=True, reference_db=reference_db)
+            quality = self._quality(task.spec, ("trial", task.number), tell, keep=True, task=task)
         except TrainingError as error:
-            return dataclasses.replace(record, error=str(error))
+            return dataclasses.replace(record, state="failed", quality=None, error=str(error))
         return dataclasses.replace(record, state="complete", quality=quality)
 
     def report(self, spec: ArchSpec, tell: Tell) -> float:
@@ -202,46 +213,58 @@ class ProxyEvaluator:
         tell: Tell,
         *,
         keep: bool,
-        reference_db: float | None,
+        task: Task | None = None,
     ) -> Quality:
         """Train and validate; where that diverged or got stuck, again with another seed.
 
+        Args:
+            keep: the weights at the end.
+            task: how far, from its checkpoint where there is one; None: through, whatever comes out.
         Raises:
             TrainingError: every attempt ended so.
         """
-        config = self.settings.proxy
-        start = time.perf_counter()
+        config, start = self.settings.proxy, time.perf_counter()
+        until, references = (task.until, task.references) if task else (config.steps, {})
+        path = checkpoint_path(self.settings.run, task.number) if task else None
+        kept = read_checkpoint(path) if path else None
         patches = self._open_patches()  # takes a while, on the CPU alone: nobody makes way for it
-        rate = 1.0
-        for attempt in range(config.max_restarts + 1):
-            seed = derived_seed(self.settings.seed, *purpose, attempt)
+        going = kept or Progress()
+        while True:
+            seed = derived_seed(self.settings.seed, *purpose, going.attempt)
+            trainer = ProxyTrainer(spec, config, patches, seed=seed, device=self.device, rate=going.rate)
+            if going.trainer:
+                trainer.restore(going.trainer)
             try:
                 with self._sharing():
-                    net = train_proxy(
-                        spec,
-                        config,
-                        patches,
-                        seed=seed,
-                        device=self.device,
-                        rate=rate,
-                        tell=tell,
-                        give_way=self._give_way,
-                    )
-                    tell("validating")
-                    psnr, base = self._validate(net, reference_db), self._open_base_db()
+                    for stop in self.settings.fidelities:
+                        if trainer.done < stop <= until:
+                            trainer.run(stop, tell=tell, give_way=self._give_way)
+                            tell("validating")
+                            net = trainer.averaged()
+                            going.curve.append((stop, self._validate(net, references.get(stop))))
+                    base = self._open_base_db()
                 break
             except TrainingError as error:
-                if attempt == config.max_restarts:
+                if going.attempt == config.max_restarts:
+                    if path:
+                        path.unlink(missing_ok=True)
                     raise
-                rate *= CALMER if error.kind == "diverged" else 1.0
-        if keep:
+                calmer = CALMER if error.kind == "diverged" else 1.0
+                going = Progress(attempt=going.attempt + 1, rate=going.rate * calmer, seconds=going.seconds)
+        seconds = going.seconds + time.perf_counter() - start
+        if path and until < config.steps:
+            write_checkpoint(path, dataclasses.replace(going, trainer=trainer.state(), seconds=seconds))
+        elif path:
+            path.unlink(missing_ok=True)
+        if keep and until == config.steps:
             save_weights(net, spec, self.settings.run)
         return Quality(
-            psnr_db=psnr,
+            psnr_db=going.curve[-1][1],
             base_db=base,
-            fidelity=config.steps,
-            train_seconds=time.perf_counter() - start,
-            restarts=attempt,
+            fidelity=until,
+            train_seconds=seconds,
+            restarts=going.attempt,
+            curve=tuple(going.curve) if len(self.settings.fidelities) > 1 else (),
         )
 
     def _validate(self, net: Network, reference_db: float | None) -> float:

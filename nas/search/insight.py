@@ -1,14 +1,16 @@
 """What sampler and screening know of a run: candidates with exact costs, rows as observations."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from nas.ladder import reference_db, rung_names, rung_spec
+from nas.ladder import rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import TrialRecord
 from nas.results import RunState, row_of
+from nas.search.fidelity.projection import Projection, projections
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.decisions import Distributions, IndexChooser
 from nas.search.sampling.pool import Candidate, Floats, Pool
@@ -56,25 +58,51 @@ class Insight:
     ) -> list[Seen]:
         """Every record and rung of the ladder whose architecture is a candidate.
 
+        A training that paused counts with what it is expected to reach.
+
         Args:
             params: of the trials, by their number; row 0 has none.
         """
         pool, needed = self.proposer.pool, self.proposer.aim.needed
-        baseline, can_rank = records.get(0), state.can_rank
+        yardstick = state.yardstick
+        ends = self._projections(records.values(), state)
         found = []
         for number, record in records.items():
             point = pool.point(params[number]) if number in params else pool.find(record.spec.arch_id)
             if point is not None:
-                row = row_of(record, state, baseline, can_rank)
+                row = row_of(record, state, yardstick)
                 costs = {name: row[name] for name in needed if row.get(name) is not None}
-                found.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=costs, number=number))
-        for rung in rung_names()[:-1]:  # the last one is row 0
+                gain, std = row.get("psnr_gain_db"), 0.0
+                if gain is not None and row["fidelity"] in ends:
+                    gain, std = ends[row["fidelity"]].at(gain)
+                found.append(Seen(point=point, quality=gain, std=std, costs=costs, number=number))
+        top = yardstick.top_fidelity
+        for rung in state.rungs[:-1]:  # the last one is row 0
             point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)
             runs = [run.psnr_db for run in state.ladder if run.rung == rung]
-            if point is not None and runs:
-                gain = statistics.fmean(runs) - reference_db(state.ladder)
+            if point is not None and runs and top is not None and top in yardstick.references:
+                gain = statistics.fmean(runs) - yardstick.references[top]
                 found.append(Seen(point=point, quality=gain, costs={}, number=None))
         return found
+
+    def expected(
+        self, row: Mapping[str, Any], records: Iterable[TrialRecord], state: RunState
+    ) -> dict[str, float]:
+        """The PSNR columns of a row as they are expected at the end of its training."""
+        top = state.yardstick.top_fidelity
+        if row["fidelity"] == top or top is None:
+            return {}
+        gain, _ = self._projections(records, state)[row["fidelity"]].at(row["psnr_gain_db"])
+        return {"psnr_gain_db": gain, "psnr_db": gain + state.yardstick.references[top]}
+
+    def _projections(self, records: Iterable[TrialRecord], state: RunState) -> dict[int, Projection]:
+        """From each rung to the end, by the ladder's trainings and the trials' own; none without rungs."""
+        yardstick = state.yardstick
+        curves = [run.curve for run in state.ladder]
+        curves += [record.quality.curve for record in records if record.number and record.quality]
+        known = yardstick.references
+        gains = [{steps: psnr - known[steps] for steps, psnr in curve if steps in known} for curve in curves]
+        return projections(gains, yardstick.top_fidelity) if yardstick.top_fidelity else {}
 
     def _describe(self, params: Mapping[str, int]) -> Candidate:
         spec = self.space.sample(IndexChooser(params))

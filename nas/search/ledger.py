@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.ladder import LadderRun, reference_db
+from nas.ladder import RUNGS, LadderRun, references
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState, row_of
 from nas.score import Challenge
@@ -27,6 +27,7 @@ from search_spaces.spec import ArchSpec
 
 STUDY = "nas"
 NUMBER, RECORD, ABANDONED, SAME_AS, SPEC = "number", "record", "abandoned", "same_as", "spec"
+LATER = "record/"  # of the study: the record of a trial that was trained further, by its number
 MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
 MAX_IN_A_ROW = 1000
 UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost
@@ -38,11 +39,16 @@ class Exhausted(Exception):  # noqa: N818 - no error: a search ends so
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A new architecture under its number; `handle` is its Optuna trial's id."""
+    """An architecture under its number; `handle` is its Optuna trial's id.
+
+    `until` is how far it is to be trained; `record` is what is known of one that paused, None of a new one.
+    """
 
     number: int
     spec: ArchSpec
     handle: int
+    until: int
+    record: TrialRecord | None = None
 
 
 class Ledger:
@@ -62,6 +68,8 @@ class Ledger:
         seed: int,
         population: int,
         ladder_seeds: int,
+        fidelities: tuple[int, ...],
+        rungs: tuple[str, ...] = RUNGS,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
@@ -80,11 +88,15 @@ class Ledger:
         self.goal = goal
         self.seed = seed
         self.ladder_seeds = ladder_seeds
+        self.fidelities = fidelities
         self.population = int(self._attr("population", population))
+        self.rungs = tuple(self._attr("rungs", rungs))
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
         self._by_arch: dict[str, int] = {}
         self._pending: dict[int, Proposal] = {}
+        self._handles: dict[int, int] = {}  # of the trials that have a record
+        self._going_on: set[int] = set()  # trials that paused and are being trained further
         self._proposals = 0
         self._known = 0  # proposals in a row that were known
         self.in_a_row = 0  # rejected or known ones
@@ -101,7 +113,7 @@ class Ledger:
 
     def _load(self) -> None:
         """Read the journal, settle what a kill left open."""
-        self.ladder, baseline = read_facts(self.study)
+        self.ladder, baseline, later = read_facts(self.study)
         if baseline:
             self._keep(baseline)
         for trial in self.study.get_trials(deepcopy=False):
@@ -120,13 +132,14 @@ class Ledger:
                 self._known = 0
             if RECORD in trial.user_attrs:
                 record = TrialRecord.from_json(trial.user_attrs[RECORD])
-                self._keep(record)
+                self._handles[record.number] = trial._trial_id
+                self._keep(later.get(record.number, record))
                 self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
                 if not trial.state.is_finished():
                     self._tell(trial._trial_id, record)
             elif NUMBER in trial.user_attrs:
                 spec = ArchSpec.from_json(trial.user_attrs[SPEC])
-                proposal = Proposal(number=trial.user_attrs[NUMBER], spec=spec, handle=trial._trial_id)
+                proposal = self._new(trial.user_attrs[NUMBER], spec, trial._trial_id)
                 self._pending[proposal.number] = proposal
                 self._by_arch[spec.arch_id] = proposal.number
             elif not trial.state.is_finished():
@@ -170,13 +183,74 @@ class Ledger:
                 self._answer_known(trial._trial_id, spec.arch_id)
                 continue
             number = 1 + max([0, *self.records, *self._pending])
-            proposal = Proposal(number=number, spec=spec, handle=trial._trial_id)
+            proposal = self._new(number, spec, trial._trial_id)
             trial.set_user_attr(SPEC, spec.to_json())
             trial.set_user_attr(NUMBER, number)
             self._pending[number] = proposal
             self._by_arch[spec.arch_id] = number
             self._known = 0
             return proposal
+
+    def promotion(self, *, is_last: bool) -> Proposal | None:
+        """A training that paused and is worth more a step than a new one; None: there is none.
+
+        Args:
+            is_last: no new one is wanted: what is expected to be on the front is trained to the end.
+        """
+        paused = self._paused()
+        if not paused:
+            return None
+        top, pool = self.fidelities[-1], self.insight.proposer.pool
+        trials = self.study.get_trials(deepcopy=False)
+        at = {t.user_attrs[NUMBER]: pool.point(t.params) for t in trials if NUMBER in t.user_attrs}
+        points = {pool.canonical(at[number]): number for number in paused}
+        reached = {number: self._reached(self.records[number]) for number in paused}
+        chosen = self.insight.proposer.promotion(
+            self._seen(trials),
+            [at[number] for number in (*self._pending, *self._going_on)],
+            {point: float(top - reached[number]) for point, number in points.items()},
+            steps_new=None if is_last else self._steps_of_new(),
+            takes_best=self.sampler.kind == "cost_aware",
+            seed=derived_seed(self.seed, "sampler", self._proposals),
+        )
+        if chosen is None:
+            return None
+        number = points[chosen]
+        self._going_on.add(number)
+        record = self.records[number]
+        until = next(fidelity for fidelity in self.fidelities if fidelity > reached[number])
+        handle = self._handles[number]
+        return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
+
+    def _paused(self) -> list[int]:
+        """Trials that were not trained to the end and wait."""
+        return [
+            number
+            for number, record in self.records.items()
+            if number in self._handles
+            and number not in self._going_on
+            and record.state == "complete"
+            and self._reached(record) < self.fidelities[-1]
+        ]
+
+    def _steps_of_new(self) -> float:
+        """What a new training is expected to take, by the share of those so far that went on at each rung."""
+        reached = [self._reached(self.records[number]) for number in self._handles]
+        reached = [steps for steps in reached if steps]
+        steps, share, before = 0.0, 1.0, 0
+        for fidelity in self.fidelities:
+            steps += share * (fidelity - before)
+            came, went = (sum(one >= fidelity for one in reached), sum(one > fidelity for one in reached))
+            share *= (went + 1) / (came + 2)
+            before = fidelity
+        return steps
+
+    @staticmethod
+    def _reached(record: TrialRecord) -> int:
+        return record.quality.fidelity if record.quality else 0
+
+    def _new(self, number: int, spec: ArchSpec, handle: int) -> Proposal:
+        return Proposal(number=number, spec=spec, handle=handle, until=self.fidelities[0])
 
     def screen(self, proposal: Proposal) -> Screen | None:
         """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
@@ -188,11 +262,22 @@ class Ledger:
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""
-        self.study._storage.set_trial_user_attr(proposal.handle, RECORD, record.to_json())
-        del self._pending[proposal.number]
-        self._keep(record)
-        self._tell(proposal.handle, record)
+        if proposal.record is None:
+            self.study._storage.set_trial_user_attr(proposal.handle, RECORD, record.to_json())
+            del self._pending[proposal.number]
+            self._handles[proposal.number] = proposal.handle
+            self._keep(record)
+            self._tell(proposal.handle, record)
+        else:  # Optuna lets nobody change a finished trial
+            self.study.set_user_attr(f"{LATER}{proposal.number}", record.to_json())
+            self._going_on.discard(proposal.number)
+            self._keep(record)
         self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
+
+    @property
+    def references(self) -> dict[int, float]:
+        """The reference's PSNR by fidelity."""
+        return references(self.ladder, self.rungs[-1])
 
     def set_baseline(self, record: TrialRecord) -> None:
         self.study.set_user_attr("baseline", record.to_json())
@@ -214,6 +299,7 @@ class Ledger:
             notices=tuple(notices),
             report_psnr_db=dict(self.study.user_attrs.get("report", {})),
             ladder_seeds=self.ladder_seeds,
+            rungs=self.rungs,
         )
 
     def set_report(self, psnr_db: Mapping[str, float]) -> None:
@@ -268,7 +354,9 @@ class Ledger:
             return
         trial = optuna.trial.Trial(self.study, handle)
         state = self.state("", {})
-        row = row_of(record, state, self.records.get(0), state.can_rank)
+        row = row_of(record, state, state.yardstick)
+        if record.state == "complete" and row.get("psnr_gain_db") is not None:  # Optuna is told once
+            row |= self.insight.expected(row, self.records.values(), state)
         if record.state == "rejected":  # as if it had learned nothing: a limit fails, so it ranks behind
             row |= {"psnr_gain_db": self._base_gain(), "psnr_db": self._base_gain()}
             row = {"runtime_ratio": UNKNOWN_RUNTIME, "runtime_ms": 1e9, "score": 1e3} | {
@@ -285,12 +373,17 @@ class Ledger:
         self.study.tell(optuna.trial.Trial(self.study, handle), state=TrialState.FAIL)
 
     def _base_gain(self) -> float:
-        return self.ladder[0].base_db - reference_db(self.ladder) if self.ladder else 0.0
+        if not self.ladder:
+            return 0.0
+        return self.ladder[0].base_db - self.references[self.fidelities[-1]]
 
 
-def read_facts(study: optuna.Study) -> tuple[list[LadderRun], TrialRecord | None]:
-    """The ladder and row 0 of a study."""
+def read_facts(
+    study: optuna.Study,
+) -> tuple[list[LadderRun], TrialRecord | None, dict[int, TrialRecord]]:
+    """The ladder and row 0 of a study, and the records of trials that were trained further, by number."""
     attrs = study.user_attrs
-    runs = [LadderRun(**json.loads(attrs[key])) for key in sorted(attrs) if key.startswith("ladder/")]
+    runs = [LadderRun.from_json(attrs[key]) for key in sorted(attrs) if key.startswith("ladder/")]
     baseline = TrialRecord.from_json(attrs["baseline"]) if "baseline" in attrs else None
-    return runs, baseline
+    later = [TrialRecord.from_json(attrs[key]) for key in attrs if key.startswith(LATER)]
+    return runs, baseline, {record.number: record for record in later}

@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
-from nas.ladder import LadderRun
+from nas.ladder import RUNGS, LadderRun
 from nas.record import TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
@@ -67,12 +67,14 @@ def read_state(
     records: dict[int, TrialRecord] = {}
     ladder: list[LadderRun] = []
     report: dict[str, float] = {}
+    rungs = RUNGS
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
-        ladder, baseline = read_facts(study)
+        ladder, baseline, later = read_facts(study)
         found: list[FrozenTrial] = study.get_trials(deepcopy=False)
         rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
-        records = {record.number: record for record in ([baseline] if baseline else []) + rows}
+        records = {record.number: record for record in ([baseline] if baseline else []) + rows} | later
+        rungs = tuple(study.user_attrs.get("rungs", RUNGS))
         report = dict(study.user_attrs.get("report", {}))
     return RunState(
         name=name,
@@ -84,6 +86,7 @@ def read_state(
         settings=settings,
         report_psnr_db=report,
         ladder_seeds=ladder_seeds,
+        rungs=rungs,
     )
 
 

@@ -24,7 +24,7 @@ class Job:
     """A call of an evaluator's method, under a key of the caller's."""
 
     key: str
-    method: Literal["baseline", "ladder_run", "train", "trial", "report"]
+    method: Literal["baseline", "ladder_run", "train", "trial", "advance", "report"]
     args: tuple[Any, ...]
 
 

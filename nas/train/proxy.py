@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +144,39 @@ class ProxyTrainer:
         self._track()
         return value
 
+    def run(self, until: int, *, tell: Callable[[str], None], give_way: Callable[[], None]) -> None:
+        """Train up to a step.
+
+        Args:
+            tell: takes a few words on how far it is, now and then.
+            give_way: called between steps; comes back when the device may be used again.
+        Raises:
+            TrainingError: as `step`.
+        """
+        while self.done < until:
+            if self.done % TELL_EVERY == 0:
+                tell(f"training {self.done}/{self.config.steps}")
+            give_way()
+            self.step()
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on beside what the trainer was made with; tensors are not copied."""
+        return {
+            "done": self.done,
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "optimizers": [one.state_dict() for one in self.optimizers],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state: bit for bit as if the training had not stopped."""
+        self.done = state["done"]
+        self.net.load_state_dict(state["net"])
+        for name, value in self.average.items():
+            value.copy_(state["average"][name])
+        for one, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            one.load_state_dict(kept)
+
     def _track(self) -> None:
         decay = min(self.config.ema, (1 + self.done) / (10 + self.done))
         with torch.no_grad():
@@ -156,35 +189,6 @@ class ProxyTrainer:
         net.load_state_dict(self.average)
         result: Network = net.eval()
         return result
-
-
-def train_proxy(
-    spec: ArchSpec,
-    config: ProxyConfig,
-    patches: PatchStore,
-    *,
-    seed: int,
-    device: torch.device,
-    rate: float = 1.0,
-    tell: Callable[[str], None] = lambda words: None,
-    give_way: Callable[[], None] = lambda: None,
-) -> Network:
-    """Train once from one seed; gives the residual network with its averaged weights.
-
-    Args:
-        rate: multiplies every learning rate.
-        tell: takes a few words on how far it is, now and then.
-        give_way: called between steps; comes back when the device may be used again.
-    Raises:
-        TrainingError: the loss is far out of range or not finite.
-    """
-    trainer = ProxyTrainer(spec, config, patches, seed=seed, device=device, rate=rate)
-    for step in range(config.steps):
-        if step % TELL_EVERY == 0:
-            tell(f"training {step}/{config.steps}")
-        give_way()
-        trainer.step()
-    return trainer.averaged()
 
 
 def _schedule(step: int, config: ProxyConfig) -> float:

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from nas.ladder import judge, reference_db, rung_names, rung_spec
+from nas.ladder import RUNGS, judge, references, rung_spec
 from search_spaces.published import published
 from tests.nas.report import runs
 
@@ -12,7 +12,7 @@ GATE = 0.04
 def from_table(*rungs):
     """Runs whose PSNR is rungs[rung][seed]."""
     made = runs.ladder(seeds=len(rungs[0]), noise=0)
-    return [dataclasses.replace(run, psnr_db=rungs[rung_names().index(run.rung)][run.seed]) for run in made]
+    return [dataclasses.replace(run, psnr_db=rungs[RUNGS.index(run.rung)][run.seed]) for run in made]
 
 
 def test_the_last_rung_is_span():
@@ -82,4 +82,4 @@ def test_ladder_names_the_rungs_that_have_no_run():
 
 
 def test_reference_is_the_mean_of_span():
-    assert reference_db(from_table((1, 1), (2, 2), (3, 3), (26.5, 26.7))) == pytest.approx(26.6)
+    assert references(from_table((1, 1), (2, 2), (3, 3), (26.5, 26.7))) == {600: pytest.approx(26.6)}

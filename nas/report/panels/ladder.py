@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS, rung_names
+from nas.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
 from nas.report.figures import ACCENT, MUTED, figure
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed
@@ -30,7 +30,7 @@ def table(state: RunState) -> pd.DataFrame:
     """One row a rung, small to large: each seed, their mean and deviation, the base alone, the cost."""
     seeds = sorted({run.seed for run in state.ladder})
     rows: list[dict[str, Any]] = []
-    for rung in rung_names() if state.ladder else ():
+    for rung in state.rungs if state.ladder else ():
         runs = {run.seed: run for run in state.ladder if run.rung == rung}
         results = [run.psnr_db for run in runs.values()]
         row: dict[str, Any] = {"rung": rung}

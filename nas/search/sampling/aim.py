@@ -101,7 +101,7 @@ class Aim:
         if self.goal == "score":
             return self._score_gain(candidates, seen, kept)
         if self.goal == "psnr":
-            best = seen.mean[kept].max() if kept.any() else seen.mean.min()
+            best = seen.mean[kept].max() if kept.any() else candidates.mean.min()
             return expected_excess(candidates.mean, candidates.std, float(best))
         ours, theirs = _logs(candidates.costs, self.costs), _logs(seen.costs, self.costs)
         if set(self.objectives).isdisjoint(QUALITIES):  # nothing to learn: every network is as good
@@ -109,7 +109,8 @@ class Aim:
             quality, std, levels, floor = flat, flat, np.zeros(int(kept.sum())), -1.0
         else:
             quality, std, levels = candidates.mean, candidates.std, seen.mean[kept]
-            floor = float(seen.mean.min()) if self.floor_db is None else self.floor_db
+            least = [*seen.mean, *([] if len(seen.mean) else candidates.mean)]
+            floor = float(min(least)) if self.floor_db is None else self.floor_db
         return hypervolume_gain(
             quality,
             std,
@@ -124,7 +125,8 @@ class Aim:
     def _score_gain(self, candidates: Forecast, seen: Forecast, kept: npt.NDArray[np.bool_]) -> Floats:
         passing = kept & (seen.mean >= self.gate_db)
         known = seen.costs[SCORE]
-        best = known[passing].min() if passing.any() else max(known.max(), candidates.costs[SCORE].max())
+        dearest = np.concatenate([known, candidates.costs[SCORE]]).max()
+        best = known[passing].min() if passing.any() else dearest
         passes = ndtr((candidates.mean - self.gate_db) / np.maximum(candidates.std, 1e-9))
         result: Floats = passes * np.maximum(best - candidates.costs[SCORE], 0.0)
         return result

@@ -21,13 +21,15 @@ MAX_CANDIDATES = 6000  # that are looked at for a proposal
 class Seen:
     """What came out at a point: `quality` in dB where it was trained, costs that were measured.
 
-    What is no row of the run (number None: a rung of the ladder) is learned from, and may be proposed.
+    What is no row of the run (number None: a rung of the ladder) is learned from, and may be proposed. Of a
+    training that paused, quality is what it is expected to reach, with the standard deviation std.
     """
 
     point: Point
     quality: float | None
     costs: Mapping[str, float]
     number: int | None
+    std: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +79,51 @@ class Proposer:
         rng = random.Random(seed)
         if len(trained) + len(waiting) < startup or len(trained) < MIN_SEEN:
             return Choice(point=self.start(left, startup, rng))
-        if len(left) > MAX_CANDIDATES:
-            near = {near for one in best for near in pool.neighbours(one)}
-            left = sorted({*rng.sample(left, MAX_CANDIDATES), *(point for point in left if point in near)})
-        return self._choose(left, seen, trained, waiting, seed)
+        return self._choose(self._few(left, best, rng), seen, trained, waiting, seed)
+
+    def promotion(
+        self,
+        seen: Sequence[Seen],
+        pending: Iterable[Point],
+        paused: Mapping[Point, float],
+        *,
+        steps_new: float | None,
+        takes_best: bool,
+        seed: int,
+    ) -> Point | None:
+        """The paused training that is expected to bring most a step; None where a new one is worth more.
+
+        Args:
+            paused: points with the steps that are left to the end.
+            steps_new: what a new training is expected to take; None: none is wanted, and one goes on while
+                what is expected of it is not beaten.
+            takes_best: whether a new one would be the best that is known of; else it is one at random.
+        """
+        pool, points = self.pool, list(paused)
+        waiting = [pool.canonical(point) for point in pending]
+        trained = [one for one in seen if one.quality is not None]
+        left: list[Point] = []
+        if steps_new is not None:
+            tried = {pool.canonical(one.point) for one in seen if one.number is not None} | set(waiting)
+            best = self._best(trained)
+            left = [point for point in pool.candidates(best) if point not in tried]
+            left = self._few(left, best, random.Random(seed))
+        asked = [*points, *left]
+        gains, _, _ = self._gains(asked, seen, trained, waiting, seed, is_certain=steps_new is None)
+        values = gains[: len(points)] / np.array([paused[point] for point in points])
+        new = 0.0
+        if left and steps_new is not None:
+            others = gains[len(points) :]
+            new = float(others.max() if takes_best else others.mean()) / steps_new
+        place = int(np.argmax(values))
+        return points[place] if values[place] > new else None
+
+    def _few(self, left: list[Point], best: list[Point], rng: random.Random) -> list[Point]:
+        """As many candidates as are looked at for one proposal, those around the best among them."""
+        if len(left) <= MAX_CANDIDATES:
+            return left
+        near = {near for one in best for near in self.pool.neighbours(one)}
+        return sorted({*rng.sample(left, MAX_CANDIDATES), *(point for point in left if point in near)})
 
     def start(self, left: list[Point], startup: int, rng: random.Random) -> Point:
         """One of the points that are spread over the space, else one at random; in exact limits if any is."""
@@ -96,26 +139,52 @@ class Proposer:
         waiting: list[Point],
         seed: int,
     ) -> Choice:
+        gains, mean, std = self._gains(left, seen, trained, waiting, seed)
+        best = int(np.argmax(gains)) if gains.max() > 0 else random.Random(seed).randrange(len(left))
+        return Choice(point=left[best], mean=float(mean[best]), std=float(std[best]))
+
+    def _gains(
+        self,
+        points: list[Point],
+        seen: Sequence[Seen],
+        trained: Sequence[Seen],
+        waiting: list[Point],
+        seed: int,
+        *,
+        is_certain: bool = False,
+    ) -> tuple[Floats, Floats, Floats]:
+        """What points are expected to bring, comparable within one call, and mean and std of their quality.
+
+        Args:
+            is_certain: as if each came out as expected.
+        """
         pool, aim = self.pool, self.aim
         inputs = pool.encode([one.point for one in trained])
         outputs = np.array([one.quality for one in trained], dtype=np.float64)
-        surrogate = fit(inputs, outputs)
+        spreads = np.array([one.std for one in trained])
+        surrogate = fit(inputs, outputs, spreads)
         if waiting:  # as if they had come out as expected: their neighbourhood is less worth looking at
             extra = pool.encode(waiting)
-            expected = surrogate.means(extra)
-            surrogate = fit(np.concatenate([inputs, extra]), np.concatenate([outputs, expected]))
-        mean, std = surrogate.predict(pool.encode(left))
-        costs, spread = self._costs(left, seen)
-        known = [one.point for one in trained if one.number is not None] + waiting
-        known_mean = surrogate.means(pool.encode(known))
-        known_costs, _ = self._costs(known, seen)
+            surrogate = fit(
+                np.concatenate([inputs, extra]),
+                np.concatenate([outputs, surrogate.means(extra)]),
+                np.concatenate([spreads, np.zeros(len(waiting))]),
+            )
+        mean, std = surrogate.predict(pool.encode(points))
+        std = np.zeros(len(points)) if is_certain else std
+        costs, spread = self._costs(points, seen)
+        known = [one.point for one in trained if one.number is not None and one.std == 0] + waiting
+        known_costs = dict.fromkeys(aim.needed, np.zeros(0))
+        known_mean = np.zeros(0)
+        if known:
+            known_mean = surrogate.means(pool.encode(known))
+            known_costs, _ = self._costs(known, seen)
         gains = aim.gain(
             Forecast(mean=mean, std=std, costs=aim.derive(costs), spread=spread),
             Forecast(mean=known_mean, std=np.zeros(len(known)), costs=aim.derive(known_costs)),
             seed=seed,
         )
-        best = int(np.argmax(gains)) if gains.max() > 0 else random.Random(seed).randrange(len(left))
-        return Choice(point=left[best], mean=float(mean[best]), std=float(std[best]))
+        return gains, mean, std
 
     def _costs(
         self, points: Sequence[Point], seen: Sequence[Seen]
@@ -159,8 +228,8 @@ class Proposer:
         ]
 
     def rivals(self, seen: Sequence[Seen]) -> list[Rival]:
-        """The rows that a candidate has to beat: the front, or the best that passes."""
-        rows = self.rows(seen)
+        """The rows that a candidate has to beat, of whole trainings: the front, or the best that passes."""
+        rows = self.rows([one for one in seen if one.std == 0])
         if not rows:
             return []
         columns, kept = self._judged(rows)

@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 MAX_FITTED = 100  # observations from which the kernel's parameters are found
 MAX_USED = 400  # observations that a prediction rests on
 MAX_ITERATIONS = 60
+JITTER = 1e-10  # least variance added to an observation's, of outputs scaled to 1
 LENGTH_SPREAD = math.sqrt(3)  # of the log-normal prior of length scales
 NOISE_LOG, NOISE_SPREAD = -8.0, 4.0  # of the log-normal prior of the noise's share of the variance
 
@@ -45,7 +46,7 @@ class Surrogate:
         return (inputs - self.low) / self.span
 
 
-def fit(inputs: Floats, outputs: Floats) -> Surrogate:
+def fit(inputs: Floats, outputs: Floats, deviations: Floats | None = None) -> Surrogate:
     """Fit a Matern 5/2 process with a length scale an input column, by maximum a posteriori.
 
     The kernel's parameters come from the first observations only, of a number that grows in steps, so that
@@ -55,6 +56,8 @@ def fit(inputs: Floats, outputs: Floats) -> Surrogate:
     Args:
         inputs: (N, E), N at least 2.
         outputs: (N,), finite.
+        deviations: (N,), in the outputs' unit, of what is known of an output beside the noise of all; None:
+            nothing.
     Source: length-scale prior that grows with the dimension: Hvarfner, Hellsten and Nardi, Vanilla
         Bayesian Optimization Performs Great in High Dimensions, ICML 2024.
     """
@@ -64,9 +67,14 @@ def fit(inputs: Floats, outputs: Floats) -> Surrogate:
     scaled = (inputs - low) / span
     mean, scale = float(outputs[:first].mean()), float(outputs[:first].std()) or 1.0
     normed = (outputs - mean) / scale
-    theta = _theta(scaled[:first].tobytes(), normed[:first].tobytes(), inputs.shape[1])
+    extra = np.zeros(len(outputs)) if deviations is None else (deviations / scale) ** 2
+    extra = np.maximum(extra, JITTER)
+    theta = _theta(
+        scaled[:first].tobytes(), normed[:first].tobytes(), extra[:first].tobytes(), inputs.shape[1]
+    )
     used = _used(normed)
-    process = GaussianProcessRegressor(_kernel(inputs.shape[1]).clone_with_theta(theta), optimizer=None)
+    kernel = _kernel(inputs.shape[1]).clone_with_theta(theta)
+    process = GaussianProcessRegressor(kernel, alpha=extra[used], optimizer=None)
     process.fit(scaled[used], normed[used])
     return Surrogate(
         process=process,
@@ -102,7 +110,7 @@ def _kernel(num_columns: int) -> ConstantKernel:
 
 
 @functools.lru_cache(maxsize=64)
-def _theta(inputs: bytes, outputs: bytes, num_columns: int) -> tuple[float, ...]:
+def _theta(inputs: bytes, outputs: bytes, extra: bytes, num_columns: int) -> tuple[float, ...]:
     """The kernel's log parameters: signal variance, length scales, noise variance."""
     x = np.frombuffer(inputs).reshape(-1, num_columns)
     y = np.frombuffer(outputs)
@@ -125,6 +133,7 @@ def _theta(inputs: bytes, outputs: bytes, num_columns: int) -> tuple[float, ...]
         # A value on a bound is no failure here, though the process would warn of one.
         return np.clip(best.x, bounds[:, 0] + 1e-3, bounds[:, 1] - 1e-3), float(best.fun)
 
-    process = GaussianProcessRegressor(_kernel(num_columns), optimizer=optimise)
+    alpha = np.frombuffer(extra)
+    process = GaussianProcessRegressor(_kernel(num_columns), alpha=alpha, optimizer=optimise)
     process.fit(x, y)
     return tuple(map(float, process.kernel_.theta))

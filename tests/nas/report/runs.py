@@ -4,7 +4,7 @@ import dataclasses
 import math
 import random
 
-from nas.ladder import LadderRun, rung_names, rung_spec
+from nas.ladder import RUNGS, LadderRun, rung_spec
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
@@ -35,7 +35,7 @@ def ladder(means=GOOD, *, seeds=3, noise=0.01):
             train_seconds=5.0 + 4 * place,
         )
         for seed in range(seeds)
-        for place, (rung, mean) in enumerate(zip(rung_names(), means, strict=True))
+        for place, (rung, mean) in enumerate(zip(RUNGS, means, strict=True))
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from nas.ladder import LadderRun, rung_names
+from nas.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.journal import JOURNAL, open_storage
@@ -79,7 +79,7 @@ def open_ledger(folder, **changes):
     values = {
         "objectives": ["psnr_gain_db", "runtime_ratio"], "limits": {}, "challenge": CHALLENGE,
         "baseline": published("span"), "space": small_space(), "seed": 0, "population": 4, "ladder_seeds": 1,
-        "sampler": "nsga2", "goal": "front",
+        "sampler": "nsga2", "goal": "front", "fidelities": (10,),
     } | changes  # fmt: skip
     kind = values.pop("sampler")
     sampler = SamplerConfig(kind=kind, population=None, startup=5, screen=3.0)
@@ -90,7 +90,7 @@ def climb(ledger, psnrs=(25.2, 25.4, 25.6, 25.8), seeds=(0,)):
     """Ladder and row 0, as far as they are missing; ends as the controller does."""
     seen = {(run.rung, run.seed) for run in ledger.ladder}
     for seed in seeds:
-        for rung, psnr in zip(rung_names(), psnrs, strict=True):
+        for rung, psnr in zip(RUNGS, psnrs, strict=True):
             if (rung, seed) not in seen:
                 ledger.add_ladder_run(
                     LadderRun(

@@ -10,7 +10,7 @@ from nas.measure import lock
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
 from nas.search import evaluator as evaluator_module
-from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, weights_path
+from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, Task, weights_path
 from nas.search.sampling.proposer import Rival
 from nas.search.screening import Screen
 from nas.train.proxy import ProxyTrainer
@@ -20,6 +20,10 @@ from tests.nas.train.proxies import image_set, proxy, tiny_spec
 
 SPEC = tiny_spec()
 BARELY = {"lr": 1e-9, "muon_lr": None}  # stays at the base, which a linear filter beats
+
+
+def task(number=1, reference_db=0.0, until=4):
+    return Task(number=number, spec=SPEC, until=until, references={until: reference_db})
 
 
 @pytest.fixture
@@ -35,7 +39,8 @@ def make(tmp_path):
         values = {
             "run": tmp_path, "sets": {"train": image_set("coffee"), "select": image_set("rocket")},
             "memory_mib": 100.0, "cache": None, "scale": 4, "challenge": CHALLENGE,
-            "proxy": config or proxy(BARELY), "latency": None, "limits": {}, "device": "cpu", "seed": 0,
+            "proxy": config or proxy(BARELY), "fidelities": ((config or proxy()).steps,), "latency": None,
+            "limits": {}, "device": "cpu", "seed": 0,
             "baseline": published("span"), "replay": {SPEC.arch_id: latency_of(SPEC)},
         }  # fmt: skip
         return ProxyEvaluator(EvaluatorSettings(**values | changes))
@@ -44,7 +49,7 @@ def make(tmp_path):
 
 
 def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make().trial(1, SPEC, 99.0, None, told.append)
+    record = make().trial(task(1, 99.0), None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("stuck: ")
     assert "is no better than a linear filter's" in record.error
@@ -54,7 +59,7 @@ def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
 
 
 def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filter(make, told):
-    record = make().trial(1, SPEC, 0.0, None, told.append)
+    record = make().trial(task(1, 0.0), None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 0
     assert record.quality.fidelity == 4
@@ -62,25 +67,30 @@ def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filte
 
 
 def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(1, SPEC, 0.0, None, told.append)
+    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(task(1, 0.0), None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("diverged: the loss was ")
     assert told.count("training 0/4") == 3
 
 
 def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
-    train, seeds = evaluator_module.train_proxy, []
+    averaged, seeds = ProxyTrainer.averaged, []
+    initial = ProxyTrainer.__init__
 
-    def first_fails(*arguments, seed, **others):
+    def note(trainer, *arguments, seed, **others):
         seeds.append(seed)
-        net = train(*arguments, seed=seed, **others)
+        initial(trainer, *arguments, seed=seed, **others)
+
+    def first_fails(trainer):
+        net = averaged(trainer)
         if len(seeds) == 1:
             with torch.no_grad():
                 net.upsampler.conv.bias.fill_(float("nan"))
         return net
 
-    monkeypatch.setattr(evaluator_module, "train_proxy", first_fails)
-    record = make().trial(1, SPEC, 0.0, None, told.append)
+    monkeypatch.setattr(ProxyTrainer, "__init__", note)
+    monkeypatch.setattr(ProxyTrainer, "averaged", first_fails)
+    record = make().trial(task(1, 0.0), None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 1
     assert len(set(seeds)) == 2
@@ -91,7 +101,7 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
     [({"params": 10.0}, "limit: params ", False), ({"runtime_ratio": 0.01}, "limit: runtime_ratio ", True)],
 )
 def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, error, measured):
-    record = make(limits=limits).trial(1, SPEC, 99.0, None, told.append)
+    record = make(limits=limits).trial(task(1, 99.0), None, told.append)
     assert record.state == "rejected"
     assert record.error.startswith(error)
     assert (record.latency is not None) == measured
@@ -103,7 +113,7 @@ def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state
     rival = Rival(point=(0,), number=3, gain_db=0.2, costs={"runtime_ratio": 1e-9})
     objectives = ("psnr_gain_db", "runtime_ratio")
     screen = Screen(bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, rivals=(rival,))
-    record = make().trial(1, SPEC, 0.0, screen, told.append)
+    record = make().trial(task(1, 0.0), screen, told.append)
     assert record.state == state
     assert record.latency is not None
     assert record.error.startswith("screened: trial 3") == (state == "rejected")
@@ -112,14 +122,53 @@ def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state
 
 def test_same_trial_gives_the_same_psnr_and_weights_say_over_which_base(make, told):
     config = proxy(steps=6)
-    records = [make(config).trial(1, SPEC, 0.0, None, told.append) for _ in range(2)]
+    records = [make(config).trial(task(1, until=6), None, told.append) for _ in range(2)]
     same = [dataclasses.replace(r.quality, train_seconds=0.0) for r in records]
     assert same[0] == same[1]
-    other = make(config).trial(2, SPEC, 0.0, None, told.append)
+    other = make(config).trial(task(2, until=6), None, told.append)
     assert other.quality.psnr_db != records[0].quality.psnr_db
     with safe_open(weights_path(make().settings.run, SPEC), "pt") as file:
         assert file.metadata()["base"] == "bicubic"
         assert file.metadata()["arch"] == SPEC.to_json()
+
+
+def whole(record):
+    return dataclasses.replace(record.quality, train_seconds=0.0)
+
+
+@pytest.mark.parametrize("loses_checkpoint", [False, True])
+def test_trial_that_paused_ends_as_one_that_did_not(make, told, tmp_path, loses_checkpoint):
+    """Every stage in an evaluator of its own, as after a kill."""
+    config = proxy(steps=6)
+    through = make(config, fidelities=(2, 4, 6)).trial(task(1, until=6), None, told.append)
+    assert [steps for steps, _ in through.quality.curve] == [2, 4, 6]
+    record, path = None, tmp_path / "checkpoints" / "1.pt"
+    for until in (2, 4, 6):
+        evaluator = make(config, fidelities=(2, 4, 6))
+        record = (
+            evaluator.advance(task(1, until=until), record, told.append)
+            if record
+            else evaluator.trial(task(1, until=until), None, told.append)
+        )
+        assert record.quality.fidelity == until
+        assert path.exists() == (until < 6)
+        if loses_checkpoint:
+            path.unlink(missing_ok=True)
+    assert whole(record) == whole(through)
+    with safe_open(weights_path(tmp_path, SPEC), "pt") as file:
+        assert file.metadata()["arch"] == SPEC.to_json()
+
+
+def test_paused_trial_trains_no_step_twice(make, told):
+    config = proxy(steps=6)
+    first = make(config, fidelities=(2, 6)).trial(task(1, until=2), None, told.append)
+    seen = []
+    evaluator = make(config, fidelities=(2, 6))
+    patches = evaluator._open_patches()
+    batch = patches.batch
+    patches.batch = lambda step, *others: seen.append(step) or batch(step, *others)
+    evaluator.advance(task(1, until=6), first, told.append)
+    assert [step for step in seen if step < 6] == [2, 3, 4, 5]
 
 
 def measurements(folder, until, held):
@@ -153,7 +202,7 @@ def busy(tmp_path, monkeypatch):
     def run(evaluator):
         measurer.start()
         try:
-            record = evaluator.trial(1, SPEC, 0.0, None, lambda words: None)
+            record = evaluator.trial(task(until=evaluator.settings.proxy.steps), None, lambda words: None)
         finally:
             done.set()
             measurer.join()
@@ -189,4 +238,4 @@ def test_replayed_readings_of_other_conditions_are_not_mixed_with_new_ones(make,
     baseline = published("span")
     replay = {baseline.arch_id: latency_of(baseline)}
     with pytest.raises(RuntimeError, match=r"replayed readings are of .*'stub'.* cannot be mixed"):
-        make(latency=config, replay=replay).trial(1, SPEC, 0.0, None, told.append)
+        make(latency=config, replay=replay).trial(task(1, 0.0), None, told.append)

@@ -12,7 +12,6 @@ from nas.train.proxy import (
     TrainingError,
     bicubic_base,
     residual_spec,
-    train_proxy,
 )
 from search_spaces import published
 from search_spaces.initialise import initial_network
@@ -25,6 +24,12 @@ SPECS = {
     "bilinear": tiny_spec(skip="bilinear"),
     "nearest": tiny_spec(skip="nearest"),
 }
+
+
+def train_proxy(spec, config, patches, seed):
+    trainer = ProxyTrainer(spec, config, patches, seed=seed, device=CPU)
+    trainer.run(config.steps, tell=lambda words: None, give_way=lambda: None)
+    return trainer.averaged()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def test_fixed_skip_is_what_the_base_stands_in_for(skip, patches):
     spec = tiny_spec(skip=skip)
     assert residual_spec(spec).skip is None
     assert residual_spec(tiny_spec(skip="near")).skip is not None
-    net = train_proxy(spec, proxy(), patches, seed=0, device=CPU)
+    net = train_proxy(spec, proxy(), patches, seed=0)
     assert net.spec == residual_spec(spec)
     assert net.spec.arch_id == tiny_spec().arch_id
 
@@ -54,14 +59,14 @@ def test_fixed_skip_is_what_the_base_stands_in_for(skip, patches):
 def test_deep_networks_with_learned_gates_train(patches, attention):
     """At the rates of the presets; with a warm-up of six steps instead of eighty."""
     spec = tiny_spec(num_blocks=6, channels=32, attention=attention)
-    net = train_proxy(spec, proxy({"lr": 5e-4}, steps=60), patches, seed=0, device=CPU)
+    net = train_proxy(spec, proxy({"lr": 5e-4}, steps=60), patches, seed=0)
     assert all(value.isfinite().all() for value in net.state_dict().values())
 
 
 @pytest.mark.parametrize("muon_lr", [None, 0.01])
 def test_same_seed_gives_the_same_weights_and_another_seed_others(patches, muon_lr):
     config = proxy({"muon_lr": muon_lr})
-    nets = [train_proxy(SPECS["span"], config, patches, seed=seed, device=CPU) for seed in (0, 0, 1)]
+    nets = [train_proxy(SPECS["span"], config, patches, seed=seed) for seed in (0, 0, 1)]
     first, again, other = (torch.cat([p.flatten() for p in net.parameters()]) for net in nets)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
@@ -71,7 +76,7 @@ def test_training_does_not_depend_on_the_random_state_outside(patches):
     found = []
     for outside in (1, 2):
         torch.manual_seed(outside)
-        net = train_proxy(SPECS["span"], proxy(), patches, seed=5, device=CPU)
+        net = train_proxy(SPECS["span"], proxy(), patches, seed=5)
         found.append(torch.cat([p.flatten() for p in net.parameters()]))
     assert torch.equal(*found)
 
@@ -91,7 +96,7 @@ def test_every_candidate_sees_the_same_patches_in_the_same_order(patches):
             return lr, hr
 
     for seed, (name, spec) in enumerate(SPECS.items()):
-        train_proxy(spec, proxy(), Watched(name), seed=seed, device=CPU)
+        train_proxy(spec, proxy(), Watched(name), seed=seed)
     first = seen.pop("span")
     assert [step for step, _, _ in first] == [CALIBRATION_STEP, 0, 1, 2, 3]
     for others in seen.values():
@@ -110,7 +115,7 @@ def test_patches_of_a_step_do_not_depend_on_the_steps_before(patches):
 @pytest.mark.parametrize("optimizer", [{"lr": 1.0}, {"lr": 1e25}, {"muon_lr": 1e25}])
 def test_diverged_run_is_an_error_of_its_kind(patches, optimizer):
     with pytest.raises(TrainingError, match=r"^diverged: the loss was [\w.+]+ at step \d+$") as caught:
-        train_proxy(SPECS["span"], proxy(optimizer, steps=12), patches, seed=0, device=CPU)
+        train_proxy(SPECS["span"], proxy(optimizer, steps=12), patches, seed=0)
     assert caught.value.kind == "diverged"
 
 
@@ -118,7 +123,7 @@ def test_training_learns(patches):
     """A few dozen steps on one photograph beat the base on it."""
     images = image_set("coffee", role="select")
     config = proxy(steps=120, batch_size=8, patch=24)
-    net = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0, device=CPU)
+    net = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0)
     base = mean_db(per_image(lambda x: bicubic_base(x, 4), images, CPU))
     assert mean_db(per_image(OverBase(net), images, CPU)) > base + 0.1
 
@@ -183,3 +188,19 @@ def test_over_base_adds_the_base_and_nothing_else():
 def test_settings_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("muon_lr", [None, 0.01])
+@pytest.mark.parametrize("pauses", [[3], [1, 2, 5]])
+def test_training_that_paused_ends_in_the_same_bits(patches, tmp_path, muon_lr, pauses):
+    """Each piece by a trainer of its own, from a file, as another process would do it."""
+    spec, config = SPECS["span"], proxy({"muon_lr": muon_lr}, steps=7)
+    through = train_proxy(spec, config, patches, seed=3)
+    for stop in (*pauses, 7):
+        trainer = ProxyTrainer(spec, config, patches, seed=3, device=CPU)
+        if stop != pauses[0]:
+            trainer.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+        trainer.run(stop, tell=lambda words: None, give_way=lambda: None)
+        torch.save(trainer.state(), tmp_path / "state.pt")
+    for a, b in zip(through.parameters(), trainer.averaged().parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,45 @@
+"""Trainings that paused: what the next step depends on, in a run's folder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a trial's training is.
+
+    Attributes:
+        attempt: runs that got stuck or diverged before.
+        rate: multiplies every learning rate.
+        seconds: trained so far, those runs too.
+        curve: steps and PSNR of this run.
+        trainer: the state of a `ProxyTrainer`; empty: it has not begun.
+    """
+
+    attempt: int = 0
+    rate: float = 1.0
+    seconds: float = 0.0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+def checkpoint_path(run: Path, number: int) -> Path:
+    return run / "checkpoints" / f"{number}.pt"
+
+
+def write_checkpoint(path: Path, progress: Progress) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".partial")
+    torch.save({name: getattr(progress, name) for name in Progress.__dataclass_fields__}, draft)
+    draft.replace(path)
+
+
+def read_checkpoint(path: Path) -> Progress | None:
+    """A paused training; None: there is none, and it starts anew."""
+    if not path.exists():
+        return None
+    return Progress(**torch.load(path, map_location="cpu", weights_only=True))

@@ -1,0 +1,37 @@
+"""At which steps trainings pause: what conf/fidelity/*.yaml builds."""
+
+import itertools
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FidelityConfig:
+    """The rungs of a training.
+
+    Attributes:
+        rungs: shares of `proxy.steps` at which a training is read and pauses, rising; none: it goes through.
+    """
+
+    rungs: list[float]
+
+    def __post_init__(self) -> None:
+        inside = all(0 < share < 1 for share in self.rungs)
+        if not inside or any(a >= b for a, b in itertools.pairwise(self.rungs)):
+            raise ValueError(
+                f"fidelity.rungs must be rising shares of proxy.steps between 0 and 1, got {self.rungs}; "
+                "such as [0.125,0.25,0.5]"
+            )
+
+    def fidelities(self, steps: int) -> tuple[int, ...]:
+        """The steps at which a training of so many is read, its end the last.
+
+        Raises:
+            ValueError: two rungs fall on one step.
+        """
+        found = (*(round(share * steps) for share in self.rungs), steps)
+        if found[0] < 1 or any(a >= b for a, b in itertools.pairwise(found)):
+            raise ValueError(
+                f"fidelity.rungs={self.rungs} of proxy.steps={steps} are the steps {list(found)}: each must "
+                "be at least one more than the one before; give fewer rungs or more steps"
+            )
+        return found

@@ -1,0 +1,162 @@
+"""Rungs: who goes on, what is expected of who paused, and that a kill changes none of it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nas.ladder import RUNGS, LadderRun
+from nas.record import Quality
+from nas.results import table
+from nas.search.fidelity.config import FidelityConfig
+from nas.search.fidelity.projection import Projection, projections
+from tests.nas.search.studies import climb, open_ledger, quality_of, record_of
+
+FIDELITIES = (10, 20, 40)
+PSNRS = (25.2, 25.4, 25.6, 25.8)
+LATE = {10: -0.2, 20: -0.1, 40: 0.0}  # what every network still lacks
+
+
+def curve(end_db, until=40):
+    return tuple((steps, end_db + late) for steps, late in LATE.items() if steps <= until)
+
+
+def trained(proposal, reach=lambda spec: quality_of(spec).psnr_db):
+    """What a training to where the proposal says gives; it stood where `reach` says at its end."""
+    points = curve(reach(proposal.spec), proposal.until)
+    steps, psnr = points[-1]
+    quality = Quality(
+        psnr_db=psnr, base_db=24.9, fidelity=steps, train_seconds=steps / 10, restarts=0, curve=points
+    )
+    return dataclasses.replace(record_of(proposal), quality=quality)
+
+
+def opened(folder, **changes):
+    ledger = open_ledger(folder, **{"fidelities": FIDELITIES, "sampler": "cost_aware"} | changes)
+    for rung, psnr in zip(RUNGS, PSNRS, strict=True):
+        if (rung, 0) not in {(run.rung, run.seed) for run in ledger.ladder}:
+            run = LadderRun(
+                rung=rung, seed=0, psnr_db=psnr, base_db=24.9, fidelity=40, train_seconds=4, curve=curve(psnr)
+            )
+            ledger.add_ladder_run(run)
+    if 0 not in ledger.records:
+        climb(ledger)
+        quality = dataclasses.replace(ledger.records[0].quality, psnr_db=PSNRS[-1], fidelity=40)
+        ledger.set_baseline(dataclasses.replace(ledger.records[0], quality=quality))
+    return ledger
+
+
+def search(ledger, trials, stop=10**9, taken=None):
+    """One worker; what it did, in order: number and steps. Ends after `stop` trainings, as a kill would."""
+    done = [] if taken is None else taken
+    waiting = ledger.pending
+    while len(done) < stop:
+        wants = ledger.num_counted < trials
+        proposal = waiting.pop(0) if waiting else ledger.promotion(is_last=not wants)
+        proposal = proposal or (ledger.propose() if wants else None)
+        if proposal is None:
+            break
+        done.append((proposal.number, proposal.until))
+        ledger.record(proposal, trained(proposal))
+    return done
+
+
+def test_trials_pause_and_those_on_the_front_are_trained_to_the_end(tmp_path):
+    ledger = opened(tmp_path)
+    done = search(ledger, 12)
+    assert [until for _, until in done].count(10) == 12
+    reached = {n: r.quality.fidelity for n, r in ledger.records.items()}
+    frame = table(ledger.state("", {}))
+    members = frame[(frame["on_front"] == "yes") & (frame["number"] > 0)]
+    assert len(members) >= 3
+    assert set(members["fidelity"]) == {40}
+    assert 10 in reached.values()  # not everything was worth it
+    for number, _ in done:
+        steps = [until for one, until in done if one == number]
+        assert steps == [f for f in FIDELITIES if f <= reached[number]]
+
+
+@pytest.mark.parametrize("sampler", ["cost_aware", "random", "evolution"])
+def test_search_killed_anywhere_goes_on_as_it_would_have(tmp_path, sampler):
+    whole = (
+        search(opened(tmp_path / "whole", sampler=sampler), 7) if (tmp_path / "whole").mkdir() is None else []
+    )
+    for stop in range(1, len(whole), 6):
+        folder = tmp_path / str(stop)
+        folder.mkdir()
+        done = search(opened(folder, sampler=sampler), 7, stop=stop)
+        assert search(opened(folder, sampler=sampler), 7, taken=done) == whole
+
+
+def test_row_below_the_top_is_neither_feasible_nor_on_the_front(tmp_path):
+    ledger = opened(tmp_path)
+    proposal = ledger.propose()
+    ledger.record(proposal, trained(proposal, reach=lambda spec: 27.0))
+    row = table(ledger.state("", {})).iloc[1]
+    assert (row["fidelity"], row["feasible"], row["on_front"]) == (10, "unknown", "no")
+    assert row["psnr_gain_db"] == pytest.approx(27.0 - PSNRS[-1])  # over the reference of that fidelity
+
+
+def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
+    ledger = opened(tmp_path)
+    proposal = ledger.propose()
+    ledger.record(proposal, trained(proposal, reach=lambda spec: 25.5))
+    seen = next(one for one in ledger._seen(ledger.study.get_trials()) if one.number == proposal.number)
+    assert seen.quality == pytest.approx(25.5 - PSNRS[-1], abs=0.02)
+    assert seen.std > 0
+    assert ledger.study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same
+
+
+def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
+    ledger = opened(tmp_path)
+    search(ledger, 3)
+    paused = next(n for n, r in ledger.records.items() if n and r.quality.fidelity < 40)
+    record = ledger.records[paused]
+    proposal = dataclasses.replace(
+        ledger._new(paused, record.spec, ledger._handles[paused]), until=20, record=record
+    )
+    ledger.record(proposal, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
+    again = opened(tmp_path)
+    assert again.records[paused].state == "failed"
+    assert paused not in again._paused()
+
+
+def test_projection_finds_the_line_and_its_spread():
+    rng = np.random.default_rng(0)
+    early = rng.uniform(-0.4, 0.1, 300)
+    late = 1.6 * early + 0.05 + rng.normal(0, 0.02, 300)
+    found = Projection.of(list(zip(early, late, strict=True)))
+    assert found.slope == pytest.approx(1.6, abs=0.03)
+    mean, std = found.at(-0.2)
+    assert mean == pytest.approx(1.6 * -0.2 + 0.05, abs=0.01)
+    assert std == pytest.approx(0.02, rel=0.15)
+    assert found.at(5.0)[1] > 2 * std  # far from what was seen
+
+
+def test_projection_of_too_few_trainings_says_that_it_does_not_know():
+    assert Projection.of([]).at(0.1) == (0.1, 0.3)
+    assert Projection.of([(-0.1, -0.1), (-0.1, -0.1)]).at(-0.1)[1] == 0.3
+
+
+def test_projections_are_from_what_was_trained_to_the_end():
+    found = projections([{10: -0.3, 40: -0.2}, {10: -0.1, 40: 0.0}, {10: 0.5}, {20: 0.1}], top=40)
+    assert set(found) == {10, 20}
+    assert found[10].count == 2
+    assert found[20].count == 0
+
+
+def test_fidelities_are_the_steps_of_the_rungs_and_the_end():
+    assert FidelityConfig(rungs=[]).fidelities(800) == (800,)
+    assert FidelityConfig(rungs=[0.125, 0.5]).fidelities(800) == (100, 400, 800)
+
+
+@pytest.mark.parametrize("rungs", [[0.5, 0.25], [0.0], [1.0], [0.5, 0.5], [-0.1, 0.5]])
+def test_rungs_that_do_not_rise_between_0_and_1_are_refused(rungs):
+    with pytest.raises(ValueError, match=r"fidelity.rungs must be rising shares .*; such as"):
+        FidelityConfig(rungs=rungs)
+
+
+@pytest.mark.parametrize(("rungs", "steps"), [([0.1], 4), ([0.5, 0.52], 10)])
+def test_rungs_that_fall_on_one_step_are_refused(rungs, steps):
+    with pytest.raises(ValueError, match=r"fidelity.rungs=.* of proxy.steps=.*: each must be at"):
+        FidelityConfig(rungs=rungs).fidelities(steps)
