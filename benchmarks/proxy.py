@@ -31,7 +31,7 @@ from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
-from nas.search.workers import Job, Workers
+from nas.search.workers import Job, Workers, work
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
@@ -108,7 +108,7 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
     done = {(line.network, line.seed) for line in read(results, setting)}
     specs = networks()
     jobs = [
-        Job(key=f"{name} {seed}", method="train", args=(specs[name], seed))
+        Job(key=f"{name} {seed}", method="train", args=(specs[name], seed, {}))
         for name, seed in wanted(variant)
         if (name, seed) not in done and (not only or name in only)
     ]
@@ -133,20 +133,14 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
             replay={},
         )
         with Workers(functools.partial(ProxyEvaluator, settings), count=workers, threads=1) as pool:
-            running = 0
-            while jobs or running:
-                while jobs and pool.idle:
-                    pool.submit(jobs.pop(0))
-                    running += 1
-                for outcome in pool.outcomes(1.0):
-                    running -= 1
-                    if outcome.error:
-                        raise SystemExit(f"{variant} {outcome.job.key}: {outcome.error}")
-                    network, seed = outcome.job.key.split()
-                    line = Training(network=network, seed=int(seed), **asdict(outcome.result))
-                    with results.open("a") as file:
-                        file.write(json.dumps({"variant": variant, **setting, **asdict(line)}) + "\n")
-                    print(variant, line, flush=True)
+            for outcome in work(pool, jobs, tick=lambda: None):
+                if outcome.error:
+                    raise SystemExit(f"{variant} {outcome.job.key}: {outcome.error}")
+                network, seed = outcome.job.key.split()
+                line = Training(network=network, seed=int(seed), **asdict(outcome.result))
+                with results.open("a") as file:
+                    file.write(json.dumps({"variant": variant, **setting, **asdict(line)}) + "\n")
+                print(variant, line, flush=True)
 
 
 def parts_of(overrides: list[str]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ Examples:
     nas search data=folder data.train=/data/BSDS200 data.select=/data/BSD100 data.report=/data/Set14
     nas search run=runs/mine trials=400
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
+    nas search fidelity=rungs proxy=long trials=60
 """
 
-import functools
 import json
 import os
 import time
@@ -20,28 +20,23 @@ from rich.console import Console
 
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
-from nas.data.roles import Roles, open_roles
-from nas.measure.device import fingerprint, pick_device
+from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
-from nas.measure.latency.meter import LatencyMeter
 from nas.record import GOALS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
 from nas.search import run_directory
 from nas.search.controller import Budget, Controller
-from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.ledger import Ledger
 from nas.search.runs import load_run, shown_settings
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
-from nas.search.workers import Workers
+from nas.search.source import EvaluatorConfig, table_source, training_source
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
-from search_spaces.published import published
-from search_spaces.spec import with_scale
 
 MAY_CHANGE = ("run", "trials", "hours", "workers")  # on resuming; the rest is the meaning of the trials
 
@@ -75,70 +70,77 @@ def run(
     data: DataConfig,
     latency: LatencyConfig,
     challenge: Challenge,
+    evaluator: EvaluatorConfig,
+    table: str,
     invocation: Invocation,
 ) -> int:
     """Start or resume a search; gives the exit status."""
     budget = Budget.of(trials, hours)
     _check(objectives, limits, ladder_seeds, workers, seed)
-    fidelities = fidelity.fidelities(proxy.steps)
     where = pick_device(device)
-    baseline = with_scale(published("span"), scale)
     folder = Path(run) if run else _new_name(invocation)
     if run_directory.exists(folder):
         _refuse_changes(folder, invocation.config)
-    readings = _readings(replay)
-    meter = LatencyMeter(latency, baseline=baseline, device=where)  # the workers' own are made alike
-    if run_directory.exists(folder) and not readings:
-        _refuse_other_latency(folder, meter)
-    roles = open_roles(data, scale=scale, challenge=challenge.name)
-    roles.need("train"), roles.need("select")
-    environment = fingerprint(where) | {"seed": seed, "data": roles.fingerprints}
-    if run_directory.exists(folder):
-        _refuse_other_data(folder, roles)
     count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    if evaluator.kind == "table":
+        source = table_source(
+            table=table,
+            space=space,
+            count=count,
+            seed=seed,
+            scale=scale,
+            ladder_seeds=ladder_seeds,
+            proxy=proxy,
+            fidelity=fidelity,
+            challenge=challenge,
+            limits=used_limits,
+        )
+    else:
+        source = training_source(
+            run=folder,
+            device=where,
+            count=count,
+            seed=seed,
+            scale=scale,
+            data=data,
+            proxy=proxy,
+            fidelity=fidelity,
+            latency=latency,
+            challenge=challenge,
+            limits=used_limits,
+            replay=_readings(replay),
+        )
+    if run_directory.exists(folder):
+        _refuse_other_latency(folder, source.conditions)
+        _refuse_other_data(folder, source.fingerprints)
     console = Console()
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = RunLock(folder)
-    notices = list(roles.notices)
+    notices = list(source.notices)
     if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
         notices.append(cut)
     run_directory.create(
         folder,
         config=invocation.config,
         overrides=[o for o in invocation.overrides if not o.startswith("run=")],
-        environment=environment,
-    )
-    settings = EvaluatorSettings(
-        run=folder,
-        sets={role: images for role in ("train", "select", "report") if (images := roles.get(role))},
-        memory_mib=data.memory_mib / count,
-        cache=data.cache,
-        scale=scale,
-        challenge=challenge,
-        proxy=proxy,
-        fidelities=fidelities,
-        latency=latency,
-        limits=used_limits,
-        device=str(where),
-        seed=seed,
-        baseline=baseline,
-        replay=readings,
+        environment={**source.environment, "seed": seed, "data": source.fingerprints},
     )
     ledger = Ledger(
         open_storage(folder / JOURNAL),
         objectives=objectives,
         limits=used_limits,
         challenge=challenge,
-        baseline=baseline,
+        baseline=source.baseline,
         space=space,
         sampler=sampler,
         goal=goal,
         seed=seed,
         population=default_population(budget.trials or 200),
         ladder_seeds=ladder_seeds,
-        fidelities=fidelities,
+        fidelities=source.fidelities,
+        rungs=source.rungs,
     )
     shown = shown_settings(invocation.config)
     files = run_directory.Files(folder, render)
@@ -150,10 +152,7 @@ def run(
         console.print(notice, markup=False, highlight=False)
     reason = ""
     try:
-        with (
-            Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1) as pool,
-            Display(console, known=state()) as display,
-        ):
+        with source.pool() as pool, Display(console, known=state()) as display:
 
             def show(running: dict[int, str], left: float | None) -> None:
                 now = state()
@@ -165,9 +164,10 @@ def run(
                 ledger,
                 pool,
                 budget,
-                has_report=roles.report is not None,
+                has_report=source.has_report,
                 show=show,
                 changed=lambda: files.update(state()),
+                clock=source.clock,
             )
             reason = controller.run()
     except KeyboardInterrupt:
@@ -229,10 +229,10 @@ def _refuse_changes(folder: Path, config: Mapping[str, Any]) -> None:
             )
 
 
-def _refuse_other_latency(folder: Path, meter: LatencyMeter) -> None:
+def _refuse_other_latency(folder: Path, conditions: Mapping[str, Any]) -> None:
     """The same configuration can mean another device (device=auto) or other sizes (of a folder)."""
     first = next((record.latency for record in load_run(folder).records if record.latency), None)
-    for name, value in meter.conditions.items():
+    for name, value in conditions.items():
         if first is not None and first.conditions[name] != value:
             raise Refusal(
                 f"latency: the {name} of run={folder} is {first.conditions[name]}, here it would be {value}; "
@@ -240,11 +240,13 @@ def _refuse_other_latency(folder: Path, meter: LatencyMeter) -> None:
             )
 
 
-def _refuse_other_data(folder: Path, roles: Roles) -> None:
+def _refuse_other_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
     stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
-    for role, found in roles.fingerprints.items():
-        if stored.get(role) != found:
-            raise Refusal(
-                f"data.{role}: the images of run={folder} have changed since it was started "
-                f"(fingerprint {stored.get(role)}, now {found}); restore them or start a new run"
-            )
+    for name, found in fingerprints.items():
+        if stored.get(name) == found:
+            continue
+        key, what = ("table", "the table") if name == "table" else (f"data.{name}", "the images")
+        raise Refusal(
+            f"{key}: {what} of run={folder} changed since it was started "
+            f"(fingerprint {stored.get(name)}, now {found}); restore it or start a new run"
+        )

@@ -9,10 +9,7 @@ from nas.record import Quality, TrialRecord
 from nas.results import RunState, front_table, table
 from nas.search.evaluator import Task
 from nas.search.ledger import Exhausted, Ledger, Proposal
-from nas.search.workers import Job, Outcome, Workers
-
-MAX_DEATHS = 2  # a trial whose process died is run again so often, then it has failed
-
+from nas.search.workers import Deaths, Job, Outcome, Pool, work
 
 DEFAULT_TRIALS = 22
 
@@ -42,17 +39,19 @@ class Controller:
     Args:
         show: called with the number of each trial that runs and what is done for it, often.
         changed: called after every record, to rewrite the run's files.
+        clock: seconds, of which the budget's hours are made.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        workers: Workers,
+        workers: Pool,
         budget: Budget,
         *,
         has_report: bool,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger = ledger
         self.workers = workers
@@ -60,8 +59,8 @@ class Controller:
         self.has_report = has_report
         self.show = show
         self.changed = changed
-        self.start = time.monotonic()
-        self._deaths: dict[str, int] = {}
+        self.clock = clock
+        self.start = clock()
 
     def run(self) -> str:
         """Search; gives the reason why it ended, in words.
@@ -77,11 +76,11 @@ class Controller:
 
     def seconds_left(self) -> float | None:
         """Time until the budget is spent at the pace so far; None while there is none to speak of."""
-        elapsed = time.monotonic() - self.start
+        elapsed = self.clock() - self.start
         left = [] if self.budget.hours is None else [self.budget.hours * 3600 - elapsed]
         done = self.ledger.num_counted - self._num_before
         if self.budget.trials is not None and done > 0:
-            pace = (time.monotonic() - self._trials_start) / done
+            pace = (self.clock() - self._trials_start) / done
             left.append(pace * max(0, self.budget.trials - self.ledger.num_counted))
         return min(left) if left else None
 
@@ -134,30 +133,16 @@ class Controller:
 
     def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
         """Do jobs that have to succeed."""
-        waiting, running = list(jobs), 0
-        while waiting or running:
-            while waiting and self.workers.idle:
-                self.workers.submit(waiting.pop(0))
-                running += 1
-            for outcome in self.workers.outcomes(0.2):
-                running -= 1
-                if outcome.died and self._may_retry(outcome):
-                    waiting.insert(0, outcome.job)
-                elif outcome.error:
-                    raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
-                else:
-                    take(outcome)
-            self.show({}, self.seconds_left())
-
-    def _may_retry(self, outcome: Outcome) -> bool:
-        key = outcome.job.key
-        self._deaths[key] = self._deaths.get(key, 0) + 1
-        return self._deaths[key] <= MAX_DEATHS
+        for outcome in work(self.workers, jobs, tick=lambda: self.show({}, self.seconds_left())):
+            if outcome.error:
+                raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
+            take(outcome)
 
     def _search(self) -> str:
         ledger, workers = self.ledger, self.workers
-        self._num_before, self._trials_start = ledger.num_counted, time.monotonic()
+        self._num_before, self._trials_start = ledger.num_counted, self.clock()
         references = ledger.references
+        deaths = Deaths()
         waiting = ledger.pending  # what a kill interrupted
         running: dict[str, Proposal] = {}
         reason = ""
@@ -173,7 +158,7 @@ class Controller:
                 return reason or self._exhausted or f"{ledger.num_counted} trials done"
             for outcome in workers.outcomes(0.2):
                 proposal = running.pop(outcome.job.key)
-                if outcome.died and self._may_retry(outcome):
+                if deaths.may_retry(outcome):
                     waiting.insert(0, proposal)
                     continue
                 ledger.record(proposal, outcome.result or _failed(proposal, outcome.error))
@@ -203,7 +188,7 @@ class Controller:
         return Job(key=key, method="trial", args=(task, self.ledger.screen(proposal)))
 
     def _spent(self) -> str:
-        if self.budget.hours is not None and time.monotonic() - self.start >= self.budget.hours * 3600:
+        if self.budget.hours is not None and self.clock() - self.start >= self.budget.hours * 3600:
             return f"{self.budget.hours:g} hours are over"
         return ""
 

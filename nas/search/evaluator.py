@@ -26,7 +26,7 @@ from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.fidelity.checkpoint import Progress, checkpoint_path, read_checkpoint, write_checkpoint
-from nas.search.screening import Screen
+from nas.search.screening import Screen, why_rejected
 from nas.search.seeds import derived_seed
 from nas.train.linear import linear_filter
 from nas.train.proxy import (
@@ -67,8 +67,9 @@ class Evaluator(Protocol):
     """What the controller needs done; every call may take minutes."""
 
     def baseline(self, tell: Tell) -> tuple[Cost, Latency]: ...
+    def measure(self, spec: ArchSpec, tell: Tell) -> tuple[Cost, Latency, float]: ...
     def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun: ...
-    def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality: ...
+    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality: ...
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord: ...
     def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
     def report(self, spec: ArchSpec, tell: Tell) -> float: ...
@@ -89,7 +90,7 @@ class EvaluatorSettings:
     memory_mib: float
     cache: str | None
     scale: int
-    challenge: Challenge
+    challenge: Challenge | None
     proxy: ProxyConfig
     fidelities: tuple[int, ...]
     latency: LatencyConfig
@@ -118,6 +119,15 @@ class ProxyEvaluator:
         self._linear_db: float | None = None
         self._baseline_cost: Cost | None = None
 
+    def measure(self, spec: ArchSpec, tell: Tell) -> tuple[Cost, Latency, float]:
+        """Costs and latency of any network, outside the search, and the seconds that took."""
+        tell("measuring latency")
+        start = time.perf_counter()
+        latency = self._open_meter().measure(
+            spec, seed=derived_seed(self.settings.seed, "latency", spec.arch_id)
+        )
+        return measure_cost(spec), latency, time.perf_counter() - start
+
     def baseline(self, tell: Tell) -> tuple[Cost, Latency]:
         tell("measuring the baseline")
         spec = self.settings.baseline
@@ -128,11 +138,17 @@ class ProxyEvaluator:
         """Train one rung with one seed; its weights are kept where it is the baseline itself."""
         spec = rung_spec(rung, self.settings.scale)
         keep = spec.arch_id == self.settings.baseline.arch_id and seed == 0
-        return LadderRun.of(rung, seed, self._quality(spec, ("ladder", rung, seed), tell, keep=keep))
+        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, references={})
+        return LadderRun.of(rung, seed, self._quality(through, ("ladder", rung, seed), tell, keep=keep))
 
-    def train(self, spec: ArchSpec, seed: int, tell: Tell) -> Quality:
-        """Train and validate any network once, outside the search; nothing is kept."""
-        return self._quality(spec, ("train", spec.arch_id, seed), tell, keep=False)
+    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
+        """Train and validate any network once, outside the search; nothing is kept.
+
+        Args:
+            references: as `Task`'s; without any, a run that is stuck is not told from others.
+        """
+        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, references=references)
+        return self._quality(through, ("train", spec.arch_id, seed), tell, keep=False)
 
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord:
         """Measure and train one architecture; a limit or a screen that fails spares what comes after it."""
@@ -157,7 +173,8 @@ class ProxyEvaluator:
         Where its checkpoint is gone it is trained from the start, to the same bits.
         """
         try:
-            quality = self._quality(task.spec, ("trial", task.number), tell, keep=True, task=task)
+            path = checkpoint_path(self.settings.run, task.number)
+            quality = self._quality(task, ("trial", task.number), tell, keep=True, path=path)
         except TrainingError as error:
             return dataclasses.replace(record, state="failed", quality=None, error=str(error))
         return dataclasses.replace(record, state="complete", quality=quality)
@@ -208,24 +225,23 @@ class ProxyEvaluator:
 
     def _quality(
         self,
-        spec: ArchSpec,
+        task: Task,
         purpose: tuple[str | int, ...],
         tell: Tell,
         *,
         keep: bool,
-        task: Task | None = None,
+        path: Path | None = None,
     ) -> Quality:
         """Train and validate; where that diverged or got stuck, again with another seed.
 
         Args:
             keep: the weights at the end.
-            task: how far, from its checkpoint where there is one; None: through, whatever comes out.
+            path: of its checkpoint, where it goes on and where it pauses.
         Raises:
             TrainingError: every attempt ended so.
         """
         config, start = self.settings.proxy, time.perf_counter()
-        until, references = (task.until, task.references) if task else (config.steps, {})
-        path = checkpoint_path(self.settings.run, task.number) if task else None
+        spec, until = task.spec, task.until
         kept = read_checkpoint(path) if path else None
         patches = self._open_patches()  # takes a while, on the CPU alone: nobody makes way for it
         going = kept or Progress()
@@ -241,7 +257,7 @@ class ProxyEvaluator:
                             trainer.run(stop, tell=tell, give_way=self._give_way)
                             tell("validating")
                             net = trainer.averaged()
-                            going.curve.append((stop, self._validate(net, references.get(stop))))
+                            going.curve.append((stop, self._validate(net, task.references.get(stop))))
                     base = self._open_base_db()
                 break
             except TrainingError as error:
@@ -288,24 +304,10 @@ class ProxyEvaluator:
         return mean_db(per_image(courteous, self.settings.sets[role], self.device))
 
     def _over(self, record: TrialRecord, screen: Screen | None) -> str:
-        """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
-        assert record.cost
-        values = {name: float(value) for name, value in dataclasses.asdict(record.cost).items()}
-        if record.latency:
-            values |= {"runtime_ms": record.latency.runtime_ms, "runtime_ratio": record.latency.ratio}
-            base = self._baseline_cost = self._baseline_cost or measure_cost(self.settings.baseline)
-            values["score"] = self.settings.challenge.score(
-                record.latency.ratio, record.cost.flops / base.flops, record.cost.params / base.params
-            )
-        limits = self.settings.limits
-        over = [
-            f"{name} {values[name]:g} > {limits[name]:g}"
-            for name in limits
-            if values.get(name, 0) > limits[name]
-        ]
-        if over:
-            return f"limit: {', '.join(over)}"
-        return screen.reason(values) if screen else ""
+        settings = self.settings
+        assert settings.challenge  # of a search
+        base = self._baseline_cost = self._baseline_cost or measure_cost(settings.baseline)
+        return why_rejected(record, settings.limits, screen, settings.challenge, base)
 
     def _open_meter(self) -> LatencyMeter:
         if self._meter is None:

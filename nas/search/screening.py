@@ -1,8 +1,10 @@
-"""Whether a candidate is worth a training once its costs are known, at the best PSNR to hope for."""
+"""Whether a candidate is worth a training once its costs are known: limits, and the best PSNR to hope for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from nas.record import Cost, TrialRecord
+from nas.score import Challenge
 from nas.search.sampling.aim import QUALITIES, GoalWord, costs_of
 from nas.search.sampling.proposer import Proposer, Rival, Seen
 
@@ -62,3 +64,26 @@ class Screen:
         if self.goal == "front" and set(self.objectives).isdisjoint(QUALITIES):
             return dearer and any(costs[name] > rival.costs[name] for name in names)
         return dearer and self.bound_db < rival.gain_db
+
+
+def why_rejected(
+    record: TrialRecord,
+    limits: Mapping[str, float],
+    screen: Screen | None,
+    challenge: Challenge,
+    baseline: Cost,
+) -> str:
+    """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
+    assert record.cost
+    values = {name: float(value) for name, value in asdict(record.cost).items()}
+    if record.latency:
+        values |= {"runtime_ms": record.latency.runtime_ms, "runtime_ratio": record.latency.ratio}
+        values["score"] = challenge.score(
+            record.latency.ratio, record.cost.flops / baseline.flops, record.cost.params / baseline.params
+        )
+    over = [
+        f"{name} {values[name]:g} > {limits[name]:g}" for name in limits if values.get(name, 0) > limits[name]
+    ]
+    if over:
+        return f"limit: {', '.join(over)}"
+    return screen.reason(values) if screen else ""

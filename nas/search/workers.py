@@ -7,15 +7,16 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
 from nas.search.evaluator import Evaluator
 
+MAX_DEATHS = 2  # a job whose process died is run again so often
 MakeEvaluator = Callable[[], Evaluator]
 
 
@@ -24,7 +25,7 @@ class Job:
     """A call of an evaluator's method, under a key of the caller's."""
 
     key: str
-    method: Literal["baseline", "ladder_run", "train", "trial", "advance", "report"]
+    method: Literal["baseline", "ladder_run", "measure", "train", "trial", "advance", "report"]
     args: tuple[Any, ...]
 
 
@@ -36,6 +37,47 @@ class Outcome:
     result: Any = None
     error: str = ""
     died: bool = False
+
+
+class Pool(Protocol):
+    """Whoever does jobs: as many at once as are idle at first."""
+
+    @property
+    def idle(self) -> int: ...
+    @property
+    def doing(self) -> dict[str, str]: ...
+    def submit(self, job: Job) -> None: ...
+    def outcomes(self, timeout: float) -> Iterator[Outcome]: ...
+
+
+class Deaths:
+    """Counts how often a job's process died: it is run again some times, then it has failed."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def may_retry(self, outcome: Outcome) -> bool:
+        if not outcome.died:
+            return False
+        key = outcome.job.key
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] <= MAX_DEATHS
+
+
+def work(pool: Pool, jobs: Iterable[Job], *, tick: Callable[[], None]) -> Iterator[Outcome]:
+    """Do jobs, the first ones first, and give what came of each; `tick` is called in between, often."""
+    waiting, running, deaths = list(jobs), 0, Deaths()
+    while waiting or running:
+        while waiting and pool.idle:
+            pool.submit(waiting.pop(0))
+            running += 1
+        for outcome in pool.outcomes(0.2):
+            running -= 1
+            if deaths.may_retry(outcome):
+                waiting.insert(0, outcome.job)
+            else:
+                yield outcome
+        tick()
 
 
 class Workers:
