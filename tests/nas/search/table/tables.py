@@ -1,0 +1,50 @@
+"""A made-up table whose PSNR follows from sizes by formula, with the noise of seeds."""
+
+import dataclasses
+import math
+import random
+
+from nas.search.table.table import Entry, Facts, Run, Table
+from nas.search.table.tabulation import Plan
+from tests.nas.search.studies import CHALLENGE, cost_of, latency_of, small_space
+
+RUNGS = ("8x1", "12x1", "12x2", "16x2")
+FIDELITIES = (10, 20, 40)
+SPACE = small_space(taps=["all"])
+GATE = dataclasses.replace(CHALLENGE, gate=dataclasses.replace(CHALLENGE.gate, min_gain_db=-0.2))
+
+
+def plan(**changes):
+    values = {"rungs": RUNGS, "seeds": 3, "num_repeated": 8, "scale": 4, "seed": 0} | changes
+    return Plan.of(SPACE, **values)
+
+
+def run_of(spec, seed):
+    rng = random.Random(f"{spec.arch_id} {seed}")
+    psnr = 22 + 0.5 * math.log(cost_of(spec).params) + 0.05 * ("silu" in spec.to_json())
+    curve = tuple((steps, psnr - 2 / steps + rng.gauss(0, 0.01)) for steps in FIDELITIES)
+    return Run(curve=curve, train_seconds=4.0, restarts=0)
+
+
+def table(**changes):
+    made = plan(**changes)
+    entries = {
+        name: Entry(
+            spec=spec,
+            cost=cost_of(spec),
+            latency=latency_of(spec),
+            measure_seconds=0.5,
+            runs=tuple(run_of(spec, seed) for seed in range(3 if name in made.repeated else 1)),
+        )
+        for name, spec in made.members.items()
+    }
+    facts = Facts(
+        scale=4,
+        rungs=RUNGS,
+        fidelities=FIDELITIES,
+        base_db=25.0,
+        conditions=next(iter(entries.values())).latency.conditions,
+        settings={"chosen_space": "space=small"},
+        environment={"cpu": "stub"},
+    )
+    return Table(facts=facts, entries=entries)
