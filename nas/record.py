@@ -120,7 +120,8 @@ class Quality:
 
     fidelity is the number of training steps; base_db the PSNR of the fixed base alone; restarts counts
     the runs that got stuck or diverged before the one that is reported. curve is what the training reached
-    on its way, where it was read: with rungs, the last reading is psnr_db itself.
+    on its way, where it was read: with rungs, the last reading is psnr_db itself. seeds are the PSNRs of
+    trainings with several seeds, of which psnr_db is the mean; empty: there was one.
     """
 
     psnr_db: float
@@ -129,6 +130,13 @@ class Quality:
     train_seconds: float
     restarts: int
     curve: Curve = ()
+    seeds: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Quality":
+        """From what `asdict` and JSON make of one."""
+        curve, seeds = curve_of(data.get("curve", ())), tuple(data.get("seeds", ()))
+        return cls(**{**data, "curve": curve, "seeds": seeds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +173,6 @@ class TrialRecord:
             spec=ArchSpec.from_dict(data["spec"]),
             cost=Cost(**data["cost"]) if data["cost"] else None,
             latency=Latency(**data["latency"]) if data["latency"] else None,
-            quality=Quality(**quality | {"curve": curve_of(quality.get("curve", ()))}) if quality else None,
+            quality=Quality.from_dict(quality) if quality else None,
             error=data["error"],
         )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nas.ladder import RUNGS, LadderRun, Verdict, judge, references
+from nas.membership import front_probability
 from nas.pareto import front
 from nas.record import GOALS, TrialRecord
 from nas.score import Challenge
@@ -21,14 +23,15 @@ COLUMNS = (  # noqa: SIM905
 ).split(",")
 EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
-    "latency_rejected,latency_flags,first_ms,ratio_with_first,ties"
+    "latency_rejected,latency_flags,first_ms,ratio_with_first,ties,psnr_seeds,front_probability"
 ).split(",")
 INTEGERS = (  # noqa: SIM905
-    "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected"
+    "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected,"
+    "psnr_seeds"
 ).split(",")
 FLOATS = (  # noqa: SIM905
     "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
-    "baseline_ms,first_ms,ratio_with_first"
+    "baseline_ms,first_ms,ratio_with_first,front_probability"
 ).split(",")
 TIMED = ("runtime_ratio", "runtime_ms", "score")  # objectives that a latency decides
 WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
@@ -99,7 +102,9 @@ def table(state: RunState) -> pd.DataFrame:
     rows = [row_of(record, state, yardstick) for record in state.records]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])
     frame = frame.astype(dict.fromkeys(FLOATS, "float64"))  # also where nothing was measured
-    frame["on_front"] = np.where(_on_front(frame, state), "yes", "no")
+    pool = _pool(frame, state)
+    frame["on_front"] = np.where(_on_front(frame, state, pool), "yes", "no")
+    frame["front_probability"] = _probability(frame, state, pool)
     frame["ties"] = _ties(frame, state)
     if state.report_psnr_db:
         frame["report_psnr_db"] = frame["arch_id"].map(state.report_psnr_db)
@@ -194,6 +199,7 @@ def row_of(record: TrialRecord, state: RunState, yardstick: Yardstick) -> dict[s
             "psnr_base_db": quality.base_db,
             "train_seconds": quality.train_seconds,
             "restarts": quality.restarts,
+            "psnr_seeds": max(1, len(quality.seeds)),
         }
         reference = yardstick.references.get(quality.fidelity)
         if reference is not None:
@@ -221,21 +227,44 @@ def _feasible(row: Mapping[str, Any], state: RunState, yardstick: Yardstick) -> 
     return "yes" if state.challenge.gate.passes_relative(gain) else "no"
 
 
-def _on_front(frame: pd.DataFrame, state: RunState) -> np.ndarray:
-    objectives = state.objectives
-    mask = np.zeros(len(frame), dtype=bool)
+def _pool(frame: pd.DataFrame, state: RunState) -> npt.NDArray[np.intp]:
+    """The rows that compete for the front but for the gate: whole, measured alike, within the limits."""
     complete = (frame["state"] == "complete").to_numpy()
     if not complete.any():
-        return mask
+        return np.zeros(0, dtype=np.intp)
     fidelity = frame["fidelity"].astype(float).to_numpy()
     top = fidelity[complete].max()
-    measured = frame[list(objectives)].notna().all(axis=1).to_numpy()  # no gain before the ladder's last rung
+    objectives = list(state.objectives)
+    measured = frame[objectives].notna().all(axis=1).to_numpy()  # no gain before the ladder's last rung
     if set(objectives) & set(TIMED):
         measured = measured & _comparable(state)
-    pool = np.flatnonzero(complete & (fidelity == top) & (frame["feasible"] != "no").to_numpy() & measured)
-    if len(pool):
-        mask[pool] = front(costs(frame.iloc[pool], objectives))
+    within = np.ones(len(frame), dtype=bool)
+    for name, limit in state.limits.items():
+        within &= ~(frame[name].astype(float).to_numpy() > limit)
+    return np.flatnonzero(complete & (fidelity == top) & measured & within)
+
+
+def _on_front(frame: pd.DataFrame, state: RunState, pool: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(len(frame), dtype=np.bool_)
+    kept = pool[(frame["feasible"] != "no").to_numpy()[pool]]
+    if len(kept):
+        mask[kept] = front(costs(frame.iloc[kept], state.objectives))
     return mask
+
+
+def _probability(frame: pd.DataFrame, state: RunState, pool: npt.NDArray[np.intp]) -> np.ndarray:
+    """NaN where nothing is known of the noise, or a row does not compete."""
+    found = np.full(len(frame), np.nan)
+    verdict = state.verdict
+    if verdict is not None and verdict.seed_std_db is not None and len(pool):
+        found[pool] = front_probability(
+            frame.iloc[pool],
+            state.objectives,
+            seed_std_db=verdict.seed_std_db,
+            gate_db=state.challenge.gate.min_gain_db if verdict.passes else None,
+            weights=state.challenge.weights,
+        )
+    return found
 
 
 def _comparable(state: RunState) -> np.ndarray:

@@ -128,6 +128,7 @@ class Controller:
             fidelity=runs[0].fidelity,
             train_seconds=sum(run.train_seconds for run in runs),
             restarts=0,
+            seeds=tuple(run.psnr_db for run in runs) if len(runs) > 1 else (),
             curve=tuple(sorted(self.ledger.references.items())) if runs[0].curve else (),
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.ladder import rung_spec
-from nas.record import Cost, Latency, Quality, curve_of
+from nas.record import Cost, Latency, Quality
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.sampling.decisions import MAX_LISTED, IndexChooser, distributions, num_options
 from nas.search.table.table import Entry, Facts, Run, Table
@@ -221,7 +221,7 @@ def finished(plan: Plan, log: Log, *, fidelities: tuple[int, ...], settings: Any
 def _run(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Run:
     if line["quality"] is None:
         return Run(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
-    quality = Quality(**line["quality"] | {"curve": curve_of(line["quality"]["curve"])})
+    quality = Quality.from_dict(line["quality"])
     return Run(
         curve=quality.curve or ((fidelities[-1], quality.psnr_db),),
         train_seconds=quality.train_seconds,
