@@ -16,6 +16,7 @@ from nas.membership import front_probability
 from nas.pareto import front
 from nas.record import GOALS, TrialRecord
 from nas.score import Challenge
+from nas.trust import Trust, measure_trust
 
 COLUMNS = (  # noqa: SIM905
     "number,state,arch_id,arch,fidelity,psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,params,"
@@ -71,6 +72,7 @@ class RunState:
     notices: tuple[str, ...] = ()
     report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
+    probes: int = 0  # first trials that are trained to the end whatever they promise
     rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
     @property
@@ -85,6 +87,21 @@ class RunState:
     def can_rank(self) -> bool:
         verdict = self.verdict
         return verdict is not None and verdict.passes
+
+    @property
+    def trust(self) -> Trust:
+        """How far fidelities rank alike, by what was trained to the end whatever it promised; the noise."""
+        ladder = [(run.rung, {**dict(run.curve), run.fidelity: run.psnr_db}) for run in self.ladder]
+        top = max((run.fidelity for run in self.ladder), default=None)
+        first = {
+            run.rung: curve for run, (_, curve) in zip(self.ladder, ladder, strict=True) if run.seed == 0
+        }
+        probes = {
+            str(record.number): dict(record.quality.curve)
+            for record in self.records
+            if 0 < record.number <= self.probes and record.quality and record.quality.fidelity == top
+        }
+        return measure_trust(first | probes, ladder)
 
     @property
     def yardstick(self) -> Yardstick:

@@ -140,6 +140,8 @@ def run(
         population=default_population(budget.trials or 200),
         ladder_seeds=ladder_seeds,
         fidelities=source.fidelities,
+        probes=fidelity.probes,
+        least_tau=fidelity.least_tau,
         rungs=source.rungs,
     )
     shown = shown_settings(invocation.config)

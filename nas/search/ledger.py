@@ -69,6 +69,8 @@ class Ledger:
         population: int,
         ladder_seeds: int,
         fidelities: tuple[int, ...],
+        probes: int = 0,
+        least_tau: float = -1.0,
         rungs: tuple[str, ...] = RUNGS,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -91,6 +93,9 @@ class Ledger:
         self.fidelities = fidelities
         self.population = int(self._attr("population", population))
         self.rungs = tuple(self._attr("rungs", rungs))
+        self.probes = int(self._attr("probes", probes))
+        self.least_tau = least_tau
+        self._stops: tuple[int, tuple[int, ...]] = (-1, fidelities)  # by how many probes they were judged
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
         self._by_arch: dict[str, int] = {}
@@ -218,7 +223,7 @@ class Ledger:
         number = points[chosen]
         self._going_on.add(number)
         record = self.records[number]
-        until = next(fidelity for fidelity in self.fidelities if fidelity > reached[number])
+        until = next(fidelity for fidelity in self.stops if fidelity > reached[number])
         handle = self._handles[number]
         return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
 
@@ -250,7 +255,18 @@ class Ledger:
         return record.quality.fidelity if record.quality else 0
 
     def _new(self, number: int, spec: ArchSpec, handle: int) -> Proposal:
-        return Proposal(number=number, spec=spec, handle=handle, until=self.fidelities[0])
+        until = self.fidelities[-1] if number <= self.probes else self.stops[0]
+        return Proposal(number=number, spec=spec, handle=handle, until=until)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The fidelities at which trainings pause, and the last: those that rank as the end does."""
+        done = sum(number in self.records for number in range(1, self.probes + 1))
+        if self._stops[0] != done and len(self.fidelities) > 1:
+            found = self.state("", {}).trust.to_top
+            poor = {one.lower for one in found if one.tau is not None and one.tau < self.least_tau}
+            self._stops = done, tuple(steps for steps in self.fidelities if steps not in poor)
+        return self._stops[1]
 
     def screen(self, proposal: Proposal) -> Screen | None:
         """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
@@ -300,6 +316,7 @@ class Ledger:
             report_psnr_db=dict(self.study.user_attrs.get("report", {})),
             ladder_seeds=self.ladder_seeds,
             rungs=self.rungs,
+            probes=self.probes,
         )
 
     def set_report(self, psnr_db: Mapping[str, float]) -> None:

@@ -10,9 +10,14 @@ class FidelityConfig:
 
     Attributes:
         rungs: shares of `proxy.steps` at which a training is read and pauses, rising; none: it goes through.
+        probes: first trials that are trained to the end whatever they promise: by them and the ladder it is
+            judged how far a rung ranks as the end does.
+        least_tau: Kendall's tau between a rung and the end below which trainings do not pause there.
     """
 
     rungs: list[float]
+    probes: int
+    least_tau: float
 
     def __post_init__(self) -> None:
         inside = all(0 < share < 1 for share in self.rungs)
@@ -20,6 +25,13 @@ class FidelityConfig:
             raise ValueError(
                 f"fidelity.rungs must be rising shares of proxy.steps between 0 and 1, got {self.rungs}; "
                 "such as [0.125,0.25,0.5]"
+            )
+
+        if self.probes < 0:
+            raise ValueError(f"fidelity.probes must be at least 0, got {self.probes}")
+        if not -1 <= self.least_tau <= 1:
+            raise ValueError(
+                f"fidelity.least_tau must be between -1 and 1, got {self.least_tau}; 0.5 is usual"
             )
 
     def fidelities(self, steps: int) -> tuple[int, ...]:

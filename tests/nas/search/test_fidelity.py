@@ -145,18 +145,61 @@ def test_projections_are_from_what_was_trained_to_the_end():
     assert found[20].count == 0
 
 
+def config(rungs, probes=0, least_tau=0.5):
+    return FidelityConfig(rungs=rungs, probes=probes, least_tau=least_tau)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"probes": -1}, "fidelity.probes must be at least 0, got -1"),
+        ({"least_tau": 1.5}, "fidelity.least_tau must be between -1 and 1, got 1.5"),
+    ],
+)
+def test_other_values_that_mean_nothing_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        config([0.5], **changes)
+
+
+def test_first_trials_are_trained_to_the_end_whatever_they_promise(tmp_path):
+    ledger = opened(tmp_path, probes=3)
+    done = search(ledger, 6)
+    assert [until for number, until in done if number <= 3] == [40, 40, 40]
+    assert [steps for steps, _ in ledger.records[2].quality.curve] == [10, 20, 40]
+    trust = ledger.state("", {}).trust
+    assert [one.num_networks for one in trust.to_top] == [7, 7]  # and the four of the ladder
+    assert [one.tau for one in trust.to_top] == pytest.approx([1, 1])
+
+
+def test_trainings_do_not_pause_where_the_rung_ranks_otherwise_than_the_end(tmp_path):
+    """At 10 steps the order of the probes is upside down."""
+    ledger = opened(tmp_path, probes=8, least_tau=0.5)
+    for _ in range(8):
+        proposal = ledger.propose()
+        record = trained(proposal)
+        (first, psnr), *others = record.quality.curve
+        curve = ((first, 50 - psnr), *others)
+        quality = dataclasses.replace(record.quality, curve=curve)
+        ledger.record(proposal, dataclasses.replace(record, quality=quality))
+    assert ledger.stops == (20, 40)
+    assert ledger.propose().until == 20
+    again = opened(tmp_path, probes=8, least_tau=0.5)
+    assert again.stops == (20, 40)
+    assert again.pending[0].until == 20
+
+
 def test_fidelities_are_the_steps_of_the_rungs_and_the_end():
-    assert FidelityConfig(rungs=[]).fidelities(800) == (800,)
-    assert FidelityConfig(rungs=[0.125, 0.5]).fidelities(800) == (100, 400, 800)
+    assert config([]).fidelities(800) == (800,)
+    assert config([0.125, 0.5]).fidelities(800) == (100, 400, 800)
 
 
 @pytest.mark.parametrize("rungs", [[0.5, 0.25], [0.0], [1.0], [0.5, 0.5], [-0.1, 0.5]])
 def test_rungs_that_do_not_rise_between_0_and_1_are_refused(rungs):
     with pytest.raises(ValueError, match=r"fidelity.rungs must be rising shares .*; such as"):
-        FidelityConfig(rungs=rungs)
+        config(rungs)
 
 
 @pytest.mark.parametrize(("rungs", "steps"), [([0.1], 4), ([0.5, 0.52], 10)])
 def test_rungs_that_fall_on_one_step_are_refused(rungs, steps):
     with pytest.raises(ValueError, match=r"fidelity.rungs=.* of proxy.steps=.*: each must be at"):
-        FidelityConfig(rungs=rungs).fidelities(steps)
+        config(rungs).fidelities(steps)
