@@ -1,14 +1,14 @@
 """What sampler and screening know of a run: candidates with exact costs, rows as observations."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nas.ladder import reference_db, rung_names, rung_spec
+from nas.ladder import LadderRun, reference_db, rung_names, rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import TrialRecord
-from nas.results import RunState, row_of
+from nas.results import RunState
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.decisions import Distributions, IndexChooser
 from nas.search.sampling.pool import Candidate, Floats, Pool
@@ -60,14 +60,16 @@ class Insight:
             params: of the trials, by their number; row 0 has none.
         """
         pool, needed = self.proposer.pool, self.proposer.aim.needed
-        baseline, can_rank = records.get(0), state.can_rank
+        references = _references(state.ladder)  # all of this runs twice a proposal, for every record
         found = []
         for number, record in records.items():
             point = pool.point(params[number]) if number in params else pool.find(record.spec.arch_id)
             if point is not None:
-                row = row_of(record, state, baseline, can_rank)
-                costs = {name: row[name] for name in needed if row.get(name) is not None}
-                found.append(Seen(point=point, quality=row.get("psnr_gain_db"), costs=costs, number=number))
+                quality, measured = record.quality, record.costs
+                reference = references.get(quality.fidelity) if quality else None
+                gain = quality.psnr_db - reference if quality and reference is not None else None
+                costs = {name: measured[name] for name in needed if name in measured}
+                found.append(Seen(point=point, quality=gain, costs=costs, number=number))
         for rung in rung_names()[:-1]:  # the last one is row 0
             point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)
             runs = [run.psnr_db for run in state.ladder if run.rung == rung]
@@ -85,3 +87,11 @@ class Insight:
         base = summed_cost(self.baseline)
         ratios = np.column_stack([runtime_ratio, flops / base["flops"], params / base["params"]])
         return np.array([self.challenge.score(*row) for row in ratios.tolist()])
+
+
+def _references(ladder: Sequence[LadderRun]) -> dict[int, float]:
+    """The last rung's PSNR by fidelity: a gain is to the reference of its fidelity."""
+    fidelities = {run.fidelity for run in ladder if run.rung == rung_names()[-1]}
+    return {
+        fidelity: reference_db([run for run in ladder if run.fidelity == fidelity]) for fidelity in fidelities
+    }
