@@ -114,7 +114,7 @@ class Pool:
         return dict(zip(self.names, point, strict=True))
 
     def point(self, params: Mapping[str, int]) -> Point:
-        return tuple(params[name] for name in self.names)
+        return tuple(map(params.__getitem__, self.names))
 
     def _canonical_neighbours(self, point: Point) -> tuple[Point, ...]:
         if point not in self._near:

@@ -172,9 +172,7 @@ class Proposer:
                 costs[name] = np.array([one.costs[name] for one in rows], dtype=np.float64)
         return rows, np.array([one.quality for one in rows], dtype=np.float64), self.aim.derive(costs)
 
-    def _judged(
-        self, quality: Floats, costs: Mapping[str, Floats]
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _judged(self, quality: Floats, costs: Mapping[str, Floats]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """What the aim minimises, (N, K), and which rows keep limits and gate, (N,)."""
         aim = self.aim
         kept = aim.within(Forecast(mean=quality, std=np.zeros(len(quality)), costs=costs)) > 0.5

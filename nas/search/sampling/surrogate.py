@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -18,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 MAX_FITTED = 100  # observations from which the kernel's parameters are found
 MAX_USED = 400  # observations that a prediction rests on
 MAX_ITERATIONS = 60
-BLOCK = 256  # inputs that are predicted at once
+BLOCK = 128  # inputs that are predicted at once
 LENGTH_SPREAD = math.sqrt(3)  # of the log-normal prior of length scales
 NOISE_LOG, NOISE_SPREAD = -8.0, 4.0  # of the log-normal prior of the noise's share of the variance
 
@@ -58,9 +57,14 @@ class Surrogate:
     def _covariances(self, inputs: Floats) -> Iterator[tuple[slice, Floats]]:
         """Matern 5/2 covariances with the observations, (BLOCK, M) at a time: they stay in the cache."""
         scaled = (inputs - self.low) / self.span / self.lengths
+        squares, known_squares = (scaled**2).sum(axis=1), (self.known**2).sum(axis=1)
         for start in range(0, len(inputs), BLOCK):
             place = slice(start, start + BLOCK)
-            distance = cdist(scaled[place], self.known)
+            distance = scaled[place] @ self.known.T  # squared first; its rounding is the covariance's
+            distance *= -2
+            distance += squares[place, None]
+            distance += known_squares
+            np.sqrt(np.maximum(distance, 0.0, out=distance), out=distance)
             distance *= math.sqrt(5)
             result = distance / 3
             result += 1
