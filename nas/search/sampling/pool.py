@@ -123,17 +123,22 @@ class Pool:
 
     def _look_up(self, points: Sequence[Point]) -> npt.NDArray[np.intp]:
         """The rows of points in the table, (N,)."""
-        new = [point for point in dict.fromkeys(points) if point not in self._places]
-        if new:
-            found = [self.candidate(point).costs for point in new]
-            costs = {name: np.array([one[name] for one in found], dtype=np.float64) for name in found[0]}
-            encoded = np.hstack([self._ranks(new), *(np.log(values)[:, None] for values in costs.values())])
-            if self._places:
-                encoded = np.concatenate([self._encoded, encoded])
-                costs = {name: np.concatenate([self._costs[name], values]) for name, values in costs.items()}
-            self._encoded, self._costs = encoded, costs
-            self._places |= {point: place for place, point in enumerate(new, start=len(self._places))}
-        return np.fromiter(map(self._places.__getitem__, points), dtype=np.intp, count=len(points))
+        try:
+            return np.fromiter(map(self._places.__getitem__, points), dtype=np.intp, count=len(points))
+        except KeyError:
+            self._add([point for point in dict.fromkeys(points) if point not in self._places])
+            return self._look_up(points)
+
+    def _add(self, points: list[Point]) -> None:
+        """Put points that are not in the table there."""
+        found = [self.candidate(point).costs for point in points]
+        costs = {name: np.array([one[name] for one in found], dtype=np.float64) for name in found[0]}
+        encoded = np.hstack([self._ranks(points), *(np.log(values)[:, None] for values in costs.values())])
+        if self._places:
+            encoded = np.concatenate([self._encoded, encoded])
+            costs = {name: np.concatenate([self._costs[name], values]) for name, values in costs.items()}
+        self._encoded, self._costs = encoded, costs
+        self._places |= {point: place for place, point in enumerate(points, start=len(self._places))}
 
     def _ranks(self, points: Sequence[Point]) -> Floats:
         """Ordered options as ranks in [0, 1], others as one column each."""
