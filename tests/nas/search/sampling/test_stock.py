@@ -41,4 +41,4 @@ def test_nsga2_proposes_what_optuna_does_though_it_reads_the_latest_trials_only(
     ours = search(lambda seed: stock_sampler("nsga2", SPACE, population=6, startup=0, seed=seed), 70, waiting)
     plain = search(lambda seed: _Plain(SPACE, population_size=6, seed=seed), 70, waiting)
     assert ours == plain
-    assert ours[-1][1] >= 8  # generations
+    assert ours[-1][1] >= 5  # generations
