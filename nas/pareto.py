@@ -24,7 +24,7 @@ def front(costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def _sweep(rows: Costs) -> npt.NDArray[np.bool_]:
-    """Mark the front of sorted rows: each survivor sweeps out what it dominates, once a member of the front."""
+    """Mark the front of sorted rows: each survivor sweeps out what it dominates."""
     alive = np.arange(len(rows))
     place = 0
     while place < len(alive):
