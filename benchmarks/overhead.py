@@ -1,12 +1,18 @@
 """What a search costs beside its trials: milliseconds of proposing and recording, and of rewriting the files.
 
-    python benchmarks/overhead.py [--trials 1000] [--sampler nsga2] [--profile]
+    python benchmarks/overhead.py [--trials 1000] [--sampler nsga2] [--space deep] [--profile]
+    python benchmarks/overhead.py --sampler cost_aware --space wide --grow nsga2 --trials 2000 --demanded 1000
+    python benchmarks/overhead.py --reopen --trials 10000 --demanded 30
 
 A stub stands in for measuring and training, so that a trial takes no time; the study lies in a real journal
-in a temporary folder (`--folder` names another disk). The space is `space=span` with a width for each of 14
-blocks: 21 decisions. Ask and tell are `Ledger.propose` and `Ledger.record`; the files are rewritten by
-`Files.update` after every record, as the controller does it, and throttled by it. Medians over the last
-100 trials. Demanded: at most 25 ms a trial at 1,000 finished trials with nsga2.
+in a temporary folder (`--folder` names another disk). The space `deep` is `space=span` with a width for each
+of 14 blocks: 21 decisions; `wide` has a width for each of its 6. Ask and tell are `Ledger.propose`,
+`Ledger.screen` and `Ledger.record`; the files are rewritten by `Files.update` after every record, as the
+controller does it, and throttled by it. Medians over the last 100 trials (`--window`); CPU time leaves out
+what other processes took, and waiting for the disk. With `--grow` another sampler proposes what comes before
+them, and with `--reopen` the same one: the study is then loaded from its journal, as a resumed search does
+it, and files are left out while it grows. Demanded: at most 25 ms a trial at 1,000 finished trials with nsga2
+and 30 at 10,000; with cost_aware 300 at 200 and 1,000 at 2,000.
 """
 
 import argparse
@@ -18,9 +24,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from nas.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
@@ -32,33 +41,32 @@ from nas.search.ledger import Ledger
 from nas.search.run_directory import Files
 from nas.search.sampling.config import SamplerConfig
 from search_spaces import published
-from search_spaces.chooser import decisions
 from search_spaces.spaces.span import SpanSpace
 from search_spaces.spec import ArchSpec
 
 DEMANDED_MS = 25.0
 WINDOW = 100
-SPACE = SpanSpace(
-    scale=4,
-    entry=["stem"],
-    normalise=True,
-    num_blocks=list(range(1, 15)),
-    channels=[12, 16, 20, 24, 28, 32],
-    block_channels=[0.75, 1.0, 1.25],
-    tail_channels=[0.75, 1.0],
-    attention=["parameter_free", "hard_parameter_free", "diagonal", "conv1x1", "none"],
-    activation=["silu", "relu", "hardswish"],
-    bias=[True],
-    skip=["none", "near"],
-    taps=["all", "ends", "last"],
-    head=["conv"],
-)
+WIDTHS = [0.75, 1.0, 1.25]
+SPACES: dict[str, dict[str, list[Any]]] = {  # other options for some decisions of span or spanv2
+    "span": {},
+    "spanv2": {},
+    "wide": {"block_channels": WIDTHS},
+    "deep": {"block_channels": WIDTHS, "num_blocks": list(range(1, 15))},
+}
 CHALLENGE = Challenge(
     name="stub",
     weights=NTIRE2026_WEIGHTS,
     baseline=Baseline(name="SPAN", device="stub", runtime_ms=7.74, flops=9.83e9, params=0.151e6),
     gate=Gate(valid_db=26.9, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04),
 )
+
+
+def space_of(name: str) -> SpanSpace:
+    """A space as conf/space/ has it, but for its options of `SPACES`."""
+    file = "spanv2.yaml" if name == "spanv2" else "span.yaml"
+    options = yaml.safe_load((Path(__file__).parents[1] / "conf" / "space" / file).read_text())
+    del options["_target_"]
+    return SpanSpace(**options | {"scale": 4} | SPACES[name])
 
 
 def stub_record(number: int, spec: ArchSpec) -> TrialRecord:
@@ -84,7 +92,7 @@ def stub_record(number: int, spec: ArchSpec) -> TrialRecord:
     )  # fmt: skip
 
 
-def open_ledger(folder: Path, sampler: str) -> Ledger:
+def open_ledger(folder: Path, sampler: str, space: str) -> Ledger:
     """Start the study, or open it again as a resumed search does."""
     return Ledger(
         open_storage(folder / JOURNAL),
@@ -92,7 +100,7 @@ def open_ledger(folder: Path, sampler: str) -> Ledger:
         limits={"params": 1e6},
         challenge=CHALLENGE,
         baseline=published("span"),
-        space=SPACE,
+        space=space_of(space),
         sampler=SamplerConfig(kind=sampler, population=None, startup=None, screen=3.0),
         goal="front",
         seed=0,
@@ -119,61 +127,110 @@ def clocked(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def measure(folder: Path, sampler: str, trials: int, profile: cProfile.Profile | None) -> None:
-    ledger = open_ledger(folder, sampler)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured: the last `window` of `trials`, those before them by `grow` if it is named."""
+
+    sampler: str
+    space: str
+    trials: int
+    window: int
+    grow: str | None
+    demanded_ms: float
+
+
+def grown(folder: Path, plan: Plan) -> Ledger:
+    """A ledger before the trials that are measured, loaded from its journal if it has any."""
+    if plan.grow is None:
+        ledger = open_ledger(folder, plan.sampler, plan.space)
+        climb(ledger)
+        return ledger
+    ledger = open_ledger(folder, plan.grow, plan.space)
     climb(ledger)
+    for _ in range(plan.trials - plan.window):
+        proposal = ledger.propose()
+        ledger.record(proposal, stub_record(proposal.number, proposal.spec))
+    return open_ledger(folder, plan.sampler, plan.space)
+
+
+def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
+    ledger = grown(folder, plan)
     files = Files(folder, render)
-    asks, tells, rewrites = [], [], []
+    asks, screens, tells, rewrites, busy = [], [], [], [], []
     start = time.perf_counter()
-    for count in range(1, trials + 1):
-        last = count > trials - WINDOW
+    for count in range(ledger.num_counted + 1, plan.trials + 1):
+        last = count > plan.trials - plan.window
         with profile if profile and last else contextlib.nullcontext():
-            begin = time.perf_counter()
+            begin, begin_cpu = time.perf_counter(), time.process_time()
             proposal = ledger.propose()
             asks.append(1000 * (time.perf_counter() - begin))
+            screens.append(clocked(lambda p=proposal: ledger.screen(p)))
             record = stub_record(proposal.number, proposal.spec)
             tells.append(clocked(lambda p=proposal, r=record: ledger.record(p, r)))
+            busy.append(1000 * (time.process_time() - begin_cpu))
         rewrites.append(clocked(lambda: files.update(ledger.state("overhead", {}))))
     minutes = (time.perf_counter() - start) / 60
-    both = [ask + tell for ask, tell in zip(asks, tells, strict=True)][-WINDOW:]
-    median = statistics.median(both)
-    verdict = "yes" if median <= DEMANDED_MS else "no"
+    summed = [sum(parts) for parts in zip(asks, screens, tells, strict=True)]
+    whole = summed[-plan.window :]
+    ask, screen, tell, median = (
+        statistics.median(values[-plan.window :]) for values in (asks, screens, tells, summed)
+    )
+    verdict = "yes" if median <= plan.demanded_ms else "no"
+    study = f"{plan.grow}, loaded" if plan.grow else "its own"
     num_trials = len(ledger.study.get_trials(deepcopy=False))
-    print(f"{sampler}: {len(decisions(SPACE))} decisions, {trials} trials recorded, {num_trials} proposed")
     print(
-        f"  ask {statistics.median(asks[-WINDOW:]):.1f} ms, tell {statistics.median(tells[-WINDOW:]):.1f} ms"
+        "| sampler | space | decisions | trials (proposed) | grown by | ask | screen | tell | all, ms |",
+        end="",
     )
-    print(f"  both {median:.1f} ms (largest {max(both):.1f}); at most {DEMANDED_MS:g} ms: {verdict}")
-    earlier = statistics.median(asks[50:100]) + statistics.median(tells[50:100])
-    print(f"  at 100 trials both took {earlier:.1f} ms")
+    print(" most | CPU | demanded |")
+    print("|" + "---|" * 12)
     print(
-        f"  files: {files.num_rewrites} rewrites in {minutes:.2f} minutes, {files.num_rewrites / minutes:.1f}"
+        f"| {plan.sampler} | {plan.space} | {len(ledger.distributions)} | {plan.trials} ({num_trials}) "
+        f"| {study} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
+        f"| {statistics.median(busy[-plan.window :]):.1f} | {plan.demanded_ms:g}: {verdict} |"
     )
+    if len(summed) >= 100 + plan.window:
+        print(f"at 100 trials all took {statistics.median(summed[50:100]):.1f} ms")
     print(
-        f"    a minute, {sum(rewrites) / (60e3 * minutes):.0%} of the time, though asked for {trials} times"
+        f"files: {files.num_rewrites} rewrites in {minutes:.2f} minutes, {files.num_rewrites / minutes:.1f} "
+        f"a minute, {sum(rewrites) / (60e3 * minutes):.0%} of the time, asked for {len(rewrites)} times"
     )
     state = ledger.state("overhead", {})
-    whole = clocked(lambda: files.update(state, now=True))
-    print(f"    one at {trials} rows: {whole:.0f} ms (table {clocked(lambda: table(state)):.0f} ms, ", end="")
+    now = clocked(lambda: files.update(state, now=True))
     print(
+        f"  one at {plan.trials} rows: {now:.0f} ms (table {clocked(lambda: table(state)):.0f} ms, "
         f"page {clocked(lambda: render(state)):.0f} ms); with none to do {statistics.median(rewrites):.2f} ms"
     )
-    reopened = clocked(lambda: open_ledger(folder, sampler))
+    reopened = clocked(lambda: open_ledger(folder, plan.sampler, plan.space))
     size = (folder / JOURNAL).stat().st_size / 2**20
-    print(f"  journal: {size:.1f} MiB, opened again in {reopened:.0f} ms")
+    print(f"journal: {size:.1f} MiB, opened again in {reopened:.0f} ms")
 
 
 def main() -> None:
+    samplers = ["cost_aware", "evolution", "nsga2", "tpe", "gp", "random"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--sampler", default="nsga2", choices=["cost_aware", "nsga2", "tpe", "gp", "random"])
+    parser.add_argument("--window", type=int, default=WINDOW, help="last trials, which are measured")
+    parser.add_argument("--sampler", default="nsga2", choices=samplers)
+    parser.add_argument("--space", default="deep", choices=list(SPACES))
+    parser.add_argument("--grow", choices=samplers, help="sampler of the trials before the last ones")
+    parser.add_argument("--reopen", action="store_true", help="load the study before the last trials")
+    parser.add_argument("--demanded", type=float, default=DEMANDED_MS, help="at most so many ms")
     parser.add_argument("--folder", type=Path, default=None, help="where the journal is written")
-    parser.add_argument("--profile", action="store_true", help="print where the last 100 trials spent it")
+    parser.add_argument("--profile", action="store_true", help="print where the last trials spent it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     profile = cProfile.Profile() if options.profile else None
+    plan = Plan(
+        sampler=options.sampler,
+        space=options.space,
+        trials=options.trials,
+        window=min(options.window, options.trials),
+        grow=options.grow or (options.sampler if options.reopen else None),
+        demanded_ms=options.demanded,
+    )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        measure(Path(folder), options.sampler, options.trials, profile)
+        measure(Path(folder), plan, profile)
     if profile:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(30)
 

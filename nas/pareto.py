@@ -15,8 +15,16 @@ def front(costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     Raises:   ValueError: a cost is NaN or infinite, or the shape is not (N, K).
     """
     rows, inverse = np.unique(_checked(costs), axis=0, return_inverse=True)
-    # Sorted by the first column, then the next: only earlier rows can dominate a row, and each survivor
-    # sweeps out what it dominates, so the loop runs once a member of the front.
+    # Sorted by the first column, then the next: only earlier rows can dominate a row.
+    if rows.shape[1] == 2:
+        marked = rows[:, 1] < np.minimum.accumulate(np.append(np.inf, rows[:, 1]))[:-1]
+    else:
+        marked = _sweep(rows)
+    return np.asarray(marked[inverse.reshape(-1)], dtype=np.bool_)
+
+
+def _sweep(rows: Costs) -> npt.NDArray[np.bool_]:
+    """Mark the front of sorted rows: each survivor sweeps out what it dominates."""
     alive = np.arange(len(rows))
     place = 0
     while place < len(alive):
@@ -27,7 +35,7 @@ def front(costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         place += 1
     marked = np.zeros(len(rows), dtype=np.bool_)
     marked[alive] = True
-    return np.asarray(marked[inverse.reshape(-1)], dtype=np.bool_)
+    return marked
 
 
 def hypervolume(costs: npt.ArrayLike, reference: npt.ArrayLike) -> float:

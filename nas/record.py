@@ -151,6 +151,22 @@ class TrialRecord:
     quality: Quality | None = None
     error: str = ""
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What was measured of it, by the names of the goals."""
+        found: dict[str, float] = {}
+        if self.cost:
+            found = {
+                "params": self.cost.params,
+                "flops": self.cost.flops,
+                "activations": self.cost.activations,
+                "memory_mib": self.cost.memory_mib,
+                "num_conv": self.cost.num_conv,
+            }
+        if self.latency:
+            found |= {"runtime_ms": self.latency.runtime_ms, "runtime_ratio": self.latency.ratio}
+        return found
+
     def to_json(self) -> str:
         data = {
             "number": self.number,

@@ -9,7 +9,7 @@ import numpy as np
 from nas.ladder import rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import TrialRecord
-from nas.results import RunState, row_of
+from nas.results import RunState
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.decisions import Distributions, IndexChooser
@@ -64,17 +64,19 @@ class Insight:
             params: of the trials, by their number; row 0 has none.
         """
         pool, needed = self.proposer.pool, self.proposer.aim.needed
-        yardstick = state.yardstick
+        yardstick = state.yardstick  # all of this runs twice a proposal, for every record
+        references = yardstick.references
         ends = self._projections(records.values(), state)
         found = []
         for number, record in records.items():
             point = pool.point(params[number]) if number in params else pool.find(record.spec.arch_id)
             if point is not None:
-                row = row_of(record, state, yardstick)
-                costs = {name: row[name] for name in needed if row.get(name) is not None}
-                gain, std = row.get("psnr_gain_db"), 0.0
-                if gain is not None and row["fidelity"] in ends:
-                    gain, std = ends[row["fidelity"]].at(gain)
+                quality, measured = record.quality, record.costs
+                reference = references.get(quality.fidelity) if quality else None
+                gain, std = quality.psnr_db - reference if quality and reference is not None else None, 0.0
+                if quality and gain is not None and quality.fidelity in ends:
+                    gain, std = ends[quality.fidelity].at(gain)
+                costs = {name: measured[name] for name in needed if name in measured}
                 found.append(Seen(point=point, quality=gain, std=std, costs=costs, number=number))
         top = yardstick.top_fidelity
         for rung in state.rungs[:-1]:  # the last one is row 0

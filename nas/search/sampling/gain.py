@@ -74,11 +74,16 @@ def _steps(
 ) -> Floats:
     order = np.argsort(seen_costs, kind="stable")
     starts = np.concatenate([[-np.inf], seen_costs[order]])
-    ends = np.append(starts[1:], ceiling)
+    ends = np.minimum(np.append(starts[1:], ceiling), ceiling)
     levels = np.maximum.accumulate(np.concatenate([[floor], seen_quality[order]]))
-    gains = np.zeros(len(mean))
-    for start, end, level in zip(starts, np.minimum(ends, ceiling), levels, strict=True):
-        width = np.maximum(end - np.maximum(start, costs), 0.0)
-        fits = width > 0
-        gains[fits] += width[fits] * expected_excess(mean[fits], std[fits], level)
+    by_cost = np.argsort(costs)
+    mean, std, costs = mean[by_cost], std[by_cost], costs[by_cost]
+    sums = np.zeros(len(mean))
+    counts = np.searchsorted(costs, ends)  # the candidates that are cheaper than a step's end
+    for start, end, level, count in zip(starts, ends, levels, counts, strict=True):
+        if end > start:
+            width = end - np.maximum(start, costs[:count])
+            sums[:count] += width * expected_excess(mean[:count], std[:count], level)
+    gains = np.empty(len(mean))
+    gains[by_cost] = sums
     return gains

@@ -45,6 +45,11 @@ class Pool:
         self._describe = describe
         self._known: dict[Point, Candidate] = {}
         self._canonical: dict[str, Point] = {}
+        self._near: dict[Point, tuple[Point, ...]] = {}
+        # What a point is like never changes: it is put into a table when models first ask for it.
+        self._places: dict[Point, int] = {}
+        self._encoded: Floats = np.zeros((0, 0))
+        self._costs: dict[str, Floats] = {}
         self._seed = seed
         self._start: list[Point] | None = None
 
@@ -78,7 +83,7 @@ class Pool:
         start = self._open()
         if self.is_whole:
             return list(start)
-        near = map(self.canonical, itertools.chain.from_iterable(map(self.neighbours, best)))
+        near = itertools.chain.from_iterable(map(self._canonical_neighbours, best))
         return list(dict.fromkeys([*start, *near]))
 
     def spread(self, count: int) -> list[Point]:
@@ -97,7 +102,47 @@ class Pool:
         """What models see of points, (N, E): the rank of ordered options, one column for each other option,
         and the logarithms of exact costs, all within about [0, 1].
         """
-        indices = np.array(points, dtype=np.intp).reshape(len(points), len(self.sizes))
+        places = self._look_up(points)
+        return self._encoded[places]
+
+    def costs(self, points: Sequence[Point]) -> dict[str, Floats]:
+        """Exact costs by name, (N,) each."""
+        places = self._look_up(points)
+        return {name: values[places] for name, values in self._costs.items()}
+
+    def params(self, point: Point) -> dict[str, int]:
+        return dict(zip(self.names, point, strict=True))
+
+    def point(self, params: Mapping[str, int]) -> Point:
+        return tuple(map(params.__getitem__, self.names))
+
+    def _canonical_neighbours(self, point: Point) -> tuple[Point, ...]:
+        if point not in self._near:
+            self._near[point] = tuple(map(self.canonical, self.neighbours(point)))
+        return self._near[point]
+
+    def _look_up(self, points: Sequence[Point]) -> npt.NDArray[np.intp]:
+        """The rows of points in the table, (N,)."""
+        try:
+            return np.fromiter(map(self._places.__getitem__, points), dtype=np.intp, count=len(points))
+        except KeyError:
+            self._add([point for point in dict.fromkeys(points) if point not in self._places])
+            return self._look_up(points)
+
+    def _add(self, points: list[Point]) -> None:
+        """Put points that are not in the table there."""
+        found = [self.candidate(point).costs for point in points]
+        costs = {name: np.array([one[name] for one in found], dtype=np.float64) for name in found[0]}
+        encoded = np.hstack([self._ranks(points), *(np.log(values)[:, None] for values in costs.values())])
+        if self._places:
+            encoded = np.concatenate([self._encoded, encoded])
+            costs = {name: np.concatenate([self._costs[name], values]) for name, values in costs.items()}
+        self._encoded, self._costs = encoded, costs
+        self._places |= {point: place for place, point in enumerate(points, start=len(self._places))}
+
+    def _ranks(self, points: Sequence[Point]) -> Floats:
+        """Ordered options as ranks in [0, 1], others as one column each."""
+        indices = np.array(points, dtype=np.intp)
         columns: list[Floats] = []
         for place, size in enumerate(self.sizes):
             values = indices[:, place]
@@ -105,20 +150,7 @@ class Pool:
                 columns.append(values[:, None] / max(1, size - 1))
             else:
                 columns.append(np.eye(size)[values] / math.sqrt(2))  # one step from any option to any other
-        costs = self.costs(points)
-        columns += [np.log(values)[:, None] for values in costs.values()]
         return np.hstack(columns)
-
-    def costs(self, points: Sequence[Point]) -> dict[str, Floats]:
-        """Exact costs by name, (N,) each."""
-        found = [self.candidate(point).costs for point in points]
-        return {name: np.array([costs[name] for costs in found]) for name in (found[0] if found else ())}
-
-    def params(self, point: Point) -> dict[str, int]:
-        return dict(zip(self.names, point, strict=True))
-
-    def point(self, params: Mapping[str, int]) -> Point:
-        return tuple(params[name] for name in self.names)
 
     def _open(self) -> list[Point]:
         if self._start is None:

@@ -208,48 +208,43 @@ class Proposer:
 
     def rows(self, seen: Sequence[Seen]) -> list[Rival]:
         """The trained rows, with all the costs that the aim needs."""
-        rows = [one for one in seen if one.number is not None and one.quality is not None]
-        if not rows:
-            return []
-        exact = self.pool.costs([one.point for one in rows])
-        read = {
-            name: np.array([one.costs[name] for one in rows]) for name in self.aim.needed if name not in exact
-        }
-        costs = self.aim.derive(exact | read)
-        return [
-            Rival(
-                point=one.point,
-                number=one.number,
-                gain_db=one.quality,
-                costs={name: float(values[place]) for name, values in costs.items()},
-            )
-            for place, one in enumerate(rows)
-            if one.number is not None and one.quality is not None
-        ]
+        rows, _, costs = self._trained(seen)
+        return _rivals(rows, costs, range(len(rows)))
 
     def rivals(self, seen: Sequence[Seen]) -> list[Rival]:
         """The rows that a candidate has to beat, of whole trainings: the front, or the best that passes."""
-        rows = self.rows([one for one in seen if one.std == 0])
+        rows, quality, costs = self._trained([one for one in seen if one.std == 0])
         if not rows:
             return []
-        columns, kept = self._judged(rows)
+        columns, kept = self._judged(quality, costs)
         places = np.flatnonzero(kept)
-        return [rows[place] for place in places[front(columns[places])]] if len(places) else []
+        return _rivals(rows, costs, places[front(columns[places])]) if len(places) else []
 
     def dominators(self, rows: Sequence[Rival]) -> list[int]:
         """By how many of the others each row is beaten; what breaks a limit is beaten by all that do not."""
-        columns, kept = self._judged(rows)
+        quality = np.array([one.gain_db for one in rows])
+        costs = {name: np.array([one.costs[name] for one in rows]) for name in rows[0].costs}
+        columns, kept = self._judged(quality, costs)
         no_worse = (columns[:, None] <= columns[None]).all(axis=2)
         better = no_worse & (columns[:, None] < columns[None]).any(axis=2)
         beats = np.where(kept[:, None] == kept[None], better, kept[:, None])
         return [int(count) for count in beats.sum(axis=0)]
 
-    def _judged(self, rows: Sequence[Rival]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _trained(self, seen: Sequence[Seen]) -> tuple[list[Seen], Floats, dict[str, Floats]]:
+        """The trained rows, their quality and all the costs that the aim needs, (N,) each."""
+        rows = [one for one in seen if one.number is not None and one.quality is not None]
+        if not rows:
+            return [], np.zeros(0), {}
+        costs = self.pool.costs([one.point for one in rows])
+        for name in self.aim.needed:
+            if name not in costs:
+                costs[name] = np.array([one.costs[name] for one in rows], dtype=np.float64)
+        return rows, np.array([one.quality for one in rows], dtype=np.float64), self.aim.derive(costs)
+
+    def _judged(self, quality: Floats, costs: Mapping[str, Floats]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """What the aim minimises, (N, K), and which rows keep limits and gate, (N,)."""
         aim = self.aim
-        quality = np.array([one.gain_db for one in rows])
-        costs = {name: np.array([one.costs[name] for one in rows]) for name in rows[0].costs}
-        kept = aim.within(Forecast(mean=quality, std=np.zeros(len(rows)), costs=costs)) > 0.5
+        kept = aim.within(Forecast(mean=quality, std=np.zeros(len(quality)), costs=costs)) > 0.5
         columns = [costs[name] for name in aim.costs]
         least = {"score": aim.gate_db, "front": aim.floor_db, "psnr": None}[aim.goal]
         if least is not None:
@@ -268,3 +263,14 @@ class Proposer:
         for name in self.aim.limits.keys() & costs.keys():
             holds &= costs[name] <= self.aim.limits[name]
         return [point for point, one in zip(points, holds, strict=True) if one]
+
+
+def _rivals(rows: Sequence[Seen], costs: Mapping[str, Floats], places: Iterable[int]) -> list[Rival]:
+    found = []
+    for place in places:
+        one = rows[place]
+        assert one.number is not None
+        assert one.quality is not None
+        known = {name: float(values[place]) for name, values in costs.items()}
+        found.append(Rival(point=one.point, number=one.number, gain_db=one.quality, costs=known))
+    return found

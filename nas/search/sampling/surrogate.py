@@ -2,10 +2,12 @@
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -16,15 +18,20 @@ MAX_FITTED = 100  # observations from which the kernel's parameters are found
 MAX_USED = 400  # observations that a prediction rests on
 MAX_ITERATIONS = 60
 JITTER = 1e-10  # least variance added to an observation's, of outputs scaled to 1
+BLOCK = 128  # inputs that are predicted at once
 LENGTH_SPREAD = math.sqrt(3)  # of the log-normal prior of length scales
 NOISE_LOG, NOISE_SPREAD = -8.0, 4.0  # of the log-normal prior of the noise's share of the variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surrogate:
-    """A fitted process, and how its inputs (N, E) and outputs are scaled for it."""
+    """A fitted process over M observations, and how its inputs (N, E) and outputs are scaled for it."""
 
-    process: GaussianProcessRegressor
+    known: Floats  # scaled inputs of the observations in length scales, (M, E)
+    weights: Floats  # of the observations in a mean, (M,)
+    inverse: Floats  # of the lower Cholesky factor of their covariance, (M, M)
+    lengths: Floats
+    amplitude: float  # variance of the function before anything was observed, in scaled outputs
     low: Floats
     span: Floats
     mean: float
@@ -33,17 +40,41 @@ class Surrogate:
 
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the function itself, without an observation's noise; (N,) each."""
-        found, deviation = self.process.predict(self._scaled(inputs), return_std=True)
-        latent = np.maximum((deviation * self.scale) ** 2 - self.noise_std**2, 0.0)
-        return found * self.scale + self.mean, np.sqrt(latent)
+        mean, explained = np.empty(len(inputs)), np.empty(len(inputs))
+        for place, covariance in self._covariances(inputs):
+            mean[place] = covariance @ self.weights
+            projected = covariance @ self.inverse.T
+            explained[place] = np.einsum("ij,ij->i", projected, projected)
+        variance = np.maximum(self.amplitude - explained, 0.0)
+        return mean * self.scale + self.mean, np.sqrt(variance) * self.scale
 
     def means(self, inputs: Floats) -> Floats:
         """The mean alone, (N,): a fraction of the time."""
-        found: Floats = self.process.predict(self._scaled(inputs)) * self.scale + self.mean
-        return found
+        mean = np.empty(len(inputs))
+        for place, covariance in self._covariances(inputs):
+            mean[place] = covariance @ self.weights
+        return mean * self.scale + self.mean
 
-    def _scaled(self, inputs: Floats) -> Floats:
-        return (inputs - self.low) / self.span
+    def _covariances(self, inputs: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Matern 5/2 covariances with the observations, (BLOCK, M) at a time: they stay in the cache."""
+        scaled = (inputs - self.low) / self.span / self.lengths
+        squares, known_squares = (scaled**2).sum(axis=1), (self.known**2).sum(axis=1)
+        for start in range(0, len(inputs), BLOCK):
+            place = slice(start, start + BLOCK)
+            distance = scaled[place] @ self.known.T  # squared first; its rounding is the covariance's
+            distance *= -2
+            distance += squares[place, None]
+            distance += known_squares
+            np.sqrt(np.maximum(distance, 0.0, out=distance), out=distance)
+            distance *= math.sqrt(5)
+            result = distance / 3
+            result += 1
+            result *= distance
+            result += 1
+            np.exp(np.negative(distance, out=distance), out=distance)
+            result *= distance
+            result *= self.amplitude
+            yield place, result
 
 
 def fit(inputs: Floats, outputs: Floats, deviations: Floats | None = None) -> Surrogate:
@@ -76,8 +107,13 @@ def fit(inputs: Floats, outputs: Floats, deviations: Floats | None = None) -> Su
     kernel = _kernel(inputs.shape[1]).clone_with_theta(theta)
     process = GaussianProcessRegressor(kernel, alpha=extra[used], optimizer=None)
     process.fit(scaled[used], normed[used])
+    lengths = np.exp(theta[1:-1])
     return Surrogate(
-        process=process,
+        known=scaled[used] / lengths,
+        weights=process.alpha_,
+        inverse=solve_triangular(process.L_, np.eye(len(used)), lower=True),
+        lengths=lengths,
+        amplitude=math.exp(theta[0]),
         low=low,
         span=span,
         mean=mean,

@@ -43,6 +43,18 @@ def test_a_rejected_trial_tells_its_runtime_and_no_psnr(tmp_path):
     assert trained.quality is not None
 
 
+def test_a_record_that_is_replaced_is_seen_as_the_later_one(tmp_path):
+    ledger = open_ledger(tmp_path)
+    search(ledger, 3)
+    before = {one.number: one for one in seen_of(ledger)}
+    old = ledger.records[2]
+    better = dataclasses.replace(old.quality, psnr_db=old.quality.psnr_db + 0.5)
+    ledger._keep(dataclasses.replace(old, quality=better))
+    after = {one.number: one for one in seen_of(ledger)}
+    assert after[2].quality == pytest.approx(before[2].quality + 0.5)
+    assert {**after, 2: None} == {**before, 2: None}
+
+
 @pytest.mark.parametrize(("seeds", "floor"), [((0, 1), -0.04), ((0,), -0.8)])
 def test_the_front_is_searched_above_the_gate_only_where_the_ladder_passes(tmp_path, seeds, floor):
     ledger = open_ledger(tmp_path, ladder_seeds=len(seeds))

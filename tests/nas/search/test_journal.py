@@ -4,6 +4,8 @@ import time
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import TrialState
 
 from nas.search.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.run_directory import Files, write
@@ -157,3 +159,30 @@ def test_file_stays_as_it_was_when_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(UnicodeEncodeError):
         write(tmp_path / "trials.csv", "\ud800")
     assert (tmp_path / "trials.csv").read_text() == "old"
+
+
+def test_trials_are_listed_as_optuna_lists_them_while_they_end_out_of_order(tmp_path):
+    storage = open_storage(tmp_path / JOURNAL)
+    study = optuna.create_study(storage=storage)
+
+    def compare():
+        for states in (None, (TrialState.WAITING,), (TrialState.COMPLETE,), (TrialState.RUNNING,)):
+            found = storage.get_all_trials(study._study_id, deepcopy=False, states=states)
+            assert found == JournalStorage.get_all_trials(storage, study._study_id, False, states)
+
+    open_ones = []
+    for place in range(12):
+        if place % 5 == 4:
+            study.enqueue_trial({"x": place})
+            compare()
+        trial = study.ask()
+        compare()
+        open_ones.append((trial, trial.suggest_int("x", 0, 20)))
+        if place % 3 == 2:
+            one, value = open_ones.pop(1)
+            study.tell(one, value)
+            compare()
+    for one, _ in open_ones:
+        study.tell(one, state=TrialState.FAIL)
+    compare()
+    assert len(study.get_trials(deepcopy=False)) == 12

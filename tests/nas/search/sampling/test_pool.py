@@ -3,7 +3,7 @@ import random
 import numpy as np
 
 from nas.search.sampling import pool as module
-from tests.nas.search.sampling.landscape import SPACE, pool
+from tests.nas.search.sampling.landscape import SPACE, describe, pool, size
 
 
 def test_a_small_space_is_known_whole_each_architecture_once():
@@ -42,6 +42,17 @@ def test_models_see_ranks_categories_and_the_logarithm_of_costs():
     assert rows[:, 0].tolist() == [0, 1, 1]
     assert np.isclose(np.linalg.norm(rows[1] - rows[2]), 1)  # one category to another
     assert np.allclose(rows[:, -1], np.log([4, 405, 405]))
+
+
+def test_points_are_encoded_alike_at_once_and_one_by_one_and_described_once():
+    calls = []
+    made = pool(describe=lambda params: calls.append(tuple(params.values())) or describe(params))
+    points = [(0, 3, 1, 0), (4, 7, 2, 1), (2, 2, 0, 0), (4, 7, 2, 1)]
+    pieces = np.concatenate([made.encode([point]) for point in points])
+    assert np.array_equal(pieces, pool().encode(points))
+    assert np.array_equal(pieces, made.encode(points))
+    assert made.costs(points)["params"].tolist() == [size(made.params(point)) for point in points]
+    assert calls == points[:3]
 
 
 def test_a_name_finds_its_point():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 from nas.search.sampling import surrogate
 from nas.search.sampling.surrogate import fit
@@ -18,6 +19,23 @@ def test_it_predicts_what_it_did_not_see_within_its_uncertainty():
     mean, std = model.predict(inputs)
     assert np.abs(mean - truth).mean() < 0.1 * truth.std()
     assert (np.abs(mean - truth) <= 3 * std + 1e-3).mean() > 0.95
+
+
+@pytest.mark.parametrize("count", [5, 80])
+def test_it_predicts_what_scikit_learn_does(count):
+    inputs, outputs = curve(count, noise=0.1)
+    model = fit(inputs, outputs)
+    first = surrogate._step(count)
+    normed = (outputs - model.mean) / model.scale
+    scaled = (inputs - model.low) / model.span
+    theta = surrogate._theta(scaled[:first].tobytes(), normed[:first].tobytes(), 3)
+    process = GaussianProcessRegressor(surrogate._kernel(3).clone_with_theta(theta), optimizer=None)
+    asked = curve(2 * surrogate.BLOCK + 7, seed=1)[0]
+    wanted, std = process.fit(scaled, normed).predict((asked - model.low) / model.span, return_std=True)
+    mean, own_std = model.predict(asked)
+    assert mean == pytest.approx(wanted * model.scale + model.mean, abs=1e-7)
+    assert np.hypot(own_std, model.noise_std) == pytest.approx(std * model.scale, abs=1e-7)
+    assert model.means(asked) == pytest.approx(mean, abs=1e-12)
 
 
 def test_uncertainty_is_that_of_the_function_not_of_a_reading():
