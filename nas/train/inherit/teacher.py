@@ -1,0 +1,154 @@
+"""What a trained parent computes on calibration images, read at some of their pixels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.blocks.activation import ACTIVATIONS
+from search_spaces.blocks.conv import ConvStack
+from search_spaces.blocks.spab import SPAB
+from search_spaces.network import Network
+from search_spaces.spec import FIXED_SKIPS, ArchSpec
+
+ROWS = 16384  # pixels that are fitted; a 3x3 kernel over 32 channels has 289 unknowns
+FLAT = 0.01  # likelihood of a pixel without contrast, as a standard deviation of its surroundings
+
+
+class Pixels:
+    """Pixels (image, y, x) of calibration images, drawn without replacement; features are read there.
+
+    Mostly where there is contrast: flat regions are alike, and a child that meets more contrast than its
+    calibration held is thrown furthest off.
+    """
+
+    def __init__(self, images: Tensor, rows: int, seed: int) -> None:
+        *_, height, width = images.shape
+        generator = torch.Generator().manual_seed(seed)
+        likely = _contrast(images).flatten() + FLAT
+        flat = torch.multinomial(likely, min(rows, likely.numel()), generator=generator).sort().values
+        self.image = flat // (height * width)
+        self.y = flat // width % height
+        self.x = flat % width
+
+    def rows(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) -> (rows, C)."""
+        return features.permute(0, 2, 3, 1)[self.image, self.y, self.x]
+
+    def columns(self, features: Tensor, kernel: int) -> Tensor:
+        """What a kernel sees at the pixels, zero padding included: (rows, C * kernel^2), as in weights."""
+        pad = kernel // 2
+        padded = F.pad(features, [pad] * 4).permute(0, 2, 3, 1).contiguous()
+        taps = [padded[self.image, self.y + dy, self.x + dx] for dy in range(kernel) for dx in range(kernel)]
+        return torch.stack(taps, 2).flatten(1)
+
+
+def _contrast(images: Tensor) -> Tensor:
+    """Standard deviation of the brightness in 5x5 pixels, (N, 1, H, W)."""
+    grey = images.mean(1, keepdim=True)
+    mean, square = (F.avg_pool2d(x, 5, 1, 2, count_include_pad=False) for x in (grey, grey.square()))
+    return (square - mean.square()).clamp_min(0).sqrt()
+
+
+class Teacher:
+    """A trained network with its features on calibration images; one serves any number of children.
+
+    Attributes:
+        net: the parent in inference form, on the CPU.
+        images: LR (N, 3, H, W) in [0, 1].
+        features: rows (rows, C) by name: `stem`, `skip`, `block<i>`, of SPABs and stacks also `.z1` and
+            `.z2` (convolutions 1 and 2), `.inner` and `.a2` (these activated), `.f` (convolution 3) and
+            `.x` (the block's input in its own width); `fused`, `up` (before pixel shuffle) and `out`
+            (unshuffled).
+    """
+
+    @torch.no_grad()
+    def __init__(self, parent: Network, images: Tensor, *, rows: int = ROWS, seed: int = 0) -> None:
+        """Run the parent once.
+
+        Args:
+            parent: in inference or training form; it is left as it is.
+            images: LR (N, 3, H, W) in [0, 1]; 120 patches of 24x24 are better than 30 of 48x48.
+            rows: at how many pixels the features are read.
+            seed: of the choice of pixels; the same for the same children.
+        Raises:
+            ValueError: the images have another shape, or the parent's parts are not those of SPAN's family.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images must be (N, 3, H, W) in [0, 1], got {tuple(images.shape)}; stack LR patches"
+            )
+        check_family(parent.spec)
+        self.net = parent.fold().cpu().float().eval()
+        self.spec = parent.spec
+        self.images = images.float()
+        self.pixels = Pixels(images, rows, seed)
+        self.features: dict[str, Tensor] = {}
+        self._run()
+
+    def _run(self) -> None:
+        net, spec = self.net, self.spec
+        taps: dict[str, Tensor] = {}
+        if net.skip is not None:
+            taps["skip"] = net.skip(self.images)
+            if taps["skip"].shape[-1] == self.images.shape[-1]:
+                self._keep("skip", taps["skip"])
+        x = network_input(net, self.images)
+        if net.stem is not None:
+            x = taps["stem"] = self._keep("stem", net.stem(x))
+        for number, block in net.blocks.items():
+            name = f"block{number}"
+            if isinstance(block, SPAB | ConvStack):
+                x, taps[f"{name}.inner"] = self._run_block(name, block, x)
+            else:
+                x = block(x)
+            taps[name] = self._keep(name, x)
+        fused = self._keep("fused", net.fusion(torch.cat([taps[tap] for tap in spec.taps], 1)))
+        up = self._keep("up", convolution(net.upsampler.conv)(fused))
+        out = F.pixel_shuffle(up, spec.scale)
+        out = out + taps["skip"] if has_fixed_skip(spec) else out
+        self._keep("out", F.pixel_unshuffle(out, spec.scale))
+
+    def _run_block(self, name: str, block: SPAB | ConvStack, x: Tensor) -> tuple[Tensor, Tensor]:
+        act = ACTIVATIONS[block.activation]
+        inner = self._keep(f"{name}.inner", act(self._keep(f"{name}.z1", block.conv1(x)), False))
+        second = self._keep(f"{name}.a2", act(self._keep(f"{name}.z2", block.conv2(inner)), False))
+        f = self._keep(f"{name}.f", block.conv3(second))
+        if isinstance(block, SPAB):
+            x = self._keep(f"{name}.x", block.shortcut(x))
+            return block.attention(x, f), inner
+        return act(f, False) if block.activate_last else f, inner
+
+    def _keep(self, name: str, features: Tensor) -> Tensor:
+        self.features[name] = self.pixels.rows(features)
+        return features
+
+
+def network_input(net: Network, images: Tensor) -> Tensor:
+    """What the body of a network sees of images."""
+    return 255.0 * (images - net.mean) if net.spec.normalise else images
+
+
+def has_fixed_skip(spec: ArchSpec) -> bool:
+    """Whether a branch without weights is added to the output."""
+    return spec.skip is not None and spec.skip.kind in FIXED_SKIPS
+
+
+def check_family(spec: ArchSpec) -> None:
+    """Check that a network's blocks are [conv_stack] spab ... [conv], as the SPAN space makes them.
+
+    Raises:
+        ValueError: they are not.
+    """
+    kinds = [block.kind for block in spec.blocks]
+    body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
+    if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
+        raise ValueError(
+            "blocks must be spabs after a stem or a conv_stack, with at most one conv at the end, to inherit "
+            f"weights, got {kinds}; start such a network afresh"
+        )
+
+
+def convolution(module: object) -> nn.Conv2d:
+    """The module as the plain convolution that it is in inference form."""
+    assert isinstance(module, nn.Conv2d)
+    return module
