@@ -21,21 +21,37 @@ def test_it_predicts_what_it_did_not_see_within_its_uncertainty():
     assert (np.abs(mean - truth) <= 3 * std + 1e-3).mean() > 0.95
 
 
+@pytest.mark.parametrize("deviation", [0.0, 0.3])
 @pytest.mark.parametrize("count", [5, 80])
-def test_it_predicts_what_scikit_learn_does(count):
+def test_it_predicts_what_scikit_learn_does(count, deviation):
     inputs, outputs = curve(count, noise=0.1)
-    model = fit(inputs, outputs)
+    deviations = np.where(np.arange(count) % 2, deviation, 0.0)
+    model = fit(inputs, outputs, deviations)
     first = surrogate._step(count)
     normed = (outputs - model.mean) / model.scale
     scaled = (inputs - model.low) / model.span
-    theta = surrogate._theta(scaled[:first].tobytes(), normed[:first].tobytes(), 3)
-    process = GaussianProcessRegressor(surrogate._kernel(3).clone_with_theta(theta), optimizer=None)
+    alpha = np.maximum((deviations / model.scale) ** 2, surrogate.JITTER)
+    theta = surrogate._theta(scaled[:first].tobytes(), normed[:first].tobytes(), alpha[:first].tobytes(), 3)
+    kernel = surrogate._kernel(3).clone_with_theta(theta)
+    process = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None)
     asked = curve(2 * surrogate.BLOCK + 7, seed=1)[0]
     wanted, std = process.fit(scaled, normed).predict((asked - model.low) / model.span, return_std=True)
     mean, own_std = model.predict(asked)
     assert mean == pytest.approx(wanted * model.scale + model.mean, abs=1e-7)
     assert np.hypot(own_std, model.noise_std) == pytest.approx(std * model.scale, abs=1e-7)
     assert model.means(asked) == pytest.approx(mean, abs=1e-12)
+
+
+def test_what_is_less_certain_is_less_believed():
+    """One observation 1 off the others: a forecast of that deviation moves the mean there less than a reading."""
+    inputs, outputs = curve(30)
+    off = outputs.copy()
+    off[7] += 1.0
+    spread = np.zeros(30)
+    spread[7] = 1.0
+    sure = fit(inputs, off).means(inputs[7:8])[0]
+    unsure = fit(inputs, off, spread).means(inputs[7:8])[0]
+    assert abs(unsure - outputs[7]) < 0.5 * abs(sure - outputs[7])
 
 
 def test_uncertainty_is_that_of_the_function_not_of_a_reading():
