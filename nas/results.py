@@ -72,7 +72,7 @@ class RunState:
     notices: tuple[str, ...] = ()
     report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
-    probes: int = 0  # first trials that are trained to the end whatever they promise
+    probes: tuple[int, ...] = ()  # numbers of the trials that are trained to the end whatever they promise
     rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
     @property
@@ -99,7 +99,7 @@ class RunState:
         probes = {
             str(record.number): dict(record.quality.curve)
             for record in self.records
-            if 0 < record.number <= self.probes and record.quality and record.quality.fidelity == top
+            if record.number in self.probes and record.quality and record.quality.fidelity == top
         }
         return measure_trust(first | probes, ladder)
 

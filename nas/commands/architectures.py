@@ -1,5 +1,6 @@
 """What `arch=` may name: a published network, a YAML or JSON file, or a trial of a run."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,27 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}={text}: {error}") from None
     return spec
+
+
+def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
+    """The specs that a text names: of each row of a CSV file with a column arch, else one.
+
+    Raises:
+        ValueError: as `resolve_arch`; or the file has no such column.
+    """
+    path = Path(text).expanduser()
+    if path.suffix != ".csv":
+        return [resolve_arch(text, key=key)]
+    if not path.is_file():
+        raise ValueError(f"{key}={text}: there is no such file")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "arch" not in rows[0]:
+        raise ValueError(f"{key}={text}: it has no column arch, as trials.csv and front.csv of a run have")
+    try:
+        return [ArchSpec.from_json(row["arch"]) for row in rows]
+    except ValueError as error:
+        raise ValueError(f"{key}={text}: {error}") from None
 
 
 def split_pick(text: str) -> tuple[Path, str] | None:

@@ -7,6 +7,8 @@ Examples:
     nas search run=runs/mine trials=400
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
     nas search fidelity=rungs proxy=long trials=60
+    nas search warm_start=[runs/a,runs/b] limits.runtime_ratio=0.5
+    nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
 import json
@@ -18,6 +20,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from nas.commands.architectures import resolve_archs
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
@@ -35,6 +38,7 @@ from nas.search.runs import load_run, shown_settings
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.source import EvaluatorConfig, table_source, training_source
+from nas.search.warm_start import read_earlier
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -62,6 +66,8 @@ def run(
     goal: GoalWord,
     ladder_seeds: int,
     replay: str | None,
+    start: list[str],
+    warm_start: list[str],
     limits: dict[str, float | None],
     space: Space,
     sampler: SamplerConfig,
@@ -114,11 +120,23 @@ def run(
     if run_directory.exists(folder):
         _refuse_other_latency(folder, source.conditions)
         _refuse_other_data(folder, source.fingerprints)
+    named = [spec for text in start for spec in resolve_archs(text, key="start")]
+    for spec in named:
+        lacks = f"is of scale {spec.scale}, here it is {scale}" if spec.scale != scale else source.lacks(spec)
+        if lacks:
+            raise Refusal(f"start: {spec.arch_id} {lacks}")
+    earlier = read_earlier(
+        [Path(one) for one in warm_start],
+        config=invocation.config,
+        fingerprints=source.fingerprints,
+        conditions=source.conditions,
+        scale=scale,
+    )
     console = Console()
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = RunLock(folder)
-    notices = list(source.notices)
+    notices = [*source.notices, *earlier.notices]
     if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
         notices.append(cut)
     run_directory.create(
@@ -143,6 +161,8 @@ def run(
         probes=fidelity.probes,
         least_tau=fidelity.least_tau,
         rungs=source.rungs,
+        start=[*named, *(spec for spec in earlier.fronts if not source.lacks(spec))],
+        known=earlier.known,
     )
     shown = shown_settings(invocation.config)
     files = run_directory.Files(folder, render)

@@ -1,7 +1,8 @@
 """What sampler and screening know of a run: candidates with exact costs, rows as observations."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,27 @@ from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What an earlier run found of an architecture.
+
+    Attributes:
+        gain_db: over its own reference; None where it trained on other data or with another proxy.
+        costs: runtime_ratio and runtime_ms, where they were read under the same conditions.
+    """
+
+    spec: ArchSpec
+    gain_db: float | None
+    costs: Mapping[str, float]
+
+
 class Insight:
     """A run in the words of its models.
 
     Args:
         state: of the run, its ladder complete: the gate is part of the aim only where it is believed.
         floor_db: the base's gain.
+        known: what earlier runs found.
         seed: of what is drawn: a large space's sample, the points to start with.
     """
 
@@ -38,8 +54,10 @@ class Insight:
         baseline: ArchSpec,
         floor_db: float,
         seed: int,
+        known: Sequence[Known] = (),
     ) -> None:
         self.space = space
+        self.known = known
         self.challenge = state.challenge
         self.baseline = baseline
         gate = state.challenge.gate.min_gain_db
@@ -85,6 +103,12 @@ class Insight:
             if point is not None and runs and top is not None and top in yardstick.references:
                 gain = statistics.fmean(runs) - yardstick.references[top]
                 found.append(Seen(point=point, quality=gain, costs={}, number=None))
+        mine = {one.point for one in found}
+        for earlier in self.known:
+            point = pool.find(earlier.spec.arch_id)
+            if point is not None and point not in mine:  # what this run read itself counts
+                costs = {name: value for name, value in earlier.costs.items() if name in needed}
+                found.append(Seen(point=point, quality=earlier.gain_db, costs=costs, number=None))
         return found
 
     def expected(

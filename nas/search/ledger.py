@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from nas.ladder import RUNGS, LadderRun, references
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState, row_of
 from nas.score import Challenge
-from nas.search.insight import Insight
+from nas.search.insight import Insight, Known
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig
 from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
@@ -27,7 +27,8 @@ from search_spaces.spec import ArchSpec
 
 STUDY = "nas"
 NUMBER, RECORD, ABANDONED, SAME_AS, SPEC = "number", "record", "abandoned", "same_as", "spec"
-LATER = "record/"  # of the study: the record of a trial that was trained further, by its number
+LATER = "record/"  # of the study: the record of a trial that was trained further, or has none, by its number
+NO_TRIAL = -1  # handle of an architecture that Optuna did not propose
 MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
 MAX_IN_A_ROW = 1000
 UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost
@@ -72,6 +73,8 @@ class Ledger:
         probes: int = 0,
         least_tau: float = -1.0,
         rungs: tuple[str, ...] = RUNGS,
+        start: Sequence[ArchSpec] = (),
+        known: Sequence[Known] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
@@ -93,8 +96,11 @@ class Ledger:
         self.fidelities = fidelities
         self.population = int(self._attr("population", population))
         self.rungs = tuple(self._attr("rungs", rungs))
-        self.probes = int(self._attr("probes", probes))
+        named = {spec.arch_id: spec for spec in start if spec.arch_id != baseline.arch_id}
+        first = len(named) + 1
+        self.probes = tuple(self._attr("probes", list(range(first, first + probes))))
         self.least_tau = least_tau
+        self.known = tuple(known)
         self._stops: tuple[int, tuple[int, ...]] = (-1, fidelities)  # by how many probes they were judged
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
@@ -107,6 +113,7 @@ class Ledger:
         self.in_a_row = 0  # rejected or known ones
         self._insight: Insight | None = None
         self._load()
+        self._open_start(named.values())
 
     def _attr(self, name: str, default: Any) -> Any:
         """A fact of the study, kept from its first session on."""
@@ -138,7 +145,7 @@ class Ledger:
             if RECORD in trial.user_attrs:
                 record = TrialRecord.from_json(trial.user_attrs[RECORD])
                 self._handles[record.number] = trial._trial_id
-                self._keep(later.get(record.number, record))
+                self._keep(later.pop(record.number, record))
                 self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
                 if not trial.state.is_finished():
                     self._tell(trial._trial_id, record)
@@ -149,6 +156,19 @@ class Ledger:
                 self._by_arch[spec.arch_id] = proposal.number
             elif not trial.state.is_finished():
                 self._answer_known(trial._trial_id, trial.user_attrs[SAME_AS])
+        for record in later.values():  # those that Optuna knows nothing of
+            self._keep(record)
+
+    def _open_start(self, specs: Iterable[ArchSpec]) -> None:
+        """Give the first numbers to what was named to start with; it may lie outside the space.
+
+        Optuna is not told of these: given a trial without parameters its samplers would model nothing.
+        """
+        for number, spec in enumerate(specs, start=1):
+            if number not in self.records:
+                proposal = Proposal(number=number, spec=spec, handle=NO_TRIAL, until=self.fidelities[-1])
+                self._pending[number] = proposal
+                self._by_arch[spec.arch_id] = number
 
     @property
     def pending(self) -> list[Proposal]:
@@ -212,7 +232,7 @@ class Ledger:
         reached = {number: self._reached(self.records[number]) for number in paused}
         chosen = self.insight.proposer.promotion(
             self._seen(trials),
-            [at[number] for number in (*self._pending, *self._going_on)],
+            [at[number] for number in (*self._pending, *self._going_on) if number in at],
             {point: float(top - reached[number]) for point, number in points.items()},
             steps_new=None if is_last else self._steps_of_new(),
             takes_best=self.sampler.kind == "cost_aware",
@@ -255,13 +275,13 @@ class Ledger:
         return record.quality.fidelity if record.quality else 0
 
     def _new(self, number: int, spec: ArchSpec, handle: int) -> Proposal:
-        until = self.fidelities[-1] if number <= self.probes else self.stops[0]
+        until = self.fidelities[-1] if number in self.probes else self.stops[0]
         return Proposal(number=number, spec=spec, handle=handle, until=until)
 
     @property
     def stops(self) -> tuple[int, ...]:
         """The fidelities at which trainings pause, and the last: those that rank as the end does."""
-        done = sum(number in self.records for number in range(1, self.probes + 1))
+        done = sum(number in self.records for number in self.probes)
         if self._stops[0] != done and len(self.fidelities) > 1:
             found = self.state("", {}).trust.to_top
             poor = {one.lower for one in found if one.tau is not None and one.tau < self.least_tau}
@@ -270,6 +290,8 @@ class Ledger:
 
     def screen(self, proposal: Proposal) -> Screen | None:
         """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
+        if proposal.handle == NO_TRIAL:
+            return None
         expected = self.study._storage.get_trial(proposal.handle).user_attrs.get(EXPECTED)
         if self.sampler.screen is None or expected is None:
             return None
@@ -278,7 +300,7 @@ class Ledger:
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""
-        if proposal.record is None:
+        if proposal.record is None and proposal.handle != NO_TRIAL:
             self.study._storage.set_trial_user_attr(proposal.handle, RECORD, record.to_json())
             del self._pending[proposal.number]
             self._handles[proposal.number] = proposal.handle
@@ -286,6 +308,7 @@ class Ledger:
             self._tell(proposal.handle, record)
         else:  # Optuna lets nobody change a finished trial
             self.study.set_user_attr(f"{LATER}{proposal.number}", record.to_json())
+            self._pending.pop(proposal.number, None)
             self._going_on.discard(proposal.number)
             self._keep(record)
         self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
@@ -334,6 +357,7 @@ class Ledger:
                 baseline=self.baseline,
                 floor_db=self._base_gain(),
                 seed=derived_seed(self.seed, "pool"),
+                known=self.known,
             )
         return self._insight
 

@@ -67,7 +67,7 @@ def read_state(
     records: dict[int, TrialRecord] = {}
     ladder: list[LadderRun] = []
     report: dict[str, float] = {}
-    rungs, probes = RUNGS, 0
+    rungs, probes = RUNGS, ()
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
         ladder, baseline, later = read_facts(study)
@@ -75,7 +75,7 @@ def read_state(
         rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
         records = {record.number: record for record in ([baseline] if baseline else []) + rows} | later
         rungs = tuple(study.user_attrs.get("rungs", RUNGS))
-        probes = study.user_attrs.get("probes", 0)
+        probes = tuple(study.user_attrs.get("probes", ()))
         report = dict(study.user_attrs.get("report", {}))
     return RunState(
         name=name,

@@ -47,7 +47,7 @@ class Source:
         rungs: of the ladder, smallest first; the last is the baseline.
         fidelities: steps at which trainings are read, their end the last.
         fingerprints: of all that results depend on, by name: a run is not resumed with other ones.
-        conditions: of the latencies that will be read; empty: none is read here.
+        conditions: of the latencies that it gives; empty: those of a replay, whatever they are.
         has_report: whether there is a report set.
         pool: makes the workers; `clock` gives their seconds.
     """
@@ -62,6 +62,7 @@ class Source:
     has_report: bool
     pool: Callable[[], AbstractContextManager[Pool]]
     clock: Callable[[], float]
+    lacks: Callable[[ArchSpec], str] = lambda spec: ""  # why an architecture has no results here, in words
 
 
 def training_source(
@@ -174,8 +175,9 @@ def table_source(
         fingerprints={"table": hashlib.sha256(path.read_bytes()).hexdigest()[:16]},
         environment={"table": {"path": str(path), **facts.environment}},
         notices=[f"results are looked up in {path.name}: nothing is trained, seconds are simulated"],
-        conditions={},
+        conditions=facts.conditions,
         has_report=False,
         pool=lambda: contextlib.nullcontext(simulation),
         clock=lambda: simulation.now,
+        lacks=lambda spec: "" if spec.arch_id in found.entries else f"is not in table={table}",
     )

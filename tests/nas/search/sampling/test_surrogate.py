@@ -43,7 +43,7 @@ def test_it_predicts_what_scikit_learn_does(count, deviation):
 
 
 def test_what_is_less_certain_is_less_believed():
-    """One observation 1 off the others: a forecast of that deviation moves the mean there less than a reading."""
+    """One observation 1 off the others: as a forecast it moves the mean there less than as a reading."""
     inputs, outputs = curve(30)
     off = outputs.copy()
     off[7] += 1.0

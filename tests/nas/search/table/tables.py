@@ -26,13 +26,20 @@ def run_of(spec, seed):
     return Run(curve=curve, train_seconds=4.0, restarts=0)
 
 
+def timed(spec, reference):
+    base = latency_of(reference).runtime_ms
+    return dataclasses.replace(
+        latency_of(spec), baseline_ms=base, ratio=latency_of(spec).runtime_ms / base, ci=0.01
+    )
+
+
 def table(**changes):
     made = plan(**changes)
     entries = {
         name: Entry(
             spec=spec,
             cost=cost_of(spec),
-            latency=latency_of(spec),
+            latency=timed(spec, made.reference),
             measure_seconds=0.5,
             runs=tuple(run_of(spec, seed) for seed in range(3 if name in made.repeated else 1)),
         )
