@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from search_spaces.spec import ArchSpec
@@ -141,7 +141,11 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """One row. What was not measured is None; `error` says why a trial failed or was rejected."""
+    """One row. What was not measured is None; `error` says why a trial failed or was rejected.
+
+    seconds are what went by for it beside its training (of which `quality` tells): measure, its latency
+    reading; wait, for the device; control, for choosing it.
+    """
 
     number: int
     state: State
@@ -150,6 +154,13 @@ class TrialRecord:
     latency: Latency | None = None
     quality: Quality | None = None
     error: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def plus(self, **seconds: float) -> "TrialRecord":
+        """The record with so many seconds more."""
+        return replace(
+            self, seconds={**self.seconds, **{k: v + self.seconds.get(k, 0.0) for k, v in seconds.items()}}
+        )
 
     @property
     def costs(self) -> dict[str, float]:
@@ -176,6 +187,7 @@ class TrialRecord:
             "latency": asdict(self.latency) if self.latency else None,
             "quality": asdict(self.quality) if self.quality else None,
             "error": self.error,
+            "seconds": dict(self.seconds),
         }
         return json.dumps(data, allow_nan=False)
 
@@ -191,4 +203,5 @@ class TrialRecord:
             latency=Latency(**data["latency"]) if data["latency"] else None,
             quality=Quality.from_dict(quality) if quality else None,
             error=data["error"],
+            seconds=data.get("seconds", {}),
         )

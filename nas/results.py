@@ -24,7 +24,8 @@ COLUMNS = (  # noqa: SIM905
 ).split(",")
 EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
-    "latency_rejected,latency_flags,first_ms,ratio_with_first,ties,psnr_seeds,front_probability"
+    "latency_rejected,latency_flags,first_ms,ratio_with_first,ties,psnr_seeds,front_probability,"
+    "measure_seconds,wait_seconds,control_seconds"
 ).split(",")
 INTEGERS = (  # noqa: SIM905
     "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected,"
@@ -32,7 +33,8 @@ INTEGERS = (  # noqa: SIM905
 ).split(",")
 FLOATS = (  # noqa: SIM905
     "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
-    "baseline_ms,first_ms,ratio_with_first,front_probability"
+    "baseline_ms,first_ms,ratio_with_first,front_probability,"
+    "measure_seconds,wait_seconds,control_seconds"
 ).split(",")
 TIMED = ("runtime_ratio", "runtime_ms", "score")  # objectives that a latency decides
 WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
@@ -190,6 +192,7 @@ def row_of(record: TrialRecord, state: RunState, yardstick: Yardstick) -> dict[s
         "arch": record.spec.to_json(),
         "error": record.error,
     }
+    row |= {f"{name}_seconds": value for name, value in record.seconds.items()}
     if cost := record.cost:
         row |= dataclasses.asdict(cost)
     if latency := record.latency:

@@ -42,7 +42,7 @@ from nas.search.warm_start import read_earlier
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-MAY_CHANGE = ("run", "trials", "hours", "workers")  # on resuming; the rest is the meaning of the trials
+MAY_CHANGE = ("run", "trials", "hours", "stop", "workers")  # on resuming; the rest is what trials mean
 
 
 def stored_overrides(overrides: list[str]) -> list[str]:
@@ -58,6 +58,7 @@ def run(
     run: str | None,
     trials: int | None,
     hours: float | None,
+    stop: Literal["plateau"] | None,
     workers: int | None,
     seed: int,
     device: Literal["auto", "cpu", "cuda"],
@@ -81,7 +82,7 @@ def run(
     invocation: Invocation,
 ) -> int:
     """Start or resume a search; gives the exit status."""
-    budget = Budget.of(trials, hours)
+    budget = Budget.of(trials, hours, stop)
     _check(objectives, limits, ladder_seeds, workers, seed)
     where = pick_device(device)
     folder = Path(run) if run else _new_name(invocation)

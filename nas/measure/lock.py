@@ -69,6 +69,7 @@ class Hold:
 
     def __init__(self, files: _Files) -> None:
         self._files = files
+        self.waited = 0.0  # seconds
         self._take()
 
     def pause(self) -> bool:
@@ -81,12 +82,14 @@ class Hold:
         return True
 
     def _take(self) -> None:
+        start = time.monotonic()
         self._files.take("queue", fcntl.LOCK_EX)
         self._files.take("turn", fcntl.LOCK_EX)
         self._files.drop("turn")
         self._files.take("want", fcntl.LOCK_EX)
         self._files.take("device", fcntl.LOCK_EX)
         self._since = time.monotonic()
+        self.waited += self._since - start
 
 
 class Share:
@@ -96,6 +99,7 @@ class Share:
         self._files = files
         self._settle = settle
         self._turn_ends: float | None = None
+        self.waited = 0.0  # seconds
         self._wait()
 
     def give_way(self) -> None:
@@ -116,9 +120,11 @@ class Share:
         self._turn_ends = now + min(OWED_SHARE * (now - start), MAX_TURN_SECONDS)  # a step at least
 
     def _wait(self) -> None:
+        start = time.monotonic()
         self._files.take("want", fcntl.LOCK_SH)
         self._files.drop("want")
         self._files.take("device", fcntl.LOCK_SH)
+        self.waited += time.monotonic() - start
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from nas.convergence import has_plateaued
 from nas.record import Quality, TrialRecord
 from nas.results import RunState, front_table, table
 from nas.search.evaluator import Task
@@ -16,10 +17,14 @@ DEFAULT_TRIALS = 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """When a search ends: after so many counted trials, so many hours of this session, or both."""
+    """When a search ends: after so many counted trials, so many hours of this session, or both.
+
+    stop: plateau: also where the front has stopped growing (`nas.convergence`).
+    """
 
     trials: int | None
     hours: float | None
+    stop: Literal["plateau"] | None = None
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.trials < 1:
@@ -28,9 +33,11 @@ class Budget:
             raise ValueError(f"hours must be above 0, got {self.hours}")
 
     @classmethod
-    def of(cls, trials: int | None, hours: float | None) -> "Budget":
-        """What the user gave; with neither, the default number of trials."""
-        return cls(trials=DEFAULT_TRIALS if trials is None and hours is None else trials, hours=hours)
+    def of(cls, trials: int | None, hours: float | None, stop: Literal["plateau"] | None = None) -> "Budget":
+        """What the user gave; with nothing, the default number of trials."""
+        if trials is None and hours is None and stop is None:
+            trials = DEFAULT_TRIALS
+        return cls(trials=trials, hours=hours, stop=stop)
 
 
 class Controller:
@@ -85,6 +92,7 @@ class Controller:
         return min(left) if left else None
 
     _exhausted = ""  # why no new architecture is left, in words
+    _judged = 0
     _num_before = 0
     _trials_start = 0.0
 
@@ -146,15 +154,19 @@ class Controller:
         deaths = Deaths()
         waiting = ledger.pending  # what a kill interrupted
         running: dict[str, Proposal] = {}
+        control: dict[str, float] = {}  # seconds that went by for choosing what runs
         reason = ""
         while True:
             reason = reason or self._spent()
             while workers.idle and (waiting or not reason):  # what has a number is finished in any case
+                start = time.perf_counter()
                 proposal = waiting.pop(0) if waiting else self._next(running)
                 if proposal is None:
                     break
                 running[str(proposal.number)] = proposal
-                workers.submit(self._job(proposal, references))
+                job = self._job(proposal, references)
+                control[job.key] = control.get(job.key, 0.0) + time.perf_counter() - start
+                workers.submit(job)
             if not running:
                 return reason or self._exhausted or f"{ledger.num_counted} trials done"
             for outcome in workers.outcomes(0.2):
@@ -162,7 +174,8 @@ class Controller:
                 if deaths.may_retry(outcome):
                     waiting.insert(0, proposal)
                     continue
-                ledger.record(proposal, outcome.result or _failed(proposal, outcome.error))
+                record = outcome.result or _failed(proposal, outcome.error)
+                ledger.record(proposal, record.plus(control=control.pop(outcome.job.key)))
                 self.changed()
             self.show({int(key): words for key, words in workers.doing.items()}, self.seconds_left())
 
@@ -191,6 +204,10 @@ class Controller:
     def _spent(self) -> str:
         if self.budget.hours is not None and self.clock() - self.start >= self.budget.hours * 3600:
             return f"{self.budget.hours:g} hours are over"
+        if self.budget.stop == "plateau" and self.ledger.num_counted > self._judged:
+            self._judged = self.ledger.num_counted  # at each trial once
+            if has_plateaued(self.ledger.state("", {})):
+                return "the front's hypervolume has stopped growing (stop=plateau)"
         return ""
 
     def _report(self) -> None:

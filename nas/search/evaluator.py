@@ -113,6 +113,7 @@ class ProxyEvaluator:
         self.stopwatch = stopwatch
         self.device = torch.device(settings.device)
         self._give_way: Callable[[], None] = _go_on  # between steps and images: lets a measurement in
+        self._waited = 0.0  # seconds, of trainings for the device
         self._patches: PatchStore | None = None
         self._meter: LatencyMeter | None = None
         self._base_db: float | None = None
@@ -161,7 +162,10 @@ class ProxyEvaluator:
             latency = self.settings.replay[spec.arch_id]
         else:
             tell("measuring latency")
+            start, waited = time.perf_counter(), self._open_meter().waited
             latency = self._measure(spec, task.number)
+            waited = self._open_meter().waited - waited
+            record = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
         record = dataclasses.replace(record, latency=latency)
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
@@ -172,12 +176,15 @@ class ProxyEvaluator:
 
         Where its checkpoint is gone it is trained from the start, to the same bits.
         """
+        waited = self._waited
         try:
             path = checkpoint_path(self.settings.run, task.number)
             quality = self._quality(task, ("trial", task.number), tell, keep=True, path=path)
         except TrainingError as error:
-            return dataclasses.replace(record, state="failed", quality=None, error=str(error))
-        return dataclasses.replace(record, state="complete", quality=quality)
+            record = dataclasses.replace(record, state="failed", quality=None, error=str(error))
+        else:
+            record = dataclasses.replace(record, state="complete", quality=quality)
+        return record.plus(wait=self._waited - waited)
 
     def report(self, spec: ArchSpec, tell: Tell) -> float:
         """PSNR of a front member on the report set, from its kept weights."""
@@ -218,6 +225,7 @@ class ProxyEvaluator:
                 yield
             finally:
                 self._give_way = _go_on
+                self._waited += share.waited
 
     def _settle(self) -> None:
         if self.device.type == "cuda":
@@ -240,7 +248,7 @@ class ProxyEvaluator:
         Raises:
             TrainingError: every attempt ended so.
         """
-        config, start = self.settings.proxy, time.perf_counter()
+        config, start, waited = self.settings.proxy, time.perf_counter(), self._waited
         spec, until = task.spec, task.until
         kept = read_checkpoint(path) if path else None
         patches = self._open_patches()  # takes a while, on the CPU alone: nobody makes way for it
@@ -267,7 +275,7 @@ class ProxyEvaluator:
                     raise
                 calmer = CALMER if error.kind == "diverged" else 1.0
                 going = Progress(attempt=going.attempt + 1, rate=going.rate * calmer, seconds=going.seconds)
-        seconds = going.seconds + time.perf_counter() - start
+        seconds = going.seconds + time.perf_counter() - start - (self._waited - waited)
         if path and until < config.steps:
             write_checkpoint(path, dataclasses.replace(going, trainer=trainer.state(), seconds=seconds))
         elif path:

@@ -54,6 +54,7 @@ class LatencyMeter:
                 )
         tf32 = self.device.type == "cuda" and config.tf32
         self.dtype = self._mode.dtype or ("float32-tf32" if tf32 else "float32")
+        self.waited = 0.0  # seconds, for the device, of all readings
         self.sizes = config.sizes_on(self.device)
         self.stopwatch = stopwatch or stopwatch_of(self.device, threads=config.threads)
 
@@ -163,6 +164,7 @@ class LatencyMeter:
                 "before": before,
                 "after": surroundings(self.device),
             }
+        self.waited += hold.waited
         left = iter(readings)
         return [
             self._latency(next(left), one, baseline, details) if isinstance(one, Subject) else one

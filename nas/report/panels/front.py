@@ -16,6 +16,7 @@ def note(state: RunState) -> str:
     order = "Feasible: the PSNR gate and the limits hold."
     if not state.can_rank:
         order = "The proxy cannot rank, so the first row has the lowest score, which is not the best."
+    order += " Belongs: the probability that it is on the front, by the noise of seeds and of its latency."
     return f"{order}\n{score_label(state)}\n{protocol(state)}"
 
 
@@ -28,6 +29,7 @@ def table(state: RunState) -> pd.DataFrame:
         "architecture": [describe(specs[number]) for number in rows["number"]],
         "score": rows["score"],
         "feasible": rows["feasible"],
+        "belongs": rows["front_probability"],
         "PSNR gain (dB)": rows["psnr_gain_db"],
         "PSNR (dB)": rows["psnr_db"],
         "runtime ratio": rows["runtime_ratio"],
@@ -51,6 +53,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
     formats = {
         "trial": lambda number: "baseline" if number == 0 else str(number),
         "score": lambda value: fixed(value, 3),
+        "belongs": lambda value: fixed(100 * value, 0, " %"),
         "PSNR gain (dB)": lambda value: signed(value, 3),
         "PSNR (dB)": lambda value: fixed(value, 3),
         "runtime ratio": lambda value: ratio(value, by_ratio[value]),

@@ -6,36 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.pareto import front, hypervolume
-from nas.record import GOALS
+from nas.convergence import eligible, reference, volumes
 from nas.report.figures import ACCENT, WARM, figure
 from nas.report.panel import Part
 from nas.report.words import column_name, score_label
-from nas.results import RunState, costs
+from nas.results import RunState
 from nas.results import table as result_table
 
 TITLE = "Progress"
-WORST = 2.0  # the reference of a minimised column, in units of the baseline's value
-
-
-def reference(state: RunState, frame: pd.DataFrame) -> dict[str, float] | None:
-    """The worst value of each objective that still counts; None until the baseline's row tells it.
-
-    PSNR columns start at the fixed base alone (bicubic), the others at twice the baseline's value. Both are
-    known with row 0, so the point stays where it is as the run goes on.
-    """
-    rows = frame[frame["number"] == 0]
-    if rows.empty:
-        return None
-    row = rows.iloc[0]
-    point = {name: WORST * row[name] for name in state.objectives}
-    if "psnr_db" in point:
-        point["psnr_db"] = row["psnr_base_db"]
-    if "psnr_gain_db" in point:  # the gain of the base itself
-        point["psnr_gain_db"] = row["psnr_base_db"] - (row["psnr_db"] - row["psnr_gain_db"])
-    if any(pd.isna(value) for value in point.values()):
-        return None
-    return {name: float(value) for name, value in point.items()}
 
 
 def note(state: RunState) -> str:
@@ -61,7 +39,6 @@ def table(state: RunState) -> pd.DataFrame:
     frame = result_table(state)
     frame = frame[frame["state"] != "rejected"]
     complete = (frame["state"] == "complete").to_numpy()
-    eligible = complete & (frame["feasible"] != "no").to_numpy()
     scored = complete & (frame["feasible"] == "yes").to_numpy() if state.can_rank else complete
     scores = frame["score"].astype(float).where(scored, np.inf).cummin()
     trials = (frame["number"] != 0).cumsum()
@@ -70,7 +47,7 @@ def table(state: RunState) -> pd.DataFrame:
             "trials": trials,
             "number": frame["number"],
             "best_score": scores.where(np.isfinite(scores)),
-            "hypervolume": _volumes(frame, eligible, state),
+            "hypervolume": volumes(frame, eligible(frame), state),
         }
     )
 
@@ -98,25 +75,3 @@ def _steps(table: pd.DataFrame, column: str, title: str, unit: str, colour: str)
     )
     heading = {"text": title, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.97}
     return figure([trace], x="trials", y=unit, height=300, title=heading)
-
-
-def _volumes(frame: pd.DataFrame, eligible: np.ndarray, state: RunState) -> np.ndarray:
-    """The hypervolume after each row: (N,); NaN without a reference point."""
-    point = reference(state, frame)
-    if point is None:
-        return np.full(len(frame), np.nan)
-    signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in state.objectives]
-    corner = np.array(list(point.values())) * np.array(signs)
-    values = costs(frame, state.objectives)
-    fidelity = frame["fidelity"].astype(float).to_numpy()
-    complete = (frame["state"] == "complete").to_numpy()
-    top = fidelity[complete].max(initial=0.0)
-    counts = eligible & (fidelity == top) & np.isfinite(values).all(axis=1)
-    volumes, members, volume = np.zeros(len(frame)), np.empty((0, values.shape[1])), 0.0
-    for place in range(len(frame)):
-        if counts[place] and not (members <= values[place]).all(axis=1).any():
-            members = np.vstack([members, values[place]])
-            members = members[front(members)]  # few stay, so the volume is cheap at any length of run
-            volume = hypervolume(members, corner)
-        volumes[place] = volume
-    return volumes

@@ -63,6 +63,7 @@ class TableEvaluator:
         for known in (record, dataclasses.replace(record, latency=entry.latency)):
             if known.latency:
                 self.seconds += entry.measure_seconds
+                known = known.plus(measure=entry.measure_seconds)
             if why := why_rejected(known, self.limits, screen, self.challenge, base):
                 return dataclasses.replace(known, state="rejected", error=why)
         measured = self.seconds
