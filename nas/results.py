@@ -16,7 +16,7 @@ from nas.membership import front_probability
 from nas.pareto import front
 from nas.record import GOALS, TrialRecord
 from nas.score import Challenge
-from nas.trust import Trust, measure_trust
+from nas.trust import Agreement, Trust, agreement, measure_trust
 
 COLUMNS = (  # noqa: SIM905
     "number,state,arch_id,arch,fidelity,psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,params,"
@@ -58,6 +58,19 @@ class Yardstick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retrained:
+    """A front member that was trained longer after the search."""
+
+    number: int
+    arch_id: str
+    fidelity: int
+    psnr_db: float
+    steps: int
+    long_psnr_db: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """Everything that the tables and the report are made of; read from a run's journal.
 
@@ -75,6 +88,7 @@ class RunState:
     report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
     probes: tuple[int, ...] = ()  # numbers of the trials that are trained to the end whatever they promise
+    retrained: tuple[Retrained, ...] = ()
     rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
     @property
@@ -104,6 +118,15 @@ class RunState:
             if record.number in self.probes and record.quality and record.quality.fidelity == top
         }
         return measure_trust(first | probes, ladder)
+
+    @property
+    def retrained_agreement(self) -> Agreement | None:
+        """How far what was trained longer has kept its order; None where nothing was."""
+        if not self.retrained:
+            return None
+        first = self.retrained[0]
+        pairs = [(one.psnr_db, one.long_psnr_db) for one in self.retrained]
+        return agreement(pairs, lower=first.fidelity, upper=first.steps)
 
     @property
     def yardstick(self) -> Yardstick:

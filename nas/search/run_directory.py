@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from nas.results import RunState, best_score_rows, front_table, table
+from nas.results import Retrained, RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"
+RETRAINED = "trust.json"
 NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
 MAX_SHARE = 0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
@@ -70,6 +71,14 @@ def stored_config(run: Path) -> dict[str, Any]:
             f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; restore it"
         )
     return dict(config)
+
+
+def read_retrained(run: Path) -> tuple[Retrained, ...]:
+    """What was trained longer so far."""
+    path = run / RETRAINED
+    if not path.is_file():
+        return ()
+    return tuple(Retrained(**line) for line in json.loads(path.read_text(encoding="utf-8")))
 
 
 class Files:

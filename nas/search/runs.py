@@ -1,6 +1,7 @@
 """Reading a run directory without writing to it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import RECORD, STUDY, read_facts
-from nas.search.run_directory import stored_config
+from nas.search.run_directory import read_retrained, stored_config
 
 LONGER_PROXY = (
     "proxy=long, or more proxy.steps, on photographs of your own (data=folder data.train=... data.select=...)"
@@ -41,7 +42,7 @@ def load_run(run: Path) -> RunState:
     )
     limits = {name: limit for name, limit in config["limits"].items() if limit is not None}
     storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
-    return read_state(
+    state = read_state(
         storage,
         name=run.resolve().name,
         challenge=challenge,
@@ -50,6 +51,7 @@ def load_run(run: Path) -> RunState:
         settings=shown_settings(config),
         ladder_seeds=config["ladder_seeds"],
     )
+    return replace(state, retrained=read_retrained(run))
 
 
 def read_state(

@@ -59,11 +59,32 @@ def table(state: RunState) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
-    if table.empty:
+    longer = _longer(state)
+    if table.empty and not longer:
         return ("<p class='empty'>Nothing was trained with a second seed or read twice yet.</p>",)
     formats = {"steps": whole, "networks": lambda value: "–" if missing(value) else whole(value)}
     formats |= {name: lambda value: fixed(value, 3) for name in ("seed deviation (dB)", "gap (dB)")}
-    return (html_table(table, formats, label=TITLE),)
+    return (*((html_table(table, formats, label=TITLE),) if len(table) else ()), *longer)
+
+
+def _longer(state: RunState) -> tuple[Part, ...]:
+    """What nas trust has found, where it was asked."""
+    found = state.retrained_agreement
+    if found is None:
+        return ()
+    rows = sorted(state.retrained, key=lambda one: one.psnr_db)
+    frame = pd.DataFrame(
+        {
+            "trial": [one.number for one in rows],
+            f"PSNR at {found.lower} steps (dB)": [one.psnr_db for one in rows],
+            f"PSNR at {found.upper} steps (dB)": [one.long_psnr_db for one in rows],
+        }
+    )
+    formats = {name: lambda value: fixed(value, 3) for name in frame.columns[1:]}
+    words = (
+        f"Members of the front, trained {found.upper} steps instead of {found.lower}: tau {_words(found)}."
+    )
+    return f"<p>{words}</p>", html_table(frame, formats, label="Members trained longer")
 
 
 def _words(found: Agreement | None) -> str:
