@@ -24,6 +24,7 @@ from typing import Any
 
 from ranks import tau
 
+from nas.commands.architectures import resolve_parent
 from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
@@ -131,6 +132,7 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
             seed=0,
             baseline=published("span"),
             replay={},
+            parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=4),
         )
         with Workers(functools.partial(ProxyEvaluator, settings), count=workers, threads=1) as pool:
             for outcome in work(pool, jobs, tick=lambda: None):

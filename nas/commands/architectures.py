@@ -11,6 +11,7 @@ from nas.record import TrialRecord
 from nas.results import WORDS, RunState, front_table, pick, table
 from nas.search.evaluator import weights_path
 from nas.search.runs import load_run
+from nas.train.parent import ParentFile
 from search_spaces import ArchSpec, build, published
 
 PREFIX = "published/"
@@ -57,6 +58,32 @@ def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
         return [ArchSpec.from_json(row["arch"]) for row in rows]
     except ValueError as error:
         raise ValueError(f"{key}={text}: {error}") from None
+
+
+def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> ParentFile | None:
+    """A trained network by `parent=` and `parent_weights=`; None where neither is given.
+
+    Raises:
+        ValueError: one is missing, there is no such file, or it is of another scale.
+    """
+    if arch is None:
+        if weights is not None:
+            raise ValueError(
+                f"parent_weights={weights} needs parent=..., the architecture that it belongs to"
+            )
+        return None
+    spec = resolve_arch(arch, key="parent")
+    if spec.scale != scale:
+        raise ValueError(f"parent={arch} is of scale {spec.scale}, here it is {scale}")
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise ValueError(f"parent_weights={weights}: there is no such file")
+        return ParentFile(spec=spec, weights=path)
+    if run_pick := split_pick(arch):
+        state = load_run(run_pick[0])
+        return ParentFile(spec=spec, weights=kept_weights(run_pick[0], state, pick(state, run_pick[1])))
+    raise ValueError(f"parent={arch} needs parent_weights=..., its trained weights")
 
 
 def split_pick(text: str) -> tuple[Path, str] | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from nas.commands.architectures import resolve_archs
+from nas.commands.architectures import resolve_archs, resolve_parent
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
@@ -67,6 +67,8 @@ def run(
     goal: GoalWord,
     ladder_seeds: int,
     replay: str | None,
+    parent: str | None,
+    parent_weights: str | None,
     start: list[str],
     warm_start: list[str],
     limits: dict[str, float | None],
@@ -117,6 +119,7 @@ def run(
             challenge=challenge,
             limits=used_limits,
             replay=_readings(replay),
+            parent=resolve_parent(parent, parent_weights, scale=scale),
         )
     if run_directory.exists(folder):
         _refuse_other_latency(folder, source.conditions)

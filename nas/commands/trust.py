@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from nas.commands import search
+from nas.commands.architectures import resolve_parent
 from nas.commands.composition import compose_command
 from nas.commands.invocation import Refusal
 from nas.commands.schema import build, check
@@ -138,6 +139,7 @@ def _longer(folder: Path, factor: int, rate: float, count: int, device: str) -> 
         challenge=parts["challenge"],
         limits={},
         replay={},
+        parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=parts["scale"]),
     )
 
 

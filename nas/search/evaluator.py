@@ -29,8 +29,10 @@ from nas.search.fidelity.checkpoint import Progress, checkpoint_path, read_check
 from nas.search.screening import Screen, why_rejected
 from nas.search.seeds import derived_seed
 from nas.train.linear import linear_filter
+from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
 from nas.train.proxy import (
     BASE,
+    CALIBRATION_STEP,
     OverBase,
     ProxyConfig,
     ProxyTrainer,
@@ -82,6 +84,7 @@ class EvaluatorSettings:
     Attributes:
         fidelities: steps at which a training is read, its end the last.
         sets: the opened roles: train, select and, where there is one, report.
+        parent: what candidates start from; None: fresh weights.
         replay: latencies by arch_id that stand in for measuring, as a repeated search needs them.
     """
 
@@ -99,6 +102,7 @@ class EvaluatorSettings:
     seed: int
     baseline: ArchSpec
     replay: Mapping[str, Latency]
+    parent: ParentFile | None = None
 
 
 class ProxyEvaluator:
@@ -115,6 +119,7 @@ class ProxyEvaluator:
         self._give_way: Callable[[], None] = _go_on  # between steps and images: lets a measurement in
         self._waited = 0.0  # seconds, of trainings for the device
         self._patches: PatchStore | None = None
+        self._parent: Parent | None = None
         self._meter: LatencyMeter | None = None
         self._base_db: float | None = None
         self._linear_db: float | None = None
@@ -255,7 +260,17 @@ class ProxyEvaluator:
         going = kept or Progress()
         while True:
             seed = derived_seed(self.settings.seed, *purpose, going.attempt)
-            trainer = ProxyTrainer(spec, config, patches, seed=seed, device=self.device, rate=going.rate)
+            parent = self._open_parent()
+            trainer = ProxyTrainer(
+                spec,
+                config,
+                patches,
+                seed=seed,
+                device=self.device,
+                rate=going.rate,
+                start=parent.child(spec, seed=seed) if parent else None,
+                parent=parent.upscaler.to(self.device) if parent and config.distill else None,
+            )
             if going.trainer:
                 trainer.restore(going.trainer)
             try:
@@ -338,6 +353,12 @@ class ProxyEvaluator:
                 progress=False,
             )
         return self._patches
+
+    def _open_parent(self) -> Parent | None:
+        if self._parent is None and self.settings.parent:
+            images, _ = self._open_patches().batch(CALIBRATION_STEP, NUM_IMAGES, SIDE)
+            self._parent = Parent(self.settings.parent, images)
+        return self._parent
 
     def _open_base_db(self) -> float:
         if self._base_db is None:

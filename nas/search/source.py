@@ -26,6 +26,7 @@ from nas.search.table.evaluator import Simulation, TableEvaluator
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import all_members
 from nas.search.workers import Pool, Workers
+from nas.train.parent import ParentFile
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 from search_spaces.published import published
@@ -79,6 +80,7 @@ def training_source(
     challenge: Challenge,
     limits: Mapping[str, float],
     replay: Mapping[str, Latency],
+    parent: ParentFile | None,
 ) -> Source:
     """Trainings and readings on this machine, in worker processes.
 
@@ -105,7 +107,10 @@ def training_source(
         seed=seed,
         baseline=baseline,
         replay=replay,
+        parent=parent,
     )
+    if proxy.distill and parent is None:
+        raise ValueError(f"proxy.distill={proxy.distill:g} imitates a parent; name one with parent=...")
     return Source(
         baseline=baseline,
         rungs=RUNGS,

@@ -56,12 +56,15 @@ class ProxyConfig:
     warmup: float
     ema: float
     max_restarts: int
+    distill: float
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.distill >= 0:
+            raise ValueError(f"distill must be at least 0, got {self.distill:g}")
         if not 0 <= self.warmup < 1 or not 0 <= self.ema < 1:
             raise ValueError(
                 f"warmup and ema must be at least 0 and below 1, got {self.warmup} and {self.ema}"
@@ -103,13 +106,24 @@ class ProxyTrainer:
         seed: int,
         device: torch.device,
         rate: float = 1.0,
+        start: Network | None = None,
+        parent: nn.Module | None = None,
     ) -> None:
+        """Start a training.
+
+        Args:
+            rate: multiplies every learning rate.
+            start: the network that it goes on from, of the residual spec; None: fresh weights.
+            parent: an upscaler on the device whose output is imitated too, where the configuration says so.
+        """
         self.config = config
         self.patches = patches
         self.device = device
         self.done = 0
-        images, _ = patches.batch(CALIBRATION_STEP, 16, config.patch)
-        start = initial_network(residual_spec(spec), seed, images)
+        if start is None:
+            images, _ = patches.batch(CALIBRATION_STEP, 16, config.patch)
+            start = initial_network(residual_spec(spec), seed, images)
+        self.parent = parent if config.distill else None
         net = start.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net: Network = net
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
@@ -130,7 +144,12 @@ class ProxyTrainer:
         for group, peak in zip(groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         x = lr.contiguous(memory_format=torch.channels_last)
-        loss = LOSSES[config.loss](self.net(x) + bicubic_base(lr, self.net.spec.scale), hr)
+        out = self.net(x) + bicubic_base(lr, self.net.spec.scale)
+        loss = LOSSES[config.loss](out, hr)
+        if self.parent is not None:
+            with torch.no_grad():
+                wanted = self.parent(x)
+            loss = loss + config.distill * LOSSES[config.loss](out, wanted)
         for one in self.optimizers:
             one.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
