@@ -1,6 +1,7 @@
 """What a search knows of one architecture: its costs, its latency, its quality, and how its trial ended."""
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from search_spaces.spec import ArchSpec
 
 State = Literal["complete", "failed", "rejected"]
+LEAST_CI = 1e-6  # of a ratio: below it readings count alike
 SET_IMAGES = 100  # in each of the challenge's two sets
 
 
@@ -96,6 +98,30 @@ class Latency:
             "threads": self.threads,
         }
 
+    def pooled(self, other: "Latency") -> "Latency":
+        """With a second reading under the same conditions: each counts by its precision.
+
+        Raises:
+            ValueError: the conditions are others.
+        """
+        if self.conditions != other.conditions:
+            raise ValueError(f"latencies of {self.conditions} and {other.conditions} cannot be pooled")
+        ours, theirs = (1 / max(one.ci, LEAST_CI) ** 2 for one in (self, other))
+        share = ours / (ours + theirs)
+
+        def mean(a: float, b: float) -> float:
+            return share * a + (1 - share) * b
+
+        return replace(
+            self,
+            runtime_ms=mean(self.runtime_ms, other.runtime_ms),
+            baseline_ms=mean(self.baseline_ms, other.baseline_ms),
+            ratio=mean(self.ratio, other.ratio),
+            ci=(ours + theirs) ** -0.5,
+            rounds=self.rounds + other.rounds,
+            rejected=self.rejected + other.rejected,
+        )
+
     @property
     def ratio_with_first(self) -> float | None:
         """The ratio of a whole set of the challenge, its first image counted as the challenge does."""
@@ -131,6 +157,12 @@ class Quality:
     restarts: int
     curve: Curve = ()
     seeds: tuple[float, ...] = ()
+
+    def with_seed(self, other: "Quality") -> "Quality":
+        """With a training of another seed: the mean of all seeds, the seconds of all."""
+        seeds = (*(self.seeds or (self.psnr_db,)), other.psnr_db)
+        seconds = self.train_seconds + other.train_seconds
+        return replace(self, psnr_db=statistics.fmean(seeds), seeds=seeds, train_seconds=seconds)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Quality":

@@ -42,7 +42,7 @@ from nas.search.warm_start import read_earlier
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-MAY_CHANGE = ("run", "trials", "hours", "stop", "workers")  # on resuming; the rest is what trials mean
+MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
 def stored_overrides(overrides: list[str]) -> list[str]:
@@ -59,6 +59,7 @@ def run(
     trials: int | None,
     hours: float | None,
     stop: Literal["plateau"] | None,
+    confirm: int,
     workers: int | None,
     seed: int,
     device: Literal["auto", "cpu", "cuda"],
@@ -84,7 +85,7 @@ def run(
     invocation: Invocation,
 ) -> int:
     """Start or resume a search; gives the exit status."""
-    budget = Budget.of(trials, hours, stop)
+    budget = Budget.of(trials, hours, stop, confirm)
     _check(objectives, limits, ladder_seeds, workers, seed)
     where = pick_device(device)
     folder = Path(run) if run else _new_name(invocation)

@@ -13,31 +13,38 @@ from nas.search.ledger import Exhausted, Ledger, Proposal
 from nas.search.workers import Deaths, Job, Outcome, Pool, work
 
 DEFAULT_TRIALS = 22
+MAX_DOUBT = 0.45  # a probability further from a half is no doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """When a search ends: after so many counted trials, so many hours of this session, or both.
 
-    stop: plateau: also where the front has stopped growing (`nas.convergence`).
+    stop: plateau: also where the front has stopped growing (`nas.convergence`). confirm: how many rows whose
+    place on the front is in doubt are then measured and trained with another seed.
     """
 
     trials: int | None
     hours: float | None
     stop: Literal["plateau"] | None = None
+    confirm: int = 0
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}")
+        if self.confirm < 0:
+            raise ValueError(f"confirm must be at least 0, got {self.confirm}")
         if self.hours is not None and not self.hours > 0:
             raise ValueError(f"hours must be above 0, got {self.hours}")
 
     @classmethod
-    def of(cls, trials: int | None, hours: float | None, stop: Literal["plateau"] | None = None) -> "Budget":
-        """What the user gave; with nothing, the default number of trials."""
+    def of(
+        cls, trials: int | None, hours: float | None, stop: Literal["plateau"] | None, confirm: int
+    ) -> "Budget":
+        """What the user gave; with nothing that ends a search, the default number of trials."""
         if trials is None and hours is None and stop is None:
             trials = DEFAULT_TRIALS
-        return cls(trials=trials, hours=hours, stop=stop)
+        return cls(trials=trials, hours=hours, stop=stop, confirm=confirm)
 
 
 class Controller:
@@ -77,6 +84,8 @@ class Controller:
         """
         self._prepare()
         reason = self._search()
+        if self.budget.confirm:
+            self._confirm(self.budget.confirm)
         if self.has_report:
             self._report()
         return reason
@@ -209,6 +218,24 @@ class Controller:
             if has_plateaued(self.ledger.state("", {})):
                 return "the front's hypervolume has stopped growing (stop=plateau)"
         return ""
+
+    def _confirm(self, count: int) -> None:
+        """Train again, with other seeds, the rows of which it is least sure whether they are on the front."""
+        rows = table(self.ledger.state("", {}))
+        doubt = (rows["front_probability"] - 0.5).abs()
+        unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
+        unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
+        proposals = {str(number): self.ledger.again(int(number)) for number in unsure["number"]}
+        jobs = []
+        for key, one in proposals.items():
+            task = Task(number=one.number, spec=one.spec, until=one.until, references=self.ledger.references)
+            jobs.append(Job(key=key, method="confirm", args=(task, one.record)))
+
+        def take(outcome: Outcome) -> None:
+            self.ledger.record(proposals[outcome.job.key], outcome.result)
+            self.changed()
+
+        self._work(jobs, take)
 
     def _report(self) -> None:
         """Read the report set once for each front member that has not been read."""

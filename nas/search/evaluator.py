@@ -74,6 +74,7 @@ class Evaluator(Protocol):
     def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality: ...
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord: ...
     def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
+    def confirm(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
     def report(self, spec: ArchSpec, tell: Tell) -> float: ...
 
 
@@ -191,6 +192,28 @@ class ProxyEvaluator:
             record = dataclasses.replace(record, state="complete", quality=quality)
         return record.plus(wait=self._waited - waited)
 
+    def confirm(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord:
+        """Measure and train once more what is complete, with another seed; its record with both.
+
+        The weights that are kept are the new ones. Where the second training fails the first one stands.
+        """
+        assert record.quality
+        assert record.latency
+        again = len(record.quality.seeds or (0,))  # 1, 2, ...
+        latency = record.latency
+        if task.spec.arch_id not in self.settings.replay:
+            tell("measuring latency again")
+            start, waited = time.perf_counter(), self._open_meter().waited
+            latency = latency.pooled(self._measure(task.spec, task.number, again))
+            waited = self._open_meter().waited - waited
+            record = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
+        try:
+            quality = self._quality(task, ("trial", task.number, "again", again), tell, keep=True)
+        except TrainingError:
+            return record
+        assert record.quality
+        return dataclasses.replace(record, latency=latency, quality=record.quality.with_seed(quality))
+
     def report(self, spec: ArchSpec, tell: Tell) -> float:
         """PSNR of a front member on the report set, from its kept weights."""
         tell(f"reading the report set for {spec.arch_id}")
@@ -198,9 +221,11 @@ class ProxyEvaluator:
             upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
             return self._mean_db(upscaler, "report")
 
-    def _measure(self, spec: ArchSpec, number: int) -> Latency:
+    def _measure(self, spec: ArchSpec, number: int, again: int = 0) -> Latency:
         """Read a latency.
 
+        Args:
+            again: readings before this one.
         Raises:
             RuntimeError: it cannot be read, or the run replays readings of other conditions.
         """
@@ -211,7 +236,8 @@ class ProxyEvaluator:
                 f"latency: the replayed readings are of {known.conditions}, here they would be of "
                 f"{meter.conditions}; they cannot be mixed"
             )
-        return meter.measure(spec, seed=derived_seed(self.settings.seed, "latency", number))
+        purpose = ("latency", number, again) if again else ("latency", number)
+        return meter.measure(spec, seed=derived_seed(self.settings.seed, *purpose))
 
     @contextlib.contextmanager
     def _sharing(self) -> Iterator[None]:

@@ -247,6 +247,14 @@ class Ledger:
         handle = self._handles[number]
         return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
 
+    def again(self, number: int) -> Proposal:
+        """A complete trial, to be trained once more."""
+        record = self.records[number]
+        handle = self._handles.get(number, NO_TRIAL)
+        return Proposal(
+            number=number, spec=record.spec, handle=handle, until=self.fidelities[-1], record=record
+        )
+
     def _paused(self) -> list[int]:
         """Trials that were not trained to the end and wait."""
         return [

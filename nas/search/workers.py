@@ -25,7 +25,7 @@ class Job:
     """A call of an evaluator's method, under a key of the caller's."""
 
     key: str
-    method: Literal["baseline", "ladder_run", "measure", "train", "trial", "advance", "report"]
+    method: Literal["baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "report"]
     args: tuple[Any, ...]
 
 

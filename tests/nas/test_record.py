@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nas.record import GOALS, TrialRecord
+from nas.record import GOALS, Quality, TrialRecord
 from tests.nas.report import runs
 
 
@@ -48,3 +48,32 @@ def test_goals_maximise_psnr_alone():
         "psnr_gain_db",
     }
     assert all(goal.name == name for name, goal in GOALS.items())
+
+
+LATENCY = runs.complete(1).latency
+
+
+def latency(ratio, ci, **changes):
+    return dataclasses.replace(LATENCY, ratio=ratio, ci=ci, **changes)
+
+
+def test_pooled_latency_counts_readings_by_their_precision():
+    found = latency(0.5, 0.01).pooled(latency(0.6, 0.02))
+    assert found.ratio == pytest.approx(0.52)
+    assert found.ci == pytest.approx(0.01 * 0.8**0.5)
+    assert found.rounds == 2 * LATENCY.rounds
+    assert latency(1.0, 0.0).pooled(latency(1.0, 0.0)).ratio == 1.0
+
+
+def test_latencies_of_other_conditions_are_not_pooled():
+    with pytest.raises(ValueError, match="cannot be pooled"):
+        latency(0.5, 0.01).pooled(latency(0.5, 0.01, threads=7))
+
+
+def test_quality_with_more_seeds_is_their_mean():
+    first = Quality(psnr_db=26.0, base_db=25.0, fidelity=10, train_seconds=2.0, restarts=0)
+    both = first.with_seed(dataclasses.replace(first, psnr_db=26.2))
+    assert (both.psnr_db, both.seeds, both.train_seconds) == (pytest.approx(26.1), (26.0, 26.2), 4.0)
+    three = both.with_seed(dataclasses.replace(first, psnr_db=26.4))
+    assert three.psnr_db == pytest.approx(26.2)
+    assert three.seeds == (26.0, 26.2, 26.4)

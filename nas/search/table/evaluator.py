@@ -73,15 +73,31 @@ class TableEvaluator:
 
     def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord:
         runs = self._entry(task.spec).runs
-        run = runs[derived_seed(self.seed, "table", task.spec.arch_id) % len(runs)]
+        run = runs[self._first(task.spec)]
         before = record.quality.fidelity if record.quality else 0
         if run.error:
             self.seconds = run.train_seconds
             return dataclasses.replace(record, state="failed", quality=None, error=run.error)
         return dataclasses.replace(record, state="complete", quality=self._quality(run, task.until, before))
 
+    def confirm(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord:
+        """With the member's next training, where the table holds another."""
+        assert record.quality
+        runs = self._entry(task.spec).runs
+        again = len(record.quality.seeds or (0,))
+        run = runs[(self._first(task.spec) + again) % len(runs)]
+        self.seconds = 0.0
+        if again >= len(runs) or run.error:
+            return record
+        quality = record.quality.with_seed(self._quality(run, task.until, 0))
+        return dataclasses.replace(record, quality=quality)
+
     def report(self, spec: ArchSpec, tell: Tell) -> float:
         raise ValueError("a table holds no report set")
+
+    def _first(self, spec: ArchSpec) -> int:
+        """Which of a member's trainings a trial gets."""
+        return derived_seed(self.seed, "table", spec.arch_id) % len(self._entry(spec).runs)
 
     def _entry(self, spec: ArchSpec) -> Entry:
         return self.table.entries[spec.arch_id]

@@ -159,6 +159,22 @@ def test_trial_that_paused_ends_as_one_that_did_not(make, told, tmp_path, loses_
         assert file.metadata()["arch"] == SPEC.to_json()
 
 
+def test_confirmed_trial_is_trained_with_another_seed(make, told):
+    config = proxy(steps=6)
+    first = make(config).trial(task(until=6), None, told.append)
+    again = make(config).confirm(task(until=6), first, told.append)
+    assert again.quality.seeds[0] == first.quality.psnr_db != again.quality.seeds[1]
+    third = make(config).confirm(task(until=6), again, told.append)
+    assert len(set(third.quality.seeds)) == 3
+    assert make(config).confirm(task(until=6), first, told.append).quality.seeds == again.quality.seeds
+
+
+def test_confirmation_that_fails_leaves_the_first_training(make, told):
+    first = make(proxy(steps=6)).trial(task(until=6), None, told.append)
+    broken = make(proxy({"lr": 1e3}, steps=6, max_restarts=0)).confirm(task(until=6), first, told.append)
+    assert dataclasses.replace(broken, seconds={}) == dataclasses.replace(first, seconds={})
+
+
 def test_paused_trial_trains_no_step_twice(make, told):
     config = proxy(steps=6)
     first = make(config, fidelities=(2, 6)).trial(task(1, until=2), None, told.append)

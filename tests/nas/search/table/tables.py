@@ -19,10 +19,10 @@ def plan(**changes):
     return Plan.of(SPACE, **values)
 
 
-def run_of(spec, seed):
+def run_of(spec, seed, noise):
     rng = random.Random(f"{spec.arch_id} {seed}")
     psnr = 22 + 0.5 * math.log(cost_of(spec).params) + 0.05 * ("silu" in spec.to_json())
-    curve = tuple((steps, psnr - 2 / steps + rng.gauss(0, 0.01)) for steps in FIDELITIES)
+    curve = tuple((steps, psnr - 2 / steps + rng.gauss(0, noise)) for steps in FIDELITIES)
     return Run(curve=curve, train_seconds=4.0, restarts=0)
 
 
@@ -33,7 +33,7 @@ def timed(spec, reference):
     )
 
 
-def table(**changes):
+def table(noise=0.01, **changes):
     made = plan(**changes)
     entries = {
         name: Entry(
@@ -41,7 +41,7 @@ def table(**changes):
             cost=cost_of(spec),
             latency=timed(spec, made.reference),
             measure_seconds=0.5,
-            runs=tuple(run_of(spec, seed) for seed in range(3 if name in made.repeated else 1)),
+            runs=tuple(run_of(spec, seed, noise) for seed in range(3 if name in made.repeated else 1)),
         )
         for name, spec in made.members.items()
     }

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from nas.record import Quality
+from nas.results import table as rows_of
 from nas.search.controller import Budget, Controller
 from nas.search.evaluator import Task
 from nas.search.table.evaluator import Simulation, TableEvaluator
@@ -19,16 +20,17 @@ def make(made=None, *, seed=0, fidelities=FIDELITIES, limits=None):
     )
 
 
-def search(folder, *, trials=12, count=1, fidelities=FIDELITIES, seed=0, limits=None, hours=None, **changes):
-    evaluator = make(seed=seed, fidelities=fidelities, limits=limits)
+def search(folder, *, trials=12, count=1, hours=None, confirm=0, made=None, **changes):
+    own = {"fidelities": FIDELITIES, "seed": 0, "limits": {}} | changes
+    evaluator = make(made, **{name: own[name] for name in ("fidelities", "seed", "limits")})
     ledger = open_ledger(
-        folder, space=SPACE, baseline=evaluator.reference, fidelities=fidelities, rungs=RUNGS, ladder_seeds=3,
-        seed=seed, limits=limits or {}, challenge=GATE, **{"sampler": "cost_aware"} | changes,
+        folder, space=SPACE, baseline=evaluator.reference, rungs=RUNGS, ladder_seeds=3, challenge=GATE,
+        **{"sampler": "cost_aware"} | own,
     )  # fmt: skip
     pool = Simulation(evaluator, count=count)
     controller = Controller(
-        ledger, pool, Budget(trials=trials, hours=hours), has_report=False, show=lambda *_: None,
-        changed=lambda: None, clock=lambda: pool.now,
+        ledger, pool, Budget(trials=trials, hours=hours, confirm=confirm), has_report=False,
+        show=lambda *_: None, changed=lambda: None, clock=lambda: pool.now,
     )  # fmt: skip
     return ledger, pool, controller.run()
 
@@ -115,3 +117,24 @@ def test_row_0_and_the_ladder_are_the_tables(tmp_path):
     runs = made.entries[base.spec.arch_id].runs
     assert isinstance(base.quality, Quality)
     assert base.quality.psnr_db == pytest.approx(sum(run.curve[-1][1] for run in runs) / 3)
+
+
+def test_doubtful_rows_are_trained_again_and_are_surer_then(tmp_path):
+    """Members whose table holds other trainings get them."""
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    made = table(noise=0.05, num_repeated=20)
+    same = {"trials": 20, "fidelities": (40,), "sampler": "random", "made": made}
+    before, _, _ = search(tmp_path / "a", **same)
+    after, _, _ = search(tmp_path / "b", confirm=20, **same)
+    ours, theirs = rows_of(before.state("", {})), rows_of(after.state("", {}))
+    assert ours["arch_id"].tolist() == theirs["arch_id"].tolist()
+    doubtful = (ours["front_probability"] - 0.5).abs() < 0.45
+    again = theirs["psnr_seeds"] == 2
+    assert again.any()
+    assert not (again & ~doubtful).any()
+    entries = made.entries
+    for row in theirs[again].itertuples():
+        runs = [run.curve[-1][1] for run in entries[row.arch_id].runs]
+        seeds = after.records[row.number].quality.seeds
+        assert set(seeds) < set(runs)
+        assert row.psnr_db == pytest.approx(sum(seeds) / 2)
