@@ -234,7 +234,7 @@ class Ledger:
             self._seen(trials),
             [at[number] for number in (*self._pending, *self._going_on) if number in at],
             {point: float(top - reached[number]) for point, number in points.items()},
-            steps_new=None if is_last else self._steps_of_new(),
+            steps_new=None if is_last else float(top),
             takes_best=self.sampler.kind == "cost_aware",
             seed=derived_seed(self.seed, "sampler", self._proposals),
         )
@@ -265,18 +265,6 @@ class Ledger:
             and record.state == "complete"
             and self._reached(record) < self.fidelities[-1]
         ]
-
-    def _steps_of_new(self) -> float:
-        """What a new training is expected to take, by the share of those so far that went on at each rung."""
-        reached = [self._reached(self.records[number]) for number in self._handles]
-        reached = [steps for steps in reached if steps]
-        steps, share, before = 0.0, 1.0, 0
-        for fidelity in self.fidelities:
-            steps += share * (fidelity - before)
-            came, went = (sum(one >= fidelity for one in reached), sum(one > fidelity for one in reached))
-            share *= (went + 1) / (came + 2)
-            before = fidelity
-        return steps
 
     @staticmethod
     def _reached(record: TrialRecord) -> int:

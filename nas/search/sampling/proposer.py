@@ -95,8 +95,8 @@ class Proposer:
 
         Args:
             paused: points with the steps that are left to the end.
-            steps_new: what a new training is expected to take; None: none is wanted, and one goes on while
-                what is expected of it is not beaten.
+            steps_new: of a whole training; None: no new one is wanted, and one goes on while what is
+                expected of it is not beaten.
             takes_best: whether a new one would be the best that is known of; else it is one at random.
         """
         pool, points = self.pool, list(paused)

@@ -1,0 +1,283 @@
+"""Search methods on a table: training steps until a share of its hypervolume, and until its best score.
+
+    python benchmarks/table.py [METHOD ...] [--table esr_bench_mini] [--goal front] [--seeds 10] [--gate DB]
+
+Every method is a real search of `nas search evaluator=table`: its sampler, its ledger, its rungs, one worker.
+A network counts once it was trained to the end, with the table's mean over seeds; the ladder's steps, which
+all methods pay alike, are left out. The hypervolume lies between the gate's gain (with --gate, another one)
+and the baseline's runtime; `score` is the first network that passes the gate with a score within 1 % of the
+table's best. Lines are appended to the results file as they come, and what is there is not run again.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.commands import catalog
+from nas.commands.composition import compose_command
+from nas.commands.schema import build, check
+from nas.commands.search import run as search_command
+from nas.ladder import rung_spec
+from nas.pareto import hypervolume
+from nas.score import Challenge
+from nas.search.controller import Budget, Controller
+from nas.search.fidelity.config import FidelityConfig
+from nas.search.journal import JOURNAL, open_storage
+from nas.search.ledger import Ledger
+from nas.search.source import table_source
+from nas.search.table.table import Table, find_table
+
+SHARES = (0.9, 0.95, 0.98)
+WITHIN = 1.01  # of the best score
+METHODS = {  # overrides, and how trainings pause
+    "random": (["sampler=random"], "single"),
+    "nsga2_50": (["sampler=nsga2", "sampler.population=50"], "single"),
+    "nsga2_20": (["sampler=nsga2", "sampler.population=20"], "single"),
+    "tpe": (["sampler=tpe"], "single"),
+    "gp": (["sampler=gp"], "single"),
+    "evolution": (["sampler=evolution"], "single"),
+    "cost_aware": (["sampler=cost_aware"], "single"),
+    "cost_aware_rungs": (["sampler=cost_aware"], "rungs"),
+    "random_rungs": (["sampler=random"], "rungs"),
+    "tpe_rungs": (["sampler=tpe"], "rungs"),
+}
+STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")
+OURS = ("cost_aware", "cost_aware_rungs")
+
+
+class Enough(Exception):  # noqa: N818 - no error: all that is asked for was found
+    """Ends a search."""
+
+
+class Watch:
+    """What a search has found so far, by the table's own means, and the steps that it has spent."""
+
+    def __init__(self, table: Table, challenge: Challenge, base: str) -> None:
+        top = table.facts.fidelities[-1]
+
+        def reached(name: str) -> float:
+            curves = [dict(run.curve) for run in table.entries[name].runs if run.curve]
+            return statistics.fmean(curve[top] for curve in curves) if curves else -np.inf
+
+        entries, baseline = table.entries, table.entries[base]
+        self.gains = {name: reached(name) - reached(base) for name in entries}
+        self.ratios = {name: entry.latency.ratio for name, entry in entries.items()}
+        self.scores = {
+            name: challenge.score(
+                entry.latency.ratio,
+                entry.cost.flops / baseline.cost.flops,
+                entry.cost.params / baseline.cost.params,
+            )
+            for name, entry in entries.items()
+        }
+        self.gate_db = gate_db = challenge.gate.min_gain_db
+        self.top = top
+        self.whole = self._volume(entries)
+        passing = [name for name, gain in self.gains.items() if gain >= gate_db]
+        self.best = min(self.scores[name] for name in passing)
+        self.steps, self.trainings = 0, 0
+        self.found: set[str] = set()
+        self.reached: dict[str, tuple[int, int]] = {}
+        self._spent: dict[int, int] = {}
+
+    def look(self, ledger: Ledger) -> None:
+        for number, record in ledger.records.items():
+            steps = record.quality.fidelity if record.quality else 0
+            if record.state == "failed":
+                steps = self.top  # what a training that fails has taken at most
+            if number == 0 or self._spent.get(number, 0) == steps:
+                continue
+            self.trainings += number not in self._spent
+            self.steps += steps - self._spent.get(number, 0)
+            self._spent[number] = steps
+            if steps == self.top and record.state == "complete":
+                self.found.add(record.spec.arch_id)
+                self._judge(record.spec.arch_id)
+        if {str(share) for share in SHARES} | {"score"} <= self.reached.keys():
+            raise Enough
+
+    def _judge(self, name: str) -> None:
+        share = self._volume(self.found) / self.whole
+        now = (self.steps, self.trainings)
+        for wanted in SHARES:
+            if share >= wanted:
+                self.reached.setdefault(str(wanted), now)
+        if self.gains[name] >= self.gate_db and self.scores[name] <= WITHIN * self.best:
+            self.reached.setdefault("score", now)
+
+    def _volume(self, names: Sequence[str] | set[str] | Mapping[str, Any]) -> float:
+        values = np.array([[-self.gains[name], self.ratios[name]] for name in names])
+        return hypervolume(values, (-self.gate_db, 1.0))
+
+
+def search(method: str, table: str, seed: int, goal: str, gate: float | None) -> dict[str, Any]:
+    """One line of the results."""
+    found = Table.load(find_table(table))
+    overrides, how = METHODS[method]
+    top = found.facts.fidelities[-1]
+    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
+    given = [*own, *found.facts.settings["chosen_space"].split(), *overrides, f"goal={goal}"]
+    composition = compose_command("search", given)
+    parts = build(check(search_command, composition.tree, composition.typed, given=("invocation",)))
+    challenge = parts["challenge"]
+    if gate is not None:
+        challenge = dataclasses.replace(challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate))
+    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].runs) for rung in found.facts.rungs)
+    shares = [steps / top for steps in found.facts.fidelities[:-1]]
+    fidelity = FidelityConfig(
+        rungs=shares if how == "rungs" else [], probes=4 if how == "rungs" else 0, least_tau=0.5
+    )
+    source = table_source(
+        table=table,
+        space=parts["space"],
+        count=1,
+        seed=seed,
+        scale=found.facts.scale,
+        ladder_seeds=seeds,
+        proxy=dataclasses.replace(parts["proxy"], steps=top),
+        fidelity=fidelity,
+        challenge=challenge,
+        limits={},
+    )
+    watch = Watch(found, challenge, base=source.baseline.arch_id)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, source.pool() as pool:
+        ledger = Ledger(
+            open_storage(Path(folder) / JOURNAL),
+            objectives=["psnr_gain_db", "runtime_ratio"],
+            limits={},
+            challenge=challenge,
+            baseline=source.baseline,
+            space=parts["space"],
+            sampler=parts["sampler"],
+            goal=parts["goal"],
+            seed=seed,
+            population=50,
+            ladder_seeds=seeds,
+            fidelities=source.fidelities,
+            probes=fidelity.probes,
+            least_tau=fidelity.least_tau,
+            rungs=source.rungs,
+        )
+        controller = Controller(
+            ledger,
+            pool,
+            Budget(trials=len(found.entries), hours=None),
+            has_report=False,
+            show=lambda running, left: None,
+            changed=lambda: watch.look(ledger),
+            clock=source.clock,
+        )
+        with contextlib.suppress(Enough):
+            controller.run()
+    return {
+        "table": table,
+        "gate": gate,
+        "goal": goal,
+        "method": method,
+        "seed": seed,
+        "top": top,
+        "members": len(found.entries),
+        "reached": watch.reached,
+        "steps": watch.steps,
+        "trainings": watch.trainings,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def steps_to(lines: Sequence[Mapping[str, Any]], method: str, what: str, unit: int = 0) -> np.ndarray:
+    """Steps (unit 0) or trainings (1) until something was found, by seed; infinite where it was not."""
+    mine = sorted((line for line in lines if line["method"] == method), key=lambda line: line["seed"])
+    return np.array([line["reached"].get(what, (np.inf, np.inf))[unit] for line in mine], dtype=float)
+
+
+def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A Markdown table in trainings of full length, and ratios with their bootstrap intervals."""
+    wanted = [*map(str, SHARES), "score"]
+    yield f"| method | seeds | {' | '.join(wanted)} | share of the table's steps to score |"
+    yield "|" + "---|" * (len(wanted) + 3)
+    for method in METHODS:
+        mine = [line for line in lines if line["method"] == method]
+        if mine:
+            top, members = mine[0]["top"], mine[0]["members"]
+            cells = [_quartiles(steps_to(lines, method, what) / top) for what in wanted]
+            share = float(np.median(steps_to(lines, method, "score"))) / top / members
+            yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {share:.1%} |"
+    yield ""
+    for what in ("0.95", "score"):
+        yield from _ratios(lines, what)
+
+
+def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
+    stocks = {method: steps_to(lines, method, what) for method in STOCK}
+    stocks = {method: values for method, values in stocks.items() if len(values)}
+    if not stocks:
+        return
+    best = min(stocks, key=lambda method: float(np.median(stocks[method])))
+    rng = np.random.default_rng(0)
+    for method in OURS:
+        mine = steps_to(lines, method, what)
+        if len(mine):
+            theirs, own = (rng.choice(values, (2000, len(values))) for values in (stocks[best], mine))
+            low, high = np.percentile(np.median(theirs, axis=1) / np.median(own, axis=1), [2.5, 97.5])
+            times = np.median(stocks[best]) / np.median(mine)
+            yield f"{what}: {best} takes {times:.2f} times ({low:.2f} to {high:.2f}) the steps of {method}"
+
+
+def _quartiles(values: np.ndarray) -> str:
+    low, middle, high = (np.quantile(values, share, method="nearest") for share in (0.25, 0.5, 0.75))
+    low, middle, high = (f"{value:.1f}" if np.isfinite(value) else "-" for value in (low, middle, high))
+    return f"{middle} ({low} to {high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
+    parser.add_argument("--table", default="esr_bench_mini")
+    parser.add_argument("--goal", default="front", choices=["front", "score"])
+    parser.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    results = Path(__file__).parent / "results" / "table.jsonl"
+    parser.add_argument("--results", type=Path, default=results)
+    options = parser.parse_args()
+    wanted = {"table": options.table, "goal": options.goal, "gate": options.gate}
+
+    def lines() -> list[dict[str, Any]]:
+        text = options.results.read_text() if options.results.exists() else ""
+        return [line for line in map(json.loads, text.splitlines()) if wanted.items() <= line.items()]
+
+    done = {(line["method"], line["seed"]) for line in lines()}
+    todo = [
+        (method, seed)
+        for seed in range(options.seeds)
+        for method in options.methods
+        if (method, seed) not in done
+    ]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for line in pool.imap_unordered(functools.partial(_search, **wanted), todo):
+            with options.results.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
+    print("\n".join(report(lines())))
+
+
+def _search(todo: tuple[str, int], *, table: str, goal: str, gate: float | None) -> dict[str, Any]:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return search(todo[0], table, todo[1], goal, gate)
+
+
+if __name__ == "__main__":
+    main()
