@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,9 @@ def finished(plan: Plan, log: Log, *, fidelities: tuple[int, ...], settings: Any
             ),
         )
     reference = plan.reference.arch_id
+    own = entries[reference].latency
+    exact = replace(own, ratio=1.0, ci=0.0, runtime_ms=own.baseline_ms)  # to itself, by definition
+    entries[reference] = replace(entries[reference], latency=exact)
     facts = Facts(
         scale=plan.scale,
         rungs=plan.rungs,
