@@ -123,7 +123,13 @@ def ours(run: Run, method: str, seed: int, most: int) -> int:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 continue
         psnr = run.train(trial.params)
-        seen[number] = Seen(point=proposer.pool.point(trial.params), quality=psnr, costs=costs, number=number)
+        seen[number] = Seen(
+            point=proposer.pool.point(trial.params),
+            quality=psnr,
+            costs=costs,
+            number=number,
+            expected=tuple(expected) if expected else None,
+        )
         study.tell(trial, [psnr, runtime])
     return 0
 

@@ -69,10 +69,16 @@ class Insight:
             floor_db=gate if state.can_rank else floor_db,
             score=self._scores,
         )
-        self.proposer = Proposer(Pool(distributions, self._describe, seed=seed), aim)
+        noise_db = (state.verdict and state.verdict.seed_std_db) or 0.0
+        pool = Pool(distributions, self._describe, seed=seed)
+        self.proposer = Proposer(pool, aim, noise_db=noise_db)
 
     def seen(
-        self, records: Mapping[int, TrialRecord], params: Mapping[int, Mapping[str, int]], state: RunState
+        self,
+        records: Mapping[int, TrialRecord],
+        params: Mapping[int, Mapping[str, int]],
+        state: RunState,
+        said: Mapping[int, Sequence[float]] | None = None,
     ) -> list[Seen]:
         """Every record and rung of the ladder whose architecture is a candidate.
 
@@ -80,7 +86,9 @@ class Insight:
 
         Args:
             params: of the trials, by their number; row 0 has none.
+            said: mean, standard deviation and noise that were expected when a trial was proposed.
         """
+        said = said or {}
         pool, needed = self.proposer.pool, self.proposer.aim.needed
         yardstick = state.yardstick  # all of this runs twice a proposal, for every record
         references = yardstick.references
@@ -95,7 +103,17 @@ class Insight:
                 if quality and gain is not None and quality.fidelity in ends:
                     gain, std = ends[quality.fidelity].at(gain)
                 costs = {name: measured[name] for name in needed if name in measured}
-                found.append(Seen(point=point, quality=gain, std=std, costs=costs, number=number))
+                mean_std_noise = said.get(number)
+                found.append(
+                    Seen(
+                        point=point,
+                        quality=gain,
+                        std=std,
+                        costs=costs,
+                        number=number,
+                        expected=(*mean_std_noise,) if mean_std_noise else None,  # type: ignore[arg-type]
+                    )
+                )
         top = yardstick.top_fidelity
         for rung in state.rungs[:-1]:  # the last one is row 0
             point = pool.find(rung_spec(rung, self.baseline.scale).arch_id)

@@ -359,7 +359,12 @@ class Ledger:
 
     def _seen(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
         params = {t.user_attrs[NUMBER]: t.params for t in trials if NUMBER in t.user_attrs}
-        return self.insight.seen(self.records, params, self.state("", {}))
+        said = {
+            t.user_attrs[NUMBER]: t.user_attrs[EXPECTED]
+            for t in trials
+            if NUMBER in t.user_attrs and EXPECTED in t.user_attrs
+        }
+        return self.insight.seen(self.records, params, self.state("", {}), said)
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record

@@ -1,12 +1,13 @@
 """Whether a candidate is worth a training once its costs are known: limits, and the best PSNR to hope for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from nas.record import Cost, TrialRecord
 from nas.score import Challenge
 from nas.search.sampling.aim import QUALITIES, GoalWord, costs_of
-from nas.search.sampling.proposer import Proposer, Rival, Seen
+from nas.search.sampling.proposer import Proposer, Rival, Seen, stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,10 @@ class Screen:
     def of(
         cls, proposer: Proposer, seen: Sequence[Seen], expected: Sequence[float], deviations: float
     ) -> "Screen":
-        """The screen of a candidate whose quality is expected with this mean and standard deviation."""
-        mean, std = expected
+        """The screen of a candidate whose quality is expected with this mean, standard deviation, noise."""
+        mean, std, noise = expected
         return cls(
-            bound_db=mean + deviations * std,
+            bound_db=mean + deviations * stretch(seen) * math.hypot(std, noise),
             gate_db=proposer.aim.gate_db,
             goal=proposer.aim.goal,
             objectives=proposer.aim.objectives,

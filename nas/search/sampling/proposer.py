@@ -1,5 +1,6 @@
 """Cost-aware proposals: PSNR alone is learned from trainings, costs are exact or learned from readings."""
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from nas.search.sampling.pool import Point, Pool
 from nas.search.sampling.surrogate import fit
 
 Floats = npt.NDArray[np.float64]
+PRIOR_COUNT = 3  # forecasts that are taken to have been right before any was checked
+MAX_SQUARE = 25.0  # of one error over its deviation: one odd training does not make all unsure
 MIN_SEEN = 3  # observations below which nothing is modelled
 MAX_CANDIDATES = 6000  # that are looked at for a proposal
 
@@ -22,7 +25,8 @@ class Seen:
     """What came out at a point: `quality` in dB where it was trained, costs that were measured.
 
     What is no row of the run (number None: a rung of the ladder) is learned from, and may be proposed. Of a
-    training that paused, quality is what it is expected to reach, with the standard deviation std.
+    training that paused, quality is what it is expected to reach, with the standard deviation std. expected
+    is what was said of the quality when the point was proposed: mean, standard deviation, noise.
     """
 
     point: Point
@@ -30,6 +34,7 @@ class Seen:
     costs: Mapping[str, float]
     number: int | None
     std: float = 0.0
+    expected: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +49,43 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A point to try, with what is expected of its quality; None before anything is modelled."""
+    """A point to try, with mean, standard deviation and noise of the quality that is expected there.
+
+    None before anything is modelled.
+    """
 
     point: Point
-    mean: float | None = None
-    std: float | None = None
+    expected: tuple[float, float, float] | None = None
+
+
+def stretch(seen: Sequence[Seen]) -> float:
+    """By how much the deviations that were said were too small, at least 1.
+
+    A process that was fitted to few observations is surer than it should be. How sure it may be shows in what
+    came out where it had said something before: the root of the mean square of error over deviation.
+    """
+    squares = [
+        min((one.quality - mean) ** 2 / (std**2 + noise**2 + one.std**2), MAX_SQUARE)
+        for one in seen
+        if one.quality is not None and one.expected is not None
+        for mean, std, noise in [one.expected]
+        if std > 0
+    ]
+    return max(1.0, math.sqrt((PRIOR_COUNT + sum(squares)) / (PRIOR_COUNT + len(squares))))
 
 
 class Proposer:
     """Chooses the next point: the one that is expected to bring most to the aim."""
 
-    def __init__(self, pool: Pool, aim: Aim) -> None:
+    def __init__(self, pool: Pool, aim: Aim, *, noise_db: float = 0.0) -> None:
+        """Chooses for an aim.
+
+        Args:
+            noise_db: deviation of one training's quality over seeds, as far as it is known.
+        """
         self.pool = pool
         self.aim = aim
+        self.noise_db = noise_db
 
     def propose(
         self, seen: Sequence[Seen], pending: Iterable[Point], *, startup: int, seed: int
@@ -109,7 +138,7 @@ class Proposer:
             left = [point for point in pool.candidates(best) if point not in tried]
             left = self._few(left, best, random.Random(seed))
         asked = [*points, *left]
-        gains, _, _ = self._gains(asked, seen, trained, waiting, seed, is_certain=steps_new is None)
+        gains, _ = self._gains(asked, seen, trained, waiting, seed, is_certain=steps_new is None)
         values = gains[: len(points)] / np.array([paused[point] for point in points])
         new = 0.0
         if left and steps_new is not None:
@@ -139,9 +168,10 @@ class Proposer:
         waiting: list[Point],
         seed: int,
     ) -> Choice:
-        gains, mean, std = self._gains(left, seen, trained, waiting, seed)
+        gains, expected = self._gains(left, seen, trained, waiting, seed)
         best = int(np.argmax(gains)) if gains.max() > 0 else random.Random(seed).randrange(len(left))
-        return Choice(point=left[best], mean=float(mean[best]), std=float(std[best]))
+        mean, std, noise = (float(column[best]) for column in expected)
+        return Choice(point=left[best], expected=(mean, std, noise))
 
     def _gains(
         self,
@@ -152,8 +182,8 @@ class Proposer:
         seed: int,
         *,
         is_certain: bool = False,
-    ) -> tuple[Floats, Floats, Floats]:
-        """What points are expected to bring, comparable within one call, and mean and std of their quality.
+    ) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
+        """What points are expected to bring, comparable within one call; mean, std, noise of their quality.
 
         Args:
             is_certain: as if each came out as expected.
@@ -161,7 +191,7 @@ class Proposer:
         pool, aim = self.pool, self.aim
         inputs = pool.encode([one.point for one in trained])
         outputs = np.array([one.quality for one in trained], dtype=np.float64)
-        spreads = np.array([one.std for one in trained])
+        spreads = np.hypot([one.std for one in trained], self.noise_db)
         surrogate = fit(inputs, outputs, spreads)
         if waiting:  # as if they had come out as expected: their neighbourhood is less worth looking at
             extra = pool.encode(waiting)
@@ -171,7 +201,7 @@ class Proposer:
                 np.concatenate([spreads, np.zeros(len(waiting))]),
             )
         mean, std = surrogate.predict(pool.encode(points))
-        std = np.zeros(len(points)) if is_certain else std
+        stretched = np.zeros(len(points)) if is_certain else std * stretch(seen)
         costs, spread = self._costs(points, seen)
         known = [one.point for one in trained if one.number is not None and one.std == 0] + waiting
         known_costs = dict.fromkeys(aim.needed, np.zeros(0))
@@ -180,11 +210,12 @@ class Proposer:
             known_mean = surrogate.means(pool.encode(known))
             known_costs, _ = self._costs(known, seen)
         gains = aim.gain(
-            Forecast(mean=mean, std=std, costs=aim.derive(costs), spread=spread),
+            Forecast(mean=mean, std=stretched, costs=aim.derive(costs), spread=spread),
             Forecast(mean=known_mean, std=np.zeros(len(known)), costs=aim.derive(known_costs)),
             seed=seed,
         )
-        return gains, mean, std
+        noise = math.hypot(surrogate.noise_std, self.noise_db)
+        return gains, (mean, std, np.full(len(points), noise))
 
     def _costs(
         self, points: Sequence[Point], seen: Sequence[Seen]

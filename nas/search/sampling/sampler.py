@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.search.sampling.pool import Point, Pool
 from nas.search.sampling.proposer import Choice, Seen
 
-EXPECTED = "expected"  # of the quality: mean and standard deviation, an attribute of a trial
+EXPECTED = "expected"  # of the quality: mean, standard deviation and noise, an attribute of a trial
 
 
 class Chooses(Protocol):
@@ -69,8 +69,8 @@ class ProposerSampler(BaseSampler):
         )
         if choice is None:
             return {}
-        if choice.mean is not None:
-            study._storage.set_trial_user_attr(trial._trial_id, EXPECTED, [choice.mean, choice.std])
+        if choice.expected is not None:
+            study._storage.set_trial_user_attr(trial._trial_id, EXPECTED, list(choice.expected))
         return pool.params(choice.point)
 
     def sample_independent(

@@ -1,10 +1,12 @@
 """What sampler and screening are told of a run."""
 
 import dataclasses
+import math
 
 import pytest
 
 from nas.ladder import rung_spec
+from nas.search.sampling.proposer import stretch
 from nas.search.sampling.sampler import EXPECTED
 from tests.nas.search.studies import climb, open_ledger, record_of, rejected, search, small_space
 
@@ -67,8 +69,10 @@ def test_a_screen_holds_a_modelled_proposal_to_the_front_and_outlives_a_restart(
     search(ledger, 6)
     proposal = ledger.propose()
     screen = ledger.screen(proposal)
-    mean, std = ledger.study._storage.get_trial(proposal.handle).user_attrs[EXPECTED]
-    assert screen.bound_db == mean + 3 * std
+    mean, std, noise = ledger.study._storage.get_trial(proposal.handle).user_attrs[EXPECTED]
+    wider = stretch(ledger._seen(ledger.study.get_trials()))
+    assert wider >= 1
+    assert screen.bound_db == pytest.approx(mean + 3 * wider * math.hypot(std, noise))
     front = {rival.number for rival in screen.rivals}
     assert front
     assert front <= set(ledger.records)

@@ -97,3 +97,26 @@ def test_the_same_seed_and_study_give_the_same_proposal():
     made, other = proposer(), proposer()
     seen = search(made, 9)
     assert made.propose(seen, [], startup=5, seed=3) == other.propose(seen, [], startup=5, seed=3)
+
+
+def forecast(quality, mean=0.0, std=1.0, noise=0.0, number=1):
+    return Seen(point=(number,), quality=quality, costs={}, number=number, expected=(mean, std, noise))
+
+
+def test_deviations_stretch_where_forecasts_were_too_sure():
+    rng = np.random.default_rng(0)
+    right = [forecast(value) for value in rng.normal(0, 1.0, 200)]
+    wrong = [forecast(value) for value in rng.normal(0, 3.0, 200)]
+    assert stretch(right) == pytest.approx(1.0, abs=0.1)
+    assert stretch(wrong) == pytest.approx(3.0, rel=0.15)
+    assert stretch([forecast(0.0)] * 50) == 1.0  # never narrower
+    assert stretch([]) == 1.0
+
+
+def test_one_odd_training_does_not_make_all_unsure():
+    assert stretch([forecast(0.0)] * 20 + [forecast(1000.0)]) < 1.5
+
+
+def test_noise_and_what_only_paused_count_less_against_a_forecast():
+    assert stretch([forecast(3.0, noise=3.0)] * 5) < stretch([forecast(3.0)] * 5)
+    assert stretch([dataclasses.replace(forecast(3.0), std=3.0)] * 5) < stretch([forecast(3.0)] * 5)
