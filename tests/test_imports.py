@@ -47,6 +47,8 @@ ONLY = {
         "nas.pareto",
         "nas.results",
         "nas.ladder",
+        "nas.convergence",
+        "nas.trust",
     },
 }
 HOME = {

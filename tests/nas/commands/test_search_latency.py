@@ -3,11 +3,12 @@
 import pandas as pd
 import pytest
 
-from nas.commands import search
 from nas.commands.door import main
 from nas.measure import lock
 from nas.measure.latency import meter
 from nas.measure.latency.modes import MODES
+from nas.search import source
+from nas.search.runs import load_run
 from search_spaces import ArchSpec
 from tests.nas.measure.latency.clocks import evaluator_by_params, num_params, on_the_cpu
 from tests.nas.search.sessions import arguments, make_pictures
@@ -19,7 +20,7 @@ BASELINE = 150_688  # parameters of SPAN
 def clocked(tmp_path, monkeypatch):
     """Run a search whose stopwatch says parameters, in microseconds; gives its exit status."""
     monkeypatch.setattr(lock, "lock_folder", lambda: tmp_path / "locks")
-    monkeypatch.setattr(search, "ProxyEvaluator", evaluator_by_params)
+    monkeypatch.setattr(source, "ProxyEvaluator", evaluator_by_params)
     make_pictures(tmp_path / "pictures")
 
     def run(**changes):
@@ -43,7 +44,7 @@ def test_trials_hold_what_the_clock_says_in_the_mode_that_was_asked_for(
     assert rows["baseline_ms"].tolist() == pytest.approx([150.688] * 3)
     assert set(rows["latency_mode"]) == {mode}
     assert set(rows["latency_sizes"]) == {"16x16"}
-    records = search.load_run(tmp_path / "run").records
+    records = load_run(tmp_path / "run").records
     assert records[0].latency.operators == ""
     assert all(operators <= set(record.latency.operators.split(",")) for record in records[1:])
 

@@ -109,16 +109,15 @@ def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
 
 def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
     ledger = opened(tmp_path)
-    search(ledger, 3)
-    paused = next(n for n, r in ledger.records.items() if n and r.quality.fidelity < 40)
-    record = ledger.records[paused]
-    proposal = dataclasses.replace(
-        ledger._new(paused, record.spec, ledger._handles[paused]), until=20, record=record
-    )
-    ledger.record(proposal, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
+    proposal = ledger.propose()
+    record = trained(proposal)
+    ledger.record(proposal, record)
+    assert ledger._paused() == [1]
+    further = dataclasses.replace(proposal, until=20, record=record)
+    ledger.record(further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
     again = opened(tmp_path)
-    assert again.records[paused].state == "failed"
-    assert paused not in again._paused()
+    assert again.records[1].state == "failed"
+    assert again._paused() == []
 
 
 def test_projection_finds_the_line_and_its_spread():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nas.pareto import hypervolume
+from nas.search.sampling.proposer import Seen, stretch
 from tests.nas.search.sampling.landscape import pool, proposer, quality, runtime, search, seen_at
 
 
