@@ -27,6 +27,8 @@ from nas.search.table.tabulation import Log, Plan, finished, tabulate
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
+FOLDERS = ("data.train", "data.select", "data.report", "data.cache")  # told to others by their names
+
 
 def run(
     *,
@@ -62,7 +64,7 @@ def run(
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
     shown = {
-        key: value
+        key: Path(value).name if key in FOLDERS else value
         for key, value in shown_settings(invocation.config).items()
         if key not in ("out", "workers", "longer_proxy")
     }
