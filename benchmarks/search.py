@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from comparing import quartiles, ratio
 from landscapes import LANDSCAPES, Landscape
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -178,7 +179,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for method in (*STOCK, *OURS):
         mine = [line for line in found if line["method"] == method]
         if mine:
-            cells = [_quartiles(counts(found, method, share)) for share in SHARES]
+            cells = [quartiles(counts(found, method, share)) for share in SHARES]
             share = sum(line["duplicates"] for line in mine) / sum(line["trainings"] for line in mine)
             seconds = np.median([line["seconds"] for line in mine])
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {share:.0%} | {seconds:.0f} |"
@@ -191,20 +192,10 @@ def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[
     if not stocks:
         return
     best = min(stocks, key=lambda method: float(np.median(stocks[method])))
-    rng = np.random.default_rng(0)
     for method in OURS:
         mine = counts(found, method, share)
         if len(mine):
-            theirs, own = (rng.choice(values, (2000, len(values))) for values in (stocks[best], mine))
-            low, high = np.percentile(np.median(theirs, axis=1) / np.median(own, axis=1), [2.5, 97.5])
-            times = f"{np.median(stocks[best]) / np.median(mine):.2f} times ({low:.2f} to {high:.2f})"
-            yield f"{method}: {best} takes {times} its trainings to {share:.0%}"
-
-
-def _quartiles(values: np.ndarray) -> str:
-    low, middle, high = (np.quantile(values, share, method="nearest") for share in (0.25, 0.5, 0.75))
-    low, middle, high = (f"{value:.0f}" if np.isfinite(value) else "-" for value in (low, middle, high))
-    return f"{middle} ({low} to {high})"
+            yield f"{method}: {best} takes {ratio(stocks[best], mine)} its trainings to {share:.0%}"
 
 
 def main() -> None:

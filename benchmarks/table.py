@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparing import quartiles, ratio
 
 from nas.commands import catalog
 from nas.commands.composition import compose_command
@@ -212,7 +213,7 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         mine = [line for line in lines if line["method"] == method]
         if mine:
             top, members = mine[0]["top"], mine[0]["members"]
-            cells = [_quartiles(steps_to(lines, method, what) / top) for what in wanted]
+            cells = [quartiles(steps_to(lines, method, what) / top, 1) for what in wanted]
             share = float(np.median(steps_to(lines, method, "score"))) / top / members
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {share:.1%} |"
     yield ""
@@ -226,20 +227,10 @@ def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
     if not stocks:
         return
     best = min(stocks, key=lambda method: float(np.median(stocks[method])))
-    rng = np.random.default_rng(0)
     for method in OURS:
         mine = steps_to(lines, method, what)
         if len(mine):
-            theirs, own = (rng.choice(values, (2000, len(values))) for values in (stocks[best], mine))
-            low, high = np.percentile(np.median(theirs, axis=1) / np.median(own, axis=1), [2.5, 97.5])
-            times = np.median(stocks[best]) / np.median(mine)
-            yield f"{what}: {best} takes {times:.2f} times ({low:.2f} to {high:.2f}) the steps of {method}"
-
-
-def _quartiles(values: np.ndarray) -> str:
-    low, middle, high = (np.quantile(values, share, method="nearest") for share in (0.25, 0.5, 0.75))
-    low, middle, high = (f"{value:.1f}" if np.isfinite(value) else "-" for value in (low, middle, high))
-    return f"{middle} ({low} to {high})"
+            yield f"{what}: {best} takes {ratio(stocks[best], mine)} the steps of {method}"
 
 
 def main() -> None:
