@@ -12,7 +12,6 @@ Examples:
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +38,7 @@ from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.source import EvaluatorConfig, table_source, training_source
 from nas.search.warm_start import read_earlier
+from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -86,12 +86,12 @@ def run(
 ) -> int:
     """Start or resume a search; gives the exit status."""
     budget = Budget.of(trials, hours, stop, confirm)
-    _check(objectives, limits, ladder_seeds, workers, seed)
+    _check(objectives, limits, ladder_seeds, seed)
     where = pick_device(device)
+    count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
     if run_directory.exists(folder):
         _refuse_changes(folder, invocation.config)
-    count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
     if evaluator.kind == "table":
         source = table_source(
@@ -213,7 +213,6 @@ def _check(
     objectives: list[str],
     limits: Mapping[str, float | None],
     ladder_seeds: int,
-    workers: int | None,
     seed: int,
 ) -> None:
     unknown = [name for name in objectives if name not in GOALS]
@@ -226,8 +225,6 @@ def _check(
             raise Refusal(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
     if ladder_seeds < 1:
         raise Refusal(f"ladder_seeds must be at least 1, got {ladder_seeds}; 3 show the noise")
-    if workers is not None and workers < 1:
-        raise Refusal(f"workers must be at least 1, got {workers}; null takes one a core")
     if seed < 0:
         raise Refusal(f"seed must be at least 0, got {seed}")
 

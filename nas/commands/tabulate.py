@@ -6,7 +6,6 @@ Examples:
     nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.select=/data/Set14 proxy=long
 """
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from nas.search.evaluator import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.runs import shown_settings
 from nas.search.table.tabulation import Log, Plan, finished, tabulate
+from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -53,7 +53,7 @@ def run(
         raise Refusal(f"out: a table is a .parquet file, got {out}; such as {path.with_suffix('.parquet')}")
     if path.exists():
         raise Refusal(f"out: {out} exists and is complete; give another name")
-    for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0), ("workers", workers or 1, 1)):
+    for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
         if value < least:
             raise Refusal(f"{name} must be at least {least}, got {value}")
     if len(ladder) < 2:
@@ -62,7 +62,7 @@ def run(
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
     roles = open_roles(data, scale=scale)
     sets = {"train": roles.need("train"), "select": roles.need("select")}
-    count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
+    count = worker_count(workers, where)
     shown = {
         key: Path(value).name if key in FOLDERS else value
         for key, value in shown_settings(invocation.config).items()

@@ -33,6 +33,7 @@ from nas.search.retraining import chosen_members, retrain
 from nas.search.runs import load_run
 from nas.search.source import Source, table_source, training_source
 from nas.search.table.table import Table, find_table
+from nas.search.workers import worker_count
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -50,15 +51,13 @@ def run(
     for name, value in (("members", members), ("factor", factor)):
         if value < 2:
             raise Refusal(f"{name} must be at least 2, got {value}")
-    if workers is not None and workers < 1:
-        raise Refusal(f"workers must be at least 1, got {workers}; null takes one a core")
     if not rate > 0:
         raise Refusal(f"rate must be above 0, got {rate:g}")
     folder = Path(run)
     state = load_run(folder)
     chosen = chosen_members(state, members)
     where = pick_device(device)
-    count = workers or (1 if where.type == "cuda" else len(os.sched_getaffinity(0)))
+    count = worker_count(workers, where)
     source = _longer(folder, factor, rate, count, device)
     console = Console()
     for notice in source.notices:

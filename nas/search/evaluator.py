@@ -165,14 +165,10 @@ class ProxyEvaluator:
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         if spec.arch_id in self.settings.replay:
-            latency = self.settings.replay[spec.arch_id]
+            record = dataclasses.replace(record, latency=self.settings.replay[spec.arch_id])
         else:
             tell("measuring latency")
-            start, waited = time.perf_counter(), self._open_meter().waited
-            latency = self._measure(spec, task.number)
-            waited = self._open_meter().waited - waited
-            record = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
-        record = dataclasses.replace(record, latency=latency)
+            record = self._read(record)
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         return self.advance(task, record, tell)
@@ -203,10 +199,10 @@ class ProxyEvaluator:
         latency = record.latency
         if task.spec.arch_id not in self.settings.replay:
             tell("measuring latency again")
-            start, waited = time.perf_counter(), self._open_meter().waited
-            latency = latency.pooled(self._measure(task.spec, task.number, again))
-            waited = self._open_meter().waited - waited
-            record = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
+            read = self._read(record, again)
+            assert read.latency
+            latency = latency.pooled(read.latency)
+            record = dataclasses.replace(record, seconds=read.seconds)
         try:
             quality = self._quality(task, ("trial", task.number, "again", again), tell, keep=True)
         except TrainingError:
@@ -220,6 +216,14 @@ class ProxyEvaluator:
         with self._sharing():
             upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
             return self._mean_db(upscaler, "report")
+
+    def _read(self, record: TrialRecord, again: int = 0) -> TrialRecord:
+        """The record with a latency read now, and the seconds that took; errors as `_measure`."""
+        start, waited = time.perf_counter(), self._open_meter().waited
+        latency = self._measure(record.spec, record.number, again)
+        waited = self._open_meter().waited - waited
+        read = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
+        return dataclasses.replace(read, latency=latency)
 
     def _measure(self, spec: ArchSpec, number: int, again: int = 0) -> Latency:
         """Read a latency.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from nas.record import Cost, TrialRecord
 from nas.score import Challenge
@@ -76,9 +76,8 @@ def why_rejected(
 ) -> str:
     """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
     assert record.cost
-    values = {name: float(value) for name, value in asdict(record.cost).items()}
+    values = record.costs
     if record.latency:
-        values |= {"runtime_ms": record.latency.runtime_ms, "runtime_ratio": record.latency.ratio}
         values["score"] = challenge.score(
             record.latency.ratio, record.cost.flops / baseline.flops, record.cost.params / baseline.params
         )

@@ -182,7 +182,7 @@ def table_source(
         notices=[f"results are looked up in {path.name}: nothing is trained, seconds are simulated"],
         conditions=facts.conditions,
         has_report=False,
-        pool=lambda: contextlib.nullcontext(simulation),
+        pool=lambda: contextlib.nullcontext(simulation),  # no process has to be ended
         clock=lambda: simulation.now,
         lacks=lambda spec: "" if spec.arch_id in found.entries else f"is not in table={table}",
     )

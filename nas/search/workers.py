@@ -39,6 +39,17 @@ class Outcome:
     died: bool = False
 
 
+def worker_count(wanted: int | None, device: torch.device) -> int:
+    """How many workers are wanted; by default one a CPU core, one on a GPU.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if wanted is not None and wanted < 1:
+        raise ValueError(f"workers must be at least 1, got {wanted}; null takes one a core")
+    return wanted or (1 if device.type == "cuda" else len(os.sched_getaffinity(0)))
+
+
 class Pool(Protocol):
     """Whoever does jobs: as many at once as are idle at first."""
 

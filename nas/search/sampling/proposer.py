@@ -100,9 +100,7 @@ class Proposer:
         pool = self.pool
         waiting = [pool.canonical(point) for point in pending]
         trained = [one for one in seen if one.quality is not None]
-        tried = {pool.canonical(one.point) for one in seen if one.number is not None} | set(waiting)
-        best = self._best(trained)
-        left = [point for point in pool.candidates(best) if point not in tried]
+        left, best = self._untried(seen, trained, waiting)
         if not left:
             return None
         rng = random.Random(seed)
@@ -133,10 +131,7 @@ class Proposer:
         trained = [one for one in seen if one.quality is not None]
         left: list[Point] = []
         if steps_new is not None:
-            tried = {pool.canonical(one.point) for one in seen if one.number is not None} | set(waiting)
-            best = self._best(trained)
-            left = [point for point in pool.candidates(best) if point not in tried]
-            left = self._few(left, best, random.Random(seed))
+            left = self._few(*self._untried(seen, trained, waiting), random.Random(seed))
         asked = [*points, *left]
         gains, _ = self._gains(asked, seen, trained, waiting, seed, is_certain=steps_new is None)
         values = gains[: len(points)] / np.array([paused[point] for point in points])
@@ -146,6 +141,14 @@ class Proposer:
             new = float(others.max() if takes_best else others.mean()) / steps_new
         place = int(np.argmax(values))
         return points[place] if values[place] > new else None
+
+    def _untried(
+        self, seen: Sequence[Seen], trained: Sequence[Seen], waiting: list[Point]
+    ) -> tuple[list[Point], list[Point]]:
+        """The candidates that are no row and not being tried, and the best rows, around which they lie."""
+        tried = {self.pool.canonical(one.point) for one in seen if one.number is not None} | set(waiting)
+        best = self._best(trained)
+        return [point for point in self.pool.candidates(best) if point not in tried], best
 
     def _few(self, left: list[Point], best: list[Point], rng: random.Random) -> list[Point]:
         """As many candidates as are looked at for one proposal, those around the best among them."""

@@ -120,7 +120,7 @@ class TableEvaluator:
 
 
 class Simulation:
-    """A pool as `Workers` is one, whose jobs take simulated seconds; use as a context manager."""
+    """A pool as `Workers` is one, whose jobs take simulated seconds."""
 
     def __init__(self, evaluator: TableEvaluator, *, count: int) -> None:
         self.evaluator = evaluator
@@ -128,12 +128,6 @@ class Simulation:
         self.now = 0.0
         self._running: list[tuple[float, int, Outcome]] = []  # by the time at which they end
         self._submitted = 0
-
-    def __enter__(self) -> "Simulation":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
     @property
     def idle(self) -> int:
