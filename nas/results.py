@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class Retrained:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is made of it is made once
 class RunState:
     """Everything that the tables and the report are made of; read from a run's journal.
 
@@ -91,7 +92,7 @@ class RunState:
     retrained: tuple[Retrained, ...] = ()
     rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict | None:
         """The ladder's verdict; None while it is not complete."""
         done = Counter(run.rung for run in self.ladder)
@@ -104,7 +105,7 @@ class RunState:
         verdict = self.verdict
         return verdict is not None and verdict.passes
 
-    @property
+    @cached_property
     def trust(self) -> Trust:
         """How far fidelities rank alike, by what was trained to the end whatever it promised; the noise."""
         ladder = [(run.rung, {**dict(run.curve), run.fidelity: run.psnr_db}) for run in self.ladder]
@@ -119,7 +120,7 @@ class RunState:
         }
         return measure_trust(first | probes, ladder)
 
-    @property
+    @cached_property
     def retrained_agreement(self) -> Agreement | None:
         """How far what was trained longer has kept its order; None where nothing was."""
         if not self.retrained:
@@ -128,7 +129,7 @@ class RunState:
         pairs = [(one.psnr_db, one.long_psnr_db) for one in self.retrained]
         return agreement(pairs, lower=first.fidelity, upper=first.steps)
 
-    @property
+    @cached_property
     def yardstick(self) -> Yardstick:
         return Yardstick(
             baseline=next((record for record in self.records if record.number == 0), None),
@@ -137,9 +138,18 @@ class RunState:
             top_fidelity=max((run.fidelity for run in self.ladder), default=None),
         )
 
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """What `table` copies."""
+        return _rows(self)
+
 
 def table(state: RunState) -> pd.DataFrame:
     """One row a record: `COLUMNS`, then `EXTRA_COLUMNS`; what was not measured is None or NaN."""
+    return state.rows.copy()
+
+
+def _rows(state: RunState) -> pd.DataFrame:
     yardstick = state.yardstick
     rows = [row_of(record, state, yardstick) for record in state.records]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *EXTRA_COLUMNS])

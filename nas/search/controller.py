@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from nas.convergence import has_plateaued
 from nas.record import Quality, TrialRecord
-from nas.results import RunState, front_table, table
+from nas.results import front_table, table
 from nas.search.evaluator import Task
 from nas.search.ledger import Exhausted, Ledger, Proposal
 from nas.search.workers import Deaths, Job, Outcome, Pool, work
@@ -159,7 +159,6 @@ class Controller:
     def _search(self) -> str:
         ledger, workers = self.ledger, self.workers
         self._num_before, self._trials_start = ledger.num_counted, self.clock()
-        references = ledger.references
         deaths = Deaths()
         waiting = ledger.pending  # what a kill interrupted
         running: dict[str, Proposal] = {}
@@ -173,7 +172,7 @@ class Controller:
                 if proposal is None:
                     break
                 running[str(proposal.number)] = proposal
-                job = self._job(proposal, references)
+                job = self._job(proposal)
                 control[job.key] = control.get(job.key, 0.0) + time.perf_counter() - start
                 workers.submit(job)
             if not running:
@@ -203,9 +202,12 @@ class Controller:
                 return self.ledger.promotion(is_last=True)
         return None
 
-    def _job(self, proposal: Proposal, references: Mapping[int, float]) -> Job:
-        key, spec = str(proposal.number), proposal.spec
-        task = Task(number=proposal.number, spec=spec, until=proposal.until, references=references)
+    def _task(self, proposal: Proposal) -> Task:
+        references = self.ledger.references
+        return Task(number=proposal.number, spec=proposal.spec, until=proposal.until, references=references)
+
+    def _job(self, proposal: Proposal) -> Job:
+        key, task = str(proposal.number), self._task(proposal)
         if proposal.record is not None:
             return Job(key=key, method="advance", args=(task, proposal.record))
         return Job(key=key, method="trial", args=(task, self.ledger.screen(proposal)))
@@ -215,21 +217,21 @@ class Controller:
             return f"{self.budget.hours:g} hours are over"
         if self.budget.stop == "plateau" and self.ledger.num_counted > self._judged:
             self._judged = self.ledger.num_counted  # at each trial once
-            if has_plateaued(self.ledger.state("", {})):
+            if has_plateaued(self.ledger.now):
                 return "the front's hypervolume has stopped growing (stop=plateau)"
         return ""
 
     def _confirm(self, count: int) -> None:
         """Train again, with other seeds, the rows of which it is least sure whether they are on the front."""
-        rows = table(self.ledger.state("", {}))
+        rows = table(self.ledger.now)
         doubt = (rows["front_probability"] - 0.5).abs()
         unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
         unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
         proposals = {str(number): self.ledger.again(int(number)) for number in unsure["number"]}
-        jobs = []
-        for key, one in proposals.items():
-            task = Task(number=one.number, spec=one.spec, until=one.until, references=self.ledger.references)
-            jobs.append(Job(key=key, method="confirm", args=(task, one.record)))
+        jobs = [
+            Job(key=key, method="confirm", args=(self._task(one), one.record))
+            for key, one in proposals.items()
+        ]
 
         def take(outcome: Outcome) -> None:
             self.ledger.record(proposals[outcome.job.key], outcome.result)
@@ -239,7 +241,7 @@ class Controller:
 
     def _report(self) -> None:
         """Read the report set once for each front member that has not been read."""
-        state: RunState = self.ledger.state("", {})
+        state = self.ledger.now
         known = dict(state.report_psnr_db)
         members = [int(number) for number in front_table(table(state))["number"]]
         records = [self.ledger.records[number] for number in members]

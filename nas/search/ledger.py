@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -12,8 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.ladder import RUNGS, LadderRun, references
 from nas.record import GOALS, TrialRecord
-from nas.results import RunState, row_of
+from nas.results import RunState
 from nas.score import Challenge
+from nas.search.answers import answer, base_gain
+from nas.search.fidelity.rungs import Rungs
 from nas.search.insight import Insight, Known
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig
@@ -31,7 +33,6 @@ LATER = "record/"  # of the study: the record of a trial that was trained furthe
 NO_TRIAL = -1  # handle of an architecture that Optuna did not propose
 MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
 MAX_IN_A_ROW = 1000
-UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost
 
 
 class Exhausted(Exception):  # noqa: N818 - no error: a search ends so
@@ -99,9 +100,8 @@ class Ledger:
         named = {spec.arch_id: spec for spec in start if spec.arch_id != baseline.arch_id}
         first = len(named) + 1
         self.probes = tuple(self._attr("probes", list(range(first, first + probes))))
-        self.least_tau = least_tau
+        self.rungs_of_training = Rungs(fidelities=fidelities, probes=self.probes, least_tau=least_tau)
         self.known = tuple(known)
-        self._stops: tuple[int, tuple[int, ...]] = (-1, fidelities)  # by how many probes they were judged
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
         self._by_arch: dict[str, int] = {}
@@ -112,6 +112,7 @@ class Ledger:
         self._known = 0  # proposals in a row that were known
         self.in_a_row = 0  # rejected or known ones
         self._insight: Insight | None = None
+        self._now: RunState | None = None
         self._load()
         self._open_start(named.values())
 
@@ -126,6 +127,7 @@ class Ledger:
     def _load(self) -> None:
         """Read the journal, settle what a kill left open."""
         self.ladder, baseline, later = read_facts(self.study)
+        unanswered: list[FrozenTrial] = []
         if baseline:
             self._keep(baseline)
         for trial in self.study.get_trials(deepcopy=False):
@@ -150,14 +152,18 @@ class Ledger:
                 if not trial.state.is_finished():
                     self._tell(trial._trial_id, record)
             elif NUMBER in trial.user_attrs:
-                spec = ArchSpec.from_json(trial.user_attrs[SPEC])
-                proposal = self._new(trial.user_attrs[NUMBER], spec, trial._trial_id)
-                self._pending[proposal.number] = proposal
-                self._by_arch[spec.arch_id] = proposal.number
+                unanswered.append(trial)
             elif not trial.state.is_finished():
                 self._answer_known(trial._trial_id, trial.user_attrs[SAME_AS])
         for record in later.values():  # those that Optuna knows nothing of
             self._keep(record)
+        for trial in unanswered:
+            spec = ArchSpec.from_json(trial.user_attrs[SPEC])
+            self._open(self._new(trial.user_attrs[NUMBER], spec, trial._trial_id))
+
+    def _open(self, proposal: Proposal) -> None:
+        self._pending[proposal.number] = proposal
+        self._by_arch.setdefault(proposal.spec.arch_id, proposal.number)
 
     def _open_start(self, specs: Iterable[ArchSpec]) -> None:
         """Give the first numbers to what was named to start with; it may lie outside the space.
@@ -166,9 +172,7 @@ class Ledger:
         """
         for number, spec in enumerate(specs, start=1):
             if number not in self.records:
-                proposal = Proposal(number=number, spec=spec, handle=NO_TRIAL, until=self.fidelities[-1])
-                self._pending[number] = proposal
-                self._by_arch[spec.arch_id] = number
+                self._open(Proposal(number=number, spec=spec, handle=NO_TRIAL, until=self.fidelities[-1]))
 
     @property
     def pending(self) -> list[Proposal]:
@@ -211,41 +215,52 @@ class Ledger:
             proposal = self._new(number, spec, trial._trial_id)
             trial.set_user_attr(SPEC, spec.to_json())
             trial.set_user_attr(NUMBER, number)
-            self._pending[number] = proposal
-            self._by_arch[spec.arch_id] = number
+            self._open(proposal)
             self._known = 0
             return proposal
 
     def promotion(self, *, is_last: bool) -> Proposal | None:
-        """A training that paused and is worth more a step than a new one; None: there is none.
+        """A training that paused and goes on now; None: a new one is worth more, or none has paused.
+
+        It is a probe's turn, or one is worth more a step than a new one.
 
         Args:
-            is_last: no new one is wanted: what is expected to be on the front is trained to the end.
+            is_last: no new one is wanted: what is expected to be on the front is trained to the end, and
+                then the probes.
         """
         paused = self._paused()
         if not paused:
             return None
+        going_on = self.rungs_of_training
+        reached = {number: _steps(record) for number, record in self.records.items() if number > 0}
+        number = going_on.due_probe(reached, paused)
+        if number is None:
+            number = self._promising(paused, is_last=is_last)
+        if number is None and is_last:
+            number = going_on.due_probe(reached, paused, is_last=True)
+        if number is None:
+            return None
+        self._going_on.add(number)
+        record = self.records[number]
+        until = going_on.next_stop(reached[number], self.now)
+        handle = self._handles[number]
+        return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
+
+    def _promising(self, paused: Sequence[int], *, is_last: bool) -> int | None:
+        """The paused training that is worth more a step than a new one; None: there is none."""
         top, pool = self.fidelities[-1], self.insight.proposer.pool
         trials = self.study.get_trials(deepcopy=False)
         at = {t.user_attrs[NUMBER]: pool.point(t.params) for t in trials if NUMBER in t.user_attrs}
         points = {pool.canonical(at[number]): number for number in paused}
-        reached = {number: self._reached(self.records[number]) for number in paused}
         chosen = self.insight.proposer.promotion(
             self._seen(trials),
             [at[number] for number in (*self._pending, *self._going_on) if number in at],
-            {point: float(top - reached[number]) for point, number in points.items()},
+            {point: float(top - _steps(self.records[number])) for point, number in points.items()},
             steps_new=None if is_last else float(top),
             takes_best=self.sampler.kind == "cost_aware",
             seed=derived_seed(self.seed, "sampler", self._proposals),
         )
-        if chosen is None:
-            return None
-        number = points[chosen]
-        self._going_on.add(number)
-        record = self.records[number]
-        until = next(fidelity for fidelity in self.stops if fidelity > reached[number])
-        handle = self._handles[number]
-        return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
+        return None if chosen is None else points[chosen]
 
     def again(self, number: int) -> Proposal:
         """A complete trial, to be trained once more."""
@@ -263,26 +278,12 @@ class Ledger:
             if number in self._handles
             and number not in self._going_on
             and record.state == "complete"
-            and self._reached(record) < self.fidelities[-1]
+            and _steps(record) < self.fidelities[-1]
         ]
 
-    @staticmethod
-    def _reached(record: TrialRecord) -> int:
-        return record.quality.fidelity if record.quality else 0
-
     def _new(self, number: int, spec: ArchSpec, handle: int) -> Proposal:
-        until = self.fidelities[-1] if number in self.probes else self.stops[0]
+        until = self.rungs_of_training.next_stop(0, self.now)
         return Proposal(number=number, spec=spec, handle=handle, until=until)
-
-    @property
-    def stops(self) -> tuple[int, ...]:
-        """The fidelities at which trainings pause, and the last: those that rank as the end does."""
-        done = sum(number in self.records for number in self.probes)
-        if self._stops[0] != done and len(self.fidelities) > 1:
-            found = self.state("", {}).trust.to_top
-            poor = {one.lower for one in found if one.tau is not None and one.tau < self.least_tau}
-            self._stops = done, tuple(steps for steps in self.fidelities if steps not in poor)
-        return self._stops[1]
 
     def screen(self, proposal: Proposal) -> Screen | None:
         """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
@@ -321,25 +322,34 @@ class Ledger:
     def add_ladder_run(self, run: LadderRun) -> None:
         self.study.set_user_attr(f"ladder/{run.rung}/{run.seed}", json.dumps(asdict(run)))
         self.ladder.append(run)
+        self._now = None
+
+    @property
+    def now(self) -> RunState:
+        """The run as it stands; made once between two records."""
+        if self._now is None:
+            self._now = RunState(
+                name="",
+                challenge=self.challenge,
+                objectives=self.objectives,
+                limits=self.limits,
+                ladder=tuple(self.ladder),
+                records=tuple(self.records[number] for number in sorted(self.records)),
+                settings={},
+                report_psnr_db=dict(self.study.user_attrs.get("report", {})),
+                ladder_seeds=self.ladder_seeds,
+                rungs=self.rungs,
+                probes=self.probes,
+            )
+        return self._now
 
     def state(self, name: str, settings: Mapping[str, Any], notices: Sequence[str] = ()) -> RunState:
-        return RunState(
-            name=name,
-            challenge=self.challenge,
-            objectives=self.objectives,
-            limits=self.limits,
-            ladder=tuple(self.ladder),
-            records=tuple(self.records[number] for number in sorted(self.records)),
-            settings=settings,
-            notices=tuple(notices),
-            report_psnr_db=dict(self.study.user_attrs.get("report", {})),
-            ladder_seeds=self.ladder_seeds,
-            rungs=self.rungs,
-            probes=self.probes,
-        )
+        """The run as it is shown."""
+        return replace(self.now, name=name, settings=settings, notices=tuple(notices))
 
     def set_report(self, psnr_db: Mapping[str, float]) -> None:
         self.study.set_user_attr("report", dict(psnr_db))
+        self._now = None
 
     @property
     def insight(self) -> Insight:
@@ -348,10 +358,10 @@ class Ledger:
             self._insight = Insight(
                 self.space,
                 self.distributions,
-                self.state("", {}),
+                self.now,
                 goal=self.goal,
                 baseline=self.baseline,
-                floor_db=self._base_gain(),
+                floor_db=base_gain(self.now),
                 seed=derived_seed(self.seed, "pool"),
                 known=self.known,
             )
@@ -364,10 +374,11 @@ class Ledger:
             for t in trials
             if NUMBER in t.user_attrs and EXPECTED in t.user_attrs
         }
-        return self.insight.seen(self.records, params, self.state("", {}), said)
+        return self.insight.seen(self.records, params, self.now, said)
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record
+        self._now = None
         self._by_arch.setdefault(record.spec.arch_id, record.number)
 
     def _draw_new(self) -> dict[str, int]:
@@ -384,40 +395,18 @@ class Ledger:
 
     def _answer_known(self, handle: int, arch_id: str) -> None:
         """Tell the sampler what is known already; no row, no training."""
-        record = self.records.get(self._by_arch[arch_id])
-        if record is None or record.state == "failed":
-            self._tell_fail(handle)
-        else:
-            self._tell(handle, record)
+        self._tell(handle, self.records.get(self._by_arch[arch_id]))
 
-    def _tell(self, handle: int, record: TrialRecord) -> None:
-        if record.state == "failed":
-            self._tell_fail(handle)
-            return
-        trial = optuna.trial.Trial(self.study, handle)
-        state = self.state("", {})
-        row = row_of(record, state, state.yardstick)
-        if record.state == "complete" and row.get("psnr_gain_db") is not None:  # Optuna is told once
-            row |= self.insight.expected(row, self.records.values(), state)
-        if record.state == "rejected":  # as if it had learned nothing: a limit fails, so it ranks behind
-            row |= {"psnr_gain_db": self._base_gain(), "psnr_db": self._base_gain()}
-            row = {"runtime_ratio": UNKNOWN_RUNTIME, "runtime_ms": 1e9, "score": 1e3} | {
-                name: value for name, value in row.items() if value is not None
-            }
-        for name, limit in self.limits.items():
-            if row.get(name) is not None:
-                trial.set_constraint(name, row[name] / limit - 1)
-        if state.can_rank and row.get("psnr_gain_db") is not None:
-            trial.set_constraint("psnr_gain_db", self.challenge.gate.min_gain_db - row["psnr_gain_db"])
-        self.study.tell(trial, [float(row[name]) for name in self.objectives])
+    def _tell(self, handle: int, record: TrialRecord | None) -> None:
+        def expected(row: Mapping[str, Any]) -> dict[str, float]:
+            return self.insight.expected(row, self.records.values(), self.now)
 
-    def _tell_fail(self, handle: int) -> None:
-        self.study.tell(optuna.trial.Trial(self.study, handle), state=TrialState.FAIL)
+        answer(self.study, handle, record, self.now, expected)
 
-    def _base_gain(self) -> float:
-        if not self.ladder:
-            return 0.0
-        return self.ladder[0].base_db - self.references[self.fidelities[-1]]
+
+def _steps(record: TrialRecord) -> int:
+    """How far a trial was trained."""
+    return record.quality.fidelity if record.quality else 0
 
 
 def read_facts(

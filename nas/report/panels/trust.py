@@ -23,7 +23,7 @@ def note(state: RunState) -> str:
         )
     return (
         f"{words}\nTau: Kendall's rank agreement with the next fidelity and with the end, with its 95 % "
-        "interval, over the ladder's rungs and the trials that were trained through whatever they promised "
+        "interval, over the ladder's rungs and the trials that are trained to the end whatever they promise "
         "(fidelity.probes): what a search chose to go on with would not show it."
     )
 

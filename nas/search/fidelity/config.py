@@ -10,8 +10,8 @@ class FidelityConfig:
 
     Attributes:
         rungs: shares of `proxy.steps` at which a training is read and pauses, rising; none: it goes through.
-        probes: first trials that are trained to the end whatever they promise: by them and the ladder it is
-            judged how far a rung ranks as the end does.
+        probes: first trials that are trained to the end before the search ends, whatever they promise: by
+            them and the ladder it is judged how far a rung ranks as the end does.
         least_tau: Kendall's tau between a rung and the end below which trainings do not pause there.
     """
 

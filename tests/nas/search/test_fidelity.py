@@ -10,6 +10,7 @@ from nas.record import Quality
 from nas.results import table
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.fidelity.projection import Projection, projections
+from nas.search.fidelity.rungs import Rungs
 from tests.nas.search.studies import climb, open_ledger, quality_of, record_of
 
 FIDELITIES = (10, 20, 40)
@@ -66,7 +67,7 @@ def test_trials_pause_and_those_on_the_front_are_trained_to_the_end(tmp_path):
     done = search(ledger, 12)
     assert [until for _, until in done].count(10) == 12
     reached = {n: r.quality.fidelity for n, r in ledger.records.items()}
-    frame = table(ledger.state("", {}))
+    frame = table(ledger.now)
     members = frame[(frame["on_front"] == "yes") & (frame["number"] > 0)]
     assert len(members) >= 3
     assert set(members["fidelity"]) == {40}
@@ -92,7 +93,7 @@ def test_row_below_the_top_is_neither_feasible_nor_on_the_front(tmp_path):
     ledger = opened(tmp_path)
     proposal = ledger.propose()
     ledger.record(proposal, trained(proposal, reach=lambda spec: 27.0))
-    row = table(ledger.state("", {})).iloc[1]
+    row = table(ledger.now).iloc[1]
     assert (row["fidelity"], row["feasible"], row["on_front"]) == (10, "unknown", "no")
     assert row["psnr_gain_db"] == pytest.approx(27.0 - PSNRS[-1])  # over the reference of that fidelity
 
@@ -160,30 +161,48 @@ def test_other_values_that_mean_nothing_are_refused(changes, message):
         config([0.5], **changes)
 
 
-def test_first_trials_are_trained_to_the_end_whatever_they_promise(tmp_path):
-    ledger = opened(tmp_path, probes=3)
-    done = search(ledger, 6)
-    assert [until for number, until in done if number <= 3] == [40, 40, 40]
+def test_probes_are_trained_to_the_end_before_the_search_ends(tmp_path):
+    """Without probes some of these twelve stay where they paused, as the test above sees."""
+    ledger = opened(tmp_path, probes=12)
+    done = search(ledger, 12)
+    assert {(number, 10) for number in range(1, 13)} <= set(done)  # they pause as others do
+    assert {ledger.records[number].quality.fidelity for number in range(1, 13)} == {40}
     assert [steps for steps, _ in ledger.records[2].quality.curve] == [10, 20, 40]
-    trust = ledger.state("", {}).trust
-    assert [one.num_networks for one in trust.to_top] == [7, 7]  # and the four of the ladder
+    trust = ledger.now.trust
+    assert [one.num_networks for one in trust.to_top] == [16, 16]  # and the four of the ladder
     assert [one.tau for one in trust.to_top] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(
+    ("reached", "is_last", "chosen"),
+    [
+        ({1: 10, 2: 10, 3: 10}, False, None),  # a probe would be more than a tenth of all steps
+        ({1: 10, 2: 10, **dict.fromkeys(range(3, 31), 10)}, False, 1),  # 30 steps of 300
+        ({1: 20, 2: 20, **dict.fromkeys(range(3, 31), 10)}, False, None),  # 20 are spent
+        ({1: 10, 2: 20, **dict.fromkeys(range(3, 31), 10)}, False, 2),  # the one that is furthest
+        ({1: 40, 2: 10, **dict.fromkeys(range(3, 31), 10)}, False, None),
+        ({1: 40, 2: 10}, True, 2),
+        ({1: 40, 2: 40}, True, None),
+    ],
+)
+def test_probe_goes_on_while_probes_take_a_tenth_of_all_steps(reached, is_last, chosen):
+    rungs = Rungs(fidelities=(10, 20, 40), probes=(1, 2), least_tau=0.5)
+    paused = [number for number, steps in reached.items() if steps < 40]
+    assert rungs.due_probe(reached, paused, is_last=is_last) == chosen
 
 
 def test_trainings_do_not_pause_where_the_rung_ranks_otherwise_than_the_end(tmp_path):
     """At 10 steps the order of the probes is upside down."""
     ledger = opened(tmp_path, probes=8, least_tau=0.5)
     for _ in range(8):
-        proposal = ledger.propose()
+        proposal = dataclasses.replace(ledger.propose(), until=40)
         record = trained(proposal)
         (first, psnr), *others = record.quality.curve
         curve = ((first, 50 - psnr), *others)
         quality = dataclasses.replace(record.quality, curve=curve)
         ledger.record(proposal, dataclasses.replace(record, quality=quality))
-    assert ledger.stops == (20, 40)
     assert ledger.propose().until == 20
     again = opened(tmp_path, probes=8, least_tau=0.5)
-    assert again.stops == (20, 40)
     assert again.pending[0].until == 20
 
 

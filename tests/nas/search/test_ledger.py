@@ -130,7 +130,7 @@ def _constraints(trial):
 def test_limits_and_a_believed_gate_are_constraints(tmp_path):
     ledger = open_ledger(tmp_path, limits={"params": 20e3, "runtime_ratio": 1.0})
     climb(ledger, psnrs=(25.0, 25.4, 25.8, 26.2), seeds=(0, 1, 2))
-    assert ledger.state("", {}).can_rank
+    assert ledger.now.can_rank
     for _ in range(8):
         proposal = ledger.propose()
         ledger.record(proposal, record_of(proposal))
@@ -150,7 +150,7 @@ def test_limits_and_a_believed_gate_are_constraints(tmp_path):
 def test_gate_is_no_constraint_while_the_proxy_cannot_rank(tmp_path):
     ledger = open_ledger(tmp_path)
     search(ledger, 3)
-    assert not ledger.state("", {}).can_rank
+    assert not ledger.now.can_rank
     assert all(trial.constraints == {} for trial in trials_of(ledger))
 
 
