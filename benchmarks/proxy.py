@@ -31,6 +31,7 @@ from nas.commands.search import run as search
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
+from nas.record import Quality
 from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
 from nas.search.workers import Job, Workers, work
 from search_spaces.chooser import RandomChooser
@@ -71,7 +72,17 @@ class Training:
     fidelity: int
     train_seconds: float
     restarts: int
-    curve: Sequence[tuple[int, float]] = ()
+    @classmethod
+    def of(cls, network: str, seed: int, quality: Quality) -> "Training":
+        return cls(
+            network=network,
+            seed=seed,
+            psnr_db=quality.psnr_db,
+            base_db=quality.base_db,
+            fidelity=quality.fidelity,
+            train_seconds=quality.train_seconds,
+            restarts=quality.restarts,
+        )
 
 
 def networks() -> dict[str, ArchSpec]:
@@ -139,7 +150,7 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
                 if outcome.error:
                     raise SystemExit(f"{variant} {outcome.job.key}: {outcome.error}")
                 network, seed = outcome.job.key.split()
-                line = Training(network=network, seed=int(seed), **asdict(outcome.result))
+                line = Training.of(network, int(seed), outcome.result)
                 with results.open("a") as file:
                     file.write(json.dumps({"variant": variant, **setting, **asdict(line)}) + "\n")
                 print(variant, line, flush=True)
