@@ -1,12 +1,18 @@
 """Which proxy can rank: networks trained briefly in several ways, against the same networks trained long.
 
-    python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 truth brief adamw
+    python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 [VARIANT ...]
+        [--parent-weights SPAN.pth] [--clock] [--plot proxy.svg]
 
 The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
-three seeds, the others with one. Each variant is a set of overrides of `nas search`, and its trainings are a
-search's own. Lines are appended to the results file as they come; what is there, under the same settings, is
-not trained again. Without names all variants are run. The table holds each variant's ladder and Kendall's tau
-of its single trainings against the long ones, with the 95 % interval of a bootstrap over networks.
+three seeds, the others with one, under `brief` with three. Each variant is a set of overrides of
+`nas search`, and its trainings are a search's own. Lines are appended to the results file as they come; what
+is there, under the same settings, is not trained again. Without names all variants are run. With --clock
+nothing is trained to the end: how long a training takes is read on one thread, which wants a quiet machine.
+
+The table holds each variant's ladder and, over ladder and drawn networks, Kendall's tau-b of single trainings
+(seed 0) with the long ones, with its 95 % interval (`nas.trust.agreement`). `seeds_2` and `seeds_3` are means
+of `brief` over seeds, `rates` is the best of its three rates for each network, and `again` is how a second
+long training would agree with the first by the noise of its seeds: none can be expected to agree better.
 """
 
 import argparse
@@ -17,12 +23,13 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ranks import tau
+import numpy as np
+from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 
 from nas.commands.architectures import resolve_parent
 from nas.commands.composition import compose_command
@@ -32,33 +39,23 @@ from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import Quality
-from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator
+from nas.search.evaluator import EvaluatorSettings
 from nas.search.workers import Job, Workers, work
+from nas.trust import Agreement, agreement, noise
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-LONG = ["proxy=long", "proxy.steps=8000", "proxy.batch_size=8"]
-TRUTHS = {  # twenty times the pixels of brief; what counts of a network is its best
-    "truth": [*LONG, "proxy.optimizer.muon_lr=0.005"],
-    "truth_high": [*LONG, "proxy.optimizer.muon_lr=0.01"],
-}
 LARGE = 93_000  # parameters from which 0.005 suits better: 28x6 gains 0.04 dB by it, 20x4 loses 0.03
-VARIANTS = {
-    "brief": ["proxy=brief"],
-    "long": ["proxy=long"],
-    "adamw": ["proxy=brief", "proxy.optimizer.muon_lr=null"],
-    "mse": ["proxy=brief", "proxy.loss=mse"],
-    "small_patches": ["proxy=brief", "proxy.batch_size=16", "proxy.patch=16"],
-    "low_rates": ["proxy=brief", "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3"],
-    "high_rates": ["proxy=brief", "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3"],
-    "no_average": ["proxy=brief", "proxy.ema=0"],
-}
 NUM_DRAWN = 16
 DRAWN_WITH = 2026  # seed
 LADDER_SEEDS = 3
-MIN_RANKED = 8  # networks below which a rank agreement says nothing
 TWICE = 6  # networks that the truths train with a second seed, the smallest at either rate
+REPEATED = {"brief": 3}  # seeds of all networks, not of the ladder alone
+RATES = ("brief", "muon_low", "muon_high")
+SHORT = (20, 60)  # steps of the trainings by which seconds are read
+CLOCKED = 3  # every third network by size
+DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +69,7 @@ class Training:
     fidelity: int
     train_seconds: float
     restarts: int
+
     @classmethod
     def of(cls, network: str, seed: int, quality: Quality) -> "Training":
         return cls(
@@ -111,19 +109,115 @@ def wanted(variant: str) -> Iterator[tuple[str, int]]:
         yield from ((name, 1) for name in rated[-TWICE // 2 :])
     else:
         yield from ((name, seed) for seed in range(LADDER_SEEDS) for name in reversed(RUNGS))
-        yield from ((name, 0) for name in names if name not in RUNGS)
+        drawn = [name for name in names if name not in RUNGS]
+        yield from ((name, seed) for seed in range(REPEATED.get(variant, 1)) for name in drawn)
 
 
-def train(variant: str, folders: Mapping[str, str], workers: int, results: Path, only: set[str]) -> None:
-    """Train what is missing of one variant."""
-    parts, setting = compose(variant, folders)
-    done = {(line.network, line.seed) for line in read(results, setting)}
-    specs = networks()
-    jobs = [
-        Job(key=f"{name} {seed}", method="train", args=(specs[name], seed, {}))
-        for name, seed in wanted(variant)
-        if (name, seed) not in done and (not only or name in only)
-    ]
+class Study:
+    """Photographs, the parent's weights, and what was found so far.
+
+    Args:
+        folders: of photographs by role, train and select.
+        weights: of the released SPAN, for the variants that have it as parent.
+    """
+
+    def __init__(self, folders: Mapping[str, str], weights: str | None, results: Path) -> None:
+        self.folders = folders
+        self.weights = weights
+        self.results = results
+
+    def compose(self, variant: Variant, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
+        given = ["data=folder", *(f"data.{role}={path}" for role, path in self.folders.items())]
+        parent = [f"parent_weights={self.weights}"] if variant.needs_parent else []
+        parts = parts_of([*given, *variant.overrides, *parent, *more])
+        names = {role: Path(path).name for role, path in self.folders.items()}
+        proxy = asdict(parts["proxy"])
+        own = {"twist": variant.twist, "parent": PARENT if variant.needs_parent else None}
+        return parts, {**names, "proxy": proxy, **own}
+
+    def lines(self, variant: Variant, column: str) -> Iterator[dict[str, Any]]:
+        """The lines under a variant's settings that have a column."""
+        if variant.needs_parent and self.weights is None:
+            return
+        setting = self.compose(variant)[1]
+        text = self.results.read_text() if self.results.exists() else ""
+        for line in map(json.loads, text.splitlines()):
+            if column in line and setting.items() <= ({"twist": "", "parent": None} | line).items():
+                yield line
+
+    def read(self, variant: Variant) -> list[Training]:
+        keys = Training.__dataclass_fields__
+        found = self.lines(variant, "psnr_db")
+        return [Training(**{key: line[key] for key in keys}) for line in found]
+
+    def append(self, name: str, setting: Mapping[str, Any], line: Mapping[str, Any]) -> None:
+        with self.results.open("a") as file:
+            file.write(json.dumps({"variant": name, **setting, **line}) + "\n")
+        print(name, line, flush=True)
+
+    def train(self, name: str, workers: int, only: set[str]) -> None:
+        """Train what is missing of one variant."""
+        variant = (TRUTHS | VARIANTS)[name]
+        done = {(line.network, line.seed) for line in self.read(variant)}
+        specs = networks()
+        jobs = [
+            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, {}))
+            for network, seed in wanted(name)
+            if (network, seed) not in done and (not only or network in only)
+        ]
+        parts, setting = self.compose(variant)
+        for outcome in evaluated(parts, variant.twist, jobs, workers):
+            network, seed = outcome.job.key.split()
+            self.append(name, setting, asdict(Training.of(network, int(seed), outcome.result)))
+
+    def clock(self, name: str) -> None:
+        """Read how long trainings of one variant take, by short ones: a start, and what each step adds."""
+        variant = VARIANTS[name]
+        if any(self.lines(variant, "clocked")):
+            return
+        parts, setting = self.compose(variant)
+        specs = networks()
+        drawn = sorted((n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"])
+        jobs = [Job(key=n, method="train", args=(specs[n], 0, {})) for n in drawn[CLOCKED // 2 :: CLOCKED]]
+        first, second = (
+            [
+                outcome.result.train_seconds
+                for outcome in evaluated(
+                    parts | {"proxy": replace(parts["proxy"], steps=steps)}, variant.twist, jobs, 1
+                )
+            ]
+            for steps in SHORT
+        )
+        steps = parts["proxy"].steps
+        seconds = [
+            low + (high - low) / (SHORT[1] - SHORT[0]) * (steps - SHORT[0])
+            for low, high in zip(first, second, strict=True)
+        ]
+        self.append(name, setting, {"clocked": [round(value, 2) for value in seconds]})
+
+    def truth(self) -> dict[str, float]:
+        """The best mean PSNR that each network reached in long trainings, over their rates."""
+        found: dict[str, float] = {}
+        for variant in TRUTHS.values():
+            runs = self.read(variant)
+            for network in {run.network for run in runs}:
+                mean = statistics.fmean(run.psnr_db for run in runs if run.network == network)
+                found[network] = max(found.get(network, -math.inf), mean)
+        return found
+
+    def truth_noise(self) -> float | None:
+        """The deviation of one long training over seeds, in dB."""
+        runs: dict[str, list[float]] = {}
+        for name, variant in TRUTHS.items():
+            for run in self.read(variant):
+                runs.setdefault(f"{name} {run.network}", []).append(run.psnr_db)
+        found = noise(runs, fidelity=0)
+        return found.std_db if found else None
+
+
+def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: int) -> Iterator[Any]:
+    """Outcomes of jobs, each worker on one thread; raises SystemExit where one fails."""
     if not jobs:
         return
     roles = open_roles(parts["data"], scale=4)
@@ -145,15 +239,11 @@ def train(variant: str, folders: Mapping[str, str], workers: int, results: Path,
             replay={},
             parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=4),
         )
-        with Workers(functools.partial(ProxyEvaluator, settings), count=workers, threads=1) as pool:
+        with Workers(functools.partial(evaluator, settings, twist), count=workers, threads=1) as pool:
             for outcome in work(pool, jobs, tick=lambda: None):
                 if outcome.error:
-                    raise SystemExit(f"{variant} {outcome.job.key}: {outcome.error}")
-                network, seed = outcome.job.key.split()
-                line = Training.of(network, int(seed), outcome.result)
-                with results.open("a") as file:
-                    file.write(json.dumps({"variant": variant, **setting, **asdict(line)}) + "\n")
-                print(variant, line, flush=True)
+                    raise SystemExit(f"{outcome.job.key}: {outcome.error}")
+                yield outcome
 
 
 def parts_of(overrides: list[str]) -> dict[str, Any]:
@@ -162,87 +252,127 @@ def parts_of(overrides: list[str]) -> dict[str, Any]:
     return build(check(search, composition.tree, composition.typed, given=("invocation",)))
 
 
-def compose(variant: str, folders: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
-    given = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items())]
-    parts = parts_of([*given, *(TRUTHS | VARIANTS)[variant]])
-    names = {role: Path(path).name for role, path in folders.items()}
-    return parts, {**names, "proxy": asdict(parts["proxy"])}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What came of one proxy.
+
+    Attributes:
+        psnr_db: by network, of what it would rank by.
+        ladder: its trainings of the ladder; none: it is made of other variants' trainings.
+        seconds: a training of each network that was clocked.
+    """
+
+    name: str
+    what: str
+    psnr_db: Mapping[str, float]
+    ladder: Sequence[Training] = ()
+    steps: int = 0
+    seconds: Sequence[float] = ()
 
 
-def read(results: Path, setting: Mapping[str, Any]) -> list[Training]:
-    """The trainings under a setting: the same proxy, the same photographs."""
-    if not results.exists():
-        return []
-    lines = [json.loads(line) for line in results.read_text().splitlines()]
-    keys = Training.__dataclass_fields__
-    return [
-        Training(**{key: line[key] for key in keys if key in line})
-        for line in lines
-        if setting.items() <= line.items()
-    ]
-
-
-def truth(folders: Mapping[str, str], results: Path) -> dict[str, float]:
-    """The best mean PSNR that each network reached in long trainings, over their rates."""
-    found: dict[str, float] = {}
-    for variant in TRUTHS:
-        runs = read(results, compose(variant, folders)[1])
-        for network in {run.network for run in runs}:
-            mean = statistics.fmean(run.psnr_db for run in runs if run.network == network)
-            found[network] = max(found.get(network, -math.inf), mean)
-    return found
-
-
-def table(names: Iterable[str], folders: Mapping[str, str], results: Path) -> Iterator[str]:
-    """A Markdown table, a row a variant: its ladder, and its rank agreement with the long trainings."""
-    rungs = RUNGS
-    yield (
-        f"| variant | steps | {' | '.join(rungs)} | in order | spread dB | seed dev. dB | passes "
-        "| tau (95 %) | networks | min a training of 28x6 |"
-    )
-    yield "|" + "---|" * (9 + len(rungs))
-    long = truth(folders, results)
+def rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
+    """The variants with all their networks, and what can be made of several."""
+    whole = set(networks())
+    found: dict[str, list[Training]] = {}
     for name in names:
-        runs = read(results, compose(name, folders)[1])
-        if not set(rungs) <= {run.network for run in runs}:
+        if name not in VARIANTS:
             continue
-        ladder = [
-            LadderRun(
-                rung=run.network,
-                seed=run.seed,
-                psnr_db=run.psnr_db,
-                base_db=run.base_db,
-                fidelity=run.fidelity,
-                train_seconds=run.train_seconds,
+        variant = VARIANTS[name]
+        runs = found[name] = study.read(variant)
+        first = {run.network: run.psnr_db for run in runs if run.seed == 0}
+        if set(RUNGS) <= first.keys():
+            clocked = next(study.lines(variant, "clocked"), {"clocked": []})["clocked"]
+            ladder = [run for run in runs if run.network in RUNGS]
+            yield Row(
+                name=name,
+                what=variant.what,
+                psnr_db=first if whole <= first.keys() else {},
+                ladder=ladder,
+                steps=ladder[0].fidelity,
+                seconds=clocked,
             )
-            for run in runs
-            if run.network in rungs
-        ]
-        verdict = judge(ladder, 0.04)
-        means = [
-            f"{statistics.fmean(run.psnr_db for run in ladder if run.rung == rung):.3f}" for rung in rungs
-        ]
-        minutes = statistics.fmean(run.train_seconds for run in ladder if run.rung == rungs[-1]) / 60
-        deviation = "-" if verdict.seed_std_db is None else f"{verdict.seed_std_db:.3f}"
-        agreement, count = _agreement(runs, long)
-        yield (
-            f"| {name} | {ladder[0].fidelity} | {' | '.join(means)} | "
-            f"{sum(verdict.orders)} of {len(verdict.orders)} | {verdict.spread_db:.3f} | {deviation} | "
-            f"{'yes' if verdict.passes else 'no'} | {agreement} | {count} | {minutes:.1f} |"
+    for count in (2, 3):
+        means = _means([run for run in found.get("brief", []) if run.seed < count], count)
+        if whole <= means.keys():
+            yield Row(name=f"seeds_{count}", what=f"brief, mean of {count} seeds", psnr_db=means)
+    rated = [_means([run for run in found.get(name, []) if run.seed == 0], 1) for name in RATES]
+    if all(whole <= one.keys() for one in rated):
+        best = {network: max(one[network] for one in rated) for network in whole}
+        yield Row(name="rates", what="best of Muon 0.005, 0.01 and 0.02 for each network", psnr_db=best)
+
+
+def _means(runs: Sequence[Training], count: int) -> dict[str, float]:
+    """Mean PSNR of the networks with so many trainings."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        values.setdefault(run.network, []).append(run.psnr_db)
+    return {name: statistics.fmean(found) for name, found in values.items() if len(found) == count}
+
+
+def table(study: Study, names: Sequence[str]) -> Iterator[str]:
+    """A Markdown table: the proxies, the best rank agreement first."""
+    yield (
+        f"| proxy | | steps | {' | '.join(RUNGS)} | in order | spread dB | seed dev. dB | passes "
+        "| tau (95 %) | s a training | tau a minute |"
+    )
+    yield "|" + "---|" * (10 + len(RUNGS))
+    long = study.truth()
+    judged = [(_agreement(row.psnr_db, long), row) for row in rows(study, names)]
+    for found, row in sorted(judged, key=lambda one: -(one[0].tau or -1)):
+        words = "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
+        mean = statistics.fmean(row.seconds) if row.seconds else None
+        timing = f"{mean:.0f} ({max(row.seconds):.0f})" if mean else "-"
+        rate = f"{found.tau * 60 / mean:.1f}" if mean and found.tau is not None else "-"
+        yield f"| {row.name} | {row.what} | {_ladder(row)} | {words} | {timing} | {rate} |"
+    if (std := study.truth_noise()) is not None:
+        yield f"| again | another long training | {' | ' * 8} | {_again(long, std)} | | |"
+
+
+def _ladder(row: Row) -> str:
+    """The cells on a proxy's ladder."""
+    if not row.ladder:
+        return " | ".join(" " * (5 + len(RUNGS)))
+    runs = [
+        LadderRun(
+            rung=run.network,
+            seed=run.seed,
+            psnr_db=run.psnr_db,
+            base_db=run.base_db,
+            fidelity=run.fidelity,
+            train_seconds=run.train_seconds,
         )
+        for run in row.ladder
+    ]
+    verdict = judge(runs, 0.04)
+    means = [statistics.fmean(run.psnr_db for run in runs if run.rung == rung) for rung in RUNGS]
+    deviation = "-" if verdict.seed_std_db is None else f"{verdict.seed_std_db:.3f}"
+    cells = [
+        str(row.steps),
+        *(f"{mean:.3f}" for mean in means),
+        f"{sum(verdict.orders)} of {len(verdict.orders)}",
+        f"{verdict.spread_db:.3f}",
+        deviation,
+        "yes" if verdict.passes else "no",
+    ]
+    return " | ".join(cells)
 
 
-def _agreement(runs: Sequence[Training], long: Mapping[str, float]) -> tuple[str, int]:
-    """Kendall's tau of one training each (seed 0) against the truth, with its bootstrap interval."""
-    pairs = [(run.psnr_db, long[run.network]) for run in runs if run.seed == 0 and run.network in long]
-    if len(pairs) < MIN_RANKED:
-        return "-", len(pairs)
-    rng = random.Random(0)
-    drawn = (rng.choices(pairs, k=len(pairs)) for _ in range(1000))
-    draws = [tau(*zip(*some, strict=True), apart=1e-9)[0] for some in drawn]  # none against itself
-    low, high = statistics.quantiles(draws, n=40)[0], statistics.quantiles(draws, n=40)[-1]
-    return f"{tau(*zip(*pairs, strict=True))[0]:.2f} ({low:.2f} to {high:.2f})", len(pairs)
+def _agreement(found: Mapping[str, float], long: Mapping[str, float]) -> Agreement:
+    pairs = [(psnr_db, long[network]) for network, psnr_db in found.items() if network in long]
+    return agreement(pairs, lower=0, upper=1)
+
+
+def _again(long: Mapping[str, float], std: float) -> str:
+    """Median and 95 % range of tau between the truth and itself with the noise of one more training."""
+    rng = np.random.default_rng(0)
+    values = np.array(list(long.values()))
+    taus = []
+    for _ in range(DRAWS):
+        drawn = values + rng.normal(0, std, len(values))
+        signs = np.sign(np.subtract.outer(values, values)) * np.sign(np.subtract.outer(drawn, drawn))
+        taus.append(signs.sum() / (len(values) * (len(values) - 1)))
+    low, middle, high = np.quantile(taus, [0.025, 0.5, 0.975])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
@@ -251,16 +381,30 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", default=list(known), help=", ".join(known))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--select", required=True, help="folder of validation photographs")
+    parser.add_argument(
+        "--parent-weights", help="SPAN's released checkpoint; without it variants are left out"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="names of networks")
+    parser.add_argument(
+        "--clock", action="store_true", help="read how long trainings take, and train nothing"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of what is there, and train nothing"
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
-    folders = {"train": options.train, "select": options.select}
-    for name in options.variants:
+    study = Study({"train": options.train, "select": options.select}, options.parent_weights, options.results)
+    for name in () if options.table else options.variants:
         if name not in known:
             parser.error(f"{name} is no variant; known: {', '.join(known)}")
-        train(name, folders, options.workers, options.results, set(options.only))
-    print("\n".join(table(options.variants, folders, options.results)))
+        if known[name].needs_parent and study.weights is None:
+            print(f"{name} is left out: it needs --parent-weights")
+        elif options.clock and name in VARIANTS:
+            study.clock(name)
+        elif not options.clock:
+            study.train(name, options.workers, set(options.only))
+    print("\n".join(table(study, options.variants)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""The proxies that benchmarks/proxy.py compares: overrides of `nas search`, and what no key changes.
+
+What no key changes is a twist: the base and the start are part of what a proxy is, and every candidate of a
+search sees the same patches. A twist changes them in the worker process that it is asked for in.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import nas.search.evaluator
+import nas.train.proxy
+from nas.record import Quality
+from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, Tell
+from nas.search.seeds import derived_seed
+from nas.train.parent import Parent
+from search_spaces.network import Network, build
+from search_spaces.spec import ArchSpec
+
+PARENT = "parent=published/span"  # beside its weights, --parent-weights
+LONG = ("proxy=long", "proxy.steps=8000", "proxy.batch_size=8")
+SMALL = ("proxy=brief", "proxy.batch_size=8", "proxy.patch=16")
+CUT = ("proxy=brief", PARENT, "proxy.optimizer.muon_lr=null")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to train.
+
+    Attributes:
+        what: in words, for the table.
+        needs_parent: it is left out without --parent-weights.
+    """
+
+    what: str
+    overrides: tuple[str, ...]
+    twist: str = ""
+
+    @property
+    def needs_parent(self) -> bool:
+        return PARENT in self.overrides
+
+
+TRUTHS = {  # twenty times the pixels of brief; what counts of a network is its best
+    "truth": Variant("Muon 0.005", (*LONG, "proxy.optimizer.muon_lr=0.005")),
+    "truth_high": Variant("Muon 0.01", (*LONG, "proxy.optimizer.muon_lr=0.01")),
+}
+VARIANTS = {
+    "brief": Variant("4 patches of 24", ("proxy=brief",)),
+    "half": Variant("half as long", ("proxy=brief", "proxy.steps=400")),
+    "double": Variant("twice as long", ("proxy=brief", "proxy.steps=1600")),
+    "long": Variant("`proxy=long`", ("proxy=long",)),
+    "small_batch": Variant("8 patches of 16", SMALL),
+    "small_patches": Variant("16 patches of 16", ("proxy=brief", "proxy.batch_size=16", "proxy.patch=16")),
+    "own_patches": Variant("other patches for each network", ("proxy=brief",), "own_patches"),
+    "adamw": Variant("AdamW alone, 5e-4", ("proxy=brief", "proxy.optimizer.muon_lr=null")),
+    "adamw_high": Variant(
+        "AdamW alone, 2e-3", ("proxy=brief", "proxy.optimizer.muon_lr=null", "proxy.optimizer.lr=2e-3")
+    ),
+    "muon_low": Variant("Muon 0.005", ("proxy=brief", "proxy.optimizer.muon_lr=0.005")),
+    "muon_high": Variant("Muon 0.02", ("proxy=brief", "proxy.optimizer.muon_lr=0.02")),
+    "low_rates": Variant(
+        "Muon 0.003, AdamW 1e-3",
+        ("proxy=brief", "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3"),
+    ),
+    "high_rates": Variant(
+        "Muon 0.02, AdamW 1e-3", ("proxy=brief", "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3")
+    ),
+    "mse": Variant("squared error", ("proxy=brief", "proxy.loss=mse")),
+    "no_average": Variant("no averaged weights", ("proxy=brief", "proxy.ema=0")),
+    "base_none": Variant("no base", ("proxy=brief",), "base_none"),
+    "base_bilinear": Variant("bilinear base", ("proxy=brief",), "base_bilinear"),
+    "pytorch_start": Variant("PyTorch's start", ("proxy=brief",), "pytorch_start"),
+    "unscaled": Variant("PyTorch's start, inputs x1", ("proxy=brief",), "unscaled"),
+    "distilled": Variant(
+        "output distillation, fresh weights", ("proxy=brief", PARENT, "proxy.distill=1"), "fresh"
+    ),
+    "cut": Variant(
+        "weights cut from the parent, untrained", (*CUT, "proxy.steps=1", "proxy.optimizer.lr=1e-12")
+    ),
+    "cut_trained": Variant("cut, 200 steps", (*CUT, "proxy.steps=200")),
+    "cut_distilled": Variant(
+        "cut, 200 steps with distillation", (*CUT, "proxy.steps=200", "proxy.distill=1")
+    ),
+}
+
+
+class OwnPatches(ProxyEvaluator):
+    """Each network is trained on patches of its own."""
+
+    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
+        own = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
+        self.settings = dataclasses.replace(self.settings, seed=own)
+        self._patches = None
+        return super().train(spec, seed, references, tell)
+
+
+class Imitated(Parent):
+    """A parent that gives no weights: networks start fresh."""
+
+    def child(self, spec: ArchSpec, *, seed: int) -> Any:
+        return None
+
+
+def no_base(x: Tensor, scale: int) -> Tensor:
+    return x.new_zeros(()).expand(*x.shape[:2], x.shape[2] * scale, x.shape[3] * scale)
+
+
+def bilinear_base(x: Tensor, scale: int) -> Tensor:
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def pytorch_start(spec: ArchSpec, seed: int, images: Tensor) -> Network:
+    """PyTorch's initialisation, the upsampler zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(spec)
+    with torch.no_grad():
+        for parameter in net.upsampler.parameters():
+            parameter.zero_()
+    return net
+
+
+def unscaled_start(spec: ArchSpec, seed: int, images: Tensor) -> Network:
+    return pytorch_start(dataclasses.replace(spec, normalise=False), seed, images)
+
+
+TWISTS: dict[str, tuple[Any, str, Any]] = {  # what stands in for which name
+    "base_none": (nas.train.proxy, "bicubic_base", no_base),
+    "base_bilinear": (nas.train.proxy, "bicubic_base", bilinear_base),
+    "pytorch_start": (nas.train.proxy, "initial_network", pytorch_start),
+    "unscaled": (nas.train.proxy, "initial_network", unscaled_start),
+    "fresh": (nas.search.evaluator, "Parent", Imitated),
+}
+
+
+def evaluator(settings: EvaluatorSettings, twist: str) -> ProxyEvaluator:
+    """A search's own evaluator, twisted; for a worker process of its own."""
+    if twist == "own_patches":
+        return OwnPatches(settings)
+    if twist:
+        setattr(*TWISTS[twist])
+    return ProxyEvaluator(settings)
