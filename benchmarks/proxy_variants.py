@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import nas.search.evaluator
+import nas.search.training
 import nas.train.proxy
 from nas.record import Quality
-from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, Tell
+from nas.search.evaluator import ProxyEvaluator
 from nas.search.seeds import derived_seed
+from nas.search.tasks import EvaluatorSettings, Tell
+from nas.search.training import Trainings
 from nas.train.parent import Parent
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
@@ -96,7 +98,7 @@ class OwnPatches(ProxyEvaluator):
     def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
         own = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
         self.settings = dataclasses.replace(self.settings, seed=own)
-        self._patches = None
+        self.trainings = Trainings(self.settings)
         return super().train(spec, seed, references, tell)
 
 
@@ -135,7 +137,7 @@ TWISTS: dict[str, tuple[Any, str, Any]] = {  # what stands in for which name
     "base_bilinear": (nas.train.proxy, "bicubic_base", bilinear_base),
     "pytorch_start": (nas.train.proxy, "initial_network", pytorch_start),
     "unscaled": (nas.train.proxy, "initial_network", unscaled_start),
-    "fresh": (nas.search.evaluator, "Parent", Imitated),
+    "fresh": (nas.search.training, "Parent", Imitated),
 }
 
 

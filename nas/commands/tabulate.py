@@ -19,10 +19,10 @@ from nas.data.roles import open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
-from nas.search.evaluator import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.runs import shown_settings
 from nas.search.table.tabulation import Log, Plan, finished, tabulate
+from nas.search.tasks import EvaluatorSettings
 from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space

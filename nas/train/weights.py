@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nas.train.proxy import BASE, OverBase, residual_spec
@@ -73,3 +74,17 @@ def residual_network(spec: ArchSpec, state: dict[str, Tensor], source: str) -> N
     net = build(residual_spec(spec))
     load_strict(net, state, source)
     return net
+
+
+def weights_path(run: Path, spec: ArchSpec) -> Path:
+    return run / "weights" / f"{spec.arch_id}.safetensors"
+
+
+def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
+    """Write proxy weights whole or not at all; the metadata says over which base they are residuals."""
+    path = weights_path(run, spec)
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".partial")
+    state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+    save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})
+    draft.replace(path)

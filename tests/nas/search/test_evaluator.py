@@ -9,11 +9,13 @@ from safetensors import safe_open
 from nas.measure import lock
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
-from nas.search import evaluator as evaluator_module
-from nas.search.evaluator import EvaluatorSettings, ProxyEvaluator, Task, weights_path
+from nas.search import training
+from nas.search.evaluator import ProxyEvaluator
 from nas.search.sampling.proposer import Rival
 from nas.search.screening import Screen
+from nas.search.tasks import EvaluatorSettings, Task
 from nas.train.proxy import ProxyTrainer
+from nas.train.weights import weights_path
 from search_spaces import published
 from tests.nas.search.studies import CHALLENGE, latency_of
 from tests.nas.train.proxies import image_set, proxy, tiny_spec
@@ -180,7 +182,7 @@ def test_paused_trial_trains_no_step_twice(make, told):
     first = make(config, fidelities=(2, 6)).trial(task(1, until=2), None, told.append)
     seen = []
     evaluator = make(config, fidelities=(2, 6))
-    patches = evaluator._open_patches()
+    patches = evaluator.trainings.open_patches()
     batch = patches.batch
     patches.batch = lambda step, *others: seen.append(step) or batch(step, *others)
     evaluator.advance(task(1, until=6), first, told.append)
@@ -212,7 +214,7 @@ def busy(tmp_path, monkeypatch):
         return note
 
     monkeypatch.setattr(ProxyTrainer, "step", timed(ProxyTrainer.step))
-    monkeypatch.setattr(evaluator_module.OverBase, "forward", timed(evaluator_module.OverBase.forward))
+    monkeypatch.setattr(training.OverBase, "forward", timed(training.OverBase.forward))
     measurer = threading.Thread(target=measurements, args=(folder, done, held))
 
     def run(evaluator):
@@ -232,7 +234,7 @@ def overlaps(used, held):
 
 
 def test_no_step_and_no_image_overlaps_a_measurement_where_trainings_make_way(make, busy, monkeypatch):
-    monkeypatch.setattr(evaluator_module, "MAKES_WAY", ("cpu",))
+    monkeypatch.setattr(training, "MAKES_WAY", ("cpu",))
     record, used, held = busy(make(proxy(steps=12)))
     assert record.state == "complete"
     assert len(used) == 12 + 1  # one image in the select set
