@@ -2,11 +2,11 @@
 
     python benchmarks/wallclock.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 --out runs
 
-Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and baseline are
-part of its time. Methods take turns, seed by seed, each going first every other time. Searches that are there
 Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and baseline
 are part of its time. Methods take turns, seed by seed, each first every other time. Searches that are there
-base's PSNR and a runtime ratio of 1. It needs a machine with nothing else on it.
+are not run again; one that was interrupted is run anew. A search's hypervolume is that of its whole
+trainings, in dB above the bicubic base times share of the baseline's runtime that is saved: the reference
+point is the base's PSNR and a runtime ratio of 1. It needs a machine with nothing else on it.
 """
 
 import argparse

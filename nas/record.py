@@ -175,6 +175,8 @@ class Quality:
 class TrialRecord:
     """One row. What was not measured is None; `error` says why a trial failed or was rejected.
 
+    inherits is the number of the row whose weights its training started from.
+
     seconds are what went by for it beside its training (of which `quality` tells): measure, its latency
     reading; wait, for the device; control, for choosing it.
     """
@@ -187,6 +189,7 @@ class TrialRecord:
     quality: Quality | None = None
     error: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    inherits: int | None = None
 
     def plus(self, **seconds: float) -> "TrialRecord":
         """The record with so many seconds more."""
@@ -220,6 +223,7 @@ class TrialRecord:
             "quality": asdict(self.quality) if self.quality else None,
             "error": self.error,
             "seconds": dict(self.seconds),
+            "inherits": self.inherits,
         }
         return json.dumps(data, allow_nan=False)
 
@@ -236,4 +240,5 @@ class TrialRecord:
             quality=Quality.from_dict(quality) if quality else None,
             error=data["error"],
             seconds=data.get("seconds", {}),
+            inherits=data.get("inherits"),
         )

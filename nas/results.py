@@ -26,11 +26,11 @@ COLUMNS = (  # noqa: SIM905
 EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
     "latency_rejected,latency_flags,first_ms,ratio_with_first,ties,psnr_seeds,front_probability,"
-    "measure_seconds,wait_seconds,control_seconds"
+    "measure_seconds,wait_seconds,control_seconds,inherits"
 ).split(",")
 INTEGERS = (  # noqa: SIM905
     "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected,"
-    "psnr_seeds"
+    "psnr_seeds,inherits"
 ).split(",")
 FLOATS = (  # noqa: SIM905
     "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
@@ -224,6 +224,7 @@ def row_of(record: TrialRecord, state: RunState, yardstick: Yardstick) -> dict[s
         "arch_id": record.spec.arch_id,
         "arch": record.spec.to_json(),
         "error": record.error,
+        "inherits": record.inherits,
     }
     row |= {f"{name}_seconds": value for name, value in record.seconds.items()}
     if cost := record.cost:

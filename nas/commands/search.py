@@ -42,6 +42,10 @@ from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
+INHERITED = (
+    "inherit=true: candidates start from weights of this run (column inherits), so their PSNR holds more "
+    "training than proxy.steps; the ladder starts fresh and does not judge that."
+)
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
@@ -70,6 +74,7 @@ def run(
     replay: str | None,
     parent: str | None,
     parent_weights: str | None,
+    inherit: bool,
     start: list[str],
     warm_start: list[str],
     limits: dict[str, float | None],
@@ -93,6 +98,9 @@ def run(
     if run_directory.exists(folder):
         _refuse_changes(folder, invocation.config)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    if inherit and (parent or evaluator.kind == "table"):
+        other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
+        raise Refusal(f"inherit=true says what candidates start from, and so does {other}; leave one out")
     if evaluator.kind == "table":
         source = table_source(
             table=table,
@@ -142,6 +150,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     lock = RunLock(folder)
     notices = [*source.notices, *earlier.notices]
+    if inherit:
+        notices.append(INHERITED)
     if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
         notices.append(cut)
     run_directory.create(
@@ -168,9 +178,10 @@ def run(
         rungs=source.rungs,
         start=[*named, *(spec for spec in earlier.fronts if not source.lacks(spec))],
         known=earlier.known,
+        inherit=inherit,
     )
     shown = shown_settings(invocation.config)
-    files = run_directory.Files(folder, render)
+    files = run_directory.Files(folder, render, needed=lambda: ledger.needed)
 
     def state() -> Any:
         return ledger.state(folder.resolve().name, shown, notices)

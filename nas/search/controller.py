@@ -204,7 +204,15 @@ class Controller:
 
     def _task(self, proposal: Proposal) -> Task:
         references = self.ledger.references
-        return Task(number=proposal.number, spec=proposal.spec, until=proposal.until, references=references)
+        parent = None if proposal.inherits is None else self.ledger.records[proposal.inherits].spec
+        return Task(
+            number=proposal.number,
+            spec=proposal.spec,
+            until=proposal.until,
+            references=references,
+            inherits=proposal.inherits,
+            parent=parent,
+        )
 
     def _job(self, proposal: Proposal) -> Job:
         key, task = str(proposal.number), self._task(proposal)

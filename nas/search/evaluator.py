@@ -73,7 +73,9 @@ class ProxyEvaluator:
         """Measure and train one architecture; a limit or a screen that fails spares what comes after it."""
         tell("counting")
         spec = task.spec
-        record = TrialRecord(number=task.number, state="failed", spec=spec, cost=measure_cost(spec))
+        record = TrialRecord(
+            number=task.number, state="failed", spec=spec, cost=measure_cost(spec), inherits=task.inherits
+        )
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
         if spec.arch_id in self.settings.replay:

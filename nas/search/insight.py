@@ -129,6 +129,21 @@ class Insight:
                 found.append(Seen(point=point, quality=earlier.gain_db, costs=costs, number=None))
         return found
 
+    def nearest(self, params: Mapping[str, int], rows: Mapping[int, Mapping[str, int]]) -> int:
+        """The number of the row whose choices are likest, as the surrogate sees them.
+
+        Args:
+            rows: choices by number; row 0 is the baseline, whose are found: it is taken where no other is.
+        """
+        pool = self.proposer.pool
+        at = {number: pool.point(choices) for number, choices in rows.items() if choices}
+        if (baseline := pool.find(self.baseline.arch_id)) is not None:
+            at[0] = baseline
+        if not at:
+            return 0
+        apart = pool.encode(list(at.values())) - pool.encode([pool.point(params)])
+        return list(at)[int(np.argmin((apart**2).sum(axis=1)))]
+
     def expected(
         self, row: Mapping[str, Any], records: Iterable[TrialRecord], state: RunState
     ) -> dict[str, float]:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.ladder import RUNGS, LadderRun, references
 from nas.record import GOALS, TrialRecord
-from nas.results import RunState
+from nas.results import RunState, front_table, table
 from nas.score import Challenge
 from nas.search.answers import answer, base_gain
 from nas.search.fidelity.rungs import Rungs
@@ -29,6 +29,7 @@ from search_spaces.spec import ArchSpec
 
 STUDY = "nas"
 NUMBER, RECORD, ABANDONED, SAME_AS, SPEC = "number", "record", "abandoned", "same_as", "spec"
+INHERITS = "inherits"
 LATER = "record/"  # of the study: the record of a trial that was trained further, or has none, by its number
 NO_TRIAL = -1  # handle of an architecture that Optuna did not propose
 MAX_KNOWN_IN_A_ROW = 10  # then candidates are drawn at random until one is new
@@ -43,7 +44,8 @@ class Exhausted(Exception):  # noqa: N818 - no error: a search ends so
 class Proposal:
     """An architecture under its number; `handle` is its Optuna trial's id.
 
-    `until` is how far it is to be trained; `record` is what is known of one that paused, None of a new one.
+    `until` is how far it is to be trained; `record` is what is known of one that paused, None of a new one;
+    `inherits` is the number of the row whose weights it starts from.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Proposal:
     handle: int
     until: int
     record: TrialRecord | None = None
+    inherits: int | None = None
 
 
 class Ledger:
@@ -76,6 +79,7 @@ class Ledger:
         rungs: tuple[str, ...] = RUNGS,
         start: Sequence[ArchSpec] = (),
         known: Sequence[Known] = (),
+        inherit: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
@@ -102,6 +106,7 @@ class Ledger:
         self.probes = tuple(self._attr("probes", list(range(first, first + probes))))
         self.rungs_of_training = Rungs(fidelities=fidelities, probes=self.probes, least_tau=least_tau)
         self.known = tuple(known)
+        self.inherit = inherit
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
         self._by_arch: dict[str, int] = {}
@@ -159,7 +164,8 @@ class Ledger:
             self._keep(record)
         for trial in unanswered:
             spec = ArchSpec.from_json(trial.user_attrs[SPEC])
-            self._open(self._new(trial.user_attrs[NUMBER], spec, trial._trial_id))
+            inherits = trial.user_attrs.get(INHERITS)
+            self._open(self._new(trial.user_attrs[NUMBER], spec, trial._trial_id, inherits))
 
     def _open(self, proposal: Proposal) -> None:
         self._pending[proposal.number] = proposal
@@ -172,7 +178,11 @@ class Ledger:
         """
         for number, spec in enumerate(specs, start=1):
             if number not in self.records:
-                self._open(Proposal(number=number, spec=spec, handle=NO_TRIAL, until=self.fidelities[-1]))
+                inherits = 0 if self.inherit else None
+                until = self.fidelities[-1]
+                self._open(
+                    Proposal(number=number, spec=spec, handle=NO_TRIAL, until=until, inherits=inherits)
+                )
 
     @property
     def pending(self) -> list[Proposal]:
@@ -212,8 +222,10 @@ class Ledger:
                 self._answer_known(trial._trial_id, spec.arch_id)
                 continue
             number = 1 + max([0, *self.records, *self._pending])
-            proposal = self._new(number, spec, trial._trial_id)
+            inherits = self._nearest(trial.params) if self.inherit else None
+            proposal = self._new(number, spec, trial._trial_id, inherits)
             trial.set_user_attr(SPEC, spec.to_json())
+            trial.set_user_attr(INHERITS, inherits)
             trial.set_user_attr(NUMBER, number)
             self._open(proposal)
             self._known = 0
@@ -244,13 +256,20 @@ class Ledger:
         record = self.records[number]
         until = going_on.next_stop(reached[number], self.now)
         handle = self._handles[number]
-        return Proposal(number=number, spec=record.spec, handle=handle, until=until, record=record)
+        return Proposal(
+            number=number,
+            spec=record.spec,
+            handle=handle,
+            until=until,
+            record=record,
+            inherits=record.inherits,
+        )
 
     def _promising(self, paused: Sequence[int], *, is_last: bool) -> int | None:
         """The paused training that is worth more a step than a new one; None: there is none."""
         top, pool = self.fidelities[-1], self.insight.proposer.pool
         trials = self.study.get_trials(deepcopy=False)
-        at = {t.user_attrs[NUMBER]: pool.point(t.params) for t in trials if NUMBER in t.user_attrs}
+        at = {number: pool.point(params) for number, params in self._params(trials).items()}
         points = {pool.canonical(at[number]): number for number in paused}
         chosen = self.insight.proposer.promotion(
             self._seen(trials),
@@ -267,7 +286,12 @@ class Ledger:
         record = self.records[number]
         handle = self._handles.get(number, NO_TRIAL)
         return Proposal(
-            number=number, spec=record.spec, handle=handle, until=self.fidelities[-1], record=record
+            number=number,
+            spec=record.spec,
+            handle=handle,
+            until=self.fidelities[-1],
+            record=record,
+            inherits=record.inherits,
         )
 
     def _paused(self) -> list[int]:
@@ -281,9 +305,26 @@ class Ledger:
             and _steps(record) < self.fidelities[-1]
         ]
 
-    def _new(self, number: int, spec: ArchSpec, handle: int) -> Proposal:
+    def _new(self, number: int, spec: ArchSpec, handle: int, inherits: int | None) -> Proposal:
         until = self.rungs_of_training.next_stop(0, self.now)
-        return Proposal(number=number, spec=spec, handle=handle, until=until)
+        return Proposal(number=number, spec=spec, handle=handle, until=until, inherits=inherits)
+
+    def _nearest(self, params: Mapping[str, int]) -> int:
+        """The row whose weights suit an architecture best: of the front, or row 0 of the ladder."""
+        members = {0, *front_table(table(self.now))["number"].tolist()}
+        known = self._params(self.study.get_trials(deepcopy=False))
+        rows = {number: known.get(number, {}) for number in sorted(members)}
+        return self.insight.nearest(params, rows)
+
+    @property
+    def needed(self) -> set[str]:
+        """arch_id of what may still be started from: its weights are kept."""
+        if not self.inherit:
+            return set()
+        waiting = [proposal.inherits for proposal in self._pending.values()]
+        waiting += [self.records[number].inherits for number in (*self._paused(), *self._going_on)]
+        rows = {0, *(number for number in waiting if number is not None)} & self.records.keys()
+        return {self.records[number].spec.arch_id for number in rows}
 
     def screen(self, proposal: Proposal) -> Screen | None:
         """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
@@ -367,14 +408,18 @@ class Ledger:
             )
         return self._insight
 
+    @staticmethod
+    def _params(trials: Sequence[FrozenTrial]) -> dict[int, dict[str, int]]:
+        """Choices of the trials that have a number."""
+        return {t.user_attrs[NUMBER]: t.params for t in trials if NUMBER in t.user_attrs}
+
     def _seen(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
-        params = {t.user_attrs[NUMBER]: t.params for t in trials if NUMBER in t.user_attrs}
         said = {
             t.user_attrs[NUMBER]: t.user_attrs[EXPECTED]
             for t in trials
             if NUMBER in t.user_attrs and EXPECTED in t.user_attrs
         }
-        return self.insight.seen(self.records, params, self.now, said)
+        return self.insight.seen(self.records, self._params(trials), self.now, said)
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record

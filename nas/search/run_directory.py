@@ -86,11 +86,15 @@ class Files:
 
     Args:
         render: a run's state -> its page.
+        needed: gives the arch_id of those whose weights are kept beside what can be picked.
     """
 
-    def __init__(self, run: Path, render: Callable[[RunState], str]) -> None:
+    def __init__(
+        self, run: Path, render: Callable[[RunState], str], *, needed: Callable[[], set[str]] = set
+    ) -> None:
         self.run = run
         self.render = render
+        self.needed = needed
         self._written = -math.inf
         self._seconds = 0.0  # that the last rewrite took
         self.num_rewrites = 0
@@ -102,7 +106,8 @@ class Files:
         if self.stale:
             return
         frame, members = rewrite(self.run, state, self.render)
-        kept = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
+        picked = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
+        kept = picked | self.needed()
         self._keep_weights(kept, set(frame["arch_id"]))
         self._written = time.monotonic()
         self._seconds = self._written - start

@@ -24,6 +24,7 @@ class Task:
 
     Attributes:
         until: training steps.
+        inherits: number of the row that it starts from, whose architecture is `parent`; None: it does not.
         references: PSNR of the reference by fidelity: a run is called stuck only at a fidelity at which
             the reference learns more than a linear filter.
     """
@@ -32,6 +33,8 @@ class Task:
     spec: ArchSpec
     until: int
     references: Mapping[int, float]
+    inherits: int | None = None
+    parent: ArchSpec | None = None
 
 
 class Evaluator(Protocol):

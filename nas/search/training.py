@@ -19,10 +19,11 @@ from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_chec
 from nas.search.seeds import derived_seed
 from nas.search.tasks import EvaluatorSettings, Task, Tell
 from nas.train.linear import linear_filter
-from nas.train.parent import NUM_IMAGES, SIDE, Parent
+from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
 from nas.train.proxy import CALIBRATION_STEP, OverBase, ProxyTrainer, TrainingError, bicubic_base
-from nas.train.weights import save_weights
+from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
+from search_spaces.spec import ArchSpec
 
 CALMER = 0.5  # times the learning rates, where a run diverged
 MAKES_WAY = ("cuda",)  # types of devices on which trainings stop while a latency is read
@@ -42,7 +43,7 @@ class Trainings:
         self.waited = 0.0
         self._give_way: Callable[[], None] = _go_on  # between steps and images: lets a measurement in
         self._patches: PatchStore | None = None
-        self._parent: Parent | None = None
+        self._parents: dict[ParentFile, Parent] = {}  # the one that was asked for last
         self._base_db: float | None = None
         self._linear_db: float | None = None
 
@@ -93,7 +94,7 @@ class Trainings:
         going = kept or Progress()
         while True:
             seed = derived_seed(self.settings.seed, *purpose, going.attempt)
-            parent = self._open_parent()
+            parent = self._open_parent(task.parent)
             trainer = ProxyTrainer(
                 spec,
                 config,
@@ -171,11 +172,18 @@ class Trainings:
             )
         return self._patches
 
-    def _open_parent(self) -> Parent | None:
-        if self._parent is None and self.settings.parent:
+    def _open_parent(self, own: ArchSpec | None) -> Parent | None:
+        """What a training starts from: a network of this run, or the one that all start from."""
+        settings = self.settings
+        file = settings.parent
+        if own is not None:
+            file = ParentFile(spec=own, weights=weights_path(settings.run, own))
+        if file is None:
+            return None
+        if file not in self._parents:
             images, _ = self.open_patches().batch(CALIBRATION_STEP, NUM_IMAGES, SIDE)
-            self._parent = Parent(self.settings.parent, images)
-        return self._parent
+            self._parents = {file: Parent(file, images)}
+        return self._parents[file]
 
     def _open_base_db(self) -> float:
         if self._base_db is None:

@@ -55,10 +55,12 @@ def refused(tmp_path, monkeypatch, capsys):
         ("data=folder", ["data.train"]),
         ("replay=nowhere", ["nowhere", "no run"]),
         ("proxy.steps=0", ["steps", "at least 1"]),
+        ("inherit=true evaluator=table", ["inherit", "evaluator=table"]),
+        ("inherit=true parent=runs/a:knee", ["inherit", "parent=runs/a:knee"]),
     ],
 )
 def test_a_wrong_value_is_named(refused, argument, words):
-    line = refused(argument)
+    line = refused(*argument.split(" "))
     for word in words:
         assert word in line
 

@@ -50,6 +50,16 @@ def make(tmp_path):
     return make
 
 
+def test_child_starts_from_the_weights_of_a_row_of_its_run(make, told):
+    first = make(proxy(steps=12)).trial(task(1, until=12), None, told.append)
+    barely = make()
+    own = dataclasses.replace(task(2), inherits=1, parent=SPEC)
+    child, fresh = (barely.trial(one, None, told.append) for one in (own, task(3)))
+    assert child.quality.psnr_db == pytest.approx(first.quality.psnr_db, abs=0.002)
+    assert abs(fresh.quality.psnr_db - first.quality.psnr_db) > 0.02
+    assert (child.inherits, fresh.inherits) == (1, None)
+
+
 def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
     record = make().trial(task(1, 99.0), None, told.append)
     assert record.state == "failed"

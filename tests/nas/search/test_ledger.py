@@ -4,7 +4,7 @@ import random
 import pytest
 from optuna.trial import TrialState
 
-from nas.results import table
+from nas.results import front_table, table
 from nas.search import ledger as ledger_module
 from nas.search.journal import JOURNAL, open_storage, recover
 from nas.search.ledger import RECORD, Exhausted
@@ -293,3 +293,32 @@ def test_reading_gives_the_state_and_writes_nothing(tmp_path):
     )
     assert state == ledger.state("run", {})
     assert (tmp_path / JOURNAL).read_bytes() == before
+
+
+def test_candidates_inherit_from_the_likest_on_the_front(tmp_path):
+    """The parent is written down: what is found later changes nothing for what was proposed before."""
+    ledger = open_ledger(tmp_path, inherit=True)
+    climb(ledger)
+    first = ledger.propose()
+    assert first.inherits == 0
+    ledger.record(first, record_of(first, inherits=0))
+    for _ in range(6):
+        proposal = ledger.propose()
+        ledger.record(proposal, record_of(proposal, inherits=proposal.inherits))
+    members = set(front_table(table(ledger.now))["number"])
+    last = ledger.propose()
+    assert last.inherits in members | {0}
+    params = {t.user_attrs["number"]: t.params for t in ledger.study.trials if "number" in t.user_attrs}
+    assert ledger.insight.nearest(params[3], {2: params[2], 3: params[3]}) == 3
+    again = open_ledger(tmp_path, inherit=True)
+    assert [one.inherits for one in again.pending] == [last.inherits]
+    parents = {ledger.records[number].spec.arch_id for number in (0, last.inherits)}
+    assert again.needed == parents
+    assert table(again.now)["inherits"].tolist()[1] == 0
+
+
+def test_without_inherit_nothing_is_started_from(tmp_path):
+    ledger = open_ledger(tmp_path)
+    climb(ledger)
+    assert ledger.propose().inherits is None
+    assert ledger.needed == set()
