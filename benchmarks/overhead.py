@@ -185,7 +185,7 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
     print(" most | CPU | demanded |")
     print("|" + "---|" * 12)
     print(
-        f"| {plan.sampler} | {plan.space} | {len(ledger.distributions)} | {plan.trials} ({num_trials}) "
+        f"| {plan.sampler} | {plan.space} | {len(ledger.strategy.distributions)} | {plan.trials} ({num_trials}) "
         f"| {study} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
         f"| {statistics.median(busy[-plan.window :]):.1f} | {plan.demanded_ms:g}: {verdict} |"
     )

@@ -12,18 +12,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.ladder import RUNGS, LadderRun, references
 from nas.record import GOALS, TrialRecord
-from nas.results import RunState, front_table, table
+from nas.results import RunState
 from nas.score import Challenge
-from nas.search.answers import answer, base_gain
+from nas.search.answers import answer
 from nas.search.fidelity.rungs import Rungs
 from nas.search.insight import Insight, Known
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig
-from nas.search.sampling.decisions import IndexChooser, TrialChooser, distributions, draws
+from nas.search.sampling.decisions import IndexChooser, TrialChooser, draws
 from nas.search.sampling.proposer import Seen
 from nas.search.sampling.sampler import EXPECTED
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
+from nas.search.strategy import Strategy, Tried, steps_of
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
 
@@ -93,20 +94,24 @@ class Ledger:
         self.challenge = challenge
         self.baseline = baseline
         self.space = space
-        self.distributions = distributions(space)
-        self.sampler = sampler
-        self.goal = goal
         self.seed = seed
         self.ladder_seeds = ladder_seeds
         self.fidelities = fidelities
-        self.population = int(self._attr("population", population))
         self.rungs = tuple(self._attr("rungs", rungs))
         named = {spec.arch_id: spec for spec in start if spec.arch_id != baseline.arch_id}
         first = len(named) + 1
         self.probes = tuple(self._attr("probes", list(range(first, first + probes))))
-        self.rungs_of_training = Rungs(fidelities=fidelities, probes=self.probes, least_tau=least_tau)
-        self.known = tuple(known)
         self.inherit = inherit
+        self.strategy = Strategy(
+            space=space,
+            sampler=sampler,
+            goal=goal,
+            baseline=baseline,
+            seed=seed,
+            population=int(self._attr("population", population)),
+            rungs=Rungs(fidelities=fidelities, probes=self.probes, least_tau=least_tau),
+            known=known,
+        )
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
         self._by_arch: dict[str, int] = {}
@@ -116,7 +121,6 @@ class Ledger:
         self._proposals = 0
         self._known = 0  # proposals in a row that were known
         self.in_a_row = 0  # rejected or known ones
-        self._insight: Insight | None = None
         self._now: RunState | None = None
         self._load()
         self._open_start(named.values())
@@ -205,13 +209,7 @@ class Ledger:
                 raise Exhausted(f"the last {MAX_IN_A_ROW} proposals were all rejected or known")
             if self._known >= MAX_KNOWN_IN_A_ROW:
                 self.study.enqueue_trial(self._draw_new())
-            self.study.sampler = self.sampler.make(
-                seed=derived_seed(self.seed, "sampler", self._proposals),
-                population=self.population,
-                space=self.distributions,
-                proposer=self.insight.proposer,
-                look=self._seen,
-            )
+            self.study.sampler = self.strategy.sampler(self.now, self._proposals, self.seen)
             trial = self.study.ask()
             spec = self.space.sample(TrialChooser(trial))
             self._proposals += 1
@@ -222,7 +220,9 @@ class Ledger:
                 self._answer_known(trial._trial_id, spec.arch_id)
                 continue
             number = 1 + max([0, *self.records, *self._pending])
-            inherits = self._nearest(trial.params) if self.inherit else None
+            inherits = None
+            if self.inherit:
+                inherits = self.strategy.nearest(self.now, self._tried(), trial.params)
             proposal = self._new(number, spec, trial._trial_id, inherits)
             trial.set_user_attr(SPEC, spec.to_json())
             trial.set_user_attr(INHERITS, inherits)
@@ -234,62 +234,37 @@ class Ledger:
     def promotion(self, *, is_last: bool) -> Proposal | None:
         """A training that paused and goes on now; None: a new one is worth more, or none has paused.
 
-        It is a probe's turn, or one is worth more a step than a new one.
-
         Args:
-            is_last: no new one is wanted: what is expected to be on the front is trained to the end, and
-                then the probes.
+            is_last: as `Strategy.promotion`'s.
         """
         paused = self._paused()
         if not paused:
             return None
-        going_on = self.rungs_of_training
-        reached = {number: _steps(record) for number, record in self.records.items() if number > 0}
-        number = going_on.due_probe(reached, paused)
-        if number is None:
-            number = self._promising(paused, is_last=is_last)
-        if number is None and is_last:
-            number = going_on.due_probe(reached, paused, is_last=True)
+        number = self.strategy.promotion(
+            self.now,
+            self._tried(),
+            paused=paused,
+            running=[*self._pending, *self._going_on],
+            draw=self._proposals,
+            is_last=is_last,
+        )
         if number is None:
             return None
         self._going_on.add(number)
-        record = self.records[number]
-        until = going_on.next_stop(reached[number], self.now)
-        handle = self._handles[number]
-        return Proposal(
-            number=number,
-            spec=record.spec,
-            handle=handle,
-            until=until,
-            record=record,
-            inherits=record.inherits,
-        )
-
-    def _promising(self, paused: Sequence[int], *, is_last: bool) -> int | None:
-        """The paused training that is worth more a step than a new one; None: there is none."""
-        top, pool = self.fidelities[-1], self.insight.proposer.pool
-        trials = self.study.get_trials(deepcopy=False)
-        at = {number: pool.point(params) for number, params in self._params(trials).items()}
-        points = {pool.canonical(at[number]): number for number in paused}
-        chosen = self.insight.proposer.promotion(
-            self._seen(trials),
-            [at[number] for number in (*self._pending, *self._going_on) if number in at],
-            {point: float(top - _steps(self.records[number])) for point, number in points.items()},
-            steps_new=None if is_last else float(top),
-            takes_best=self.sampler.kind == "cost_aware",
-            seed=derived_seed(self.seed, "sampler", self._proposals),
-        )
-        return None if chosen is None else points[chosen]
+        until = self.strategy.rungs.next_stop(steps_of(self.records[number]), self.now)
+        return self._further(number, until)
 
     def again(self, number: int) -> Proposal:
         """A complete trial, to be trained once more."""
+        return self._further(number, self.fidelities[-1])
+
+    def _further(self, number: int, until: int) -> Proposal:
         record = self.records[number]
-        handle = self._handles.get(number, NO_TRIAL)
         return Proposal(
             number=number,
             spec=record.spec,
-            handle=handle,
-            until=self.fidelities[-1],
+            handle=self._handles.get(number, NO_TRIAL),
+            until=until,
             record=record,
             inherits=record.inherits,
         )
@@ -302,19 +277,12 @@ class Ledger:
             if number in self._handles
             and number not in self._going_on
             and record.state == "complete"
-            and _steps(record) < self.fidelities[-1]
+            and steps_of(record) < self.fidelities[-1]
         ]
 
     def _new(self, number: int, spec: ArchSpec, handle: int, inherits: int | None) -> Proposal:
-        until = self.rungs_of_training.next_stop(0, self.now)
+        until = self.strategy.rungs.next_stop(0, self.now)
         return Proposal(number=number, spec=spec, handle=handle, until=until, inherits=inherits)
-
-    def _nearest(self, params: Mapping[str, int]) -> int:
-        """The row whose weights suit an architecture best: of the front, or row 0 of the ladder."""
-        members = {0, *front_table(table(self.now))["number"].tolist()}
-        known = self._params(self.study.get_trials(deepcopy=False))
-        rows = {number: known.get(number, {}) for number in sorted(members)}
-        return self.insight.nearest(params, rows)
 
     @property
     def needed(self) -> set[str]:
@@ -327,14 +295,10 @@ class Ledger:
         return {self.records[number].spec.arch_id for number in rows}
 
     def screen(self, proposal: Proposal) -> Screen | None:
-        """What a proposal is held to before it is trained, by what is known now; None: it is trained."""
+        """What a proposal is held to before it is trained; None: it is trained."""
         if proposal.handle == NO_TRIAL:
             return None
-        expected = self.study._storage.get_trial(proposal.handle).user_attrs.get(EXPECTED)
-        if self.sampler.screen is None or expected is None:
-            return None
-        seen = self._seen(self.study.get_trials(deepcopy=False))
-        return Screen.of(self.insight.proposer, seen, expected, self.sampler.screen)
+        return self.strategy.screen(self.now, self._tried(), proposal.number)
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""
@@ -394,32 +358,16 @@ class Ledger:
 
     @property
     def insight(self) -> Insight:
-        """Made when it is first asked for, once the ladder is complete: its verdict counts."""
-        if self._insight is None:
-            self._insight = Insight(
-                self.space,
-                self.distributions,
-                self.now,
-                goal=self.goal,
-                baseline=self.baseline,
-                floor_db=base_gain(self.now),
-                seed=derived_seed(self.seed, "pool"),
-                known=self.known,
-            )
-        return self._insight
+        return self.strategy.insight(self.now)
 
-    @staticmethod
-    def _params(trials: Sequence[FrozenTrial]) -> dict[int, dict[str, int]]:
-        """Choices of the trials that have a number."""
-        return {t.user_attrs[NUMBER]: t.params for t in trials if NUMBER in t.user_attrs}
+    def seen(self, trials: Sequence[FrozenTrial] = ()) -> list[Seen]:
+        """All that models learn from; Optuna's trials are the study's own."""
+        return self.strategy.seen(self.now, self._tried())
 
-    def _seen(self, trials: Sequence[FrozenTrial]) -> list[Seen]:
-        said = {
-            t.user_attrs[NUMBER]: t.user_attrs[EXPECTED]
-            for t in trials
-            if NUMBER in t.user_attrs and EXPECTED in t.user_attrs
-        }
-        return self.insight.seen(self.records, self._params(trials), self.now, said)
+    def _tried(self) -> Tried:
+        trials = [t for t in self.study.get_trials(deepcopy=False) if NUMBER in t.user_attrs]
+        said = {t.user_attrs[NUMBER]: t.user_attrs[EXPECTED] for t in trials if EXPECTED in t.user_attrs}
+        return Tried(params={t.user_attrs[NUMBER]: t.params for t in trials}, expected=said)
 
     def _keep(self, record: TrialRecord) -> None:
         self.records[record.number] = record
@@ -433,7 +381,7 @@ class Ledger:
             Exhausted: none was found.
         """
         rng = random.Random(derived_seed(self.seed, "draw", self._proposals))
-        for params in draws(self.distributions, rng):
+        for params in draws(self.strategy.distributions, rng):
             if self.space.sample(IndexChooser(params)).arch_id not in self._by_arch:
                 return params
         raise Exhausted("no architecture was found that is not known: the space is exhausted")
@@ -447,11 +395,6 @@ class Ledger:
             return self.insight.expected(row, self.records.values(), self.now)
 
         answer(self.study, handle, record, self.now, expected)
-
-
-def _steps(record: TrialRecord) -> int:
-    """How far a trial was trained."""
-    return record.quality.fidelity if record.quality else 0
 
 
 def read_facts(

@@ -102,7 +102,7 @@ def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
     ledger = opened(tmp_path)
     proposal = ledger.propose()
     ledger.record(proposal, trained(proposal, reach=lambda spec: 25.5))
-    seen = next(one for one in ledger._seen(ledger.study.get_trials()) if one.number == proposal.number)
+    seen = next(one for one in ledger.seen() if one.number == proposal.number)
     assert seen.quality == pytest.approx(25.5 - PSNRS[-1], abs=0.02)
     assert seen.std > 0
     assert ledger.study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same

@@ -20,7 +20,7 @@ def span_space():
 
 
 def seen_of(ledger):
-    return ledger._seen(ledger.study.get_trials(deepcopy=False))
+    return ledger.seen()
 
 
 def test_row_0_and_the_rungs_are_learned_from_where_they_are_candidates(tmp_path):
@@ -70,7 +70,7 @@ def test_a_screen_holds_a_modelled_proposal_to_the_front_and_outlives_a_restart(
     proposal = ledger.propose()
     screen = ledger.screen(proposal)
     mean, std, noise = ledger.study._storage.get_trial(proposal.handle).user_attrs[EXPECTED]
-    wider = stretch(ledger._seen(ledger.study.get_trials()))
+    wider = stretch(ledger.seen())
     assert wider >= 1
     assert screen.bound_db == pytest.approx(mean + 3 * wider * math.hypot(std, noise))
     front = {rival.number for rival in screen.rivals}

@@ -230,7 +230,7 @@ def test_sampler_models_every_decision_in_every_trial(tmp_path, sampler, monkeyp
     """After its start, where it draws at random, each proposal comes from the model, all of it."""
     ledger = open_ledger(tmp_path, sampler=sampler, space=wide_space())
     modelled = []
-    make = type(ledger.sampler).make
+    make = type(ledger.strategy.config).make
 
     def watched(self, **options):
         made = make(self, **options)
@@ -248,7 +248,7 @@ def test_sampler_models_every_decision_in_every_trial(tmp_path, sampler, monkeyp
         made.sample_relative, made.sample_independent = sample_relative, sample_independent
         return made
 
-    monkeypatch.setattr(type(ledger.sampler), "make", watched)
+    monkeypatch.setattr(type(ledger.strategy.config), "make", watched)
     search(ledger, 12)
     wanted = set(decisions(ledger.space))
     assert len(wanted) == 9
@@ -267,13 +267,13 @@ def test_sampler_models_every_decision_in_every_trial(tmp_path, sampler, monkeyp
 def test_modelled_decisions_are_those_that_trials_ask(tmp_path):
     ledger = open_ledger(tmp_path, space=wide_space())
     search(ledger, 3)
-    assert all(trial.distributions == ledger.distributions for trial in trials_of(ledger))
+    assert all(trial.distributions == ledger.strategy.distributions for trial in trials_of(ledger))
 
 
 def test_population_is_that_of_the_first_session(tmp_path):
     """`trials` may grow; what the sampler proposes must not change with that."""
     open_ledger(tmp_path, population=8)
-    assert open_ledger(tmp_path, population=50).population == 8
+    assert open_ledger(tmp_path, population=50).strategy.population == 8
 
 
 def test_reading_gives_the_state_and_writes_nothing(tmp_path):
