@@ -36,10 +36,10 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.report.page import render
 from nas.results import table
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
-from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import Ledger
-from nas.search.run_directory import Files
 from nas.search.sampling.config import SamplerConfig
+from nas.search.store.journal import JOURNAL, open_storage
+from nas.search.store.run_directory import Files
 from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 from search_spaces.spec import ArchSpec
@@ -184,8 +184,9 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
     )
     print(" most | CPU | demanded |")
     print("|" + "---|" * 12)
+    decisions = len(ledger.strategy.distributions)
     print(
-        f"| {plan.sampler} | {plan.space} | {len(ledger.strategy.distributions)} | {plan.trials} ({num_trials}) "
+        f"| {plan.sampler} | {plan.space} | {decisions} | {plan.trials} ({num_trials}) "
         f"| {study} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
         f"| {statistics.median(busy[-plan.window :]):.1f} | {plan.demanded_ms:g}: {verdict} |"
     )

@@ -39,8 +39,8 @@ from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import Quality
-from nas.search.tasks import EvaluatorSettings
-from nas.search.workers import Job, Workers, work
+from nas.search.evaluation.tasks import EvaluatorSettings
+from nas.search.evaluation.workers import Job, Workers, work
 from nas.trust import Agreement, agreement, noise
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published

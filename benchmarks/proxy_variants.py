@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import nas.search.training
+import nas.search.evaluation.training
 import nas.train.proxy
 from nas.record import Quality
-from nas.search.evaluator import ProxyEvaluator
+from nas.search.evaluation.evaluator import ProxyEvaluator
+from nas.search.evaluation.tasks import EvaluatorSettings, Tell
+from nas.search.evaluation.training import Trainings
 from nas.search.seeds import derived_seed
-from nas.search.tasks import EvaluatorSettings, Tell
-from nas.search.training import Trainings
 from nas.train.parent import Parent
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
@@ -137,7 +137,7 @@ TWISTS: dict[str, tuple[Any, str, Any]] = {  # what stands in for which name
     "base_bilinear": (nas.train.proxy, "bicubic_base", bilinear_base),
     "pytorch_start": (nas.train.proxy, "initial_network", pytorch_start),
     "unscaled": (nas.train.proxy, "initial_network", unscaled_start),
-    "fresh": (nas.search.training, "Parent", Imitated),
+    "fresh": (nas.search.evaluation.training, "Parent", Imitated),
 }
 
 

@@ -35,9 +35,9 @@ from nas.pareto import hypervolume
 from nas.score import Challenge
 from nas.search.controller import Budget, Controller
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import Ledger
 from nas.search.source import table_source
+from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.table.table import Table, find_table
 
 SHARES = (0.9, 0.95, 0.98)

@@ -9,7 +9,7 @@ import yaml
 
 from nas.record import TrialRecord
 from nas.results import WORDS, RunState, front_table, pick, table
-from nas.search.runs import load_run
+from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, build, published

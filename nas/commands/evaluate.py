@@ -39,8 +39,8 @@ from nas.measure.quality import (
     upscale_pixels,
 )
 from nas.results import pick
-from nas.search.run_directory import write
-from nas.search.runs import load_run
+from nas.search.store.run_directory import write
+from nas.search.store.runs import load_run
 from nas.train.weights import load_upscaler, read_metadata
 
 

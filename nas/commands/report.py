@@ -14,8 +14,8 @@ from rich.console import Console
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.words import counts
-from nas.search.run_directory import rewrite
-from nas.search.runs import load_run
+from nas.search.store.run_directory import rewrite
+from nas.search.store.runs import load_run
 
 
 def run(*, run: str) -> None:

@@ -28,17 +28,17 @@ from nas.record import GOALS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
-from nas.search import run_directory
 from nas.search.controller import Budget, Controller
+from nas.search.evaluation.workers import worker_count
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.ledger import Ledger
-from nas.search.runs import load_run, shown_settings
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.source import EvaluatorConfig, table_source, training_source
+from nas.search.store import run_directory
+from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
+from nas.search.store.runs import load_run, shown_settings
 from nas.search.warm_start import read_earlier
-from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 

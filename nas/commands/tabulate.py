@@ -19,11 +19,11 @@ from nas.data.roles import open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
+from nas.search.evaluation.tasks import EvaluatorSettings
+from nas.search.evaluation.workers import worker_count
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.runs import shown_settings
+from nas.search.store.runs import shown_settings
 from nas.search.table.tabulation import Log, Plan, finished, tabulate
-from nas.search.tasks import EvaluatorSettings
-from nas.search.workers import worker_count
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 

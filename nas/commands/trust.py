@@ -27,13 +27,13 @@ from nas.measure.device import pick_device
 from nas.report.numbers import fixed
 from nas.report.page import render
 from nas.results import Retrained
-from nas.search import run_directory
+from nas.search.evaluation.workers import worker_count
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
-from nas.search.runs import load_run
 from nas.search.source import Source, table_source, training_source
+from nas.search.store import run_directory
+from nas.search.store.runs import load_run
 from nas.search.table.table import Table, find_table
-from nas.search.workers import worker_count
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from nas.convergence import has_plateaued
 from nas.record import Quality, TrialRecord
 from nas.results import front_table, table
+from nas.search.evaluation.tasks import Task
+from nas.search.evaluation.workers import Deaths, Job, Outcome, Pool, work
 from nas.search.ledger import Exhausted, Ledger, Proposal
-from nas.search.tasks import Task
-from nas.search.workers import Deaths, Job, Outcome, Pool, work
 
 DEFAULT_TRIALS = 22
 MAX_DOUBT = 0.45  # a probability further from a half is no doubt

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nas.record import TrialRecord
 from nas.results import Retrained, RunState, front_table, table
-from nas.search.run_directory import RETRAINED, read_retrained, write
-from nas.search.workers import Job, Pool, work
+from nas.search.evaluation.workers import Job, Pool, work
+from nas.search.store.run_directory import RETRAINED, read_retrained, write
 
 
 def chosen_members(state: RunState, count: int) -> list[TrialRecord]:

@@ -20,13 +20,13 @@ from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter
 from nas.record import Latency
 from nas.score import Challenge
-from nas.search.evaluator import ProxyEvaluator
+from nas.search.evaluation.evaluator import ProxyEvaluator
+from nas.search.evaluation.tasks import EvaluatorSettings
+from nas.search.evaluation.workers import Pool, Workers
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.table.evaluator import Simulation, TableEvaluator
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import all_members
-from nas.search.tasks import EvaluatorSettings
-from nas.search.workers import Pool, Workers
 from nas.train.parent import ParentFile
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space

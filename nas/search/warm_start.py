@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.results import RunState, front_table, table
 from nas.search.insight import Known
-from nas.search.runs import load_run, shown_settings
+from nas.search.store.runs import load_run, shown_settings
 from search_spaces.spec import ArchSpec
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from nas.ladder import LadderRun, rung_spec
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
+from nas.search.evaluation.tasks import Task, Tell
+from nas.search.evaluation.workers import Job, Outcome
 from nas.search.screening import Screen, why_rejected
 from nas.search.seeds import derived_seed
 from nas.search.table.table import Entry, Run, Table
-from nas.search.tasks import Task, Tell
-from nas.search.workers import Job, Outcome
 from search_spaces.spec import ArchSpec
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from nas.ladder import rung_spec
 from nas.record import Cost, Latency, Quality
-from nas.search.evaluator import ProxyEvaluator
+from nas.search.evaluation.evaluator import ProxyEvaluator
+from nas.search.evaluation.tasks import EvaluatorSettings
+from nas.search.evaluation.workers import Job, Outcome, Workers, work
 from nas.search.sampling.decisions import MAX_LISTED, IndexChooser, distributions, num_options
 from nas.search.table.table import Entry, Facts, Run, Table
-from nas.search.tasks import EvaluatorSettings
-from nas.search.workers import Job, Outcome, Workers, work
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
 

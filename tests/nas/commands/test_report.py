@@ -5,7 +5,7 @@ import pytest
 
 from nas.commands.door import main
 from nas.results import COLUMNS
-from nas.search.journal import RunLock
+from nas.search.store.journal import RunLock
 
 MADE = ("trials.csv", "front.csv", "report.html")
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nas.commands.door import main
-from nas.search.runs import load_run
+from nas.search.store.runs import load_run
 from nas.search.table.table import Table
 from search_spaces import published
 from tests.nas.search.sessions import make_pictures

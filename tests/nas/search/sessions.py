@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.search.journal import JOURNAL
-from nas.search.runs import load_run
+from nas.search.store.journal import JOURNAL
+from nas.search.store.runs import load_run
 
 PATIENCE = 120.0
 

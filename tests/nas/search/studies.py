@@ -5,9 +5,9 @@ import math
 from nas.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
-from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import Exhausted, Ledger
 from nas.search.sampling.config import SamplerConfig
+from nas.search.store.journal import JOURNAL, open_storage
 from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from nas.commands.door import main
-from nas.search.journal import JOURNAL
 from nas.search.ledger import RECORD
+from nas.search.store.journal import JOURNAL
 from tests.nas.search.sessions import Session, arguments, make_pictures, recorded, search
 
 pytestmark = pytest.mark.slow

@@ -6,9 +6,9 @@ from optuna.trial import TrialState
 
 from nas.results import front_table, table
 from nas.search import ledger as ledger_module
-from nas.search.journal import JOURNAL, open_storage, recover
 from nas.search.ledger import RECORD, Exhausted
-from nas.search.runs import read_state
+from nas.search.store.journal import JOURNAL, open_storage, recover
+from nas.search.store.runs import read_state
 from search_spaces.chooser import decisions
 from tests.nas.search.studies import (
     CHALLENGE,

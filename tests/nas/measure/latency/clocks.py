@@ -4,7 +4,7 @@ import functools
 
 from nas.measure.latency.modes import MODES, Mode
 from nas.measure.latency.rounds import Block
-from nas.search.evaluator import ProxyEvaluator
+from nas.search.evaluation.evaluator import ProxyEvaluator
 from search_spaces import build
 
 

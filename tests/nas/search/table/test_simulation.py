@@ -7,9 +7,9 @@ import pytest
 from nas.record import Quality
 from nas.results import table as rows_of
 from nas.search.controller import Budget, Controller
+from nas.search.evaluation.tasks import Task
+from nas.search.evaluation.workers import Job
 from nas.search.table.evaluator import Simulation, TableEvaluator
-from nas.search.tasks import Task
-from nas.search.workers import Job
 from tests.nas.search.studies import open_ledger
 from tests.nas.search.table.tables import FIDELITIES, GATE, RUNGS, SPACE, table
 

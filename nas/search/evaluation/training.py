@@ -15,9 +15,9 @@ from nas.measure.device import device_id
 from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Quality
+from nas.search.evaluation.tasks import EvaluatorSettings, Task, Tell
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
 from nas.search.seeds import derived_seed
-from nas.search.tasks import EvaluatorSettings, Task, Tell
 from nas.train.linear import linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
 from nas.train.proxy import CALIBRATION_STEP, OverBase, ProxyTrainer, TrainingError, bicubic_base

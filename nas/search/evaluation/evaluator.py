@@ -11,11 +11,11 @@ from nas.measure.cost import measure_cost
 from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.stopwatch import Stopwatch
 from nas.record import Cost, Latency, Quality, TrialRecord
+from nas.search.evaluation.tasks import EvaluatorSettings, Task, Tell
+from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
 from nas.search.screening import Screen, why_rejected
 from nas.search.seeds import derived_seed
-from nas.search.tasks import EvaluatorSettings, Task, Tell
-from nas.search.training import Trainings
 from nas.train.proxy import TrainingError
 from nas.train.weights import load_upscaler, weights_path
 from search_spaces.spec import ArchSpec

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from nas.search.tasks import Evaluator
+from nas.search.evaluation.tasks import Evaluator
 
 MAX_DEATHS = 2  # a job whose process died is run again so often
 MakeEvaluator = Callable[[], Evaluator]

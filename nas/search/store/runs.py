@@ -13,9 +13,9 @@ from nas.ladder import RUNGS, LadderRun
 from nas.record import TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
-from nas.search.journal import JOURNAL, open_storage
 from nas.search.ledger import RECORD, STUDY, read_facts
-from nas.search.run_directory import read_retrained, stored_config
+from nas.search.store.journal import JOURNAL, open_storage
+from nas.search.store.run_directory import read_retrained, stored_config
 
 LONGER_PROXY = (
     "proxy=long, or more proxy.steps, on photographs of your own (data=folder data.train=... data.select=...)"

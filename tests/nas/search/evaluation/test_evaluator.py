@@ -9,11 +9,11 @@ from safetensors import safe_open
 from nas.measure import lock
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
-from nas.search import training
-from nas.search.evaluator import ProxyEvaluator
+from nas.search.evaluation import training
+from nas.search.evaluation.evaluator import ProxyEvaluator
+from nas.search.evaluation.tasks import EvaluatorSettings, Task
 from nas.search.sampling.proposer import Rival
 from nas.search.screening import Screen
-from nas.search.tasks import EvaluatorSettings, Task
 from nas.train.proxy import ProxyTrainer
 from nas.train.weights import weights_path
 from search_spaces import published

@@ -7,11 +7,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nas.search.journal import JOURNAL, RunLock, open_storage, recover
-from nas.search.run_directory import Files, write
+from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
+from nas.search.store.run_directory import Files, write
 from tests.nas.search.studies import open_ledger, search
 
-HOLD = "import sys, time; from pathlib import Path; from nas.search.journal import RunLock; "
+HOLD = "import sys, time; from pathlib import Path; from nas.search.store.journal import RunLock; "
 HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
 
 
