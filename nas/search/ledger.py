@@ -162,6 +162,8 @@ class Ledger:
                     self._tell(trial._trial_id, record)
             elif NUMBER in trial.user_attrs:
                 unanswered.append(trial)
+                spec = ArchSpec.from_json(trial.user_attrs[SPEC])
+                self._by_arch.setdefault(spec.arch_id, trial.user_attrs[NUMBER])
             elif not trial.state.is_finished():
                 self._answer_known(trial._trial_id, trial.user_attrs[SAME_AS])
         for record in later.values():  # those that Optuna knows nothing of

@@ -295,6 +295,17 @@ def test_reading_gives_the_state_and_writes_nothing(tmp_path):
     assert (tmp_path / JOURNAL).read_bytes() == before
 
 
+def test_kill_before_the_sampler_was_told_of_one_that_is_being_tried(tmp_path):
+    ledger = open_ledger(tmp_path)
+    climb(ledger)
+    proposal = ledger.propose()
+    again = ledger.study.ask()
+    again.set_user_attr("same_as", proposal.spec.arch_id)
+    reopened = open_ledger(tmp_path)
+    assert [one.number for one in reopened.pending] == [proposal.number]
+    assert reopened.study.trials[again.number].state == TrialState.FAIL
+
+
 def test_candidates_inherit_from_the_likest_on_the_front(tmp_path):
     """The parent is written down: what is found later changes nothing for what was proposed before."""
     ledger = open_ledger(tmp_path, inherit=True)
