@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 
 from nas.commands.architectures import resolve_parent
@@ -309,6 +310,40 @@ def _means(runs: Sequence[Training], count: int) -> dict[str, float]:
     return {name: statistics.fmean(found) for name, found in values.items() if len(found) == count}
 
 
+def judged(study: Study, names: Sequence[str]) -> list[tuple[Agreement, Row]]:
+    """The proxies with their rank agreement, the best first; those that cannot be judged last."""
+    long = study.truth()
+    found = [(_agreement(row.psnr_db, long), row) for row in rows(study, names)]
+    return sorted(found, key=lambda one: -(-1 if one[0].tau is None else one[0].tau))
+
+
+def plot(study: Study, names: Sequence[str], path: Path) -> None:
+    """Rank agreement against the time of a training, each proxy with its interval; needs kaleido."""
+    shown = [(found, row) for found, row in judged(study, names) if found.tau is not None and row.seconds]
+    seconds = [statistics.fmean(row.seconds) for _, row in shown]
+    taus = [found.tau or 0.0 for found, _ in shown]
+    figure = go.Figure(
+        go.Scatter(
+            x=seconds,
+            y=taus,
+            text=[row.name for _, row in shown],
+            mode="markers+text",
+            textposition="middle right",
+            error_y={
+                "type": "data",
+                "array": [(found.high or 0.0) - tau for (found, _), tau in zip(shown, taus, strict=True)],
+                "arrayminus": [tau - (found.low or 0.0) for (found, _), tau in zip(shown, taus, strict=True)],
+                "thickness": 0.5,
+                "width": 0,
+            },
+        ),
+        layout={"template": "plotly_white", "width": 900, "height": 560, "margin": {"t": 20, "r": 20}},
+    )
+    figure.update_xaxes(type="log", title="seconds a training, one CPU thread, mean over networks")
+    figure.update_yaxes(title="Kendall's tau with long training")
+    figure.write_image(path)
+
+
 def table(study: Study, names: Sequence[str]) -> Iterator[str]:
     """A Markdown table: the proxies, the best rank agreement first."""
     yield (
@@ -317,8 +352,7 @@ def table(study: Study, names: Sequence[str]) -> Iterator[str]:
     )
     yield "|" + "---|" * (10 + len(RUNGS))
     long = study.truth()
-    judged = [(_agreement(row.psnr_db, long), row) for row in rows(study, names)]
-    for found, row in sorted(judged, key=lambda one: -(one[0].tau or -1)):
+    for found, row in judged(study, names):
         words = "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
         mean = statistics.fmean(row.seconds) if row.seconds else None
         timing = f"{mean:.0f} ({max(row.seconds):.0f})" if mean else "-"
@@ -391,6 +425,9 @@ def main() -> None:
     parser.add_argument(
         "--table", action="store_true", help="print the table of what is there, and train nothing"
     )
+    parser.add_argument(
+        "--plot", type=Path, help="also draw tau against seconds into this file; needs kaleido"
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
@@ -405,6 +442,8 @@ def main() -> None:
         elif not options.clock:
             study.train(name, options.workers, set(options.only))
     print("\n".join(table(study, options.variants)))
+    if options.plot:
+        plot(study, options.variants, options.plot)
 
 
 if __name__ == "__main__":
