@@ -9,19 +9,13 @@ over the seeds, and the ratio of the best Optuna sampler's trainings to the prod
 interval.
 """
 
-import argparse
-import functools
-import json
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from comparing import quartiles, ratio
+from comparison import Line, parser, quartiles, ratio, run_missing
 from landscapes import LANDSCAPES, Landscape
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -135,7 +129,7 @@ def ours(run: Run, method: str, seed: int, most: int) -> int:
     return 0
 
 
-def search(method: str, landscape: str, seed: int, noise: float) -> dict[str, Any]:
+def search(method: str, seed: int, landscape: str, noise: float) -> Line:
     """One line of the results."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     run = Run(LANDSCAPES[landscape](), seed, noise)
@@ -153,13 +147,6 @@ def search(method: str, landscape: str, seed: int, noise: float) -> dict[str, An
         "duplicates": duplicates,
         "seconds": time.perf_counter() - start,
     }
-
-
-def lines(results: Path, landscape: str, noise: float) -> list[dict[str, Any]]:
-    if not results.exists():
-        return []
-    found = [json.loads(line) for line in results.read_text().splitlines()]
-    return [line for line in found if line["landscape"] == landscape and line["noise"] == noise]
 
 
 def counts(found: Sequence[Mapping[str, Any]], method: str, share: float) -> np.ndarray:
@@ -199,39 +186,13 @@ def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[
 
 
 def main() -> None:
-    methods = (*STOCK, *OURS)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=list(methods), help=", ".join(methods))
-    parser.add_argument("--landscape", default="span_like", choices=list(LANDSCAPES))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--noise", type=float, default=0.0, help="deviation of a training's PSNR, dB")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    results = Path(__file__).parent / "results" / "search.jsonl"
-    parser.add_argument("--results", type=Path, default=results)
-    options = parser.parse_args()
-    done = {
-        (line["method"], line["seed"]) for line in lines(options.results, options.landscape, options.noise)
-    }
-    todo = [
-        (method, seed)
-        for seed in range(options.seeds)
-        for method in options.methods
-        if (method, seed) not in done
-    ]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        one = functools.partial(_search, landscape=options.landscape, noise=options.noise)
-        for line in pool.imap_unordered(one, todo):
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(line, flush=True)
-    found = lines(options.results, options.landscape, options.noise)
+    asked = parser(__doc__, (*STOCK, *OURS), "search.jsonl")
+    asked.add_argument("--landscape", default="span_like", choices=list(LANDSCAPES))
+    asked.add_argument("--noise", type=float, default=0.0, help="deviation of a training's PSNR, dB")
+    options = asked.parse_args()
+    setting = {"landscape": options.landscape, "noise": options.noise}
+    found = run_missing(search, options, setting, lambda line: print(line, flush=True))
     print("\n".join([*table(found), "", *ratios(found)]))
-
-
-def _search(todo: tuple[str, int], *, landscape: str, noise: float) -> dict[str, Any]:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    method, seed = todo
-    return search(method, landscape, seed, noise)
 
 
 if __name__ == "__main__":

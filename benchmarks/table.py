@@ -9,13 +9,8 @@ and the baseline's runtime; `score` is the first network that passes the gate wi
 table's best. Lines are appended to the results file as they come, and what is there is not run again.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import functools
-import json
-import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -24,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparing import quartiles, ratio
+from comparison import Line, parser, quartiles, ratio, run_missing
 
 from nas.commands import catalog
 from nas.commands.composition import compose_command
@@ -123,7 +118,7 @@ class Watch:
         return hypervolume(values, (-self.gate_db, 1.0))
 
 
-def search(method: str, table: str, seed: int, goal: str, gate: float | None) -> dict[str, Any]:
+def search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
     """One line of the results."""
     found = Table.load(find_table(table))
     overrides, how = METHODS[method]
@@ -234,40 +229,17 @@ def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
-    parser.add_argument("--table", default="esr_bench_mini")
-    parser.add_argument("--goal", default="front", choices=["front", "score"])
-    parser.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    results = Path(__file__).parent / "results" / "table.jsonl"
-    parser.add_argument("--results", type=Path, default=results)
-    options = parser.parse_args()
-    wanted = {"table": options.table, "goal": options.goal, "gate": options.gate}
+    asked = parser(__doc__, list(METHODS), "table.jsonl")
+    asked.add_argument("--table", default="esr_bench_mini")
+    asked.add_argument("--goal", default="front", choices=["front", "score"])
+    asked.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
+    options = asked.parse_args()
+    setting = {"table": options.table, "goal": options.goal, "gate": options.gate}
 
-    def lines() -> list[dict[str, Any]]:
-        text = options.results.read_text() if options.results.exists() else ""
-        return [line for line in map(json.loads, text.splitlines()) if wanted.items() <= line.items()]
+    def show(line: Line) -> None:
+        print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
 
-    done = {(line["method"], line["seed"]) for line in lines()}
-    todo = [
-        (method, seed)
-        for seed in range(options.seeds)
-        for method in options.methods
-        if (method, seed) not in done
-    ]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        for line in pool.imap_unordered(functools.partial(_search, **wanted), todo):
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
-    print("\n".join(report(lines())))
-
-
-def _search(todo: tuple[str, int], *, table: str, goal: str, gate: float | None) -> dict[str, Any]:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    return search(todo[0], table, todo[1], goal, gate)
+    print("\n".join(report(run_missing(search, options, setting, show))))
 
 
 if __name__ == "__main__":
