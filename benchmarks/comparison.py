@@ -4,7 +4,7 @@ import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,14 @@ DRAWS = 2000
 Line = dict[str, Any]
 
 
-def parser(about: str | None, methods: Sequence[str], results: str) -> argparse.ArgumentParser:
-    """What every comparison is asked: methods, seeds, workers and its results file."""
+def parser(
+    about: str | None, methods: Sequence[str], results: str, only_named: Collection[str] = ()
+) -> argparse.ArgumentParser:
+    """What every comparison is asked: methods, seeds, workers and its results file.
+
+    Args:
+        only_named: methods that are left out where none is named.
+    """
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     known = ", ".join(methods)
 
@@ -24,7 +30,8 @@ def parser(about: str | None, methods: Sequence[str], results: str) -> argparse.
             raise argparse.ArgumentTypeError(f"{name} is no method; known: {known}")
         return name
 
-    made.add_argument("methods", nargs="*", type=method, default=list(methods), help=known)
+    default = [name for name in methods if name not in only_named]
+    made.add_argument("methods", nargs="*", type=method, default=default, help=known)
     made.add_argument("--seeds", type=int, default=10)
     made.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     made.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / results)

@@ -3,10 +3,10 @@
     python benchmarks/search.py [METHOD ...] [--landscape span_like] [--seeds 10] [--noise 0.02]
 
 A training reveals PSNR (with --noise, its deviation in dB); a reading reveals the runtime, with 1 % of noise,
-and costs no training. Methods whose name ends in `_known` know every runtime beforehand. Lines are appended
-to the results file as they come, and what is there is not run again. The table holds medians and quartiles
-over the seeds, and the ratio of the best Optuna sampler's trainings to the product's with its bootstrap
-interval.
+and costs no training. Methods whose name ends in `_known` know every runtime beforehand; botorch_known is
+BoTorch's (benchmarks/rivals.py) and run only where it is named. Lines are appended to the results file as
+they come, and what is there is not run again. The table holds medians and quartiles over the seeds, and the
+ratio of the best Optuna sampler's trainings to the product's with its bootstrap interval.
 """
 
 import random
@@ -21,6 +21,7 @@ from comparison import Line, parser, quartiles, ratio, run_missing
 from landscapes import LANDSCAPES, Landscape
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
+from rivals import botorch_known, lacking
 
 from nas.search.sampling.aim import Aim
 from nas.search.sampling.pool import Candidate, Point, Pool
@@ -48,7 +49,8 @@ OURS = (
     "cost_aware_repeats",  # the rule that nothing is trained twice,
     "random_screened",  # and the choice by what is expected: candidates at random, only screened
 )
-MOST = {"gp": 120}  # trainings after which a method is given up, and readings
+RIVALS = ("botorch_known",)
+MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up, and readings
 GIVEN_UP = 400
 MOST_READINGS = 5000
 STARTUP = 6  # of conf/sampler/cost_aware.yaml
@@ -133,18 +135,40 @@ class Drawn:
         return Choice(point=point, expected=(float(mean[0]), float(std[0]), surrogate.noise_std))
 
 
-def ours(run: Run, method: str, seed: int, most: int) -> int:
-    """Search by sampler=cost_aware, or without a part of it; gives the number of duplicates."""
-    landscape = run.landscape
-    is_known, is_screened = method.endswith("_known"), not method.endswith("_unscreened")
+def rival(run: Run, method: str, seed: int, most: int) -> int:
+    """Search by another library; gives the number of duplicates, none."""
+    pool = candidates(run.landscape, seed, is_known=True)
+    trained: dict[Point, float] = {}
+    while len(trained) < most and SHARES[-1] not in run.reached:
+        point = botorch_known(
+            pool,
+            list(trained),
+            list(trained.values()),
+            corner=run.landscape.corner,
+            startup=STARTUP,
+            seed=1000 * seed + len(trained),
+        )
+        trained[point] = run.train(pool.params(point))
+    return 0
+
+
+def candidates(landscape: Landscape, seed: int, *, is_known: bool) -> Pool:
+    """A landscape's points, with their runtimes where these are known beforehand."""
 
     def describe(params: Mapping[str, int]) -> Candidate:
         costs = {"runtime_ratio": landscape.at(params)[1]} if is_known else {}
         return Candidate(name=",".join(map(str, params.values())), costs=costs)
 
+    return Pool(landscape.space, describe, seed=seed)
+
+
+def ours(run: Run, method: str, seed: int, most: int) -> int:
+    """Search by sampler=cost_aware, or without a part of it; gives the number of duplicates."""
+    landscape = run.landscape
+    is_known, is_screened = method.endswith("_known"), not method.endswith("_unscreened")
     aim = Aim(goal="front", objectives=OBJECTIVES, limits={}, gate_db=0.0, floor_db=None, score=None)
     made = Repeating if method == "cost_aware_repeats" else Proposer
-    proposer = made(Pool(landscape.space, describe, seed=seed), aim)
+    proposer = made(candidates(landscape, seed, is_known=is_known), aim)
     chooser = Drawn(proposer) if method == "random_screened" else proposer
     study = optuna.create_study(directions=["maximize", "minimize"])
     seen: dict[int, Seen] = {}
@@ -184,7 +208,8 @@ def search(method: str, seed: int, landscape: str, noise: float) -> Line:
     run = Run(LANDSCAPES[landscape](), seed, noise)
     start = time.perf_counter()
     most = MOST.get(method, GIVEN_UP)
-    duplicates = (stock if method in STOCK else ours)(run, method, seed, most)
+    by = stock if method in STOCK else rival if method in RIVALS else ours
+    duplicates = by(run, method, seed, most)
     return {
         "landscape": landscape,
         "noise": noise,
@@ -213,7 +238,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         + " | screened | duplicates | s a search |"
     )
     yield "|" + "---|" * (5 + len(SHARES))
-    for method in (*STOCK, *OURS):
+    for method in (*STOCK, *OURS, *RIVALS):
         mine = [line for line in found if line["method"] == method]
         if mine:
             cells = [quartiles(counts(found, method, share)) for share in SHARES]
@@ -239,10 +264,12 @@ def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[
 
 
 def main() -> None:
-    asked = parser(__doc__, (*STOCK, *OURS), "search.jsonl")
+    asked = parser(__doc__, (*STOCK, *OURS, *RIVALS), "search.jsonl", only_named=RIVALS)
     asked.add_argument("--landscape", default="span_like", choices=list(LANDSCAPES))
     asked.add_argument("--noise", type=float, default=0.0, help="deviation of a training's PSNR, dB")
     options = asked.parse_args()
+    if lacks := lacking(options.methods):
+        asked.error(lacks)
     setting = {"landscape": options.landscape, "noise": options.noise}
     found = run_missing(search, options, setting, lambda line: print(line, flush=True))
     print("\n".join([*table(found), "", *ratios(found)]))
