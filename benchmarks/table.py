@@ -176,10 +176,15 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
     }
 
 
+def own_settings(table: str, found: Table) -> list[str]:
+    """What `nas search` is told to search a table: its challenge, where it has one, and its space."""
+    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
+    return [*own, *found.facts.settings["chosen_space"].split()]
+
+
 def _parts(method: str, found: Table, table: str, goal: str) -> dict[str, Any]:
     """What `nas search` is made of, in the table's space."""
-    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
-    given = [*own, *found.facts.settings["chosen_space"].split(), *METHODS[method][0], f"goal={goal}"]
+    given = [*own_settings(table, found), *METHODS[method][0], f"goal={goal}"]
     composition = compose_command("search", given)
     return build(check(search_command, composition.tree, composition.typed, given=("invocation",)))
 
