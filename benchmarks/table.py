@@ -2,20 +2,16 @@
 
     python benchmarks/table.py [METHOD ...] [--table esr_bench_mini] [--goal front] [--seeds 10] [--gate DB]
 
-Every method is a real search of `nas search evaluator=table`: its sampler, its ledger, its rungs, one worker.
+Every method is a real search of `nas search evaluator=table`: its sampler, its ledger, its rungs, one worker;
+but moasha, which is Syne Tune's (benchmarks/rivals.py), is run only where it is named.
 A network counts once it was trained to the end, with the table's mean over seeds; the ladder's steps, which
 all methods pay alike, are left out. The hypervolume lies between the gate's gain (with --gate, another one)
 and the baseline's runtime; `score` is the first network that passes the gate with a score within 1 % of the
 table's best. Lines are appended to the results file as they come, and what is there is not run again.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import functools
-import json
-import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -24,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparing import quartiles, ratio
+from comparison import Line, parser, quartiles, ratio, run_missing
+from rivals import LIBRARIES, lacking, moasha
 
 from nas.commands import catalog
 from nas.commands.composition import compose_command
@@ -32,17 +29,19 @@ from nas.commands.schema import build, check
 from nas.commands.search import run as search_command
 from nas.ladder import rung_spec
 from nas.pareto import hypervolume
+from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.controller import Budget, Controller
+from nas.search.evaluation.workers import Pool
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.ledger import Ledger
-from nas.search.source import table_source
+from nas.search.source import Source, table_source
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.table.table import Table, find_table
 
 SHARES = (0.9, 0.95, 0.98)
 WITHIN = 1.01  # of the best score
-METHODS = {  # overrides, and how trainings pause
+METHODS: dict[str, tuple[list[str], str]] = {  # overrides, and how trainings pause
     "random": (["sampler=random"], "single"),
     "nsga2_50": (["sampler=nsga2", "sampler.population=50"], "single"),
     "nsga2_20": (["sampler=nsga2", "sampler.population=20"], "single"),
@@ -53,6 +52,8 @@ METHODS = {  # overrides, and how trainings pause
     "cost_aware_rungs": (["sampler=cost_aware"], "rungs"),
     "random_rungs": (["sampler=random"], "rungs"),
     "tpe_rungs": (["sampler=tpe"], "rungs"),
+    "moasha": ([], "rungs"),
+    "moasha_ranked": ([], "rungs"),
 }
 STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")
 OURS = ("cost_aware", "cost_aware_rungs")
@@ -93,8 +94,8 @@ class Watch:
         self.reached: dict[str, tuple[int, int]] = {}
         self._spent: dict[int, int] = {}
 
-    def look(self, ledger: Ledger) -> None:
-        for number, record in ledger.records.items():
+    def look(self, records: Mapping[int, TrialRecord]) -> None:
+        for number, record in records.items():
             steps = record.quality.fidelity if record.quality else 0
             if record.state == "failed":
                 steps = self.top  # what a training that fails has taken at most
@@ -109,8 +110,13 @@ class Watch:
         if {str(share) for share in SHARES} | {"score"} <= self.reached.keys():
             raise Enough
 
+    @property
+    def share(self) -> float:
+        """Of the table's hypervolume, what was found."""
+        return self._volume(self.found) / self.whole if self.found else 0.0
+
     def _judge(self, name: str) -> None:
-        share = self._volume(self.found) / self.whole
+        share = self.share
         now = (self.steps, self.trainings)
         for wanted in SHARES:
             if share >= wanted:
@@ -123,23 +129,17 @@ class Watch:
         return hypervolume(values, (-self.gate_db, 1.0))
 
 
-def search(method: str, table: str, seed: int, goal: str, gate: float | None) -> dict[str, Any]:
+def search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
     """One line of the results."""
     found = Table.load(find_table(table))
-    overrides, how = METHODS[method]
-    top = found.facts.fidelities[-1]
-    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
-    given = [*own, *found.facts.settings["chosen_space"].split(), *overrides, f"goal={goal}"]
-    composition = compose_command("search", given)
-    parts = build(check(search_command, composition.tree, composition.typed, given=("invocation",)))
+    parts = _parts(method, found, table, goal)
     challenge = parts["challenge"]
     if gate is not None:
         challenge = dataclasses.replace(challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate))
-    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].runs) for rung in found.facts.rungs)
+    top, is_rungs = found.facts.fidelities[-1], METHODS[method][1] == "rungs"
     shares = [steps / top for steps in found.facts.fidelities[:-1]]
-    fidelity = FidelityConfig(
-        rungs=shares if how == "rungs" else [], probes=4 if how == "rungs" else 0, least_tau=0.5
-    )
+    fidelity = FidelityConfig(rungs=shares if is_rungs else [], probes=4 if is_rungs else 0, least_tau=0.5)
+    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].runs) for rung in found.facts.rungs)
     source = table_source(
         table=table,
         space=parts["space"],
@@ -154,35 +154,12 @@ def search(method: str, table: str, seed: int, goal: str, gate: float | None) ->
     )
     watch = Watch(found, challenge, base=source.baseline.arch_id)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, source.pool() as pool:
-        ledger = Ledger(
-            open_storage(Path(folder) / JOURNAL),
-            objectives=["psnr_gain_db", "runtime_ratio"],
-            limits={},
-            challenge=challenge,
-            baseline=source.baseline,
-            space=parts["space"],
-            sampler=parts["sampler"],
-            goal=parts["goal"],
-            seed=seed,
-            population=50,
-            ladder_seeds=seeds,
-            fidelities=source.fidelities,
-            probes=fidelity.probes,
-            least_tau=fidelity.least_tau,
-            rungs=source.rungs,
-        )
-        controller = Controller(
-            ledger,
-            pool,
-            Budget(trials=len(found.entries), hours=None),
-            has_report=False,
-            show=lambda running, left: None,
-            changed=lambda: watch.look(ledger),
-            clock=source.clock,
-        )
-        with contextlib.suppress(Enough):
-            controller.run()
+    with contextlib.suppress(Enough), source.pool() as pool:
+        if method in LIBRARIES:
+            is_ranked = method == "moasha_ranked"
+            moasha(parts["space"], pool.evaluator, watch.look, seed=seed, is_ranked=is_ranked)
+        else:
+            _control(source, pool, parts | {"challenge": challenge}, fidelity, watch, seed, seeds)
     return {
         "table": table,
         "gate": gate,
@@ -194,8 +171,61 @@ def search(method: str, table: str, seed: int, goal: str, gate: float | None) ->
         "reached": watch.reached,
         "steps": watch.steps,
         "trainings": watch.trainings,
+        "share": watch.share,
         "seconds": time.perf_counter() - start,
     }
+
+
+def own_settings(table: str, found: Table) -> list[str]:
+    """What `nas search` is told to search a table: its challenge, where it has one, and its space."""
+    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
+    return [*own, *found.facts.settings["chosen_space"].split()]
+
+
+def _parts(method: str, found: Table, table: str, goal: str) -> dict[str, Any]:
+    """What `nas search` is made of, in the table's space."""
+    given = [*own_settings(table, found), *METHODS[method][0], f"goal={goal}"]
+    composition = compose_command("search", given)
+    return build(check(search_command, composition.tree, composition.typed, given=("invocation",)))
+
+
+def _control(
+    source: Source,
+    pool: Pool,
+    parts: Mapping[str, Any],
+    fidelity: FidelityConfig,
+    watch: Watch,
+    seed: int,
+    ladder_seeds: int,
+) -> None:
+    """Search as `nas search` does, until the watch has seen enough."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(
+            open_storage(Path(folder) / JOURNAL),
+            objectives=["psnr_gain_db", "runtime_ratio"],
+            limits={},
+            challenge=parts["challenge"],
+            baseline=source.baseline,
+            space=parts["space"],
+            sampler=parts["sampler"],
+            goal=parts["goal"],
+            seed=seed,
+            population=50,
+            ladder_seeds=ladder_seeds,
+            fidelities=source.fidelities,
+            probes=fidelity.probes,
+            least_tau=fidelity.least_tau,
+            rungs=source.rungs,
+        )
+        Controller(
+            ledger,
+            pool,
+            Budget(trials=len(watch.gains), hours=None),
+            has_report=False,
+            show=lambda running, left: None,
+            changed=lambda: watch.look(ledger.records),
+            clock=source.clock,
+        ).run()
 
 
 def steps_to(lines: Sequence[Mapping[str, Any]], method: str, what: str, unit: int = 0) -> np.ndarray:
@@ -217,6 +247,12 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             share = float(np.median(steps_to(lines, method, "score"))) / top / members
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {share:.1%} |"
     yield ""
+    for method in METHODS:
+        short = [line for line in lines if line["method"] == method and set(wanted) - line["reached"].keys()]
+        if short and "share" in short[0]:
+            shares = quartiles(np.array([line["share"] for line in short]), 2)
+            spent = quartiles(np.array([line["steps"] / line["top"] for line in short]), 1)
+            yield f"{method}: {len(short)} seeds ended at {shares} of the hypervolume after {spent} trainings"
     for what in ("0.95", "score"):
         yield from _ratios(lines, what)
 
@@ -234,40 +270,19 @@ def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
-    parser.add_argument("--table", default="esr_bench_mini")
-    parser.add_argument("--goal", default="front", choices=["front", "score"])
-    parser.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    results = Path(__file__).parent / "results" / "table.jsonl"
-    parser.add_argument("--results", type=Path, default=results)
-    options = parser.parse_args()
-    wanted = {"table": options.table, "goal": options.goal, "gate": options.gate}
+    asked = parser(__doc__, list(METHODS), "table.jsonl", only_named=LIBRARIES)
+    asked.add_argument("--table", default="esr_bench_mini")
+    asked.add_argument("--goal", default="front", choices=["front", "score"])
+    asked.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
+    options = asked.parse_args()
+    if lacks := lacking(options.methods):
+        asked.error(lacks)
+    setting = {"table": options.table, "goal": options.goal, "gate": options.gate}
 
-    def lines() -> list[dict[str, Any]]:
-        text = options.results.read_text() if options.results.exists() else ""
-        return [line for line in map(json.loads, text.splitlines()) if wanted.items() <= line.items()]
+    def show(line: Line) -> None:
+        print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
 
-    done = {(line["method"], line["seed"]) for line in lines()}
-    todo = [
-        (method, seed)
-        for seed in range(options.seeds)
-        for method in options.methods
-        if (method, seed) not in done
-    ]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        for line in pool.imap_unordered(functools.partial(_search, **wanted), todo):
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
-    print("\n".join(report(lines())))
-
-
-def _search(todo: tuple[str, int], *, table: str, goal: str, gate: float | None) -> dict[str, Any]:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    return search(todo[0], table, todo[1], goal, gate)
+    print("\n".join(report(run_missing(search, options, setting, show))))
 
 
 if __name__ == "__main__":
