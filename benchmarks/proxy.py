@@ -42,6 +42,7 @@ from nas.measure.cost import summed_cost
 from nas.record import Quality
 from nas.search.evaluation.tasks import EvaluatorSettings
 from nas.search.evaluation.workers import Job, Workers, work
+from nas.train.proxy import TrainingError
 from nas.trust import Agreement, agreement, noise
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
@@ -57,6 +58,7 @@ RATES = ("brief", "muon_low", "muon_high")
 SHORT = (20, 60)  # steps of the trainings by which seconds are read
 CLOCKED = 3  # every third network by size
 DRAWS = 1000
+FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restarts=0)  # ranks last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,8 @@ class Study:
         parts, setting = self.compose(variant)
         for outcome in evaluated(parts, variant.twist, jobs, workers):
             network, seed = outcome.job.key.split()
-            self.append(name, setting, asdict(Training.of(network, int(seed), outcome.result)))
+            result = outcome.result or FAILED
+            self.append(name, setting, asdict(Training.of(network, int(seed), result)))
 
     def clock(self, name: str) -> None:
         """Read how long trainings of one variant take, by short ones: a start, and what each step adds."""
@@ -218,7 +221,7 @@ class Study:
 
 
 def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: int) -> Iterator[Any]:
-    """Outcomes of jobs, each worker on one thread; raises SystemExit where one fails."""
+    """Outcomes of jobs, each worker on one thread; raises SystemExit where one fails but by diverging."""
     if not jobs:
         return
     roles = open_roles(parts["data"], scale=4)
@@ -242,7 +245,7 @@ def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: in
         )
         with Workers(functools.partial(evaluator, settings, twist), count=workers, threads=1) as pool:
             for outcome in work(pool, jobs, tick=lambda: None):
-                if outcome.error:
+                if outcome.error and not outcome.error.startswith(TrainingError.__name__):
                     raise SystemExit(f"{outcome.job.key}: {outcome.error}")
                 yield outcome
 

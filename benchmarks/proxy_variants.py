@@ -58,6 +58,7 @@ VARIANTS = {
     "double": Variant("twice as long", ("proxy=brief", "proxy.steps=1600")),
     "long": Variant("`proxy=long`", ("proxy=long",)),
     "small_batch": Variant("8 patches of 16", SMALL),
+    "small_low": Variant("8 patches of 16, Muon 0.005", (*SMALL, "proxy.optimizer.muon_lr=0.005")),
     "small_patches": Variant("16 patches of 16", ("proxy=brief", "proxy.batch_size=16", "proxy.patch=16")),
     "own_patches": Variant("other patches for each network", ("proxy=brief",), "own_patches"),
     "adamw": Variant("AdamW alone, 5e-4", ("proxy=brief", "proxy.optimizer.muon_lr=null")),

@@ -176,16 +176,16 @@ def test_probes_are_trained_to_the_end_before_the_search_ends(tmp_path):
 @pytest.mark.parametrize(
     ("reached", "is_last", "chosen"),
     [
-        ({1: 10, 2: 10, 3: 10}, False, None),  # a probe would be more than a tenth of all steps
-        ({1: 10, 2: 10, **dict.fromkeys(range(3, 31), 10)}, False, 1),  # 30 steps of 300
-        ({1: 20, 2: 20, **dict.fromkeys(range(3, 31), 10)}, False, None),  # 20 are spent
-        ({1: 10, 2: 20, **dict.fromkeys(range(3, 31), 10)}, False, 2),  # the one that is furthest
-        ({1: 40, 2: 10, **dict.fromkeys(range(3, 31), 10)}, False, None),
+        ({1: 10, 2: 10, 3: 10}, False, None),  # a probe would be more than a twentieth of all steps
+        ({1: 10, 2: 10, **dict.fromkeys(range(3, 61), 10)}, False, 1),  # 30 steps of 600
+        ({1: 20, 2: 20, **dict.fromkeys(range(3, 61), 10)}, False, None),  # 20 are spent
+        ({1: 10, 2: 20, **dict.fromkeys(range(3, 61), 10)}, False, 2),  # the one that is furthest
+        ({1: 40, 2: 10, **dict.fromkeys(range(3, 61), 10)}, False, None),
         ({1: 40, 2: 10}, True, 2),
         ({1: 40, 2: 40}, True, None),
     ],
 )
-def test_probe_goes_on_while_probes_take_a_tenth_of_all_steps(reached, is_last, chosen):
+def test_probe_goes_on_while_probes_take_a_twentieth_of_all_steps(reached, is_last, chosen):
     rungs = Rungs(fidelities=(10, 20, 40), probes=(1, 2), least_tau=0.5)
     paused = [number for number, steps in reached.items() if steps < 40]
     assert rungs.due_probe(reached, paused, is_last=is_last) == chosen
