@@ -4,14 +4,15 @@
         [--parent-weights SPAN.pth] [--clock] [--plot proxy.svg]
 
 The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
-three seeds, the others with one, under `brief` with three. Each variant is a set of overrides of
-`nas search`, and its trainings are a search's own. Lines are appended to the results file as they come; what
-is there, under the same settings, is not trained again. Without names all variants are run. With --clock
-nothing is trained to the end: how long a training takes is read on one thread, which wants a quiet machine.
+three seeds, with five under `brief`, the others with one, under `first` with three. Each variant is a set of
+overrides of `nas search`, and its trainings are a search's own. Lines are appended to the results file as they
+come; what is there, under the same settings, is not trained again. Without names all variants are run. With
+--clock nothing is trained to the end: how long a training takes is read on one thread, which wants a quiet
+machine.
 
 The table holds each variant's ladder and, over ladder and drawn networks, Kendall's tau-b of single trainings
 (seed 0) with the long ones, with its 95 % interval (`nas.trust.agreement`). `seeds_2` and `seeds_3` are means
-of `brief` over seeds, `rates` is the best of its three rates for each network, and `again` is how a second
+of `first` over seeds, `rates` is the best of its three rates for each network, and `again` is how a second
 long training would agree with the first by the noise of its seeds: none can be expected to agree better.
 """
 
@@ -51,10 +52,10 @@ from search_spaces.spec import ArchSpec
 LARGE = 93_000  # parameters from which 0.005 suits better: 28x6 gains 0.04 dB by it, 20x4 loses 0.03
 NUM_DRAWN = 16
 DRAWN_WITH = 2026  # seed
-LADDER_SEEDS = 3
 TWICE = 6  # networks that the truths train with a second seed, the smallest at either rate
-REPEATED = {"brief": 3}  # seeds of all networks, not of the ladder alone
-RATES = ("brief", "muon_low", "muon_high")
+REPEATED = {"first": 3}  # seeds of all networks, not of the ladder alone
+LADDER_SEEDS = {"brief": 5}  # else 3
+RATES = ("first", "muon_low", "muon_high")
 SHORT = (20, 60)  # steps of the trainings by which seconds are read
 CLOCKED = 3  # every third network by size
 DRAWS = 1000
@@ -111,7 +112,7 @@ def wanted(variant: str) -> Iterator[tuple[str, int]]:
         yield from ((name, 0) for name in (*reversed(RUNGS), *rated))
         yield from ((name, 1) for name in rated[-TWICE // 2 :])
     else:
-        yield from ((name, seed) for seed in range(LADDER_SEEDS) for name in reversed(RUNGS))
+        yield from ((name, seed) for seed in range(LADDER_SEEDS.get(variant, 3)) for name in reversed(RUNGS))
         drawn = [name for name in names if name not in RUNGS]
         yield from ((name, seed) for seed in range(REPEATED.get(variant, 1)) for name in drawn)
 
@@ -296,9 +297,9 @@ def rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
                 seconds=clocked,
             )
     for count in (2, 3):
-        means = _means([run for run in found.get("brief", []) if run.seed < count], count)
+        means = _means([run for run in found.get("first", []) if run.seed < count], count)
         if whole <= means.keys():
-            yield Row(name=f"seeds_{count}", what=f"brief, mean of {count} seeds", psnr_db=means)
+            yield Row(name=f"seeds_{count}", what=f"first, mean of {count} seeds", psnr_db=means)
     rated = [_means([run for run in found.get(name, []) if run.seed == 0], 1) for name in RATES]
     if all(whole <= one.keys() for one in rated):
         best = {network: max(one[network] for one in rated) for network in whole}

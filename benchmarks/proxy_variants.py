@@ -25,9 +25,11 @@ from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 
 PARENT = "parent=published/span"  # beside its weights, --parent-weights
-LONG = ("proxy=long", "proxy.steps=8000", "proxy.batch_size=8")
+# What most variants change one thing of: another batch and rate than the default's, which came of the study.
+FIRST = ("proxy=brief", "proxy.batch_size=4", "proxy.patch=24", "proxy.optimizer.muon_lr=0.01")
 SMALL = ("proxy=brief", "proxy.batch_size=8", "proxy.patch=16")
-CUT = ("proxy=brief", PARENT, "proxy.optimizer.muon_lr=null")
+ADAMW = "proxy.optimizer.muon_lr=null"
+CUT = (*FIRST, PARENT, ADAMW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,47 +50,43 @@ class Variant:
         return PARENT in self.overrides
 
 
-TRUTHS = {  # twenty times the pixels of brief; what counts of a network is its best
-    "truth": Variant("Muon 0.005", (*LONG, "proxy.optimizer.muon_lr=0.005")),
-    "truth_high": Variant("Muon 0.01", (*LONG, "proxy.optimizer.muon_lr=0.01")),
+TRUTHS = {  # twenty times the pixels of a brief training; what counts of a network is its best
+    "truth": Variant("`proxy=week`", ("proxy=week",)),
+    "truth_high": Variant("Muon 0.01", ("proxy=week", "proxy.optimizer.muon_lr=0.01")),
 }
 VARIANTS = {
-    "brief": Variant("4 patches of 24", ("proxy=brief",)),
-    "half": Variant("half as long", ("proxy=brief", "proxy.steps=400")),
-    "double": Variant("twice as long", ("proxy=brief", "proxy.steps=1600")),
-    "long": Variant("`proxy=long`", ("proxy=long",)),
-    "small_batch": Variant("8 patches of 16", SMALL),
-    "small_low": Variant("8 patches of 16, Muon 0.005", (*SMALL, "proxy.optimizer.muon_lr=0.005")),
-    "small_patches": Variant("16 patches of 16", ("proxy=brief", "proxy.batch_size=16", "proxy.patch=16")),
-    "own_patches": Variant("other patches for each network", ("proxy=brief",), "own_patches"),
-    "adamw": Variant("AdamW alone, 5e-4", ("proxy=brief", "proxy.optimizer.muon_lr=null")),
-    "adamw_high": Variant(
-        "AdamW alone, 2e-3", ("proxy=brief", "proxy.optimizer.muon_lr=null", "proxy.optimizer.lr=2e-3")
-    ),
-    "muon_low": Variant("Muon 0.005", ("proxy=brief", "proxy.optimizer.muon_lr=0.005")),
-    "muon_high": Variant("Muon 0.02", ("proxy=brief", "proxy.optimizer.muon_lr=0.02")),
+    "brief": Variant("`proxy=brief`: 8 patches of 16, Muon 0.005", ("proxy=brief",)),
+    "quick": Variant("`proxy=quick`: half of it", ("proxy=quick",)),
+    "overnight": Variant("`proxy=overnight`", ("proxy=overnight",)),
+    "first": Variant("4 patches of 24, Muon 0.01; below it, what differs from it", FIRST),
+    "half": Variant("half as long", (*FIRST, "proxy.steps=400")),
+    "double": Variant("twice as long", (*FIRST, "proxy.steps=1600")),
+    "small_batch": Variant("8 patches of 16", (*SMALL, "proxy.optimizer.muon_lr=0.01")),
+    "small_patches": Variant("16 patches of 16", (*FIRST, "proxy.batch_size=16", "proxy.patch=16")),
+    "own_patches": Variant("other patches for each network", FIRST, "own_patches"),
+    "adamw": Variant("AdamW alone, 5e-4", (*FIRST, ADAMW)),
+    "adamw_high": Variant("AdamW alone, 2e-3", (*FIRST, ADAMW, "proxy.optimizer.lr=2e-3")),
+    "muon_low": Variant("Muon 0.005", (*FIRST, "proxy.optimizer.muon_lr=0.005")),
+    "muon_high": Variant("Muon 0.02", (*FIRST, "proxy.optimizer.muon_lr=0.02")),
     "low_rates": Variant(
-        "Muon 0.003, AdamW 1e-3",
-        ("proxy=brief", "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3"),
+        "Muon 0.003, AdamW 1e-3", (*FIRST, "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3")
     ),
     "high_rates": Variant(
-        "Muon 0.02, AdamW 1e-3", ("proxy=brief", "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3")
+        "Muon 0.02, AdamW 1e-3", (*FIRST, "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3")
     ),
-    "mse": Variant("squared error", ("proxy=brief", "proxy.loss=mse")),
-    "no_average": Variant("no averaged weights", ("proxy=brief", "proxy.ema=0")),
-    "base_none": Variant("no base", ("proxy=brief",), "base_none"),
-    "base_bilinear": Variant("bilinear base", ("proxy=brief",), "base_bilinear"),
-    "pytorch_start": Variant("PyTorch's start", ("proxy=brief",), "pytorch_start"),
-    "unscaled": Variant("PyTorch's start, inputs x1", ("proxy=brief",), "unscaled"),
-    "distilled": Variant(
-        "output distillation, fresh weights", ("proxy=brief", PARENT, "proxy.distill=1"), "fresh"
-    ),
+    "mse": Variant("squared error", (*FIRST, "proxy.loss=mse")),
+    "no_average": Variant("no averaged weights", (*FIRST, "proxy.ema=0")),
+    "base_none": Variant("no base", FIRST, "base_none"),
+    "base_bilinear": Variant("bilinear base", FIRST, "base_bilinear"),
+    "pytorch_start": Variant("PyTorch's start", FIRST, "pytorch_start"),
+    "unscaled": Variant("PyTorch's start, inputs x1", FIRST, "unscaled"),
+    "distilled": Variant("distilled from the parent's output", (*FIRST, PARENT, "proxy.distill=1"), "fresh"),
     "cut": Variant(
         "weights cut from the parent, untrained", (*CUT, "proxy.steps=1", "proxy.optimizer.lr=1e-12")
     ),
-    "cut_trained": Variant("cut, 200 steps", (*CUT, "proxy.steps=200")),
+    "cut_trained": Variant("cut, 200 steps of AdamW", (*CUT, "proxy.steps=200")),
     "cut_distilled": Variant(
-        "cut, 200 steps with distillation", (*CUT, "proxy.steps=200", "proxy.distill=1")
+        "cut, 200 steps of AdamW, distilled", (*CUT, "proxy.steps=200", "proxy.distill=1")
     ),
 }
 

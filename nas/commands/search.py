@@ -6,7 +6,7 @@ Examples:
     nas search data=folder data.train=/data/BSDS200 data.select=/data/BSD100 data.report=/data/Set14
     nas search run=runs/mine trials=400
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
-    nas search fidelity=rungs proxy=long trials=60
+    nas search fidelity=rungs proxy=overnight trials=60
     nas search warm_start=[runs/a,runs/b] limits.runtime_ratio=0.5
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """

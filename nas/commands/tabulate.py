@@ -3,7 +3,7 @@
 Examples:
     nas tabulate out=tables/mini.parquet
     nas tabulate space=span space.channels=[16,24] ladder=[16x1,16x3,24x6] out=tables/span.parquet
-    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.select=/data/Set14 proxy=long
+    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.select=/data/Set14 proxy=overnight
 """
 
 import tempfile
