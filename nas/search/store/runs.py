@@ -17,7 +17,10 @@ from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.run_directory import read_retrained, stored_config
 
-LONGER_PROXY = "proxy=overnight, or more proxy.steps, on photographs of your own (data=folder data.train=... data.select=...)"
+LONGER_PROXY = (
+    "proxy=overnight, or more proxy.steps, "
+    "on photographs of your own (data=folder data.train=... data.select=...)"
+)
 
 
 def load_run(run: Path) -> RunState:
