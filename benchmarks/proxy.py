@@ -6,9 +6,9 @@
 The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
 three seeds, with five under `brief`, the others with one, under `first` with three. Each variant is a set of
 overrides of `nas search`, and its trainings are a search's own. Lines are appended to the results file as
-they come; what is there, under the same settings, is not trained again. Without names all variants are run. With
---clock nothing is trained to the end: how long a training takes is read on one thread, which wants a quiet
-machine.
+they come; what is there, under the same settings, is not trained again. Without names all variants are run.
+With --clock nothing is trained to the end: how long a training takes is read on one thread, which wants a
+quiet machine.
 
 The table holds each variant's ladder and, over ladder and drawn networks, Kendall's tau-b of single trainings
 (seed 0) with the long ones, with its 95 % interval (`nas.trust.agreement`). `seeds_2` and `seeds_3` are means
