@@ -52,7 +52,7 @@ OURS = (
 RIVALS = ("botorch_known",)
 MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up, and readings
 GIVEN_UP = 400
-MOST_READINGS = 5000
+MOST_READINGS = 3000
 STARTUP = 6  # of conf/sampler/cost_aware.yaml
 
 
