@@ -50,9 +50,9 @@ OURS = (
     "random_screened",  # and the choice by what is expected: candidates at random, only screened
 )
 RIVALS = ("botorch_known",)
-MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up, and readings
+MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up
 GIVEN_UP = 400
-MOST_READINGS = 3000
+MOST_READINGS = 3000  # after which too
 STARTUP = 6  # of conf/sampler/cost_aware.yaml
 
 
