@@ -259,7 +259,7 @@ def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[
     best = min(stocks, key=lambda method: float(np.median(stocks[method])))
     for method in OURS:
         mine = counts(found, method, share)
-        if len(mine):
+        if len(mine) and np.isfinite(np.median(mine)):
             yield f"{method}: {best} takes {ratio(stocks[best], mine)} its trainings to {share:.0%}"
 
 
