@@ -22,7 +22,7 @@ LIBRARIES = {  # of each method: what it imports, and how that is installed
     "moasha_ranked": ("syne_tune", SYNE_TUNE),
     "botorch_known": ("botorch", "pip install -c constraints.txt botorch"),
 }
-MOST_SUGGESTIONS = 5  # a member of a table; then a search is given up
+MOST_SUGGESTIONS = 3  # a member of a table; then a search is given up
 NUM_DRAWN = 2000  # candidates of a proposal, beside the neighbours of the best
 BLOCK = 250  # candidates that are looked at at once
 

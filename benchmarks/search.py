@@ -50,9 +50,9 @@ OURS = (
     "random_screened",  # and the choice by what is expected: candidates at random, only screened
 )
 RIVALS = ("botorch_known",)
-MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up, and readings
+MOST = {"gp": 120, "botorch_known": 120}  # trainings after which a method is given up
 GIVEN_UP = 400
-MOST_READINGS = 5000
+MOST_READINGS = 3000  # after which too
 STARTUP = 6  # of conf/sampler/cost_aware.yaml
 
 
@@ -259,7 +259,7 @@ def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[
     best = min(stocks, key=lambda method: float(np.median(stocks[method])))
     for method in OURS:
         mine = counts(found, method, share)
-        if len(mine):
+        if len(mine) and np.isfinite(np.median(mine)):
             yield f"{method}: {best} takes {ratio(stocks[best], mine)} its trainings to {share:.0%}"
 
 

@@ -245,7 +245,8 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             top, members = mine[0]["top"], mine[0]["members"]
             cells = [quartiles(steps_to(lines, method, what) / top, 1) for what in wanted]
             share = float(np.median(steps_to(lines, method, "score"))) / top / members
-            yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {share:.1%} |"
+            shown = f"{share:.1%}" if np.isfinite(share) else "-"
+            yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {shown} |"
     yield ""
     for method in METHODS:
         short = [line for line in lines if line["method"] == method and set(wanted) - line["reached"].keys()]
@@ -265,7 +266,7 @@ def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
     best = min(stocks, key=lambda method: float(np.median(stocks[method])))
     for method in OURS:
         mine = steps_to(lines, method, what)
-        if len(mine):
+        if len(mine) and np.isfinite(np.median(mine)):  # a search for the score finds little of the rest
             yield f"{what}: {best} takes {ratio(stocks[best], mine)} the steps of {method}"
 
 
