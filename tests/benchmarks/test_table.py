@@ -3,7 +3,7 @@
 import pytest
 import table as benchmark
 
-from nas.search.evaluator import Task
+from nas.search.evaluation.tasks import Task
 from nas.search.table.evaluator import TableEvaluator
 from tests.nas.search.table.tables import FIDELITIES, GATE, table
 
