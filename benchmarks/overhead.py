@@ -106,6 +106,7 @@ def open_ledger(folder: Path, sampler: str, space: str) -> Ledger:
         seed=0,
         population=50,
         ladder_seeds=3,
+        fidelities=(400,),
     )
 
 
