@@ -300,7 +300,8 @@ class Ledger:
         """What a proposal is held to before it is trained; None: it is trained."""
         if proposal.handle == NO_TRIAL:
             return None
-        return self.strategy.screen(self.now, self._tried(), proposal.number)
+        expected = self.study._storage.get_trial(proposal.handle).user_attrs.get(EXPECTED)
+        return None if expected is None else self.strategy.screen(self.now, self._tried(), expected)
 
     def record(self, proposal: Proposal, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing."""

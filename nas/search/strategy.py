@@ -92,10 +92,13 @@ class Strategy:
             look=look,
         )
 
-    def screen(self, state: RunState, tried: Tried, number: int) -> Screen | None:
-        """What a trial is held to before it is trained, by what is known now; None: it is trained."""
-        expected = tried.expected.get(number)
-        if self.config.screen is None or expected is None:
+    def screen(self, state: RunState, tried: Tried, expected: Sequence[float]) -> Screen | None:
+        """What a trial is held to before it is trained, by what is known now; None: it is trained.
+
+        Args:
+            expected: mean, standard deviation and noise of its quality, as they were said.
+        """
+        if self.config.screen is None:
             return None
         seen = self.seen(state, tried)
         return Screen.of(self.insight(state).proposer, seen, expected, self.config.screen)
