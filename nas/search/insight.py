@@ -1,7 +1,7 @@
 """What sampler and screening know of a run: candidates with exact costs, rows as observations."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from nas.ladder import rung_spec
 from nas.measure.cost import summed_cost
-from nas.record import TrialRecord
 from nas.results import RunState
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.sampling.aim import Aim, GoalWord
@@ -75,10 +74,9 @@ class Insight:
 
     def seen(
         self,
-        records: Mapping[int, TrialRecord],
-        params: Mapping[int, Mapping[str, int]],
         state: RunState,
-        said: Mapping[int, Sequence[float]] | None = None,
+        params: Mapping[int, Mapping[str, int]],
+        said: Mapping[int, Sequence[float]],
     ) -> list[Seen]:
         """Every record and rung of the ladder whose architecture is a candidate.
 
@@ -88,13 +86,13 @@ class Insight:
             params: of the trials, by their number; row 0 has none.
             said: mean, standard deviation and noise that were expected when a trial was proposed.
         """
-        said = said or {}
         pool, needed = self.proposer.pool, self.proposer.aim.needed
         yardstick = state.yardstick  # all of this runs twice a proposal, for every record
         references = yardstick.references
-        ends = self._projections(records.values(), state)
+        ends = self._projections(state)
         found = []
-        for number, record in records.items():
+        for record in state.records:
+            number = record.number
             point = pool.point(params[number]) if number in params else pool.find(record.spec.arch_id)
             if point is not None:
                 quality, measured = record.quality, record.costs
@@ -144,21 +142,19 @@ class Insight:
         apart = pool.encode(list(at.values())) - pool.encode([pool.point(params)])
         return list(at)[int(np.argmin((apart**2).sum(axis=1)))]
 
-    def expected(
-        self, row: Mapping[str, Any], records: Iterable[TrialRecord], state: RunState
-    ) -> dict[str, float]:
+    def expected(self, row: Mapping[str, Any], state: RunState) -> dict[str, float]:
         """The PSNR columns of a row as they are expected at the end of its training."""
         top = state.yardstick.top_fidelity
         if row["fidelity"] == top or top is None:
             return {}
-        gain, _ = self._projections(records, state)[row["fidelity"]].at(row["psnr_gain_db"])
+        gain, _ = self._projections(state)[row["fidelity"]].at(row["psnr_gain_db"])
         return {"psnr_gain_db": gain, "psnr_db": gain + state.yardstick.references[top]}
 
-    def _projections(self, records: Iterable[TrialRecord], state: RunState) -> dict[int, Projection]:
+    def _projections(self, state: RunState) -> dict[int, Projection]:
         """From each rung to the end, by the ladder's trainings and the trials' own; none without rungs."""
         yardstick = state.yardstick
         curves = [run.curve for run in state.ladder]
-        curves += [record.quality.curve for record in records if record.number and record.quality]
+        curves += [record.quality.curve for record in state.records if record.number and record.quality]
         known = yardstick.references
         gains = [{steps: psnr - known[steps] for steps, psnr in curve if steps in known} for curve in curves]
         return projections(gains, yardstick.top_fidelity) if yardstick.top_fidelity else {}

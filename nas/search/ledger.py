@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.ladder import RUNGS, LadderRun, references
+from nas.ladder import RUNGS, LadderRun
 from nas.record import GOALS, TrialRecord
 from nas.results import RunState
 from nas.score import Challenge
@@ -319,9 +319,9 @@ class Ledger:
         self.in_a_row = self.in_a_row + 1 if record.state == "rejected" else 0
 
     @property
-    def references(self) -> dict[int, float]:
+    def references(self) -> Mapping[int, float]:
         """The reference's PSNR by fidelity."""
-        return references(self.ladder, self.rungs[-1])
+        return self.now.yardstick.references
 
     def set_baseline(self, record: TrialRecord) -> None:
         self.study.set_user_attr("baseline", record.to_json())
@@ -395,7 +395,7 @@ class Ledger:
 
     def _tell(self, handle: int, record: TrialRecord | None) -> None:
         def expected(row: Mapping[str, Any]) -> dict[str, float]:
-            return self.insight.expected(row, self.records.values(), self.now)
+            return self.insight.expected(row, self.now)
 
         answer(self.study, handle, record, self.now, expected)
 

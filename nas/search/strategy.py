@@ -77,8 +77,7 @@ class Strategy:
         return self._insight
 
     def seen(self, state: RunState, tried: Tried) -> list[Seen]:
-        records = {record.number: record for record in state.records}
-        return self.insight(state).seen(records, tried.params, state, tried.expected)
+        return self.insight(state).seen(state, tried.params, tried.expected)
 
     def sampler(
         self, state: RunState, draw: int, look: Callable[[Sequence[FrozenTrial]], list[Seen]]
@@ -122,36 +121,23 @@ class Strategy:
                 then the probes.
         """
         reached = {record.number: steps_of(record) for record in state.records if record.number > 0}
-        number = self.rungs.due_probe(reached, paused)
-        if number is None:
-            number = self._promising(state, tried, paused, running, draw, is_last=is_last)
-        if number is None and is_last:
-            number = self.rungs.due_probe(reached, paused, is_last=True)
-        return number
-
-    def _promising(
-        self,
-        state: RunState,
-        tried: Tried,
-        paused: Sequence[int],
-        running: Sequence[int],
-        draw: int,
-        *,
-        is_last: bool,
-    ) -> int | None:
+        probe = self.rungs.due_probe(reached, paused)
+        if probe is not None:
+            return probe
         top, proposer = self.rungs.fidelities[-1], self.insight(state).proposer
         at = {number: proposer.pool.point(params) for number, params in tried.params.items()}
         points = {proposer.pool.canonical(at[number]): number for number in paused}
-        left = {record.number: float(top - steps_of(record)) for record in state.records}
         chosen = proposer.promotion(
             self.seen(state, tried),
             [at[number] for number in running if number in at],
-            {point: left[number] for point, number in points.items()},
+            {point: float(top - reached[number]) for point, number in points.items()},
             steps_new=None if is_last else float(top),
             takes_best=self.config.kind == "cost_aware",
             seed=derived_seed(self.seed, "sampler", draw),
         )
-        return None if chosen is None else points[chosen]
+        if chosen is not None:
+            return points[chosen]
+        return self.rungs.due_probe(reached, paused, is_last=True) if is_last else None
 
     def nearest(self, state: RunState, tried: Tried, params: Mapping[str, int]) -> int:
         """The row whose weights suit an architecture best: of the front, or row 0 of the ladder."""
