@@ -5,7 +5,6 @@ search sees the same patches. A twist changes them in the worker process that it
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +93,11 @@ VARIANTS = {
 class OwnPatches(ProxyEvaluator):
     """Each network is trained on patches of its own."""
 
-    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
+    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, tell: Tell) -> Quality:
         own = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
         self.settings = dataclasses.replace(self.settings, seed=own)
         self.trainings = Trainings(self.settings)
-        return super().train(spec, seed, references, tell)
+        return super().train(spec, seed, reference_db, tell)
 
 
 class Imitated(Parent):

@@ -87,7 +87,7 @@ def moasha(
         trial = Trial(trial_id=place, config=config, creation_time=datetime.now())
         scheduler.on_trial_add(trial)
         for steps in evaluator.fidelities:
-            task = Task(number=number, spec=spec, until=steps, references={})
+            task = Task(number=number, spec=spec, until=steps, reference_db=None)
             record = evaluator.trial(task, None, lambda words: None)
             before = records.get(number)
             if before is None or before.quality is None or before.quality.fidelity < steps:

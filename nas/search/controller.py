@@ -203,13 +203,13 @@ class Controller:
         return None
 
     def _task(self, proposal: Proposal) -> Task:
-        references = self.ledger.references
+        reference_db = self.ledger.references.get(self.ledger.fidelities[-1])
         parent = None if proposal.inherits is None else self.ledger.records[proposal.inherits].spec
         return Task(
             number=proposal.number,
             spec=proposal.spec,
             until=proposal.until,
-            references=references,
+            reference_db=reference_db,
             inherits=proposal.inherits,
             parent=parent,
         )

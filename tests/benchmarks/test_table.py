@@ -17,7 +17,7 @@ def searched():
 
     def record(number, steps):
         spec = evaluator.reference if number == 0 else specs[number - 1]
-        return evaluator.trial(Task(number=number, spec=spec, until=steps, references={}), None, print)
+        return evaluator.trial(Task(number=number, spec=spec, until=steps, reference_db=None), None, print)
 
     return benchmark.Watch(found, GATE, base=evaluator.reference.arch_id), record, len(specs)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
 
 import torch
 
@@ -55,18 +54,18 @@ class ProxyEvaluator:
         """Train one rung with one seed; its weights are kept where it is the baseline itself."""
         spec = rung_spec(rung, self.settings.scale)
         keep = spec.arch_id == self.settings.baseline.arch_id and seed == 0
-        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, references={})
+        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, reference_db=None)
         return LadderRun.of(
             rung, seed, self.trainings.train(through, ("ladder", rung, seed), tell, keep=keep)
         )
 
-    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
+    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, tell: Tell) -> Quality:
         """Train and validate any network once, outside the search; nothing is kept.
 
         Args:
-            references: as `Task`'s; without any, a run that is stuck is not told from others.
+            reference_db: as `Task`'s.
         """
-        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, references=references)
+        through = Task(number=0, spec=spec, until=self.settings.proxy.steps, reference_db=reference_db)
         return self.trainings.train(through, ("train", spec.arch_id, seed), tell, keep=False)
 
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord:

@@ -25,14 +25,14 @@ class Task:
     Attributes:
         until: training steps.
         inherits: number of the row that it starts from, whose architecture is `parent`; None: it does not.
-        references: PSNR of the reference by fidelity: a run is called stuck only at a fidelity at which
-            the reference learns more than a linear filter.
+        reference_db: PSNR of the reference at the end: a whole training is called stuck where it learned no
+            more than a linear filter and the reference did. None: no training is.
     """
 
     number: int
     spec: ArchSpec
     until: int
-    references: Mapping[int, float]
+    reference_db: float | None
     inherits: int | None = None
     parent: ArchSpec | None = None
 
@@ -43,7 +43,7 @@ class Evaluator(Protocol):
     def baseline(self, tell: Tell) -> tuple[Cost, Latency]: ...
     def measure(self, spec: ArchSpec, tell: Tell) -> tuple[Cost, Latency, float]: ...
     def ladder_run(self, rung: str, seed: int, tell: Tell) -> LadderRun: ...
-    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality: ...
+    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, tell: Tell) -> Quality: ...
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord: ...
     def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
     def confirm(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...

@@ -114,7 +114,10 @@ class Trainings:
                             trainer.run(stop, tell=tell, give_way=self._give_way)
                             tell("validating")
                             net = trainer.averaged()
-                            going.curve.append((stop, self._validate(net, task.references.get(stop))))
+                            whole_db = (
+                                task.reference_db if stop == config.steps else None
+                            )  # till then it may rise
+                            going.curve.append((stop, self._validate(net, whole_db)))
                     base = self._open_base_db()
                 break
             except TrainingError as error:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from nas.ladder import LadderRun, rung_spec
 from nas.record import Cost, Latency, Quality, TrialRecord
@@ -53,7 +53,7 @@ class TableEvaluator:
         runs = self._entry(rung_spec(rung, self.table.facts.scale)).runs
         return LadderRun.of(rung, seed, self._quality(runs[seed], self.fidelities[-1], 0))
 
-    def train(self, spec: ArchSpec, seed: int, references: Mapping[int, float], tell: Tell) -> Quality:
+    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, tell: Tell) -> Quality:
         return self._quality(self._entry(spec).runs[seed], self.fidelities[-1], 0)
 
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord:

@@ -158,9 +158,9 @@ def tabulate(
         reference = trainings[0]
         for batch in ([reference], trainings[1:]):  # the others are called stuck by what it reached
             known = log.trained.get(reference, {}).get("quality")
-            references = {known["fidelity"]: known["psnr_db"], **dict(known["curve"])} if known else {}
+            reference_db = known["psnr_db"] if known else None
             jobs = [
-                Job(key=f"{name} {seed}", method="train", args=(plan.members[name], seed, references))
+                Job(key=f"{name} {seed}", method="train", args=(plan.members[name], seed, reference_db))
                 for name, seed in batch
                 if (name, seed) not in log.trained
             ]

@@ -25,7 +25,7 @@ BARELY = {"lr": 1e-9, "muon_lr": None}  # stays at the base, which a linear filt
 
 
 def task(number=1, reference_db=0.0, until=4):
-    return Task(number=number, spec=SPEC, until=until, references={until: reference_db})
+    return Task(number=number, spec=SPEC, until=until, reference_db=reference_db)
 
 
 @pytest.fixture
@@ -76,6 +76,15 @@ def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filte
     assert record.quality.restarts == 0
     assert record.quality.fidelity == 4
     assert told.count("training 0/4") == 1
+
+
+def test_run_that_pauses_is_not_called_stuck_before_its_end(make, told):
+    evaluator = make(fidelities=(2, 4))
+    paused = evaluator.trial(task(1, 99.0, until=2), None, told.append)
+    assert (paused.state, paused.quality.fidelity, paused.quality.restarts) == ("complete", 2, 0)
+    whole = evaluator.advance(task(1, 99.0), paused, told.append)
+    assert whole.state == "failed"
+    assert whole.error.startswith("stuck: ")
 
 
 def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):

@@ -36,7 +36,7 @@ def search(folder, *, trials=12, count=1, hours=None, confirm=0, made=None, **ch
 
 
 def task(spec, until=40, number=1):
-    return Task(number=number, spec=spec, until=until, references={})
+    return Task(number=number, spec=spec, until=until, reference_db=None)
 
 
 def test_trial_is_what_the_table_holds_and_takes_its_seconds():
