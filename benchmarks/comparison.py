@@ -4,11 +4,15 @@ import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nas.commands.composition import compose_command
+from nas.commands.schema import build, check
+from nas.commands.search import run as search
 
 DRAWS = 2000
 Line = dict[str, Any]
@@ -84,6 +88,12 @@ def _call(job: tuple[Callable[..., Line], str, int, Mapping[str, Any]]) -> Line:
     return one(method=method, seed=seed, **setting)
 
 
+def parts_of(overrides: list[str]) -> dict[str, Any]:
+    """What `nas search` is built from, with these overrides."""
+    composition = compose_command("search", overrides)
+    return build(check(search, composition.tree, composition.typed, given=("invocation",)))
+
+
 def quartiles(values: np.ndarray, digits: int = 0) -> str:
     """Median and quartiles as values that occurred; "-" for what was not reached (infinite)."""
     low, middle, high = (
@@ -99,3 +109,21 @@ def ratio(theirs: np.ndarray, ours: np.ndarray) -> str:
     one, other = (rng.choice(values, (DRAWS, len(values))) for values in (theirs, ours))
     low, high = np.percentile(np.median(one, axis=1) / np.median(other, axis=1), [2.5, 97.5])
     return f"{np.median(theirs) / np.median(ours):.2f} times ({low:.2f} to {high:.2f})"
+
+
+def ratios(
+    counts: Callable[[str], np.ndarray], stock: Iterable[str], ours: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """The best stock method by its median, each of ours, and how many times ours the best takes.
+
+    Args:
+        counts: of a method, by seed; infinite where it did not arrive. Ours that mostly did not are left out.
+    """
+    stocks = {method: values for method in stock if len(values := counts(method))}
+    if not stocks:
+        return
+    best = min(stocks, key=lambda method: float(np.median(stocks[method])))
+    for method in ours:
+        mine = counts(method)
+        if len(mine) and np.isfinite(np.median(mine)):
+            yield best, method, ratio(stocks[best], mine)

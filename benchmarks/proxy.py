@@ -31,12 +31,11 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from comparison import Line, parts_of, read
 from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
+from scipy.stats import kendalltau
 
 from nas.commands.architectures import resolve_parent
-from nas.commands.composition import compose_command
-from nas.commands.schema import build, check
-from nas.commands.search import run as search
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
@@ -60,31 +59,6 @@ SHORT = (20, 60)  # steps of the trainings by which seconds are read
 CLOCKED = 3  # every third network by size
 DRAWS = 1000
 FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restarts=0)  # ranks last
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """One line of the results, beside its settings."""
-
-    network: str
-    seed: int
-    psnr_db: float
-    base_db: float
-    fidelity: int
-    train_seconds: float
-    restarts: int
-
-    @classmethod
-    def of(cls, network: str, seed: int, quality: Quality) -> "Training":
-        return cls(
-            network=network,
-            seed=seed,
-            psnr_db=quality.psnr_db,
-            base_db=quality.base_db,
-            fidelity=quality.fidelity,
-            train_seconds=quality.train_seconds,
-            restarts=quality.restarts,
-        )
 
 
 def networks() -> dict[str, ArchSpec]:
@@ -129,33 +103,32 @@ class Study:
         self.folders = folders
         self.weights = weights
         self.results = results
+        self._composed: dict[Variant, tuple[dict[str, Any], dict[str, Any]]] = {}
 
-    def compose(self, variant: Variant, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def compose(self, variant: Variant) -> tuple[dict[str, Any], dict[str, Any]]:
         """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
+        if variant in self._composed:
+            return self._composed[variant]
         given = ["data=folder", *(f"data.{role}={path}" for role, path in self.folders.items())]
         parent = [f"parent_weights={self.weights}"] if variant.needs_parent else []
-        parts = parts_of([*given, *variant.overrides, *parent, *more])
+        parts = parts_of([*given, *variant.overrides, *parent])
         names = {role: Path(path).name for role, path in self.folders.items()}
         proxy = asdict(parts["proxy"])
         own = {"twist": variant.twist, "parent": PARENT if variant.needs_parent else None}
-        return parts, {**names, "proxy": proxy, **own}
+        self._composed[variant] = parts, {**names, "proxy": proxy, **own}
+        return self._composed[variant]
 
-    def lines(self, variant: Variant, column: str) -> Iterator[dict[str, Any]]:
+    def lines(self, variant: Variant, column: str) -> list[Line]:
         """The lines under a variant's settings that have a column."""
         if variant.needs_parent and self.weights is None:
-            return
-        setting = self.compose(variant)[1]
-        text = self.results.read_text() if self.results.exists() else ""
-        for line in map(json.loads, text.splitlines()):
-            if column in line and setting.items() <= ({"twist": "", "parent": None} | line).items():
-                yield line
+            return []
+        return [line for line in read(self.results, self.compose(variant)[1]) if column in line]
 
-    def read(self, variant: Variant) -> list[Training]:
-        keys = Training.__dataclass_fields__
-        found = self.lines(variant, "psnr_db")
-        return [Training(**{key: line[key] for key in keys}) for line in found]
+    def trainings(self, variant: Variant) -> list[Line]:
+        """Each with its network, its seed and what `nas.record.Quality` says."""
+        return self.lines(variant, "psnr_db")
 
-    def append(self, name: str, setting: Mapping[str, Any], line: Mapping[str, Any]) -> None:
+    def append(self, name: str, setting: Mapping[str, Any], line: Line) -> None:
         with self.results.open("a") as file:
             file.write(json.dumps({"variant": name, **setting, **line}) + "\n")
         print(name, line, flush=True)
@@ -163,18 +136,20 @@ class Study:
     def train(self, name: str, workers: int, only: set[str]) -> None:
         """Train what is missing of one variant."""
         variant = (TRUTHS | VARIANTS)[name]
-        done = {(line.network, line.seed) for line in self.read(variant)}
+        done = {(line["network"], line["seed"]) for line in self.trainings(variant)}
         specs = networks()
         jobs = [
-            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, {}))
+            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, None))
             for network, seed in wanted(name)
             if (network, seed) not in done and (not only or network in only)
         ]
         parts, setting = self.compose(variant)
         for outcome in evaluated(parts, variant.twist, jobs, workers):
             network, seed = outcome.job.key.split()
-            result = outcome.result or FAILED
-            self.append(name, setting, asdict(Training.of(network, int(seed), result)))
+            quality = {
+                key: value for key, value in asdict(outcome.result or FAILED).items() if key != "curve"
+            }
+            self.append(name, setting, {"network": network, "seed": int(seed), **quality})
 
     def clock(self, name: str) -> None:
         """Read how long trainings of one variant take, by short ones: a start, and what each step adds."""
@@ -184,7 +159,7 @@ class Study:
         parts, setting = self.compose(variant)
         specs = networks()
         drawn = sorted((n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"])
-        jobs = [Job(key=n, method="train", args=(specs[n], 0, {})) for n in drawn[CLOCKED // 2 :: CLOCKED]]
+        jobs = [Job(key=n, method="train", args=(specs[n], 0, None)) for n in drawn[CLOCKED // 2 :: CLOCKED]]
         first, second = (
             [
                 outcome.result.train_seconds
@@ -205,18 +180,17 @@ class Study:
         """The best mean PSNR that each network reached in long trainings, over their rates."""
         found: dict[str, float] = {}
         for variant in TRUTHS.values():
-            runs = self.read(variant)
-            for network in {run.network for run in runs}:
-                mean = statistics.fmean(run.psnr_db for run in runs if run.network == network)
-                found[network] = max(found.get(network, -math.inf), mean)
+            for network, values in _by_network(self.trainings(variant)).items():
+                found[network] = max(found.get(network, -math.inf), statistics.fmean(values))
         return found
 
     def truth_noise(self) -> float | None:
         """The deviation of one long training over seeds, in dB."""
-        runs: dict[str, list[float]] = {}
-        for name, variant in TRUTHS.items():
-            for run in self.read(variant):
-                runs.setdefault(f"{name} {run.network}", []).append(run.psnr_db)
+        runs = {
+            f"{name} {network}": values
+            for name, variant in TRUTHS.items()
+            for network, values in _by_network(self.trainings(variant)).items()
+        }
         found = noise(runs, fidelity=0)
         return found.std_db if found else None
 
@@ -251,12 +225,6 @@ def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: in
                 yield outcome
 
 
-def parts_of(overrides: list[str]) -> dict[str, Any]:
-    """What `nas search` is built from, with these overrides."""
-    composition = compose_command("search", overrides)
-    return build(check(search, composition.tree, composition.typed, given=("invocation",)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What came of one proxy.
@@ -270,7 +238,7 @@ class Row:
     name: str
     what: str
     psnr_db: Mapping[str, float]
-    ladder: Sequence[Training] = ()
+    ladder: Sequence[Line] = ()
     steps: int = 0
     seconds: Sequence[float] = ()
 
@@ -278,52 +246,58 @@ class Row:
 def rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
     """The variants with all their networks, and what can be made of several."""
     whole = set(networks())
-    found: dict[str, list[Training]] = {}
+    found: dict[str, list[Line]] = {}
     for name in names:
         if name not in VARIANTS:
             continue
         variant = VARIANTS[name]
-        runs = found[name] = study.read(variant)
-        first = {run.network: run.psnr_db for run in runs if run.seed == 0}
+        runs = found[name] = study.trainings(variant)
+        first = {run["network"]: run["psnr_db"] for run in runs if run["seed"] == 0}
         if set(RUNGS) <= first.keys():
-            clocked = next(study.lines(variant, "clocked"), {"clocked": []})["clocked"]
-            ladder = [run for run in runs if run.network in RUNGS]
+            clocked = next(iter(study.lines(variant, "clocked")), {"clocked": []})["clocked"]
+            ladder = [run for run in runs if run["network"] in RUNGS]
             yield Row(
                 name=name,
                 what=variant.what,
                 psnr_db=first if whole <= first.keys() else {},
                 ladder=ladder,
-                steps=ladder[0].fidelity,
+                steps=ladder[0]["fidelity"],
                 seconds=clocked,
             )
     for count in (2, 3):
-        means = _means([run for run in found.get("first", []) if run.seed < count], count)
+        means = _means([run for run in found.get("first", []) if run["seed"] < count], count)
         if whole <= means.keys():
             yield Row(name=f"seeds_{count}", what=f"first, mean of {count} seeds", psnr_db=means)
-    rated = [_means([run for run in found.get(name, []) if run.seed == 0], 1) for name in RATES]
+    rated = [_means([run for run in found.get(name, []) if run["seed"] == 0], 1) for name in RATES]
     if all(whole <= one.keys() for one in rated):
         best = {network: max(one[network] for one in rated) for network in whole}
         yield Row(name="rates", what="best of Muon 0.005, 0.01 and 0.02 for each network", psnr_db=best)
 
 
-def _means(runs: Sequence[Training], count: int) -> dict[str, float]:
-    """Mean PSNR of the networks with so many trainings."""
+def _by_network(runs: Sequence[Line]) -> dict[str, list[float]]:
+    """PSNR of every training, by network."""
     values: dict[str, list[float]] = {}
     for run in runs:
-        values.setdefault(run.network, []).append(run.psnr_db)
-    return {name: statistics.fmean(found) for name, found in values.items() if len(found) == count}
+        values.setdefault(run["network"], []).append(run["psnr_db"])
+    return values
 
 
-def judged(study: Study, names: Sequence[str]) -> list[tuple[Agreement, Row]]:
+def _means(runs: Sequence[Line], count: int) -> dict[str, float]:
+    """Mean PSNR of the networks with so many trainings."""
+    found = _by_network(runs)
+    return {name: statistics.fmean(values) for name, values in found.items() if len(values) == count}
+
+
+def judge_all(study: Study, names: Sequence[str]) -> list[tuple[Agreement, Row]]:
     """The proxies with their rank agreement, the best first; those that cannot be judged last."""
     long = study.truth()
     found = [(_agreement(row.psnr_db, long), row) for row in rows(study, names)]
     return sorted(found, key=lambda one: -(-1 if one[0].tau is None else one[0].tau))
 
 
-def plot(study: Study, names: Sequence[str], path: Path) -> None:
+def plot(judged: Sequence[tuple[Agreement, Row]], path: Path) -> None:
     """Rank agreement against the time of a training, each proxy with its interval; needs kaleido."""
-    shown = [(found, row) for found, row in judged(study, names) if found.tau is not None and row.seconds]
+    shown = [(found, row) for found, row in judged if found.tau is not None and row.seconds]
     seconds = [statistics.fmean(row.seconds) for _, row in shown]
     taus = [found.tau or 0.0 for found, _ in shown]
     figure = go.Figure(
@@ -348,39 +322,29 @@ def plot(study: Study, names: Sequence[str], path: Path) -> None:
     figure.write_image(path)
 
 
-def table(study: Study, names: Sequence[str]) -> Iterator[str]:
+def table(study: Study, judged: Sequence[tuple[Agreement, Row]]) -> Iterator[str]:
     """A Markdown table: the proxies, the best rank agreement first."""
     yield (
         f"| proxy | | steps | {' | '.join(RUNGS)} | in order | spread dB | seed dev. dB | passes "
         "| tau (95 %) | s a training | tau a minute |"
     )
     yield "|" + "---|" * (10 + len(RUNGS))
-    long = study.truth()
-    for found, row in judged(study, names):
+    for found, row in judged:
         words = "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
         mean = statistics.fmean(row.seconds) if row.seconds else None
         timing = f"{mean:.0f} ({max(row.seconds):.0f})" if mean else "-"
         rate = f"{found.tau * 60 / mean:.1f}" if mean and found.tau is not None else "-"
         yield f"| {row.name} | {row.what} | {_ladder(row)} | {words} | {timing} | {rate} |"
     if (std := study.truth_noise()) is not None:
-        yield f"| again | another long training | {' | ' * 8} | {_again(long, std)} | | |"
+        yield f"| again | another long training | {' | ' * 8} | {_again(study.truth(), std)} | | |"
 
 
 def _ladder(row: Row) -> str:
     """The cells on a proxy's ladder."""
     if not row.ladder:
         return " | ".join(" " * (5 + len(RUNGS)))
-    runs = [
-        LadderRun(
-            rung=run.network,
-            seed=run.seed,
-            psnr_db=run.psnr_db,
-            base_db=run.base_db,
-            fidelity=run.fidelity,
-            train_seconds=run.train_seconds,
-        )
-        for run in row.ladder
-    ]
+    keys = ("seed", "psnr_db", "base_db", "fidelity", "train_seconds")
+    runs = [LadderRun(rung=run["network"], **{key: run[key] for key in keys}) for run in row.ladder]
     verdict = judge(runs, 0.04)
     means = [statistics.fmean(run.psnr_db for run in runs if run.rung == rung) for rung in RUNGS]
     deviation = "-" if verdict.seed_std_db is None else f"{verdict.seed_std_db:.3f}"
@@ -404,11 +368,8 @@ def _again(long: Mapping[str, float], std: float) -> str:
     """Median and 95 % range of tau between the truth and itself with the noise of one more training."""
     rng = np.random.default_rng(0)
     values = np.array(list(long.values()))
-    taus = []
-    for _ in range(DRAWS):
-        drawn = values + rng.normal(0, std, len(values))
-        signs = np.sign(np.subtract.outer(values, values)) * np.sign(np.subtract.outer(drawn, drawn))
-        taus.append(signs.sum() / (len(values) * (len(values) - 1)))
+    again = values + rng.normal(0, std, (DRAWS, len(values)))
+    taus = [kendalltau(values, drawn).statistic for drawn in again]
     low, middle, high = np.quantile(taus, [0.025, 0.5, 0.975])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
@@ -445,9 +406,10 @@ def main() -> None:
             study.clock(name)
         elif not options.clock:
             study.train(name, options.workers, set(options.only))
-    print("\n".join(table(study, options.variants)))
+    judged = judge_all(study, options.variants)
+    print("\n".join(table(study, judged)))
     if options.plot:
-        plot(study, options.variants, options.plot)
+        plot(judged, options.plot)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from comparison import Line, parser, quartiles, ratio, run_missing
+from comparison import Line, parser, quartiles, ratios, run_missing
 from landscapes import LANDSCAPES, Landscape
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
@@ -34,6 +34,7 @@ from nas.search.screening import Screen
 OBJECTIVES = ("psnr_gain_db", "runtime_ratio")
 READING_NOISE = 0.01
 SHARES = (0.9, 0.95, 0.98)
+RATED = 0.95
 DEVIATIONS = 3.0  # of conf/sampler/cost_aware.yaml
 STOCK = {
     "random": ("random", 0),
@@ -248,19 +249,10 @@ def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
             rest = f"{screened:.0f} | {share:.0%} | {seconds:.0f}"
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {rest} |"
-
-
-def ratios(found: Sequence[Mapping[str, Any]], share: float = 0.95) -> Iterator[str]:
-    """The best Optuna sampler's trainings over ours, of medians, with the bootstrap 95 % interval."""
-    stocks = {method: counts(found, method, share) for method in STOCK}
-    stocks = {method: values for method, values in stocks.items() if len(values) and method != "random"}
-    if not stocks:
-        return
-    best = min(stocks, key=lambda method: float(np.median(stocks[method])))
-    for method in OURS:
-        mine = counts(found, method, share)
-        if len(mine) and np.isfinite(np.median(mine)):
-            yield f"{method}: {best} takes {ratio(stocks[best], mine)} its trainings to {share:.0%}"
+    yield ""
+    samplers = [method for method in STOCK if method != "random"]
+    for best, method, times in ratios(lambda method: counts(found, method, RATED), samplers, OURS):
+        yield f"{method}: {best} takes {times} its trainings to {RATED:.0%}"
 
 
 def main() -> None:
@@ -272,7 +264,7 @@ def main() -> None:
         asked.error(lacks)
     setting = {"landscape": options.landscape, "noise": options.noise}
     found = run_missing(search, options, setting, lambda line: print(line, flush=True))
-    print("\n".join([*table(found), "", *ratios(found)]))
+    print("\n".join(table(found)))
 
 
 if __name__ == "__main__":

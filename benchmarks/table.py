@@ -12,6 +12,7 @@ table's best. Lines are appended to the results file as they come, and what is t
 
 import contextlib
 import dataclasses
+import functools
 import statistics
 import tempfile
 import time
@@ -20,13 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparison import Line, parser, quartiles, ratio, run_missing
+from comparison import Line, parser, parts_of, quartiles, ratios, run_missing
 from rivals import LIBRARIES, lacking, moasha
 
 from nas.commands import catalog
-from nas.commands.composition import compose_command
-from nas.commands.schema import build, check
-from nas.commands.search import run as search_command
 from nas.ladder import rung_spec
 from nas.pareto import hypervolume
 from nas.record import TrialRecord
@@ -132,7 +130,7 @@ class Watch:
 def search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
     """One line of the results."""
     found = Table.load(find_table(table))
-    parts = _parts(method, found, table, goal)
+    parts = parts_of([*own_settings(table, found), *METHODS[method][0], f"goal={goal}"])
     challenge = parts["challenge"]
     if gate is not None:
         challenge = dataclasses.replace(challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate))
@@ -182,13 +180,6 @@ def own_settings(table: str, found: Table) -> list[str]:
     return [*own, *found.facts.settings["chosen_space"].split()]
 
 
-def _parts(method: str, found: Table, table: str, goal: str) -> dict[str, Any]:
-    """What `nas search` is made of, in the table's space."""
-    given = [*own_settings(table, found), *METHODS[method][0], f"goal={goal}"]
-    composition = compose_command("search", given)
-    return build(check(search_command, composition.tree, composition.typed, given=("invocation",)))
-
-
 def _control(
     source: Source,
     pool: Pool,
@@ -228,7 +219,7 @@ def _control(
         ).run()
 
 
-def steps_to(lines: Sequence[Mapping[str, Any]], method: str, what: str, unit: int = 0) -> np.ndarray:
+def steps_to(lines: Sequence[Mapping[str, Any]], method: str, *, what: str, unit: int = 0) -> np.ndarray:
     """Steps (unit 0) or trainings (1) until something was found, by seed; infinite where it was not."""
     mine = sorted((line for line in lines if line["method"] == method), key=lambda line: line["seed"])
     return np.array([line["reached"].get(what, (np.inf, np.inf))[unit] for line in mine], dtype=float)
@@ -243,8 +234,8 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         mine = [line for line in lines if line["method"] == method]
         if mine:
             top, members = mine[0]["top"], mine[0]["members"]
-            cells = [quartiles(steps_to(lines, method, what) / top, 1) for what in wanted]
-            share = float(np.median(steps_to(lines, method, "score"))) / top / members
+            cells = [quartiles(steps_to(lines, method, what=what) / top, 1) for what in wanted]
+            share = float(np.median(steps_to(lines, method, what="score"))) / top / members
             shown = f"{share:.1%}" if np.isfinite(share) else "-"
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {shown} |"
     yield ""
@@ -255,19 +246,9 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             spent = quartiles(np.array([line["steps"] / line["top"] for line in short]), 1)
             yield f"{method}: {len(short)} seeds ended at {shares} of the hypervolume after {spent} trainings"
     for what in ("0.95", "score"):
-        yield from _ratios(lines, what)
-
-
-def _ratios(lines: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
-    stocks = {method: steps_to(lines, method, what) for method in STOCK}
-    stocks = {method: values for method, values in stocks.items() if len(values)}
-    if not stocks:
-        return
-    best = min(stocks, key=lambda method: float(np.median(stocks[method])))
-    for method in OURS:
-        mine = steps_to(lines, method, what)
-        if len(mine) and np.isfinite(np.median(mine)):  # a search for the score finds little of the rest
-            yield f"{what}: {best} takes {ratio(stocks[best], mine)} the steps of {method}"
+        counts = functools.partial(steps_to, lines, what=what)
+        for best, method, times in ratios(counts, STOCK, OURS):
+            yield f"{what}: {best} takes {times} the steps of {method}"
 
 
 def main() -> None:

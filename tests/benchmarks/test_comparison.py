@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 import threadpoolctl
-from comparison import parser, quartiles, run_missing
+from comparison import parser, quartiles, ratios, run_missing
 
 
 def threads(method, seed, size):
@@ -44,3 +44,18 @@ def test_unknown_method_is_refused_with_those_that_are_known(capsys):
 
 def test_quartiles_are_values_that_occurred_or_a_dash():
     assert quartiles(np.array([1.0, 2.0, 3.0, np.inf, np.inf])) == "3 (2 to -)"
+
+
+def test_ratios_are_to_the_best_stock_method_of_those_of_ours_that_arrived():
+    counts = {
+        "slow": np.array([60.0, 60.0]),
+        "best": np.array([40.0, 40.0]),
+        "absent": np.array([]),
+        "ours": np.array([10.0, 10.0]),
+        "lost": np.array([np.inf, np.inf]),
+    }
+    found = list(
+        ratios(lambda method: counts[method], ["slow", "best", "absent"], ["ours", "lost", "absent"])
+    )
+    assert found == [("best", "ours", "4.00 times (4.00 to 4.00)")]
+    assert list(ratios(lambda method: counts[method], ["absent"], ["ours"])) == []
