@@ -3,8 +3,9 @@
     python benchmarks/wallclock.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 --out runs
 
 Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and baseline
-are part of its time. Methods take turns, seed by seed, each first every other time. Searches that are there
-are not run again; one that was interrupted is run anew. It needs a machine with nothing else on it.
+are part of its time. Methods take turns, seed by seed, each first every other time. Lines are appended to the
+results file as they come, and what is there is not run again; a search that was interrupted is run anew. It
+needs a machine with nothing else on it.
 
 A hypervolume is that of a search's whole trainings, in dB times share of the baseline's runtime that is
 saved: above the gate, which is what a search is after once its ladder passes and what its front holds, as in
@@ -12,15 +13,17 @@ benchmarks/table.py; and above the bicubic base, which every network there is wo
 """
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from comparison import Line, read
 
 from nas.pareto import hypervolume
 from nas.search.store.runs import load_run
@@ -31,7 +34,6 @@ METHODS = {
 }
 FLOORS = ("gate", "base")  # of hypervolumes
 DRAWS = 10_000
-DONE = "done"  # file in a run's folder: its search came to its end
 
 
 def found(run: Path) -> dict[str, float]:
@@ -43,13 +45,12 @@ def found(run: Path) -> dict[str, float]:
     floors = {"gate": load_run(run).challenge.gate.min_gain_db, "base": base_gain}
     values = np.column_stack([-whole["psnr_gain_db"], whole["runtime_ratio"]])
     volumes = {name: hypervolume(values, (-floor, 1.0)) for name, floor in floors.items()}
-    return volumes | {"whole": (whole["number"] > 0).sum(), "trials": (rows["number"] > 0).sum()}
+    counts = {"whole": whole["number"], "trials": rows["number"]}
+    return volumes | {name: int((column > 0).sum()) for name, column in counts.items()}
 
 
-def search(run: Path, method: str, seed: int, options: argparse.Namespace) -> None:
-    """One search, from its start to its end."""
-    if (run / DONE).exists():
-        return
+def search(run: Path, method: str, seed: int, options: argparse.Namespace) -> Line:
+    """One search, from its start to its end; a line of the results."""
     shutil.rmtree(run, ignore_errors=True)
     overrides = [
         f"run={run}",
@@ -61,29 +62,31 @@ def search(run: Path, method: str, seed: int, options: argparse.Namespace) -> No
         *METHODS[method],
     ]
     subprocess.run([sys.executable, "-m", "nas", "search", *overrides], check=True, stdout=subprocess.DEVNULL)
-    (run / DONE).touch()
-    print(run.name, found(run), flush=True)
+    return {"method": method, "seed": seed, **found(run)}
 
 
-def report(out: Path, seeds: int) -> Iterator[str]:
+def report(lines: Sequence[Line]) -> Iterator[str]:
     """For each reference point a Markdown table by seed, and the paired difference with its interval."""
-    results = [
-        [found(out / f"{method}_{seed}") for method in METHODS]
-        for seed in range(seeds)
-        if all((out / f"{method}_{seed}" / DONE).exists() for method in METHODS)
+    by_seed: dict[int, dict[str, Line]] = {}
+    for line in lines:
+        by_seed.setdefault(line["seed"], {})[line["method"]] = line
+    pairs = [
+        (seed, [one[method] for method in METHODS])
+        for seed, one in sorted(by_seed.items())
+        if METHODS.keys() <= one.keys()
     ]
     for above in FLOORS:
         yield f"| above the {above}, seed | {' | '.join(METHODS)} | difference |"
         yield "|" + "---|" * (2 + len(METHODS))
-        differences = [first[above] - second[above] for first, second in results]
-        for seed, (pair, difference) in enumerate(zip(results, differences, strict=True)):
+        differences = [first[above] - second[above] for _, (first, second) in pairs]
+        for (seed, pair), difference in zip(pairs, differences, strict=True):
             cells = [f"{one[above]:.4f} ({one['whole']} of {one['trials']} trials whole)" for one in pair]
             yield f"| {seed} | {' | '.join(cells)} | {difference:+.4f} |"
         yield ""
         if len(differences) > 1:
             draws = np.random.default_rng(0).choice(differences, (DRAWS, len(differences))).mean(axis=1)
             low, high = np.percentile(draws, [2.5, 97.5])
-            means = [statistics.fmean(pair[side][above] for pair in results) for side in range(2)]
+            means = [statistics.fmean(pair[side][above] for _, pair in pairs) for side in range(2)]
             yield f"above the {above}: means {means[0]:.4f} and {means[1]:.4f}, "
             yield f"mean difference {np.mean(differences):+.4f} dB ({low:+.4f} to {high:+.4f})"
             yield ""
@@ -96,12 +99,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "wallclock.jsonl")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    names = {role: Path(getattr(options, role)).name for role in ("train", "select")}
+    setting = {**names, "minutes": options.minutes}
+    done = {(line["method"], line["seed"]) for line in read(options.results, setting)}
     for seed in range(options.seeds):
         for method in list(METHODS)[:: 1 if seed % 2 == 0 else -1]:
-            search(options.out / f"{method}_{seed}", method, seed, options)
-    print("\n".join(report(options.out, options.seeds)))
+            if (method, seed) not in done:
+                line = search(options.out / f"{method}_{seed}", method, seed, options)
+                with options.results.open("a") as file:
+                    file.write(json.dumps(setting | line) + "\n")
+                print(line, flush=True)
+    print("\n".join(report(read(options.results, setting))))
 
 
 if __name__ == "__main__":
