@@ -58,6 +58,7 @@ RATES = ("first", "muon_low", "muon_high")
 SHORT = (20, 60)  # steps of the trainings by which seconds are read
 CLOCKED = 3  # every third network by size
 DRAWS = 1000
+TRAINING = ("psnr_db", "base_db", "fidelity", "train_seconds", "restarts")  # of a line
 FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restarts=0)  # ranks last
 
 
@@ -146,10 +147,9 @@ class Study:
         parts, setting = self.compose(variant)
         for outcome in evaluated(parts, variant.twist, jobs, workers):
             network, seed = outcome.job.key.split()
-            quality = {
-                key: value for key, value in asdict(outcome.result or FAILED).items() if key != "curve"
-            }
-            self.append(name, setting, {"network": network, "seed": int(seed), **quality})
+            quality = asdict(outcome.result or FAILED)
+            line = {"network": network, "seed": int(seed), **{key: quality[key] for key in TRAINING}}
+            self.append(name, setting, line)
 
     def clock(self, name: str) -> None:
         """Read how long trainings of one variant take, by short ones: a start, and what each step adds."""
