@@ -48,7 +48,7 @@ def retrain(
     known = [one for one in read_retrained(run) if one.steps == steps]  # of another length: done anew
     done = {one.arch_id for one in known}
     left = [record for record in members if record.spec.arch_id not in done]
-    jobs = [Job(key=str(record.number), method="train", args=(record.spec, 0, {})) for record in left]
+    jobs = [Job(key=str(record.number), method="train", args=(record.spec, 0, None)) for record in left]
     by_key = {str(record.number): record for record in left}
     for outcome in work(pool, jobs, tick=lambda: None):
         if outcome.error:
