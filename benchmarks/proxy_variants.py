@@ -57,7 +57,7 @@ VARIANTS = {
     "brief": Variant("`proxy=brief`: 8 patches of 16, Muon 0.005", ("proxy=brief",)),
     "quick": Variant("`proxy=quick`: half of it", ("proxy=quick",)),
     "overnight": Variant("`proxy=overnight`", ("proxy=overnight",)),
-    "first": Variant("4 patches of 24, Muon 0.01; below it, what differs from it", FIRST),
+    "first": Variant("4 patches of 24, Muon 0.01", FIRST),
     "half": Variant("half as long", (*FIRST, "proxy.steps=400")),
     "double": Variant("twice as long", (*FIRST, "proxy.steps=1600")),
     "small_batch": Variant("8 patches of 16", (*SMALL, "proxy.optimizer.muon_lr=0.01")),

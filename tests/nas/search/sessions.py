@@ -39,6 +39,11 @@ def arguments(pictures, **changes):
     return [f"{key}={value}" for key, value in values.items()]
 
 
+def hears_ctrl_c():
+    """As a process of a terminal does: what a shell runs in the background ignores it, with its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Session:
     """One `nas search` in a process group of its own."""
 
@@ -51,6 +56,7 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=hears_ctrl_c,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
             )
 
