@@ -315,9 +315,14 @@ def plot(judged: Sequence[tuple[Agreement, Row]], path: Path) -> None:
                 "width": 0,
             },
         ),
-        layout={"template": "plotly_white", "width": 900, "height": 560, "margin": {"t": 20, "r": 20}},
+        layout={"template": "plotly_white", "width": 900, "height": 560, "margin": {"t": 20, "r": 90}},
     )
-    figure.update_xaxes(type="log", title="seconds a training, one CPU thread, mean over networks")
+    figure.update_traces(cliponaxis=False)
+    figure.update_xaxes(
+        type="log",
+        title="seconds a training, one CPU thread, mean over networks",
+        tickvals=[2, 5, 10, 20, 50],
+    )
     figure.update_yaxes(title="Kendall's tau with long training")
     figure.write_image(path)
 
