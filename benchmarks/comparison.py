@@ -19,12 +19,20 @@ Line = dict[str, Any]
 
 
 def parser(
-    about: str | None, methods: Sequence[str], results: str, only_named: Collection[str] = ()
+    about: str | None,
+    methods: Sequence[str],
+    results: str,
+    only_named: Collection[str] = (),
+    *,
+    seeds: int = 10,
+    one_at_a_time: bool = False,
 ) -> argparse.ArgumentParser:
     """What every comparison is asked: methods, seeds, workers and its results file.
 
     Args:
         only_named: methods that are left out where none is named.
+        seeds: where nothing is said.
+        one_at_a_time: nobody is asked for workers.
     """
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     known = ", ".join(methods)
@@ -36,8 +44,9 @@ def parser(
 
     default = [name for name in methods if name not in only_named]
     made.add_argument("methods", nargs="*", type=method, default=default, help=known)
-    made.add_argument("--seeds", type=int, default=10)
-    made.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    made.add_argument("--seeds", type=int, default=seeds)
+    if not one_at_a_time:
+        made.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     made.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / results)
     return made
 
@@ -46,6 +55,11 @@ def read(results: Path, setting: Mapping[str, Any]) -> list[Line]:
     """The lines of a results file that were made with a setting."""
     text = results.read_text() if results.exists() else ""
     return [line for line in map(json.loads, text.splitlines()) if setting.items() <= line.items()]
+
+
+def append(results: Path, line: Mapping[str, Any]) -> None:
+    with results.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def run_missing(
@@ -69,8 +83,7 @@ def run_missing(
         if (method, seed) not in done
     ]
     for line in _in_processes(todo, options.workers):
-        with options.results.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(options.results, line)
         show(line)
     return read(options.results, setting)
 

@@ -18,7 +18,6 @@ long training would agree with the first by the noise of its seeds: none can be 
 
 import argparse
 import functools
-import json
 import math
 import os
 import random
@@ -31,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from comparison import Line, parts_of, read
+from comparison import Line, append, parts_of, read
 from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 from scipy.stats import kendalltau
 
@@ -130,8 +129,7 @@ class Study:
         return self.lines(variant, "psnr_db")
 
     def append(self, name: str, setting: Mapping[str, Any], line: Line) -> None:
-        with self.results.open("a") as file:
-            file.write(json.dumps({"variant": name, **setting, **line}) + "\n")
+        append(self.results, {"variant": name, **setting, **line})
         print(name, line, flush=True)
 
     def train(self, name: str, workers: int, only: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Two ways to search for the same wall-clock time on the same machine: what hypervolume each has found.
+"""Ways to search for the same wall-clock time on the same machine: what hypervolume each has found.
 
     python benchmarks/wallclock.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 --out runs
 
@@ -14,7 +14,6 @@ told to search there, by a gate so low that nothing lies under it.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from comparison import Line, read
+from comparison import Line, append, parser, read
 
 from nas.pareto import hypervolume
 
@@ -103,17 +102,12 @@ def _difference(pairs: Sequence[tuple[float, float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
-    parser.add_argument("--train", required=True, help="folder of training photographs")
-    parser.add_argument("--select", required=True, help="folder of validation photographs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "wallclock.jsonl")
-    options = parser.parse_args()
-    if unknown := set(options.methods) - METHODS.keys():
-        parser.error(f"{', '.join(unknown)}: no method; known: {', '.join(METHODS)}")
+    asked = parser(__doc__, list(METHODS), "wallclock.jsonl", seeds=5, one_at_a_time=True)
+    asked.add_argument("--train", required=True, help="folder of training photographs")
+    asked.add_argument("--select", required=True, help="folder of validation photographs")
+    asked.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    asked.add_argument("--minutes", type=float, default=8.0)
+    options = asked.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     names = {role: Path(getattr(options, role)).name for role in ("train", "select")}
     setting = {**names, "minutes": options.minutes}
@@ -122,8 +116,7 @@ def main() -> None:
         for method in options.methods[:: 1 if seed % 2 == 0 else -1]:
             if (method, seed) not in done:
                 line = search(options.out / f"{method}_{seed}", method, seed, options)
-                with options.results.open("a") as file:
-                    file.write(json.dumps(setting | line) + "\n")
+                append(options.results, setting | line)
                 print(line, flush=True)
     print("\n".join(report(read(options.results, setting))))
 

@@ -114,9 +114,8 @@ class Trainings:
                             trainer.run(stop, tell=tell, give_way=self._give_way)
                             tell("validating")
                             net = trainer.averaged()
-                            whole_db = (
-                                task.reference_db if stop == config.steps else None
-                            )  # till then it may rise
+                            # Before its end a training may be no further than a filter, and not be stuck.
+                            whole_db = task.reference_db if stop == config.steps else None
                             going.curve.append((stop, self._validate(net, whole_db)))
                     base = self._open_base_db()
                 break
