@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import LEARNED_GATES, PARAMETER_FREE_GATES
 from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.attention import LEARNED_GATES, PARAMETER_FREE_GATES
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 

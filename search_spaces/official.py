@@ -13,6 +13,7 @@ from search_spaces.spec import ArchSpec
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.")
+_SHIFTED = re.compile(r"\{(\d+)([+-]\d+)\}")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -97,12 +98,18 @@ def load_official(net: Network, path: str | Path) -> None:
         )
     state = read_state(path)
     patterns: dict[str, str] = entry(name)["official_keys"]
-    renamed: dict[str, Tensor] = {}
-    for key, value in state.items():
-        for pattern, replacement in patterns.items():
-            if match := re.fullmatch(pattern, key):
-                renamed[match.expand(replacement)] = value
-                break
-        else:
-            renamed[key] = value
+    renamed = {_our_name(key, patterns): value for key, value in state.items()}
     load_strict(net, renamed, str(path))
+
+
+def _our_name(key: str, patterns: Mapping[str, str]) -> str:
+    """The name here of a key of a released checkpoint; other keys are left as they are.
+
+    Args:
+        patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a number
+            less one: counts start at 0 here or there.
+    """
+    for pattern, replacement in patterns.items():
+        if match := re.fullmatch(pattern, key):
+            return _SHIFTED.sub(lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement))
+    return key

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("search_spaces.spec",),
     ("search_spaces.chooser", "search_spaces.published"),
-    ("search_spaces.spaces", "search_spaces.reparam"),
-    ("search_spaces.blocks",),
+    ("search_spaces.spaces", "search_spaces.layers", "search_spaces.reparam"),
+    ("search_spaces.blocks", "search_spaces.frame"),
+    ("search_spaces.parts",),
     ("search_spaces.network",),
     ("search_spaces.official", "search_spaces.initialise"),
     ("search_spaces",),  # the package itself: public names

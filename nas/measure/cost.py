@@ -8,6 +8,7 @@ counts as the plain one: its operators (`nas.ops`) bring their formulas, and han
 """
 
 import functools
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.record import Cost
-from search_spaces.network import Network, Part, build, make_part, parts
+from search_spaces.network import Network, build, reads_context
+from search_spaces.parts import Part, make_part, parts
 from search_spaces.spec import ArchSpec
 
 SUMMED = ("params", "flops", "activations", "num_conv")
@@ -58,8 +60,7 @@ def summed_cost(spec: ArchSpec) -> dict[str, int]:
     their parts; the peak of live tensors is no sum.
     """
     found = [
-        _part_cost(replace(part, name="block") if part.name.startswith("block") else part, spec.scale)
-        for part in parts(spec)
+        _part_cost(replace(part, name=part.name.rstrip(string.digits)), spec.scale) for part in parts(spec)
     ]
     return dict(zip(SUMMED, map(sum, zip(*found, strict=True)), strict=True))
 
@@ -68,16 +69,31 @@ def summed_cost(spec: ArchSpec) -> dict[str, int]:
 def _part_cost(part: Part, scale: int) -> tuple[int, ...]:
     with torch.device("meta"):
         module = make_part(part, scale).eval()
-    cost = count(module, torch.empty(1, part.in_channels, *CHALLENGE_SIZE, device="meta"))
+    if part.name == "wrap":
+        return (0,) * len(SUMMED)
+    image = torch.empty(1, part.in_channels, *CHALLENGE_SIZE, device="meta")
+    cost = count(module, image, *_context(module, image))
     return tuple(getattr(cost, name) for name in SUMMED)
 
 
-def count(network: nn.Module, image: Tensor) -> Cost:
-    """Count one forward of a network in inference form, on whatever device it lies."""
+def _context(module: nn.Module, x: Tensor) -> list[Any]:
+    """What a part is called with beside its input."""
+    if not reads_context(module):
+        return []
+    sample: Callable[[Tensor], dict[str, Any]] = getattr(module, "sample_context", lambda x: {})
+    return [sample(x)]
+
+
+def count(network: nn.Module, image: Tensor, *more: Any) -> Cost:
+    """Count one forward of a network in inference form, on whatever device it lies.
+
+    Args:
+        more: what else it is called with.
+    """
     ledger = _Ledger([image, *network.parameters(), *network.buffers()])
     flops = _flop_counter()
     with torch.no_grad(), flops, ledger:  # without gradients activations overwrite their input, as when timed
-        network(image)
+        network(image, *more)
     return Cost(
         params=num_parameters(network),
         flops=flops.get_total_flops() // 2,

@@ -8,15 +8,15 @@ from torch import nn
 
 from nas.ops.conv_act.module import ConvAct, FusedConvStack, FusedSPAB, why_plain
 from nas.ops.span_attention.module import FusedLearnedPointwise, FusedParameterFree
-from search_spaces.blocks.attention import (
+from search_spaces.blocks.conv import ConvStack
+from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.attention import (
     HardParameterFree,
     LearnedDiagonal,
     LearnedPointwise,
     ParameterFree,
     Residual,
 )
-from search_spaces.blocks.conv import ConvStack
-from search_spaces.blocks.spab import SPAB
 from search_spaces.network import Network
 from search_spaces.reparam import RepConv2d
 

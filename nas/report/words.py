@@ -24,7 +24,14 @@ NAMES = {
     "num_conv": "convolutions",
     "score": "score",
 }
-ACTIVATIONS = {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU", "leaky_relu": "leaky ReLU", "prelu": "PReLU"}
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "silu": "SiLU",
+    "gelu": "GELU",
+    "leaky_relu": "leaky ReLU",
+    "leaky_relu_0.1": "leaky ReLU 0.1",
+    "prelu": "PReLU",
+}
 USUAL = {"bias": None, "kernel": 3, "activate_last": None}  # left out of the words; None: whatever the value
 
 
@@ -39,6 +46,9 @@ def describe(spec: ArchSpec) -> str:
     parts = [_blocks_in_words(list(group)) for _, group in groupby(spec.blocks, key=_but_channels)]
     if spec.stem is None:
         parts.append("no stem")
+    fused, body = (dict(block.args).get("channels") for block in (spec.fusion, spec.blocks[-1]))
+    if fused is not None and fused != body:
+        parts.append(f"fused to {fused} ch")
     if spec.skip is not None:
         parts.append(f"{spec.skip.kind} skip")
     return " · ".join(parts)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import LEARNED_GATES
+from search_spaces.layers.attention import LEARNED_GATES
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5

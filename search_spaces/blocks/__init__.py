@@ -4,12 +4,19 @@ from collections.abc import Callable
 
 from torch import nn
 
-from search_spaces.blocks.conv import ConvStack, conv, depthwise
-from search_spaces.blocks.spab import SPAB
+from search_spaces.blocks.chain import ResidualChain
+from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.rfdb import RFDB
+from search_spaces.blocks.spab import SPAB, ImageSPAB
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
+    "activated_conv": ActivatedConv,
     "conv": conv,
     "conv_stack": ConvStack,
     "depthwise": depthwise,
+    "identity": identity,
+    "image_spab": ImageSPAB,
+    "residual_chain": ResidualChain,
+    "rfdb": RFDB,
     "spab": SPAB,
 }

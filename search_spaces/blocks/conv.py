@@ -1,21 +1,9 @@
-"""Plain convolutions as blocks, and the two ways in which a convolution is held."""
-
-from typing import Protocol
+"""Plain convolutions as blocks, and SPANF's first block."""
 
 from torch import Tensor, nn
 
-from search_spaces.blocks.activation import activate, check_activation
-
-
-class ConvFactory(Protocol):
-    """Makes a dense convolution that keeps height and width, in its plain or its training form."""
-
-    def __call__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Module: ...
-
-
-def plain_conv(in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Conv2d:
-    """The inference form: one convolution, zero padding."""
-    return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
+from search_spaces.layers.activation import activate, check_activation
+from search_spaces.layers.conv import ConvFactory, depthwise_conv
 
 
 def conv(in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
@@ -23,9 +11,35 @@ def conv(in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv:
     return make_conv(in_channels, channels, kernel=kernel, bias=bias)
 
 
+class ActivatedConv(nn.Module):
+    """One dense convolution and an activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        kernel: int,
+        activation: str,
+        bias: bool,
+        make_conv: ConvFactory,
+    ) -> None:
+        super().__init__()
+        self.conv = make_conv(in_channels, channels, kernel=kernel, bias=bias)
+        self.activation = check_activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(self.activation, self.conv(x))
+
+
+def identity(in_channels: int, *, make_conv: ConvFactory) -> nn.Module:
+    """Its input: a fusion that only joins, a residual that is only added."""
+    return nn.Identity()
+
+
 def depthwise(in_channels: int, *, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
     """One convolution a channel; the number of channels stays."""
-    return nn.Conv2d(in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=bias)
+    return depthwise_conv(in_channels, kernel=kernel, bias=bias)
 
 
 class ConvStack(nn.Module):

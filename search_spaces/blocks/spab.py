@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from search_spaces.blocks.activation import activate, check_activation
-from search_spaces.blocks.attention import make_attention
-from search_spaces.blocks.conv import ConvFactory
+from search_spaces.layers.activation import activate, check_activation
+from search_spaces.layers.attention import make_attention
+from search_spaces.layers.conv import ConvFactory
 
 
 class SPAB(nn.Module):
@@ -44,3 +44,44 @@ class SPAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_with_inner(x)[0]
+
+
+class ImageSPAB(SPAB):
+    """A SPAB whose first convolution takes the image that the body sees, with a larger kernel.
+
+    What remains of a linear stem and a SPAB after it when their convolutions are merged: the features x of
+    the stem are still needed for attend(x, f), f comes from the image.
+
+    Source: DSCF_Fused (VARH-AI), NTIRE 2026 Efficient SR.
+    """
+
+    reads = frozenset({"image"})
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        kernel: int,
+        activation: str,
+        attention: str,
+        bias: bool,
+        make_conv: ConvFactory,
+    ) -> None:
+        super().__init__(
+            in_channels, channels=channels, activation=activation, attention=attention, bias=bias,
+            make_conv=make_conv,
+        )  # fmt: skip
+        self.conv1 = make_conv(3, channels, kernel=kernel, bias=bias)
+
+    def sample_context(self, x: Tensor) -> dict[str, Tensor]:
+        """What it reads, of the shapes that belong to x: for counting it by itself."""
+        return {"image": x.new_empty(x.shape[0], 3, *x.shape[2:])}
+
+    def forward_with_inner(self, x: Tensor, context: dict[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        inner = activate(self.activation, self.conv1(context["image"]))
+        features = self.conv3(activate(self.activation, self.conv2(inner)))
+        return self.attention(self.shortcut(x), features), inner
+
+    def forward(self, x: Tensor, context: dict[str, Tensor]) -> Tensor:  # type: ignore[override]
+        return self.forward_with_inner(x, context)[0]

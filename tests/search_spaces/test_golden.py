@@ -14,6 +14,9 @@ NETWORKS = [
     ("span", "team00_SPAN", "team00_SPAN.pth"),
     ("spanf", "y2025_team24_SPANF", "y2025_team24_spanf.pth"),
     ("spanv2", "team22_SPANV2", "team22_spanv2_c2.pth"),
+    ("pds", "team01_PDS", "team01_PDS.pth"),
+    ("dscf_fused", "team15_DSCF_Fused", "team15_DSCF_Fused.pth"),
+    ("rfdn_span", "team09_RFDN_SPAN", "team09_RFDN_SPAN.pth"),
 ]
 
 needs_reference = pytest.mark.skipif(

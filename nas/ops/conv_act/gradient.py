@@ -13,6 +13,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "silu": aten.silu_backward,
     "relu": lambda grad, f: aten.threshold_backward(grad, f, 0),
     "leaky_relu": lambda grad, f: aten.leaky_relu_backward(grad, f, 0.05, False),
+    "leaky_relu_0.1": lambda grad, f: aten.leaky_relu_backward(grad, f, 0.1, False),
     "hardswish": aten.hardswish_backward,
     "gelu": aten.gelu_backward,
 }

@@ -27,6 +27,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             return op.Relu(f)
         if name == "leaky_relu":
             return op.LeakyRelu(f, alpha=0.05)
+        if name == "leaky_relu_0.1":
+            return op.LeakyRelu(f, alpha=0.1)
         if name == "silu":
             return op.Mul(f, op.Sigmoid(f))
         if name == "hardswish":

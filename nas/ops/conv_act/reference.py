@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.ops.rules import transforming
-from search_spaces.blocks.activation import ACTIVATIONS
+from search_spaces.layers.activation import ACTIVATIONS
 
 ATTENTIONS = ("parameter_free", "hard_parameter_free", "conv1x1", "diagonal", "residual")
 GATED = ("conv1x1", "diagonal")  # those that hold a gate of their own

@@ -24,6 +24,8 @@ def _activate(f, NAME: tl.constexpr):
         f = f / (1 + tl.exp(-f))
     elif NAME == "leaky_relu":
         f = tl.where(f > 0, f, 0.05 * f)
+    elif NAME == "leaky_relu_0.1":
+        f = tl.where(f > 0, f, 0.1 * f)
     elif NAME == "hardswish":
         f = f * (tl.minimum(tl.maximum(f + 3, 0.0), 6.0) / 6)
     elif NAME == "gelu":

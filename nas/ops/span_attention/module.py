@@ -1,4 +1,4 @@
-"""Fused twins of two blocks of search_spaces.blocks.attention: the same state dict, one operator a call."""
+"""Fused twins of two blocks of search_spaces.layers.attention: the same state dict, one operator a call."""
 
 from torch import Tensor, nn
 

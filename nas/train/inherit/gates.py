@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from nas.train.inherit.fitting import Fit, product, solve
 from nas.train.inherit.matching import match
 from nas.train.inherit.views import View, is_close
-from search_spaces.blocks.attention import (
+from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.attention import (
     LEARNED_GATES,
     PARAMETER_FREE_GATES,
     HardParameterFree,
@@ -15,7 +16,6 @@ from search_spaces.blocks.attention import (
     ParameterFree,
     Residual,
 )
-from search_spaces.blocks.spab import SPAB
 
 
 def fit_gate(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from nas.train.inherit.teacher import Teacher, convolution
 from nas.train.inherit.views import Use, choose, project
 from search_spaces.blocks.spab import SPAB
-from search_spaces.network import parts
+from search_spaces.parts import parts
 from search_spaces.spec import ArchSpec
 
 CLOSED = ("parameter_free", "hard_parameter_free")  # gates that cannot pass their input as it is

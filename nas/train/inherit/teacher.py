@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.blocks.activation import ACTIVATIONS
 from search_spaces.blocks.conv import ConvStack
 from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.activation import ACTIVATIONS
 from search_spaces.network import Network
 from search_spaces.spec import FIXED_SKIPS, ArchSpec
 

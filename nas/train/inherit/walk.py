@@ -9,9 +9,9 @@ from nas.train.inherit.matching import match
 from nas.train.inherit.plan import Plan
 from nas.train.inherit.teacher import Teacher, convolution, network_input
 from nas.train.inherit.views import View, choose
-from search_spaces.blocks.activation import ACTIVATIONS
 from search_spaces.blocks.conv import ConvStack
 from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.activation import ACTIVATIONS
 from search_spaces.network import Network
 
 

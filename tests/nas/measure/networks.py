@@ -3,8 +3,8 @@
 import random
 
 from search_spaces import ArchSpec, BlockSpec
-from search_spaces.blocks.activation import ACTIVATIONS
-from search_spaces.blocks.attention import ATTENTIONS
+from search_spaces.layers.activation import ACTIVATIONS
+from search_spaces.layers.attention import ATTENTIONS
 
 
 def tiny(scale: int = 2) -> ArchSpec:

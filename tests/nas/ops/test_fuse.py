@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.measure.cost import count
 from nas.ops.fuse import fuse, unfused
 from search_spaces import ArchSpec, BlockSpec, build, published
-from search_spaces.blocks.attention import ATTENTIONS
 from search_spaces.blocks.spab import SPAB
 from search_spaces.chooser import RandomChooser
+from search_spaces.layers.attention import ATTENTIONS
 from tests.nas.measure.networks import random_spec
 from tests.search_spaces.test_spaces import SPACES, make_space
 

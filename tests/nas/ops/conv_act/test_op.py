@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.ops import backend
 from nas.ops.conv_act import ATTENTIONS, EPILOGUES, GATED, conv_act, reference
-from search_spaces.blocks import attention
-from search_spaces.blocks.activation import ACTIVATIONS, activate
+from search_spaces.layers import attention
+from search_spaces.layers.activation import ACTIVATIONS, activate
 from tests.nas.ops.conv_act.operands import operands
 
 NAMES = {"none": "residual"} | {name: name for name in attention.ATTENTIONS if name != "none"}

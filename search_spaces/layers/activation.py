@@ -1,5 +1,6 @@
 """Activations by name."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -7,14 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def _leaky_relu(x: Tensor, inplace: bool) -> Tensor:
-    return F.leaky_relu(x, 0.05, inplace=inplace)
+def _leaky_relu(slope: float, x: Tensor, inplace: bool) -> Tensor:
+    return F.leaky_relu(x, slope, inplace=inplace)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor, bool], Tensor]] = {
     "silu": lambda x, inplace: F.silu(x, inplace=inplace),
     "relu": lambda x, inplace: F.relu(x, inplace=inplace),
-    "leaky_relu": _leaky_relu,  # slope 0.05, the usual one of RFDN and its heirs
+    "leaky_relu": functools.partial(_leaky_relu, 0.05),  # the usual slope of RFDN and its heirs
+    "leaky_relu_0.1": functools.partial(_leaky_relu, 0.1),  # that of ERRN2
     "hardswish": lambda x, inplace: F.hardswish(x, inplace=inplace),
     "gelu": lambda x, inplace: F.gelu(x),
 }

@@ -1,0 +1,57 @@
+"""Chains of 3x3 convolutions with an attention at their end: the blocks of TSSR, DISP and ERRN2."""
+
+import itertools
+
+from torch import Tensor, nn
+
+from search_spaces.layers.activation import activate, check_activation
+from search_spaces.layers.attention import make_attention
+from search_spaces.layers.conv import ConvFactory
+
+
+class ResidualChain(nn.Module):
+    """Any number of 3x3 convolutions with activations between, f, then attend(x, f).
+
+    TSSR and DISP: four, silu after the last one too, no attention (x + f). RepB of ERRN2: four,
+    leaky_relu_0.1, parameter_free. Three without a last activation are a `spab`, and refused here.
+
+    Source: TSSR and ERRN2's RepB, NTIRE 2025 and 2026 Efficient SR.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        num_convs: int,
+        activation: str,
+        activate_last: bool,
+        attention: str,
+        bias: bool,
+        make_conv: ConvFactory,
+    ) -> None:
+        super().__init__()
+        if num_convs < 1:
+            raise ValueError(f"residual_chain.num_convs must be at least 1, got {num_convs}; such as 4")
+        if num_convs == 3 and not activate_last:
+            raise ValueError(
+                "residual_chain of 3 convolutions without a last activation computes what spab does; use that"
+            )
+        widths = [in_channels, *[channels] * num_convs]
+        self.convs = nn.ModuleList(
+            make_conv(a, b, kernel=3, bias=bias) for a, b in itertools.pairwise(widths)
+        )
+        self.attention = make_attention(attention, channels)
+        self.shortcut = (
+            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+        )
+        self.activation, self.activate_last = check_activation(activation), activate_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x
+        for i, conv in enumerate(self.convs, start=1):
+            features = conv(features)
+            if i < len(self.convs) or self.activate_last:
+                features = activate(self.activation, features)
+        out: Tensor = self.attention(self.shortcut(x), features)
+        return out

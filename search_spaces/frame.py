@@ -1,0 +1,117 @@
+"""What stands around the blocks: upsamplers to the image, branches past the body, layers around the whole."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.layers.conv import depthwise_conv, plain_conv
+from search_spaces.layers.pad import pad_to_multiple
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+def div2k_mean() -> Tensor:
+    """The mean colour of DIV2K's training images, (1, 3, 1, 1)."""
+    return torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1)
+
+
+class PixelShuffle(nn.Module):
+    """A convolution to 3 * scale^2 channels, then pixel shuffle to (N, 3, scale*H, scale*W)."""
+
+    def __init__(self, in_channels: int, *, scale: int, kernel: int, bias: bool) -> None:
+        super().__init__()
+        self.conv = plain_conv(in_channels, 3 * scale**2, kernel=kernel, bias=bias)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), self.scale)
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution that makes the image: where it is zero, so is the image."""
+        return self.conv
+
+
+class RefinedPixelShuffle(PixelShuffle):
+    """Pixel shuffle, then several times GELU and a depthwise 3x3 convolution without bias on the large image.
+
+    Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
+    """
+
+    def __init__(self, in_channels: int, *, scale: int, kernel: int, bias: bool, num_refine: int) -> None:
+        super().__init__(in_channels, scale=scale, kernel=kernel, bias=bias)
+        if num_refine < 1:
+            raise ValueError(f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without")
+        self.refine = nn.ModuleList(depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine))
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = super().forward(x)
+        for conv in self.refine:
+            image = conv(F.gelu(image))
+        return image
+
+    @property
+    def last(self) -> nn.Conv2d:
+        conv = self.refine[-1]
+        assert isinstance(conv, nn.Conv2d)
+        return conv
+
+
+def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
+    """A grouped convolution 3 -> 3 * scale^2 whose start is nearest-neighbour upsampling (SPANF, SPANV2)."""
+    conv = nn.Conv2d(3, 3 * scale**2, kernel, padding=kernel // 2, groups=3, bias=bias)
+    nn.init.zeros_(conv.weight)
+    with torch.no_grad():
+        conv.weight[:, :, kernel // 2, kernel // 2] = 1.0
+        if conv.bias is not None:
+            conv.bias.zero_()
+    return conv
+
+
+class Centre(nn.Module):
+    """The image minus the DIV2K mean; with `restore` the mean is added again at the end."""
+
+    mean: Tensor
+
+    def __init__(self, *, restore: bool) -> None:
+        super().__init__()
+        self.restore = restore
+        self.register_buffer("mean", div2k_mean(), persistent=False)
+
+    def enter(self, image: Tensor) -> Tensor:
+        return image - self.mean
+
+    def leave(self, out: Tensor, image: Tensor) -> Tensor:
+        return out + self.mean if self.restore else out
+
+
+class Pad(nn.Module):
+    """The image padded at its right and bottom to a multiple of some pixels; the output is cropped.
+
+    Args:
+        mode: `reflect` mirrors without the edge (the image must be larger than the padding), `symmetric`
+            with it.
+    """
+
+    def __init__(self, *, mode: str, multiple: int) -> None:
+        super().__init__()
+        self.mode, self.multiple = mode, multiple
+        pad_to_multiple(torch.zeros(1, 1, multiple, multiple), multiple, mode)  # refuses an unknown mode
+
+    def enter(self, image: Tensor) -> Tensor:
+        return pad_to_multiple(image, self.multiple, self.mode)
+
+    def leave(self, out: Tensor, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        padded = -(-height // self.multiple) * self.multiple
+        scale = out.shape[2] // padded
+        return out[:, :, : scale * height, : scale * width]
+
+
+UPSAMPLERS: dict[str, Callable[..., PixelShuffle]] = {
+    "pixel_shuffle": PixelShuffle,
+    "refined_pixel_shuffle": RefinedPixelShuffle,
+}
+WRAPS: dict[str, Callable[..., Centre | Pad]] = {"centre": Centre, "pad": Pad}

@@ -1,0 +1,176 @@
+"""The parts of a network: a spec's layers in order, with the channels that each of them takes."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from search_spaces.blocks import BLOCKS
+from search_spaces.frame import UPSAMPLERS, WRAPS, near_branch
+from search_spaces.layers.conv import ConvFactory, plain_conv
+from search_spaces.layers.scale import ChannelScale
+from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a network, its name, and its input channels.
+
+    Names: wrap1, ..., stem, block1, ..., tap1, ..., fusion, tail1, ..., residual1, ..., upsampler, skip.
+    """
+
+    name: str
+    block: BlockSpec
+    in_channels: int
+
+    @property
+    def is_feature(self) -> bool:
+        """Whether its dense convolutions have training forms: stem and blocks."""
+        return self.name.startswith(("stem", "block"))
+
+
+def parts(spec: ArchSpec) -> list[Part]:
+    """The parts of a network, in the order in which they are made; its cost is the sum of theirs.
+
+    Raises:
+        ValueError: a residual is not as wide as what it is added to.
+    """
+    found = [Part(name=f"wrap{i}", block=layer, in_channels=3) for i, layer in enumerate(spec.wrap, start=1)]
+    widths = {"skip": 3 * spec.scale**2}
+    channels = 3
+    features = [("stem", spec.stem)] if spec.stem else []
+    features += [(f"block{i}", block) for i, block in enumerate(spec.blocks, start=1)]
+    for name, block in features:
+        assert block is not None
+        found.append(Part(name=name, block=block, in_channels=channels))
+        channels = widths[name] = widths[f"{name}.inner"] = _width(block, channels)
+    if spec.scaled_taps:
+        scale = BlockSpec.of("channel_scale")
+        found += [
+            Part(name=f"tap{i}", block=scale, in_channels=widths[t]) for i, t in enumerate(spec.taps, 1)
+        ]
+    channels = sum(widths[tap] for tap in spec.taps)
+    after = [("fusion", spec.fusion), *((f"tail{i}", block) for i, block in enumerate(spec.tail, start=1))]
+    for name, block in after:
+        found.append(Part(name=name, block=block, in_channels=channels))
+        channels = _width(block, channels)
+    found += _residuals(spec, widths, channels)
+    found.append(Part(name="upsampler", block=spec.upsampler, in_channels=channels))
+    if spec.skip:
+        found.append(Part(name="skip", block=spec.skip, in_channels=3))
+    return found
+
+
+def _residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> list[Part]:
+    found = []
+    for i, block in enumerate(spec.residuals, start=1):
+        feature = feature_of(block)
+        plain = BlockSpec.of(block.kind, **{k: v for k, v in block.args if k != "feature"})
+        part = Part(name=f"residual{i}", block=plain, in_channels=widths[feature])
+        if (width := _width(plain, part.in_channels)) != channels:
+            raise ValueError(
+                f"residuals: {block.kind!r} of {feature} has {width} channels, the fused features have "
+                f"{channels}; give both the same width"
+            )
+        found.append(part)
+    return found
+
+
+def make_part(part: Part, scale: int, make_conv: ConvFactory = plain_conv) -> nn.Module:
+    """Make one part.
+
+    Raises:
+        ValueError: a kind or an argument is not known, or a block cannot take its channels.
+    """
+    if part.name == "upsampler":
+        make = functools.partial(_known("upsampler", part.block, UPSAMPLERS), part.in_channels, scale=scale)
+        return _with_args(make, part.block)
+    if part.name == "skip":
+        return _skip(part.block, scale)
+    if part.name.startswith("wrap"):
+        return _with_args(functools.partial(_known("wrap", part.block, WRAPS)), part.block)
+    if part.name.startswith("tap"):
+        return ChannelScale(part.in_channels)
+    return make_block(part.block, part.in_channels, make_conv)
+
+
+def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn.Module:
+    """Make one block, with those that it holds.
+
+    Raises:
+        ValueError: as `make_part`.
+    """
+    make = functools.partial(_known("block kind", block, BLOCKS), in_channels, make_conv=make_conv)
+    if "blocks" in inspect.signature(make).parameters:
+        inner: list[nn.Module] = []
+        channels = in_channels
+        for one in block.blocks:
+            inner.append(make_block(one, channels, make_conv))
+            channels = _width(one, channels)
+        if channels != in_channels:
+            raise ValueError(
+                f"{block.kind}.blocks must keep the width, got {in_channels} -> {channels} channels"
+            )
+        make = functools.partial(make, blocks=inner)
+    elif block.blocks:
+        raise ValueError(f"block {block.kind!r} holds no blocks; a group does")
+    return _with_args(make, block)
+
+
+def _known(what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if block.kind not in table:
+        raise ValueError(f"{what} {block.kind!r} is not known; known: {', '.join(table)}")
+    return table[block.kind]
+
+
+def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
+    """Call with a spec's arguments; what is missing or unknown is named."""
+    wanted = {
+        name
+        for name, p in inspect.signature(make).parameters.items()
+        if p.kind is p.KEYWORD_ONLY and name not in make.keywords
+    }
+    given = {name for name, _ in block.args}
+    if wanted != given:
+        wrong = f"missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
+        raise ValueError(f"block {block.kind!r} takes the arguments {sorted(wanted)}: {wrong}")
+    module: nn.Module = make(**dict(block.args))
+    return module
+
+
+def _width(block: BlockSpec, in_channels: int) -> int:
+    """The number of channels that a block gives: its own, or its input's where it keeps them."""
+    return int(dict(block.args).get("channels", in_channels))
+
+
+def _skip(block: BlockSpec, scale: int) -> nn.Module:
+    if block.kind == "near":
+        return _with_args(functools.partial(near_branch, scale), block)
+    if block.kind in FIXED_SKIPS:
+        return nn.Upsample(
+            scale_factor=scale, mode=block.kind, align_corners=False if block.kind == "bilinear" else None
+        )
+    raise ValueError(f"skip {block.kind!r} is not known; known: near, {', '.join(FIXED_SKIPS)}")
+
+
+def check_context(blocks: Sequence[tuple[str, nn.Module]]) -> None:
+    """Check that what a block reads beside its input was given by a block before it.
+
+    Raises:
+        ValueError: it was not; the message names both.
+    """
+    known = {"image"}
+    for name, block in blocks:
+        if missing := sorted(getattr(block, "reads", frozenset()) - known):
+            raise ValueError(
+                f"blocks: {name} reads {', '.join(missing)}, which no block before it gives; "
+                f"put one that does before it ({', '.join(_givers(missing))})"
+            )
+        known |= getattr(block, "gives", frozenset())
+
+
+def _givers(names: Sequence[str]) -> list[str]:
+    return [kind for kind, made in BLOCKS.items() if set(names) & getattr(made, "gives", frozenset())]
