@@ -1,9 +1,10 @@
 """What is exact without training: parameters, FLOPs, activations, convolutions and memory of a spec.
 
 "FLOPs" are multiply-accumulates, here and everywhere in this project, as the challenge and fvcore count
-them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element;
-additions, activations and element-wise products are free. Nothing is computed: networks live on the meta
-device, so a count takes milliseconds and no memory, and does not depend on the machine. A fused network
+them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element, a
+global average pooling at 1 and PyTorch's layer and group normalisation at 5 an input element; additions,
+activations, element-wise products and normalisations written out are free. Nothing is computed: networks live on the
+meta device, so a count takes milliseconds and no memory, and does not depend on the machine. A fused network
 counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore itself.
 """
 
@@ -198,13 +199,17 @@ def _image(size: tuple[int, int]) -> Tensor:
 
 
 def _flop_counter() -> FlopCounterMode:
-    """PyTorch's counter (two FLOPs a multiply-accumulate) with the upsamplings that fvcore counts too."""
+    """PyTorch's counter (two FLOPs a multiply-accumulate) with what fvcore counts beside it."""
     counts: dict[Any, Callable[..., int]] = {
         aten.upsample_nearest2d: _per_output_element(1),
         aten.upsample_bilinear2d: _per_output_element(4),
+        aten.native_layer_norm: _per_input_element(5),
+        aten.native_group_norm: _per_input_element(5),
+        aten.mean: _per_pooled_element,
     }
     # Counted by its packet, but decomposed, into what nobody counts, unless the overload itself is known too.
     counts |= {packet.default: formula for packet, formula in counts.items()}
+    counts[aten.mean.dim] = _per_pooled_element
     return FlopCounterMode(display=False, custom_mapping=counts)
 
 
@@ -214,6 +219,23 @@ def _per_output_element(num_macs: int) -> Callable[..., int]:
 
     count._get_raw = True  # type: ignore[attr-defined]  # FlopCounterMode then hands over tensors, not shapes
     return count
+
+
+def _per_input_element(num_macs: int) -> Callable[..., int]:
+    def count(x: Tensor, *args: Any, **kwargs: Any) -> int:
+        return 2 * num_macs * x.numel()
+
+    count._get_raw = True  # type: ignore[attr-defined]
+    return count
+
+
+def _per_pooled_element(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> int:
+    """A mean over height and width is a global average pooling: 1 an input element; other means are free."""
+    pools = x.dim() == 4 and dim is not None and sorted(d % 4 for d in dim) == [2, 3]
+    return 2 * x.numel() if pools else 0
+
+
+_per_pooled_element._get_raw = True  # type: ignore[attr-defined]
 
 
 def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:

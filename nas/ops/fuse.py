@@ -10,7 +10,7 @@ from nas.ops.conv_act.module import ConvAct, FusedConvStack, FusedSPAB, why_plai
 from nas.ops.span_attention.module import FusedLearnedPointwise, FusedParameterFree
 from search_spaces.blocks.conv import ConvStack
 from search_spaces.blocks.spab import SPAB
-from search_spaces.layers.attention import (
+from search_spaces.layers.attention.gates import (
     HardParameterFree,
     LearnedDiagonal,
     LearnedPointwise,
@@ -33,6 +33,7 @@ EPILOGUES: dict[type[nn.Module], str] = {
     LearnedDiagonal: "diagonal",
     Residual: "residual",
 }
+CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 FUSED = (ConvAct, FusedConvStack, FusedSPAB)
 
 
@@ -109,7 +110,7 @@ def _plain_parts(module: nn.Module, path: str) -> list[tuple[str, str]]:
     found = []
     for name, child in module.named_children():
         here = f"{path}{name}"
-        if isinstance(child, (*FUSED, nn.Identity)):
+        if isinstance(child, (*FUSED, nn.Identity)) or (isinstance(child, CONTAINERS) and not len(child)):
             continue
         if isinstance(child, nn.Conv2d):
             found.append((here, why_plain(child) or "it was not fused"))

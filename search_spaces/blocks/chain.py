@@ -5,7 +5,7 @@ import itertools
 from torch import Tensor, nn
 
 from search_spaces.layers.activation import activate, check_activation
-from search_spaces.layers.attention import make_attention
+from search_spaces.layers.attention.choice import make_attention
 from search_spaces.layers.conv import ConvFactory
 
 

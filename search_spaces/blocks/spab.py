@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from search_spaces.layers.activation import activate, check_activation
-from search_spaces.layers.attention import make_attention
+from search_spaces.layers.attention.choice import make_attention
 from search_spaces.layers.conv import ConvFactory
 
 

@@ -14,7 +14,7 @@ from nas.ops.fuse import fuse, unfused
 from search_spaces import ArchSpec, BlockSpec, build, published
 from search_spaces.blocks.spab import SPAB
 from search_spaces.chooser import RandomChooser
-from search_spaces.layers.attention import ATTENTIONS
+from search_spaces.layers.attention import VALUEWISE
 from tests.nas.measure.networks import random_spec
 from tests.search_spaces.test_spaces import SPACES, make_space
 
@@ -143,8 +143,8 @@ def test_learning_costs_the_flops_of_the_plain_network(name, level):
     assert totals[0] == totals[1] > 0
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_every_attention_leaves_no_plain_convolution_in_the_body(attention):
+@pytest.mark.parametrize("attention", VALUEWISE)
+def test_every_gate_of_single_values_leaves_no_plain_convolution_in_the_body(attention):
     block = BlockSpec.of("spab", channels=8, activation="silu", attention=attention, bias=True)
     net = build(ArchSpec(**_spec(block))).eval()
     for level in LEVELS:

@@ -8,11 +8,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.ops import backend
 from nas.ops.conv_act import ATTENTIONS, EPILOGUES, GATED, conv_act, reference
-from search_spaces.layers import attention
 from search_spaces.layers.activation import ACTIVATIONS, activate
+from search_spaces.layers.attention import VALUEWISE
+from search_spaces.layers.attention.choice import make_attention
 from tests.nas.ops.conv_act.operands import operands
 
-NAMES = {"none": "residual"} | {name: name for name in attention.ATTENTIONS if name != "none"}
+NAMES = {"none": "residual"} | {name: name for name in VALUEWISE if name != "none"}
 
 
 def plain(arguments):
@@ -21,7 +22,7 @@ def plain(arguments):
     f = torch.nn.functional.conv2d(x, weight, bias, padding=weight.shape[2] // 2)
     if epilogue in ATTENTIONS:
         name = next(block for block, ours in NAMES.items() if ours == epilogue)
-        module = attention.make_attention(name, f.shape[1]).to(f.dtype)
+        module = make_attention(name, f.shape[1]).to(f.dtype)
         if gate_weight is not None:
             module.conv.weight, module.conv.bias = map(torch.nn.Parameter, (gate_weight, gate_bias))
         return module(skip, f)

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.ops.span_attention import parameter_free_attention, reference, span_attention
 from nas.ops.span_attention.module import FusedLearnedPointwise, FusedParameterFree
-from search_spaces.layers.attention import LearnedPointwise, ParameterFree
+from search_spaces.layers.attention.gates import LearnedPointwise, ParameterFree
 from tests.nas.ops.span_attention.maps import LAYOUTS, make_inputs, meaning, worst_error
 
 OPS = {"span_attention": (span_attention, 4), "parameter_free_attention": (parameter_free_attention, 2)}

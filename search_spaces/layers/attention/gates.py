@@ -1,9 +1,4 @@
-"""How a SPAN-style block weighs its features: `attend(x, f)` with the block's input x and its features f.
-
-Every variant is a product of (x + f) with a gate made from f alone; x and f are (N, C, H, W).
-"""
-
-from collections.abc import Callable
+"""Gates that are made of each value alone: SPAN's, SPANV2's and what lies between them."""
 
 import torch
 from torch import Tensor, nn
@@ -62,27 +57,3 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         return x + f
-
-
-ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
-    "parameter_free": ParameterFree,
-    "hard_parameter_free": HardParameterFree,
-    "conv1x1": LearnedPointwise,
-    "diagonal": LearnedDiagonal,
-    "none": Residual,
-}
-
-
-LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
-PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)
-
-
-def make_attention(name: str, channels: int) -> nn.Module:
-    """The attention of that name.
-
-    Raises:
-        ValueError: there is none; the message lists the known ones.
-    """
-    if name not in ATTENTIONS:
-        raise ValueError(f"attention {name!r} is not known; known: {', '.join(ATTENTIONS)}")
-    return ATTENTIONS[name](channels)

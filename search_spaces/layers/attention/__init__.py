@@ -1,0 +1,29 @@
+"""How a SPAN-style block weighs its features: `attend(x, f)` with the block's input x and its features f.
+
+Every variant gives (x + f) times a gate that is made from f alone; x and f are (N, C, H, W). One file a
+family, one line in the table; a variant keeps its argument list, (channels), so that a name says all of it.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from search_spaces.layers.attention.gates import (
+    HardParameterFree,
+    LearnedDiagonal,
+    LearnedPointwise,
+    ParameterFree,
+    Residual,
+)
+
+VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
+    "parameter_free": ParameterFree,
+    "hard_parameter_free": HardParameterFree,
+    "conv1x1": LearnedPointwise,
+    "diagonal": LearnedDiagonal,
+    "none": Residual,
+}
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {}
+
+LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
+PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)
