@@ -7,9 +7,8 @@ from nas.train.inherit.fitting import Fit, product, solve
 from nas.train.inherit.matching import match
 from nas.train.inherit.views import View, is_close
 from search_spaces.blocks.spab import SPAB
+from search_spaces.layers.attention import LEARNED_GATES, PARAMETER_FREE_GATES
 from search_spaces.layers.attention.gates import (
-    LEARNED_GATES,
-    PARAMETER_FREE_GATES,
     HardParameterFree,
     LearnedDiagonal,
     LearnedPointwise,
