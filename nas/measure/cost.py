@@ -5,7 +5,7 @@ them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear
 global average pooling at 1 and PyTorch's layer and group normalisation at 5 an input element; additions,
 activations, element-wise products and normalisations written out are free. Nothing is computed: networks
 live on the meta device, so a count takes milliseconds and no memory, and does not depend on the machine. A
-fused network counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore itself.
+fused network counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore.
 """
 
 import functools
