@@ -28,7 +28,8 @@ class Network(nn.Module):
         self.stem = made.get("stem")
         self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(_of(made, "block"), start=1)})
         self.tap_scales = nn.ModuleList(_of(made, "tap"))
-        self.fusion, self.tail = made["fusion"], nn.Sequential(*_of(made, "tail"))
+        self.fusion, tail = made["fusion"], _of(made, "tail")
+        self.tail = nn.Sequential(*tail) if tail else nn.Identity()
         self.residuals = nn.ModuleList(_of(made, "residual"))
         self.upsampler, self.skip = made["upsampler"], made.get("skip")
         self.kept = frozenset(spec.taps) | {feature_of(residual) for residual in spec.residuals}

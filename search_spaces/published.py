@@ -14,6 +14,11 @@ def names() -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
 
 
+def headline(name: str) -> str:
+    """The first comment line of a network's file: what it is."""
+    return _text(name).split("\n", 1)[0].lstrip("# ")
+
+
 @functools.cache
 def entry(name: str) -> dict[str, Any]:
     """The YAML file of a published network: `paper`, `spec`, `official_keys`, `reports`.
@@ -27,8 +32,7 @@ def entry(name: str) -> dict[str, Any]:
         raise ValueError(f"published network {name!r} is not known; {hint}known: {', '.join(names())}")
     import yaml  # here alone: the networks need no more than torch
 
-    text = (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")
-    data: dict[str, Any] = yaml.safe_load(text)
+    data: dict[str, Any] = yaml.safe_load(_text(name))
     return data
 
 
@@ -39,3 +43,7 @@ def published(name: str) -> ArchSpec:
         ValueError: there is no such network; the message lists the known ones.
     """
     return ArchSpec.from_dict(entry(name)["spec"])
+
+
+def _text(name: str) -> str:
+    return (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,90 @@
+"""List the search spaces, the published networks and the blocks, or look into one space.
+
+With `space=` it prints how many architectures the space holds, its cheapest and its dearest member in FLOPs,
+the published networks that it contains, and every decision with its options.
+
+Examples:
+    nas spaces
+    nas spaces space=esr
+    nas spaces space=attention 'space.channels=[24,48]' scale=2
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nas.commands import catalog
+from nas.measure.cost import summed_cost
+from nas.report.words import describe
+from search_spaces import ArchSpec, published
+from search_spaces.blocks import BLOCKS
+from search_spaces.chooser import Space, decisions
+from search_spaces.published import headline, names
+from search_spaces.spaces.members import MAX_COUNTED, find, least, num_members, num_points
+from search_spaces.spec import with_scale
+
+
+def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
+    """Print the lists, or what one space holds."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a pipe has no width of its own: nothing is cut
+    if space is not None:
+        for line in _facts(space, scale):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(_list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()]))
+        return
+    console.print(
+        _list("space", [(name, catalog.headline(f"space/{name}")) for name in catalog.options("space")])
+    )
+    console.print(_list("network", [(f"published/{name}", headline(name)) for name in names()]))
+    console.print(_list("block", [(kind, _block_words(kind)) for kind in BLOCKS]))
+
+
+def _facts(space: Space, scale: int) -> list[str]:
+    count, points = num_members(space), num_points(space)
+    about = "" if points <= MAX_COUNTED else "about "
+    lines = [f"{about}{_number(count)} architectures, {_number(points)} ways to decide"]
+    for word, sign in (("cheapest", 1), ("dearest", -1)):
+        _, spec = least(space, lambda one, sign=sign: sign * summed_cost(one)["flops"])  # type: ignore[misc]
+        lines.append(f"{word}: {_cost_words(spec)}")
+    inside = [name for name in names() if find(space, with_scale(published(name), scale)) is not None]
+    lines.append(f"contains: {', '.join(inside) or 'no published network'}")
+    return lines
+
+
+def _cost_words(spec: ArchSpec) -> str:
+    cost = summed_cost(spec)
+    return f"{cost['flops'] / 1e9:.3f} GFLOPs, {cost['params']:,d} parameters: {describe(spec)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"
+
+
+def _block_words(kind: str) -> str:
+    """What a block is, and the arguments that a spec gives it."""
+    made = BLOCKS[kind]
+    words = (inspect.getdoc(made) or "").split("\n\n")[0].replace("\n", " ")
+    given = [
+        name
+        for name, one in inspect.signature(made).parameters.items()
+        if one.kind is one.KEYWORD_ONLY and name != "make_conv"
+    ]
+    return f"{words} ({', '.join(given)})" if given else words
+
+
+def _list(head: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(head, no_wrap=True)
+    table.add_column("")
+    for name, words in rows:
+        table.add_row(name, textwrap.shorten(words, 400))
+    return table

@@ -1,0 +1,124 @@
+"""What a space holds: how many architectures, the least and the most of something, whether a given one."""
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from search_spaces.chooser import ReplayChooser, Space, decisions
+from search_spaces.spec import ArchSpec, Scalar
+
+Picks = dict[str, Scalar]
+MAX_COUNTED = 10_000  # points of a space whose members are counted one by one
+NUM_DRAWN = 200  # points that stand for the others in a larger one
+NUM_STARTS = 8
+
+
+def num_points(space: Space) -> int:
+    """The number of ways to take every decision."""
+    return math.prod(len(options) for options in decisions(space).values())
+
+
+def num_members(space: Space, *, seed: int = 0) -> float:
+    """The number of different architectures: exact in a small space, estimated from draws in a large one.
+
+    Many points may be one architecture, since decisions without effect are dropped. A drawn point stands for
+    as many as the options of those of its decisions that change nothing, taken one at a time.
+    """
+    names = decisions(space)
+    if num_points(space) <= MAX_COUNTED:
+        points = itertools.product(*names.values())
+        return len({_member(space, dict(zip(names, point, strict=True))).arch_id for point in points})
+    rng = random.Random(seed)
+    shares = []
+    for _ in range(NUM_DRAWN):
+        picks = {name: rng.choice(options) for name, options in names.items()}
+        own = _member(space, picks).arch_id
+        idle = [
+            len(options)
+            for name, options in names.items()
+            if all(_member(space, picks | {name: other}).arch_id == own for other in options)
+        ]
+        shares.append(1 / math.prod(idle))
+    return num_points(space) * sum(shares) / len(shares)
+
+
+def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> tuple[float, ArchSpec]:
+    """The member of least cost that changing one decision at a time leads to, from several starts.
+
+    Args:
+        cost: of a member; called once an architecture.
+    """
+    known: dict[str, float] = {}
+
+    def value(spec: ArchSpec) -> float:
+        if spec.arch_id not in known:
+            known[spec.arch_id] = cost(spec)
+        return known[spec.arch_id]
+
+    ends = [_descend(space, value, start) for start in itertools.islice(_starts(space, seed), NUM_STARTS)]
+    return min(ends, key=lambda end: end[0])
+
+
+def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
+    """The decisions that make an architecture; None where none was found."""
+    wanted = spec.arch_id
+    leaves = dict(_leaves(spec.to_dict()))
+    for start in _starts(space, seed):
+        _, picks = _walk(space, lambda member: _difference(leaves, member), start)
+        if _member(space, picks).arch_id == wanted:
+            return picks
+    return None
+
+
+def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
+    return space.sample(ReplayChooser(picks))
+
+
+def _descend(space: Space, cost: Callable[[ArchSpec], float], picks: Picks) -> tuple[float, ArchSpec]:
+    found, picks = _walk(space, cost, picks)
+    return found, _member(space, picks)
+
+
+def _walk(space: Space, cost: Callable[[ArchSpec], float], picks: Picks) -> tuple[float, Picks]:
+    """Change one decision at a time for the better until none helps."""
+    best = cost(_member(space, picks))
+    better = True
+    while better:
+        better = False
+        for name, options in decisions(space).items():
+            for option in options:
+                found = cost(_member(space, picks | {name: option}))
+                if found < best:
+                    best, picks, better = found, picks | {name: option}, True
+    return best, picks
+
+
+def _starts(space: Space, seed: int) -> Iterator[Picks]:
+    """The options of each decision in turn: first all first ones, then all second ones, ...; then draws."""
+    names = decisions(space)
+    for i in range(max(map(len, names.values()))):
+        yield {name: options[i % len(options)] for name, options in names.items()}
+    rng = random.Random(seed)
+    for _ in range(NUM_STARTS):
+        yield {name: rng.choice(options) for name, options in names.items()}
+
+
+def _difference(wanted: Mapping[str, Any], member: ArchSpec) -> float:
+    """The number of values that differ, those that only one of both has among them."""
+    given = dict(_leaves(member.to_dict()))
+    return float(sum(wanted.get(path) != given.get(path) for path in wanted.keys() | given.keys()))
+
+
+def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    items: Sequence[tuple[Any, Any]]
+    if isinstance(data, dict):
+        items = [(key, one) for key, one in data.items() if key != "train_form"]
+    elif isinstance(data, list):
+        items = list(enumerate(data))
+    else:
+        yield path, data
+        return
+    for key, one in items:
+        yield from _leaves(one, f"{path}.{key}")

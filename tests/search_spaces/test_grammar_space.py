@@ -1,0 +1,103 @@
+"""What a space of a YAML file alone may say, and what it is told where it says something else."""
+
+import re
+
+import pytest
+
+from search_spaces import build
+from search_spaces.chooser import ReplayChooser, decisions
+from tests.search_spaces.spaces import make_space
+
+SPAB = {"kind": "spab", "channels": "$channels", "activation": "silu", "attention": "none", "bias": True}
+CHAIN = {
+    "kind": "residual_chain", "channels": "$channels", "num_convs": 2, "activation": "relu",
+    "activate_last": False, "attention": "none", "bias": True,
+}  # fmt: skip
+FRAME = {
+    "normalise": True,
+    "stem": {"kind": "conv", "channels": "$channels", "kernel": 3, "bias": True},
+    "taps": ["stem", "last.inner", "last"],
+    "fusion": {"kind": "conv", "channels": "$channels*2", "kernel": 1, "bias": True},
+    "upsampler": {"kind": "pixel_shuffle", "kernel": 3, "bias": True},
+}
+
+
+def space(**changes):
+    given = {
+        "num_blocks": [3], "channels": [8, 12], "choices": {}, "each": ["block"], "contains": [],
+        "blocks": {"spab": SPAB, "chain": CHAIN | {"multiple_of": 8}, "late": CHAIN | {"after": "chain"}},
+        "frames": {"only": FRAME},
+    }  # fmt: skip
+    return make_space("attention", **(given | changes))
+
+
+def member(made, *kinds, **picks):
+    names = {f"block{i}": kind for i, kind in enumerate(kinds, start=1)}
+    first = {name: options[0] for name, options in decisions(made).items()}
+    return made.sample(ReplayChooser(first | names | picks))
+
+
+def test_positions_choose_their_blocks_and_shares_follow_the_width():
+    spec = member(space(), "spab", "chain", "spab")
+    assert [block.kind for block in spec.blocks] == ["spab", "residual_chain", "spab"]
+    assert dict(spec.fusion.args)["channels"] == 16
+    assert build(spec).fusion.in_channels == 24
+
+
+def test_a_block_that_may_not_stand_gives_its_place_to_the_first():
+    made = space()
+    kinds = [block.kind for block in member(made, "late", "chain", "late").blocks]
+    assert kinds == ["spab", "residual_chain", "residual_chain"]
+    assert [block.kind for block in member(made, "chain", "chain", "late", channels=12).blocks] == [
+        "spab"
+    ] * 3
+
+
+def test_taps_that_are_not_there_are_left_out():
+    assert member(space(), "spab", "spab", "spab").taps == ("stem", "block3.inner", "block3")
+    assert member(space(), "spab", "spab", "chain").taps == ("stem", "block3")
+
+
+def test_a_mapping_of_names_is_a_choice_of_layers():
+    frame = FRAME | {"skip": {"none": None, "near": {"kind": "near", "kernel": [1, 3], "bias": False}}}
+    made = space(frames={"only": frame | {"taps": ["skip", "blocks"]}})
+    assert decisions(made)["only.skip"] == ("none", "near")
+    spec = member(made, "spab", "spab", "spab", **{"only.skip": "near", "only.skip.near.kernel": 3})
+    assert spec.taps == ("skip", "block1", "block2", "block3")
+    assert dict(spec.skip.args)["kernel"] == 3
+    assert member(made, "spab", "spab", "spab").skip is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
+        ({"num_blocks": [0]}, "space.num_blocks must be at least 1, got 0"),
+        ({"channels": []}, "space.channels must list at least one option and none twice, got []"),
+        (
+            {"choices": {"a": [1, 1]}},
+            "space.choices.a must list at least one option and none twice, got [1, 1]",
+        ),
+        ({"blocks": {}}, "space.blocks must hold at least one, got none"),
+        ({"blocks": {"x": {"bias": True}}}, "space.blocks.x must have a kind, got ['bias']"),
+        ({"blocks": {"x": SPAB | {"bias": []}}}, "space.blocks.x.bias must list at least one option"),
+        (
+            {"blocks": {"x": SPAB | {"after": "x"}}},
+            "space.blocks.x stands in for others: it must have no multiple_of",
+        ),
+        (
+            {"blocks": {"x": SPAB, "y": CHAIN | {"after": "z"}}},
+            "space.blocks.y.after: 'z' is no block here; known: x",
+        ),
+        ({"blocks": {"x": SPAB | {"bias": "$b"}}}, "space.blocks.x: $b is no named choice; known: channels"),
+        ({"each": ["width"]}, "space.each: 'width' is no argument of a block; known: block, activate_last"),
+        ({"frames": {"x": {"stem": None}}}, "space.frames.x: fusion, normalise, taps, upsampler missing"),
+        (
+            {"frames": {"x": FRAME | {"colour": 1}}},
+            "space.frames.x: colour unknown; known: end, first, fusion",
+        ),
+    ],
+)
+def test_space_says_what_is_wrong(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        space(**changes)

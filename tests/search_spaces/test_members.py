@@ -1,0 +1,96 @@
+"""What the members of every space hold: 200 random ones of each, and what is counted and found among them."""
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from nas.measure.cost import count, measure_cost, summed_cost
+from search_spaces import ArchSpec, build, published
+from search_spaces.chooser import RandomChooser, ReplayChooser, decisions
+from search_spaces.initialise import initial_network
+from search_spaces.published import names
+from search_spaces.spaces.members import find, least, num_members, num_points
+from search_spaces.spec import with_scale
+from tests.search_spaces.spaces import SPACES, make_space
+
+SIZE = (17, 23)
+CLAIMS = [(name, network) for name in SPACES for network in getattr(make_space(name), "contains", [])]
+
+
+@pytest.mark.parametrize("seeds", [range(i, i + 25) for i in range(0, 200, 25)], ids=str)
+@pytest.mark.parametrize("name", SPACES)
+def test_random_members_build_run_count_and_learn(name, seeds):
+    space = make_space(name)
+    image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    for seed in seeds:
+        spec = space.sample(RandomChooser(random.Random(seed)))
+        again = ArchSpec.from_json(spec.to_json())
+        assert again == spec
+        assert again.arch_id == spec.arch_id
+        with torch.no_grad():
+            net = build(spec).eval()
+            assert net(image).shape == (1, 3, 4 * SIZE[0], 4 * SIZE[1])
+            assert count(net, image).flops == measure_cost(spec, size=SIZE).flops, spec.to_json()
+        learning = initial_network(spec, seed, image, zero_output=False)
+        learning(image).square().mean().backward()
+        for key, parameter in learning.named_parameters():
+            assert parameter.grad is None or parameter.grad.isfinite().all(), (key, spec.to_json())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_sum_of_the_parts_is_the_cost_of_a_member(name):
+    space = make_space(name)
+    for seed in range(4):
+        spec = space.sample(RandomChooser(random.Random(seed)))
+        whole = measure_cost(spec)
+        assert summed_cost(spec) == {key: getattr(whole, key) for key in summed_cost(spec)}
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(("name", "network"), CLAIMS)
+def test_space_contains_the_published_networks_that_it_claims(name, network, scale):
+    space = make_space(name, scale=scale)
+    wanted = with_scale(published(network), scale)
+    picks = find(space, wanted)
+    assert picks is not None
+    assert space.sample(ReplayChooser(picks)).arch_id == wanted.arch_id
+
+
+def test_every_space_of_the_grammar_claims_something():
+    assert {name for name, _ in CLAIMS} == {name for name in SPACES if hasattr(make_space(name), "contains")}
+
+
+def test_a_network_that_is_no_member_is_not_found():
+    assert find(make_space("span"), published("spanv2")) is None
+    assert "rfdn_span" in names()
+    assert find(make_space("attention"), published("rfdn_span")) is None
+
+
+ONE = {"activation": ["silu"], "bias": [True]}
+SMALL = {"num_blocks": [1, 3], "channels": [8, 16], "choices": ONE}
+
+
+def test_members_are_counted_once_each(monkeypatch):
+    """The estimate from draws against the exact count, in a space where most decisions are idle."""
+    space = make_space("attention", **SMALL)
+    exact = num_members(space)
+    monkeypatch.setattr("search_spaces.spaces.members.MAX_COUNTED", 0)
+    estimated = num_members(make_space("attention", **SMALL))
+    assert exact < num_points(space) / 4
+    assert estimated == pytest.approx(exact, rel=0.25)
+
+
+def test_least_is_the_least_of_all():
+    space = make_space("attention", **SMALL)
+    every = [
+        space.sample(ReplayChooser(dict(zip(decisions(space), point, strict=True))))
+        for point in itertools.product(*decisions(space).values())
+    ]
+    for sign in (1, -1):
+        found, spec = least(space, lambda one, sign=sign: sign * summed_cost(one)["flops"])
+        assert found == min(
+            sign * summed_cost(one)["flops"] for one in {e.arch_id: e for e in every}.values()
+        )
+        assert sign * summed_cost(spec)["flops"] == found
