@@ -16,7 +16,7 @@ def names() -> list[str]:
 
 @functools.cache
 def entry(name: str) -> dict[str, Any]:
-    """The YAML file of a published network: `paper`, `spec`, `official_keys`, `reports`.
+    """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.
 
     Raises:
         ValueError: there is no such network.
