@@ -1,6 +1,7 @@
 """A released state dict, fitted to a network in its inference or its training form."""
 
 import copy
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
@@ -122,7 +123,19 @@ def refuse(wrong: list[str], source: str) -> None:
     """Raise a ValueError of one line where anything is wrong."""
     if wrong:
         more = f" and {len(wrong) - NUM_NAMED} more" if len(wrong) > NUM_NAMED else ""
-        raise ValueError(f"weights: {source} does not fit the network: {'; '.join(wrong[:NUM_NAMED])}{more}")
+        raise ValueError(f"weights: {source} does not fit the network: {'; '.join(_first(wrong))}{more}")
+
+
+def _first(wrong: list[str]) -> list[str]:
+    """As many as a message names, some of each kind: a checkpoint of another network lacks and adds."""
+    counts: Counter[str] = Counter()
+    ranks = []
+    for text in wrong:
+        kind = text.partition(" ")[0] if text.startswith(("missing ", "unexpected ")) else "shape"
+        ranks.append(counts[kind])
+        counts[kind] += 1
+    named = sorted(range(len(wrong)), key=ranks.__getitem__)[:NUM_NAMED]
+    return [wrong[i] for i in sorted(named)]
 
 
 def plain_shapes(net: Network) -> Shapes:

@@ -57,8 +57,8 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
     Returns:
         (project's inputs, expand's outputs, k, k).
     """
-    left, right = (torch.linalg.pinv(one.weight.flatten(1).double()) for one in (project, expand))
-    return torch.einsum("qo,oihw,ip->qphw", left, weight.double(), right).to(weight.dtype)
+    left, right = (torch.linalg.pinv(one.weight.flatten(1).cpu().double()) for one in (project, expand))
+    return torch.einsum("qo,oihw,ip->qphw", left, weight.cpu().double(), right).to(weight)
 
 
 def condition(conv: nn.Conv2d) -> None:
@@ -67,7 +67,7 @@ def condition(conv: nn.Conv2d) -> None:
     Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it off: with
     gain 1 by up to 17 % of its largest weight.
     """
-    left, sizes, right = torch.linalg.svd(conv.weight.flatten(1).double(), full_matrices=False)
+    left, sizes, right = torch.linalg.svd(conv.weight.flatten(1).cpu().double(), full_matrices=False)
     if sizes[-1] * MAX_CONDITION >= sizes[0] > 0:
         return
     size = sizes.square().mean().sqrt().item() or 1.0

@@ -249,6 +249,15 @@ def test_what_does_not_fit_is_named_as_in_the_file_and_nothing_is_loaded(
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
+def test_a_checkpoint_of_another_network_is_told_by_what_it_lacks_and_what_it_adds(tmp_path):
+    state = build(published("spanf")).state_dict()
+    state = {released_name(key, entry("spanf")["official_keys"]): value for key, value in state.items()}
+    with pytest.raises(
+        ValueError, match=r"missing conv_1\.eval_conv\.weight; .*unexpected conv_near\.weight; .*more$"
+    ):
+        load_official(build(published("span")), saved(tmp_path, state))
+
+
 def test_our_own_names_fit_both_forms_and_are_named_as_such(tmp_path):
     torch.manual_seed(0)
     source = build(published("span"), train=True)

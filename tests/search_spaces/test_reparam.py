@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from search_spaces import BlockSpec, build, published
+from search_spaces.blocks import BLOCKS
 from search_spaces.published import names
 from search_spaces.reparam import RepConv2d, TrainingConv, rep_convs
 from search_spaces.reparam.forms import KINDS
@@ -281,6 +282,24 @@ def test_a_part_has_its_own_form_or_none():
     assert kinds["blocks.1.conv3"] == kinds["upsampler.conv"] == "RepVGG"
     assert not any(name.startswith(("blocks.2", "fusion")) for name in kinds)
     assert not any(isinstance(module, RepConv2d) for module in build(changed).modules())
+
+
+class Pair(nn.Sequential):
+    """A group of blocks, one after the other."""
+
+    def __init__(self, in_channels, *, make_conv, blocks):
+        super().__init__(*blocks)
+
+
+def test_a_block_within_a_group_has_its_own_form_or_the_groups(monkeypatch):
+    monkeypatch.setitem(BLOCKS, "pair", Pair)
+    conv = BlockSpec.of("conv", channels=28, kernel=3, bias=True)
+    inner = (dataclasses.replace(conv, train_form=BlockSpec.of("repvgg")), conv)
+    pair = BlockSpec(kind="pair", args=(), blocks=inner, train_form=BlockSpec.of("asymmetric"))
+    spec = dataclasses.replace(published("span"), blocks=(pair,), taps=("block1",), fusion=conv)
+    found = dict(rep_convs(build(spec, train=True)))
+    assert [type(found[f"blocks.1.{i}"]).__name__ for i in (0, 1)] == ["RepVGG", "Asymmetric"]
+    assert not list(rep_convs(build(spec)))
 
 
 @pytest.mark.parametrize(
