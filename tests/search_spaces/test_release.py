@@ -14,6 +14,7 @@ from search_spaces import BlockSpec, build, published
 from search_spaces.keys import our_branch, our_name, released_branch, released_name
 from search_spaces.official import load_official
 from search_spaces.published import entry, names
+from search_spaces.release import Release
 from search_spaces.reparam import rep_convs
 from tests.search_spaces.forms import FORMS
 from tests.search_spaces.span_files import span_state
@@ -125,6 +126,16 @@ def test_merged_weights_start_a_training_form(tmp_path, form):
     load_official(net, saved(tmp_path, state))
     assert_gives(net, span(state, IMAGE, stored_conv), rtol=1e-4)
     assert {name: value.requires_grad for name, value in net.named_parameters()} == trained
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_fitting_alone_changes_nothing(train):
+    net = build(published("dscf"), train=train)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = {key: value + 1 for key, value in net.fold().state_dict().items()}
+    found = Release(net, state, entry("dscf")).fitted("here.pth")
+    assert found.keys() == before.keys()
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
 @needs_reference
