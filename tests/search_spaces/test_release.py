@@ -174,8 +174,9 @@ def test_released_span_in_training_form_is_the_plain_one_in_float64(letter):
 @pytest.mark.parametrize("name", WITH_BRANCHES)
 def test_every_network_of_conv3xc_takes_branches_without_patterns_of_its_own(tmp_path, name):
     patterns = entry(name)["official_keys"]
-    conv3xc = BlockSpec.of("conv3xc", gain=2)
     spec = published(name)
+    own = spec.train_form
+    conv3xc = own if own and own.kind == "conv3xc" else BlockSpec.of("conv3xc", gain=2)
     blocks = tuple(dataclasses.replace(block, train_form=conv3xc) for block in spec.blocks)
     parts = {
         part: dataclasses.replace(getattr(spec, part), train_form=conv3xc)
