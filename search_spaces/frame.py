@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.layers.conv import depthwise_conv, plain_conv
+from search_spaces.layers.conv import ConvFactory, depthwise_conv
 from search_spaces.layers.pad import pad_to_multiple
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -20,16 +20,18 @@ def div2k_mean() -> Tensor:
 class PixelShuffle(nn.Module):
     """A convolution to 3 * scale^2 channels, then pixel shuffle to (N, 3, scale*H, scale*W)."""
 
-    def __init__(self, in_channels: int, *, scale: int, kernel: int, bias: bool) -> None:
+    def __init__(
+        self, in_channels: int, *, scale: int, kernel: int, bias: bool, make_conv: ConvFactory
+    ) -> None:
         super().__init__()
-        self.conv = plain_conv(in_channels, 3 * scale**2, kernel=kernel, bias=bias)
+        self.conv = make_conv(in_channels, 3 * scale**2, kernel=kernel, bias=bias)
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(x), self.scale)
 
     @property
-    def last(self) -> nn.Conv2d:
+    def last(self) -> nn.Module:
         """The convolution that makes the image: where it is zero, so is the image."""
         return self.conv
 
@@ -40,8 +42,17 @@ class RefinedPixelShuffle(PixelShuffle):
     Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
     """
 
-    def __init__(self, in_channels: int, *, scale: int, kernel: int, bias: bool, num_refine: int) -> None:
-        super().__init__(in_channels, scale=scale, kernel=kernel, bias=bias)
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        scale: int,
+        kernel: int,
+        bias: bool,
+        num_refine: int,
+        make_conv: ConvFactory,
+    ) -> None:
+        super().__init__(in_channels, scale=scale, kernel=kernel, bias=bias, make_conv=make_conv)
         if num_refine < 1:
             raise ValueError(f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without")
         self.refine = nn.ModuleList(depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine))
@@ -53,10 +64,8 @@ class RefinedPixelShuffle(PixelShuffle):
         return image
 
     @property
-    def last(self) -> nn.Conv2d:
-        conv = self.refine[-1]
-        assert isinstance(conv, nn.Conv2d)
-        return conv
+    def last(self) -> nn.Module:
+        return self.refine[-1]
 
 
 def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:

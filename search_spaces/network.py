@@ -1,5 +1,6 @@
 """The one assembler: a spec becomes a module here and nowhere else."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from search_spaces.frame import div2k_mean
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.parts import Part, check_context, make_part, parts
-from search_spaces.reparam import RepConv2d
+from search_spaces.reparam import TrainingConv, rep_convs
+from search_spaces.reparam.forms import PLAIN
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
 
 Context = dict[str, Any]  # what blocks read beside their input: the image, maps of a block before
@@ -89,15 +91,35 @@ class Network(nn.Module):
         """A copy in inference form: every training form computed once and kept."""
         plain = build(self.spec).to(next(self.parameters()).device, next(self.parameters()).dtype)
         state = self.state_dict()
-        for name, module in self.named_modules():
-            if isinstance(module, RepConv2d):
-                state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
-                weight, bias = module.merged()
-                state[f"{name}.weight"] = weight.detach()
-                if bias is not None:
-                    state[f"{name}.bias"] = bias.detach()
+        for name, module in rep_convs(self):
+            state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
+            weight, bias = module.merged()
+            state[f"{name}.weight"] = weight.detach()
+            if bias is not None:
+                state[f"{name}.bias"] = bias.detach()
         plain.load_state_dict(state)
         return plain.train(self.training)
+
+    def unfold(self, *, seed: int) -> "Network":
+        """A copy in the training form that the spec names, of the same function: the inverse of `fold`.
+
+        The branches start as PyTorch starts them; of each convolution one branch then takes what they lack.
+        A network without training forms, or in its training form already, is copied.
+
+        Args:
+            seed: of the fresh branches; the global generator is left as it was.
+        """
+        if next(rep_convs(self), None):
+            return copy.deepcopy(self)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = build(self.spec, train=True)
+        made = made.to(next(self.parameters()).device, next(self.parameters()).dtype)
+        state = self.state_dict()
+        for name, module in rep_convs(made):
+            module.from_plain(state.pop(f"{name}.weight"), state.pop(f"{name}.bias", None))
+        made.load_state_dict(made.state_dict() | state)
+        return made.train(self.training)
 
 
 def build(spec: ArchSpec, *, train: bool = False) -> Network:
@@ -105,8 +127,8 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
 
     Args:
         spec: the architecture.
-        train: hold the dense 3x3 convolutions of stem and blocks in the spec's training form; the
-            same function, folded by `Network.fold`.
+        train: hold dense convolutions of 3x3 or larger in the spec's training forms, which `Network.fold`
+            folds; the same function for the same merged kernels, see `Network.unfold`.
 
     Raises:
         ValueError: a kind or an argument is not known, or the parts do not fit.
@@ -125,21 +147,8 @@ def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:
 
 
 def _factory(spec: ArchSpec, part: Part, train: bool) -> ConvFactory:
-    """Who makes the dense convolutions of a part."""
-    form = part.block.train_form or spec.train_form
-    if not train or not part.is_feature or form is None:
+    """Who makes the dense convolutions of a part: in its own training form, else that of stem and blocks."""
+    if not train:
         return plain_conv
-    return _rep_conv(form)
-
-
-def _rep_conv(form: BlockSpec) -> ConvFactory:
-    if form.kind != "conv3xc":
-        raise ValueError(f"train_form {form.kind!r} is not known; known: conv3xc")
-    gain = int(dict(form.args)["gain"])
-
-    def rep_conv(in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Module:
-        if kernel == 1:
-            return plain_conv(in_channels, channels, kernel=kernel, bias=bias)
-        return RepConv2d(in_channels, channels, kernel=kernel, bias=bias, gain=gain)
-
-    return rep_conv
+    form = part.block.train_form or (spec.train_form if part.is_feature else None)
+    return TrainingConv(form or BlockSpec.of(PLAIN))

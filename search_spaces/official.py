@@ -1,19 +1,20 @@
 """Released checkpoints onto the networks of this package."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from search_spaces.network import Network
 from search_spaces.published import entry, names
+from search_spaces.release import Release, differences, plain_shapes, refuse
 from search_spaces.spec import ArchSpec
 
-WRAPPERS = ("params_ema", "params", "state_dict")
-PREFIXES = ("module.", "_orig_mod.")
-_SHIFTED = re.compile(r"\{(\d+)([+-]\d+)\}")
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net_g.", "generator.")
+AVERAGES = "n_averaged"  # of torch's AveragedModel, beside the weights
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -26,29 +27,38 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"weights: there is no file {path}")
+    state: Any
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
 
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"weights: {path} is refused, it holds more than tensors or is damaged ({first[:120]}); use "
             "safetensors, or a file that torch.load(weights_only=True) reads"
         ) from None
-    for wrapper in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
+    while isinstance(state, Mapping) and (
+        inner := [w for w in WRAPPERS if isinstance(state.get(w), Mapping)]
+    ):
+        state = state[inner[0]]
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise ValueError(f"weights: {path} holds no mapping of names to tensors; save a state dict")
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return dict(state)
+    return _without_prefixes(state)
+
+
+def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what wrapping modules put before every name, in any order."""
+    state = {key: value for key, value in state.items() if key != AVERAGES}
+    common = [prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state)]
+    if not common:
+        return state
+    return _without_prefixes({key.removeprefix(common[0]): value for key, value in state.items()})
 
 
 def published_name(spec: ArchSpec) -> str | None:
@@ -65,26 +75,27 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
     Raises:
         ValueError: what is missing, what is unexpected and what has another shape, by name.
     """
-    own = net.state_dict()
-    wrong = [f"missing {key}" for key in own if key not in state]
-    wrong += [f"unexpected {key}" for key in state if key not in own]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 6} more" if len(wrong) > 6 else ""
-        raise ValueError(f"weights: {source} does not fit the network: {'; '.join(wrong[:6])}{more}")
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    refuse(differences(shapes, state, {}), source)
     net.load_state_dict(dict(state))
 
 
 def load_official(net: Network, path: str | Path) -> None:
     """Load a released checkpoint of the published network that `net.spec` names, strictly.
 
+    A checkpoint may hold the merged convolutions (`eval_conv`), the branches of each Conv3XC (`sk`,
+    `conv.0` to `conv.2`), or both, and the network may be in inference or in training form:
+
+    - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the file holds
+      merged weights alone, keep their own branches but the k x k one, which takes what they lack: exactly the
+      released function, to start a fine-tuning from.
+    - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of MambaGate
+      even where its branches say otherwise), and where there is none the merged branches. The class of SPAN
+      merges anew in every evaluation (`official_runs: branches` in its YAML): there the branches come first.
+
     Args:
-        net: a network in inference form, as `build(published(name))` makes it.
-        path: the released file (.pth or .safetensors).
+        net: as `build(published(name))` or `build(published(name), train=True)` makes it.
+        path: the released file (.pth or .safetensors); one with our own names will do too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -97,19 +108,7 @@ def load_official(net: Network, path: str | Path) -> None:
             f"network; known: {', '.join(names())}"
         )
     state = read_state(path)
-    patterns: dict[str, str] = entry(name)["official_keys"]
-    renamed = {_our_name(key, patterns): value for key, value in state.items()}
-    load_strict(net, renamed, str(path))
-
-
-def _our_name(key: str, patterns: Mapping[str, str]) -> str:
-    """The name here of a key of a released checkpoint; other keys are left as they are.
-
-    Args:
-        patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a number
-            less one: counts start at 0 here or there.
-    """
-    for pattern, replacement in patterns.items():
-        if match := re.fullmatch(pattern, key):
-            return _SHIFTED.sub(lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement))
-    return key
+    own_branches = net.state_dict().keys() - plain_shapes(net).keys()
+    if not own_branches & state.keys():
+        state = Release(net, state, entry(name)).fitted(str(path))
+    load_strict(net, state, str(path))

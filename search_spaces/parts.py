@@ -12,6 +12,7 @@ from search_spaces.blocks import BLOCKS
 from search_spaces.frame import UPSAMPLERS, WRAPS, near_branch
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.layers.scale import ChannelScale
+from search_spaces.reparam import TrainingConv
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
 
 
@@ -28,7 +29,7 @@ class Part:
 
     @property
     def is_feature(self) -> bool:
-        """Whether its dense convolutions have training forms: stem and blocks."""
+        """Whether the architecture's training form is its too: stem and blocks."""
         return self.name.startswith(("stem", "block"))
 
 
@@ -87,7 +88,7 @@ def make_part(part: Part, scale: int, make_conv: ConvFactory = plain_conv) -> nn
     """
     if part.name == "upsampler":
         make = functools.partial(_known("upsampler", part.block, UPSAMPLERS), part.in_channels, scale=scale)
-        return _with_args(make, part.block)
+        return _with_args(functools.partial(make, make_conv=make_conv), part.block)
     if part.name == "skip":
         return _skip(part.block, scale)
     if part.name.startswith("wrap"):
@@ -108,7 +109,7 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
         inner: list[nn.Module] = []
         channels = in_channels
         for one in block.blocks:
-            inner.append(make_block(one, channels, make_conv))
+            inner.append(make_block(one, channels, _own_factory(one, make_conv)))
             channels = _width(one, channels)
         if channels != in_channels:
             raise ValueError(
@@ -118,6 +119,13 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
     elif block.blocks:
         raise ValueError(f"block {block.kind!r} holds no blocks; a group does")
     return _with_args(make, block)
+
+
+def _own_factory(block: BlockSpec, make_conv: ConvFactory) -> ConvFactory:
+    """A block within a group may name a training form of its own; it counts where forms are asked for."""
+    if block.train_form is None or not isinstance(make_conv, TrainingConv):
+        return make_conv
+    return TrainingConv(block.train_form)
 
 
 def _known(what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ def headline(name: str) -> str:
 
 @functools.cache
 def entry(name: str) -> dict[str, Any]:
-    """The YAML file of a published network: `paper`, `spec`, `official_keys`, `reports`.
+    """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.
 
     Raises:
         ValueError: there is no such network.

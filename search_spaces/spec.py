@@ -23,7 +23,7 @@ class BlockSpec:
         args: sorted by name.
         blocks: what a group holds, in order; other kinds hold none.
         train_form: how its dense convolutions are held in training, in place of the architecture's
-            `train_form`; no part of `arch_id`.
+            `train_form` or, within a group, the group's; `none` keeps them plain. No part of `arch_id`.
     """
 
     kind: str
@@ -110,8 +110,9 @@ class ArchSpec:
         upsampler: layer from that sum to the image.
         skip: branch from the image past the body: a learned one (`near`) ends in the tap `skip`, a
             fixed one (`bilinear`, `nearest`) is added to the output. None: no branch.
-        train_form: how the dense convolutions of stem and blocks are held in training. It does
-            not change what the network computes and is no part of `arch_id`.
+        train_form: how the dense convolutions of stem and blocks are held in training, a kind of
+            `search_spaces.reparam`; other parts may name their own. It does not change what the network
+            computes and is no part of `arch_id`.
     """
 
     scale: int

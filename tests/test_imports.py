@@ -14,12 +14,13 @@ ROOT = Path(__file__).parents[1]
 # From low to high: a room imports rooms of lower floors and itself; rooms of one floor do not know each other.
 FLOORS = (
     ("search_spaces.spec",),
-    ("search_spaces.chooser", "search_spaces.published"),
-    ("search_spaces.spaces", "search_spaces.layers", "search_spaces.reparam"),
-    ("search_spaces.blocks", "search_spaces.frame"),
+    ("search_spaces.chooser", "search_spaces.published", "search_spaces.keys"),
+    ("search_spaces.spaces", "search_spaces.layers"),
+    ("search_spaces.blocks", "search_spaces.frame", "search_spaces.reparam"),
     ("search_spaces.parts",),
     ("search_spaces.network",),
-    ("search_spaces.official", "search_spaces.initialise"),
+    ("search_spaces.release", "search_spaces.initialise"),
+    ("search_spaces.official",),
     ("search_spaces",),  # the package itself: public names
     ("nas.score", "nas.pareto"),
     ("nas.record",),

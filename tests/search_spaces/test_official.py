@@ -55,17 +55,47 @@ def test_load_strict_counts_what_it_does_not_name():
         load_strict(net, {}, "empty.pth")
 
 
-@pytest.mark.parametrize("wrap", ["plain", "params", "params_ema", "state_dict", "module.", "_orig_mod."])
+def prefixed(prefix, state):
+    return {prefix + key: value for key, value in state.items()}
+
+
+WRAPS = {
+    "plain": lambda state: state,
+    "params": lambda state: {"params": state},
+    "params_ema": lambda state: {"params": prefixed("x", state), "params_ema": state},
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1}},
+    "model": lambda state: {"model": state},
+    "model_state_dict": lambda state: {"model_state_dict": state},
+    "nested": lambda state: {"state_dict": {"params": {"model": state}}},
+    "module": lambda state: prefixed("module.", state),
+    "compiled": lambda state: prefixed("_orig_mod.", state),
+    "both": lambda state: prefixed("_orig_mod.module.", state),
+    "both, turned round": lambda state: {"params": prefixed("module._orig_mod.", state)},
+    "lightning": lambda state: {"state_dict": prefixed("net_g.", state)},
+    "lightning, compiled": lambda state: {"state_dict": prefixed("model._orig_mod.", state)},
+    "gan": lambda state: prefixed("generator.", state),
+    "averaged": lambda state: {"n_averaged": torch.tensor(3), **prefixed("module.", state)},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
 def test_read_state_takes_off_what_training_code_wraps_around(tmp_path, wrap):
     state = random_state("spanv2")
-    if wrap.endswith("."):
-        content = {wrap + key: value for key, value in state.items()}
-    else:
-        content = state if wrap == "plain" else {wrap: state}
-    torch.save(content, tmp_path / "weights.pth")
+    torch.save(WRAPS[wrap](state), tmp_path / "weights.pth")
     found = read_state(tmp_path / "weights.pth")
     assert list(found) == list(state)
     assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_read_state_takes_prefixes_off_safetensors_too(tmp_path):
+    state = random_state("spanv2")
+    save_file(prefixed("module.", state), tmp_path / "weights.safetensors")
+    assert read_state(tmp_path / "weights.safetensors").keys() == state.keys()
+
+
+def test_read_state_leaves_a_prefix_that_not_all_have(tmp_path):
+    torch.save({"module.a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "weights.pth")
+    assert list(read_state(tmp_path / "weights.pth")) == ["module.a", "b"]
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])

@@ -152,9 +152,9 @@ def test_build_refuses_an_unknown_activation_of_a_stack():
 
 
 def test_build_refuses_an_unknown_training_form_when_it_is_asked_for():
-    spec = dataclasses.replace(published("span"), train_form=BlockSpec.of("lora", rank=4))
+    spec = dataclasses.replace(published("span"), train_form=BlockSpec.of("bnrep", gain=4))
     build(spec)
-    with pytest.raises(ValueError, match="train_form 'lora' is not known; known: conv3xc"):
+    with pytest.raises(ValueError, match="train_form 'bnrep' is not known here; known: asymmetric, conv3xc"):
         build(spec, train=True)
 
 

@@ -2,6 +2,5 @@
 
 from nas.train.inherit.child import inherit
 from nas.train.inherit.teacher import Teacher
-from nas.train.inherit.training_form import training_form
 
-__all__ = ["Teacher", "inherit", "training_form"]
+__all__ = ["Teacher", "inherit"]

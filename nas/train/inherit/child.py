@@ -42,7 +42,7 @@ def inherit(teacher: Teacher, spec: ArchSpec, *, seed: int, target: Tensor | Non
             growth exact. True HR pixels measured worse than the parent's output in every case tried, by
             0.1 to 0.7 dB with released SPAN, SPANF and SPANV2.
     Returns:
-        the child in inference form, in evaluation mode; `training_form` gives its training form.
+        the child in inference form, in evaluation mode; `unfold` gives its training form.
     Raises:
         ValueError: the child's parts do not correspond to the parent's, or the target has another shape.
     """

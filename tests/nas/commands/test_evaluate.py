@@ -17,6 +17,7 @@ from nas.data.roles import open_roles
 from nas.train.weights import load_upscaler
 from search_spaces import build, published
 from tests.nas.data.pictures import config, picture, write
+from tests.search_spaces.span_files import merged, span_state
 
 SHARED = Path(__file__).parents[4] / "shared"
 CHECKPOINTS = SHARED / "reference" / "checkpoints"
@@ -105,6 +106,22 @@ def test_our_own_names_and_both_file_kinds_load_the_same(folder):
     torch.testing.assert_close(one(x), other(x), rtol=0, atol=0)
 
 
+def test_span_with_training_branches_alone_is_evaluated_as_merged(folder, tmp_path, capsys):
+    state = span_state()
+    convs = sorted({key.removesuffix(".sk.weight") for key in state if key.endswith(".sk.weight")})
+    plain = {key: value for key, value in state.items() if not key.startswith(tuple(convs))}
+    for conv in convs:
+        plain[f"{conv}.eval_conv.weight"], plain[f"{conv}.eval_conv.bias"] = merged(state, conv)
+    found = []
+    for name, content in (("branches", {"params_ema": state}), ("merged", plain)):
+        torch.save(content, tmp_path / f"{name}.pth")
+        weights, out = tmp_path / f"{name}.pth", tmp_path / f"{name}.csv"
+        assert main(command(folder, "arch=published/span", f"weights={weights}", f"out={out}")) == 0
+        found.append(pd.read_csv(out)["psnr_db"])
+    assert found[0].to_list() == pytest.approx(found[1].to_list(), abs=1e-3)
+    assert "mean" in capsys.readouterr().out
+
+
 def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(tiny_run, tmp_path, capsys):
     """On the select set it has the PSNR that the run's table says."""
     row = pd.read_csv(tiny_run / "front.csv").iloc[0]
@@ -129,6 +146,8 @@ def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
     (["arch=published/span", "weights=images/a.png"], "images/a.png is refused"),
     (["arch=published/spanv2", "weights=span.pth"], "does not fit the network: missing blocks.2.attention.conv.weight;"),
     (["arch=published/span", "weights=shape.safetensors"], "fusion.weight has shape (28, 56, 1, 1) instead of (28, 112, 1, 1)"),
+    (["arch=published/span", "weights=part.pth"], "weights: part.pth does not fit the network: missing block_2.c1_r.conv.1.bias\n"),
+    (["arch=published/span", "weights=no_norm.pth"], "weights: no_norm.pth does not fit the network: unexpected no_norm (trained on the image itself"),
     (["arch=published/span", "weights=custom.pth"], "weights: custom.pth is refused, it holds more than tensors or is damaged"),
     (["arch=published/span", "weights=cut.safetensors"], "weights: cut.safetensors is refused"),
     (["arch=published/span", "weights=cut.pth"], "weights: cut.pth is refused"),
@@ -149,6 +168,10 @@ def test_bad_input_is_one_line(arguments, message, folder, tmp_path, monkeypatch
     save_file(span, "base.safetensors", metadata={"base": "nearest"})
     save_file({**span, "fusion.bias": torch.full((28,), torch.nan)}, "nan.safetensors")
     torch.save({"params": span, "config": Custom()}, "custom.pth")
+    branches = span_state()
+    torch.save({"params": {**branches, "no_norm": torch.zeros(1)}}, "no_norm.pth")
+    del branches["block_2.c1_r.conv.1.bias"]
+    torch.save({"params": branches}, "part.pth")
     for name in ("span.safetensors", "span.pth"):
         data = Path(name).read_bytes()
         Path(name.replace("span", "cut")).write_bytes(data[: len(data) // 2])

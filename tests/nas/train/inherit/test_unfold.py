@@ -1,8 +1,10 @@
+"""Children go on in their training form, and trained ones may be parents again."""
+
 import pytest
 import torch
 
-from nas.train.inherit import Teacher, inherit, training_form
-from search_spaces.reparam import RepConv2d
+from nas.train.inherit import Teacher, inherit
+from search_spaces.reparam import rep_convs
 from tests.nas.train.inherit.families import V2, random_images, random_teacher, teacher, trained
 from tests.nas.train.proxies import tiny_spec
 
@@ -10,10 +12,10 @@ from tests.nas.train.proxies import tiny_spec
 @pytest.mark.parametrize(
     "changes", [{}, {"bias": False, "taps": "ends"}, V2, {"channels": 28, "num_blocks": 2}]
 )
-def test_training_form_computes_what_the_network_does(changes):
+def test_unfolded_child_computes_what_the_child_does(changes):
     net = inherit(random_teacher(tiny_spec(**changes)), tiny_spec(**changes | {"channels": 12}), seed=0)
-    made = training_form(net, seed=1)
-    assert any(isinstance(module, RepConv2d) for module in made.modules())
+    made = net.unfold(seed=1)
+    assert list(rep_convs(made))
     folded = made.fold().state_dict()
     for name, value in net.state_dict().items():
         torch.testing.assert_close(folded[name], value, rtol=1e-6, atol=1e-6)
@@ -23,25 +25,15 @@ def test_training_form_computes_what_the_network_does(changes):
         assert (made(images) - wanted).abs().max() <= 2e-5 * wanted.abs().max()
 
 
-def test_training_form_of_a_trained_child_keeps_its_output():
-    made = training_form(trained(), seed=0)
+def test_unfolded_trained_child_keeps_its_output():
+    made = trained().unfold(seed=0)
     with torch.no_grad():
         images = teacher().images[:2]
         assert (made(images) - trained()(images)).abs().max() <= 1e-6
 
 
-def test_outer_branches_are_fresh_and_repeat():
-    net = teacher().net
-    one, same, other = (training_form(net, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    for branch in ("expand", "project", "shortcut"):
-        name = f"blocks.1.conv1.{branch}.weight"
-        assert not torch.equal(one[name], other[name])
-        assert one[name].abs().max() <= one[name].shape[1] ** -0.5  # as PyTorch starts them
-
-
 def test_every_branch_takes_gradients():
-    made = training_form(teacher().net, seed=1)
+    made = teacher().net.unfold(seed=1)
     made(teacher().images[:2]).square().mean().backward()
     for name, value in made.named_parameters():
         assert value.grad is not None, name
@@ -51,7 +43,7 @@ def test_every_branch_takes_gradients():
 def test_the_fold_of_a_training_form_may_be_the_parent():
     spec = tiny_spec(channels=8)
     parent = random_teacher(spec)
-    again = Teacher(training_form(parent.net, seed=0), parent.images, rows=256)
+    again = Teacher(parent.net.unfold(seed=0), parent.images, rows=256)
     torch.testing.assert_close(
         again.features["out"], Teacher(parent.net, parent.images, rows=256).features["out"]
     )
