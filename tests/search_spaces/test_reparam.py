@@ -1,11 +1,13 @@
 """Training forms are the functions that are folded from them: in float64, borders and gradients too."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from search_spaces import build, published
+from search_spaces import BlockSpec, build, published
 from search_spaces.published import names
 from search_spaces.reparam import RepConv2d
 
@@ -21,6 +23,12 @@ class Branches(nn.Module):
 
     def forward(self, x):
         return self.conv.branches(x)
+
+
+def with_form(name):
+    """A published network, with SPAN's training form where it was released without one."""
+    spec = published(name)
+    return dataclasses.replace(spec, train_form=spec.train_form or BlockSpec.of("conv3xc", gain=2))
 
 
 def rep_conv(in_channels, channels, kernel, bias):
@@ -50,12 +58,13 @@ def test_merged_kernel_gives_the_gradients_of_the_branches(in_channels, channels
 @pytest.mark.parametrize("name", names())
 def test_training_form_is_its_folded_network(name):
     torch.manual_seed(0)
-    net = build(published(name), train=True).double()
+    net = build(with_form(name), train=True).double()
+    assert any(isinstance(module, RepConv2d) for module in net.modules())
     folded = net.fold()
     assert folded.spec == net.spec
     assert not any(isinstance(module, RepConv2d) for module in folded.modules())
     assert list(folded.state_dict()) == list(build(published(name)).state_dict())
-    x = torch.rand(2, 3, 9, 11, dtype=torch.float64)
+    x = torch.rand(2, 3, 11, 13, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(folded(x), net(x), rtol=0, atol=1e-10)
 
@@ -63,8 +72,8 @@ def test_training_form_is_its_folded_network(name):
 @pytest.mark.parametrize("name", names())
 def test_training_form_is_its_branches_run_one_by_one(name):
     torch.manual_seed(0)
-    net = build(published(name), train=True).double()
-    x = torch.rand(1, 3, 8, 9, dtype=torch.float64)
+    net = build(with_form(name), train=True).double()
+    x = torch.rand(1, 3, 12, 11, dtype=torch.float64)
     with torch.no_grad():
         merged = net(x)
         for module in net.modules():
