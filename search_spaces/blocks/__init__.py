@@ -6,7 +6,10 @@ from torch import nn
 
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.hfeb import HFEB
+from search_spaces.blocks.mhcb import MHCB
 from search_spaces.blocks.rfdb import RFDB
+from search_spaces.blocks.safm import SAFMBlock
 from search_spaces.blocks.spab import SPAB, ImageSPAB
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
@@ -14,9 +17,12 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "conv": conv,
     "conv_stack": ConvStack,
     "depthwise": depthwise,
+    "hfeb": HFEB,
     "identity": identity,
     "image_spab": ImageSPAB,
+    "mhcb": MHCB,
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
+    "safm": SAFMBlock,
     "spab": SPAB,
 }

@@ -17,6 +17,7 @@ NETWORKS = [
     ("pds", "team01_PDS", "team01_PDS.pth"),
     ("dscf_fused", "team15_DSCF_Fused", "team15_DSCF_Fused.pth"),
     ("rfdn_span", "team09_RFDN_SPAN", "team09_RFDN_SPAN.pth"),
+    ("amcanet", "team17_AMCANet", "team17_AMCANet.pth"),
 ]
 
 needs_reference = pytest.mark.skipif(

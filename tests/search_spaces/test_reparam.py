@@ -189,7 +189,7 @@ def folds_back(spec):
     torch.manual_seed(0)
     net = build(spec, train=True).double()
     assert list(rep_convs(net))
-    x = torch.rand(1, 3, 8, 9, dtype=torch.float64)
+    x = torch.rand(1, 3, 12, 11, dtype=torch.float64)
     plain = net.fold()
     assert not list(rep_convs(plain))
     assert all(value.requires_grad and value.is_leaf for value in plain.parameters())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.measure.cost import count, layer_costs, measure_cost, training_params
+from nas.measure.cost import count, layer_costs, measure_cost, summed_cost, training_params
 from search_spaces import BlockSpec, build, published
 from tests.nas.measure.networks import random_spec, tiny
 
@@ -14,6 +14,9 @@ PUBLISHED = {
     "span": ("team00_SPAN", 150_688, 9_833_807_872, 41_680_896, 22),
     "spanf": ("y2025_team24_SPANF", 148_288, 9_681_502_208, 39_845_888, 18),
     "spanv2": ("team22_SPANV2", 139_104, 9_107_931_136, 51_380_224, 22),
+    "amcanet": ("team17_AMCANet", 86_384, 5_243_313_888, 192_174_416, 136),
+    "hfenet": ("team10_HFENet", 143_628, 8_905_165_020, 259_916_154, 157),
+    "safmn_deep15": ("team21_SAFMN_Deep15", 149_248, 9_620_355_072, 176_109_568, 107),
 }
 MIB = 2**20
 
@@ -22,6 +25,7 @@ MIB = 2**20
 def test_published_networks_have_the_published_counts(name):
     cost = measure_cost(published(name))
     assert (cost.params, cost.flops, cost.activations, cost.num_conv) == PUBLISHED[name][1:]
+    assert tuple(summed_cost(published(name)).values()) == PUBLISHED[name][1:]
 
 
 @pytest.mark.skipif(not COUNTS.exists(), reason="../shared/reference/counts.json is not here")
