@@ -98,7 +98,12 @@ def load_official(net: Network, path: str | Path) -> None:
         )
     state = read_state(path)
     patterns: dict[str, str] = entry(name)["official_keys"]
-    renamed = {_our_name(key, patterns): value for key, value in state.items()}
+    own = net.state_dict()
+    renamed = {
+        name: _in_shape(value, own.get(name))
+        for key, value in state.items()
+        if (name := _our_name(key, patterns))
+    }
     load_strict(net, renamed, str(path))
 
 
@@ -107,9 +112,16 @@ def _our_name(key: str, patterns: Mapping[str, str]) -> str:
 
     Args:
         patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a number
-            less one: counts start at 0 here or there.
+            less one: counts start at 0 here or there. An empty replacement: known, and not needed here.
     """
     for pattern, replacement in patterns.items():
         if match := re.fullmatch(pattern, key):
             return _SHIFTED.sub(lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement))
     return key
+
+
+def _in_shape(value: Tensor, own: Tensor | None) -> Tensor:
+    """A tensor in our shape where axes of one are all that differs, as for one number or a linear layer."""
+    if own is None or [n for n in value.shape if n > 1] != [n for n in own.shape if n > 1]:
+        return value
+    return value.reshape(own.shape)

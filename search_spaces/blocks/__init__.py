@@ -6,6 +6,8 @@ from torch import nn
 
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.group import Group
+from search_spaces.blocks.hab import HAB, SHAB
 from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.spab import SPAB, ImageSPAB
 
@@ -14,9 +16,12 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "conv": conv,
     "conv_stack": ConvStack,
     "depthwise": depthwise,
+    "group": Group,
+    "hab": HAB,
     "identity": identity,
     "image_spab": ImageSPAB,
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
+    "shab": SHAB,
     "spab": SPAB,
 }

@@ -64,7 +64,7 @@ def test_training_form_is_its_folded_network(name):
 def test_training_form_is_its_branches_run_one_by_one(name):
     torch.manual_seed(0)
     net = build(published(name), train=True).double()
-    x = torch.rand(1, 3, 8, 9, dtype=torch.float64)
+    x = torch.rand(1, 3, 9, 10, dtype=torch.float64)
     with torch.no_grad():
         merged = net(x)
         for module in net.modules():

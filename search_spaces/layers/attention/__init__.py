@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from search_spaces.layers.attention.esa import SpatialESA
 from search_spaces.layers.attention.gates import (
     HardParameterFree,
     LearnedDiagonal,
@@ -23,7 +24,9 @@ VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made o
     "diagonal": LearnedDiagonal,
     "none": Residual,
 }
-ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {}
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {
+    "esa": SpatialESA,
+}
 
 LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
 PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)
