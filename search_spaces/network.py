@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_spaces.blocks.context import Context, call, reads_context
 from search_spaces.frame import div2k_mean
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.parts import Part, check_context, make_part, parts
 from search_spaces.reparam import TrainingConv, rep_convs
 from search_spaces.reparam.forms import PLAIN
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
-
-Context = dict[str, Any]  # what blocks read beside their input: the image, maps of a block before
 
 
 class Network(nn.Module):
@@ -35,7 +34,7 @@ class Network(nn.Module):
         self.residuals = nn.ModuleList(_of(made, "residual"))
         self.upsampler, self.skip = made["upsampler"], made.get("skip")
         self.kept = frozenset(spec.taps) | {feature_of(residual) for residual in spec.residuals}
-        check_context([(f"block{name}", block) for name, block in self.blocks.items()])
+        check_context(list(made.items()))
         for name, block in self.blocks.items():
             if f"block{name}.inner" in self.kept and not hasattr(block, "forward_with_inner"):
                 kind = spec.blocks[int(name) - 1].kind
@@ -78,12 +77,12 @@ class Network(nn.Module):
             if "stem" in self.kept:
                 yield "stem", x
         for name, block in self.blocks.items():
-            extra = (context,) if reads_context(block) else ()
             if f"block{name}.inner" in self.kept:
+                extra = (context,) if reads_context(block) else ()
                 x, inner = block.forward_with_inner(x, *extra)  # type: ignore[operator]
                 yield f"block{name}.inner", inner
             else:
-                x = block(x, *extra)
+                x = call(block, x, context)
             if f"block{name}" in self.kept:
                 yield f"block{name}", x
 
@@ -134,11 +133,6 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
         ValueError: a kind or an argument is not known, or the parts do not fit.
     """
     return Network(spec, train=train)
-
-
-def reads_context(block: nn.Module) -> bool:
-    """Whether a block is called with its input and a `Context`, from which it reads or to which it gives."""
-    return bool(getattr(block, "reads", None) or getattr(block, "gives", None))
 
 
 def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:

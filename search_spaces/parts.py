@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from search_spaces.blocks import BLOCKS
+from search_spaces.blocks.context import reads_context
 from search_spaces.frame import UPSAMPLERS, WRAPS, near_branch
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.layers.scale import ChannelScale
@@ -164,14 +165,21 @@ def _skip(block: BlockSpec, scale: int) -> nn.Module:
     raise ValueError(f"skip {block.kind!r} is not known; known: near, {', '.join(FIXED_SKIPS)}")
 
 
-def check_context(blocks: Sequence[tuple[str, nn.Module]]) -> None:
+def check_context(made: Sequence[tuple[str, nn.Module]]) -> None:
     """Check that what a block reads beside its input was given by a block before it.
 
     Raises:
-        ValueError: it was not; the message names both.
+        ValueError: it was not; the message names both. Or a part that is no block reads or gives something.
     """
     known = {"image"}
-    for name, block in blocks:
+    for name, block in made:
+        if not name.startswith("block"):
+            if reads_context(block):
+                raise ValueError(
+                    f"{name} is a {type(block).__name__}, which takes or hands on more than features; put it "
+                    "among the blocks"
+                )
+            continue
         if missing := sorted(getattr(block, "reads", frozenset()) - known):
             raise ValueError(
                 f"blocks: {name} reads {', '.join(missing)}, which no block before it gives; "

@@ -39,7 +39,7 @@ class Release:
             if found and f"{found[0]}.weight" in self.shapes:
                 self.branches.setdefault(found[0], {})[found[1]] = value
             elif ours := our_name(key, self.patterns):  # else known, and not needed
-                self.plain[ours], self.theirs[ours] = value, key
+                self.plain[ours], self.theirs[ours] = _in_shape(value, self.shapes.get(ours)), key
 
     def fitted(self, source: str) -> dict[str, Tensor]:
         """The network's whole new state.
@@ -148,6 +148,13 @@ def plain_shapes(net: Network) -> Shapes:
         if form.has_bias:
             shapes[f"{conv}.bias"] = form.shape[:1]
     return shapes
+
+
+def _in_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+    """A tensor in our shape where axes of one are all that differs, as for one number or a linear layer."""
+    if shape is None or [n for n in value.shape if n > 1] != [n for n in shape if n > 1]:
+        return value
+    return value.reshape(shape)
 
 
 def _without(state: Mapping[str, V], convs: Collection[str]) -> dict[str, V]:

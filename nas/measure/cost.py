@@ -22,7 +22,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.record import Cost
-from search_spaces.network import Network, build, reads_context
+from search_spaces.blocks.context import reads_context
+from search_spaces.network import Network, build
 from search_spaces.parts import Part, make_part, parts
 from search_spaces.spec import ArchSpec
 

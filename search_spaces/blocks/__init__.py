@@ -6,6 +6,8 @@ from torch import nn
 
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.group import Group
+from search_spaces.blocks.hab import HAB, SHAB
 from search_spaces.blocks.hfeb import HFEB
 from search_spaces.blocks.mhcb import MHCB
 from search_spaces.blocks.rfdb import RFDB
@@ -17,6 +19,8 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "conv": conv,
     "conv_stack": ConvStack,
     "depthwise": depthwise,
+    "group": Group,
+    "hab": HAB,
     "hfeb": HFEB,
     "identity": identity,
     "image_spab": ImageSPAB,
@@ -24,5 +28,6 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
     "safm": SAFMBlock,
+    "shab": SHAB,
     "spab": SPAB,
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from search_spaces.layers.attention.entropy import Entropy
+from search_spaces.layers.attention.esa import SpatialESA
 from search_spaces.layers.attention.gates import (
     HardParameterFree,
     LearnedDiagonal,
@@ -26,6 +27,7 @@ VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made o
 }
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {
     "entropy": Entropy,
+    "esa": SpatialESA,
 }
 
 LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
