@@ -18,7 +18,7 @@ def largest_error(found, wanted):
     return ((found - wanted).abs().max() / wanted.abs().max()).item()
 
 
-@pytest.fixture(params=[2**20, 40])
+@pytest.fixture(params=[2**21, 40])
 def values_at_once(request, monkeypatch):
     """All rows of the state together, as usual, or some of them after the others, as with large images."""
     monkeypatch.setattr(module, "VALUES_AT_ONCE", request.param)
