@@ -17,6 +17,7 @@ from search_spaces.layers.attention.gates import (
     ParameterFree,
     Residual,
 )
+from search_spaces.layers.attention.mamba_gate import MambaGate
 
 VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
     "parameter_free": ParameterFree,
@@ -28,6 +29,7 @@ VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made o
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {
     "entropy": Entropy,
     "esa": SpatialESA,
+    "mamba_gate": MambaGate,
 }
 
 LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)

@@ -1,0 +1,222 @@
+"""The selective scan of Mamba: a linear recurrence along tokens, exact, for all chunks of tokens at once."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+LONGEST_CHUNK = 64  # tokens of a chunk, which are walked one by one
+VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float32
+
+
+def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """y_t = <s_t, C_t> + D u_t with the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t, s_0 = 0.
+
+    On CUDA the kernel of the package mamba_ssm is used where that is installed (not for float64); everywhere
+    else plain PyTorch, in which the chunks of the sequence are walked side by side, first for the state that
+    each leaves behind, then from the state in which the one before left it. Nothing is divided and, A being
+    negative, no exponential is above one. Beside inputs and output it holds few states of each chunk, for a
+    gradient (which walks again) the states of all tokens for some of their rows: memory is linear in the
+    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs.
+
+    Args:
+        u: (batch, length, channels), what drives the states.
+        delta: (batch, length, channels), positive: the step of each token.
+        A: (channels, d_state), negative: how fast each state decays.
+        B: (batch, length, d_state), how a token enters the states.
+        C: (batch, length, d_state), how the states are read.
+        D: (channels,), the share of u that passes by.
+
+    Returns:
+        (batch, length, channels) in the dtype of u.
+
+    Raises:
+        ValueError: the shapes do not fit.
+
+    Source: Gu and Dao, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, 2023.
+    """
+    _check(u, delta, A, B, C, D)
+    dtype = torch.promote_types(u.dtype, torch.float32)
+    if u.is_cuda and dtype == torch.float32 and (kernel := _mamba_ssm()) is not None:
+        return run_kernel(kernel, u, delta, A, B, C, D)
+    given = [x.to(dtype) for x in (u, delta, A, B, C)]
+    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    y: Tensor = _Scan.apply(*given) if differentiated else _scan(*given)  # type: ignore[no-untyped-call]
+    return torch.addcmul(y, given[0], D.to(dtype)).to(u.dtype)
+
+
+def run_kernel(
+    kernel: Callable[..., Tensor], u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
+    """`selective_scan` by mamba_ssm's `selective_scan_fn`, which has the tokens last, A and D in float32."""
+    tokens_last = [x.to(u.dtype).transpose(1, 2).contiguous() for x in (u, delta, B, C)]
+    out = kernel(*tokens_last[:2], A.float().contiguous(), *tokens_last[2:], D=D.float().contiguous())
+    return out.transpose(1, 2)
+
+
+@functools.cache
+def _mamba_ssm() -> Callable[..., Tensor] | None:
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except ImportError:
+        return None
+    found: Callable[..., Tensor] = selective_scan_fn
+    return found
+
+
+def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> None:
+    if u.dim() != 3 or 0 in u.shape:
+        raise ValueError(f"scan: u must be (batch, length, channels), none of them 0, got {tuple(u.shape)}")
+    batch, length, channels = u.shape
+    d_state = A.shape[-1]
+    wanted = {
+        "delta": (delta, (batch, length, channels)), "A": (A, (channels, d_state)),
+        "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)), "D": (D, (channels,)),
+    }  # fmt: skip
+    for name, (given, shape) in wanted.items():
+        if given.shape != shape:
+            raise ValueError(
+                f"scan: {name} must be {tuple(shape)} beside u {tuple(u.shape)} and {d_state} states, "
+                f"got {tuple(given.shape)}"
+            )
+
+
+class _Scan(torch.autograd.Function):
+    """<s_t, C_t>; keeps its inputs alone, and walks again for the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        ctx.save_for_backward(*given)
+        return _scan(*given)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return _gradients(grad, *ctx.saved_tensors)
+
+
+class _Walk:
+    """Some rows of the state, (rows, batch, chunks, channels), that go through all chunks side by side.
+
+    Args:
+        delta: (tokens, batch, chunks, channels).
+        drive: delta * u, likewise.
+        A: (rows, channels).
+        B: (tokens, rows, batch, chunks).
+    """
+
+    def __init__(self, delta: Tensor, drive: Tensor, A: Tensor, B: Tensor) -> None:
+        self.total, self.tokens = delta.sum(0), range(len(delta))
+        self.delta, self.drive, self.B = delta.unbind(), drive.unbind(), B[..., None].unbind()
+        self.A = A.contiguous()[:, None, None]
+        self.scratch = delta.new_empty(len(A), *delta.shape[1:])
+
+    def decay(self, j: int) -> Tensor:
+        """What token j leaves of the state; it lies in `scratch`."""
+        return torch.mul(self.delta[j], self.A, out=self.scratch).exp_()
+
+    def advance(self, state: Tensor, j: int) -> None:
+        """Take the state over token j, in place."""
+        state.mul_(self.decay(j)).addcmul_(self.drive[j], self.B[j])
+
+    def start(self) -> Tensor:
+        """The state in which each chunk begins."""
+        left = torch.zeros_like(self.scratch)
+        for j in self.tokens:
+            self.advance(left, j)
+        return _carry((self.total * self.A).exp_(), left)
+
+    def end(self, grad: Tensor, C: Tensor) -> Tensor:
+        """The gradient that the state in which each chunk ends gets from the chunks behind it.
+
+        Args:
+            grad: of y, (tokens, batch, chunks, channels).
+            C: (tokens, rows, batch, chunks).
+        """
+        left = torch.zeros_like(self.scratch)
+        for j in reversed(self.tokens):
+            left.addcmul_(grad[j], C[j, ..., None]).mul_(self.decay(j))
+        return _carry((self.total * self.A).exp_().flip(2), left.flip(2)).flip(2)
+
+
+def _carry(kept: Tensor, added: Tensor) -> Tensor:
+    """What comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0; by doubling, in its arguments.
+
+    Args:
+        kept, added: (rows, batch, chunks, channels).
+    """
+    reach = 1
+    while reach < kept.shape[2]:
+        added[:, :, reach:] += kept[:, :, reach:] * added[:, :, :-reach]
+        kept[:, :, reach:] = kept[:, :, reach:] * kept[:, :, :-reach]
+        reach *= 2
+    return F.pad(added[:, :, :-1], (0, 0, 1, 0))
+
+
+def _scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    length = u.shape[1]
+    delta, drive, B, C = _chunks(delta), _chunks(delta * u), _by_row(B), _by_row(C)
+    y = torch.zeros_like(drive)
+    for rows in _blocks(A, delta[0].numel()):
+        walk = _Walk(delta, drive, A.T[rows], B[:, rows])
+        state, read = walk.start(), torch.empty_like(y[0])
+        for j, (y_j, C_j) in enumerate(zip(y.unbind(), C[:, rows, ..., None].unbind(), strict=True)):
+            walk.advance(state, j)
+            y_j += torch.sum(torch.mul(state, C_j, out=walk.scratch), 0, out=read)
+    return _joined(y, length)
+
+
+def _gradients(grad: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, ...]:
+    """Those of u, delta, A, B and C."""
+    length, steps = u.shape[1], delta
+    grad, delta, drive, B, C = _chunks(grad), _chunks(delta), _chunks(delta * u), _by_row(B), _by_row(C)
+    d_delta, d_drive = torch.zeros_like(delta), torch.zeros_like(delta)
+    d_A, d_B, d_C = torch.zeros_like(A), torch.empty_like(B), torch.empty_like(C)
+    for rows in _blocks(A, delta.numel()):
+        walk = _Walk(delta, drive, A.T[rows], B[:, rows])
+        states = walk.start().expand(len(delta) + 1, *walk.scratch.shape).clone()
+        for j in walk.tokens:
+            torch.mul(states[j], walk.decay(j), out=states[j + 1]).addcmul_(drive[j], walk.B[j])
+        back, of_A = walk.end(grad, C[:, rows]), torch.zeros_like(walk.scratch)
+        for j in reversed(walk.tokens):
+            d_C[j, rows] = (states[j + 1] * grad[j]).sum(-1)
+            back.addcmul_(grad[j], C[j, rows, ..., None])  # of the state behind token j
+            d_B[j, rows] = (back * drive[j]).sum(-1)
+            d_drive[j] += (back * walk.B[j]).sum(0)
+            back.mul_(walk.decay(j))  # of the state before it
+            exponent = torch.mul(back, states[j], out=states[j + 1])  # the gradient of delta_j A
+            of_A.addcmul_(exponent, delta[j])
+            d_delta[j] += exponent.mul_(walk.A).sum(0)
+        d_A.T[rows] = of_A.sum((1, 2))
+    d_delta, d_drive = _joined(d_delta, length), _joined(d_drive, length)
+    d_B, d_C = (_joined(x.movedim(1, -1), length) for x in (d_B, d_C))
+    return d_drive * steps, d_delta + d_drive * u, d_A, d_B, d_C
+
+
+def _chunks(x: Tensor) -> Tensor:
+    """(batch, length, n) -> (tokens, batch, chunks, n), filled with zeros: a step of zero keeps the state."""
+    length = x.shape[1]
+    tokens = min(LONGEST_CHUNK, 2 ** max(0, math.ceil(math.log2(length) / 2 - 1)))  # half the square root
+    x = F.pad(x, (0, 0, 0, -length % tokens)) if length % tokens else x
+    return x.reshape(len(x), -1, tokens, x.shape[2]).movedim(2, 0).contiguous()
+
+
+def _joined(x: Tensor, length: int) -> Tensor:
+    """The inverse of `_chunks`."""
+    return x.movedim(0, 2).flatten(1, 2)[:, :length]
+
+
+def _by_row(x: Tensor) -> Tensor:
+    """(batch, length, d_state) -> (tokens, d_state, batch, chunks)."""
+    return _chunks(x).movedim(-1, 1).contiguous()
+
+
+def _blocks(A: Tensor, num_values: int) -> Iterator[slice]:
+    """The rows of the state, as many at once as have some number of values; num_values: those of one row."""
+    rows = max(1, VALUES_AT_ONCE // num_values)
+    return (slice(first, first + rows) for first in range(0, A.shape[1], rows))
