@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_spaces.blocks.chain import ResidualChain
+from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.spab import SPAB
 from search_spaces.layers.attention import LEARNED_GATES, PARAMETER_FREE_GATES
 from search_spaces.network import Network, build
@@ -37,19 +39,20 @@ def initial_network(spec: ArchSpec, seed: int, images: Tensor, *, zero_output: b
         spec: for a training of residuals without a fixed skip branch, which the base stands in for.
         seed: of PyTorch's initialisation; the global generator is left as it was.
         images: (N, 3, H, W) in [0, 1].
-        zero_output: the upsampler is zero, as a residual starts, instead of PyTorch's.
+        zero_output: the upsampler's last convolution is zero, as a residual starts, instead of PyTorch's.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(spec)
-    left = {net.upsampler.conv, net.skip}
+    last = net.upsampler.last
+    left = {*net.upsampler.modules(), net.skip}
     scaled = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m not in left]
     gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
-    blocks = [part for part in net.modules() if isinstance(part, SPAB)]
-    opened = {part.conv3 for part in blocks if isinstance(part.attention, PARAMETER_FREE_GATES)}
+    attending = [part for part in net.modules() if isinstance(part, SPAB | ResidualChain | RFDB)]
+    opened = {part.gated for part in attending if isinstance(part.attention, PARAMETER_FREE_GATES)}
     hooks = [m.register_forward_hook(_scale_to(GATE_SIZE if m in gates else 1.0)) for m in scaled]
     with torch.no_grad():
-        for parameter in net.upsampler.parameters() if zero_output else ():
+        for parameter in last.parameters() if zero_output else ():
             parameter.zero_()
         for module in scaled:
             if module.bias is not None:

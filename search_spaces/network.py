@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.blocks.context import Context, call, reads_context
-from search_spaces.frame import div2k_mean
+from search_spaces.frame import PixelShuffle, div2k_mean
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.parts import Part, check_context, make_part, parts
 from search_spaces.reparam import TrainingConv, rep_convs
@@ -32,7 +32,9 @@ class Network(nn.Module):
         self.fusion, tail = made["fusion"], _of(made, "tail")
         self.tail = nn.Sequential(*tail) if tail else nn.Identity()
         self.residuals = nn.ModuleList(_of(made, "residual"))
-        self.upsampler, self.skip = made["upsampler"], made.get("skip")
+        upsampler, self.skip = made["upsampler"], made.get("skip")
+        assert isinstance(upsampler, PixelShuffle)
+        self.upsampler = upsampler
         self.kept = frozenset(spec.taps) | {feature_of(residual) for residual in spec.residuals}
         check_context(list(made.items()))
         for name, block in self.blocks.items():

@@ -12,6 +12,7 @@ Examples:
 """
 
 import json
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,13 +40,15 @@ from nas.search.store import run_directory
 from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.store.runs import load_run, shown_settings
 from nas.search.warm_start import read_earlier
+from nas.train.inherit.teacher import check_family
 from nas.train.proxy import ProxyConfig
-from search_spaces.chooser import Space
+from search_spaces.chooser import RandomChooser, Space
 
 INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR holds more "
     "training than proxy.steps; the ladder starts fresh and does not judge that."
 )
+NUM_TRIED = 50  # members of a space that inherit=true looks at
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
@@ -101,6 +104,8 @@ def run(
     if inherit and (parent or evaluator.kind == "table"):
         other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
         raise Refusal(f"inherit=true says what candidates start from, and so does {other}; leave one out")
+    if inherit:
+        _refuse_outsiders(space, seed)
     if evaluator.kind == "table":
         source = table_source(
             table=table,
@@ -218,6 +223,16 @@ def run(
     console.print(summary(state()))
     console.print(f"{reason[0].upper()}{reason[1:]}. Report: {folder / 'report.html'}", soft_wrap=True)
     return 0
+
+
+def _refuse_outsiders(space: Space, seed: int) -> None:
+    """Refuse a space whose members cannot start from each other's weights, as some draws of it show."""
+    rng = random.Random(seed)
+    for _ in range(NUM_TRIED):
+        try:
+            check_family(space.sample(RandomChooser(rng)))
+        except ValueError as error:
+            raise Refusal(f"inherit=true does not know every network of this space: {error}") from None
 
 
 def _check(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from search_spaces.layers.attention import LEARNED_GATES
+from search_spaces.layers.attention import ATTENTIONS
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5
@@ -63,8 +63,9 @@ class Muon(torch.optim.Optimizer):
 def hidden_kernels(net: nn.Module) -> list[Tensor]:
     """The kernels that Muon takes: dense convolutions between features, neither first nor last ones.
 
-    Nor those of learned gates: orthogonal steps let a gate outgrow what it weighs, and training diverges.
+    Nor those of attentions: orthogonal steps let a gate outgrow what it weighs, and training diverges.
     """
-    gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
+    kinds = tuple(ATTENTIONS.values())
+    gates = {m for part in net.modules() if isinstance(part, kinds) for m in part.modules()}
     dense = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3]
     return [m.weight for m in dense[:-1] if m not in gates]

@@ -47,6 +47,11 @@ class ResidualChain(nn.Module):
         )
         self.activation, self.activate_last = check_activation(activation), activate_last
 
+    @property
+    def gated(self) -> nn.Module:
+        """The convolution whose output the attention weighs."""
+        return self.convs[-1]
+
     def forward(self, x: Tensor) -> Tensor:
         features = x
         for i, conv in enumerate(self.convs, start=1):

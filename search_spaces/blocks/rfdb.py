@@ -46,6 +46,11 @@ class RFDB(nn.Module):
         self.attention = make_attention(attention, channels)
         self.activation = check_activation(activation)
 
+    @property
+    def gated(self) -> nn.Module:
+        """The convolution whose output the attention weighs."""
+        return self.join
+
     def forward(self, x: Tensor) -> Tensor:
         parts = []
         r = x

@@ -36,6 +36,11 @@ class SPAB(nn.Module):
         )
         self.activation = check_activation(activation)
 
+    @property
+    def gated(self) -> nn.Module:
+        """The convolution whose output the attention weighs."""
+        return self.conv3
+
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
         inner = activate(self.activation, self.conv1(x))

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from search_spaces.blocks.conv import ConvStack
 from search_spaces.blocks.spab import SPAB
 from search_spaces.layers.activation import ACTIVATIONS
+from search_spaces.layers.attention import VALUEWISE
 from search_spaces.network import Network
 from search_spaces.spec import FIXED_SKIPS, ArchSpec
 
@@ -134,11 +135,18 @@ def has_fixed_skip(spec: ArchSpec) -> bool:
 
 
 def check_family(spec: ArchSpec) -> None:
-    """Check that a network's blocks are [conv_stack] spab ... [conv], as the SPAN space makes them.
+    """Check that a network is [conv_stack] spab ... [conv] and a fusion, as the SPAN space makes them.
 
     Raises:
-        ValueError: they are not.
+        ValueError: it is not.
     """
+    more = [name for name in ("wrap", "scaled_taps", "tail", "residuals") if getattr(spec, name)]
+    attentions = {str(dict(block.args).get("attention", "none")) for block in spec.blocks}
+    more += [f"attention {name}" for name in sorted(attentions - VALUEWISE.keys())]
+    if more:
+        raise ValueError(
+            f"{', '.join(more)}: no weights are inherited over that; start such a network afresh"
+        )
     kinds = [block.kind for block in spec.blocks]
     body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):

@@ -4,8 +4,6 @@ Every variant gives (x + f) times a gate that is made from f alone; x and f are 
 family, one line in the table; a variant keeps its argument list, (channels), so that a name says all of it.
 """
 
-from collections.abc import Callable
-
 from torch import nn
 
 from search_spaces.layers.attention.entropy import Entropy
@@ -19,14 +17,14 @@ from search_spaces.layers.attention.gates import (
 )
 from search_spaces.layers.attention.mamba_gate import MambaGate
 
-VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
+VALUEWISE: dict[str, type[nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
     "parameter_free": ParameterFree,
     "hard_parameter_free": HardParameterFree,
     "conv1x1": LearnedPointwise,
     "diagonal": LearnedDiagonal,
     "none": Residual,
 }
-ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {
+ATTENTIONS: dict[str, type[nn.Module]] = VALUEWISE | {
     "entropy": Entropy,
     "esa": SpatialESA,
     "mamba_gate": MambaGate,
