@@ -98,7 +98,7 @@ def load_official(net: Network, path: str | Path) -> None:
         )
     state = read_state(path)
     patterns: dict[str, str] = entry(name)["official_keys"]
-    renamed = {_our_name(key, patterns): value for key, value in state.items()}
+    renamed = {name: value for key, value in state.items() if (name := _our_name(key, patterns))}
     load_strict(net, renamed, str(path))
 
 
@@ -107,7 +107,7 @@ def _our_name(key: str, patterns: Mapping[str, str]) -> str:
 
     Args:
         patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a number
-            less one: counts start at 0 here or there.
+            less one: counts start at 0 here or there. An empty one: known, but not needed here.
     """
     for pattern, replacement in patterns.items():
         if match := re.fullmatch(pattern, key):

@@ -6,17 +6,23 @@ from torch import nn
 
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.group import Group
+from search_spaces.blocks.norm import LayerNorm
 from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.spab import SPAB, ImageSPAB
+from search_spaces.blocks.wavelet import Wavelet
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "activated_conv": ActivatedConv,
     "conv": conv,
     "conv_stack": ConvStack,
     "depthwise": depthwise,
+    "group": Group,
     "identity": identity,
     "image_spab": ImageSPAB,
+    "layer_norm": LayerNorm,
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
     "spab": SPAB,
+    "wavelet": Wavelet,
 }

@@ -50,7 +50,7 @@ def test_merged_kernel_gives_the_gradients_of_the_branches(in_channels, channels
 @pytest.mark.parametrize("name", names())
 def test_training_form_is_its_folded_network(name):
     torch.manual_seed(0)
-    net = build(published(name), train=True).double()
+    net = build(published(name), train=True).double().eval()  # some draw random numbers in training
     folded = net.fold()
     assert folded.spec == net.spec
     assert not any(isinstance(module, RepConv2d) for module in folded.modules())
@@ -63,7 +63,7 @@ def test_training_form_is_its_folded_network(name):
 @pytest.mark.parametrize("name", names())
 def test_training_form_is_its_branches_run_one_by_one(name):
     torch.manual_seed(0)
-    net = build(published(name), train=True).double()
+    net = build(published(name), train=True).double().eval()  # some draw random numbers in training
     x = torch.rand(1, 3, 8, 9, dtype=torch.float64)
     with torch.no_grad():
         merged = net(x)

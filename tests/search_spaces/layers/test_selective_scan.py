@@ -118,13 +118,13 @@ def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeyp
                 out.sum().backward()
         return ledger.peak_bytes
 
-    least, most = peak_bytes(2**11), peak_bytes(2**13)
+    least, most = peak_bytes(2**10), peak_bytes(2**12)
     assert most < 4 * least
-    assert most < (3 + maps) * 4 * 2**13 * 96
+    assert most < (3 + maps) * 4 * 2**12 * 96
 
 
 def test_large_scan_is_faster_than_the_loop():
-    """256x256 pixels, 96 channels, 16 states: 0.33 s on one core of a Xeon, by the loop 1.8 s."""
+    """256x256 pixels, 96 channels, 16 states: 0.34 s on one core of a Xeon, by the loop 1.8 s."""
     given = [x.float() for x in operands(1, 2**14, 96, 16)]
     seconds = []
     for scan in (selective_scan, token_loop):
