@@ -62,7 +62,8 @@ def _turned_round(name: str, pattern: str, replacement: str) -> str | None:
     for found in _REFERENCE.finditer(replacement):
         number = int(found[1] or found[2])
         wanted += re.escape(replacement[end : found.start()])
-        wanted += f"(?P=g{number})" if number in shifts else f"(?P<g{number}>{groups[number - 1]})"
+        held = r"\d+" if found[3] else groups[number - 1]
+        wanted += f"(?P=g{number})" if number in shifts else f"(?P<g{number}>{held})"
         shifts[number] = int(found[3] or 0)
         end = found.end()
     try:

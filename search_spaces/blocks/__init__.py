@@ -10,9 +10,11 @@ from search_spaces.blocks.group import Group
 from search_spaces.blocks.hab import HAB, SHAB
 from search_spaces.blocks.hfeb import HFEB
 from search_spaces.blocks.mhcb import MHCB
+from search_spaces.blocks.norm import LayerNorm
 from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.safm import SAFMBlock
 from search_spaces.blocks.spab import SPAB, ImageSPAB
+from search_spaces.blocks.wavelet import Wavelet
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "activated_conv": ActivatedConv,
@@ -24,10 +26,12 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "hfeb": HFEB,
     "identity": identity,
     "image_spab": ImageSPAB,
+    "layer_norm": LayerNorm,
     "mhcb": MHCB,
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
     "safm": SAFMBlock,
     "shab": SHAB,
     "spab": SPAB,
+    "wavelet": Wavelet,
 }

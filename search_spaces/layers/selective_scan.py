@@ -201,7 +201,7 @@ def _gradients(grad: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: 
 def _chunks(x: Tensor) -> Tensor:
     """(batch, length, n) -> (tokens, batch, chunks, n), filled with zeros: a step of zero keeps the state."""
     length = x.shape[1]
-    tokens = min(LONGEST_CHUNK, 2 ** max(0, math.ceil(math.log2(length) / 2 - 1)))  # half the square root
+    tokens = min(LONGEST_CHUNK, 2 ** math.ceil(math.log2(length) / 2))  # the square root of it
     x = F.pad(x, (0, 0, 0, -length % tokens)) if length % tokens else x
     return x.reshape(len(x), -1, tokens, x.shape[2]).movedim(2, 0).contiguous()
 

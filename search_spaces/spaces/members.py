@@ -12,7 +12,7 @@ from search_spaces.spec import ArchSpec, Scalar
 Picks = dict[str, Scalar]
 MAX_COUNTED = 10_000  # points of a space whose members are counted one by one
 NUM_DRAWN = 200  # points that stand for the others in a larger one
-NUM_STARTS = 8
+NUM_STARTS = 4
 
 
 def num_points(space: Space) -> int:
@@ -45,7 +45,10 @@ def num_members(space: Space, *, seed: int = 0) -> float:
 
 
 def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> tuple[float, ArchSpec]:
-    """The member of least cost that changing one decision at a time leads to, from several starts.
+    """The member of least cost that changing one decision at a time leads to.
+
+    From several starts; then again with each option of each decision held, since what stands around the blocks
+    has choices of its own, which show their worth only where it is there.
 
     Args:
         cost: of a member; called once an architecture.
@@ -57,8 +60,14 @@ def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> 
             known[spec.arch_id] = cost(spec)
         return known[spec.arch_id]
 
-    ends = [_descend(space, value, start) for start in itertools.islice(_starts(space, seed), NUM_STARTS)]
-    return min(ends, key=lambda end: end[0])
+    starts = itertools.islice(_starts(space, seed), NUM_STARTS)
+    best, picks = min((_walk(space, value, start) for start in starts), key=lambda end: end[0])
+    for name, options in decisions(space).items():
+        for option in options:
+            found, other = _walk(space, value, picks | {name: option}, held=name)
+            if found < best:
+                best, picks = found, other
+    return best, _member(space, picks)
 
 
 def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
@@ -76,18 +85,16 @@ def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
     return space.sample(ReplayChooser(picks))
 
 
-def _descend(space: Space, cost: Callable[[ArchSpec], float], picks: Picks) -> tuple[float, ArchSpec]:
-    found, picks = _walk(space, cost, picks)
-    return found, _member(space, picks)
-
-
-def _walk(space: Space, cost: Callable[[ArchSpec], float], picks: Picks) -> tuple[float, Picks]:
-    """Change one decision at a time for the better until none helps."""
+def _walk(
+    space: Space, cost: Callable[[ArchSpec], float], picks: Picks, held: str = ""
+) -> tuple[float, Picks]:
+    """Change one decision at a time, all but the one that is held, for the better until none helps."""
     best = cost(_member(space, picks))
+    names = {name: options for name, options in decisions(space).items() if name != held}
     better = True
     while better:
         better = False
-        for name, options in decisions(space).items():
+        for name, options in names.items():
             for option in options:
                 found = cost(_member(space, picks | {name: option}))
                 if found < best:

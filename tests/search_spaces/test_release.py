@@ -208,7 +208,10 @@ def test_names_go_there_and_back(name):
     patterns = entry(name)["official_keys"]
     for key in build(published(name)).state_dict():
         theirs = released_name(key, patterns)
-        assert theirs != key
+        optional = name == "haesr" and ".blocks.0." in key  # its first group has a "0." that the others lack
+        assert (theirs == key) == optional
+        if optional:
+            continue
         assert our_name(theirs, patterns) == key
 
 

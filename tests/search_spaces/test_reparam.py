@@ -187,7 +187,7 @@ def test_every_network_folds_and_unfolds_in_every_form(name, form):
 
 def folds_back(spec):
     torch.manual_seed(0)
-    net = build(spec, train=True).double()
+    net = build(spec, train=True).double().eval()  # some draw random numbers in training
     assert list(rep_convs(net))
     x = torch.rand(1, 3, 12, 11, dtype=torch.float64)
     plain = net.fold()

@@ -109,6 +109,6 @@ def test_counting_leaves_nothing_behind():
 
 
 def test_a_spec_that_cannot_be_built_is_refused():
-    spec = dataclasses.replace(tiny(), blocks=(BlockSpec.of("wavelet", channels=4),))
-    with pytest.raises(ValueError, match="block kind 'wavelet' is not known"):
+    spec = dataclasses.replace(tiny(), blocks=(BlockSpec.of("resnet", channels=4),))
+    with pytest.raises(ValueError, match="block kind 'resnet' is not known"):
         measure_cost(spec)

@@ -107,7 +107,7 @@ def test_scan_counts_no_flops_and_runs_where_there_are_no_values(train):
 @pytest.mark.parametrize(("train", "maps"), [(False, 4), (True, 12)])
 def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeypatch):
     """The states of all tokens would be 16 maps of the size of u; u, delta and the output are three more."""
-    monkeypatch.setattr(module, "VALUES_AT_ONCE", 2**16)
+    monkeypatch.setattr(module, "VALUES_AT_ONCE", 2**13)
 
     def peak_bytes(length):
         given = [x.float().to("meta").requires_grad_(train) for x in operands(1, length, 96, 16)]
@@ -118,13 +118,13 @@ def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeyp
                 out.sum().backward()
         return ledger.peak_bytes
 
-    least, most = peak_bytes(2**11), peak_bytes(2**13)
+    least, most = peak_bytes(2**8), peak_bytes(2**10)
     assert most < 4 * least
-    assert most < (3 + maps) * 4 * 2**13 * 96
+    assert most < (3 + maps) * 4 * 2**10 * 96
 
 
 def test_large_scan_is_faster_than_the_loop():
-    """256x256 pixels, 96 channels, 16 states: 0.33 s on one core of a Xeon, by the loop 1.8 s."""
+    """256x256 pixels, 96 channels, 16 states: 0.34 s on one core of a Xeon, by the loop 1.8 s."""
     given = [x.float() for x in operands(1, 2**14, 96, 16)]
     seconds = []
     for scan in (selective_scan, token_loop):

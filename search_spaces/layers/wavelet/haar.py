@@ -1,0 +1,28 @@
+"""The Haar wavelet transform: one map of an image's coarse content and three of its edges, and back."""
+
+from torch import Tensor
+
+
+def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """LL, HL, LH and HH, each (N, C, H/2, W/2), of a map (N, C, H, W) with even H and W.
+
+    HL is what differs from left to right, LH from top to bottom, HH across.
+    """
+    half = x / 2
+    top_left, bottom_left = half[:, :, 0::2, 0::2], half[:, :, 1::2, 0::2]
+    top_right, bottom_right = half[:, :, 0::2, 1::2], half[:, :, 1::2, 1::2]
+    left, right = top_left + bottom_left, top_right + bottom_right
+    left_edge, right_edge = bottom_left - top_left, bottom_right - top_right
+    return left + right, right - left, left_edge + right_edge, right_edge - left_edge
+
+
+def inverse_haar(low: Tensor, horizontal: Tensor, vertical: Tensor, diagonal: Tensor) -> Tensor:
+    """The map (N, C, H, W) of which `haar` gives LL, HL, LH and HH, each (N, C, H/2, W/2)."""
+    batch, channels, height, width = low.shape
+    low, horizontal, vertical, diagonal = (part / 2 for part in (low, horizontal, vertical, diagonal))
+    x = low.new_empty(batch, channels, 2 * height, 2 * width)
+    x[:, :, 0::2, 0::2] = low - horizontal - vertical + diagonal
+    x[:, :, 1::2, 0::2] = low - horizontal + vertical - diagonal
+    x[:, :, 0::2, 1::2] = low + horizontal - vertical - diagonal
+    x[:, :, 1::2, 1::2] = low + horizontal + vertical + diagonal
+    return x
