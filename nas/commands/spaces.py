@@ -55,7 +55,8 @@ def _facts(space: Space, scale: int) -> list[str]:
     for word, sign in (("cheapest", 1), ("dearest", -1)):
         _, spec = least(space, lambda one, sign=sign: sign * summed_cost(one)["flops"])  # type: ignore[misc]
         lines.append(f"{word}: {_cost_words(spec)}")
-    inside = [name for name in names() if find(space, with_scale(published(name), scale)) is not None]
+    claimed: list[str] = getattr(space, "contains", names())  # an override may have taken a claim away
+    inside = [name for name in claimed if find(space, with_scale(published(name), scale)) is not None]
     lines.append(f"contains: {', '.join(inside) or 'no published network'}")
     return lines
 

@@ -47,8 +47,8 @@ def num_members(space: Space, *, seed: int = 0) -> float:
 def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> tuple[float, ArchSpec]:
     """The member of least cost that changing one decision at a time leads to.
 
-    From several starts; then again with each option of each decision held, since what stands around the blocks
-    has choices of its own, which show their worth only where it is there.
+    From several starts; then again with each option of each decision held, since what stands around the
+    blocks has choices of its own, which show their worth only where it is there.
 
     Args:
         cost: of a member; called once an architecture.
