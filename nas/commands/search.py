@@ -74,6 +74,7 @@ def run(
     objectives: list[str],
     goal: GoalWord,
     ladder_seeds: int,
+    time_cap: float | None,
     replay: str | None,
     parent: str | None,
     parent_weights: str | None,
@@ -95,6 +96,8 @@ def run(
     """Start or resume a search; gives the exit status."""
     budget = Budget.of(trials, hours, stop, confirm)
     _check(objectives, limits, ladder_seeds, seed)
+    if time_cap is not None and not time_cap > 0:
+        raise Refusal(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
     where = pick_device(device)
     count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
@@ -134,6 +137,7 @@ def run(
             limits=used_limits,
             replay=_readings(replay),
             parent=resolve_parent(parent, parent_weights, scale=scale),
+            time_cap=time_cap,
         )
     if run_directory.exists(folder):
         _refuse_other_latency(folder, source.conditions)

@@ -139,6 +139,7 @@ def _longer(folder: Path, factor: int, rate: float, count: int, device: str) -> 
         limits={},
         replay={},
         parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=parts["scale"]),
+        time_cap=None,
     )
 
 

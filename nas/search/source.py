@@ -82,6 +82,7 @@ def training_source(
     limits: Mapping[str, float],
     replay: Mapping[str, Latency],
     parent: ParentFile | None,
+    time_cap: float | None,
 ) -> Source:
     """Trainings and readings on this machine, in worker processes.
 
@@ -109,6 +110,7 @@ def training_source(
         baseline=baseline,
         replay=replay,
         parent=parent,
+        time_cap=time_cap,
     )
     if proxy.distill and parent is None:
         raise ValueError(f"proxy.distill={proxy.distill:g} imitates a parent; name one with parent=...")

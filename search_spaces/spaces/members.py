@@ -11,7 +11,7 @@ from search_spaces.spec import ArchSpec, Scalar
 
 Picks = dict[str, Scalar]
 MAX_COUNTED = 10_000  # points of a space whose members are counted one by one
-NUM_DRAWN = 200  # points that stand for the others in a larger one
+NUM_DRAWN = 80  # points that stand for the others in a larger one
 NUM_STARTS = 4
 
 
@@ -64,7 +64,10 @@ def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> 
     best, picks = min((_walk(space, value, start) for start in starts), key=lambda end: end[0])
     for name, options in decisions(space).items():
         for option in options:
-            found, other = _walk(space, value, picks | {name: option}, held=name)
+            kicked = picks | {name: option}
+            if _member(space, kicked).arch_id == _member(space, picks).arch_id:
+                continue  # without effect here
+            found, other = _walk(space, value, kicked, held=name)
             if found < best:
                 best, picks = found, other
     return best, _member(space, picks)

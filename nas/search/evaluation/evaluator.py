@@ -10,6 +10,7 @@ from nas.measure.cost import measure_cost
 from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.stopwatch import Stopwatch
 from nas.record import Cost, Latency, Quality, TrialRecord
+from nas.search.evaluation.pace import Pace
 from nas.search.evaluation.tasks import EvaluatorSettings, Task, Tell
 from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
@@ -32,6 +33,7 @@ class ProxyEvaluator:
         self.stopwatch = stopwatch
         self.device = torch.device(settings.device)
         self.trainings = Trainings(settings)
+        self.pace = Pace(settings.baseline, settings.proxy, self.device)
         self._meter: LatencyMeter | None = None
         self._baseline_cost: Cost | None = None
 
@@ -77,6 +79,8 @@ class ProxyEvaluator:
         )
         if over := self._over(record, screen):
             return dataclasses.replace(record, state="rejected", error=over)
+        if slow := self._too_slow(spec, tell):
+            return dataclasses.replace(record, state="rejected", error=slow)
         if spec.arch_id in self.settings.replay:
             record = dataclasses.replace(record, latency=self.settings.replay[spec.arch_id])
         else:
@@ -161,6 +165,20 @@ class ProxyEvaluator:
         assert settings.challenge  # of a search
         base = self._baseline_cost = self._baseline_cost or measure_cost(settings.baseline)
         return why_rejected(record, settings.limits, screen, settings.challenge, base)
+
+    def _too_slow(self, spec: ArchSpec, tell: Tell) -> str:
+        """Why it is not waited for, in words; empty: it is."""
+        cap = self.settings.time_cap
+        if cap is None:
+            return ""
+        tell("timing a step")
+        with self.trainings.sharing():
+            ratio = self.pace.ratio(spec, cap)
+        return (
+            f"time_cap: a training step takes {ratio:.1f} times the baseline's > {cap:g}"
+            if ratio > cap
+            else ""
+        )
 
     def _open_meter(self) -> LatencyMeter:
         if self._meter is None:

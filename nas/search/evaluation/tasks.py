@@ -58,6 +58,7 @@ class EvaluatorSettings:
         fidelities: steps at which a training is read, its end the last.
         sets: the opened roles: train, select and, where there is one, report.
         parent: what candidates start from; None: fresh weights.
+        time_cap: how many times the baseline's a training step may take; None: any time.
         replay: latencies by arch_id that stand in for measuring, as a repeated search needs them.
     """
 
@@ -76,3 +77,4 @@ class EvaluatorSettings:
     baseline: ArchSpec
     replay: Mapping[str, Latency]
     parent: ParentFile | None = None
+    time_cap: float | None = None
