@@ -41,14 +41,11 @@ def parts(spec: ArchSpec) -> list[Part]:
         ValueError: a residual is not as wide as what it is added to.
     """
     found = [Part(name=f"wrap{i}", block=layer, in_channels=3) for i, layer in enumerate(spec.wrap, start=1)]
-    widths = {"skip": 3 * spec.scale**2}
+    widths = feature_widths(spec)
     channels = 3
-    features = [("stem", spec.stem)] if spec.stem else []
-    features += [(f"block{i}", block) for i, block in enumerate(spec.blocks, start=1)]
-    for name, block in features:
-        assert block is not None
+    for name, block in _features(spec):
         found.append(Part(name=name, block=block, in_channels=channels))
-        channels = widths[name] = widths[f"{name}.inner"] = _width(block, channels)
+        channels = widths[name]
     if spec.scaled_taps:
         scale = BlockSpec.of("channel_scale")
         found += [
@@ -64,6 +61,19 @@ def parts(spec: ArchSpec) -> list[Part]:
     if spec.skip:
         found.append(Part(name="skip", block=spec.skip, in_channels=3))
     return found
+
+
+def feature_widths(spec: ArchSpec) -> dict[str, int]:
+    """The channels of every feature that a tap or a residual may name."""
+    channels, widths = 3, {"skip": 3 * spec.scale**2}
+    for name, block in _features(spec):
+        channels = widths[name] = widths[f"{name}.inner"] = _width(block, channels)
+    return widths
+
+
+def _features(spec: ArchSpec) -> list[tuple[str, BlockSpec]]:
+    stem = [("stem", spec.stem)] if spec.stem else []
+    return [*stem, *((f"block{i}", block) for i, block in enumerate(spec.blocks, start=1))]
 
 
 def _residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> list[Part]:
