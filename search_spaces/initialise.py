@@ -42,14 +42,16 @@ def initial_network(spec: ArchSpec, seed: int, images: Tensor, *, zero_output: b
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(spec)
-    left = {net.upsampler.conv, net.skip}
+    last = net.upsampler.last
+    assert isinstance(last, nn.Conv2d)
+    left = {last, net.skip}
     scaled = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m not in left]
     gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
     blocks = [part for part in net.modules() if isinstance(part, SPAB)]
     opened = {part.conv3 for part in blocks if isinstance(part.attention, PARAMETER_FREE_GATES)}
     hooks = [m.register_forward_hook(_scale_to(GATE_SIZE if m in gates else 1.0)) for m in scaled]
     with torch.no_grad():
-        for parameter in net.upsampler.parameters() if zero_output else ():
+        for parameter in last.parameters() if zero_output else ():
             parameter.zero_()
         for module in scaled:
             if module.bias is not None:

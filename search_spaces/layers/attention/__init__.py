@@ -15,6 +15,7 @@ from search_spaces.layers.attention.gates import (
     ParameterFree,
     Residual,
 )
+from search_spaces.layers.attention.variance import Variance
 
 VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
     "parameter_free": ParameterFree,
@@ -23,7 +24,9 @@ VALUEWISE: dict[str, Callable[[int], nn.Module]] = {  # a pixel's gate is made o
     "diagonal": LearnedDiagonal,
     "none": Residual,
 }
-ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {}
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = VALUEWISE | {
+    "variance": Variance,
+}
 
-LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
+LEARNED_GATES = (LearnedPointwise, LearnedDiagonal, Variance)
 PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)
