@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from search_spaces.blocks.acb import ACB, LocalDistillation
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
 from search_spaces.blocks.group import Group
@@ -13,10 +14,12 @@ from search_spaces.blocks.mhcb import MHCB
 from search_spaces.blocks.norm import LayerNorm
 from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.safm import SAFMBlock
+from search_spaces.blocks.scab import SCAB, MultiScaleConv
 from search_spaces.blocks.spab import SPAB, ImageSPAB
 from search_spaces.blocks.wavelet import Wavelet
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
+    "acb": ACB,
     "activated_conv": ActivatedConv,
     "conv": conv,
     "conv_stack": ConvStack,
@@ -27,10 +30,13 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "identity": identity,
     "image_spab": ImageSPAB,
     "layer_norm": LayerNorm,
+    "local_distillation": LocalDistillation,
     "mhcb": MHCB,
+    "multi_scale_conv": MultiScaleConv,
     "residual_chain": ResidualChain,
     "rfdb": RFDB,
     "safm": SAFMBlock,
+    "scab": SCAB,
     "shab": SHAB,
     "spab": SPAB,
     "wavelet": Wavelet,

@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+LEAST_NORM = 1e-12
 
 
 class ChannelLayerNorm(nn.Module):
@@ -24,6 +25,7 @@ class ChannelLayerNorm(nn.Module):
         return self.weight[:, None, None] * normal + self.bias[:, None, None]
 
 
-def l2_normalise(x: Tensor) -> Tensor:
-    """Each pixel's channels of (N, C, H, W) over their Euclidean norm, which counts as at least 1e-12."""
-    return F.normalize(x, dim=1, eps=1e-12)
+def l2_normalise(x: Tensor, dim: int = 1) -> Tensor:
+    """Vectors along a dimension, each pixel's channels by default, over their length; zero ones stay zero."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    return x / norm.clamp_min(max(LEAST_NORM, torch.finfo(x.dtype).tiny))  # 1e-12 is 0 in half precision

@@ -9,14 +9,8 @@ from search_spaces.spec import SCALES, ArchSpec, BlockSpec
 WORDS = {  # those of attention and activation are the blocks', which need torch: a test holds them equal
     "entry": ("stem", "block"),
     "attention": (
-        "parameter_free",
-        "hard_parameter_free",
-        "conv1x1",
-        "diagonal",
-        "none",
-        "entropy",
-        "esa",
-        "mamba_gate",
+        *("parameter_free", "hard_parameter_free", "conv1x1", "diagonal", "none"),
+        *("entropy", "esa", "mamba_gate", "variance"),
     ),
     "activation": ("silu", "relu", "leaky_relu", "leaky_relu_0.1", "hardswish", "gelu"),
     "skip": ("none", "near", "bilinear", "nearest"),

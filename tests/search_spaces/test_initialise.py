@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from search_spaces.initialise import initial_network
 from tests.nas.train.proxies import tiny_spec
 
 
-@pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none"])
+@pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none", "variance"])
 @pytest.mark.parametrize("normalise", [True, False])
 def test_every_convolution_starts_with_features_of_unit_size(attention, normalise):
     """In a deep network with learned gates PyTorch's own start gives an output of 1e6 and more."""
@@ -22,7 +24,7 @@ def test_every_convolution_starts_with_features_of_unit_size(attention, normalis
             )
     with torch.no_grad():
         net(images)
-    assert len(sizes) == 1 + 3 * 6 + 2 + (6 if attention in ("conv1x1", "diagonal") else 0)
+    assert len(sizes) == 1 + 3 * 6 + 2 + 6 * {"conv1x1": 1, "diagonal": 1, "variance": 4}.get(attention, 0)
     wanted = {name: 0.05 if ".attention." in name else 1.0 for name in sizes}
     assert sizes == pytest.approx(wanted, rel=1e-3)
 
@@ -36,7 +38,20 @@ def test_upsampler_is_zero_or_as_pytorch_draws_it():
     assert torch.equal(left.weight, drawn.weight)
 
 
-@pytest.mark.parametrize("attention", ["parameter_free", "hard_parameter_free", "conv1x1", "none"])
+def test_refined_upsampler_starts_at_zero_and_learns():
+    """Were all its convolutions zero, no gradient would pass the second from the end."""
+    images = torch.rand(2, 3, 16, 16)
+    spec = dataclasses.replace(published("zenosr"), wrap=())
+    net = initial_network(spec, 0, images)
+    out = net(images)
+    assert not out.any()
+    (out - 1).square().mean().backward()
+    assert net.upsampler.refine[-1].weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "attention", ["parameter_free", "hard_parameter_free", "conv1x1", "none", "variance"]
+)
 def test_blocks_start_by_passing_their_features_on(attention):
     """With PyTorch's kernels the last of six blocks gives what has nothing to do with its input."""
     spec = tiny_spec(num_blocks=6, channels=28, attention=attention, normalise=True, taps="all")

@@ -121,7 +121,7 @@ def test_json_that_is_no_spec_is_refused(text, message):
     [
         (
             {"blocks": [{"kind": "resnet", "channels": 8}] * 7},
-            "block kind 'resnet' is not known; known: activated_conv, conv, conv_stack, depthwise",
+            "block kind 'resnet' is not known; known: acb, activated_conv, conv, conv_stack, depthwise",
         ),
         ({"blocks": [spab(kernel=3)] * 7}, "missing [], unknown ['kernel']"),
         (

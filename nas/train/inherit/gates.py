@@ -7,7 +7,7 @@ from nas.train.inherit.fitting import Fit, product, solve
 from nas.train.inherit.matching import match
 from nas.train.inherit.views import View, is_close
 from search_spaces.blocks.spab import SPAB
-from search_spaces.layers.attention import LEARNED_GATES, PARAMETER_FREE_GATES
+from search_spaces.layers.attention import PARAMETER_FREE_GATES
 from search_spaces.layers.attention.gates import (
     HardParameterFree,
     LearnedDiagonal,
@@ -15,6 +15,8 @@ from search_spaces.layers.attention.gates import (
     ParameterFree,
     Residual,
 )
+
+LINEAR_GATES = (LearnedPointwise, LearnedDiagonal)  # linear in their weights: fitted, others start afresh
 
 
 def fit_gate(
@@ -64,9 +66,9 @@ def fit_gate(
         features = torch.zeros_like(rest) if is_close(passed[:, :kept], target) else rest
     fit.to(features)
     f = fit.outputs()
-    if isinstance(gate, LEARNED_GATES):
+    if isinstance(gate, LINEAR_GATES):
         _start_learned(gate, source, down, features, f)
-    if isinstance(gate, LEARNED_GATES) and not is_close(give(f)[:, :kept], target):
+    if isinstance(gate, LINEAR_GATES) and not is_close(give(f)[:, :kept], target):
         _fit_learned(gate, passed, f, target)
 
 

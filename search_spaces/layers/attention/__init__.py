@@ -16,6 +16,7 @@ from search_spaces.layers.attention.gates import (
     Residual,
 )
 from search_spaces.layers.attention.mamba_gate import MambaGate
+from search_spaces.layers.attention.variance import Variance
 
 VALUEWISE: dict[str, type[nn.Module]] = {  # a pixel's gate is made of that pixel: fused kernels
     "parameter_free": ParameterFree,
@@ -28,7 +29,8 @@ ATTENTIONS: dict[str, type[nn.Module]] = VALUEWISE | {
     "entropy": Entropy,
     "esa": SpatialESA,
     "mamba_gate": MambaGate,
+    "variance": Variance,
 }
 
-LEARNED_GATES = (LearnedPointwise, LearnedDiagonal)
+LEARNED_GATES = (LearnedPointwise, LearnedDiagonal, Variance)
 PARAMETER_FREE_GATES = (ParameterFree, HardParameterFree)

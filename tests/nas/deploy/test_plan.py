@@ -1,9 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 
 from nas.deploy.plan import Plan, computing, outputs, trace
 from nas.ops.fuse import fuse
-from search_spaces import build, published
+from search_spaces import BlockSpec, build, published
 from search_spaces.initialise import initial_network
 from tests.nas.train.proxies import tiny_spec
 
@@ -14,6 +16,15 @@ SPECS = {
     "narrow": tiny_spec(num_blocks=3, block_channels=0.5, attention="diagonal"),
     "bilinear": tiny_spec(skip="bilinear", attention="hard_parameter_free", activation="gelu"),
     "separable": tiny_spec(entry="block", num_blocks=2, skip="near", bias=False, head="separable"),
+    "regions": tiny_spec(num_blocks=2, attention="variance"),
+    "windows": dataclasses.replace(  # one at the size of the trace, two at the largest below
+        tiny_spec(),
+        blocks=(
+            BlockSpec.of("acb", channels=8, expansion=2, window=24),
+            BlockSpec.of("scab", channels=8, expansion=2, window=24),
+        ),
+        taps=("block2",),
+    ),
 }
 
 

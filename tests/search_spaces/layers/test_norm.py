@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -19,6 +20,13 @@ def test_channel_layer_norm_is_that_of_pytorch_on_each_pixel():
 def test_channel_layer_norm_is_free_where_pytorchs_is_counted():
     cost = count(ChannelLayerNorm(7, eps=1e-5), torch.rand(1, 7, 4, 4))
     assert (cost.params, cost.flops) == (14, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_l2_normalise_keeps_zero(dtype):
+    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=dtype)
+    wanted = torch.tensor([[0.6, 0.8], [0.0, 0.0]], dtype=dtype)
+    torch.testing.assert_close(l2_normalise(x, 1), wanted)
 
 
 def test_a_pixel_of_equal_channels_has_finite_gradients():
