@@ -134,7 +134,8 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
     Raises:
         ValueError: a kind or an argument is not known, or the parts do not fit.
     """
-    return Network(spec, train=train)
+    net = Network(spec, train=train)
+    return net if train else net.eval()
 
 
 def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:

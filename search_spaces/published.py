@@ -19,6 +19,16 @@ def headline(name: str) -> str:
     return _text(name).split("\n", 1)[0].lstrip("# ")
 
 
+def report(name: str) -> dict[str, float]:
+    """What the challenge's table of results says of a network; empty where it does not hold it.
+
+    psnr_valid_db, psnr_test_db, runtime_ms (RTX A6000), params_m (millions), flops_g (multiply-accumulates
+    at 256x256 in billions).
+    """
+    found: dict[str, float] = entry(name).get("report", {})
+    return found
+
+
 @functools.cache
 def entry(name: str) -> dict[str, Any]:
     """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.

@@ -1,6 +1,8 @@
 """What `arch=` may name: a published network, a YAML or JSON file, or a trial of a run."""
 
 import csv
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,20 @@ from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, build, published
+from search_spaces.published import names as published_names
+from search_spaces.published import report
 
 PREFIX = "published/"
+
+
+def named(texts: list[str]) -> Iterator[str]:
+    """What texts name, one each: published/all is every published network, cheap ones first as reported."""
+    for text in texts:
+        if text == f"{PREFIX}all":
+            runtimes = {name: report(name).get("runtime_ms", math.inf) for name in published_names()}
+            yield from (f"{PREFIX}{name}" for name in sorted(runtimes, key=runtimes.__getitem__))
+        else:
+            yield text
 
 
 def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:

@@ -8,6 +8,7 @@ Examples:
     nas profile arch=published/spanv2
     nas profile arch=published/spanv2 size=[720,1280] layers=true measure=false
     nas profile arch=[published/spanv2,published/spanf,mine.yaml]
+    nas profile arch=published/all
     nas profile arch=mine.yaml baseline=published/spanf latency=thorough
     nas profile arch=published/span device=cpu latency.threads=2 'latency.sizes=[[64,64],[128,128]]'
 """
@@ -16,8 +17,16 @@ import dataclasses
 
 from rich.console import Console
 
-from nas.commands.architectures import resolve_arch
-from nas.commands.profile_tables import comparison, counts, layer_table, network_table, notes, runtimes
+from nas.commands.architectures import named, resolve_arch
+from nas.commands.profile_tables import (
+    agreement,
+    comparison,
+    counts,
+    layer_table,
+    network_table,
+    notes,
+    runtimes,
+)
 from nas.measure.cost import layer_costs
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -44,7 +53,7 @@ def run(
     """Count, time and print."""
     if min(size) < 1:
         raise ValueError(f"size must be at least [1,1], got [{size[0]},{size[1]}]")
-    names = [arch] if isinstance(arch, str) else arch
+    names = list(named([arch] if isinstance(arch, str) else arch))
     specs = [resolve_arch(name) for name in names]
     scales = sorted({spec.scale for spec in specs})
     if len(scales) != 1:
@@ -74,7 +83,10 @@ def run(
         table = comparison(names, specs, readings, base, size, challenge)
     console.print(f"\n{title}", highlight=False, markup=False)
     console.print(table)
-    for line in notes(size, readings, challenge):
+    lines = notes(size, readings, challenge)
+    if len(specs) > 2:
+        lines += agreement(names, specs, readings)
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -1,17 +1,22 @@
 """The tables of `nas profile`, and the words on how their figures are meant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
+from scipy.stats import kendalltau
 
+from nas.commands.architectures import PREFIX
 from nas.measure.cost import CHALLENGE_SIZE, LayerCost, measure_cost, training_params
 from nas.measure.latency.layers import LayerTimes
 from nas.record import SET_IMAGES, Cost, Latency
+from nas.report.words import NAMES
 from nas.score import Challenge
 from search_spaces import ArchSpec
+from search_spaces.published import report
 
 Row = tuple[str, ...]
+REPORTED = {"runtime_ms": 2, "flops_g": 2, "psnr_test_db": 2}  # of the challenge's table; digits as printed
 FLAGS = {
     "disturbed": "more than a fifth of the rounds were, on a CPU with too wide an interval",
     "drifted": "fixed work took another time at the end than at the start",
@@ -60,6 +65,8 @@ def comparison(
     """A row a network."""
     heads = ["parameters", "FLOPs", "activations", "memory MiB"]
     heads += [f"{per_mode[0].mode} ratio" for per_mode in readings] + (["score"] if readings else [])
+    reports = [reported(name) for name in names]
+    heads += ["report: ms", "GFLOPs", "PSNR dB"] if any(reports) else []
     table = _table("network", heads)
     theirs = measure_cost(base)
     for place, (name, spec) in enumerate(zip(names, specs, strict=True)):
@@ -68,8 +75,46 @@ def comparison(
         cells += [_ratio(per_mode[place]) for per_mode in readings]
         if readings:
             cells.append(f"{_score(readings[0][place], measure_cost(spec), theirs, challenge):.3f}")
+        if any(reports):
+            told = reports[place]
+            cells += [_told(told, key, digits) for key, digits in REPORTED.items()]
         table.add_row(name, *cells)
     return table
+
+
+def agreement(
+    names: Sequence[str], specs: Sequence[ArchSpec], readings: Sequence[Sequence[Latency]]
+) -> list[str]:
+    """Say how far counts order networks as their runtimes do: Kendall's tau-b, 1 is the same order."""
+    costs = [measure_cost(spec) for spec in specs]
+    columns = {
+        key: [float(getattr(cost, key)) for cost in costs] for key in ("params", "flops", "activations")
+    }
+    timed = {f"{per_mode[0].mode} runtime": [one.ratio for one in per_mode] for per_mode in readings}
+    told = [reported(name).get("runtime_ms") for name in names]
+    lines = [_order(columns, what, values) for what, values in timed.items()]
+    if sum(value is not None for value in told) > 2:
+        lines.append(_order(columns, "the report's runtime", told))
+    return lines
+
+
+def _order(columns: Mapping[str, list[float]], what: str, runtimes: Sequence[float | None]) -> str:
+    there = [i for i, value in enumerate(runtimes) if value is not None]
+    taus = {
+        key: kendalltau([values[i] for i in there], [runtimes[i] for i in there]).statistic
+        for key, values in columns.items()
+    }
+    words = ", ".join(f"{NAMES.get(key, key)} {tau:+.2f}" for key, tau in taus.items())
+    return f"Order of {what} against that of counts, Kendall's tau-b over {len(there)} networks: {words}."
+
+
+def reported(name: str) -> dict[str, float]:
+    """What the challenge's report says of a network by its name here; empty where it says nothing."""
+    return report(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else {}
+
+
+def _told(told: Mapping[str, float], key: str, digits: int) -> str:
+    return f"{told[key]:.{digits}f}" if key in told else ""
 
 
 def network_table(rows: Sequence[Row], baseline: str) -> Table:

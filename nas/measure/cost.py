@@ -10,7 +10,7 @@ fused network counts as the plain one: its operators (`nas.ops`) bring their for
 
 import functools
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,10 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
-    """One layer of the inference form: a module without children. shape is that of its output."""
+    """One layer of the inference form: a module without children, or what a module does beside its children.
+
+    shape is that of its output.
+    """
 
     name: str
     kind: str
@@ -110,27 +113,44 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
     network, image = _on_meta(spec), _image(size)
     flops = _flop_counter()
     outputs: dict[str, Tensor] = {}
-    layers = {
-        name: module
-        for name, module in network.named_modules()
-        if not isinstance(module, nn.Identity) and not any(True for _ in module.children())
-    }
+    layers = {name: module for name, module in network.named_modules() if not isinstance(module, nn.Identity)}
     for name, module in layers.items():
         module.register_forward_hook(_keep_output(outputs, name))
     with torch.no_grad(), flops:
         network(image)
-    by_module = flops.get_flop_counts()
-    return [
-        LayerCost(
-            name=name,
-            kind=type(layers[name]).__name__,
-            shape=tuple(output.shape),
-            params=num_parameters(layers[name]),
-            flops=sum(by_module.get(f"Network.{name}", {}).values()) // 2,
-            activations=output.numel() if isinstance(layers[name], nn.Conv2d) else 0,
-        )
-        for name, output in outputs.items()
-    ]
+    counted = {
+        path.partition(".")[2]: sum(found.values()) // 2
+        for path, found in flops.get_flop_counts().items()
+        if path != "Global"
+    }
+    found = []
+    for name, output in outputs.items():
+        module = layers[name]
+        inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
+        own = counted.get(name, 0) - sum(counted.get(child, 0) for child in _outermost(inside, counted))
+        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if own or params or not inside:
+            activations = output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0
+            found.append(
+                LayerCost(
+                    name=name or "network",
+                    kind=type(module).__name__,
+                    shape=tuple(output.shape),
+                    params=params,
+                    flops=own,
+                    activations=activations,
+                )
+            )
+    return found
+
+
+def _outermost(names: list[str], counted: Mapping[str, int]) -> Iterator[str]:
+    """Of modules, parents first, those that were counted and lie in no other that was."""
+    taken: list[str] = []
+    for name in names:
+        if name in counted and not any(name.startswith(f"{parent}.") for parent in taken):
+            taken.append(name)
+            yield name
 
 
 def training_params(spec: ArchSpec) -> int:
@@ -241,6 +261,7 @@ _per_pooled_element._get_raw = True  # type: ignore[attr-defined]
 
 def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        outputs[name] = output
+        first = tree_leaves(output)[0]  # some give maps beside their features
+        outputs[name] = first
 
     return hook

@@ -125,7 +125,7 @@ class ProxyTrainer:
             start = initial_network(residual_spec(spec), seed, images)
         self.parent = parent if config.distill else None
         net = start.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net: Network = net
+        self.net: Network = net.train()
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
         self.optimizers = _optimizers(self.net, config.optimizer, rate)
         self.peaks = [group["lr"] for one in self.optimizers for group in one.param_groups]

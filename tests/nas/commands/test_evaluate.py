@@ -26,6 +26,10 @@ RELEASED = {
     "spanf": ("y2025_team24_spanf.pth", "y2025_team24_SPANF"),
     "spanv2": ("team22_spanv2_c2.pth", "team22_SPANV2"),
     "amcanet": ("team17_AMCANet.pth", "team17_AMCANet"),
+    "pds": ("team01_PDS.pth", "team01_PDS"),
+    "rfdn_span": ("team09_RFDN_SPAN.pth", "team09_RFDN_SPAN"),
+    "dscf_fused": ("team15_DSCF_Fused.pth", "team15_DSCF_Fused"),
+    "zenosr": ("team04_ZenoSR.pth", "team04_ZenoSR"),
 }
 needs_shared = pytest.mark.skipif(not CHECKPOINTS.exists(), reason="../shared/reference is not here")
 CPU = torch.device("cpu")
@@ -89,7 +93,8 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
 @needs_shared
 @pytest.mark.parametrize(("name", "data", "places"), [
     ("spanf", "Set5", range(5)), ("spanv2", "Set5", range(5)), ("span", "Set14", (4, 11)), ("spanv2", "Set14", (4,)),
-    ("amcanet", "Set5", (1, 2)),
+    ("amcanet", "Set5", (1, 2)), ("pds", "Set5", (1, 2)), ("rfdn_span", "Set5", (1, 2)), ("dscf_fused", "Set5", (1, 2)),
+    ("zenosr", "Set5", (1, 2)), ("zenosr", "Set14", (4,)),
 ])  # fmt: skip
 def test_released_networks_have_their_published_psnr(name, data, places):
     images = open_roles(config(report=SHARED / "data" / data), scale=4, roles=("report",)).need("report")
