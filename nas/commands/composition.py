@@ -1,6 +1,8 @@
 """From what was typed to one plain configuration: Hydra composes, every refusal is one line."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from nas.commands import catalog
 from nas.commands.invocation import Refusal, did_you_mean
 
 Choice = str | list[str] | None
+OWN_FILES = ("space",)  # groups in which a YAML file of the user's may be chosen
 _KEY = re.compile(r"[A-Za-z_][\w./-]*")
 
 
@@ -67,6 +70,10 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composition:
             del parsed[key]  # none is chosen by default; Hydra takes no null for a group
         groups = {key: override for key, override in parsed.items() if key in before}
         for key, override in groups.items():
+            if file := own_file(override):
+                if not file.is_file():
+                    raise Refusal(f"{key}={typed[key]}: there is no such file")
+                continue
             _check_choice(key, override.value(), typed[key])
         choices = before
         if groups:
@@ -82,7 +89,7 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composition:
         command=command,
         tree=_plain(config),
         choices=choices,
-        overrides=tuple(str(override.input_line) for override in parsed.values()),
+        overrides=tuple(map(_lasting, parsed.values())),
         typed=typed,
         changed=tuple(f"{key}={typed[key]}" for key in parsed if key in changed),
     )
@@ -130,12 +137,14 @@ def _quoted(value: str) -> str:
 
 
 def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfig, dict[str, Choice]]:
-    lines = [str(override.input_line) for override in overrides.values()]
-    try:
-        config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
-        reported = OmegaConf.to_container(config.hydra.runtime.choices)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise Refusal(one_line(error)) from error
+    with tempfile.TemporaryDirectory() as folder:
+        lines = _own_files(overrides, Path(folder))
+        lines += [str(one.input_line) for one in overrides.values() if own_file(one) is None]
+        try:
+            config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
+            reported = OmegaConf.to_container(config.hydra.runtime.choices)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise Refusal(one_line(error)) from error
     assert isinstance(reported, dict)
     with open_dict(config):
         del config["hydra"]
@@ -144,6 +153,32 @@ def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfi
         str(group): choice for group, choice in reported.items() if not str(group).startswith("hydra")
     }
     return config, choices
+
+
+def own_file(override: Override) -> Path | None:
+    """The user's own YAML file that is chosen instead of an option of a group."""
+    value = override.value()
+    if override.key_or_group in OWN_FILES and isinstance(value, str) and value.endswith(".yaml"):
+        return Path(value).expanduser()
+    return None
+
+
+def _own_files(overrides: Mapping[str, Override], folder: Path) -> list[str]:
+    """Lay users' files into a folder where Hydra finds them as options; gives what chooses them."""
+    lines = []
+    for key, override in overrides.items():
+        if file := own_file(override):
+            option = folder / key / f"own_{file.stem}.yaml"  # no name of ours
+            option.parent.mkdir()
+            shutil.copy(file, option)
+            lines.append(f"{key}={option.stem}")
+    return [*lines, f"hydra.searchpath=['file://{folder}']"] if lines else []
+
+
+def _lasting(override: Override) -> str:
+    """What was typed, with a file's whole path: a run is resumed from anywhere."""
+    file = own_file(override)
+    return f"{override.key_or_group}={_quoted(str(file.resolve()))}" if file else str(override.input_line)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -261,7 +261,8 @@ def _check(
 
 def _new_name(invocation: Invocation) -> Path:
     spaces = [o.partition("=")[2] for o in invocation.overrides if o.startswith("space=")]
-    return Path("runs") / f"{time.strftime('%Y%m%d_%H%M%S')}_{spaces[-1] if spaces else 'span'}"
+    space = Path(spaces[-1].strip("'")).stem if spaces else "span"  # one of ours, or a file
+    return Path("runs") / f"{time.strftime('%Y%m%d_%H%M%S')}_{space}"
 
 
 def _readings(replay: str | None) -> dict[str, Latency]:

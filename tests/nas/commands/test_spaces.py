@@ -1,0 +1,67 @@
+"""What `nas spaces` lists, and a space that is a file of the user's."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from nas.commands.door import main
+from search_spaces.blocks import BLOCKS
+from search_spaces.published import names
+from tests.search_spaces.spaces import SPACES
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The space of the README."""
+    text = README.read_text(encoding="utf-8")
+    found = re.search(r"\n( {4}# Chains or distillation.*?)\n\n`nas spaces", text, re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(textwrap.dedent(found[1]), encoding="utf-8")
+    return path
+
+
+def test_spaces_networks_and_blocks_are_listed_with_a_line_each(capsys):
+    assert main(["spaces"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    told = {words[0]: words[1:] for words in lines}
+    for name in (*SPACES, *(f"published/{name}" for name in names()), *BLOCKS):
+        assert len(told[name]) > 2, name
+
+
+def test_a_space_tells_its_size_its_ends_and_what_it_contains(capsys):
+    assert main(["spaces", "space=esr_bench_mini"]) == 0
+    printed = capsys.readouterr().out
+    assert "144 architectures, 144 ways to decide" in printed
+    assert re.search(r"cheapest: 0\.\d+ GFLOPs, [\d,]+ parameters: spab 8 ch", printed)
+    assert re.search(r"dearest: .* 4× spab 20 ch, SiLU, conv1x1 attention", printed)
+    assert "contains: no published network" in printed
+    assert re.search(r"num_blocks +1, 2, 3, 4", printed)
+
+
+def test_the_space_of_the_readme_is_a_file_like_any_other(mine, capsys):
+    assert main(["spaces", f"space={mine}", "space.channels=[16,24]", "scale=2"]) == 0
+    printed = capsys.readouterr().out
+    assert "800 architectures" in printed
+    assert re.search(r"channels +16, 24", printed)
+
+
+def test_a_search_in_ones_own_space_is_resumed_from_anywhere(mine, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = ["trials=1", "proxy.steps=3", "ladder_seeds=1", "latency.max_seconds=0.5", "workers=1"]
+    assert main(["search", "run=run", "space=mine.yaml", "space.channels=[8]", *settings]) == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["search", f"run={tmp_path / 'run'}", "trials=2"]) == 0
+    rows = (tmp_path / "run" / "trials.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3
+    assert "2 trials done" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_refused(capsys):
+    assert main(["spaces", "space=nowhere.yaml"]) == 2
+    assert "space=nowhere.yaml: there is no such file" in capsys.readouterr().err
