@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.layers.channel_attention import ChannelTransformer
 from search_spaces.layers.check import check_multiple, check_number, check_same_width
 from search_spaces.layers.conv import ConvFactory, depthwise_conv, pointwise_conv
-from search_spaces.layers.variance import VarianceAttention
+from search_spaces.layers.regional.channel_attention import ChannelTransformer
+from search_spaces.layers.regional.variance import VarianceAttention
 
 NUM_STEPS = 3
 

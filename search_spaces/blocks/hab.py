@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from search_spaces.blocks.context import Context
-from search_spaces.blocks.hybrid.body import HybridBody, sample_maps
 from search_spaces.layers.conv import ConvFactory
+from search_spaces.layers.hybrid.body import HybridBody, sample_maps
 
 
 class HAB(nn.Module):

@@ -101,3 +101,14 @@ def test_a_mapping_of_names_is_a_choice_of_layers():
 def test_space_says_what_is_wrong(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         space(**changes)
+
+
+def test_choices_without_effect_are_one_network():
+    made = space(num_blocks=[1, 3], frames={"only": FRAME, "other": FRAME | {"normalise": [True, False]}})
+    ids = {
+        member(made, "spab", last, "late", num_blocks=1, **{"other.normalise": other}).arch_id
+        for last in ("spab", "chain")
+        for other in (True, False)
+    }
+    assert len(ids) == 1
+    assert member(made, "chain", "spab", "late", num_blocks=1).arch_id not in ids

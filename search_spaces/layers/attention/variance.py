@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from search_spaces.layers.conv import pointwise_conv
 from search_spaces.layers.norm import l2_normalise
-from search_spaces.layers.variance import VarianceGuide
+from search_spaces.layers.regional.variance import VarianceGuide
 
 
 class Variance(nn.Module):

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces.layers.attention.choice import make_attention
-from search_spaces.layers.variance import VarianceAttention, VarianceGuide
+from search_spaces.layers.regional.variance import VarianceAttention, VarianceGuide
 
 
 def random_gate(channels):

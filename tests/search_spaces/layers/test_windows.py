@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from search_spaces.layers.pool import grid_max_pool
-from search_spaces.layers.windows import merge_windows, split_windows
+from search_spaces.layers.regional.pool import grid_max_pool
+from search_spaces.layers.regional.windows import merge_windows, split_windows
 from tests.search_spaces.blocks.naive_acb import windows
 
 SIZES = [(1, 1), (5, 200), (72, 72), (72, 73), (90, 150), (145, 71), (256, 256)]

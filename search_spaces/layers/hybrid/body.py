@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.hybrid.channel import ChannelStage
-from search_spaces.blocks.hybrid.local_features import LocalFeatures
-from search_spaces.blocks.hybrid.spatial import SpatialBlock
-from search_spaces.blocks.hybrid.tokens import NUM_QUERIES, WINDOW, GridTokens, LocalTokens
 from search_spaces.layers.conv import pointwise_conv
+from search_spaces.layers.hybrid.channel import ChannelStage
+from search_spaces.layers.hybrid.local_features import LocalFeatures
+from search_spaces.layers.hybrid.spatial import SpatialBlock
+from search_spaces.layers.hybrid.tokens import NUM_QUERIES, WINDOW, GridTokens, LocalTokens
 from search_spaces.layers.pad import pad_to_multiple
 
 PATTERNS = (("star", "center"), ("cross", "row"), ("corner", "col"))  # local and grid attention of each stage

@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from search_spaces.layers.conv import depthwise_conv, pointwise_conv
+from search_spaces.layers.feed_forward import GatedFeedForward
 from search_spaces.layers.norm import ChannelLayerNorm, l2_normalise
-from search_spaces.layers.windows import merge_windows, split_windows
+from search_spaces.layers.regional.windows import merge_windows, split_windows
 
 
 class ChannelAttention(nn.Module):
@@ -48,24 +48,6 @@ class ChannelAttention(nn.Module):
         scores = l2_normalise(q, -1) @ l2_normalise(v, -1).mT
         attended = (scores * self.temperature).softmax(-1) @ v
         return torch.unflatten(attended, -1, qv.shape[-2:])  # no reshape: a trace would keep its sizes
-
-
-class GatedFeedForward(nn.Module):
-    """C1(GELU(a) b) with [a, b] = DW3(C1(x)), each of `expansion` times the channels; no biases.
-
-    Source: Zamir et al., Restormer, CVPR 2022.
-    """
-
-    def __init__(self, channels: int, *, expansion: int) -> None:
-        super().__init__()
-        self.project_in = pointwise_conv(channels, 2 * expansion * channels, bias=False)
-        self.depthwise = depthwise_conv(2 * expansion * channels, kernel=3, bias=False)
-        self.project_out = pointwise_conv(expansion * channels, channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = self.depthwise(self.project_in(x)).chunk(2, 1)
-        out: Tensor = self.project_out(F.gelu(a) * b)
-        return out
 
 
 class ChannelTransformer(nn.Module):

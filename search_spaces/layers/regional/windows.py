@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from search_spaces.layers.sizes import larger, smaller
+from search_spaces.layers.regional.sizes import larger, smaller
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from search_spaces.blocks.hybrid.feed_forward import GatedFeedForward
-from search_spaces.blocks.hybrid.tokens import GridTokens, LocalTokens
+from search_spaces.layers.feed_forward import GatedFeedForward
+from search_spaces.layers.hybrid.tokens import GridTokens, LocalTokens
 from search_spaces.layers.norm import ChannelLayerNorm
 
 EPS = 1e-6
@@ -57,7 +57,7 @@ class SpatialBlock(nn.Module):
         self.norm1 = ChannelLayerNorm(channels, eps=EPS)
         self.attention = (SharedMaps if shared else OwnMaps)(channels, tokens)
         self.norm2 = ChannelLayerNorm(channels, eps=EPS)
-        self.feed_forward = GatedFeedForward(channels)
+        self.feed_forward = GatedFeedForward(channels, expansion=1)
 
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape, and the maps that were used."""

@@ -5,9 +5,9 @@ from torch.nn import functional as F
 
 from search_spaces.layers.conv import depthwise_conv, pointwise_conv
 from search_spaces.layers.norm import l2_normalise
-from search_spaces.layers.pool import grid_max_pool
+from search_spaces.layers.regional.pool import grid_max_pool
+from search_spaces.layers.regional.sizes import larger
 from search_spaces.layers.scale import ChannelScale
-from search_spaces.layers.sizes import larger
 
 REGION = 8  # pixels of a region's side, about: the image has H // 8 by W // 8 of them
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.blocks.hybrid.feed_forward import GatedFeedForward
-from search_spaces.blocks.hybrid.tokens import WINDOW
 from search_spaces.layers.conv import depthwise_conv, pointwise_conv
+from search_spaces.layers.feed_forward import GatedFeedForward
+from search_spaces.layers.hybrid.tokens import WINDOW
 from search_spaces.layers.norm import ChannelLayerNorm
 
 EPS = 1e-6
@@ -63,9 +63,9 @@ class ChannelStage(nn.Module):
         self.steps = nn.ModuleList(
             [
                 ChannelAttention(channels, phases=False),
-                GatedFeedForward(channels),
+                GatedFeedForward(channels, expansion=1),
                 ChannelAttention(channels, phases=True),
-                GatedFeedForward(channels),
+                GatedFeedForward(channels, expansion=1),
             ]
         )
 
