@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.layers.check import check_number
 from search_spaces.layers.conv import ConvFactory, depthwise_conv
 from search_spaces.layers.pad import pad_to_multiple
 
@@ -106,6 +107,7 @@ class Pad(nn.Module):
 
     def __init__(self, *, mode: str, multiple: int) -> None:
         super().__init__()
+        check_number("pad.multiple", multiple, such_as=8)
         self.mode, self.multiple = mode, multiple
         pad_to_multiple(torch.zeros(1, 1, multiple, multiple), multiple, mode)  # refuses an unknown mode
 

@@ -16,6 +16,8 @@ from search_spaces.layers.scale import ChannelScale
 from search_spaces.reparam import TrainingConv
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
 
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -148,14 +150,17 @@ def _known(what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]) ->
 def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
     """Call with a spec's arguments; what is missing or unknown is named."""
     wanted = {
-        name
+        name: p.annotation
         for name, p in inspect.signature(make).parameters.items()
         if p.kind is p.KEYWORD_ONLY and name not in make.keywords
     }
     given = {name for name, _ in block.args}
-    if wanted != given:
-        wrong = f"missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
+    if wanted.keys() != given:
+        wrong = f"missing {sorted(wanted.keys() - given)}, unknown {sorted(given - wanted.keys())}"
         raise ValueError(f"block {block.kind!r} takes the arguments {sorted(wanted)}: {wrong}")
+    for name, value in block.args:  # 1 is no True and 3.0 no 3: they would be two specs of one network
+        if wanted[name] in WORDS and type(value) is not wanted[name]:
+            raise ValueError(f"{block.kind}.{name} must be {WORDS[wanted[name]]}, got {value!r}")
     module: nn.Module = make(**dict(block.args))
     return module
 

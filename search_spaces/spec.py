@@ -161,6 +161,8 @@ class ArchSpec:
     def arch_id(self) -> str:
         """Short stable hash of what the network computes."""
         data = _computed(self.to_dict())
+        if "residuals" in data:  # a sum: in any order
+            data["residuals"].sort(key=lambda residual: json.dumps(residual, sort_keys=True))
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -124,6 +124,30 @@ def test_json_that_is_no_spec_is_refused(text, message):
             "block kind 'resnet' is not known; known: acb, activated_conv, conv, conv_stack, depthwise",
         ),
         ({"blocks": [spab(kernel=3)] * 7}, "missing [], unknown ['kernel']"),
+        ({"blocks": [spab(bias=1)] * 7}, "spab.bias must be true or false, got 1"),
+        ({"blocks": [spab(activation=1)] * 7}, "spab.activation must be text, got 1"),
+        (
+            {"wrap": [{"kind": "pad", "mode": "reflect", "multiple": 8.0}]},
+            "pad.multiple must be a whole number, got 8.0",
+        ),
+        (
+            {"wrap": [{"kind": "pad", "mode": "reflect", "multiple": 0}]},
+            "pad.multiple must be a whole number of at least 1, got 0",
+        ),
+        (
+            {"wrap": [{"kind": "pad", "mode": "edge", "multiple": 8}]},
+            "pad mode 'edge' is not known; known: reflect, symmetric",
+        ),
+        ({"wrap": [{"kind": "frame"}]}, "wrap 'frame' is not known; known: centre, pad"),
+        (
+            {"residuals": [{"kind": "identity", "feature": "block9"}]},
+            "residuals: 'identity' must name a `feature`",
+        ),
+        (
+            {"residuals": [{"kind": "conv", "feature": "stem", "channels": 4, "kernel": 1, "bias": True}]},
+            "has 4 channels, the fused features have 28",
+        ),
+        ({"blocks": [spab(blocks=[spab()])] * 7}, "block 'spab' holds no blocks; a group does"),
         (
             {"fusion": {"kind": "conv", "channels": 28, "bias": True}},
             "block 'conv' takes the arguments ['bias', 'channels', 'kernel']: missing ['kernel'], unknown []",
@@ -163,3 +187,12 @@ def test_published_name_that_is_not_known_is_refused_with_a_hint():
         ValueError, match=r"published network 'spam' is not known; did you mean 'span'\? known: "
     ):
         published("spam")
+
+
+def test_residuals_are_a_sum_in_any_order():
+    spec = published("dscf_fused")
+    other = BlockSpec.of("identity", feature="stem")
+    one = dataclasses.replace(spec, residuals=(*spec.residuals, other))
+    assert (
+        one.arch_id == dataclasses.replace(spec, residuals=(other, *spec.residuals)).arch_id != spec.arch_id
+    )
