@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.record import GOALS
 from nas.results import RunState
-from search_spaces.spec import ArchSpec, BlockSpec, Scalar
+from search_spaces.spec import ArchSpec, BlockSpec
 
 BASELINE_SCORE = math.exp(2)
 LONGER = "search again with a longer proxy (more proxy.steps), or with a preset whose ladder was seen to pass"
@@ -47,7 +47,7 @@ def describe(spec: ArchSpec) -> str:
     if spec.stem is None:
         parts.append("no stem")
     fused, body = (dict(block.args).get("channels") for block in (spec.fusion, spec.blocks[-1]))
-    if fused is not None and fused != body:
+    if None not in (fused, body) and fused != body:
         parts.append(f"fused to {fused} ch")
     if spec.skip is not None:
         parts.append(f"{spec.skip.kind} skip")
@@ -160,8 +160,8 @@ def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def _but_channels(block: BlockSpec) -> tuple[str, tuple[tuple[str, Scalar], ...]]:
-    return block.kind, tuple(arg for arg in block.args if arg[0] != "channels")
+def _but_channels(block: BlockSpec) -> tuple[object, ...]:
+    return block.kind, tuple(arg for arg in block.args if arg[0] != "channels"), block.blocks
 
 
 def _blocks_in_words(blocks: list[BlockSpec]) -> str:
@@ -171,7 +171,14 @@ def _blocks_in_words(blocks: list[BlockSpec]) -> str:
     if None not in channels:
         widths = channels if len(set(channels)) > 1 else channels[:1]
         words += f" {'-'.join(map(str, widths))} ch"
+    if inside := blocks[0].blocks:
+        words += f" of {' and '.join(f'{block.kind} {_width(block)}'.strip() for block in inside)}"
     return ", ".join([words, *_arguments(blocks[0])])
+
+
+def _width(block: BlockSpec) -> str:
+    channels = dict(block.args).get("channels")
+    return "" if channels is None else f"{channels} ch"
 
 
 def _arguments(block: BlockSpec) -> Iterator[str]:

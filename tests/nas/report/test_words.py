@@ -112,3 +112,9 @@ def test_protocol_names_the_border_of_the_scale():
 )
 def test_numbers(text, expected):
     assert text == expected
+
+
+def test_groups_say_what_they_hold():
+    first, others = describe(published("haesr")).split(" · ")
+    assert first.startswith("group of hab 48 ch, esa attention")
+    assert others.startswith("2× group of shab 48 ch, esa attention")

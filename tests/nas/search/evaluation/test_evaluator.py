@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import threading
 import time
 
@@ -276,3 +277,19 @@ def test_replayed_readings_of_other_conditions_are_not_mixed_with_new_ones(make,
     replay = {baseline.arch_id: latency_of(baseline)}
     with pytest.raises(RuntimeError, match=r"replayed readings are of .*'stub'.* cannot be mixed"):
         make(latency=config, replay=replay).trial(task(1, 0.0), None, told.append)
+
+
+def test_a_candidate_whose_steps_take_too_long_is_neither_read_nor_trained(make, told):
+    slow = dataclasses.replace(task(), spec=published("span"))
+    evaluator = make(baseline=tiny_spec(channels=4), time_cap=2.0)  # SPAN has some hundred times the work
+    record = evaluator.trial(slow, None, told.append)
+    assert record.state == "rejected"
+    assert re.fullmatch(r"time_cap: a training step takes \d+\.\d times the baseline's > 2", record.error)
+    assert (record.latency, record.quality) == (None, None)
+    assert told == ["counting", "timing a step"]
+
+
+def test_a_candidate_that_is_fast_enough_is_trained(make, told):
+    record = make(time_cap=5.0).trial(task(), None, told.append)  # the baseline is SPAN
+    assert record.state == "complete"
+    assert told[:3] == ["counting", "timing a step", "training 0/4"]
