@@ -91,8 +91,10 @@ class GrammarSpace:
         """As many blocks as a member may have, each with its choices taken."""
         places = range(1, max(self.num_blocks) + 1)
         own = "block" in self.each
+        early = [name for name, block in self.blocks.items() if "after" not in block]  # may stand first
         asked = [f"block{i}" for i in places] if own else ["block"]
-        names = [str(template.pick(chooser, name, list(self.blocks))) for name in asked]
+        options = [early, *[list(self.blocks)] * (len(asked) - 1)]
+        names = [str(template.pick(chooser, *one)) for one in zip(asked, options, strict=True)]
         made = {name: self._block(name, chooser, known, places) for name in self.blocks}
         chosen: list[str] = []
         for name in names if own else names * len(places):

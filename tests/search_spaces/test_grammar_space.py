@@ -46,11 +46,9 @@ def test_positions_choose_their_blocks_and_shares_follow_the_width():
 
 def test_a_block_that_may_not_stand_gives_its_place_to_the_first():
     made = space()
-    kinds = [block.kind for block in member(made, "late", "chain", "late").blocks]
+    kinds = [block.kind for block in member(made, "spab", "chain", "late").blocks]
     assert kinds == ["spab", "residual_chain", "residual_chain"]
-    assert [block.kind for block in member(made, "chain", "chain", "late", channels=12).blocks] == [
-        "spab"
-    ] * 3
+    assert [block.kind for block in member(made, "chain", "late", "late", channels=12).blocks] == ["spab"] * 3
 
 
 def test_taps_that_are_not_there_are_left_out():
