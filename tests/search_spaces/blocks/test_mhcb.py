@@ -105,7 +105,7 @@ def test_mhcb_passes_gradients(num_heads, expansion):
     [
         (33, {}, "mhcb.channels must be a multiple of 2 (num_heads=2), got 33; use 32 or 34"),
         (32, {"num_heads": 0}, "mhcb.num_heads must be a whole number of at least 1, got 0; such as 2"),
-        (32, {"expansion": 0.5}, "mhcb.expansion must be a whole number of at least 1, got 0.5; such as 2"),
+        (32, {"expansion": 0.5}, "mhcb.expansion must be a whole number, got 0.5"),
         (
             33,
             {"num_heads": 3, "expansion": 1},

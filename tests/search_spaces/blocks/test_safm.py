@@ -113,8 +113,8 @@ def test_safm_passes_gradients(activation):
         (42, {}, "safm.channels must be a multiple of 4 (num_levels=4 groups), got 42; use 40 or 44"),
         (2, {}, "safm.channels must be a multiple of 4 (num_levels=4 groups), got 2; use 4"),
         (40, {"num_levels": 0}, "safm.num_levels must be a whole number of at least 1, got 0; such as 4"),
-        (40, {"expansion": 1.5}, "safm.expansion must be a whole number of at least 1, got 1.5; such as 2"),
-        (40, {"expansion": True}, "safm.expansion must be a whole number of at least 1, got True"),
+        (40, {"expansion": 1.5}, "safm.expansion must be a whole number, got 1.5"),
+        (40, {"expansion": True}, "safm.expansion must be a whole number, got True"),
         (40, {"activation": "mish"}, "activation 'mish' is not known; known: silu, relu"),
     ],
 )
