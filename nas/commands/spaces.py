@@ -18,6 +18,7 @@ from typing import Literal
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nas.commands import catalog
@@ -87,5 +88,5 @@ def _list(head: str, rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(head, no_wrap=True)
     table.add_column("")
     for name, words in rows:
-        table.add_row(name, textwrap.shorten(words, 400))
+        table.add_row(name, escape(textwrap.shorten(words, 400)))  # brackets are no markup
     return table

@@ -1,16 +1,15 @@
 """A space written in YAML alone: frames, the blocks that may stand in them, and which values are choices."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from search_spaces.chooser import Chooser
 from search_spaces.spaces import template
-from search_spaces.spec import CHAINS, SCALES, ArchSpec, Scalar
+from search_spaces.spec import SCALES, ArchSpec, Scalar
 
 INNER = ("conv_stack", "image_spab", "spab")  # kinds whose first activated convolution can be tapped
 FRAME = {"first", "end"} | {field.name for field in fields(ArchSpec)} - {"scale", "blocks"}
-BLOCK = ("multiple_of", "after")  # of a block's template: no arguments
 Template = Mapping[str, Any]
 
 
@@ -29,7 +28,8 @@ class GrammarSpace:
         choices: further named choices.
         blocks: what may stand at a position, by a name of yours: `kind` and all its arguments.
             `multiple_of`: only where `channels` is one; `after`: only behind a block of that name. Where it
-            may not stand, the first block of this list stands instead.
+            may not stand, the first block of this list stands instead. Layers of a frame may have
+            `multiple_of` too, where the first of their alternatives has none.
         each: what every position chooses for itself: `block`, and arguments of blocks by their names; the
             rest is chosen once for all.
         frames: what stands around the blocks, by a name of yours: the fields of an architecture but
@@ -47,6 +47,7 @@ class GrammarSpace:
     each: list[str]
     frames: dict[str, dict[str, Any]]
     contains: list[str]
+    asked: dict[str, Sequence[Scalar]] = field(init=False, repr=False, compare=False)  # every decision
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -63,18 +64,40 @@ class GrammarSpace:
                 raise ValueError(f"space.{name} must hold at least one, got none")
         self._check_blocks()
         self._check_frames()
+        object.__setattr__(self, "asked", dict(self._decisions()))
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """One member. Every decision is asked, in one order; those without effect are dropped."""
-        known: dict[str, Scalar] = {}
-        num_blocks = template.pick(chooser, "num_blocks", self.num_blocks)
-        known["channels"] = template.pick(chooser, "channels", self.channels)
+        """One member. Every decision is asked, in one order; only what has an effect is made."""
+        picks = {name: chooser.pick(name, options) for name, options in self.asked.items()}
+        known = {
+            name: picks.get(name, options[0])
+            for name, options in (("channels", self.channels), *self.choices.items())
+        }
+        frame = self._frame(str(picks.get("frame", next(iter(self.frames)))), picks, known)
+        return self._member(frame, self._body(picks, known))
+
+    def _decisions(self) -> Iterator[tuple[str, Sequence[Scalar]]]:
+        """Every decision, in the order in which it is asked."""
+        for name in ("num_blocks", "channels"):
+            yield from template.decisions(getattr(self, name), name)
         for name, options in self.choices.items():
-            known[name] = template.pick(chooser, name, options)
-        chosen = str(template.pick(chooser, "frame", list(self.frames)))
-        frames = {name: self._frame(name, frame, chooser, known) for name, frame in self.frames.items()}
-        body = self._body(chooser, known)[: int(num_blocks)]
-        return self._member(frames[chosen], body)
+            yield from template.decisions(options, name)
+        yield from template.decisions(list(self.frames), "frame")
+        for name, frame in self.frames.items():
+            for key, one in frame.items():
+                choice = template.alternatives(one)
+                if key != "taps":
+                    for other, part in choice.items():
+                        yield from template.decisions(part, _path(name, key, other))
+                yield from template.decisions(list(choice), _path(name, key))
+        early = [name for name, block in self.blocks.items() if "after" not in block]  # may stand first
+        for i, place in enumerate(self._block_names()):
+            yield from template.decisions(list(self.blocks) if i else early, place)
+        for name, block in self.blocks.items():
+            shared, own = self._shares(block)
+            yield from template.decisions(shared, name)
+            for i in range(1, max(self.num_blocks) + 1):
+                yield from template.decisions(own, f"block{i}.{name}")
 
     def _member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
         blocks = list(body)
@@ -87,46 +110,51 @@ class GrammarSpace:
         given = {name: part for name, part in frame.items() if part is not None}
         return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, "taps": taps, **given})
 
-    def _body(self, chooser: Chooser, known: Mapping[str, Scalar]) -> list[dict[str, Any]]:
-        """As many blocks as a member may have, each with its choices taken."""
-        places = range(1, max(self.num_blocks) + 1)
-        own = "block" in self.each
-        early = [name for name, block in self.blocks.items() if "after" not in block]  # may stand first
-        asked = [f"block{i}" for i in places] if own else ["block"]
-        options = [early, *[list(self.blocks)] * (len(asked) - 1)]
-        names = [str(template.pick(chooser, *one)) for one in zip(asked, options, strict=True)]
-        made = {name: self._block(name, chooser, known, places) for name in self.blocks}
+    def _block_names(self) -> list[str]:
+        """The decisions that choose blocks: one a position, or one for all."""
+        return (
+            [f"block{i}" for i in range(1, max(self.num_blocks) + 1)] if "block" in self.each else ["block"]
+        )
+
+    def _body(self, picks: template.Picks, known: template.Picks) -> list[dict[str, Any]]:
+        """The blocks of a member, each with its choices taken."""
+        first = next(iter(self.blocks))
+        places = range(1, int(picks.get("num_blocks", self.num_blocks[0])) + 1)
+        asked = self._block_names()
         chosen: list[str] = []
-        for name in names if own else names * len(places):
-            chosen.append(name if self._may_stand(name, chosen, known) else next(iter(self.blocks)))
-        return [made[name][i - 1] for i, name in zip(places, chosen, strict=True)]
+        for i in places:
+            name = str(picks.get(asked[min(i, len(asked)) - 1], first))
+            chosen.append(name if self._may_stand(name, chosen, known) else first)
+        return [self._block(name, i, picks, known) for i, name in zip(places, chosen, strict=True)]
 
-    def _block(
-        self, name: str, chooser: Chooser, known: Mapping[str, Scalar], places: range
-    ) -> list[dict[str, Any]]:
-        """A block at every position."""
-        shared = {key: one for key, one in self.blocks[name].items() if key not in (*BLOCK, *self.each)}
-        own = {key: one for key, one in self.blocks[name].items() if key in self.each}
-        base = template.args(shared, name, chooser, known)
-        return [base | template.args(own, f"block{i}.{name}", chooser, known) for i in places]
+    def _block(self, name: str, place: int, picks: template.Picks, known: template.Picks) -> dict[str, Any]:
+        shared, own = self._shares(self.blocks[name])
+        parts = ((shared, name), (own, f"block{place}.{name}"))
+        return {
+            key: one
+            for part, path in parts
+            for key, one in template.decided(part, path, picks, known).items()
+        }
 
-    def _may_stand(self, name: str, before: list[str], known: Mapping[str, Scalar]) -> bool:
+    def _shares(self, block: Template) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What of a block is chosen once, and what every position chooses for itself."""
+        own = {key: one for key, one in block.items() if key in self.each}
+        return {key: one for key, one in block.items() if key not in own}, own
+
+    def _may_stand(self, name: str, before: list[str], known: template.Picks) -> bool:
         block = self.blocks[name]
-        fits = int(known["channels"]) % int(block.get("multiple_of", 1)) == 0
-        return fits and block.get("after", name) in (name, *before)
+        return template.fits(block, int(known["channels"])) and block.get("after", name) in (name, *before)
 
-    def _frame(
-        self, name: str, frame: Template, chooser: Chooser, known: Mapping[str, Scalar]
-    ) -> dict[str, Any]:
+    def _frame(self, name: str, picks: template.Picks, known: template.Picks) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key, one in frame.items():
-            alternatives = template.alternatives(one)
-            # Each alternative asks its own choices, so that a decision has one place in the order.
-            made = {
-                other: _part(key, part, f"{name}.{key}{'.' * bool(other)}{other}", chooser, known)
-                for other, part in alternatives.items()
-            }
-            found[key] = made[str(template.pick(chooser, f"{name}.{key}", list(alternatives)))]
+        for key, one in self.frames[name].items():
+            choice = template.alternatives(one)
+            first = next(iter(choice))
+            other = str(picks[_path(name, key)]) if len(choice) > 1 else first
+            if not template.fits(choice[other], int(known["channels"])):
+                other = first
+            part, path = choice[other], _path(name, key, other)
+            found[key] = part if key == "taps" else template.decided(part, path, picks, known)
         return found
 
     def _choices(self) -> Iterator[tuple[str, list[Any]]]:
@@ -151,9 +179,9 @@ class GrammarSpace:
                 )
             self._check_references(f"blocks.{name}", block)
         first = next(iter(self.blocks))
-        if any(key in self.blocks[first] for key in BLOCK):
+        if any(key in self.blocks[first] for key in template.RULES):
             raise ValueError(
-                f"space.blocks.{first} stands in for others: it must have no {' or '.join(BLOCK)}"
+                f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
             )
         arguments = {key for block in self.blocks.values() for key in block}
         for name in self.each:
@@ -171,6 +199,13 @@ class GrammarSpace:
                 )
             if missing := sorted({"normalise", "taps", "fusion", "upsampler"} - set(frame)):
                 raise ValueError(f"space.frames.{name}: {', '.join(missing)} missing")
+            for key, one in frame.items():
+                first = next(iter(template.alternatives(one).values()))
+                if any("multiple_of" in layer for layer in template.layers(first)):
+                    raise ValueError(
+                        f"space.frames.{name}.{key}: its first layer stands in for others: "
+                        "it must have no multiple_of"
+                    )
             self._check_references(f"frames.{name}", frame)
 
     def _check_references(self, path: str, part: Template) -> None:
@@ -180,15 +215,9 @@ class GrammarSpace:
                 raise ValueError(f"space.{path}: ${name} is no named choice; known: {', '.join(known)}")
 
 
-def _part(key: str, part: Any, name: str, chooser: Chooser, known: Mapping[str, Scalar]) -> Any:
-    """A value of a frame: a layer, a list of layers, the taps, or one value."""
-    if part is None or key == "taps":
-        return part
-    if isinstance(part, Mapping):
-        return template.args(part, name, chooser, known)
-    if key in CHAINS:
-        return [template.args(one, f"{name}.{i}", chooser, known) for i, one in enumerate(part, start=1)]
-    return template.value(part, name, chooser, known)
+def _path(frame: str, *keys: str) -> str:
+    """The name of a decision of a frame; a part without alternatives has no name of its own."""
+    return ".".join(filter(None, (frame, *keys)))
 
 
 def _taps(words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]) -> list[str]:

@@ -53,19 +53,25 @@ def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> 
     Args:
         cost: of a member; called once an architecture.
     """
-    known: dict[str, float] = {}
+    costs: dict[str, float] = {}
+    ids: dict[tuple[Scalar, ...], str] = {}  # walks meet again and again
 
-    def value(spec: ArchSpec) -> float:
-        if spec.arch_id not in known:
-            known[spec.arch_id] = cost(spec)
-        return known[spec.arch_id]
+    def value(picks: Picks) -> float:
+        point = tuple(picks.values())
+        if point not in ids:
+            spec = _member(space, picks)
+            ids[point] = spec.arch_id
+            if ids[point] not in costs:
+                costs[ids[point]] = cost(spec)
+        return costs[ids[point]]
 
     starts = itertools.islice(_starts(space, seed), NUM_STARTS)
     best, picks = min((_walk(space, value, start) for start in starts), key=lambda end: end[0])
     for name, options in decisions(space).items():
         for option in options:
             kicked = picks | {name: option}
-            if _member(space, kicked).arch_id == _member(space, picks).arch_id:
+            value(kicked)
+            if ids[tuple(kicked.values())] == ids[tuple(picks.values())]:
                 continue  # without effect here
             found, other = _walk(space, value, kicked, held=name)
             if found < best:
@@ -78,7 +84,7 @@ def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
     wanted = spec.arch_id
     leaves = dict(_leaves(spec.to_dict()))
     for start in _starts(space, seed):
-        _, picks = _walk(space, lambda member: _difference(leaves, member), start)
+        _, picks = _walk(space, lambda picks: _difference(leaves, _member(space, picks)), start)
         if _member(space, picks).arch_id == wanted:
             return picks
     return None
@@ -88,18 +94,16 @@ def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
     return space.sample(ReplayChooser(picks))
 
 
-def _walk(
-    space: Space, cost: Callable[[ArchSpec], float], picks: Picks, held: str = ""
-) -> tuple[float, Picks]:
+def _walk(space: Space, cost: Callable[[Picks], float], picks: Picks, held: str = "") -> tuple[float, Picks]:
     """Change one decision at a time, all but the one that is held, for the better until none helps."""
-    best = cost(_member(space, picks))
+    best = cost(picks)
     names = {name: options for name, options in decisions(space).items() if name != held}
     better = True
     while better:
         better = False
         for name, options in names.items():
             for option in options:
-                found = cost(_member(space, picks | {name: option}))
+                found = cost(picks | {name: option})
                 if found < best:
                     best, picks, better = found, picks | {name: option}, True
     return best, picks

@@ -4,23 +4,52 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from search_spaces.chooser import Chooser
 from search_spaces.spec import Scalar
 
+RULES = ("multiple_of", "after")  # where a layer may stand: no arguments
 _REFERENCE = re.compile(r"\$(\w+)(?:([*/])(\d+))?")
 
-
-def pick(chooser: Chooser, name: str, options: Sequence[Scalar]) -> Scalar:
-    """One of some options; a single one is no decision."""
-    return options[0] if len(options) == 1 else chooser.pick(name, options)
+Picks = Mapping[str, Scalar]  # what was chosen, by the names of the decisions
 
 
-def value(template: Any, name: str, chooser: Chooser, known: Mapping[str, Scalar]) -> Scalar:
-    """What stands for one value: itself, a list to choose from, or `$name`, `$name/2`, `$name*2`."""
-    found: Scalar = pick(chooser, name, template) if isinstance(template, list) else template
-    match = _REFERENCE.fullmatch(found) if isinstance(found, str) else None
+def decisions(template: Any, name: str) -> Iterator[tuple[str, Sequence[Scalar]]]:
+    """What a layer, a list of layers or a value leaves open: `name.argument` and its options."""
+    if isinstance(template, Mapping):
+        for key, one in template.items():
+            if key not in RULES:
+                yield from decisions(one, f"{name}.{key}")
+    elif is_chain(template):
+        for i, layer in enumerate(template, start=1):
+            yield from decisions(layer, f"{name}.{i}")
+    elif isinstance(template, list) and len(template) > 1:  # a single option is no decision
+        yield name, template
+
+
+def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
+    """A layer, a list of layers or a value with its choices taken.
+
+    Args:
+        name: of its decisions, as `decisions` has it.
+        known: what `$` may name.
+    """
+    if isinstance(template, Mapping):
+        return {
+            key: decided(one, f"{name}.{key}", picks, known)
+            for key, one in template.items()
+            if key not in RULES
+        }
+    if is_chain(template):
+        return [decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)]
+    if isinstance(template, list):
+        template = picks.get(name, template[0])
+    return _value(template, known) if isinstance(template, str) else template
+
+
+def _value(text: str, known: Picks) -> Scalar:
+    """What a word stands for: itself, or for `$name`, `$name/2`, `$name*2` what that comes to."""
+    match = _REFERENCE.fullmatch(text)
     if match is None:
-        return found
+        return text
     held = known[match[1]]
     if match[2] is None:
         return held
@@ -29,24 +58,19 @@ def value(template: Any, name: str, chooser: Chooser, known: Mapping[str, Scalar
     return int(held * factor) if match[2] == "*" else int(held // factor)
 
 
-def args(
-    template: Mapping[str, Any], name: str, chooser: Chooser, known: Mapping[str, Scalar]
-) -> dict[str, Any]:
-    """A part of a network with its choices taken.
+def is_chain(template: Any) -> bool:
+    """Whether it is a list of layers, all of which are made, and no list of options."""
+    return isinstance(template, list) and all(isinstance(one, Mapping) for one in template)
 
-    Args:
-        name: of its decisions: `name.argument`.
-        known: what `$` may name.
-    """
-    found: dict[str, Any] = {}
-    for key, one in template.items():
-        if key == "blocks":
-            found[key] = [args(block, f"{name}.{i}", chooser, known) for i, block in enumerate(one, start=1)]
-        elif isinstance(one, Mapping):
-            found[key] = args(one, f"{name}.{key}", chooser, known)
-        else:
-            found[key] = value(one, f"{name}.{key}", chooser, known)
-    return found
+
+def layers(template: Any) -> list[Mapping[str, Any]]:
+    """The layers of a part: one, several, or none where it is a value."""
+    return template if is_chain(template) else [template] if isinstance(template, Mapping) else []
+
+
+def fits(template: Any, channels: int) -> bool:
+    """Whether the layers of a part may stand where there are so many channels."""
+    return all(channels % int(layer.get("multiple_of", 1)) == 0 for layer in layers(template))
 
 
 def alternatives(template: Any) -> Mapping[str, Any]:

@@ -66,6 +66,34 @@ def test_a_mapping_of_names_is_a_choice_of_layers():
     assert member(made, "spab", "spab", "spab").skip is None
 
 
+def test_a_layer_that_does_not_fit_the_width_gives_its_place_to_the_first():
+    tail = {"none": [], "halves": [{"kind": "local_distillation", "channels": "$channels", "multiple_of": 8}]}
+    made = space(frames={"only": FRAME | {"tail": tail, "fusion": FRAME["stem"]}})
+    kinds = ["spab", "spab", "spab"]
+    assert len(member(made, *kinds, **{"only.tail": "halves", "channels": 8}).tail) == 1
+    assert member(made, *kinds, **{"only.tail": "halves", "channels": 12}).tail == ()
+
+
+def test_blocks_within_blocks_have_choices_too():
+    group = {
+        "kind": "group",
+        "kernel": 1,
+        "bias": True,
+        "attention": ["none", "esa"],
+        "blocks": [SPAB, CHAIN],
+    }
+    group["blocks"][1] = CHAIN | {"num_convs": [2, 4]}
+    made = space(blocks={"group": group}, num_blocks=[1])
+    assert decisions(made) == {
+        "channels": (8, 12), "group.attention": ("none", "esa"), "group.blocks.2.num_convs": (2, 4)
+    }  # fmt: skip
+    spec = made.sample(
+        ReplayChooser({"channels": 8, "group.attention": "esa", "group.blocks.2.num_convs": 4})
+    )
+    assert [dict(block.args).get("num_convs") for block in spec.blocks[0].blocks] == [None, 4]
+    build(spec)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -90,6 +118,10 @@ def test_a_mapping_of_names_is_a_choice_of_layers():
         ({"blocks": {"x": SPAB | {"bias": "$b"}}}, "space.blocks.x: $b is no named choice; known: channels"),
         ({"each": ["width"]}, "space.each: 'width' is no argument of a block; known: block, activate_last"),
         ({"frames": {"x": {"stem": None}}}, "space.frames.x: fusion, normalise, taps, upsampler missing"),
+        (
+            {"frames": {"x": FRAME | {"tail": [SPAB | {"multiple_of": 4}]}}},
+            "space.frames.x.tail: its first layer stands in for others: it must have no multiple_of",
+        ),
         (
             {"frames": {"x": FRAME | {"colour": 1}}},
             "space.frames.x: colour unknown; known: end, first, fusion",

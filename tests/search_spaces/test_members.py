@@ -83,7 +83,9 @@ def test_members_are_counted_once_each(monkeypatch):
 
 
 def test_least_is_the_least_of_all():
-    space = make_space("attention", **SMALL)
+    spab = {"kind": "spab", "channels": "$channels", "activation": "silu", "bias": True}
+    blocks = {"spab": spab | {"attention": ["parameter_free", "conv1x1", "esa"]}}
+    space = make_space("attention", **SMALL, blocks=blocks)
     every = [
         space.sample(ReplayChooser(dict(zip(decisions(space), point, strict=True))))
         for point in itertools.product(*decisions(space).values())

@@ -30,6 +30,7 @@ def test_spaces_networks_and_blocks_are_listed_with_a_line_each(capsys):
     told = {words[0]: words[1:] for words in lines}
     for name in (*SPACES, *(f"published/{name}" for name in names()), *BLOCKS):
         assert len(told[name]) > 2, name
+    assert "C1([head_0(n), head_1(n), ...])" in " ".join(told["mhcb"])  # brackets are no markup
 
 
 def test_a_space_tells_its_size_its_ends_and_what_it_contains(capsys):
