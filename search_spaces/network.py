@@ -46,6 +46,10 @@ class Network(nn.Module):
         self.register_buffer("mean", div2k_mean(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ValueError(
+                f"image must be RGB, (N, 3, H, W), got {tuple(image.shape)}; x.expand(-1, 3, -1, -1) for grey"
+            )
         entered: list[Any] = []
         for layer in self.wrap:
             entered.append((layer, image))

@@ -33,6 +33,8 @@ def report(name: str) -> dict[str, float]:
 def entry(name: str) -> dict[str, Any]:
     """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.
 
+    Where it has `official_prefixes`, each key that starts with the name of some stands for one with each.
+
     Raises:
         ValueError: there is no such network.
     """
@@ -43,6 +45,12 @@ def entry(name: str) -> dict[str, Any]:
     import yaml  # here alone: the networks need no more than torch
 
     data: dict[str, Any] = yaml.safe_load(_text(name))
+    for word, prefixes in data.pop("official_prefixes", {}).items():
+        data["official_keys"] = {
+            key.replace(word, prefix, 1): ours
+            for key, ours in data["official_keys"].items()
+            for prefix in (prefixes if key.startswith(word) else [""])
+        }
     return data
 
 

@@ -34,11 +34,14 @@ class Release:
         self.plain: dict[str, Tensor] = {}
         self.branches: dict[str, dict[str, Tensor]] = {}
         self.theirs: dict[str, str] = {}  # our names -> those of the file
+        self.twice: list[str] = []
         for key, value in state.items():
             found = our_branch(key, self.patterns)
             if found and f"{found[0]}.weight" in self.shapes:
                 self.branches.setdefault(found[0], {})[found[1]] = value
             elif ours := our_name(key, self.patterns):  # else known, and not needed
+                if ours in self.theirs:
+                    self.twice.append(f"unexpected {key}, which {self.theirs[ours]} is too")
                 self.plain[ours], self.theirs[ours] = _in_shape(value, self.shapes.get(ours)), key
 
     def fitted(self, source: str) -> dict[str, Tensor]:
@@ -47,7 +50,7 @@ class Release:
         Raises:
             ValueError: what is missing, unexpected or of another shape, by the names of the file.
         """
-        wrong = self._wrong_branches()
+        wrong = self.twice + self._wrong_branches()
         if not wrong:
             self._merge_branches()
         state = {
@@ -79,7 +82,7 @@ class Release:
     def _merge_branches(self) -> None:
         """Where a merged convolution is not stored, or not what runs, the branches give it."""
         for conv, found in self.branches.items():
-            stored = f"{conv}.weight" in self.plain and not self.branches_first
+            stored = any(key.startswith(f"{conv}.") for key in self.plain) and not self.branches_first
             if not stored and not isinstance(self.forms.get(conv), Conv3XC):
                 module = self._conv3xc(conv)
                 module.load_state_dict({key: value.double() for key, value in found.items()}, assign=True)
@@ -151,8 +154,12 @@ def plain_shapes(net: Network) -> Shapes:
 
 
 def _in_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
-    """A tensor in our shape where axes of one are all that differs, as for one number or a linear layer."""
-    if shape is None or [n for n in value.shape if n > 1] != [n for n in shape if n > 1]:
+    """A tensor in our shape where it has more or fewer axes of one, as for one number or a linear layer."""
+    if (
+        shape is None
+        or value.ndim == len(shape)
+        or [n for n in value.shape if n > 1] != [n for n in shape if n > 1]
+    ):
         return value
     return value.reshape(shape)
 

@@ -208,10 +208,7 @@ def test_names_go_there_and_back(name):
     patterns = entry(name)["official_keys"]
     for key in build(published(name)).state_dict():
         theirs = released_name(key, patterns)
-        optional = name == "haesr" and ".blocks.0." in key  # its first group has a "0." that the others lack
-        assert (theirs == key) == optional
-        if optional:
-            continue
+        assert theirs != key
         assert our_name(theirs, patterns) == key
 
 
@@ -245,11 +242,13 @@ STORED = {"conv_1.eval_conv.weight": torch.zeros(28, 3, 3, 3), "conv_1.eval_conv
         ("conv_cat.weight", {}, "missing conv_cat.weight"),
         ("block_3.c2_r.conv.1.weight", {}, "missing block_3.c2_r.conv.1.weight"),
         ("block_3.c2_r.", {}, "missing block_3.c2_r.eval_conv.weight; missing block_3.c2_r.eval_conv.bias"),
+        ("block_3.c2_r.", {"block_3.c2_r.eval_conv.bias": torch.zeros(28)}, "missing block_3.c2_r.eval_conv.weight"),
         ("conv_1.sk.bias", STORED, "missing conv_1.sk.bias"),
         ("", {"no_norm": torch.zeros(1)}, "unexpected no_norm (trained on the image itself, not on 255 * (image - mean): another network)"),
         ("", {"block_7.c1_r.sk.weight": torch.zeros(28, 28, 1, 1)}, "unexpected block_7.c1_r.sk.weight"),
         ("", {"conv_1.sk.weight": torch.zeros(28, 1, 1, 1)}, "conv_1.sk.weight has shape (28, 1, 1, 1) instead of (28, 3, 1, 1)"),
         ("", {"upsampler.0.bias": torch.zeros(12)}, "upsampler.0.bias has shape (12,) instead of (48,)"),
+        ("", {"fusion.bias": torch.zeros(28)}, "unexpected fusion.bias, which conv_cat.bias is too"),
         ("conv_2.conv.0.bias", {"mask": torch.zeros(1)}, "missing conv_2.conv.0.bias; unexpected mask"),
     ],
 )  # fmt: skip

@@ -27,3 +27,9 @@ def test_published_network_upscales_an_image_or_says_how_large_it_must_be(name):
         assert min(size) < 11
         assert "use a larger image" in message or "use one of at least" in message
     assert bool(refused) == (name in ("amcanet", "haesr", "hfenet"))
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 4, 16, 16)])
+def test_what_is_no_batch_of_rgb_images_is_refused(shape):
+    with pytest.raises(ValueError, match=r"image must be RGB, \(N, 3, H, W\), got"):
+        build(published("span"))(torch.rand(shape))
