@@ -1,0 +1,143 @@
+"""Whether a brief training ranks families of blocks as a long one does.
+
+    python benchmarks/families.py --train ../shared/data/BSDS200 --select ../shared/data/Set14
+
+The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
+holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`, with two
+seeds) and five times as long (4,000 steps, one seed), as a search would. Lines are appended to the results
+file as they come; what is there, under the same settings, is not trained again.
+
+The table holds both PSNRs and ranks; below it is Kendall's tau-b of single brief trainings (seed 0) with the
+long ones, with its 95 % interval, over all networks and over the families alone.
+"""
+
+import argparse
+import math
+import os
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from comparison import Line, append, parts_of, read
+from proxy import FAILED, TRAINING, evaluated
+
+from nas.ladder import RUNGS, rung_spec
+from nas.measure.cost import summed_cost
+from nas.search.evaluation.workers import Job
+from nas.trust import agreement
+from search_spaces.chooser import ReplayChooser, Space, decisions
+from search_spaces.published import published
+from search_spaces.spec import ArchSpec
+
+FRAME = "residual"
+PROXIES = {
+    "brief": (["proxy=brief"], 2),
+    "long": (["proxy=brief", "proxy.steps=4000"], 1),
+}  # overrides, seeds
+
+
+def families(space: Space, flops: float) -> dict[str, ArchSpec]:
+    """Of each kind of block, the member that holds it alone and is nearest to some FLOPs."""
+    options = decisions(space)
+    first = {name: choices[0] for name, choices in options.items()} | {"frame": FRAME}
+    places = [name for name in options if name.startswith("block") and name[5:].isdigit()]
+    found = {}
+    for kind in options["block1"]:  # what may stand first
+        members = [
+            space.sample(
+                ReplayChooser(
+                    first | dict.fromkeys(places, kind) | {"num_blocks": count, "channels": channels}
+                )
+            )
+            for count in options["num_blocks"]
+            for channels in options["channels"]
+        ]
+        stands = space.blocks[kind]["kind"]  # type: ignore[attr-defined]
+        alone = [spec for spec in members if {block.kind for block in spec.blocks} == {stands}]
+        found[str(kind)] = min(alone, key=lambda spec: abs(math.log(summed_cost(spec)["flops"] / flops)))
+    return found
+
+
+def networks() -> dict[str, ArchSpec]:
+    """The ladder and the families."""
+    flops = summed_cost(published("span"))["flops"] / 4
+    return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(parts_of(["space=esr"])["space"], flops)
+
+
+def train(folders: Mapping[str, str], results: Path, workers: int) -> dict[str, list[Line]]:
+    """The trainings of each proxy; what the results file lacks is run, the dearest first."""
+    specs = networks()
+    found = {}
+    for name, (overrides, seeds) in PROXIES.items():
+        parts = parts_of(
+            ["data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *overrides]
+        )
+        setting = {role: Path(path).name for role, path in folders.items()} | {
+            "proxy": asdict(parts["proxy"])
+        }
+        ids = {spec.arch_id for spec in specs.values()}
+        done = {(line["arch_id"], line["seed"]) for line in read(results, setting)}
+        jobs = [
+            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, None))
+            for seed in range(seeds)
+            for network in sorted(specs, key=lambda network: -summed_cost(specs[network])["flops"])
+            if (specs[network].arch_id, seed) not in done
+        ]
+        for outcome in evaluated(parts, "", jobs, workers):
+            network, seed = outcome.job.key.split()
+            quality = asdict(outcome.result or FAILED)
+            line = {"network": network, "arch_id": specs[network].arch_id, "seed": int(seed)}
+            line |= {key: quality[key] for key in TRAINING}
+            append(results, setting | line)
+            print(name, line, flush=True)
+        found[name] = [line for line in read(results, setting) if line["arch_id"] in ids]
+    return found
+
+
+def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
+    """A Markdown table, the best long training first, and the rank agreement."""
+    specs = networks()
+    ids = {name: spec.arch_id for name, spec in specs.items()}
+    by_id = {
+        name: {arch: [line for line in lines if line["arch_id"] == arch] for arch in ids.values()}
+        for name, lines in found.items()
+    }
+    single = {
+        name: {network: runs[arch][0]["psnr_db"] for network, arch in ids.items() if runs[arch]}
+        for name, runs in by_id.items()
+    }
+    ranks = {
+        name: {network: i for i, network in enumerate(sorted(psnr, key=lambda n: -psnr[n]), start=1)}
+        for name, psnr in single.items()
+    }
+    yield "| network | GFLOPs | parameters | brief dB, of each seed | rank | long dB | rank | s a brief training |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for network in ranks["long"]:
+        cost, runs = summed_cost(specs[network]), by_id["brief"][ids[network]]
+        seeds = " / ".join(f"{run['psnr_db']:.3f}" for run in runs)
+        seconds = statistics.fmean(run["train_seconds"] for run in runs)
+        yield (
+            f"| {network} | {cost['flops'] / 1e9:.2f} | {cost['params']:,} | {seeds} "
+            f"| {ranks['brief'][network]} | {single['long'][network]:.3f} | {ranks['long'][network]} "
+            f"| {seconds:.0f} |"
+        )
+    for what, chosen in (("all", specs), ("families", [name for name in specs if name not in RUNGS])):
+        pairs = [(single["brief"][name], single["long"][name]) for name in chosen]
+        tau = agreement(pairs, lower=0, upper=1)
+        yield f"{what}: tau {tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}) over {tau.num_networks} networks"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--train", required=True, help="folder of training photographs")
+    parser.add_argument("--select", required=True, help="folder of validation photographs")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl")
+    options = parser.parse_args()
+    found = train({"train": options.train, "select": options.select}, options.results, options.workers)
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    main()
