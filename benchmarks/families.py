@@ -3,9 +3,9 @@
     python benchmarks/families.py --train ../shared/data/BSDS200 --select ../shared/data/Set14
 
 The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
-holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`, with two
-seeds) and five times as long (4,000 steps, one seed), as a search would. Lines are appended to the results
-file as they come; what is there, under the same settings, is not trained again.
+holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`,
+with two seeds) and five times as long (4,000 steps, one seed), as a search would. Lines are appended to the
+results file as they come; what is there, under the same settings, is not trained again.
 
 The table holds both PSNRs and ranks; below it is Kendall's tau-b of single brief trainings (seed 0) with the
 long ones, with its 95 % interval, over all networks and over the families alone.
@@ -111,7 +111,7 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
         name: {network: i for i, network in enumerate(sorted(psnr, key=lambda n: -psnr[n]), start=1)}
         for name, psnr in single.items()
     }
-    yield "| network | GFLOPs | parameters | brief dB, of each seed | rank | long dB | rank | s a brief training |"
+    yield "| network | GFLOPs | parameters | brief dB | rank | long dB | rank | s a brief training |"
     yield "|---|---|---|---|---|---|---|---|"
     for network in ranks["long"]:
         cost, runs = summed_cost(specs[network]), by_id["brief"][ids[network]]

@@ -80,6 +80,16 @@ def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
     return conv
 
 
+def bilinear(scale: int) -> nn.Upsample:
+    """The image, enlarged with half-pixel centres."""
+    return nn.Upsample(scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def nearest(scale: int) -> nn.Upsample:
+    """The image, each pixel repeated."""
+    return nn.Upsample(scale_factor=scale, mode="nearest")
+
+
 class Centre(nn.Module):
     """The image minus the DIV2K mean; with `restore` the mean is added again at the end."""
 
@@ -108,6 +118,8 @@ class Pad(nn.Module):
     def __init__(self, *, mode: str, multiple: int) -> None:
         super().__init__()
         check_number("pad.multiple", multiple, such_as=8)
+        if multiple == 1:
+            raise ValueError("pad.multiple of 1 changes nothing; leave the layer out, or use such as 8")
         self.mode, self.multiple = mode, multiple
         pad_to_multiple(torch.zeros(1, 1, multiple, multiple), multiple, mode)  # refuses an unknown mode
 
@@ -125,4 +137,5 @@ UPSAMPLERS: dict[str, Callable[..., PixelShuffle]] = {
     "pixel_shuffle": PixelShuffle,
     "refined_pixel_shuffle": RefinedPixelShuffle,
 }
+SKIPS: dict[str, Callable[..., nn.Module]] = {"near": near_branch, "bilinear": bilinear, "nearest": nearest}
 WRAPS: dict[str, Callable[..., Centre | Pad]] = {"centre": Centre, "pad": Pad}

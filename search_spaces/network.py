@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from search_spaces.blocks.context import Context, call, reads_context
 from search_spaces.frame import PixelShuffle, div2k_mean
-from search_spaces.layers.conv import ConvFactory, plain_conv
+from search_spaces.layers.conv import plain_conv
 from search_spaces.parts import Part, check_context, make_part, parts
-from search_spaces.reparam import TrainingConv, rep_convs
-from search_spaces.reparam.forms import PLAIN
+from search_spaces.reparam import rep_convs
+from search_spaces.reparam.forms import PLAIN, training_conv
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
 
 
@@ -24,7 +24,7 @@ class Network(nn.Module):
     def __init__(self, spec: ArchSpec, *, train: bool) -> None:
         super().__init__()
         self.spec = spec
-        made = {part.name: make_part(part, spec.scale, _factory(spec, part, train)) for part in parts(spec)}
+        made = {part.name: _made(spec, part, train) for part in parts(spec)}
         self.wrap = nn.ModuleList(_of(made, "wrap"))
         self.stem = made.get("stem")
         self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(_of(made, "block"), start=1)})
@@ -128,7 +128,9 @@ class Network(nn.Module):
 
 
 def build(spec: ArchSpec, *, train: bool = False) -> Network:
-    """Make the network of a spec.
+    """Make the network of a spec, as PyTorch starts its layers; learned gates start near one.
+
+    A search starts its trainings otherwise: `search_spaces.initialise.initial_network`.
 
     Args:
         spec: the architecture.
@@ -136,7 +138,8 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
             folds; the same function for the same merged kernels, see `Network.unfold`.
 
     Raises:
-        ValueError: a kind or an argument is not known, or the parts do not fit.
+        ValueError: a kind, an argument or a training form is not known, or the parts do not fit; the message
+            names the part.
     """
     net = Network(spec, train=train)
     return net if train else net.eval()
@@ -147,9 +150,11 @@ def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:
     return [part for name, part in made.items() if name.rstrip("0123456789") == kind]
 
 
-def _factory(spec: ArchSpec, part: Part, train: bool) -> ConvFactory:
-    """Who makes the dense convolutions of a part: in its own training form, else that of stem and blocks."""
-    if not train:
-        return plain_conv
-    form = part.block.train_form or (spec.train_form if part.is_feature else None)
-    return TrainingConv(form or BlockSpec.of(PLAIN))
+def _made(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
+    """A part, its dense convolutions in its own training form, else in that of stem and blocks."""
+    form = part.block.train_form or (spec.train_form if part.is_feature else None) or BlockSpec.of(PLAIN)
+    try:
+        make_conv = training_conv(form)
+    except ValueError as error:
+        raise ValueError(f"{part.name}: {error}") from error
+    return make_part(part, spec.scale, make_conv if train else plain_conv)

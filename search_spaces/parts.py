@@ -10,13 +10,14 @@ from torch import nn
 
 from search_spaces.blocks import BLOCKS
 from search_spaces.blocks.context import reads_context
-from search_spaces.frame import UPSAMPLERS, WRAPS, near_branch
+from search_spaces.frame import SKIPS, UPSAMPLERS, WRAPS
 from search_spaces.layers.conv import ConvFactory, plain_conv
 from search_spaces.layers.scale import ChannelScale
 from search_spaces.reparam import TrainingConv
-from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
+from search_spaces.reparam.forms import training_conv
+from search_spaces.spec import ArchSpec, BlockSpec, feature_of
 
-WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+WORDS = {int: "a whole number", float: "a number with a point (1.0e-5)", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +98,21 @@ def make_part(part: Part, scale: int, make_conv: ConvFactory = plain_conv) -> nn
     """Make one part.
 
     Raises:
-        ValueError: a kind or an argument is not known, or a block cannot take its channels.
+        ValueError: a kind or an argument is not known, or a block cannot take its channels; the message
+            starts with the part's name.
     """
+    try:
+        return _make(part, scale, make_conv)
+    except ValueError as error:
+        raise ValueError(f"{part.name}: {error}") from error
+
+
+def _make(part: Part, scale: int, make_conv: ConvFactory) -> nn.Module:
     if part.name == "upsampler":
         make = functools.partial(_known("upsampler", part.block, UPSAMPLERS), part.in_channels, scale=scale)
         return _with_args(functools.partial(make, make_conv=make_conv), part.block)
     if part.name == "skip":
-        return _skip(part.block, scale)
+        return _with_args(functools.partial(_known("skip", part.block, SKIPS), scale), part.block)
     if part.name.startswith("wrap"):
         return _with_args(functools.partial(_known("wrap", part.block, WRAPS)), part.block)
     if part.name.startswith("tap"):
@@ -136,9 +145,10 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
 
 def _own_factory(block: BlockSpec, make_conv: ConvFactory) -> ConvFactory:
     """A block within a group may name a training form of its own; it counts where forms are asked for."""
-    if block.train_form is None or not isinstance(make_conv, TrainingConv):
+    if block.train_form is None:
         return make_conv
-    return TrainingConv(block.train_form)
+    own = training_conv(block.train_form)
+    return own if isinstance(make_conv, TrainingConv) else make_conv
 
 
 def _known(what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -168,16 +178,6 @@ def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
 def _width(block: BlockSpec, in_channels: int) -> int:
     """The number of channels that a block gives: its own, or its input's where it keeps them."""
     return int(dict(block.args).get("channels", in_channels))
-
-
-def _skip(block: BlockSpec, scale: int) -> nn.Module:
-    if block.kind == "near":
-        return _with_args(functools.partial(near_branch, scale), block)
-    if block.kind in FIXED_SKIPS:
-        return nn.Upsample(
-            scale_factor=scale, mode=block.kind, align_corners=False if block.kind == "bilinear" else None
-        )
-    raise ValueError(f"skip {block.kind!r} is not known; known: near, {', '.join(FIXED_SKIPS)}")
 
 
 def check_context(made: Sequence[tuple[str, nn.Module]]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -10,7 +11,7 @@ Scalar = str | int | float | bool
 
 SCALES = (2, 3, 4)
 FIXED_SKIPS = ("bilinear", "nearest")  # added to the output; any other is learned and ends in the tap `skip`
-MIN_VALUES = {"channels": 1, "kernel": 1, "gain": 1}
+RANGES = {"channels": (1, 2**16), "kernel": (1, 255), "gain": (1, 64)}  # least and most
 RESERVED = ("kind", "blocks", "train_form")  # of a block's mapping: no arguments
 
 
@@ -37,11 +38,15 @@ class BlockSpec:
 
     def __post_init__(self) -> None:
         for name, value in self.args:
-            if name not in MIN_VALUES:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{self.kind}.{name} must be finite, got {value}")
+            if name not in RANGES:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < MIN_VALUES[name]:
+            least, most = RANGES[name]
+            if type(value) is not int or not least <= value <= most:
                 raise ValueError(
-                    f"{self.kind}.{name} must be a whole number of at least {MIN_VALUES[name]}, got {value!r}"
+                    f"{self.kind}.{name} must be a whole number of at least {least} and at most {most}, "
+                    f"got {value!r}"
                 )
             if name == "kernel" and value % 2 == 0:
                 raise ValueError(
@@ -68,6 +73,8 @@ class BlockSpec:
             raise ValueError(f"a block must be a mapping with a `kind`, got {data!r}")
         args = {name: value for name, value in data.items() if name not in RESERVED}
         for name, value in args.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{data['kind']}: the name of an argument must be text, got {name!r}")
             if not isinstance(value, str | int | float | bool):
                 raise ValueError(f"{data['kind']}.{name} must be text, a number or true/false, got {value!r}")
         form = data.get("train_form")
@@ -130,29 +137,58 @@ class ArchSpec:
     scaled_taps: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
+        if self.scale not in SCALES or type(self.scale) is not int:
             raise ValueError(f"scale must be one of {SCALES}, got {self.scale!r}")
+        for name in ("normalise", "scaled_taps"):  # 1 is no True: it would be another spec of one network
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not self.blocks:
             raise ValueError("blocks must hold at least one block, got none")
         if not self.taps:
             raise ValueError("taps must name at least one feature, got none; the last block is the usual one")
+        self._check_read()
+        self._check_idle()
+
+    def _check_read(self) -> None:
+        """Taps and residuals name features that there are, and nothing is made that neither reads."""
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
         names |= {"stem"} if self.stem else set()
-        names |= {"skip"} if self.skip else set()
+        learned = self.skip is not None and self.skip.kind not in FIXED_SKIPS
+        names |= {"skip"} if learned else set()
+        why = "" if learned or not self.skip else f" ({self.skip.kind} is added to the output)"
         for tap in self.taps:
             if tap not in names:
-                raise ValueError(f"taps: {tap!r} is no feature of this network; known: {sorted(names)}")
+                raise ValueError(f"taps: {tap!r} is no feature of this network{why}; known: {sorted(names)}")
         for residual in self.residuals:
             if feature_of(residual) not in names:
                 raise ValueError(
-                    f"residuals: {residual.kind!r} must name a `feature` of this network, got "
+                    f"residuals: {residual.kind!r} must name a `feature` of this network{why}, got "
                     f"{feature_of(residual)!r}; known: {sorted(names)}"
                 )
-        if self.skip and self.skip.kind not in FIXED_SKIPS and "skip" not in self.taps:
+        if len(set(self.taps)) < len(self.taps):
+            raise ValueError(f"taps must name each feature once, got {list(self.taps)}")
+        read = {*self.taps, *map(feature_of, self.residuals)}
+        if learned and "skip" not in read:
             raise ValueError(
-                f"taps must name skip, or the {self.skip.kind!r} branch leads nowhere, got {self.taps}"
+                f"taps or residuals must read skip, or the {self.skip.kind!r} branch leads nowhere, "  # type: ignore[union-attr]
+                f"got {list(self.taps)}"
             )
-        if self.normalise and any(layer.kind == "centre" for layer in self.wrap):
+        last = len(self.blocks)
+        if f"block{last}" not in read:
+            raise ValueError(
+                f"taps or residuals must read block{last}, or it is computed for nothing, got "
+                f"{sorted(read)}; read it or leave it out"
+            )
+
+    def _check_idle(self) -> None:
+        """Nothing stands anywhere that changes nothing: it would be a second spec of one network."""
+        for name, layers in (("stem", (self.stem,)), ("blocks", self.blocks), ("tail", self.tail)):
+            if any(layer is not None and layer.kind == "identity" for layer in layers):
+                raise ValueError(f"{name}: identity changes nothing there; leave it out")
+        kinds = [layer.kind for layer in self.wrap]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"wrap must hold each kind of layer once, got {', '.join(kinds)}")
+        if self.normalise and "centre" in kinds:
             raise ValueError(
                 "wrap: `centre` subtracts the mean that normalise=true subtracts; use one of them"
             )
@@ -184,15 +220,13 @@ class ArchSpec:
             raise ValueError(f"an architecture must be a mapping of fields, got {type(data).__name__}")
         known = {field.name for field in fields(cls)}
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
-        if unknown := sorted(set(data) - known):
+        if unknown := sorted(map(str, set(data) - known)):
             raise ValueError(f"architecture: unknown field {', '.join(unknown)}; known: {sorted(known)}")
-        if missing := sorted(needed - set(data)):
+        if missing := sorted(needed - {name for name, value in data.items() if value is not None}):
             raise ValueError(f"architecture: {', '.join(missing)} missing; needed: {sorted(needed)}")
         data = {"scaled_taps": False} | dict(data)
-        kinds = (("scale", int), ("normalise", bool), ("taps", list), ("scaled_taps", bool))
-        for name, kind in kinds:
-            if type(data[name]) is not kind:
-                raise ValueError(f"architecture: {name} must be {kind.__name__}, got {data[name]!r}")
+        if type(data["taps"]) is not list:
+            raise ValueError(f"architecture: taps must be a list of features, got {data['taps']!r}")
         given: dict[str, Any] = {
             name: BlockSpec.from_dict(data[name]) for name in PARTS if data.get(name) is not None
         }

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from search_spaces.layers.activation import activate, check_activation
 from search_spaces.layers.attention.choice import make_attention
+from search_spaces.layers.check import check_number
 from search_spaces.layers.conv import ConvFactory
 
 
@@ -31,8 +32,12 @@ class ResidualChain(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
-        if num_convs < 1:
-            raise ValueError(f"residual_chain.num_convs must be at least 1, got {num_convs}; such as 4")
+        check_number("residual_chain.num_convs", num_convs, such_as=4)
+        if num_convs == 1 and not activate_last:
+            raise ValueError(
+                "residual_chain of 1 convolution without a last activation never activates; use "
+                "activate_last: true, or num_convs: 2"
+            )
         if num_convs == 3 and not activate_last:
             raise ValueError(
                 "residual_chain of 3 convolutions without a last activation computes what spab does; use that"

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from search_spaces.layers.activation import activate, check_activation
 from search_spaces.layers.attention.choice import make_attention
+from search_spaces.layers.check import check_same_width
 from search_spaces.layers.conv import ConvFactory, pointwise_conv
 
 
@@ -33,10 +34,7 @@ class RFDB(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
-        if in_channels != channels:
-            raise ValueError(
-                f"rfdb.channels must be those of its input, {in_channels}, got {channels}; it adds both"
-            )
+        check_same_width("rfdb", in_channels, channels)
         if not 1 <= distilled <= channels:
             raise ValueError(f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}")
         self.distil = nn.ModuleList(pointwise_conv(channels, distilled, bias=bias) for _ in range(3))

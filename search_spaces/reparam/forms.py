@@ -1,6 +1,8 @@
 """Training forms by name, and the factory that makes a network's convolutions in one of them."""
 
+import functools
 import inspect
+import json
 
 import torch
 from torch import nn
@@ -46,6 +48,20 @@ class TrainingConv:
         if kernel == 1 or self.form.kind == PLAIN:
             return plain_conv(in_channels, channels, kernel=kernel, bias=bias)
         return make_form(self.form, in_channels, channels, kernel=kernel, bias=bias)
+
+
+def training_conv(form: BlockSpec) -> TrainingConv:
+    """The factory of a form; a form is checked when it is first met.
+
+    Raises:
+        ValueError: as `TrainingConv`.
+    """
+    return _training_conv(json.dumps(form.to_dict(), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=1000)
+def _training_conv(text: str) -> TrainingConv:  # of text: as Python has it, 1 and true are one form
+    return TrainingConv(BlockSpec.from_dict(json.loads(text)))
 
 
 def make_form(form: BlockSpec, in_channels: int, channels: int, *, kernel: int, bias: bool) -> RepConv2d:

@@ -1,16 +1,15 @@
 """A space written in YAML alone: frames, the blocks that may stand in them, and which values are choices."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.chooser import Chooser
 from search_spaces.spaces import template
-from search_spaces.spec import SCALES, ArchSpec, Scalar
+from search_spaces.spaces.grammar_check import check_grammar
+from search_spaces.spec import ArchSpec, Scalar
 
 INNER = ("conv_stack", "image_spab", "spab")  # kinds whose first activated convolution can be tapped
-FRAME = {"first", "end"} | {field.name for field in fields(ArchSpec)} - {"scale", "blocks"}
-Template = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +49,7 @@ class GrammarSpace:
     asked: dict[str, Sequence[Scalar]] = field(init=False, repr=False, compare=False)  # every decision
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
-        for name in ("num_blocks", "channels"):
-            for option in getattr(self, name):
-                if option < 1:
-                    raise ValueError(f"space.{name} must be at least 1, got {option}")
-        for name, options in self._choices():
-            if not options or len(set(map(repr, options))) < len(options):
-                raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
-        for name in ("blocks", "frames"):
-            if not getattr(self, name):
-                raise ValueError(f"space.{name} must hold at least one, got none")
-        self._check_blocks()
-        self._check_frames()
+        check_grammar(self)
         object.__setattr__(self, "asked", dict(self._decisions()))
 
     def sample(self, chooser: Chooser) -> ArchSpec:
@@ -74,7 +60,7 @@ class GrammarSpace:
             for name, options in (("channels", self.channels), *self.choices.items())
         }
         frame = self._frame(str(picks.get("frame", next(iter(self.frames)))), picks, known)
-        return self._member(frame, self._body(picks, known))
+        return self._member(frame, self._body(picks, known, is_led="first" in frame))
 
     def _decisions(self) -> Iterator[tuple[str, Sequence[Scalar]]]:
         """Every decision, in the order in which it is asked."""
@@ -100,12 +86,10 @@ class GrammarSpace:
                 yield from template.decisions(own, f"block{i}.{name}")
 
     def _member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
-        blocks = list(body)
-        if first := frame.pop("first", None):
-            blocks[0] = first
+        blocks = [frame.pop("first"), *body] if "first" in frame else body
         count = len(blocks)
         if end := frame.pop("end", None):
-            blocks.append(end)
+            blocks = [*blocks, end]
         taps = _taps(frame.pop("taps"), blocks, count, frame)
         given = {name: part for name, part in frame.items() if part is not None}
         return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, "taps": taps, **given})
@@ -116,10 +100,10 @@ class GrammarSpace:
             [f"block{i}" for i in range(1, max(self.num_blocks) + 1)] if "block" in self.each else ["block"]
         )
 
-    def _body(self, picks: template.Picks, known: template.Picks) -> list[dict[str, Any]]:
-        """The blocks of a member, each with its choices taken."""
+    def _body(self, picks: template.Picks, known: template.Picks, *, is_led: bool) -> list[dict[str, Any]]:
+        """The blocks of a member, each with its choices taken; without the first, where the frame has one."""
         first = next(iter(self.blocks))
-        places = range(1, int(picks.get("num_blocks", self.num_blocks[0])) + 1)
+        places = range(2 if is_led else 1, int(picks.get("num_blocks", self.num_blocks[0])) + 1)
         asked = self._block_names()
         chosen: list[str] = []
         for i in places:
@@ -136,7 +120,7 @@ class GrammarSpace:
             for key, one in template.decided(part, path, picks, known).items()
         }
 
-    def _shares(self, block: Template) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _shares(self, block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What of a block is chosen once, and what every position chooses for itself."""
         own = {key: one for key, one in block.items() if key in self.each}
         return {key: one for key, one in block.items() if key not in own}, own
@@ -155,64 +139,7 @@ class GrammarSpace:
                 other = first
             part, path = choice[other], _path(name, key, other)
             found[key] = part if key == "taps" else template.decided(part, path, picks, known)
-        return found
-
-    def _choices(self) -> Iterator[tuple[str, list[Any]]]:
-        """The lists of options, by their keys."""
-        yield "num_blocks", self.num_blocks
-        yield "channels", self.channels
-        for name, options in self.choices.items():
-            yield f"choices.{name}", options
-        for block, arguments in self.blocks.items():
-            for name, one in arguments.items():
-                if isinstance(one, list) and name != "blocks":
-                    yield f"blocks.{block}.{name}", one
-
-    def _check_blocks(self) -> None:
-        for name, block in self.blocks.items():
-            if "kind" not in block:
-                raise ValueError(f"space.blocks.{name} must have a kind, got {sorted(block)}")
-            if block.get("after", name) not in self.blocks:
-                raise ValueError(
-                    f"space.blocks.{name}.after: {block['after']!r} is no block here; "
-                    f"known: {', '.join(self.blocks)}"
-                )
-            self._check_references(f"blocks.{name}", block)
-        first = next(iter(self.blocks))
-        if any(key in self.blocks[first] for key in template.RULES):
-            raise ValueError(
-                f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
-            )
-        arguments = {key for block in self.blocks.values() for key in block}
-        for name in self.each:
-            if name != "block" and name not in arguments:
-                raise ValueError(
-                    f"space.each: {name!r} is no argument of a block; "
-                    f"known: block, {', '.join(sorted(arguments))}"
-                )
-
-    def _check_frames(self) -> None:
-        for name, frame in self.frames.items():
-            if unknown := sorted(set(frame) - FRAME):
-                raise ValueError(
-                    f"space.frames.{name}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}"
-                )
-            if missing := sorted({"normalise", "taps", "fusion", "upsampler"} - set(frame)):
-                raise ValueError(f"space.frames.{name}: {', '.join(missing)} missing")
-            for key, one in frame.items():
-                first = next(iter(template.alternatives(one).values()))
-                if any("multiple_of" in layer for layer in template.layers(first)):
-                    raise ValueError(
-                        f"space.frames.{name}.{key}: its first layer stands in for others: "
-                        "it must have no multiple_of"
-                    )
-            self._check_references(f"frames.{name}", frame)
-
-    def _check_references(self, path: str, part: Template) -> None:
-        known = ["channels", *self.choices]
-        for name in template.references(part):
-            if name not in known:
-                raise ValueError(f"space.{path}: ${name} is no named choice; known: {', '.join(known)}")
+        return {key: part for key, part in found.items() if key != "first" or part is not None}
 
 
 def _path(frame: str, *keys: str) -> str:

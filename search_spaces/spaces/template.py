@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.spec import Scalar
 
 RULES = ("multiple_of", "after")  # where a layer may stand: no arguments
-_REFERENCE = re.compile(r"\$(\w+)(?:([*/])(\d+))?")
+REFERENCE = re.compile(r"\$(\w+)(?:([*/])(\d+))?")
 
 Picks = Mapping[str, Scalar]  # what was chosen, by the names of the decisions
 
@@ -47,7 +47,7 @@ def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
 
 def _value(text: str, known: Picks) -> Scalar:
     """What a word stands for: itself, or for `$name`, `$name/2`, `$name*2` what that comes to."""
-    match = _REFERENCE.fullmatch(text)
+    match = REFERENCE.fullmatch(text)
     if match is None:
         return text
     held = known[match[1]]
@@ -79,11 +79,10 @@ def alternatives(template: Any) -> Mapping[str, Any]:
 
 
 def references(template: Any) -> Iterator[str]:
-    """The names that a template refers to by `$`."""
+    """What a template refers to: `$name`, `$name/2`, `$name*2`."""
     if isinstance(template, str):
         if template.startswith("$"):
-            match = _REFERENCE.fullmatch(template)
-            yield match[1] if match else template
+            yield template
     elif isinstance(template, Mapping):
         for one in template.values():
             yield from references(one)

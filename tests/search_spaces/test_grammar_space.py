@@ -51,6 +51,19 @@ def test_a_block_that_may_not_stand_gives_its_place_to_the_first():
     assert [block.kind for block in member(made, "chain", "late", "late", channels=12).blocks] == ["spab"] * 3
 
 
+def test_what_stands_before_a_block_is_what_the_frame_leaves_there():
+    """The frame's own first block takes the place of the chain, so nothing of its kind is before."""
+    first = {"kind": "conv", "channels": "$channels", "kernel": 3, "bias": True}
+    made = space(
+        frames={
+            "only": {key: one for key, one in FRAME.items() if key != "stem"}
+            | {"first": first, "taps": ["last"]}
+        }
+    )
+    kinds = [block.kind for block in member(made, "chain", "late", "late").blocks]
+    assert kinds == ["conv", "spab", "spab"]
+
+
 def test_taps_that_are_not_there_are_left_out():
     assert member(space(), "spab", "spab", "spab").taps == ("stem", "block3.inner", "block3")
     assert member(space(), "spab", "spab", "chain").taps == ("stem", "block3")
@@ -115,12 +128,51 @@ def test_blocks_within_blocks_have_choices_too():
             {"blocks": {"x": SPAB, "y": CHAIN | {"after": "z"}}},
             "space.blocks.y.after: 'z' is no block here; known: x",
         ),
-        ({"blocks": {"x": SPAB | {"bias": "$b"}}}, "space.blocks.x: $b is no named choice; known: channels"),
+        ({"blocks": {"x": SPAB | {"bias": "$b"}}}, "space.blocks.x: $b is no named choice; known: $channels"),
         ({"each": ["width"]}, "space.each: 'width' is no argument of a block; known: block, activate_last"),
         ({"frames": {"x": {"stem": None}}}, "space.frames.x: fusion, normalise, taps, upsampler missing"),
         (
             {"frames": {"x": FRAME | {"tail": [SPAB | {"multiple_of": 4}]}}},
             "space.frames.x.tail: its first layer stands in for others: it must have no multiple_of",
+        ),
+        (
+            {"blocks": {"x": SPAB, "y": CHAIN | {"after": ["x"]}}},
+            "space.blocks.y.after: ['x'] is no block here",
+        ),
+        (
+            {"blocks": {"x": SPAB, "y": CHAIN | {"multiple_of": 0}}},
+            "space.blocks.y.multiple_of must be a whole number of at least 1, got 0",
+        ),
+        (
+            {"blocks": {"x": SPAB, "y": CHAIN | {"multiple_of": "a"}}},
+            "space.blocks.y.multiple_of must be a whole number of at least 1, got 'a'",
+        ),
+        ({"blocks": {True: SPAB}}, "space.blocks: a name must be text, got True; quote it"),
+        (
+            {"blocks": {"x": SPAB | {"channels": "$channels/0"}}},
+            "space.blocks.x: $channels/0 must be a share of whole numbers, by 1 or more",
+        ),
+        (
+            {"blocks": {"x": SPAB | {"channels": "$channels/2.5"}}},
+            "space.blocks.x: $channels/2.5 is no named choice",
+        ),
+        (
+            {"blocks": {"x": SPAB | {"bias": "$a/2"}}, "choices": {"a": ["silu"]}},
+            "space.blocks.x: $a/2 must be a share of whole numbers",
+        ),
+        ({"choices": {"a": [1, 2]}}, "space.choices.a: nothing uses $a; use it or leave it out"),
+        ({"contains": ["spam"]}, "space.contains: spam is no published network; known: amcanet"),
+        (
+            {"frames": {"x": FRAME | {"taps": "last"}}},
+            "space.frames.x.taps must be a list of features such as [last], got 'last'",
+        ),
+        (
+            {"frames": {"x": FRAME | {"taps": {"a": ["lst"]}}}},
+            "space.frames.x.taps: 'lst' is no feature; known: stem, skip, first, last",
+        ),
+        (
+            {"frames": {"x": FRAME | {"taps": ["end"]}}},
+            "space.frames.x.taps: there is no end; give the frame a layer `end`",
         ),
         (
             {"frames": {"x": FRAME | {"colour": 1}}},

@@ -77,16 +77,25 @@ def test_with_scale_changes_the_scale_alone():
     ("fields", "message"),
     [
         ({"scale": 5}, "scale must be one of (2, 3, 4), got 5"),
-        ({"scale": "4"}, "architecture: scale must be int, got '4'"),
-        ({"scale": True}, "architecture: scale must be int, got True"),
-        ({"normalise": 1}, "architecture: normalise must be bool, got 1"),
+        ({"scale": "4"}, "scale must be one of (2, 3, 4), got '4'"),
+        ({"scale": True}, "scale must be one of (2, 3, 4), got True"),
+        ({"normalise": 1}, "normalise must be true or false, got 1"),
         ({"blocks": []}, "blocks must hold at least one block, got none"),
         ({"taps": []}, "taps must name at least one feature, got none; the last block is the usual one"),
         ({"taps": ["block9"]}, "taps: 'block9' is no feature of this network; known: ['block1'"),
         ({"taps": ["skip"]}, "taps: 'skip' is no feature of this network"),
-        ({"blocks": [spab(channels=0)]}, "spab.channels must be a whole number of at least 1, got 0"),
-        ({"blocks": [spab(channels=28.0)]}, "spab.channels must be a whole number of at least 1, got 28.0"),
-        ({"blocks": [spab(channels=True)]}, "spab.channels must be a whole number of at least 1, got True"),
+        (
+            {"blocks": [spab(channels=0)]},
+            "spab.channels must be a whole number of at least 1 and at most 65536, got 0",
+        ),
+        (
+            {"blocks": [spab(channels=28.0)]},
+            "spab.channels must be a whole number of at least 1 and at most 65536, got 28.0",
+        ),
+        (
+            {"blocks": [spab(channels=True)]},
+            "spab.channels must be a whole number of at least 1 and at most 65536, got True",
+        ),
         ({"blocks": [spab(channels=None)]}, "spab.channels must be text, a number or true/false, got None"),
         ({"blocks": ["spab"]}, "a block must be a mapping with a `kind`, got 'spab'"),
         ({"fusion": {"channels": 28}}, "a block must be a mapping with a `kind`"),
@@ -95,11 +104,39 @@ def test_with_scale_changes_the_scale_alone():
             "conv.kernel must be odd to keep height and width, got 2; use 1, 3 or 5",
         ),
         ({"colour": 1}, "architecture: unknown field colour; known: ['blocks'"),
+        ({1: 1}, "architecture: unknown field 1; known: ['blocks'"),
+        ({"fusion": None}, "architecture: fusion missing; needed: ['blocks'"),
+        ({"blocks": [spab(channels=10**9)]}, "at most 65536, got 1000000000"),
+        ({"blocks": [spab() | {2: 3}]}, "spab: the name of an argument must be text, got 2"),
+        (
+            {"blocks": [{"kind": "layer_norm", "eps": float("inf")}] * 7},
+            "layer_norm.eps must be finite, got inf",
+        ),
+        ({"taps": ["block7", "block7"]}, "taps must name each feature once, got ['block7', 'block7']"),
+        (
+            {"taps": ["block1"]},
+            "taps or residuals must read block7, or it is computed for nothing, got ['block1']",
+        ),
+        ({"taps": ["block7.inner"]}, "taps or residuals must read block7, or it is computed for nothing"),
+        (
+            {"skip": {"kind": "bilinear"}, "taps": ["skip", "block7"]},
+            "taps: 'skip' is no feature of this network (bilinear is added to the output)",
+        ),
+        (
+            {"skip": {"kind": "near", "kernel": 3, "bias": False}},
+            "taps or residuals must read skip, or the 'near' branch leads nowhere",
+        ),
+        ({"tail": [{"kind": "identity"}]}, "tail: identity changes nothing there; leave it out"),
+        ({"stem": {"kind": "identity"}}, "stem: identity changes nothing there; leave it out"),
+        (
+            {"normalise": False, "wrap": [{"kind": "centre", "restore": True}] * 2},
+            "wrap must hold each kind of layer once, got centre, centre",
+        ),
     ],
 )
 def test_spec_says_what_is_wrong(fields, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        ArchSpec.from_dict(changed(**fields))
+        ArchSpec.from_dict(changed() | fields)
 
 
 def test_spec_names_what_is_missing():
@@ -154,11 +191,26 @@ def test_json_that_is_no_spec_is_refused(text, message):
         ),
         ({"blocks": [spab(activation="mish")] * 7}, "activation 'mish' is not known; known: silu, relu"),
         ({"blocks": [spab(attention="self")] * 7}, "attention 'self' is not known; known: parameter_free"),
-        ({"taps": ["block7.inner"]}, "taps: block7.inner is not there, a 'conv' block has no inner feature"),
+        (
+            {"taps": ["block7", "block7.inner"]},
+            "taps: block7.inner is not there, a 'conv' block has no inner feature",
+        ),
         ({"upsampler": {"kind": "deconv"}}, "upsampler 'deconv' is not known; known: pixel_shuffle"),
         (
-            {"skip": {"kind": "far"}, "taps": ["skip"]},
-            "skip 'far' is not known; known: near, bilinear, nearest",
+            {"skip": {"kind": "far"}, "taps": ["skip", "block7"]},
+            "skip: skip 'far' is not known; known: near, bilinear, nearest",
+        ),
+        (
+            {"skip": {"kind": "bilinear", "kernel": 3}},
+            "skip: block 'bilinear' takes the arguments []: missing [], unknown ['kernel']",
+        ),
+        (
+            {"blocks": [spab()] * 6 + [{"kind": "layer_norm", "eps": 1}]},
+            "block7: layer_norm.eps must be a number with a point (1.0e-5), got 1",
+        ),
+        (
+            {"wrap": [{"kind": "pad", "mode": "reflect", "multiple": 1}]},
+            "wrap1: pad.multiple of 1 changes nothing",
         ),
     ],
 )
@@ -175,11 +227,23 @@ def test_build_refuses_an_unknown_activation_of_a_stack():
         build(dataclasses.replace(spec, blocks=(wrong, *spec.blocks[1:])))
 
 
-def test_build_refuses_an_unknown_training_form_when_it_is_asked_for():
-    spec = dataclasses.replace(published("span"), train_form=BlockSpec.of("bnrep", gain=4))
-    build(spec)
-    with pytest.raises(ValueError, match="train_form 'bnrep' is not known here; known: asymmetric, conv3xc"):
-        build(spec, train=True)
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (BlockSpec.of("bnrep", gain=4), "train_form 'bnrep' is not known here; known: asymmetric, conv3xc"),
+        (BlockSpec.of("conv3xc"), "train_form 'conv3xc' takes the arguments ['gain']: missing ['gain']"),
+        (BlockSpec.of("erb", ratio=True), "erb.ratio must be a whole number of at least 1, got True"),
+    ],
+)
+def test_build_refuses_a_training_form_that_is_not_known(train, form, message):
+    spec = published("span")
+    build(dataclasses.replace(spec, train_form=BlockSpec.of("erb", ratio=1)), train=train)
+    with pytest.raises(ValueError, match=re.escape(f"stem: {message}") if message[0] == "t" else message):
+        build(dataclasses.replace(spec, train_form=form), train=train)
+    block = dataclasses.replace(spec.blocks[2], train_form=form)
+    with pytest.raises(ValueError, match="block3: " + re.escape(message).replace("erb", ".*erb", 1)):
+        build(dataclasses.replace(spec, blocks=(*spec.blocks[:2], block, *spec.blocks[3:])), train=train)
 
 
 def test_published_name_that_is_not_known_is_refused_with_a_hint():

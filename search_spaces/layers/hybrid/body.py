@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from search_spaces.layers.check import check_multiple, check_same_width
 from search_spaces.layers.conv import pointwise_conv
 from search_spaces.layers.hybrid.channel import ChannelStage
 from search_spaces.layers.hybrid.local_features import LocalFeatures
@@ -55,15 +56,8 @@ class HybridBody(nn.Module):
 
     def __init__(self, in_channels: int, *, name: str, channels: int, kernel: int, shared: bool) -> None:
         super().__init__()
-        if in_channels != channels:
-            raise ValueError(
-                f"{name}.channels must be those of its input, {in_channels}, got {channels}; it adds both"
-            )
-        if channels % 16:
-            raise ValueError(
-                f"{name}.channels must be a multiple of 16, for three quarters of them are shuffled in four "
-                f"groups, got {channels}; such as 48"
-            )
+        check_same_width(name, in_channels, channels)
+        check_multiple(f"{name}.channels", channels, 16, "three quarters are shuffled in four groups")
         self.quarter = channels // 4
         widths = (channels, channels - self.quarter, channels - 2 * self.quarter)
         self.stages = nn.ModuleList(

@@ -124,9 +124,10 @@ def test_members_start_finite():
         (member(group(shab(), hab())), "blocks: block1 reads maps, which no block before it gives"),
         (member(spab(), shab(), hab()), "blocks: block2 reads maps, which no block before it gives; put one "
          "that does before it (hab)"),
-        (member(hab(24), channels=24), "hab.channels must be a multiple of 16, for three quarters of them "
-         "are shuffled in four groups, got 24; such as 48"),
-        (member(hab(), shab(32)), "shab.channels must be those of its input, 16, got 32; it adds both"),
+        (member(hab(24), channels=24), "block1: hab.channels must be a multiple of 16 (three quarters are "
+         "shuffled in four groups), got 24; use 16 or 32"),
+        (member(hab(), shab(32)), "block2: shab.channels must be those of its input, which it adds, "
+         "16, got 32; use 16"),
         (member(hab(), tail=[shab()]), "tail1 is a SHAB, which takes or hands on more than features; put it"),
         (member(spab(), fusion=hab()), "fusion is a HAB, which takes or hands on more than features; put it"),
         (member({**hab(), "window": 4}), "missing [], unknown ['window']"),

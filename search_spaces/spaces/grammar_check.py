@@ -1,0 +1,165 @@
+"""What a space of the grammar may say: each mistake in one line that names its place."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Protocol
+
+from search_spaces.published import names
+from search_spaces.spaces import template
+from search_spaces.spec import SCALES, ArchSpec
+
+FRAME = {"first", "end"} | {field.name for field in fields(ArchSpec)} - {"scale", "blocks"}
+NEEDED = {"normalise", "taps", "fusion", "upsampler"}  # of a frame
+TAPS = ("stem", "skip", "first", "last", "last.inner", "end", "blocks")  # and block2, block2.inner
+
+
+class Grammar(Protocol):
+    """What `search_spaces.spaces.grammar.GrammarSpace` holds."""
+
+    @property
+    def scale(self) -> int: ...
+    @property
+    def num_blocks(self) -> list[int]: ...
+    @property
+    def channels(self) -> list[int]: ...
+    @property
+    def choices(self) -> dict[str, list[Any]]: ...
+    @property
+    def blocks(self) -> dict[str, dict[str, Any]]: ...
+    @property
+    def each(self) -> list[str]: ...
+    @property
+    def frames(self) -> dict[str, dict[str, Any]]: ...
+    @property
+    def contains(self) -> list[str]: ...
+
+
+def check_grammar(space: Grammar) -> None:
+    """Check what can be checked without a network.
+
+    Raises:
+        ValueError: something is wrong; the message names the place, the value and what is allowed.
+    """
+    if space.scale not in SCALES:
+        raise ValueError(f"space.scale must be one of {SCALES}, got {space.scale}")
+    for name in ("num_blocks", "channels"):
+        for option in getattr(space, name):
+            if option < 1:
+                raise ValueError(f"space.{name} must be at least 1, got {option}")
+    for name, options in _options(space):
+        if not options or len(set(map(repr, options))) < len(options):
+            raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+    for name in ("blocks", "frames"):
+        if not getattr(space, name):
+            raise ValueError(f"space.{name} must hold at least one, got none")
+    for name in ("choices", "blocks", "frames"):
+        for key in getattr(space, name):
+            if not isinstance(key, str):  # yes, no and numbers, as YAML reads them
+                raise ValueError(f"space.{name}: a name must be text, got {key!r}; quote it")
+    _check_blocks(space)
+    for name, frame in space.frames.items():
+        _check_frame(f"frames.{name}", frame)
+    _check_references(space)
+    if unknown := sorted(set(space.contains) - set(names())):
+        raise ValueError(
+            f"space.contains: {', '.join(unknown)} is no published network; known: {', '.join(names())}"
+        )
+
+
+def _options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The lists of options, by their keys."""
+    yield "num_blocks", space.num_blocks
+    yield "channels", space.channels
+    for name, options in space.choices.items():
+        yield f"choices.{name}", options
+    for block, arguments in space.blocks.items():
+        for name, one in arguments.items():
+            if isinstance(one, list) and name != "blocks":
+                yield f"blocks.{block}.{name}", one
+
+
+def _check_blocks(space: Grammar) -> None:
+    for name, block in space.blocks.items():
+        if "kind" not in block:
+            raise ValueError(f"space.blocks.{name} must have a kind, got {sorted(map(str, block))}")
+        after = block.get("after", name)
+        if not isinstance(after, str) or after not in space.blocks:
+            raise ValueError(
+                f"space.blocks.{name}.after: {after!r} is no block here; known: {', '.join(space.blocks)}"
+            )
+        _check_multiples(f"blocks.{name}", block)
+    first = next(iter(space.blocks))
+    if any(key in space.blocks[first] for key in template.RULES):
+        raise ValueError(
+            f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
+        )
+    known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
+    for name in space.each:
+        if name not in known:
+            raise ValueError(f"space.each: {name!r} is no argument of a block; known: {', '.join(known)}")
+
+
+def _check_multiples(path: str, part: Any) -> None:
+    for layer in template.layers(part):
+        multiple = layer.get("multiple_of", 1)
+        if type(multiple) is not int or multiple < 1:
+            raise ValueError(
+                f"space.{path}.multiple_of must be a whole number of at least 1, got {multiple!r}"
+            )
+
+
+def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
+    if unknown := sorted(map(str, set(frame) - FRAME)):
+        raise ValueError(f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}")
+    if missing := sorted(NEEDED - set(frame)):
+        raise ValueError(f"space.{path}: {', '.join(missing)} missing")
+    for key, one in frame.items():
+        choice = template.alternatives(one)
+        for part in choice.values():
+            _check_multiples(f"{path}.{key}", part)
+        if any("multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))):
+            raise ValueError(
+                f"space.{path}.{key}: its first layer stands in for others: it must have no multiple_of"
+            )
+    for words in template.alternatives(frame["taps"]).values():
+        _check_taps(f"{path}.taps", words, has_end=bool(frame.get("end")))
+
+
+def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
+    if not isinstance(words, list) or not words:
+        raise ValueError(f"space.{path} must be a list of features such as [last], got {words!r}")
+    for word in words:
+        if word not in TAPS and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
+            raise ValueError(
+                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, block2.inner"
+            )
+        if word == "end" and not has_end:
+            raise ValueError(f"space.{path}: there is no end; give the frame a layer `end`, or use last")
+
+
+def _check_references(space: Grammar) -> None:
+    """Every `$name` is a choice, shares are of numbers, and every choice is used."""
+    options = {"channels": space.channels, **space.choices}
+    known = ", ".join(f"${name}" for name in options)
+    used = set()
+    parts = {f"blocks.{name}": block for name, block in space.blocks.items()}
+    parts |= {f"frames.{name}": frame for name, frame in space.frames.items()}
+    for path, part in parts.items():
+        for text in template.references(part):
+            match = template.REFERENCE.fullmatch(text)
+            if match is None or match[1] not in options:
+                raise ValueError(
+                    f"space.{path}: {text} is no named choice; known: {known}, "
+                    "a share of one such as $channels/2 or $channels*2"
+                )
+            used.add(match[1])
+            if match[2] and (
+                match[3].strip("0") == "" or any(type(one) is not int for one in options[match[1]])
+            ):
+                raise ValueError(
+                    f"space.{path}: {text} must be a share of whole numbers, by 1 or more, "
+                    f"got {list(options[match[1]])}"
+                )
+    if idle := [name for name in space.choices if name not in used]:
+        raise ValueError(f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out")
