@@ -2,6 +2,7 @@
 
 import csv
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, build, published
+from search_spaces.chooser import RandomChooser, Space
 from search_spaces.published import names as published_names
 from search_spaces.published import report
 
 PREFIX = "published/"
+NUM_TRIED = 16  # members of a space that are built to see that they can be
 
 
 def named(texts: list[str]) -> Iterator[str]:
@@ -51,6 +54,21 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}={text}: {error}") from None
     return spec
+
+
+def check_members(space: Space) -> None:
+    """Refuse a space of which a random member cannot be built, before anything is started.
+
+    Raises:
+        ValueError: one cannot; the message names the part and what is wrong there.
+    """
+    chooser = RandomChooser(random.Random(0))
+    for _ in range(NUM_TRIED):
+        try:
+            with torch.device("meta"):
+                build(space.sample(chooser))
+        except ValueError as error:
+            raise ValueError(f"space: it holds networks that cannot be built: {error}") from None
 
 
 def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -143,6 +144,9 @@ def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfi
         try:
             config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
             reported = OmegaConf.to_container(config.hydra.runtime.choices)
+        except yaml.MarkedYAMLError as error:  # ours are tested: it is the user's own file
+            files = [f"{key}={file}" for key, one in overrides.items() if (file := own_file(one))]
+            raise Refusal(f"{', '.join(files)} is no YAML: {_place(error)}") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise Refusal(one_line(error)) from error
     assert isinstance(reported, dict)
@@ -153,6 +157,13 @@ def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfi
         str(group): choice for group, choice in reported.items() if not str(group).startswith("hydra")
     }
     return config, choices
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
+    """What a YAML reader stumbled over, and where."""
+    mark = error.problem_mark
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{error.problem}{where}" + (f" ({error.context})" if error.context else "")
 
 
 def own_file(override: Override) -> Path | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from nas.commands.architectures import resolve_archs, resolve_parent
+from nas.commands.architectures import check_members, resolve_archs, resolve_parent
 from nas.commands.invocation import Invocation, Refusal
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
@@ -96,6 +96,7 @@ def run(
     """Start or resume a search; gives the exit status."""
     budget = Budget.of(trials, hours, stop, confirm)
     _check(objectives, limits, ladder_seeds, seed)
+    check_members(space)
     if time_cap is not None and not time_cap > 0:
         raise Refusal(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
     where = pick_device(device)

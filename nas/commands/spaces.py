@@ -1,4 +1,4 @@
-"""List the search spaces, the published networks and the blocks, or look into one space.
+"""List search spaces, published networks, and what networks are made of; or look into one space.
 
 With `space=` it prints how many architectures the space holds, its cheapest and its dearest member in FLOPs,
 the published networks that it contains, and every decision with its options.
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Container, Iterable
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -22,12 +22,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.commands import catalog
+from nas.commands.architectures import check_members
 from nas.measure.cost import summed_cost
 from nas.report.words import describe
 from search_spaces import ArchSpec, published
 from search_spaces.blocks import BLOCKS
 from search_spaces.chooser import Space, decisions
+from search_spaces.layers.activation import ACTIVATIONS
+from search_spaces.layers.attention import ATTENTIONS
 from search_spaces.published import headline, names
+from search_spaces.reparam.forms import FORMS, PLAIN, SUM
 from search_spaces.spaces.members import MAX_COUNTED, find, least, num_members, num_points
 from search_spaces.spec import with_scale
 
@@ -38,6 +42,7 @@ def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     if space is not None:
+        check_members(space)
         for line in _facts(space, scale):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(_list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()]))
@@ -46,7 +51,14 @@ def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
         _list("space", [(name, catalog.headline(f"space/{name}")) for name in catalog.options("space")])
     )
     console.print(_list("network", [(f"published/{name}", headline(name)) for name in names()]))
-    console.print(_list("block", [(kind, _block_words(kind)) for kind in BLOCKS]))
+    console.print(
+        _list("block", [(kind, _words(made, given=("make_conv",))) for kind, made in BLOCKS.items()])
+    )
+    console.print(_list("attention", [(name, _words(made)) for name, made in ATTENTIONS.items()]))
+    forms = [(kind, _words(made, given=("kernel", "bias"))) for kind, made in FORMS.items()]
+    forms += [(SUM, "Several forms added. (blocks)"), (PLAIN, "Plain, where the network has a form.")]
+    console.print(_list("train_form", forms))
+    console.print(_list("activation", [(", ".join(ACTIVATIONS), "")]))
 
 
 def _facts(space: Space, scale: int) -> list[str]:
@@ -56,9 +68,12 @@ def _facts(space: Space, scale: int) -> list[str]:
     for word, sign in (("cheapest", 1), ("dearest", -1)):
         _, spec = least(space, lambda one, sign=sign: sign * summed_cost(one)["flops"])  # type: ignore[misc]
         lines.append(f"{word}: {_cost_words(spec)}")
-    claimed: list[str] = getattr(space, "contains", names())  # an override may have taken a claim away
-    inside = [name for name in claimed if find(space, with_scale(published(name), scale)) is not None]
+    claims: list[str] | None = getattr(space, "contains", None)
+    looked = names() if claims is None else claims
+    inside = [name for name in looked if find(space, with_scale(published(name), scale)) is not None]
     lines.append(f"contains: {', '.join(inside) or 'no published network'}")
+    if claims is not None and len(inside) < len(claims):  # an override may have taken it away
+        lines.append(f"not found in it as it is here: {', '.join(n for n in claims if n not in inside)}")
     return lines
 
 
@@ -71,16 +86,19 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"
 
 
-def _block_words(kind: str) -> str:
-    """What a block is, and the arguments that a spec gives it."""
-    made = BLOCKS[kind]
+def _words(made: Callable[..., Any], *, given: Container[str] = ()) -> str:
+    """What something says of itself in its first paragraph, and the arguments that a spec gives it.
+
+    Args:
+        given: arguments that a spec does not give.
+    """
     words = (inspect.getdoc(made) or "").split("\n\n")[0].replace("\n", " ")
-    given = [
+    named = [
         name
         for name, one in inspect.signature(made).parameters.items()
-        if one.kind is one.KEYWORD_ONLY and name != "make_conv"
+        if one.kind is one.KEYWORD_ONLY and name not in given
     ]
-    return f"{words} ({', '.join(given)})" if given else words
+    return f"{words} ({', '.join(named)})" if named else words
 
 
 def _list(head: str, rows: Iterable[tuple[str, str]]) -> Table:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from search_spaces import build, published
+from search_spaces import ArchSpec, build, published
 from search_spaces.official import load_official, load_strict, published_name, read_state
 from search_spaces.published import names
 from search_spaces.spec import with_scale
@@ -163,3 +163,10 @@ def test_load_official_refuses_a_network_that_is_not_published(tmp_path):
     net = build(with_scale(published("span"), 2))
     with pytest.raises(ValueError, match=f"is no published network; known: {', '.join(names())}"):
         load_official(net, tmp_path / "weights.pth")
+
+
+def test_noise_that_a_network_may_draw_is_no_other_network():
+    spec = published("dwmamba")
+    noisy = ArchSpec.from_json(spec.to_json().replace('"noise":false', '"noise":true'))
+    assert noisy.arch_id != spec.arch_id
+    assert published_name(noisy) == "dwmamba"

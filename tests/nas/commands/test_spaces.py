@@ -8,7 +8,9 @@ import pytest
 
 from nas.commands.door import main
 from search_spaces.blocks import BLOCKS
+from search_spaces.layers.attention import ATTENTIONS
 from search_spaces.published import names
+from search_spaces.reparam import FORMS
 from tests.search_spaces.spaces import SPACES
 
 README = Path(__file__).parents[3] / "README.md"
@@ -27,8 +29,8 @@ def mine(tmp_path):
 def test_spaces_networks_and_blocks_are_listed_with_a_line_each(capsys):
     assert main(["spaces"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
-    told = {words[0]: words[1:] for words in lines}
-    for name in (*SPACES, *(f"published/{name}" for name in names()), *BLOCKS):
+    told = {words[0]: words[1:] for words in lines if len(words) > 1}  # else the head of a list
+    for name in (*SPACES, *(f"published/{name}" for name in names()), *BLOCKS, *ATTENTIONS, *FORMS):
         assert len(told[name]) > 2, name
     assert "C1([head_0(n), head_1(n), ...])" in " ".join(told["mhcb"])  # brackets are no markup
 
@@ -66,3 +68,29 @@ def test_a_search_in_ones_own_space_is_resumed_from_anywhere(mine, tmp_path, mon
 def test_a_file_that_is_not_there_is_refused(capsys):
     assert main(["spaces", "space=nowhere.yaml"]) == 2
     assert "space=nowhere.yaml: there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["spaces", "search"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("num_blocks: [2, 3, 4]", "num_blocks: [2, 3", r"mine.yaml is no YAML: .* in line \d+, column"),
+        ("scale:", "\tscale:", r"mine.yaml is no YAML: found character '\\t' .* in line 3, "),
+        ("kind: rfdb", "kind: rdfb", "it holds networks that cannot be built: block.: block kind 'rdfb'"),
+        ("$channels/2", "$channels/0", r"space.blocks.rfdb: \$channels/0 must be a share of whole numbers"),
+        ("taps: {last", "taps: {lst: [lst], last", "frames.residual.taps: 'lst' is no feature; known: stem"),
+        ("contains: []", "contains: [spam]", "space.contains: spam is no published network; known: amcanet"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_ones_own_space_is_one_line(
+    mine, command, old, new, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = mine.read_text(encoding="utf-8")
+    assert old in text
+    mine.write_text(text.replace(old, new), encoding="utf-8")
+    assert main([command, f"space={mine}"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert re.search(message, told[0])
+    assert list(tmp_path.iterdir()) == [mine]
