@@ -4,7 +4,8 @@ What VARH-AI did to DSCF by hand, for any network of the grammar. A merge is tak
 """
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from search_spaces.network import Network, build
 from search_spaces.parts import feature_widths
 from search_spaces.reparam import rep_convs
-from search_spaces.spec import ArchSpec, BlockSpec, feature_of
+from search_spaces.spec import ArchSpec, BlockSpec, Scalar, feature_of
 
 State = dict[str, Tensor]
 
@@ -35,16 +36,19 @@ class Merge:
     border: int = 0
 
     def __str__(self) -> str:
-        where = "the same" if self.exact else f"differs there within {self.border} LR pixels of the border"
+        pixels = "pixel" if self.border == 1 else "pixels"
+        where = "the same" if self.exact else f"differs there within {self.border} LR {pixels} of the border"
         return f"{self.what}: {where}"
 
 
 def merge_linear(net: Network, *, exact: bool = False) -> tuple[Network, tuple[Merge, ...]]:
     """Merge adjacent linear convolutions of a network in inference form.
 
+    - a convolution and the first one of what follows, where nothing else reads what is between them: one of a
+      larger kernel. So stem and block, block and block, the last block and a fusion of it alone, fusion and
+      tail, fusion or tail and upsampler;
     - a convolution after the blocks, a concatenation and a 1x1 convolution: a convolution that is added;
-    - a linear stem and the first convolution of a SPAB: an `image_spab` with a larger kernel;
-    - the fusion's convolution and the upsampler's: one with a larger kernel.
+    - a linear stem and the first convolution of a SPAB: an `image_spab` with a larger kernel.
 
     Source: DSCF_Fused (VARH-AI), NTIRE 2026 Efficient SR.
 
@@ -84,7 +88,7 @@ def _merges(spec: ArchSpec, state: State) -> Iterator[Found]:
     """What can be merged next, each by itself."""
     yield from _after_the_blocks(spec, state)
     yield from _stem_and_spab(spec, state)
-    yield from _fusion_and_upsampler(spec, state)
+    yield from _adjacent(spec, state)
 
 
 def _after_the_blocks(spec: ArchSpec, state: State) -> Iterator[Found]:
@@ -140,33 +144,133 @@ def _stem_and_spab(spec: ArchSpec, state: State) -> Iterator[Found]:
             return  # the block has no biases to take it
         moved["blocks.1.conv1.bias"] = state["blocks.1.conv1.bias"] + passed
     block = BlockSpec.of("image_spab", **dict(first.args), kernel=kernel.shape[-1])
+    block = dataclasses.replace(block, train_form=first.train_form)
     what = f"stem and block1.conv1 are one {_size(kernel)} convolution of the image"
     step = Merge(what=what, exact=False, border=conv.shape[-1] // 2)
     yield dataclasses.replace(spec, blocks=(block, *spec.blocks[1:])), moved, step
 
 
-def _fusion_and_upsampler(spec: ArchSpec, state: State) -> Iterator[Found]:
-    """The upsampler's convolution over the fusion's: one over the taps."""
-    if not _is_conv(spec.fusion) or spec.upsampler.kind != "pixel_shuffle" or spec.tail or spec.residuals:
-        return
-    inner, outer = state["fusion.weight"], state["upsampler.conv.weight"]
+# Of kinds that begin with a dense convolution and read their input nowhere else: where it is.
+FIRST_CONV = {
+    "conv": "",
+    "activated_conv": ".conv",
+    "conv_stack": ".conv1",
+    "pixel_shuffle": ".conv",
+    "refined_pixel_shuffle": ".conv",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """A layer by its name in the spec and by the start of its names in the state."""
+
+    name: str
+    prefix: str
+    block: BlockSpec
+
+
+def _adjacent(spec: ArchSpec, state: State) -> Iterator[Found]:
+    """A convolution and the next layer's first one."""
+    body, head = _body(spec.stem, spec.blocks), _head(spec.fusion, spec.tail)
+    upsampler = _Layer(name="upsampler", prefix="upsampler", block=spec.upsampler)
+    features = [*map(feature_of, spec.residuals)]
+    pairs = [pair for pair in itertools.pairwise(body) if pair[0].name not in (*spec.taps, *features)]
+    last = body[-1]
+    if spec.taps == (last.name,) and last.name not in features and len(body) > 1 and not spec.scaled_taps:
+        pairs.append((last, head[0]))
+    pairs += itertools.pairwise(head)
+    if not spec.residuals:  # they are added between the two
+        pairs.append((head[-1], upsampler))
+    for first, second in pairs:
+        if found := _joined(first, second, state):
+            block, tensors, step = found
+            yield *_without(spec, state | tensors, first, dataclasses.replace(second, block=block)), step
+
+
+def _joined(first: _Layer, second: _Layer, state: State) -> tuple[BlockSpec, State, Merge] | None:
+    """The second layer with both convolutions as its first one, and what is changed of the state."""
+    if not _is_conv(first.block) or second.block.kind not in FIRST_CONV:
+        return None
+    name = second.prefix + FIRST_CONV[second.block.kind]
+    inner, outer = state[f"{first.prefix}.weight"], state[f"{name}.weight"]
     kernel = compose(inner, outer)
     if kernel.numel() >= inner.numel() + outer.numel():
-        return
-    moved = {key: value for key, value in state.items() if not key.startswith("fusion.")}
-    moved["upsampler.conv.weight"] = kernel
-    if "fusion.bias" in state:
-        passed = outer.sum((2, 3)) @ state["fusion.bias"]
-        moved["upsampler.conv.bias"] = passed + state.get("upsampler.conv.bias", torch.zeros_like(passed))
-    border = outer.shape[-1] // 2 if inner.shape[-1] > 1 or "fusion.bias" in state else 0
-    has_bias = "upsampler.conv.bias" in moved
+        return None
+    own, passed = state.get(f"{name}.bias"), state.get(f"{first.prefix}.bias")
+    tensors = {f"{name}.weight": kernel}
+    if passed is not None:
+        passed = outer.sum((2, 3)) @ passed
+        tensors[f"{name}.bias"] = passed if own is None else passed + own
+    changes: dict[str, Scalar] = {}
+    if second.block.kind != "conv_stack":
+        changes = {"kernel": kernel.shape[-1], "bias": own is not None or passed is not None}
+    elif kernel.shape[-1] != 3 or (passed is not None and own is None):
+        return None  # its convolutions are alike
+    block = dataclasses.replace(second.block, args=_args(second.block, **changes))
+    border = outer.shape[-1] // 2 if inner.shape[-1] > 1 or passed is not None else 0
+    what = f"{first.name} and {second.name} are one {_size(kernel)} convolution"
+    return block, tensors, Merge(what=what, exact=border == 0, border=border)
+
+
+def _without(spec: ArchSpec, state: State, gone: _Layer, changed: _Layer) -> tuple[ArchSpec, State]:
+    """A spec and its state without one layer, with another one changed."""
+
+    def left(layers: list[_Layer]) -> list[_Layer]:
+        kept = [layer for layer in layers if layer.name != gone.name]
+        return [changed if layer.name == changed.name else layer for layer in kept]
+
+    body, head = left(_body(spec.stem, spec.blocks)), left(_head(spec.fusion, spec.tail))
+    blocks = [layer.block for layer in body]
+    has_stem = spec.stem is not None and len(body) > 1 and blocks[0].kind in ("conv", "activated_conv")
+    stem, rest = (blocks[0], blocks[1:]) if has_stem else (None, blocks)
+    fusion, *tail = [layer.block for layer in head] or [BlockSpec.of("identity")]
+    now = [*_body(stem, rest), *_head(fusion, tail)]
+    names = {old.name: new.name for old, new in zip((*body, *head), now, strict=False)}
+    prefixes = {old.prefix: new.prefix for old, new in zip((*body, *head), now, strict=False)}
+
+    def renamed(feature: str) -> str:
+        layer, dot, inner = feature.partition(".")
+        return names.get(layer, layer) + dot + inner
+
+    into_fusion = changed.name == "fusion" and gone.name not in ("fusion", "tail1")
     made = dataclasses.replace(
         spec,
-        fusion=BlockSpec.of("identity"),
-        upsampler=BlockSpec.of("pixel_shuffle", kernel=kernel.shape[-1], bias=has_bias),
+        stem=stem,
+        blocks=tuple(rest),
+        taps=(names[body[-1].name],) if into_fusion else tuple(map(renamed, spec.taps)),
+        fusion=fusion,
+        tail=tuple(tail),
+        residuals=tuple(
+            dataclasses.replace(one, args=_args(one, feature=renamed(feature_of(one))))
+            for one in spec.residuals
+        ),
+        upsampler=changed.block if changed.name == "upsampler" else spec.upsampler,
     )
-    what = f"fusion and upsampler are one {_size(kernel)} convolution"
-    yield made, moved, Merge(what=what, exact=border == 0, border=border)
+    moved = {
+        _moved(key, prefixes): value for key, value in state.items() if not key.startswith(f"{gone.prefix}.")
+    }
+    return made, moved
+
+
+def _args(block: BlockSpec, **changes: Scalar) -> tuple[tuple[str, Scalar], ...]:
+    return BlockSpec.of(block.kind, **{**dict(block.args), **changes}).args
+
+
+def _moved(key: str, prefixes: Mapping[str, str]) -> str:
+    for old, new in prefixes.items():
+        if key.startswith(f"{old}."):
+            return new + key.removeprefix(old)
+    return key
+
+
+def _body(stem: BlockSpec | None, blocks: Sequence[BlockSpec]) -> list[_Layer]:
+    found = [_Layer(name="stem", prefix="stem", block=stem)] if stem else []
+    return found + [_Layer(name=f"block{i}", prefix=f"blocks.{i}", block=b) for i, b in enumerate(blocks, 1)]
+
+
+def _head(fusion: BlockSpec, tail: Sequence[BlockSpec]) -> list[_Layer]:
+    found = [_Layer(name="fusion", prefix="fusion", block=fusion)]
+    return found + [_Layer(name=f"tail{i}", prefix=f"tail.{i - 1}", block=b) for i, b in enumerate(tail, 1)]
 
 
 def _is_conv(block: BlockSpec) -> bool:
