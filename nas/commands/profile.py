@@ -19,13 +19,16 @@ from rich.console import Console
 
 from nas.commands.architectures import named, resolve_arch
 from nas.commands.profile_tables import (
+    TOLD,
     agreement,
     comparison,
     counts,
     layer_table,
     network_table,
     notes,
+    reported,
     runtimes,
+    told,
 )
 from nas.measure.cost import layer_costs
 from nas.measure.device import pick_device
@@ -77,13 +80,15 @@ def run(
         title = f"{names[0]}  x{base.scale}, {specs[0].arch_id}, {form}"
         rows = counts(specs[0], base, size)
         rows += runtimes([one[0] for one in readings], specs[0], base, challenge) if readings else []
-        table = network_table(rows, baseline)
+        table = network_table(rows + told(names[0], baseline), baseline)
     else:
         title = f"{len(specs)} networks  x{base.scale}, {form}, ratios to {baseline}"
         table = comparison(names, specs, readings, base, size, challenge)
     console.print(f"\n{title}", highlight=False, markup=False)
     console.print(table)
     lines = notes(size, readings, challenge)
+    if any(map(reported, names)):
+        lines.append(TOLD)
     if len(specs) > 2:
         lines += agreement(names, specs, readings)
     for line in lines:

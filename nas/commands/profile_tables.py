@@ -16,7 +16,15 @@ from search_spaces import ArchSpec
 from search_spaces.published import report
 
 Row = tuple[str, ...]
-REPORTED = {"runtime_ms": 2, "flops_g": 2, "psnr_test_db": 2}  # of the challenge's table; digits as printed
+REPORTED = {  # of the challenge's table: heads, and digits as printed
+    "runtime_ms": ("report ms", 2),
+    "flops_g": ("GFLOPs", 2),
+    "psnr_test_db": ("test dB", 2),
+}
+TOLD = (
+    "Report: the table of results of NTIRE 2026 Efficient SR as printed; ms are means of two sets of images "
+    "on an RTX A6000, test dB is RGB PSNR on DIV2K_LSDIR_test."
+)
 FLAGS = {
     "disturbed": "more than a fifth of the rounds were, on a CPU with too wide an interval",
     "drifted": "fixed work took another time at the end than at the start",
@@ -54,6 +62,17 @@ def runtimes(readings: Sequence[Latency], spec: ArchSpec, base: ArchSpec, challe
     return [*rows, ("score", f"{score:.3f}", f"{challenge.score(1, 1, 1):.3f}", "")]
 
 
+def told(name: str, baseline: str) -> list[Row]:
+    """Rows of what the challenge's report says of a network, beside the baseline where it says something."""
+    ours, theirs = reported(name), reported(baseline)
+    rows = {"params_m": ("M parameters", 3)} | REPORTED
+    return [
+        (f"report: {head.removeprefix('report ')}", _told(ours, key, digits), _told(theirs, key, digits), "")
+        for key, (head, digits) in rows.items()
+        if key in ours
+    ]
+
+
 def comparison(
     names: Sequence[str],
     specs: Sequence[ArchSpec],
@@ -63,21 +82,29 @@ def comparison(
     challenge: Challenge,
 ) -> Table:
     """A row a network."""
-    heads = ["parameters", "FLOPs", "activations", "memory MiB"]
-    heads += [f"{per_mode[0].mode} ratio" for per_mode in readings] + (["score"] if readings else [])
+    heads = ["parameters", "GFLOPs", "M activations", "memory MiB"]
+    for per_mode in readings:
+        heads += [f"{per_mode[0].mode} ms", "ratio"]
+    heads += ["score"] if readings else []
     reports = [reported(name) for name in names]
-    heads += ["report: ms", "GFLOPs", "PSNR dB"] if any(reports) else []
+    shown = {key: one for key, one in REPORTED.items() if key != "flops_g" or size == CHALLENGE_SIZE}
+    heads += [head for head, _ in shown.values()] if any(reports) else []
     table = _table("network", heads)
     theirs = measure_cost(base)
     for place, (name, spec) in enumerate(zip(names, specs, strict=True)):
-        cost = measure_cost(spec, size=size)
-        cells = [f"{cost.params:,d}", f"{cost.flops:,d}", f"{cost.activations:,d}", f"{cost.memory_mib:,.2f}"]
-        cells += [_ratio(per_mode[place]) for per_mode in readings]
+        try:
+            cost = measure_cost(spec, size=size)
+        except ValueError as error:
+            raise ValueError(f"size=[{size[0]},{size[1]}], {name}: {error}") from None
+        cells = [f"{cost.params:,d}", f"{cost.flops / 1e9:.3f}", f"{cost.activations / 1e6:.2f}"]
+        cells.append(f"{cost.memory_mib:,.2f}")
+        for per_mode in readings:
+            cells += [f"{per_mode[place].runtime_ms:.2f}", _ratio(per_mode[place])]
         if readings:
-            cells.append(f"{_score(readings[0][place], measure_cost(spec), theirs, challenge):.3f}")
+            score = _score(readings[0][place], measure_cost(spec), theirs, challenge)
+            cells.append(f"{score:.3f}" if score < 1e5 else f"{score:.1e}")
         if any(reports):
-            told = reports[place]
-            cells += [_told(told, key, digits) for key, digits in REPORTED.items()]
+            cells += [_told(reports[place], key, digits) for key, (_, digits) in shown.items()]
         table.add_row(name, *cells)
     return table
 

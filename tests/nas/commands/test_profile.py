@@ -93,9 +93,26 @@ def test_the_first_image_stands_beside_the_ratio_with_it(capsys):
 def test_several_networks_are_a_row_each(capsys):
     found, text = rows(capsys, "arch=[published/spanv2,published/span]", "latency.sizes=[[8,8]]")
     assert found["published/spanv2"][0] == "139,104"
-    assert found["published/spanv2"][4] == "0.923 ± 0.000"
-    assert found["published/span"][4:] == ["1.000 ± 0.000", "7.389", "7.74", "9.83", "27.01"]
+    assert found["published/spanv2"][4:6] == ["139.10", "0.923 ± 0.000"]  # read as its parameters
+    assert found["published/span"][1:4] == ["9.834", "41.68", "64.32"]
+    assert found["published/span"][4:] == ["150.69", "1.000 ± 0.000", "7.389", "7.74", "9.83", "27.01"]
+    assert "Report: the table of results of NTIRE 2026 Efficient SR as printed" in text
     assert "2 networks  x4" in text
+
+
+def test_of_another_size_the_reports_flops_stand_beside_none(capsys):
+    found, _ = rows(capsys, "arch=[published/spanv2,published/span]", "size=[16,16]", "measure=false")
+    assert found["published/span"][-2:] == ["7.74", "27.01"]
+    assert main(["profile", "arch=[published/span,published/hfenet]", "size=[8,16]", "measure=false"]) == 2
+    assert (
+        "size=[8,16], published/hfenet: hfeb: an image of 8x16 pixels is too small" in capsys.readouterr().err
+    )
+
+
+def test_what_the_report_says_stands_beside_the_counts(capsys):
+    found, _ = rows(capsys, "arch=published/vscinet", "measure=false")
+    assert found["report: GFLOPs"] == ["3.30", "9.83"]
+    assert found["report: M parameters"] == ["0.051", "0.151"]
 
 
 def test_a_network_that_cannot_be_read_is_named(capsys, monkeypatch):
