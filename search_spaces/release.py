@@ -15,7 +15,7 @@ from search_spaces.reparam import Conv3XC, rep_convs
 V = TypeVar("V")
 Shapes = dict[str, tuple[int, ...]]
 MEANINGS = {"no_norm": "trained on the image itself, not on 255 * (image - mean): another network"}
-NUM_NAMED = 6  # differences that a message names
+NUM_NAMED = 12  # differences that a message names
 
 
 class Release:

@@ -1,5 +1,8 @@
 import json
 import math
+import re
+import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,6 +116,14 @@ def test_what_the_report_says_stands_beside_the_counts(capsys):
     found, _ = rows(capsys, "arch=published/vscinet", "measure=false")
     assert found["report: GFLOPs"] == ["3.30", "9.83"]
     assert found["report: M parameters"] == ["0.051", "0.151"]
+
+
+def test_the_architecture_of_the_readme_is_a_file_like_any_other(tmp_path, capsys):
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"under `spec:`:\n\n(.*?)\n\n", text, re.DOTALL)
+    (tmp_path / "net.yaml").write_text(textwrap.dedent(found[1]), encoding="utf-8")
+    told, _ = rows(capsys, f"arch={tmp_path / 'net.yaml'}", "measure=false")
+    assert told["convolutions"][0] == "15"
 
 
 def test_a_network_that_cannot_be_read_is_named(capsys, monkeypatch):

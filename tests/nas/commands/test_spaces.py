@@ -20,7 +20,7 @@ README = Path(__file__).parents[3] / "README.md"
 def mine(tmp_path):
     """The space of the README."""
     text = README.read_text(encoding="utf-8")
-    found = re.search(r"\n( {4}# Chains or distillation.*?)\n\n`nas spaces", text, re.DOTALL)
+    found = re.search(r"\n( {4}# Chains or distillation.*?)\n\nAlso", text, re.DOTALL)
     path = tmp_path / "mine.yaml"
     path.write_text(textwrap.dedent(found[1]), encoding="utf-8")
     return path
