@@ -12,6 +12,7 @@ long ones, with its 95 % interval, over all networks and over the families alone
 """
 
 import argparse
+import functools
 import math
 import os
 import statistics
@@ -59,6 +60,7 @@ def families(space: Space, flops: float) -> dict[str, ArchSpec]:
     return found
 
 
+@functools.cache
 def networks() -> dict[str, ArchSpec]:
     """The ladder and the families."""
     flops = summed_cost(published("span"))["flops"] / 4
@@ -107,6 +109,8 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
         name: {network: runs[arch][0]["psnr_db"] for network, arch in ids.items() if runs[arch]}
         for name, runs in by_id.items()
     }
+    if lacking := [network for network in specs if any(network not in psnr for psnr in single.values())]:
+        raise SystemExit(f"not trained yet: {', '.join(lacking)}")
     ranks = {
         name: {network: i for i, network in enumerate(sorted(psnr, key=lambda n: -psnr[n]), start=1)}
         for name, psnr in single.items()

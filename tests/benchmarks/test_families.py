@@ -1,0 +1,48 @@
+"""What the study of families makes of its results."""
+
+import families as benchmark
+import pytest
+
+from nas.ladder import RUNGS
+from nas.measure.cost import summed_cost
+from search_spaces.published import published
+
+
+def line(network, psnr_db, seed=0):
+    spec = benchmark.networks()[network]
+    return {
+        "network": network, "arch_id": spec.arch_id, "seed": seed, "psnr_db": psnr_db, "train_seconds": 9.0,
+    }  # fmt: skip
+
+
+def test_networks_are_the_ladder_and_one_of_each_kind_of_a_like_size():
+    found = benchmark.networks()
+    assert list(found)[: len(RUNGS)] == list(RUNGS)
+    families = {name: spec for name, spec in found.items() if name not in RUNGS}
+    assert {"spab", "chain", "rfdb", "safm", "mhcb", "hfeb", "hab", "acb", "scab", "wavelet"} == set(families)
+    wanted = summed_cost(published("span"))["flops"] / 4
+    for spec in families.values():
+        assert len({block.kind for block in spec.blocks}) == 1
+        assert 0.5 < summed_cost(spec)["flops"] / wanted < 2
+
+
+def test_table_ranks_by_the_long_training_and_tells_how_far_the_brief_one_agrees():
+    names = list(benchmark.networks())
+    brief = [line(name, 25 + i / 10, seed) for i, name in enumerate(names) for seed in (0, 1)]
+    long = [line(name, 26 + i / 10) for i, name in enumerate(names)]
+    rows = list(benchmark.table({"brief": brief, "long": long}))
+    places = [row.split("|")[1].strip() for row in rows[2:-2]]
+    assert places == names[::-1]
+    assert "| 26.300 / 26.300 | 1 | 27.300 | 1 | 9 |" in rows[2]
+    assert rows[-2].startswith("all: tau 1.00 (")
+    assert f"over {len(names)} networks" in rows[-2]
+    long[-1]["psnr_db"] = 20.0  # the last of the families, which the brief training has first
+    assert "families: tau 0.60" in list(benchmark.table({"brief": brief, "long": long}))[-1]
+
+
+def test_a_training_that_is_missing_has_no_row():
+    names = list(benchmark.networks())
+    found = {"brief": [line(name, 25 + i) for i, name in enumerate(names)]}
+    found["long"] = [line(name, 25 + i) for i, name in enumerate(names[:-1])]
+    with pytest.raises(SystemExit, match="wavelet"):
+        list(benchmark.table(found))
