@@ -13,7 +13,7 @@ from nas.data.patches import PatchStore
 from nas.train.muadamw import Muon, hidden_kernels
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network, build
-from search_spaces.spec import FIXED_SKIPS, ArchSpec
+from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec
 
 CALIBRATION_STEP = 2**31 - 1  # its patches set the start of a training; no training gets that far
 BASE = "bicubic"  # written into the metadata of proxy weights
@@ -77,9 +77,15 @@ def bicubic_base(x: Tensor, scale: int) -> Tensor:
 
 
 def residual_spec(spec: ArchSpec) -> ArchSpec:
-    """The part of a network that the proxy trains: a fixed skip branch is what the base stands in for."""
+    """The part of a network that the proxy trains: what it adds to its output the base has already.
+
+    That is a fixed skip branch, and the mean colour that a centred network restores.
+    """
     fixed = spec.skip is not None and spec.skip.kind in FIXED_SKIPS
-    return dataclasses.replace(spec, skip=None) if fixed else spec
+    wrap = tuple(
+        BlockSpec.of("centre", restore=False) if layer.kind == "centre" else layer for layer in spec.wrap
+    )
+    return dataclasses.replace(spec, skip=None if fixed else spec.skip, wrap=wrap)
 
 
 class OverBase(nn.Module):

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ from nas.train.proxy import (
     residual_spec,
 )
 from search_spaces import published
+from search_spaces.chooser import RandomChooser
 from search_spaces.initialise import initial_network
+from search_spaces.published import names
 from tests.nas.train.proxies import image_set, patch_store, proxy, tiny_spec
+from tests.search_spaces.spaces import SPACES, make_space
 
 CPU = torch.device("cpu")
 SPECS = {
@@ -41,6 +45,25 @@ def patches():
 def test_every_network_starts_exactly_at_the_base(spec):
     x = torch.rand(1, 3, 9, 12)
     net = OverBase(initial_network(residual_spec(spec), 3, x)).eval()
+    with torch.no_grad():
+        assert torch.equal(net(x), bicubic_base(x, 4))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_members_of_every_space_start_exactly_at_the_base(name):
+    """Whatever they add to their output: the base has it."""
+    x = torch.rand(1, 3, 12, 13)
+    for seed in range(15):
+        spec = make_space(name).sample(RandomChooser(random.Random(seed)))
+        net = OverBase(initial_network(residual_spec(spec), seed, x)).eval()
+        with torch.no_grad():
+            assert torch.equal(net(x), bicubic_base(x, 4)), spec.to_json()
+
+
+@pytest.mark.parametrize("name", names())
+def test_published_networks_start_exactly_at_the_base(name):
+    x = torch.rand(1, 3, 16, 17)
+    net = OverBase(initial_network(residual_spec(published(name)), 0, x)).eval()
     with torch.no_grad():
         assert torch.equal(net(x), bicubic_base(x, 4))
 
