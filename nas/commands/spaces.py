@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Literal
 
 from rich import box
@@ -43,9 +43,9 @@ def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     if space is not None:
         check_members(space)
+        console.print(_list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()]))
         for line in _facts(space, scale):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-        console.print(_list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()]))
         return
     console.print(
         _list("space", [(name, catalog.headline(f"space/{name}")) for name in catalog.options("space")])
@@ -61,20 +61,20 @@ def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
     console.print(_list("activation", [(", ".join(ACTIVATIONS), "")]))
 
 
-def _facts(space: Space, scale: int) -> list[str]:
+def _facts(space: Space, scale: int) -> Iterator[str]:
+    """What is found of a space, each line once it is: a large one takes half a minute."""
     count, points = num_members(space), num_points(space)
     about = "" if points <= MAX_COUNTED else "about "
-    lines = [f"{about}{_number(count)} architectures, {_number(points)} ways to decide"]
+    yield f"{about}{_number(count)} architectures, {_number(points)} ways to decide"
     for word, sign in (("cheapest", 1), ("dearest", -1)):
         _, spec = least(space, lambda one, sign=sign: sign * summed_cost(one)["flops"])  # type: ignore[misc]
-        lines.append(f"{word}: {_cost_words(spec)}")
+        yield f"{word}: {_cost_words(spec)}"
     claims: list[str] | None = getattr(space, "contains", None)
     looked = names() if claims is None else claims
     inside = [name for name in looked if find(space, with_scale(published(name), scale)) is not None]
-    lines.append(f"contains: {', '.join(inside) or 'no published network'}")
+    yield f"contains: {', '.join(inside) or 'no published network'}"
     if claims is not None and len(inside) < len(claims):  # an override may have taken it away
-        lines.append(f"not found in it as it is here: {', '.join(n for n in claims if n not in inside)}")
-    return lines
+        yield f"not found in it as it is here: {', '.join(name for name in claims if name not in inside)}"
 
 
 def _cost_words(spec: ArchSpec) -> str:
