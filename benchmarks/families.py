@@ -4,18 +4,17 @@
 
 The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
 holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`,
-with two seeds) and five times as long (4,000 steps, one seed), as a search would. Lines are appended to the
-results file as they come; what is there, under the same settings, is not trained again.
+800 steps) and three times as long, as a search would. Lines are appended to the results file as they come;
+what is there, under the same settings, is not trained again.
 
-The table holds both PSNRs and ranks; below it is Kendall's tau-b of single brief trainings (seed 0) with the
-long ones, with its 95 % interval, over all networks and over the families alone.
+The table holds both PSNRs and ranks; below it is Kendall's tau-b of the brief trainings with the long ones,
+with its 95 % interval, over all networks and over the families alone.
 """
 
 import argparse
 import functools
 import math
 import os
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -71,63 +70,56 @@ def train(folders: Mapping[str, str], results: Path, workers: int) -> dict[str, 
     """The trainings of each proxy; what the results file lacks is run, the dearest first."""
     specs = networks()
     found = {}
-    for name, (overrides, seeds) in PROXIES.items():
+    for name, overrides in PROXIES.items():
         parts = parts_of(
             ["data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *overrides]
         )
         setting = {role: Path(path).name for role, path in folders.items()} | {
             "proxy": asdict(parts["proxy"])
         }
-        ids = {spec.arch_id for spec in specs.values()}
-        done = {(line["arch_id"], line["seed"]) for line in read(results, setting)}
+        done = {line["arch_id"] for line in read(results, setting)}
         jobs = [
-            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, None))
-            for seed in range(seeds)
+            Job(key=network, method="train", args=(specs[network], 0, None))
             for network in sorted(specs, key=lambda network: -summed_cost(specs[network])["flops"])
-            if (specs[network].arch_id, seed) not in done
+            if specs[network].arch_id not in done
         ]
         for outcome in evaluated(parts, "", jobs, workers):
-            network, seed = outcome.job.key.split()
+            network = outcome.job.key
             quality = asdict(outcome.result or FAILED)
-            line = {"network": network, "arch_id": specs[network].arch_id, "seed": int(seed)}
+            line = {"network": network, "arch_id": specs[network].arch_id, "seed": 0}
             line |= {key: quality[key] for key in TRAINING}
             append(results, setting | line)
             print(name, line, flush=True)
-        found[name] = [line for line in read(results, setting) if line["arch_id"] in ids]
+        found[name] = read(results, setting)
     return found
 
 
 def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
     """A Markdown table, the best long training first, and the rank agreement."""
     specs = networks()
-    ids = {name: spec.arch_id for name, spec in specs.items()}
-    by_id = {
-        name: {arch: [line for line in lines if line["arch_id"] == arch] for arch in ids.values()}
-        for name, lines in found.items()
-    }
-    single = {
-        name: {network: runs[arch][0]["psnr_db"] for network, arch in ids.items() if runs[arch]}
+    by_id = {name: {line["arch_id"]: line for line in lines} for name, lines in found.items()}
+    lacking = [
+        name for name, spec in specs.items() if any(spec.arch_id not in runs for runs in by_id.values())
+    ]
+    if lacking:
+        raise SystemExit(f"not trained yet: {', '.join(lacking)}")
+    psnr_db = {
+        name: {network: runs[spec.arch_id]["psnr_db"] for network, spec in specs.items()}
         for name, runs in by_id.items()
     }
-    if lacking := [network for network in specs if any(network not in psnr for psnr in single.values())]:
-        raise SystemExit(f"not trained yet: {', '.join(lacking)}")
-    ranks = {
-        name: {network: i for i, network in enumerate(sorted(psnr, key=lambda n: -psnr[n]), start=1)}
-        for name, psnr in single.items()
-    }
-    yield "| network | GFLOPs | parameters | brief dB | rank | long dB | rank | s a brief training |"
+    orders = {name: sorted(values, key=lambda network: -values[network]) for name, values in psnr_db.items()}
+    yield "| network | GFLOPs | parameters | brief dB | rank | long dB | rank | s, brief |"
     yield "|---|---|---|---|---|---|---|---|"
-    for network in ranks["long"]:
-        cost, runs = summed_cost(specs[network]), by_id["brief"][ids[network]]
-        seeds = " / ".join(f"{run['psnr_db']:.3f}" for run in runs)
-        seconds = statistics.fmean(run["train_seconds"] for run in runs)
+    for rank, network in enumerate(orders["long"], start=1):
+        spec = specs[network]
+        cost = summed_cost(spec)
         yield (
-            f"| {network} | {cost['flops'] / 1e9:.2f} | {cost['params']:,} | {seeds} "
-            f"| {ranks['brief'][network]} | {single['long'][network]:.3f} | {ranks['long'][network]} "
-            f"| {seconds:.0f} |"
+            f"| {network} | {cost['flops'] / 1e9:.2f} | {cost['params']:,} | {psnr_db['brief'][network]:.3f} "
+            f"| {orders['brief'].index(network) + 1} | {psnr_db['long'][network]:.3f} | {rank} "
+            f"| {by_id['brief'][spec.arch_id]['train_seconds']:.0f} |"
         )
     for what, chosen in (("all", specs), ("families", [name for name in specs if name not in RUNGS])):
-        pairs = [(single["brief"][name], single["long"][name]) for name in chosen]
+        pairs = [(psnr_db["brief"][name], psnr_db["long"][name]) for name in chosen]
         tau = agreement(pairs, lower=0, upper=1)
         yield f"{what}: tau {tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}) over {tau.num_networks} networks"
 
