@@ -1,6 +1,6 @@
 """Whether a brief training ranks families of blocks as a long one does.
 
-    python benchmarks/families.py --train ../shared/data/BSDS200 --select ../shared/data/Set14
+    python benchmarks/families.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 [NETWORK ...]
 
 The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
 holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`,
@@ -8,14 +8,14 @@ holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are train
 what is there, under the same settings, is not trained again.
 
 The table holds both PSNRs and ranks; below it is Kendall's tau-b of the brief trainings with the long ones,
-with its 95 % interval, over all networks and over the families alone.
+with its 95 % interval, over all networks that were trained both ways and over the families among them.
 """
 
 import argparse
 import functools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,10 +31,7 @@ from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
 FRAME = "residual"
-PROXIES = {
-    "brief": (["proxy=brief"], 2),
-    "long": (["proxy=brief", "proxy.steps=4000"], 1),
-}  # overrides, seeds
+PROXIES = {"brief": ["proxy=brief"], "long": ["proxy=brief", "proxy.steps=2400"]}  # overrides of a search
 
 
 def families(space: Space, flops: float) -> dict[str, ArchSpec]:
@@ -66,8 +63,10 @@ def networks() -> dict[str, ArchSpec]:
     return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(parts_of(["space=esr"])["space"], flops)
 
 
-def train(folders: Mapping[str, str], results: Path, workers: int) -> dict[str, list[Line]]:
-    """The trainings of each proxy; what the results file lacks is run, the dearest first."""
+def train(
+    folders: Mapping[str, str], results: Path, workers: int, chosen: Collection[str]
+) -> dict[str, list[Line]]:
+    """The trainings of each proxy; what the results file lacks of those chosen is run, the dearest first."""
     specs = networks()
     found = {}
     for name, overrides in PROXIES.items():
@@ -80,7 +79,7 @@ def train(folders: Mapping[str, str], results: Path, workers: int) -> dict[str, 
         done = {line["arch_id"] for line in read(results, setting)}
         jobs = [
             Job(key=network, method="train", args=(specs[network], 0, None))
-            for network in sorted(specs, key=lambda network: -summed_cost(specs[network])["flops"])
+            for network in sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
             if specs[network].arch_id not in done
         ]
         for outcome in evaluated(parts, "", jobs, workers):
@@ -96,13 +95,12 @@ def train(folders: Mapping[str, str], results: Path, workers: int) -> dict[str, 
 
 def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
     """A Markdown table, the best long training first, and the rank agreement."""
-    specs = networks()
     by_id = {name: {line["arch_id"]: line for line in lines} for name, lines in found.items()}
-    lacking = [
-        name for name, spec in specs.items() if any(spec.arch_id not in runs for runs in by_id.values())
-    ]
-    if lacking:
-        raise SystemExit(f"not trained yet: {', '.join(lacking)}")
+    specs = {
+        name: spec
+        for name, spec in networks().items()
+        if all(spec.arch_id in runs for runs in by_id.values())
+    }
     psnr_db = {
         name: {network: runs[spec.arch_id]["psnr_db"] for network, spec in specs.items()}
         for name, runs in by_id.items()
@@ -121,17 +119,22 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
     for what, chosen in (("all", specs), ("families", [name for name in specs if name not in RUNGS])):
         pairs = [(psnr_db["brief"][name], psnr_db["long"][name]) for name in chosen]
         tau = agreement(pairs, lower=0, upper=1)
-        yield f"{what}: tau {tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}) over {tau.num_networks} networks"
+        words = "-" if tau.tau is None else f"{tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f})"
+        yield f"{what}: tau {words} over {tau.num_networks} networks"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--select", required=True, help="folder of validation photographs")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl")
     options = parser.parse_args()
-    found = train({"train": options.train, "select": options.select}, options.results, options.workers)
+    if unknown := set(options.networks) - set(networks()):
+        parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")
+    folders = {"train": options.train, "select": options.select}
+    found = train(folders, options.results, options.workers, options.networks)
     print("\n".join(table(found)))
 
 

@@ -1,7 +1,9 @@
 """Released checkpoints onto the networks of this package."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -9,12 +11,30 @@ from torch import Tensor
 
 from search_spaces.network import Network
 from search_spaces.published import entry, names
-from search_spaces.release import Release, differences, plain_shapes, refuse
+from search_spaces.release import NUM_NAMED, Release, differences, plain_shapes, refuse
 from search_spaces.spec import ArchSpec
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
-PREFIXES = ("module.", "_orig_mod.", "model.", "net_g.", "generator.")
-AVERAGES = "n_averaged"  # of torch's AveragedModel, beside the weights
+WRAPPERS = (  # averaged weights before those that they are of
+    *("params_ema", "params", "state_dict", "model_state_dict", "model"),
+    *("ema", "net_g_ema", "net_g", "net", "network", "generator", "weights"),
+)
+PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net_g.",
+    "net.",
+    "network.",
+    "generator.",
+    "ema.",
+    "ema_model.",
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # as torch writes some messages
+COUNTERS = (
+    "n_averaged",
+    "total_ops",
+    "total_params",
+)  # of torch's AveragedModel and of thop, beside the weights
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -36,10 +56,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = (_COLOUR.sub("", str(error)).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"weights: {path} is refused, it holds more than tensors or is damaged ({first[:120]}); use "
-            "safetensors, or a file that torch.load(weights_only=True) reads"
+            f"weights: {path} is refused, it holds more than tensors or is damaged ({shorten(first, 120)}); "
+            "use safetensors, or a file that torch.load(weights_only=True) reads"
         ) from None
     while isinstance(state, Mapping) and (
         inner := [w for w in WRAPPERS if isinstance(state.get(w), Mapping)]
@@ -48,13 +68,25 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise ValueError(f"weights: {path} holds no mapping of names to tensors; save a state dict")
+        held = (
+            ", ".join(map(str, list(state)[:NUM_NAMED]))
+            if isinstance(state, Mapping)
+            else type(state).__name__
+        )
+        raise ValueError(
+            f"weights: {path} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
+            f"or under one of {', '.join(WRAPPERS)}"
+        )
+    if broken := [
+        key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()
+    ]:
+        raise ValueError(f"weights: {path}: {', '.join(broken[:NUM_NAMED])} holds infinite numbers or NaN")
     return _without_prefixes(state)
 
 
 def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Take off what wrapping modules put before every name, in any order."""
-    state = {key: value for key, value in state.items() if key != AVERAGES}
+    state = {key: value for key, value in state.items() if key.rpartition(".")[2] not in COUNTERS}
     common = [prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state)]
     if not common:
         return state
@@ -93,8 +125,8 @@ def load_official(net: Network, path: str | Path) -> None:
     `conv.0` to `conv.2`), or both, and the network may be in inference or in training form:
 
     - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the file holds
-      merged weights alone, keep their own branches but the k x k one, which takes what they lack: exactly the
-      released function, to start a fine-tuning from.
+      merged weights alone, keep their own branches but the k x k one, which takes what they lack: to rounding
+      the released function, to start a fine-tuning from.
     - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of MambaGate
       even where its branches say otherwise), and where there is none the merged branches. The class of SPAN
       merges anew in every evaluation (`official_runs: branches` in its YAML): there the branches come first.

@@ -77,12 +77,15 @@ class Release:
             shapes = {key: tuple(value.shape) for key, value in self._conv3xc(conv).state_dict().items()}
             names = {b: released_branch(conv, b, self.patterns) for b in {**shapes, **found}}
             wrong += differences(shapes, found, names)
+            if stored := _within(self.plain, conv):  # beside them, run or not
+                own = _within(self.shapes, conv)
+                wrong += differences(own, stored, {key: released_name(key, self.patterns) for key in own})
         return wrong
 
     def _merge_branches(self) -> None:
         """Where a merged convolution is not stored, or not what runs, the branches give it."""
         for conv, found in self.branches.items():
-            stored = any(key.startswith(f"{conv}.") for key in self.plain) and not self.branches_first
+            stored = f"{conv}.weight" in self.plain and not self.branches_first
             if not stored and not isinstance(self.forms.get(conv), Conv3XC):
                 module = self._conv3xc(conv)
                 module.load_state_dict({key: value.double() for key, value in found.items()}, assign=True)
@@ -154,14 +157,18 @@ def plain_shapes(net: Network) -> Shapes:
 
 
 def _in_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
-    """A tensor in our shape where it has more or fewer axes of one, as for one number or a linear layer."""
-    if (
-        shape is None
-        or value.ndim == len(shape)
-        or [n for n in value.shape if n > 1] != [n for n in shape if n > 1]
-    ):
+    """A tensor in our shape where more or fewer axes of one are all that differs: of numbers, one or one a
+    channel, and of linear layers, which a 1x1 convolution is.
+    """
+    if shape is None or value.ndim == len(shape):
         return value
-    return value.reshape(shape)
+    theirs, ours = ([n for n in one if n > 1] for one in (value.shape, shape))
+    linear = {value.ndim, len(shape)} == {2, 4} and (*value.shape, 1, 1)[:4] == (*shape, 1, 1)[:4]
+    return value.reshape(shape) if linear or (theirs == ours and len(ours) <= 1) else value
+
+
+def _within(state: Mapping[str, V], conv: str) -> dict[str, V]:
+    return {key: value for key, value in state.items() if key.startswith(f"{conv}.")}
 
 
 def _without(state: Mapping[str, V], convs: Collection[str]) -> dict[str, V]:

@@ -1,7 +1,9 @@
+import math
 import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -73,6 +75,8 @@ WRAPS = {
     "both, turned round": lambda state: {"params": prefixed("module._orig_mod.", state)},
     "lightning": lambda state: {"state_dict": prefixed("net_g.", state)},
     "lightning, compiled": lambda state: {"state_dict": prefixed("model._orig_mod.", state)},
+    "ema": lambda state: {"ema": state, "net": prefixed("x", state)},
+    "thop": lambda state: state | {"total_ops": torch.zeros(1), "stem.total_params": torch.zeros(1)},
     "gan": lambda state: prefixed("generator.", state),
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **prefixed("module.", state)},
 }
@@ -147,11 +151,35 @@ def test_damaged_file_is_refused(tmp_path, content, suffix):
         read_state(path)
 
 
-@pytest.mark.parametrize("content", [[torch.zeros(2)], {"a": 1}, {"a": torch.zeros(2), "step": 3}])
-def test_file_without_a_state_dict_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "held"),
+    [
+        ([torch.zeros(2)], "list"),
+        ({"a": 1}, "a"),
+        ({"a": torch.zeros(2), "step": 3}, "a, step"),
+        ({"best_so_far": {"a": torch.zeros(2)}}, "best_so_far"),
+    ],
+)
+def test_file_without_a_state_dict_is_refused_and_says_what_it_holds(tmp_path, content, held):
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="holds no mapping of names to tensors; save a state dict"):
+    with pytest.raises(
+        ValueError, match=f"holds no mapping of names to tensors, but {held}; save a state dict"
+    ):
         read_state(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
+    torch.save({"params": {"a": torch.zeros(2), "b.weight": torch.tensor([1.0, value])}}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth: b\.weight holds infinite numbers or NaN"):
+        read_state(tmp_path / "w.pth")
+
+
+def test_a_refused_file_is_one_plain_line(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(2)}, "best": np.float64(3)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="holds more than tensors") as caught:
+        read_state(tmp_path / "w.pth")
+    assert str(caught.value).isprintable()
 
 
 def test_file_that_is_not_there_is_named(tmp_path):
