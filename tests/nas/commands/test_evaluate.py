@@ -160,7 +160,8 @@ def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
     (["arch=published/span", "weights=cut.pth"], "weights: cut.pth is refused"),
     (["arch=published/span", "weights=other.safetensors"], "belongs to the architecture"),
     (["arch=published/span", "weights=base.safetensors"], "base=nearest, which is not known; known: bicubic"),
-    (["arch=published/span", "weights=nan.safetensors"], "output for a is not finite"),
+    (["arch=published/span", "weights=nan.safetensors"], "fusion.bias holds infinite numbers or NaN"),
+    (["arch=published/span", "weights=huge.safetensors"], "output for a is not finite"),
     (["arch=published/span", "weights=span.pth", "out=no/x.csv"], "out=no/x.csv: there is no folder no"),
     (["arch=published/span", "weights=span.pth", "out=images"], "out=images: is a folder"),
     (["arch=published/span", "weights=span.pth", "device=tpu"], "device=tpu is not known; use auto, cpu"),
@@ -174,6 +175,8 @@ def test_bad_input_is_one_line(arguments, message, folder, tmp_path, monkeypatch
     save_file(span, "other.safetensors", metadata={"arch": published("spanf").to_json()})
     save_file(span, "base.safetensors", metadata={"base": "nearest"})
     save_file({**span, "fusion.bias": torch.full((28,), torch.nan)}, "nan.safetensors")
+    huge = {"fusion.bias": torch.full((28,), 3e38), "upsampler.conv.weight": torch.ones(48, 28, 3, 3)}
+    save_file({**span, **huge}, "huge.safetensors")
     torch.save({"params": span, "config": Custom()}, "custom.pth")
     branches = span_state()
     torch.save({"params": {**branches, "no_norm": torch.zeros(1)}}, "no_norm.pth")
