@@ -44,6 +44,5 @@ def test_the_fold_of_a_training_form_may_be_the_parent():
     spec = tiny_spec(channels=8)
     parent = random_teacher(spec)
     again = Teacher(parent.net.unfold(seed=0), parent.images, rows=256)
-    torch.testing.assert_close(
-        again.features["out"], Teacher(parent.net, parent.images, rows=256).features["out"]
-    )
+    wanted = Teacher(parent.net, parent.images, rows=256).features["out"]
+    assert (again.features["out"] - wanted).abs().max() <= 2e-5 * wanted.abs().max()
