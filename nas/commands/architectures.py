@@ -60,8 +60,14 @@ def check_members(space: Space) -> None:
     """Refuse a space of which a random member cannot be built, before anything is started.
 
     Raises:
-        ValueError: one cannot; the message names the part and what is wrong there.
+        ValueError: one cannot; the message names the part and what is wrong there. Or the space claims to
+            contain a network that is not published.
     """
+    known = published_names()
+    if unknown := sorted(set(getattr(space, "contains", ())) - set(known)):
+        raise ValueError(
+            f"space.contains: {', '.join(unknown)} is no published network; known: {', '.join(known)}"
+        )
     chooser = RandomChooser(random.Random(0))
     for _ in range(NUM_TRIED):
         try:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
-from search_spaces.published import names
 from search_spaces.spaces import template
 from search_spaces.spec import SCALES, ArchSpec
 
@@ -31,8 +30,6 @@ class Grammar(Protocol):
     def each(self) -> list[str]: ...
     @property
     def frames(self) -> dict[str, dict[str, Any]]: ...
-    @property
-    def contains(self) -> list[str]: ...
 
 
 def check_grammar(space: Grammar) -> None:
@@ -61,10 +58,6 @@ def check_grammar(space: Grammar) -> None:
     for name, frame in space.frames.items():
         _check_frame(f"frames.{name}", frame)
     _check_references(space)
-    if unknown := sorted(set(space.contains) - set(names())):
-        raise ValueError(
-            f"space.contains: {', '.join(unknown)} is no published network; known: {', '.join(names())}"
-        )
 
 
 def _options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -161,7 +161,6 @@ def test_blocks_within_blocks_have_choices_too():
             "space.blocks.x: $a/2 must be a share of whole numbers",
         ),
         ({"choices": {"a": [1, 2]}}, "space.choices.a: nothing uses $a; use it or leave it out"),
-        ({"contains": ["spam"]}, "space.contains: spam is no published network; known: amcanet"),
         (
             {"frames": {"x": FRAME | {"taps": "last"}}},
             "space.frames.x.taps must be a list of features such as [last], got 'last'",

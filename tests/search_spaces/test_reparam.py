@@ -308,7 +308,7 @@ def test_a_block_within_a_group_has_its_own_form_or_the_groups(monkeypatch):
         ({"kind": "bnrep"}, f"train_form 'bnrep' is not known here; known: {', '.join(KINDS)}"),
         ({"kind": "lora", "rank": 4}, "'lora' takes the arguments ['alpha', 'frozen', 'rank']: missing ['alpha', 'frozen'], unknown []"),
         ({"kind": "repvgg", "gain": 2}, "'repvgg' takes the arguments []: missing [], unknown ['gain']"),
-        ({"kind": "conv3xc", "gain": 0}, "conv3xc.gain must be a whole number of at least 1, got 0"),
+        ({"kind": "conv3xc", "gain": 0}, "conv3xc.gain must be a whole number of at least 1 and at most 64, got 0"),
         ({"kind": "erb", "ratio": 0}, "erb.ratio must be a whole number of at least 1, got 0"),
         ({"kind": "erb", "ratio": 1.5}, "erb.ratio must be a whole number of at least 1, got 1.5"),
         ({"kind": "mbrb", "expansion": True}, "mbrb.expansion must be a whole number of at least 1, got True"),
