@@ -105,7 +105,7 @@ class Session:
         """SIGKILL on the one process; its workers have to notice and end by themselves."""
         self.process.kill()
         self.process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.signal_group(0)
