@@ -75,6 +75,9 @@ def run(
             table, note = layer_table(layer_costs(spec, size=size), times)
             console.print(table)
             console.print(note, highlight=False, markup=False, soft_wrap=True)
+    if meters and len(specs) > 1:
+        text = f"timing {len(specs)} networks in turn with {baseline}; measure=false gives counts alone"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     readings = [_read(meter, specs, seed) for meter in meters]
     if len(specs) == 1:
         title = f"{names[0]}  x{base.scale}, {specs[0].arch_id}, {form}"

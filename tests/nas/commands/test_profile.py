@@ -95,6 +95,7 @@ def test_the_first_image_stands_beside_the_ratio_with_it(capsys):
 
 def test_several_networks_are_a_row_each(capsys):
     found, text = rows(capsys, "arch=[published/spanv2,published/span]", "latency.sizes=[[8,8]]")
+    assert text.index("timing 2 networks in turn with published/span") < text.index("network ")
     assert found["published/spanv2"][0] == "139,104"
     assert found["published/spanv2"][4:6] == ["139.10", "0.923 ± 0.000"]  # read as its parameters
     assert found["published/span"][1:4] == ["9.834", "41.68", "64.32"]
