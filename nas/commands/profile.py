@@ -71,6 +71,9 @@ def run(
     if layers:
         for name, spec in zip(names, specs, strict=True):
             console.print(f"\n{name}: layers", highlight=False, markup=False)
+            if meters:
+                text = "timing each layer in turn with the network: minutes; measure=false gives counts alone"
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
             times = layer_times(spec, meters[0], seed=seed) if meters else None
             table, note = layer_table(layer_costs(spec, size=size), times)
             console.print(table)

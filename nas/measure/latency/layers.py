@@ -68,7 +68,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
         torch.inference_mode(),
     ):
         inputs = _inputs(network, whole.image)
-        layers = [_forward(network.get_submodule(name), given) for name, given in inputs.items()]
+        layers = [_forward(network.get_submodule(name), given, whole.image) for name, given in inputs.items()]
         subjects = [whole, *layers]
 
         def timer(subject: int, place: int, repeats: int) -> Block:
@@ -114,9 +114,11 @@ def _inputs(network: nn.Module, image: Tensor) -> dict[str, tuple[Any, ...]]:
     return seen
 
 
-def _forward(layer: nn.Module, given: tuple[Any, ...]) -> Forward:
+def _forward(layer: nn.Module, given: tuple[Any, ...], image: Tensor) -> Forward:
+    """A layer on what it is given; one that reads parameters alone, such as a bias, gets none."""
+
     def run(image: Tensor) -> Tensor:
         out: Tensor = layer(*given)
         return out
 
-    return Forward(network=run, image=given[0], spec=None)
+    return Forward(network=run, image=given[0] if given else image, spec=None)

@@ -77,6 +77,13 @@ def test_layers_are_timed_beside_the_whole_network(capsys):
     assert f"The layers add up to {10 * num_layers:.3f} ms, the whole network takes 150.688 ms" in text
 
 
+def test_layers_that_read_no_features_are_timed_too(capsys):
+    """HAESR's biases of attention read parameters alone."""
+    found, _ = rows(capsys, "arch=published/haesr", "layers=true", "latency.sizes=[[16,16]]")
+    biases = [cells for name, cells in found.items() if name.endswith("bias") and cells[-2] == "10.000"]
+    assert len(biases) == 6
+
+
 def test_every_mode_of_the_machine_is_shown_and_the_first_feeds_the_score(capsys, monkeypatch):
     monkeypatch.setattr(modes, "MODES", {"challenge": on_the_cpu(modes.MODES["challenge"]), **modes.MODES})
     monkeypatch.setitem(modes.MODES, "challenge", on_the_cpu(modes.MODES["challenge"]))
