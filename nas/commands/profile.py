@@ -40,6 +40,8 @@ from nas.record import Latency
 from nas.score import Challenge
 from search_spaces import ArchSpec
 
+COUNTS_ALONE = "measure=false gives counts alone"
+
 
 def run(
     *,
@@ -70,17 +72,16 @@ def run(
     form = "inference form, random weights"
     if layers:
         for name, spec in zip(names, specs, strict=True):
-            console.print(f"\n{name}: layers", highlight=False, markup=False)
+            _say(console, f"\n{name}: layers")
+            times = None
             if meters:
-                text = "timing each layer in turn with the network: minutes; measure=false gives counts alone"
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
-            times = layer_times(spec, meters[0], seed=seed) if meters else None
+                _say(console, f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}")
+                times = layer_times(spec, meters[0], seed=seed)
             table, note = layer_table(layer_costs(spec, size=size), times)
             console.print(table)
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
+            _say(console, note)
     if meters and len(specs) > 1:
-        text = f"timing {len(specs)} networks in turn with {baseline}; measure=false gives counts alone"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"timing {len(specs)} networks in turn with {baseline}; {COUNTS_ALONE}")
     readings = [_read(meter, specs, seed) for meter in meters]
     if len(specs) == 1:
         title = f"{names[0]}  x{base.scale}, {specs[0].arch_id}, {form}"
@@ -90,7 +91,7 @@ def run(
     else:
         title = f"{len(specs)} networks  x{base.scale}, {form}, ratios to {baseline}"
         table = comparison(names, specs, readings, base, size, challenge)
-    console.print(f"\n{title}", highlight=False, markup=False)
+    _say(console, f"\n{title}")
     console.print(table)
     lines = notes(size, readings, challenge)
     if any(map(reported, names)):
@@ -98,7 +99,12 @@ def run(
     if len(specs) > 2:
         lines += agreement(names, specs, readings)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    """A line as it is: no markup is read in it, and it is not cut."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _meters(latency: LatencyConfig, base: ArchSpec, device: str) -> list[LatencyMeter]:

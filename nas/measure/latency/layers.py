@@ -115,10 +115,10 @@ def _inputs(network: nn.Module, image: Tensor) -> dict[str, tuple[Any, ...]]:
 
 
 def _forward(layer: nn.Module, given: tuple[Any, ...], image: Tensor) -> Forward:
-    """A layer on what it is given; one that reads parameters alone, such as a bias, gets none."""
+    """A layer on what it is given in the network; a bias of attention is given nothing."""
 
     def run(image: Tensor) -> Tensor:
         out: Tensor = layer(*given)
         return out
 
-    return Forward(network=run, image=given[0] if given else image, spec=None)
+    return Forward(network=run, image=image, spec=None)
