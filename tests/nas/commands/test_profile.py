@@ -126,8 +126,8 @@ def test_what_the_report_says_stands_beside_the_counts(capsys):
     assert found["report: M parameters"] == ["0.051", "0.151"]
 
 
-def test_the_architecture_of_the_readme_is_a_file_like_any_other(tmp_path, capsys):
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_architecture_of_the_guide_is_a_file_like_any_other(tmp_path, capsys):
+    text = (Path(__file__).parents[3] / "docs" / "networks.md").read_text(encoding="utf-8")
     found = re.search(r"under `spec:`:\n\n(.*?)\n\n", text, re.DOTALL)
     (tmp_path / "net.yaml").write_text(textwrap.dedent(found[1]), encoding="utf-8")
     told, _ = rows(capsys, f"arch={tmp_path / 'net.yaml'}", "measure=false")

@@ -13,13 +13,13 @@ from search_spaces.published import names
 from search_spaces.reparam import FORMS
 from tests.search_spaces.spaces import SPACES
 
-README = Path(__file__).parents[3] / "README.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "networks.md"
 
 
 @pytest.fixture
 def mine(tmp_path):
-    """The space of the README."""
-    text = README.read_text(encoding="utf-8")
+    """The space of the guide."""
+    text = GUIDE.read_text(encoding="utf-8")
     found = re.search(r"\n( {4}# Chains or distillation.*?)\n\nAlso", text, re.DOTALL)
     path = tmp_path / "mine.yaml"
     path.write_text(textwrap.dedent(found[1]), encoding="utf-8")
@@ -45,7 +45,7 @@ def test_a_space_tells_its_size_its_ends_and_what_it_contains(capsys):
     assert re.search(r"num_blocks +1, 2, 3, 4", printed)
 
 
-def test_the_space_of_the_readme_is_a_file_like_any_other(mine, capsys):
+def test_the_space_of_the_guide_is_a_file_like_any_other(mine, capsys):
     assert main(["spaces", f"space={mine}", "space.channels=[16,24]", "scale=2"]) == 0
     printed = capsys.readouterr().out
     assert "800 architectures" in printed
