@@ -34,8 +34,8 @@ FRAME = "residual"
 PROXIES = {"brief": ["proxy=brief"], "long": ["proxy=brief", "proxy.steps=2400"]}  # overrides of a search
 
 
-def families(space: Space, flops: float) -> dict[str, ArchSpec]:
-    """Of each kind of block, the member that holds it alone and is nearest to some FLOPs."""
+def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
+    """Of each kind of block, the member that holds it alone and is nearest to a target in flops or params."""
     options = decisions(space)
     first = {name: choices[0] for name, choices in options.items()} | {"frame": FRAME}
     places = [name for name in options if name.startswith("block") and name[5:].isdigit()]
@@ -52,7 +52,7 @@ def families(space: Space, flops: float) -> dict[str, ArchSpec]:
         ]
         stands = space.blocks[kind]["kind"]  # type: ignore[attr-defined]
         alone = [spec for spec in members if {block.kind for block in spec.blocks} == {stands}]
-        found[str(kind)] = min(alone, key=lambda spec: abs(math.log(summed_cost(spec)["flops"] / flops)))
+        found[str(kind)] = min(alone, key=lambda spec: abs(math.log(summed_cost(spec)[cost] / target)))
     return found
 
 
@@ -60,7 +60,9 @@ def families(space: Space, flops: float) -> dict[str, ArchSpec]:
 def networks() -> dict[str, ArchSpec]:
     """The ladder and the families."""
     flops = summed_cost(published("span"))["flops"] / 4
-    return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(parts_of(["space=esr"])["space"], flops)
+    return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(
+        parts_of(["space=esr"])["space"], "flops", flops
+    )
 
 
 def train(
