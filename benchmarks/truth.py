@@ -5,9 +5,8 @@
 
 The networks are the ladder, the 16 that benchmarks/proxy.py draws, of each kind of block in space=esr one
 member of about 35,000 parameters, and SPANF, SPANV2, PDS and RFDN_SPAN as published. They are trained over
-the bicubic base for 40,000 steps on BSDS200 (what shows a scene of the other sets is dropped), and read at eight
-readings on Set5, Set14 and BSD100. Six of them are trained with a second seed. One process trains on one
-thread.
+the bicubic base for 40,000 steps on BSDS200 (what shows a scene of the other sets is dropped), and read eight
+times on Set5, Set14 and BSD100. Six of them are trained with a second seed. One process trains on one thread.
 
 The rates are those of `RATES`. They were chosen once, by `--rates`: three networks of different size, 8,000
 steps at each of three rates.
