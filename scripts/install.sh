@@ -74,7 +74,7 @@ constraints=constraints.txt
 build=$(choose_torch)
 say "into .venv, with torch's build '$build'; this takes minutes the first time"
 if [ "$build" != pypi ]; then
-  if install_torch "$build" 2>.venv/.uv-said; then
+  if install_torch "$build" >.venv/.uv-said 2>&1; then
     constraints=.venv/.constraints
   elif [ "${TORCH:-auto}" = auto ]; then
     say "the PyTorch project's index does not answer: pip takes torch from where it looks; PyPI's is the CUDA build, 3 GB"

@@ -29,4 +29,7 @@ run profile arch=published/span measure=false layers=true
 run profile arch=brief:knee latency.max_seconds=0.5 "latency.sizes=[[32,32]]"
 run evaluate arch=brief:knee
 run export run=brief pick=knee "formats=[safetensors]" out=exported
+if "$(dirname "$nas")/python" -c "import onnxruntime" 2>/dev/null; then
+  run profile arch=published/span latency.backend=onnxruntime latency.max_seconds=0.5 "latency.sizes=[[32,32]]"
+fi
 echo "every command ran"

@@ -1,5 +1,6 @@
 """What pyproject.toml asks for and constraints.txt pins."""
 
+import itertools
 import tomllib
 from pathlib import Path
 
@@ -32,6 +33,6 @@ def read_constraints() -> dict[str, Version]:
 
 def list_requirements() -> list[Requirement]:
     """List what pyproject.toml asks for, those of every extra too, this project itself left out."""
-    lines = PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])
+    lines = itertools.chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     requirements = [Requirement(line) for line in lines]
     return [requirement for requirement in requirements if requirement.name != PROJECT["name"]]

@@ -12,7 +12,7 @@ PINS = read_constraints()
 
 
 def walk_closure(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str]]]) -> None:
-    """Add to `seen` each (package, extras) that installing a package brings, as far as it is installed here."""
+    """Add to `seen` each (package, extras) that a package brings, as far as it is installed here."""
     if (name, extras) in seen:
         return
     seen.add((name, extras))

@@ -1,4 +1,4 @@
-"""The pins can be installed on every platform, Python and extra that the README names: by PyPI's metadata alone."""
+"""The pins can be installed on every platform, Python and extra, by PyPI's metadata alone."""
 
 import os
 import subprocess
@@ -17,10 +17,18 @@ UNREACHABLE = ["error sending request", "Failed to fetch", "Request failed", "op
 
 
 def resolve_pins(platform: str, python: str, extras: list[str]) -> str:
-    """Return uv's resolution of the project under constraints.txt; skip the test where PyPI does not answer."""
+    """Return what uv would install under constraints.txt; skip the test where PyPI does not answer."""
     options = [f"--python-platform={platform}", f"--python-version={python}", "--only-binary=:all:"]
     options += [f"--no-binary={name}" for name in SOURCE_ONLY] + [f"--extra={extra}" for extra in extras]
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--constraints=constraints.txt"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "pyproject.toml",
+        "--constraints=constraints.txt",
+    ]
     command += ["--quiet", "--no-config", "--no-annotate", "--no-header", *options]
     # No index or folder of the user's own: the pins have to resolve for a stranger.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
@@ -44,7 +52,11 @@ def resolve_pins(platform: str, python: str, extras: list[str]) -> str:
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_pins_resolve_from_wheels(platform, python):
     pins = read_constraints()
-    for extras in (EXTRAS, *[[extra] for extra in EXTRAS], []):  # all of them first: the others are parts of it
+    for extras in (
+        EXTRAS,
+        *[[extra] for extra in EXTRAS],
+        [],
+    ):  # all of them first: the others are parts of it
         resolved = read_pins(resolve_pins(platform, python, extras))
         assert resolved.items() <= pins.items(), extras
         assert ("triton" in resolved) == ("linux" in platform)  # PyPI's torch for Linux is the CUDA build
