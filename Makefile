@@ -1,9 +1,12 @@
 # Set-up in one place: every target shares .venv; the stamps make a second call start without reinstalling.
-PYTHON ?= python3
+# PYTHON and TORCH (cpu, pypi, ...) are read when .venv is made: scripts/install.sh says what they mean.
+PYTHON ?=
+TORCH ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-SOURCES := pyproject.toml constraints.txt
+SOURCES := pyproject.toml constraints.txt scripts/install.sh
+export PYTHON TORCH
 
 .PHONY: search test lint clean
 
@@ -22,11 +25,9 @@ clean:
 	rm -rf $(VENV) build *.egg-info
 
 $(VENV)/.installed: $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
+	@sh scripts/install.sh
+	@touch $@
 
 $(VENV)/.installed-test: $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
-	touch $@ $(VENV)/.installed
+	@sh scripts/install.sh test
+	@touch $@ $(VENV)/.installed
