@@ -34,5 +34,8 @@ def check_activation(name: str) -> str:
 
 
 def activate(name: str, x: Tensor) -> Tensor:
-    """Apply an activation; without gradients it overwrites its input, as the released networks do."""
-    return ACTIVATIONS[name](x, not torch.is_grad_enabled())
+    """Apply an activation; without gradients it overwrites its input, as the released networks do.
+
+    Never while torch.jit.trace records: it records with gradients and checks without, and has to find one graph.
+    """
+    return ACTIVATIONS[name](x, not (torch.is_grad_enabled() or torch.jit.is_tracing()))
