@@ -22,7 +22,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     each leaves behind, then from the state in which the one before left it. Nothing is divided and, A being
     negative, no exponential is above one. Beside inputs and output it holds few states of each chunk, for a
     gradient (which walks again) the states of all tokens for some of their rows: memory is linear in the
-    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs.
+    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs. What
+    torch.jit.trace records is for one length, and without gradients.
 
     Args:
         u: (batch, length, channels), what drives the states.
@@ -45,6 +46,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     if u.is_cuda and dtype == torch.float32 and (kernel := _mamba_ssm()) is not None:
         return run_kernel(kernel, u, delta, A, B, C, D)
     given = [x.to(dtype) for x in (u, delta, A, B, C)]
+    if torch.jit.is_tracing():  # one graph whether gradients are on or off, which a traced scan does not give
+        given = [x.detach() for x in given]
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     y: Tensor = _Scan.apply(*given) if differentiated else _scan(*given)  # type: ignore[no-untyped-call]
     return torch.addcmul(y, given[0], D.to(dtype)).to(u.dtype)
