@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from search_spaces.layers.tracing import is_traced
+
 
 def _leaky_relu(slope: float, x: Tensor, inplace: bool) -> Tensor:
     return F.leaky_relu(x, slope, inplace=inplace)
@@ -36,6 +38,6 @@ def check_activation(name: str) -> str:
 def activate(name: str, x: Tensor) -> Tensor:
     """Apply an activation; without gradients it overwrites its input, as the released networks do.
 
-    Never while torch.jit.trace records: it records with gradients and checks without, and has to find one graph.
+    A trace overwrites nothing: its graph must not depend on whether gradients are on.
     """
-    return ACTIVATIONS[name](x, not (torch.is_grad_enabled() or torch.jit.is_tracing()))
+    return ACTIVATIONS[name](x, not (torch.is_grad_enabled() or is_traced()))

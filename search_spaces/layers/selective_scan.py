@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from search_spaces.layers.tracing import is_traced
+
 LONGEST_CHUNK = 64  # tokens of a chunk, which are walked one by one
 VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float32
 
@@ -46,7 +48,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     if u.is_cuda and dtype == torch.float32 and (kernel := _mamba_ssm()) is not None:
         return run_kernel(kernel, u, delta, A, B, C, D)
     given = [x.to(dtype) for x in (u, delta, A, B, C)]
-    if torch.jit.is_tracing():  # one graph whether gradients are on or off, which a traced scan does not give
+    if is_traced():  # a recorded scan gives no gradients
         given = [x.detach() for x in given]
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     y: Tensor = _Scan.apply(*given) if differentiated else _scan(*given)  # type: ignore[no-untyped-call]
