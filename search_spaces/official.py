@@ -5,21 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from search_spaces.checkpoints.entries import (
-    Entry,
-    Judge,
-    MisfitError,
-    Verdict,
-    choose_entry,
-    find_entries,
-    pick_entry,
-)
+from search_spaces.checkpoints.choice import Judge, MisfitError, Verdict, choose_entry, pick_entry
+from search_spaces.checkpoints.entries import check_numbers, open_entries
 from search_spaces.checkpoints.families import published_name, recognise_specs, released_entries
-from search_spaces.checkpoints.files import read_tree, split_entry
 from search_spaces.network import Network
 from search_spaces.published import published
-from search_spaces.release import NUM_NAMED, Release, differences, plain_shapes, refuse
+from search_spaces.release import Release, differences, plain_shapes, refuse
 from search_spaces.spec import ArchSpec
+
+NOT_OURS = ("it has none of its names (released ones are known for relatives of published networks)",)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -33,9 +27,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file and no plain tensor archive, holds no state dict, or several.
     """
-    file, entry, entries = _open(path)
+    file, entry, entries = open_entries(path)
     chosen = pick_entry(entries, str(file), entry)
-    _check_numbers(chosen, file)
+    check_numbers(chosen, file)
     return dict(chosen.state)
 
 
@@ -86,9 +80,9 @@ def load_checkpoint(net: Network, path: str | Path) -> str:
         FileNotFoundError: as `load_official`.
         ValueError: as `load_official`.
     """
-    file, wanted, entries = _open(path)
+    file, wanted, entries = open_entries(path)
     choice = choose_entry(entries, _judge_of(net), str(file), wanted)
-    _check_numbers(choice.entry, file)
+    check_numbers(choice.entry, file)
     release: Release | None = choice.verdict.result
     state = choice.entry.state if release is None else release.fitted(str(file))
     load_strict(net, state, str(file))
@@ -104,7 +98,7 @@ def recognise(path: str | Path) -> ArchSpec:
         FileNotFoundError: there is no such file.
         ValueError: it is of no such network, or may be of several.
     """
-    file, wanted, entries = _open(path)
+    file, wanted, entries = open_entries(path)
     try:
         choice = choose_entry(entries, _judge_specs, str(file), wanted)
     except MisfitError:
@@ -116,8 +110,8 @@ def recognise(path: str | Path) -> ArchSpec:
     if len(specs) > 1:
         fitting = ", ".join(spec.arch_id for spec in specs)
         raise ValueError(
-            f"weights: {file} may be of {len(specs)} architectures ({fitting}); say which: arch=FILE with its "
-            "spec"
+            f"weights: {file} may be of {len(specs)} architectures ({fitting}); say which: "
+            "arch=FILE with its spec"
         )
     name = published_name(specs[0])
     return specs[0] if name is None else published(name)
@@ -132,27 +126,6 @@ def describe_origin(spec: ArchSpec) -> str:
     return f"a relative of published/{relatives[0]}" if relatives else "no relative of a published network"
 
 
-def _open(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
-    """The file, the entry that is named, and the state dicts that the file holds.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or holds no state dict.
-    """
-    file, wanted = split_entry(path)
-    tree = read_tree(file)
-    entries = find_entries(tree)
-    if not any(entry.state for entry in entries):
-        held = (
-            ", ".join(map(str, list(tree)[:NUM_NAMED])) if isinstance(tree, Mapping) else type(tree).__name__
-        )
-        raise ValueError(
-            f"weights: {file} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
-            "or under a name such as params_ema"
-        )
-    return file, wanted, entries
-
-
 def _judge_of(net: Network) -> Judge:
     """Judge whether a state dict fits a network, under its own names or released ones."""
     own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
@@ -163,12 +136,9 @@ def _judge_of(net: Network) -> Judge:
         verdicts = []
         if own_branches & state.keys() or not released:
             faults = differences(own_shapes, state, {})
-            if not own_shapes.keys() & state.keys():
-                faults.insert(
-                    0,
-                    "it has none of its names (released names are known for relatives of published networks)",
-                )
-            verdicts.append(Verdict(num_known=len(own_shapes.keys() & state.keys()), faults=tuple(faults)))
+            num_known = len(own_shapes.keys() & state.keys())
+            said = () if num_known or not faults else NOT_OURS
+            verdicts.append(Verdict(num_known=num_known, faults=(*said, *faults)))
         else:
             for published in released:
                 release = Release(net, state, published)
@@ -183,18 +153,3 @@ def _judge_specs(state: Mapping[str, Tensor]) -> Verdict:
     """Judge whether a state dict is of some architecture that is known."""
     specs = recognise_specs(state)
     return Verdict(num_known=len(specs), faults=() if specs else ("not recognised",), result=specs)
-
-
-def _check_numbers(entry: Entry, file: Path) -> None:
-    """Refuse weights that are no finite numbers.
-
-    Raises:
-        ValueError: some are not; the message names them.
-    """
-    broken = [
-        key
-        for key, value in entry.state.items()
-        if value.is_floating_point() and not value.float().isfinite().all()
-    ]
-    if broken:
-        raise ValueError(f"weights: {file}: {', '.join(broken[:NUM_NAMED])} holds infinite numbers or NaN")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from search_spaces.keys import our_branch, our_name, released_branch, released_name
+from search_spaces.keys import our_branch, our_name, released_branch, released_name, shorten_name
 from search_spaces.network import Network
 from search_spaces.reparam import Conv3XC, rep_convs
 
@@ -45,7 +45,7 @@ class Release:
                 self.branches.setdefault(found[0], {})[found[1]] = value
             elif ours := our_name(key, self.patterns):  # else known, and not needed
                 if ours in self.theirs:
-                    self.twice.append(f"unexpected {key}, which {self.theirs[ours]} is too")
+                    self.twice.append(f"unexpected {shorten_name(key)}, which {self.theirs[ours]} is too")
                 self.plain[ours], self.theirs[ours] = _in_shape(value, self.shapes.get(ours)), key
 
     @property
@@ -126,18 +126,19 @@ def differences(shapes: Shapes, state: Mapping[str, Tensor], names: Mapping[str,
     Args:
         names: those to say; a name that is not there is said itself.
     """
-    wrong = [f"missing {names.get(key, key)}" for key in shapes if key not in state]
+    names = {key: shorten_name(names.get(key, key)) for key in {**shapes, **state}}
+    wrong = [f"missing {names[key]}" for key in shapes if key not in state]
     for key in state:
-        said = names.get(key, key)
+        said = names[key]
         if key not in shapes:
             wrong.append(f"unexpected {said}" + _meaning(said, MEANINGS))
     wrong += [
-        f"{names.get(key, key)} has shape {tuple(state[key].shape)} instead of {shape}"
+        f"{names[key]} has shape {tuple(state[key].shape)} instead of {shape}"
         for key, shape in shapes.items()
         if key in state and tuple(state[key].shape) != shape
     ]
     wrong += [
-        f"{names.get(key, key)} holds {str(value.dtype).removeprefix('torch.')} instead of real numbers"
+        f"{names[key]} holds {str(value.dtype).removeprefix('torch.')} instead of real numbers"
         for key, value in state.items()
         if key in shapes and not value.is_floating_point()
     ]

@@ -1,8 +1,8 @@
 """Compute the PSNR of a network on a set of images, by the challenge's protocol.
 
 Without arch= the architecture follows from the file: our own say it, and the names and shapes of published
-networks and their relatives (a SPAN of any width, depth and scale) tell it. Where a file holds averaged weights
-(params_ema, ema, ...) beside raw ones, those are read; weights=FILE:ENTRY chooses another entry.
+networks and their relatives (a SPAN of any width, depth and scale) tell it. Where a file holds averaged
+weights (params_ema, ema, ...) beside raw ones, those are read; weights=FILE:ENTRY chooses another entry.
 
 The images are those of data.report, else those of data.select. Beside the challenge's PSNR stands that on the
 Y channel, as papers print it. Proxy weights are evaluated with the base over which they were trained.
@@ -43,6 +43,7 @@ from nas.measure.quality import (
     psnr_y_db,
     upscale_pixels,
 )
+from nas.report.words import describe
 from nas.results import pick
 from nas.search.store.run_directory import write
 from nas.search.store.runs import load_run
@@ -80,8 +81,9 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     base = read_metadata(path).base
+    named = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
     lines = [
-        f"\n{arch or f'recognised: {describe_origin(spec)}'}  x{spec.scale}, {spec.arch_id}, weights {source}"
+        f"\n{named}  x{spec.scale}, {spec.arch_id}, weights {source}"
         + (f", a proxy's residual with its {base} base added" if base else "")
     ]
     console.print(*lines, markup=False, highlight=False, soft_wrap=True)
