@@ -6,9 +6,16 @@ from collections.abc import Mapping
 # Within a Conv3XC of SPAN's repository: the branches' names there and here.
 BRANCHES = {"sk": "shortcut", "conv.0": "expand", "conv.1": "conv", "conv.2": "project"}
 MERGED = "eval_conv"  # the merged convolution beside them
+LONGEST_NAME = 100  # characters of a name that a message shows
 _BRANCH = re.compile(rf"(.+)\.({'|'.join(map(re.escape, BRANCHES))})\.(weight|bias)")
 _SHIFTED = re.compile(r"\{(\d+)([+-]\d+)\}")
 _REFERENCE = re.compile(rf"\\(\d)|{_SHIFTED.pattern}")
+
+
+def shorten_name(name: str) -> str:
+    """A name out of a file as a line can show it: no control characters, and not endless."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}..."
 
 
 def our_name(key: str, patterns: Mapping[str, str]) -> str:

@@ -1,110 +1,36 @@
-"""Released checkpoints onto the networks of this package."""
+"""Released checkpoints onto the networks of this package, and what network a checkpoint is of."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
-import torch
 from torch import Tensor
 
+from search_spaces.checkpoints.choice import Judge, MisfitError, Verdict, choose_entry, pick_entry
+from search_spaces.checkpoints.entries import check_numbers, open_entries
+from search_spaces.checkpoints.families import published_name, recognise_specs, released_entries
 from search_spaces.network import Network
-from search_spaces.published import entry, names
-from search_spaces.release import NUM_NAMED, Release, differences, plain_shapes, refuse
+from search_spaces.published import published
+from search_spaces.release import Release, differences, plain_shapes, refuse
 from search_spaces.spec import ArchSpec
 
-WRAPPERS = (  # averaged weights before those that they are of
-    *("params_ema", "params", "state_dict", "model_state_dict", "model"),
-    *("ema", "net_g_ema", "net_g", "net", "network", "generator", "weights"),
-)
-PREFIXES = (
-    "module.",
-    "_orig_mod.",
-    "model.",
-    "net_g.",
-    "net.",
-    "network.",
-    "generator.",
-    "ema.",
-    "ema_model.",
-)
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # as torch writes some messages
-COUNTERS = (
-    "n_averaged",
-    "total_ops",
-    "total_params",
-)  # of torch's AveragedModel and of thop, beside the weights
+NOT_OURS = ("it has none of its names (released ones are known for relatives of published networks)",)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a checkpoint without running any code from it, on the CPU, out of its usual wrappers.
 
+    Averaged weights come before those that they are averages of.
+
+    Args:
+        path: the file; FILE:ENTRY where it holds more than one.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file and no plain tensor archive.
+        ValueError: it is no safetensors file and no plain tensor archive, holds no state dict, or several.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"weights: there is no file {path}")
-    state: Any
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        first = (_COLOUR.sub("", str(error)).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"weights: {path} is refused, it holds more than tensors or is damaged ({shorten(first, 120)}); "
-            "use safetensors, or a file that torch.load(weights_only=True) reads"
-        ) from None
-    while isinstance(state, Mapping) and (
-        inner := [w for w in WRAPPERS if isinstance(state.get(w), Mapping)]
-    ):
-        state = state[inner[0]]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        held = (
-            ", ".join(map(str, list(state)[:NUM_NAMED]))
-            if isinstance(state, Mapping)
-            else type(state).__name__
-        )
-        raise ValueError(
-            f"weights: {path} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
-            f"or under one of {', '.join(WRAPPERS)}"
-        )
-    if broken := [
-        key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()
-    ]:
-        raise ValueError(f"weights: {path}: {', '.join(broken[:NUM_NAMED])} holds infinite numbers or NaN")
-    return _without_prefixes(state)
-
-
-def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what wrapping modules put before every name, in any order."""
-    state = {key: value for key, value in state.items() if key.rpartition(".")[2] not in COUNTERS}
-    common = [prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state)]
-    if not common:
-        return state
-    return _without_prefixes({key.removeprefix(common[0]): value for key, value in state.items()})
-
-
-def published_name(spec: ArchSpec) -> str | None:
-    """The published network that computes what this spec computes, but for noise that it draws; or None."""
-    quiet = _without_noise(spec).arch_id
-    for name in names():
-        if ArchSpec.from_dict(entry(name)["spec"]).arch_id == quiet:
-            return name
-    return None
-
-
-def _without_noise(spec: ArchSpec) -> ArchSpec:
-    """The network without the noise that DWMamba's scan may draw: it has the same weights."""
-    return ArchSpec.from_json(spec.to_json().replace('"noise":true', '"noise":false'))
+    file, entry, entries = open_entries(path)
+    chosen = pick_entry(entries, str(file), entry)
+    check_numbers(chosen, file)
+    return dict(chosen.state)
 
 
 def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
@@ -119,7 +45,12 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
 
 
 def load_official(net: Network, path: str | Path) -> None:
-    """Load a released checkpoint of the published network that `net.spec` names, strictly.
+    """Load a released checkpoint of the published network that `net.spec` names, or of a relative, strictly.
+
+    A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48 channels
+    for x2): its file has the published names. What stands around the state dict (wrappers, prefixes, numbers)
+    is taken off; averaged weights come before raw ones; where more than one state dict fits, FILE:ENTRY
+    chooses.
 
     A checkpoint may hold the merged convolutions (`eval_conv`), the branches of each Conv3XC (`sk`,
     `conv.0` to `conv.2`), or both, and the network may be in inference or in training form:
@@ -133,20 +64,92 @@ def load_official(net: Network, path: str | Path) -> None:
 
     Args:
         net: as `build(published(name))` or `build(published(name), train=True)` makes it.
-        path: the released file (.pth or .safetensors); one with our own names will do too.
+        path: the released file (.pth or .safetensors), or FILE:ENTRY; one with our own names will do too.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the spec is no published network, or the file does not fit; nothing is loaded.
+        ValueError: the file does not fit, or several of its entries do; nothing is loaded.
     """
-    name = published_name(net.spec)
-    if name is None:
+    load_checkpoint(net, path)
+
+
+def load_checkpoint(net: Network, path: str | Path) -> str:
+    """Load as `load_official` does, and say which entry of which file was read.
+
+    Raises:
+        FileNotFoundError: as `load_official`.
+        ValueError: as `load_official`.
+    """
+    file, wanted, entries = open_entries(path)
+    choice = choose_entry(entries, _judge_of(net), str(file), wanted)
+    check_numbers(choice.entry, file)
+    release: Release | None = choice.verdict.result
+    state = choice.entry.state if release is None else release.fitted(str(file))
+    load_strict(net, state, str(file))
+    return choice.describe(str(file))
+
+
+def recognise(path: str | Path) -> ArchSpec:
+    """The architecture of a checkpoint under released names, or ours, by its names and shapes.
+
+    Published networks and their relatives are known, as `load_official` loads them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is of no such network, or may be of several.
+    """
+    file, wanted, entries = open_entries(path)
+    try:
+        choice = choose_entry(entries, _judge_specs, str(file), wanted)
+    except MisfitError:
         raise ValueError(
-            f"weights: {path} cannot be loaded as a released checkpoint, {net.spec.arch_id} is no published "
-            f"network; known: {', '.join(names())}"
+            f"weights: {file} is not recognised, its names and shapes are of no published network and no "
+            "relative of one; say what it is of: arch=published/NAME, or arch=FILE with its spec"
+        ) from None
+    specs: list[ArchSpec] = list(choice.verdict.result.values())
+    if len(specs) > 1:
+        fitting = ", ".join(spec.arch_id for spec in specs)
+        raise ValueError(
+            f"weights: {file} may be of {len(specs)} architectures ({fitting}); say which: "
+            "arch=FILE with its spec"
         )
-    state = read_state(path)
-    own_branches = net.state_dict().keys() - plain_shapes(net).keys()
-    if not own_branches & state.keys():
-        state = Release(net, state, entry(name)).fitted(str(path))
-    load_strict(net, state, str(path))
+    name = published_name(specs[0])
+    return specs[0] if name is None else published(name)
+
+
+def describe_origin(spec: ArchSpec) -> str:
+    """Say which published network a spec is or is a relative of: what released names are known for it."""
+    name = published_name(spec)
+    if name is not None:
+        return f"published/{name}"
+    relatives = [released["name"] for released in released_entries(spec)]
+    return f"a relative of published/{relatives[0]}" if relatives else "no relative of a published network"
+
+
+def _judge_of(net: Network) -> Judge:
+    """Judge whether a state dict fits a network, under its own names or released ones."""
+    own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    own_branches = own_shapes.keys() - plain_shapes(net).keys()
+    released = released_entries(net.spec)
+
+    def judge(state: Mapping[str, Tensor]) -> Verdict:
+        verdicts = []
+        if own_branches & state.keys() or not released:
+            faults = differences(own_shapes, state, {})
+            num_known = len(own_shapes.keys() & state.keys())
+            said = () if num_known or not faults else NOT_OURS
+            verdicts.append(Verdict(num_known=num_known, faults=(*said, *faults)))
+        else:
+            for published in released:
+                release = Release(net, state, published)
+                faults = release.faults()
+                verdicts.append(Verdict(num_known=release.num_known, faults=tuple(faults), result=release))
+        return min(verdicts, key=lambda verdict: (len(verdict.faults) > 0, -verdict.num_known))
+
+    return judge
+
+
+def _judge_specs(state: Mapping[str, Tensor]) -> Verdict:
+    """Judge whether a state dict is of some architecture that is known."""
+    specs = recognise_specs(state)
+    return Verdict(num_known=len(specs), faults=() if specs else ("not recognised",), result=specs)

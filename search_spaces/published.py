@@ -33,11 +33,32 @@ def report(name: str) -> dict[str, float]:
 def entry(name: str) -> dict[str, Any]:
     """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.
 
-    Where it has `official_prefixes`, each key that starts with the name of some stands for one with each.
-
     Raises:
         ValueError: there is no such network.
     """
+    data = _read(name)
+    return data | {"official_keys": key_patterns(name, len(data["spec"]["blocks"]))}
+
+
+def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
+    """The `official_keys` of a published network, for a relative of it that has some number of blocks.
+
+    Where its file has `official_prefixes`, each key that starts with the name of some stands for one with
+    each. In a replacement {last} is the number of the last block.
+    """
+    data = _read(name)
+    patterns: dict[str, str] = data["official_keys"]
+    for word, prefixes in data.get("official_prefixes", {}).items():
+        patterns = {
+            key.replace(word, prefix, 1): ours
+            for key, ours in patterns.items()
+            for prefix in (prefixes if key.startswith(word) else [""])
+        }
+    return {key: ours.replace("{last}", str(num_blocks)) for key, ours in patterns.items()}
+
+
+@functools.cache
+def _read(name: str) -> dict[str, Any]:
     if name not in names():
         close = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -45,12 +66,6 @@ def entry(name: str) -> dict[str, Any]:
     import yaml  # here alone: the networks need no more than torch
 
     data: dict[str, Any] = yaml.safe_load(_text(name))
-    for word, prefixes in data.pop("official_prefixes", {}).items():
-        data["official_keys"] = {
-            key.replace(word, prefix, 1): ours
-            for key, ours in data["official_keys"].items()
-            for prefix in (prefixes if key.startswith(word) else [""])
-        }
     return data
 
 

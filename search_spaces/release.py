@@ -2,20 +2,22 @@
 
 import copy
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from search_spaces.keys import our_branch, our_name, released_branch, released_name
+from search_spaces.keys import our_branch, our_name, released_branch, released_name, shorten_name
 from search_spaces.network import Network
 from search_spaces.reparam import Conv3XC, rep_convs
 
 V = TypeVar("V")
 Shapes = dict[str, tuple[int, ...]]
 MEANINGS = {"no_norm": "trained on the image itself, not on 255 * (image - mean): another network"}
+MISSING = {"no_norm": "trained on 255 * (image - mean), not on the image itself: use normalise: true"}
 NUM_NAMED = 12  # differences that a message names
+LINE = 300  # characters of a message
 
 
 class Release:
@@ -35,41 +37,53 @@ class Release:
         self.branches: dict[str, dict[str, Tensor]] = {}
         self.theirs: dict[str, str] = {}  # our names -> those of the file
         self.twice: list[str] = []
+        needed = published.get("marks", [])
+        self.marks = [f"missing {mark}" + _meaning(mark, MISSING) for mark in needed if mark not in state]
         for key, value in state.items():
             found = our_branch(key, self.patterns)
             if found and f"{found[0]}.weight" in self.shapes:
                 self.branches.setdefault(found[0], {})[found[1]] = value
             elif ours := our_name(key, self.patterns):  # else known, and not needed
                 if ours in self.theirs:
-                    self.twice.append(f"unexpected {key}, which {self.theirs[ours]} is too")
+                    self.twice.append(f"unexpected {shorten_name(key)}, which {self.theirs[ours]} is too")
                 self.plain[ours], self.theirs[ours] = _in_shape(value, self.shapes.get(ours)), key
+
+    @property
+    def num_known(self) -> int:
+        """How many of the network's names the file holds, itself or as branches."""
+        return sum(key in self.plain or key.rpartition(".")[0] in self.branches for key in self.shapes)
+
+    def faults(self) -> list[str]:
+        """Say what is missing, unexpected, of another shape or no number, by the names of the file."""
+        wrong = self.twice + self.marks + self._wrong_branches()
+        if not wrong:
+            self._merge_branches()
+        held = list(self.branches) if wrong else self._held()
+        plain, shapes = _without(self.plain, held), _without(self.shapes, held)
+        ours = any(name == theirs for name, theirs in self.theirs.items() if name in self.shapes)
+        names = {key: key if ours else released_name(key, self.patterns) for key in shapes} | self.theirs
+        return wrong + differences(shapes, plain, names)
 
     def fitted(self, source: str) -> dict[str, Tensor]:
         """The network's whole new state.
 
         Raises:
-            ValueError: what is missing, unexpected or of another shape, by the names of the file.
+            ValueError: what `faults` says.
         """
-        wrong = self.twice + self._wrong_branches()
-        if not wrong:
-            self._merge_branches()
-        state = {
-            f"{conv}.{branch}": value
-            for conv, found in self.branches.items()
-            for branch, value in found.items()
-            if isinstance(self.forms.get(conv), Conv3XC)
-        }
-        held = [conv for conv in self.branches if wrong or isinstance(self.forms.get(conv), Conv3XC)]
-        plain, shapes = _without(self.plain, held), _without(self.shapes, held)
-        ours = any(name == theirs for name, theirs in self.theirs.items() if name in self.shapes)
-        names = {key: key if ours else released_name(key, self.patterns) for key in shapes} | self.theirs
-        refuse(wrong + differences(shapes, plain, names), source)
+        refuse(self.faults(), source)
+        held = self._held()
+        state = {f"{conv}.{branch}": value for conv in held for branch, value in self.branches[conv].items()}
+        plain = _without(self.plain, held)
         for conv, form in self.forms.items():
             if conv not in held:
                 twin = copy.deepcopy(form)
                 twin.from_plain(plain.pop(f"{conv}.weight"), plain.pop(f"{conv}.bias", None))
                 state |= {f"{conv}.{branch}": value for branch, value in twin.state_dict().items()}
         return state | plain
+
+    def _held(self) -> list[str]:
+        """The convolutions of which the network takes the branches as they are."""
+        return [conv for conv in self.branches if isinstance(self.forms.get(conv), Conv3XC)]
 
     def _wrong_branches(self) -> list[str]:
         wrong = []
@@ -112,35 +126,55 @@ def differences(shapes: Shapes, state: Mapping[str, Tensor], names: Mapping[str,
     Args:
         names: those to say; a name that is not there is said itself.
     """
-    wrong = [f"missing {names.get(key, key)}" for key in shapes if key not in state]
+    names = {key: shorten_name(names.get(key, key)) for key in {**shapes, **state}}
+    wrong = [f"missing {names[key]}" for key in shapes if key not in state]
     for key in state:
-        said = names.get(key, key)
+        said = names[key]
         if key not in shapes:
-            wrong.append(f"unexpected {said}" + (f" ({MEANINGS[said]})" if said in MEANINGS else ""))
+            wrong.append(f"unexpected {said}" + _meaning(said, MEANINGS))
     wrong += [
-        f"{names.get(key, key)} has shape {tuple(state[key].shape)} instead of {shape}"
+        f"{names[key]} has shape {tuple(state[key].shape)} instead of {shape}"
         for key, shape in shapes.items()
         if key in state and tuple(state[key].shape) != shape
+    ]
+    wrong += [
+        f"{names[key]} holds {str(value.dtype).removeprefix('torch.')} instead of real numbers"
+        for key, value in state.items()
+        if key in shapes and not value.is_floating_point()
     ]
     return wrong
 
 
-def refuse(wrong: list[str], source: str) -> None:
+def _meaning(key: str, meanings: Mapping[str, str]) -> str:
+    return f" ({meanings[key]})" if key in meanings else ""
+
+
+def refuse(wrong: Sequence[str], source: str) -> None:
     """Raise a ValueError of one line where anything is wrong."""
     if wrong:
-        more = f" and {len(wrong) - NUM_NAMED} more" if len(wrong) > NUM_NAMED else ""
-        raise ValueError(f"weights: {source} does not fit the network: {'; '.join(_first(wrong))}{more}")
+        raise ValueError(misfit(wrong, source))
 
 
-def _first(wrong: list[str]) -> list[str]:
-    """As many as a message names, some of each kind: a checkpoint of another network lacks and adds."""
+def misfit(wrong: Sequence[str], source: str) -> str:
+    """Say in one line what does not fit: as many differences as a line has room for, some of each kind."""
+    start = f"weights: {source} does not fit the network: "
+    for count in range(min(NUM_NAMED, len(wrong)), 0, -1):
+        more = f" and {len(wrong) - count} more" if len(wrong) > count else ""
+        said = f"{start}{'; '.join(_first(wrong, count))}{more}"
+        if len(said) <= LINE or count == 1:
+            break
+    return said
+
+
+def _first(wrong: Sequence[str], count: int) -> list[str]:
+    """Some differences, of each kind some: a checkpoint of another network lacks and adds."""
     counts: Counter[str] = Counter()
     ranks = []
     for text in wrong:
         kind = text.partition(" ")[0] if text.startswith(("missing ", "unexpected ")) else "shape"
         ranks.append(counts[kind])
         counts[kind] += 1
-    named = sorted(range(len(wrong)), key=ranks.__getitem__)[:NUM_NAMED]
+    named = sorted(range(len(wrong)), key=ranks.__getitem__)[:count]
     return [wrong[i] for i in sorted(named)]
 
 

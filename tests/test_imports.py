@@ -20,6 +20,7 @@ FLOORS = (
     ("search_spaces.parts",),
     ("search_spaces.network",),
     ("search_spaces.release", "search_spaces.initialise"),
+    ("search_spaces.checkpoints",),
     ("search_spaces.official", "search_spaces.merging"),
     ("search_spaces",),  # the package itself: public names
     ("nas.score", "nas.pareto"),

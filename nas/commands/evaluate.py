@@ -1,10 +1,15 @@
 """Compute the PSNR of a network on a set of images, by the challenge's protocol.
 
+Without arch= the architecture follows from the file: our own say it, and the names and shapes of published
+networks and their relatives (a SPAN of any width, depth and scale) tell it. Where a file holds averaged
+weights (params_ema, ema, ...) beside raw ones, those are read; weights=FILE:ENTRY chooses another entry.
+
 The images are those of data.report, else those of data.select. Beside the challenge's PSNR stands that on the
 Y channel, as papers print it. Proxy weights are evaluated with the base over which they were trained.
 
 Examples:
     nas evaluate arch=published/span weights=team00_SPAN.pth data=folder data.report=/data/Set5
+    nas evaluate weights=spanx2_ch48.pth data=folder data.report=/data/Set5
     nas evaluate arch=mine.yaml weights=mine.safetensors data=folder data.report=/data/Set14 out=set14.csv
     nas evaluate arch=runs/mine:knee data=folder data.report=/data/Set5
     nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
@@ -38,10 +43,12 @@ from nas.measure.quality import (
     psnr_y_db,
     upscale_pixels,
 )
+from nas.report.words import describe
 from nas.results import pick
 from nas.search.store.run_directory import write
 from nas.search.store.runs import load_run
-from nas.train.weights import load_upscaler, read_metadata
+from nas.train.weights import find_spec, read_metadata, read_upscaler
+from search_spaces.official import describe_origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +62,15 @@ class Row:
     psnr_y_db: float
 
 
-def run(*, arch: str, weights: str | None, data: DataConfig, device: str, out: str | None) -> None:
+def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None) -> None:
     """Load, upscale, print and, with `out`, write."""
     if out is not None:
         check_target(out)
     where = pick_device(device)
-    spec = resolve_arch(arch)
     path = find_weights(arch, weights)
-    upscaler = load_upscaler(spec, path).to(where)
+    spec = find_spec(path) if arch is None else resolve_arch(arch)
+    upscaler, source = read_upscaler(spec, path)
+    upscaler = upscaler.to(where)
     images, notices = open_images(data, spec.scale)
     rows, problems = evaluate(upscaler, images, where)
     if not rows:
@@ -73,8 +81,9 @@ def run(*, arch: str, weights: str | None, data: DataConfig, device: str, out: s
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     base = read_metadata(path).base
+    named = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
     lines = [
-        f"\n{arch}  x{spec.scale}, {spec.arch_id}, weights {path}"
+        f"\n{named}  x{spec.scale}, {spec.arch_id}, weights {source}"
         + (f", a proxy's residual with its {base} base added" if base else "")
     ]
     console.print(*lines, markup=False, highlight=False, soft_wrap=True)
@@ -92,7 +101,7 @@ def check_target(out: str) -> None:
         raise ValueError(f"out={out}: {reason}; name a CSV file in a folder that is there")
 
 
-def find_weights(arch: str, weights: str | None) -> Path:
+def find_weights(arch: str | None, weights: str | None) -> Path:
     """The file that is named, or the weights that a run keeps of its pick.
 
     Raises:
@@ -100,6 +109,8 @@ def find_weights(arch: str, weights: str | None) -> Path:
     """
     if weights is not None:
         return Path(weights).expanduser()
+    if arch is None:
+        raise ValueError("weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK")
     run_pick = split_pick(arch)
     if run_pick is None:
         raise ValueError(

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from search_spaces.layers.tracing import is_traced
+
 
 def _leaky_relu(slope: float, x: Tensor, inplace: bool) -> Tensor:
     return F.leaky_relu(x, slope, inplace=inplace)
@@ -34,5 +36,8 @@ def check_activation(name: str) -> str:
 
 
 def activate(name: str, x: Tensor) -> Tensor:
-    """Apply an activation; without gradients it overwrites its input, as the released networks do."""
-    return ACTIVATIONS[name](x, not torch.is_grad_enabled())
+    """Apply an activation; without gradients it overwrites its input, as the released networks do.
+
+    A trace overwrites nothing: its graph must not depend on whether gradients are on.
+    """
+    return ACTIVATIONS[name](x, not (torch.is_grad_enabled() or is_traced()))

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from search_spaces.layers.tracing import is_traced
+
 LONGEST_CHUNK = 64  # tokens of a chunk, which are walked one by one
 VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float32
 
@@ -22,7 +24,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     each leaves behind, then from the state in which the one before left it. Nothing is divided and, A being
     negative, no exponential is above one. Beside inputs and output it holds few states of each chunk, for a
     gradient (which walks again) the states of all tokens for some of their rows: memory is linear in the
-    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs.
+    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs. What
+    torch.jit.trace records is for one length, and without gradients.
 
     Args:
         u: (batch, length, channels), what drives the states.
@@ -45,6 +48,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     if u.is_cuda and dtype == torch.float32 and (kernel := _mamba_ssm()) is not None:
         return run_kernel(kernel, u, delta, A, B, C, D)
     given = [x.to(dtype) for x in (u, delta, A, B, C)]
+    if is_traced():  # a recorded scan gives no gradients
+        given = [x.detach() for x in given]
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     y: Tensor = _Scan.apply(*given) if differentiated else _scan(*given)  # type: ignore[no-untyped-call]
     return torch.addcmul(y, given[0], D.to(dtype)).to(u.dtype)

@@ -53,8 +53,11 @@ def test_load_strict_names_what_does_not_fit_and_loads_nothing(changes, message)
 
 def test_load_strict_counts_what_it_does_not_name():
     net = build(published("span"))
-    with pytest.raises(ValueError, match=f"and {len(net.state_dict()) - 12} more"):
+    with pytest.raises(ValueError, match=r"; missing .* and \d\d more$") as caught:
         load_strict(net, {}, "empty.pth")
+    message = str(caught.value)
+    assert len(message) <= 300
+    assert message.count("missing ") + int(message.split()[-2]) == len(net.state_dict())
 
 
 def prefixed(prefix, state):
@@ -138,7 +141,9 @@ def test_weights_that_need_unpickling_are_refused_and_not_run(tmp_path, writer):
 
 def test_whole_module_is_refused(tmp_path):
     torch.save(nn.Conv2d(3, 3, 1), tmp_path / "net.pth")
-    with pytest.raises(ValueError, match="is refused, it holds more than tensors or is damaged"):
+    with pytest.raises(
+        ValueError, match="is refused, it holds more than tensors: torch.nn.modules.conv.Conv2d,"
+    ):
         read_state(tmp_path / "net.pth")
 
 
@@ -156,8 +161,7 @@ def test_damaged_file_is_refused(tmp_path, content, suffix):
     [
         ([torch.zeros(2)], "list"),
         ({"a": 1}, "a"),
-        ({"a": torch.zeros(2), "step": 3}, "a, step"),
-        ({"best_so_far": {"a": torch.zeros(2)}}, "best_so_far"),
+        ({"best_so_far": {"a": 2}, "step": torch.tensor(3)}, "best_so_far, step"),
     ],
 )
 def test_file_without_a_state_dict_is_refused_and_says_what_it_holds(tmp_path, content, held):
@@ -176,7 +180,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
 
 
 def test_a_refused_file_is_one_plain_line(tmp_path):
-    torch.save({"state_dict": {"a": torch.zeros(2)}, "best": np.float64(3)}, tmp_path / "w.pth")
+    torch.save({"state_dict": {"a": torch.zeros(2)}, "best": np.zeros(3)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="holds more than tensors") as caught:
         read_state(tmp_path / "w.pth")
     assert str(caught.value).isprintable()
@@ -185,12 +189,6 @@ def test_a_refused_file_is_one_plain_line(tmp_path):
 def test_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"weights: there is no file .*nowhere\.pth"):
         read_state(tmp_path / "nowhere.pth")
-
-
-def test_load_official_refuses_a_network_that_is_not_published(tmp_path):
-    net = build(with_scale(published("span"), 2))
-    with pytest.raises(ValueError, match=f"is no published network; known: {', '.join(names())}"):
-        load_official(net, tmp_path / "weights.pth")
 
 
 def test_noise_that_a_network_may_draw_is_no_other_network():

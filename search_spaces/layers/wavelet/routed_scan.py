@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from search_spaces.layers.conv import depthwise_conv, pointwise_conv
 from search_spaces.layers.mamba import initial_decay, initial_step_bias
 from search_spaces.layers.selective_scan import selective_scan
+from search_spaces.layers.tracing import is_traced
 
 
 class RoutedScan(nn.Module):
@@ -80,7 +81,8 @@ class RoutedScan(nn.Module):
             scores = scores - torch.empty_like(scores).exponential_().log()
         soft = scores.softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
-        return hard + (soft - soft.detach()) if soft.requires_grad else hard
+        trained = soft.requires_grad and not is_traced()  # a trace holds no gradients
+        return hard + (soft - soft.detach()) if trained else hard
 
     def _scan(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         step, B, C = torch.split_with_sizes(F.linear(tokens, self.x_proj[0]), self.sizes, dim=-1)

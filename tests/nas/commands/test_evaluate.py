@@ -129,6 +129,52 @@ def test_span_with_training_branches_alone_is_evaluated_as_merged(folder, tmp_pa
     assert "mean" in capsys.readouterr().out
 
 
+def test_the_file_tells_the_architecture_and_averages_are_read(folder, tmp_path, capsys):
+    ema = span_state(channels=12, num_blocks=4, norm=False)
+    raw = {key: torch.zeros_like(value) for key, value in ema.items()}
+    torch.save({"model": raw, "ema": {"module": ema}, "epoch": 3}, tmp_path / "x.pth")
+    found = {}
+    for entry in ("", ":ema", ":model"):
+        out = tmp_path / "out.csv"
+        assert main(command(folder, f"weights={tmp_path / 'x.pth'}{entry}", f"out={out}")) == 0
+        printed = capsys.readouterr().out
+        assert f"entry {entry[1:] or 'ema'} of {tmp_path / 'x.pth'}" in printed
+        assert "recognised: a relative of published/span, 4× spab 12 ch" in printed
+        assert "passed over: " + ("ema" if entry == ":model" else "model") in printed
+        found[entry] = pd.read_csv(out)["psnr_db"].to_list()
+    assert found[""] == found[":ema"] != found[":model"]
+
+
+def test_our_own_file_says_its_architecture(folder, tmp_path, capsys):
+    torch.manual_seed(0)
+    spec = dataclasses.replace(published("span"), taps=("block7",))
+    path = tmp_path / "own.safetensors"
+    save_file(build(spec).state_dict(), path, metadata={"arch": spec.to_json()})
+    assert main(command(folder, f"weights={path}")) == 0
+    assert f"x4, {spec.arch_id}, weights {path}" in capsys.readouterr().out
+
+
+CASES = [  # arguments below ../shared/cases, and the right value on s1_ceil_LR/floor
+    ("arch={}/e1_span_other_width_x2/arch.yaml weights={}/e1_span_other_width_x2/spanx2_other_width.pth", 5.8090),
+    ("weights={}/e1_span_other_width_x2/spanx2_other_width.pth", 5.8090),
+    ("arch={}/e3_span_four_blocks_merged/arch.yaml weights={}/e3_span_four_blocks_merged/span_b4.pth", 6.0650),
+    ("weights={}/e3_span_four_blocks_merged/span_b4.pth", 6.0650),
+    *((f"arch=published/span weights={{}}/f1_wrappers/{name}", 5.9509) for name in (
+        "half.pth", "module_metadata.safetensors", "netG_prefix.pth", "numpy_scalar_beside.pth", "params-ema.pth")),
+    ("weights={}/f3_averaged_beside_raw/model_and_ema.pth", 5.9509),
+    ("weights={}/f3_averaged_beside_raw/model_and_ema.pth:model", 5.5162),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not (SHARED / "cases").is_dir(), reason="../shared/cases is not here")
+@pytest.mark.parametrize(("arguments", "expected"), CASES)
+def test_checkpoints_as_people_have_them_have_their_right_psnr(arguments, expected, tmp_path):
+    cases, out = SHARED / "cases", tmp_path / "out.csv"
+    images = [f"data.report={cases / 's1_ceil_LR' / 'floor'}", "data=folder", "device=cpu", f"out={out}"]
+    assert main(["evaluate", *arguments.replace("{}", str(cases)).split(), *images]) == 0
+    assert pd.read_csv(out)["psnr_db"].mean() == pytest.approx(expected, abs=1e-3)
+
+
 def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(tiny_run, tmp_path, capsys):
     """On the select set it has the PSNR that the run's table says."""
     row = pd.read_csv(tiny_run / "front.csv").iloc[0]
@@ -148,6 +194,10 @@ def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["arch=published/span"], "weights has to be given for arch=published/span: weights=FILE"),
+    ([], "weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK"),
+    (["weights=twice.pth"], "weights: twice.pth holds 2 entries that fit: net_g, net_g_2; name one: weights=FILE:net_g_2"),
+    (["weights=span.pth:ema"], "weights: span.pth holds no entry 'ema'; its entries: params"),
+    (["weights=unknown.pth"], "weights: unknown.pth is not recognised, its names and shapes are of no published network"),
     (["arch=published/spam", "weights=span.pth"], "arch=published/spam: published network 'spam' is not known; did you mean 'span'?"),
     (["arch=published/span", "weights=nowhere.pth"], "weights: there is no file nowhere.pth"),
     (["arch=published/span", "weights=images/a.png"], "images/a.png is refused"),
@@ -155,7 +205,7 @@ def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
     (["arch=published/span", "weights=shape.safetensors"], "fusion.weight has shape (28, 56, 1, 1) instead of (28, 112, 1, 1)"),
     (["arch=published/span", "weights=part.pth"], "weights: part.pth does not fit the network: missing block_2.c1_r.conv.1.bias\n"),
     (["arch=published/span", "weights=no_norm.pth"], "weights: no_norm.pth does not fit the network: unexpected no_norm (trained on the image itself"),
-    (["arch=published/span", "weights=custom.pth"], "weights: custom.pth is refused, it holds more than tensors or is damaged"),
+    (["arch=published/span", "weights=custom.pth"], "weights: custom.pth is refused, it holds more than tensors: tests.nas.commands.test_evaluate.Custom, which only running code"),
     (["arch=published/span", "weights=cut.safetensors"], "weights: cut.safetensors is refused"),
     (["arch=published/span", "weights=cut.pth"], "weights: cut.pth is refused"),
     (["arch=published/span", "weights=other.safetensors"], "belongs to the architecture"),
@@ -178,6 +228,8 @@ def test_bad_input_is_one_line(arguments, message, folder, tmp_path, monkeypatch
     huge = {"fusion.bias": torch.full((28,), 3e38), "upsampler.conv.weight": torch.ones(48, 28, 3, 3)}
     save_file({**span, **huge}, "huge.safetensors")
     torch.save({"params": span, "config": Custom()}, "custom.pth")
+    torch.save({"net_g": span, "net_g_2": {**span, "fusion.bias": torch.ones(28)}}, "twice.pth")
+    torch.save({"a.weight": torch.ones(3, 3)}, "unknown.pth")
     branches = span_state()
     torch.save({"params": {**branches, "no_norm": torch.zeros(1)}}, "no_norm.pth")
     del branches["block_2.c1_r.conv.1.bias"]

@@ -1,0 +1,167 @@
+"""Which of the state dicts in a checkpoint is meant: the one that fits, averages before what they are of."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from search_spaces.checkpoints.entries import DEPTH, WRAPPING, Entry, list_names, split_entry_state
+from search_spaces.keys import shorten_name
+from search_spaces.release import misfit
+
+PREFIXES = (  # that wrapping modules put before all names
+    *("module", "_orig_mod", "model", "net", "net_g", "netG", "network", "generator"),
+    *("ema", "ema_model", "generator_ema", "net_g_ema", "params_ema"),
+)
+_OTHER_NETWORK = re.compile(r"(?<![a-z])(net)?_?(d|disc[a-z]*|critic)(?![a-z])")  # a GAN's other half
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge says of a state dict: how many names it knows, and what does not fit."""
+
+    num_known: int
+    faults: tuple[str, ...]
+    result: Any = field(default=None, compare=False)
+
+
+class MisfitError(ValueError):
+    """No state dict of a file fits."""
+
+
+Judge = Callable[[Mapping[str, Tensor]], Verdict]
+Found = tuple[Entry, Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The state dict that is meant, what its judge said, and the names of those that are not."""
+
+    entry: Entry
+    verdict: Verdict
+    passed_over: tuple[str, ...]
+
+    def describe(self, source: str) -> str:
+        """Say which entry of a file was read, and what was not."""
+        said = f"entry {list_names([self.entry.name])} of {source}" if self.entry.name else source
+        if self.passed_over:
+            said += f"; passed over: {list_names(self.passed_over)}"
+        return said + (f"; left out: {list_names(self.entry.dropped)}" if self.entry.dropped else "")
+
+
+def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | None) -> Choice:
+    """Return the state dict that fits, an averaged one before a raw one.
+
+    Args:
+        judge: says of a state dict whether it fits.
+        source: the file, for messages.
+        wanted: the name of the entry that the user chose, as in FILE:ENTRY.
+    Raises:
+        ValueError: none fits, or more than one does, or averages do not where raw weights do.
+    """
+    wanted = _normalise(wanted)
+    tried = [found for entry in entries for found in _judge_within(entry, judge, wanted, DEPTH)]
+    if not tried:
+        names = list_names(dict.fromkeys(entry.name or "the file itself" for entry in entries))
+        what = "no tensors under names" if wanted is None else f"no entry {wanted!r}"
+        raise ValueError(f"weights: {source} holds {what}; its entries: {names or 'none'}")
+    fitting = [found for found in tried if not found[1].faults]
+    if not fitting:
+        raise MisfitError(_describe_misfit(tried, source))
+    if wanted is None:
+        _check_averages(fitting, tried, source)
+    averaged = [found for found in fitting if found[0].is_averaged]
+    pool = _differing(averaged or fitting)
+    if len(pool) > 1:
+        held = [entry.name or "the file itself" for entry, _ in pool]
+        raise ValueError(
+            f"weights: {source} holds {len(pool)} entries that fit: {list_names(held)}; name one: "
+            f"weights=FILE:{shorten_name(pool[-1][0].name)}"
+        )
+    entry, verdict = pool[0]
+    return Choice(entry=entry, verdict=verdict, passed_over=_passed_over(entry, entries))
+
+
+def pick_entry(entries: list[Entry], source: str, wanted: str | None) -> Entry:
+    """Return the state dict that is meant where nothing says what fits, without usual prefixes.
+
+    Raises:
+        ValueError: there is none of the name that is wanted, or several remain.
+    """
+
+    def judge(state: Mapping[str, Tensor]) -> Verdict:
+        prefixed = {key.partition(".")[0] for key in state} <= set(PREFIXES)
+        return Verdict(num_known=0, faults=("a prefix",) if prefixed else ())
+
+    largest = [entry for entry in entries if entry.holds_kernels] or entries
+    return choose_entry(largest, judge, source, wanted).entry
+
+
+def _judge_within(entry: Entry, judge: Judge, wanted: str | None, depth: int) -> list[Found]:
+    """Judge a state dict as it is; where it does not fit, its parts under prefixes, down to some depth."""
+    tried: list[Found] = []
+    if wanted is None or f"{entry.name}.".startswith(f"{wanted}."):
+        tried.append((entry, judge(entry.state)))
+        if not tried[0][1].faults:
+            return tried
+    for part in split_entry_state(entry) if depth else []:
+        if part.holds_kernels or not entry.holds_kernels:
+            tried += _judge_within(part, judge, wanted, depth - 1)
+    return tried
+
+
+def _check_averages(fitting: list[Found], tried: list[Found], source: str) -> None:
+    """Refuse to take raw weights in silence where averages of them do not fit.
+
+    Raises:
+        ValueError: there are such; the message names them, what is wrong, and both ways out.
+    """
+    if any(entry.is_averaged for entry, _ in fitting):
+        return
+    for entry, verdict in tried:
+        if entry.is_averaged and entry.holds_kernels and not _OTHER_NETWORK.search(entry.name.lower()):
+            raw = fitting[0][0].name
+            raise ValueError(
+                f"weights: {source} holds averaged weights under {shorten_name(entry.name)} that do not "
+                f"fit ({verdict.faults[0]}) beside raw ones that do; weights=FILE:{shorten_name(raw)} takes those"
+            )
+
+
+def _describe_misfit(tried: list[Found], source: str) -> str:
+    """Say what does not fit in the state dict that comes closest."""
+    entry, verdict = max(tried, key=lambda found: (found[1].num_known, found[0].is_averaged))
+    several = len({found[0].place[:1] for found in tried if found[0].holds_kernels}) > 1
+    named = f"entry {shorten_name(entry.name)} of {source}" if several and entry.name else source
+    return misfit(verdict.faults, named)
+
+
+def _differing(found: list[Found]) -> list[Found]:
+    """Without those that hold the numbers of one before them."""
+    kept: list[Found] = []
+    for entry, verdict in found:
+        if not any(_is_equal(entry.state, other.state) for other, _ in kept):
+            kept.append((entry, verdict))
+    return kept
+
+
+def _is_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return state.keys() == other.keys() and all(
+        value.dtype == other[key].dtype and value.equal(other[key]) for key, value in state.items()
+    )
+
+
+def _passed_over(chosen: Entry, entries: list[Entry]) -> tuple[str, ...]:
+    others = [
+        entry.name
+        for entry in entries
+        if entry.holds_kernels and entry.place != chosen.place[: len(entry.place)]
+    ]
+    return (*others, *chosen.siblings)
+
+
+def _normalise(wanted: str | None) -> str | None:
+    if wanted is None:
+        return None
+    return ".".join(part for part in wanted.split(".") if part and part not in WRAPPING)
