@@ -6,22 +6,22 @@ import sys
 import unicodedata
 
 STAND_INS = {
-    **dict.fromkeys("−–—‐‑─━═╌┄╴╶╸╺·•", "-"),
-    **dict.fromkeys("│┃║┆", "|"),
-    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰┏┓┗┛┡┩╇╔╗╚╝╠╣╦╩╬", "+"),
+    **dict.fromkeys("−–—‐‑·•", "-"),
     **dict.fromkeys("‘’", "'"),
     **dict.fromkeys("“”", '"'),
     "×": "x",
-    "…": "...",
     "±": "+-",
     "→": "->",
     "↑": "^",
     "↓": "v",
     "≤": "<=",
     "≥": ">=",
-    "µ": "u",
-    "⠿": "*",
 }
+LINES, BLOCKS, DOTS = (
+    range(0x2500, 0x2580),
+    range(0x2580, 0x25A0),
+    range(0x2800, 0x2900),
+)  # of tables and bars
 ERRORS = "nas.stand_in"  # the name under which codecs knows `_stand_in`
 
 
@@ -51,5 +51,16 @@ def _plain(letter: str) -> str:
     """Return ASCII in place of a character: its stand-in, else its letter without marks, else its escape."""
     if letter in STAND_INS:
         return STAND_INS[letter]
+    if ord(letter) in LINES:
+        return _line(unicodedata.name(letter))
+    if ord(letter) in BLOCKS or ord(letter) in DOTS:
+        return "#"
     parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return parts or letter.encode("ascii", "backslashreplace").decode()
+
+
+def _line(name: str) -> str:
+    """Return ASCII in place of a piece of a line, whose Unicode name says where it leads."""
+    level = any(word in name for word in ("HORIZONTAL", "LEFT", "RIGHT"))
+    upright = any(word in name for word in ("VERTICAL", "UP", "DOWN"))
+    return "+" if level and upright else "|" if upright else "-"
