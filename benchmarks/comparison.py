@@ -13,6 +13,7 @@ import numpy as np
 from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
+from nas.cores import num_cores
 
 DRAWS = 2000
 Line = dict[str, Any]
@@ -46,7 +47,7 @@ def parser(
     made.add_argument("methods", nargs="*", type=method, default=default, help=known)
     made.add_argument("--seeds", type=int, default=seeds)
     if not one_at_a_time:
-        made.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+        made.add_argument("--workers", type=int, default=num_cores())
     made.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / results)
     return made
 

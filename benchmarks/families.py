@@ -14,7 +14,6 @@ with its 95 % interval, over all networks that were trained both ways and over t
 import argparse
 import functools
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 from comparison import Line, append, parts_of, read
 from proxy import FAILED, TRAINING, evaluated
 
+from nas.cores import num_cores
 from nas.ladder import RUNGS, rung_spec
 from nas.measure.cost import summed_cost
 from nas.search.evaluation.workers import Job
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--select", required=True, help="folder of validation photographs")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=num_cores())
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl")
     options = parser.parse_args()
     if unknown := set(options.networks) - set(networks()):

@@ -19,7 +19,6 @@ long training would agree with the first by the noise of its seeds: none can be 
 import argparse
 import functools
 import math
-import os
 import random
 import statistics
 import tempfile
@@ -35,6 +34,7 @@ from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 from scipy.stats import kendalltau
 
 from nas.commands.architectures import resolve_parent
+from nas.cores import num_cores
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
@@ -396,7 +396,7 @@ def main() -> None:
     parser.add_argument(
         "--plot", type=Path, help="also draw tau against seconds into this file; needs kaleido"
     )
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=num_cores())
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
     study = Study({"train": options.train, "select": options.select}, options.parent_weights, options.results)

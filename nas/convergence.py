@@ -28,13 +28,18 @@ def reference(state: RunState, frame: pd.DataFrame) -> dict[str, float] | None:
         point["psnr_db"] = row["psnr_base_db"]
     if "psnr_gain_db" in point:  # the gain of the base itself
         point["psnr_gain_db"] = row["psnr_base_db"] - (row["psnr_db"] - row["psnr_gain_db"])
-    if any(pd.isna(value) for value in point.values()):
+    if any(pd.isna(value) for value in point.values()) or any(
+        point[name] <= 0 for name in point if GOALS[name].direction == "minimize"
+    ):
         return None
     return {name: float(value) for name, value in point.items()}
 
 
 def volumes(frame: pd.DataFrame, eligible: np.ndarray, state: RunState) -> np.ndarray:
     """The hypervolume after each row, (N,); NaN without a reference point.
+
+    PSNR counts in dB, every minimised column in shares of the baseline's value: the front of params and
+    flops has a volume near that of the front of runtime_ratio, not one of 10^15.
 
     Args:
         eligible: (N,), the rows that may add to it.
@@ -43,8 +48,11 @@ def volumes(frame: pd.DataFrame, eligible: np.ndarray, state: RunState) -> np.nd
     if point is None:
         return np.full(len(frame), np.nan)
     signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in state.objectives]
-    corner = np.array(list(point.values())) * np.array(signs)
-    values = costs(frame, state.objectives)
+    units = np.array(
+        [1.0 if sign < 0 else point[name] / WORST for name, sign in zip(point, signs, strict=True)]
+    )
+    corner = np.array(list(point.values())) * np.array(signs) / units
+    values = costs(frame, state.objectives) / units
     fidelity = frame["fidelity"].astype(float).to_numpy()
     complete = (frame["state"] == "complete").to_numpy()
     top = fidelity[complete].max(initial=0.0)

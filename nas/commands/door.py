@@ -10,6 +10,7 @@ from typing import Any
 from nas.commands import catalog, help_page, schema
 from nas.commands.composition import Composition, compose_command, one_line
 from nas.commands.invocation import Invocation, Refusal, did_you_mean
+from nas.streams import make_printable
 
 OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:  0, or 2 after one line on what the user gave, or 130 after Ctrl-C, or the command's own status.
     Raises:   whatever is our own fault.
     """
+    make_printable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = f"nas {arguments[0]}" if arguments and arguments[0] in catalog.commands() else "nas"
     try:

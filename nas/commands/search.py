@@ -31,12 +31,13 @@ from nas.report.terminal import Display, summary
 from nas.score import Challenge
 from nas.search.controller import Budget, Controller
 from nas.search.evaluation.workers import worker_count
+from nas.search.feasibility import check_limits, why_empty
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.ledger import Ledger
 from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.source import EvaluatorConfig, table_source, training_source
-from nas.search.store import run_directory
+from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.store.runs import load_run, shown_settings
 from nas.search.warm_start import read_earlier
@@ -102,9 +103,12 @@ def run(
     where = pick_device(device)
     count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
-    if run_directory.exists(folder):
-        _refuse_changes(folder, invocation.config)
+    resumes = run_directory.exists(folder)
+    changes = _changes(folder, invocation.config) if resumes else ""
+    if changes and former.has_trial(folder):
+        raise Refusal(changes)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    doubts = check_limits(space, used_limits, seed=seed) if changes or not resumes else ""
     if inherit and (parent or evaluator.kind == "table"):
         other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
         raise Refusal(f"inherit=true says what candidates start from, and so does {other}; leave one out")
@@ -140,9 +144,11 @@ def run(
             parent=resolve_parent(parent, parent_weights, scale=scale),
             time_cap=time_cap,
         )
-    if run_directory.exists(folder):
-        _refuse_other_latency(folder, source.conditions)
-        _refuse_other_data(folder, source.fingerprints)
+    if resumes:
+        changes = changes or _other_latency(folder, source.conditions)
+        changes = changes or _other_data(folder, source.fingerprints)
+        if changes and former.has_trial(folder):
+            raise Refusal(changes)
     named = [spec for text in start for spec in resolve_archs(text, key="start")]
     for spec in named:
         lacks = f"is of scale {spec.scale}, here it is {scale}" if spec.scale != scale else source.lacks(spec)
@@ -157,9 +163,11 @@ def run(
     )
     console = Console()
 
-    folder.mkdir(parents=True, exist_ok=True)
+    made = former.make_folders(folder)
     lock = RunLock(folder)
-    notices = [*source.notices, *earlier.notices]
+    notices = [*filter(None, [doubts]), *source.notices, *earlier.notices]
+    if changes:
+        notices.append(former.set_aside(folder))
     if inherit:
         notices.append(INHERITED)
     if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
@@ -218,6 +226,15 @@ def run(
                 clock=source.clock,
             )
             reason = controller.run()
+        if empty := why_empty(ledger.now):
+            notices.append(empty)
+            reason = f"{empty}; {reason}"
+    except Exception:
+        if not resumes and not ledger.records and not ledger.ladder:  # nothing came out: nothing stays
+            lock.release()
+            former.remove_files(folder)
+            former.remove_folders(made)
+        raise
     except KeyboardInterrupt:
         files.update(state(), now=True)
         console.print(f"Stopped; nothing that had finished is lost. Go on with: nas search run={folder}")
@@ -274,35 +291,40 @@ def _readings(replay: str | None) -> dict[str, Latency]:
     return {record.spec.arch_id: record.latency for record in records if record.latency}
 
 
-def _refuse_changes(folder: Path, config: Mapping[str, Any]) -> None:
+def _changes(folder: Path, config: Mapping[str, Any]) -> str:
+    """Why a run cannot go on with other settings, in words; empty: they are the same, or may change."""
     before, now = shown_settings(run_directory.stored_config(folder)), shown_settings(config)
     for key in sorted(set(before) | set(now)):
         if key.partition(".")[0] not in MAY_CHANGE and before.get(key) != now.get(key):
-            raise Refusal(
+            return (
                 f"{key}: run={folder} was started with {before.get(key)}, now it is {now.get(key)}; that "
                 "would change the meaning of its trials: start a new run "
                 f"(only {', '.join(MAY_CHANGE[1:])} may change)"
             )
+    return ""
 
 
-def _refuse_other_latency(folder: Path, conditions: Mapping[str, Any]) -> None:
-    """The same configuration can mean another device (device=auto) or other sizes (of a folder)."""
+def _other_latency(folder: Path, conditions: Mapping[str, Any]) -> str:
+    """Why a run cannot go on here, in words: its configuration may mean another device or other sizes."""
     first = next((record.latency for record in load_run(folder).records if record.latency), None)
     for name, value in conditions.items():
         if first is not None and first.conditions[name] != value:
-            raise Refusal(
+            return (
                 f"latency: the {name} of run={folder} is {first.conditions[name]}, here it would be {value}; "
                 "runtimes of both never share a front: resume it where it was started, or start a new run"
             )
+    return ""
 
 
-def _refuse_other_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
+def _other_data(folder: Path, fingerprints: Mapping[str, str]) -> str:
+    """Why a run cannot go on with these images or this table, in words; empty: they are its own."""
     stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
     for name, found in fingerprints.items():
         if stored.get(name) == found:
             continue
         key, what = ("table", "the table") if name == "table" else (f"data.{name}", "the images")
-        raise Refusal(
+        return (
             f"{key}: {what} of run={folder} changed since it was started "
             f"(fingerprint {stored.get(name)}, now {found}); restore it or start a new run"
         )
+    return ""

@@ -22,6 +22,7 @@ from nas.report.numbers import duration
 from nas.search.evaluation.tasks import EvaluatorSettings
 from nas.search.evaluation.workers import worker_count
 from nas.search.fidelity.config import FidelityConfig
+from nas.search.store.former import make_folders, remove_folders
 from nas.search.store.runs import shown_settings
 from nas.search.table.tabulation import Log, Plan, finished, tabulate
 from nas.train.proxy import ProxyConfig
@@ -78,6 +79,7 @@ def run(
         f"{', '.join(map(str, fidelities))}",
         highlight=False,
     )
+    made = make_folders(path.parent)
     log = Log(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
     start, before = time.monotonic(), len(log.trained)
 
@@ -106,6 +108,11 @@ def run(
         )
         try:
             tabulate(plan, log, settings, count=count, show=show)
+        except ValueError:
+            if not log.measured and not log.trained:  # nothing came out: nothing stays
+                log.path.unlink()
+                remove_folders(made)
+            raise
         except KeyboardInterrupt:
             console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
             return 130

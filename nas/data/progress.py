@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nas.cores import num_cores
 from nas.data.images import ImageError
 
 Item = TypeVar("Item")
@@ -28,7 +28,7 @@ def each(
     Only a few items are in flight at a time, so that a large set never lies in memory twice. The bar goes to
     the standard error stream where that is a terminal, and not before a second has passed.
     """
-    threads = min(8, _num_cores(), max(1, len(items)))
+    threads = min(8, num_cores(), max(1, len(items)))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal))
@@ -58,7 +58,3 @@ def _guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageEr
         return function(item)
     except ImageError as error:
         return error
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """Which device this is, and all that a reading on it hangs on: model, driver, clocks, versions, commit."""
 
 import csv
-import os
 import platform
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from nas.cores import num_cores
 
 ROOT = Path(__file__).parents[2]  # the checkout, where there is one
 PACKAGES = ("esr-nas", "torch", "numpy", "optuna")
@@ -54,7 +55,6 @@ def device_id(device: torch.device) -> str:
 
 def fingerprint(device: torch.device) -> dict[str, Any]:
     """All that a reading on a device hangs on, as JSON holds it; None where it cannot be known."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "device": device_name(device),
         "device_type": device.type,
@@ -62,7 +62,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "gpu": None,
         **(_gpu(device) if device.type == "cuda" else {}),
         "cpu": _cpu_name(),
-        "cpu_cores": cores,
+        "cpu_cores": num_cores(),
         "cpu_clocks_mhz": cpu_clocks_mhz(),
         "system": platform.platform(),
         "python": platform.python_version(),

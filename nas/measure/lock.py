@@ -1,6 +1,6 @@
 """Who has a device: measurements have it alone, trainings share it and make way between two steps.
 
-Four files a device, all locked with flock, so that the kernel frees them when a process dies:
+Four files a device, all locked by the system (`file_locks`), which frees them when a process dies:
 
 - device: a measurement holds it exclusively, trainings share it.
 - want: held by the measurement that is next or under way; trainings look at it between steps.
@@ -12,7 +12,6 @@ They are taken in the order queue, turn, want, device. A measurement has the dev
 training has ended the step it was in.
 """
 
-import fcntl
 import os
 import re
 import tempfile
@@ -21,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+
+from nas import file_locks
 
 MAX_HOLD_SECONDS = 60.0
 OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement ...
@@ -38,25 +39,24 @@ class _Files:
         users.mkdir(mode=0o700, parents=True, exist_ok=True)
         (users / str(os.getpid())).touch()
         # The files stay: unlinking one would race with whoever waits for it.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT
         self._handles = {name: os.open(f"{stem}.{name}.lock", flags, 0o600) for name in NAMES}
 
-    def take(self, name: Name, kind: int) -> None:
-        """Lock, waiting for whoever holds it."""
-        fcntl.flock(self._handles[name], kind)
+    def take(self, *names: Name, alone: bool) -> None:
+        """Lock in this order, alone or shared, waiting for whoever is in the way."""
+        for name in names:
+            file_locks.take(self._handles[name], alone=alone)
 
     def is_free(self, name: Name) -> bool:
         """Whether nobody holds a lock exclusively."""
-        try:
-            self.take(name, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        self.drop(name)
-        return True
+        free = file_locks.take(self._handles[name], alone=False, wait=False)
+        if free:
+            self.drop(name)
+        return free
 
     def drop(self, *names: Name) -> None:
         for name in names:
-            fcntl.flock(self._handles[name], fcntl.LOCK_UN)  # also for children that were forked meanwhile
+            file_locks.drop(self._handles[name])
 
     def close(self) -> None:
         self.drop(*reversed(NAMES))
@@ -83,11 +83,9 @@ class Hold:
 
     def _take(self) -> None:
         start = time.monotonic()
-        self._files.take("queue", fcntl.LOCK_EX)
-        self._files.take("turn", fcntl.LOCK_EX)
+        self._files.take("queue", "turn", alone=True)
         self._files.drop("turn")
-        self._files.take("want", fcntl.LOCK_EX)
-        self._files.take("device", fcntl.LOCK_EX)
+        self._files.take("want", "device", alone=True)
         self._since = time.monotonic()
         self.waited += self._since - start
 
@@ -113,7 +111,7 @@ class Share:
             return
         self._settle()
         start = time.monotonic()
-        self._files.take("turn", fcntl.LOCK_SH)
+        self._files.take("turn", alone=False)
         self._files.drop("device")
         self._wait()
         now = time.monotonic()
@@ -121,9 +119,9 @@ class Share:
 
     def _wait(self) -> None:
         start = time.monotonic()
-        self._files.take("want", fcntl.LOCK_SH)
+        self._files.take("want", alone=False)
         self._files.drop("want")
-        self._files.take("device", fcntl.LOCK_SH)
+        self._files.take("device", alone=False)
         self.waited += time.monotonic() - start
 
 
@@ -177,7 +175,8 @@ def users(device_id: str, *, folder: Path | None = None) -> set[int]:
 
 def lock_folder() -> Path:
     """The folder of the lock files: local to the machine, one a user."""
-    return Path(tempfile.gettempdir()) / f"esr-nas-{os.getuid()}"
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows the folder is the user's own
+    return Path(tempfile.gettempdir()) / f"esr-nas{user}"
 
 
 def _stem(device_id: str, folder: Path | None) -> Path:
@@ -189,6 +188,8 @@ def _users(stem: Path) -> Path:
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there `os.kill` ends a process, whatever the signal
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -6,7 +6,6 @@ that want the same one at once build it once and never load half of it.
 """
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from nas.file_locks import FileLock
 
 FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden")
 TIMEOUT_S = 600
@@ -74,8 +75,7 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"{name}.so"
-        with (folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(folder / f"{name}.lock"):
             if not place.exists():
                 _compile(nvcc, flags, source, place)
     except (OSError, subprocess.SubprocessError) as error:

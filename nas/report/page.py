@@ -1,7 +1,10 @@
 """The report: one HTML file that holds all it needs and opens offline."""
 
+import base64
 import functools
+import hashlib
 import html
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -15,16 +18,21 @@ from nas.results import RunState, front_table, table
 
 
 def render(state: RunState) -> str:
-    """The run as one HTML page, also when nothing has finished yet; it loads nothing from elsewhere."""
+    """The run as one HTML page, also when nothing has finished yet.
+
+    It loads nothing and sends nothing: the browser holds it to that (`_policy`), whatever a script would do.
+    """
     name = html.escape(state.name)
     lead = headline(state, front_table(table(state)))
     links = "".join(f'<a href="#{_anchor(panel)}">{html.escape(panel.TITLE)}</a>' for panel in PANELS)
     sections = "\n".join(_section(panel, state) for panel in PANELS)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_policy()}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name} - ESR-NAS</title><style>{CSS}</style></head>
-<body><header><h1><small>ESR-NAS search report</small>{name}</h1><p class="lead">{html.escape(lead)}</p>
+<body>{_styled()}
+<header><h1><small>ESR-NAS search report</small>{name}</h1><p class="lead">{html.escape(lead)}</p>
 <nav>{links}</nav></header>
 <main>{sections}</main>
 <footer>Made by ESR-NAS; <code>nas report run=...</code> writes this page anew.</footer>
@@ -36,6 +44,43 @@ def render(state: RunState) -> str:
 @functools.cache
 def _plotly() -> str:
     return str(get_plotlyjs())
+
+
+@functools.cache
+def _policy() -> str:
+    """What a browser lets the page do: run its own two scripts, apply styles, and make PNGs of its figures.
+
+    Nothing else is fetched, sent or run. plotly adds one empty style element and fills it by script, and puts
+    style attributes on what it draws; a browser that does not know style-src-elem takes style-src.
+    """
+    script = " ".join(_hash(text) for text in (_plotly(), SCRIPT))
+    rules = {
+        "default-src": "'none'",
+        "script-src": script,
+        "style-src": "'unsafe-inline'",
+        "style-src-elem": f"{_hash(CSS)} {_hash('')}",
+        "style-src-attr": "'unsafe-inline'",
+        "img-src": "data: blob:",
+        "connect-src": "'none'",
+        "form-action": "'none'",
+        "base-uri": "'none'",
+    }
+    return "; ".join(f"{name} {allowed}" for name, allowed in rules.items())
+
+
+@functools.cache
+def _styled() -> str:
+    """Elements under the ids of style sheets that plotly would add for its maps, which the page has none of.
+
+    plotly adds each where its id is not there yet; the policy would refuse it, with an error in the console.
+    """
+    ids = re.findall(r'getElementById\("([0-9a-f]{64})"\)', _plotly())
+    return "".join(f'<template id="{name}"></template>' for name in dict.fromkeys(ids))
+
+
+def _hash(text: str) -> str:
+    """Name a script or style as a policy does."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _anchor(panel: Panel) -> str:

@@ -67,7 +67,8 @@ SCRIPT = """
 document.querySelectorAll("script[data-figure]").forEach(function (source) {
   var figure = JSON.parse(source.textContent);
   Plotly.newPlot(source.dataset.figure, figure.data, figure.layout,
-    {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"]});
+    {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"],
+     showSendToCloud: false, plotlyServerURL: "", topojsonURL: "data:,"});
 });
 document.addEventListener("click", function (event) {
   var head = event.target.closest && event.target.closest("th");

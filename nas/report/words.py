@@ -1,7 +1,7 @@
 """A run and its architectures in words: said once, for the page and the terminal."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -39,6 +39,17 @@ def column_name(column: str) -> str:
     """An objective with its unit, as an axis says it."""
     unit = GOALS[column].unit
     return NAMES.get(column, column) + ("" if unit == "1" else f" ({unit})")
+
+
+def volume_unit(objectives: Sequence[str]) -> str:
+    """The unit of a hypervolume of these objectives, in words."""
+    shares = {"runtime_ratio": "runtime", "runtime_ms": "runtime"}
+    return " × ".join(
+        "dB"
+        if GOALS[name].direction == "maximize"
+        else f"share of the baseline's {shares.get(name, NAMES.get(name, name))}"
+        for name in objectives
+    )
 
 
 def describe(spec: ArchSpec) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from nas import file_locks
 from nas.data.config import DataConfig
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, rung_spec
@@ -120,7 +121,7 @@ def training_source(
         fidelities=fidelities,
         fingerprints=roles.fingerprints,
         environment=fingerprint(device),
-        notices=roles.notices,
+        notices=[*roles.notices, *([] if file_locks.are_there() else [file_locks.MISSING])],
         conditions={} if replay else meter.conditions,
         has_report=roles.report is not None,
         pool=lambda: Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1),

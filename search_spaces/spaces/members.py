@@ -44,7 +44,19 @@ def num_members(space: Space, *, seed: int = 0) -> float:
     return num_points(space) * sum(shares) / len(shares)
 
 
-def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> tuple[float, ArchSpec]:
+def members(space: Space) -> Iterator[ArchSpec]:
+    """Every architecture of a space, once; of a large one for as long as the caller has patience."""
+    names, seen = decisions(space), set[str]()
+    for point in itertools.product(*names.values()):
+        spec = _member(space, dict(zip(names, point, strict=True)))
+        if spec.arch_id not in seen:
+            seen.add(spec.arch_id)
+            yield spec
+
+
+def least(
+    space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0, enough: float = -math.inf
+) -> tuple[float, ArchSpec]:
     """The member of least cost that changing one decision at a time leads to.
 
     From several starts; then again with each option of each decision held, since what stands around the
@@ -52,6 +64,7 @@ def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> 
 
     Args:
         cost: of a member; called once an architecture.
+        enough: a cost that ends the walk.
     """
     costs: dict[str, float] = {}
     ids: dict[tuple[Scalar, ...], str] = {}  # walks meet again and again
@@ -65,17 +78,24 @@ def least(space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0) -> 
                 costs[ids[point]] = cost(spec)
         return costs[ids[point]]
 
-    starts = itertools.islice(_starts(space, seed), NUM_STARTS)
-    best, picks = min((_walk(space, value, start) for start in starts), key=lambda end: end[0])
+    best, picks = math.inf, Picks()
+    for start in itertools.islice(_starts(space, seed), NUM_STARTS):
+        found, other = _walk(space, value, start, enough=enough)
+        if found < best:
+            best, picks = found, other
+        if best <= enough:
+            return best, _member(space, picks)
     for name, options in decisions(space).items():
         for option in options:
             kicked = picks | {name: option}
             value(kicked)
             if ids[tuple(kicked.values())] == ids[tuple(picks.values())]:
                 continue  # without effect here
-            found, other = _walk(space, value, kicked, held=name)
+            found, other = _walk(space, value, kicked, held=name, enough=enough)
             if found < best:
                 best, picks = found, other
+            if best <= enough:
+                return best, _member(space, picks)
     return best, _member(space, picks)
 
 
@@ -94,7 +114,13 @@ def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
     return space.sample(ReplayChooser(picks))
 
 
-def _walk(space: Space, cost: Callable[[Picks], float], picks: Picks, held: str = "") -> tuple[float, Picks]:
+def _walk(
+    space: Space,
+    cost: Callable[[Picks], float],
+    picks: Picks,
+    held: str = "",
+    enough: float = -math.inf,
+) -> tuple[float, Picks]:
     """Change one decision at a time, all but the one that is held, for the better until none helps."""
     best = cost(picks)
     names = {name: options for name, options in decisions(space).items() if name != held}
@@ -106,6 +132,8 @@ def _walk(space: Space, cost: Callable[[Picks], float], picks: Picks, held: str 
                 found = cost(picks | {name: option})
                 if found < best:
                     best, picks, better = found, picks | {name: option}, True
+                if best <= enough:
+                    return best, picks
     return best, picks
 
 

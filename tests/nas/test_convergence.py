@@ -38,3 +38,33 @@ def test_volume_never_falls():
     found = volumes(frame, eligible(frame), state)
     assert (np.diff(found) >= 0).all()
     assert found[-1] > 0
+
+
+def test_volume_counts_in_shares_of_the_baseline_whatever_the_columns_are():
+    """A trial of half the baseline's parameters, FLOPs and runtime, 0.3 dB better: a box by hand."""
+    first = runs.complete(0)
+    cost, latency = first.cost, first.latency
+    half = dataclasses.replace(
+        cost, params=cost.params // 2, flops=cost.flops // 2, activations=cost.activations // 2,
+        memory_mib=cost.memory_mib / 2,
+    )  # fmt: skip
+    better = runs.complete(1, gain=0.3, ratio=0.5, spec=runs.rung_spec("16x3", 4))
+    better = dataclasses.replace(
+        better, cost=half, latency=dataclasses.replace(better.latency, runtime_ms=latency.runtime_ms / 2)
+    )
+    state = runs.run_state([first, better])
+    found = {}
+    for costs in (("runtime_ratio",), ("params", "flops", "runtime_ratio"), ("memory_mib",), ("runtime_ms",)):
+        state = dataclasses.replace(state, objectives=("psnr_gain_db", *costs))
+        frame = table(state)
+        found[costs] = volumes(frame, eligible(frame), state)
+    base_db, gained_db = found["runtime_ratio",][0], 0.3
+    for costs, volume in found.items():
+        inside, all_of = base_db, (base_db + gained_db) * 1.5 ** len(costs)
+        assert volume == pytest.approx([inside, all_of]), costs
+
+
+def test_volume_of_one_minimised_objective_is_a_share():
+    state = dataclasses.replace(runs.run_state([runs.complete(0)]), objectives=("flops",))
+    frame = table(state)
+    assert volumes(frame, eligible(frame), state) == pytest.approx([1.0])

@@ -62,7 +62,7 @@ def _pinned() -> Iterator[None]:
     it, and keep it after the reading.
     """
     core = _current_core()
-    if core is None or not hasattr(os, "sched_setaffinity"):
+    if core is None or not (hasattr(os, "sched_getaffinity") and hasattr(os, "sched_setaffinity")):
         yield
         return
     allowed = os.sched_getaffinity(0)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from nas.convergence import eligible, reference, volumes
 from nas.report.figures import ACCENT, WARM, figure
 from nas.report.panel import Part
-from nas.report.words import column_name, score_label
+from nas.report.words import column_name, score_label, volume_unit
 from nas.results import RunState
 from nas.results import table as result_table
 
@@ -27,8 +27,9 @@ def note(state: RunState) -> str:
     else:
         place = ", ".join(f"{column_name(name)} {value:.4g}" for name, value in point.items())
         volume = (
-            f"Hypervolume: what the front dominates up to the reference point ({place}), which is fixed for "
-            "this run: the bicubic base alone for PSNR, twice the baseline's value for what is minimised. "
+            f"Hypervolume, in {volume_unit(state.objectives)}: what the front dominates up to the reference "
+            f"point ({place}), which is fixed for this run: the bicubic base alone for PSNR, twice the "
+            "baseline's value for what is minimised. "
             "Rows beyond it, infeasible ones and ones of lower fidelity add nothing."
         )
     return f"{best} {score_label(state)}\n{volume}"
@@ -58,7 +59,9 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
     label = "best score" if state.can_rank else "lowest score, PSNR not considered"
     parts = [_steps(table, "best_score", label, "score", WARM)]
     if table["hypervolume"].notna().any():
-        parts.append(_steps(table, "hypervolume", "hypervolume", "hypervolume", ACCENT))
+        shares = {"dB" if name.startswith("psnr") else "shares of the baseline" for name in state.objectives}
+        unit = " × ".join(sorted(shares))
+        parts.append(_steps(table, "hypervolume", f"hypervolume ({unit})", "hypervolume", ACCENT))
     return tuple(parts)
 
 

@@ -8,6 +8,7 @@ from nas.convergence import eligible, volumes
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, whole
 from nas.report.panel import Part
+from nas.report.words import volume_unit
 from nas.results import RunState
 from nas.results import table as result_table
 
@@ -28,8 +29,8 @@ def note(state: RunState) -> str:
     hours, volume = device_hours(state), _volume(state)
     if hours and volume is not None:
         words += (
-            f" {hours:.3g} device hours in all, the ladder's among them; hypervolume {volume:.4g}, "
-            f"{volume / hours:.4g} a device hour."
+            f" {hours:.3g} device hours in all, the ladder's among them; hypervolume {volume:.4g} "
+            f"({volume_unit(state.objectives)}), {volume / hours:.4g} a device hour."
         )
     return words
 

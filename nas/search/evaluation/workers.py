@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,10 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from nas import file_locks
+from nas.cores import num_cores
 from nas.search.evaluation.tasks import Evaluator
+from nas.streams import make_printable
 
 MAX_DEATHS = 2  # a job whose process died is run again so often
 MakeEvaluator = Callable[[], Evaluator]
@@ -40,14 +42,15 @@ class Outcome:
 
 
 def worker_count(wanted: int | None, device: torch.device) -> int:
-    """How many workers are wanted; by default one a CPU core, one on a GPU.
+    """How many workers are wanted; by default one a CPU core, one on a GPU or where no device can be locked.
 
     Raises:
         ValueError: fewer than one.
     """
     if wanted is not None and wanted < 1:
         raise ValueError(f"workers must be at least 1, got {wanted}; null takes one a core")
-    return wanted or (1 if device.type == "cuda" else len(os.sched_getaffinity(0)))
+    alone = device.type == "cuda" or not file_locks.are_there()
+    return wanted or (1 if alone else num_cores())
 
 
 class Pool(Protocol):
@@ -166,14 +169,16 @@ class _Worker:
 
 def _death(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        return f"worker died: killed by {signal.Signals(-exitcode).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"worker died: killed by {names.get(-exitcode, f'signal {-exitcode}')}"
     return f"worker died: exit status {exitcode}"
 
 
 def _serve(pipe: Connection, make: MakeEvaluator, threads: int) -> None:
     """The life of a worker: Ctrl-C is its parent's business, and it does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    make_printable()
+    threading.Thread(target=_watch, daemon=True).start()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     evaluator = make()
@@ -195,7 +200,9 @@ def _serve(pipe: Connection, make: MakeEvaluator, threads: int) -> None:
         pipe.send(("ended", content))
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
+def _watch() -> None:
+    """End this process when its parent has ended, however that came."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -1,18 +1,19 @@
 """The journal of a run: one file, one writer, readable after any kill."""
 
-import fcntl
 import itertools
 import json
 import os
 import time
 from collections.abc import Container
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.file_locks import FileLock, Timeout
 
 JOURNAL = "journal.log"
 
@@ -71,24 +72,23 @@ class _Storage(JournalStorage):
 
 
 class RunLock:
-    """Exclusive use of a run directory; the kernel frees it when the process dies.
+    """Exclusive use of a run directory; the system frees it when the process dies.
 
     Raises:
         ValueError: another process is searching in this directory.
     """
 
     def __init__(self, run: Path) -> None:
-        self._file: IO[str] = (run / ".lock").open("a+")
+        self._lock = FileLock(run / ".lock", blocking=False)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
+            self._lock.acquire()
+        except Timeout:
             raise ValueError(
                 f"run={run}: another process is searching in this directory; wait for it or stop it first"
             ) from None
 
     def release(self) -> None:
-        self._file.close()
+        self._lock.release()
 
 
 def recover(path: Path) -> str | None:

@@ -1,9 +1,15 @@
 """The page in a real headless Chromium, from a file, at desktop and phone width."""
 
+import json
+import re
 import shutil
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -36,8 +42,13 @@ def browser(tmp_path_factory):
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.binary_location = BROWSER
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    downloads = tmp_path_factory.mktemp("downloads")
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.downloads = downloads
+    driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)}
+    )
     yield driver
     driver.quit()
 
@@ -49,6 +60,24 @@ def pages(tmp_path_factory):
     for name, state in STATES.items():
         paths[name].write_text(render(state), encoding="utf-8")
     return paths
+
+
+def requested(browser):
+    """The URLs that the browser has asked for since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+    return found
 
 
 def opened(browser, path, width):
@@ -76,6 +105,103 @@ def test_page_fits_and_loads_nothing_and_logs_nothing(browser, pages, name, widt
         ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.className)"
     )
     assert overflowing == []
+
+
+def test_page_asks_for_nothing_but_itself(browser, pages):
+    requested(browser)  # those of the browser's first page
+    opened(browser, pages["can_rank"], 1400)
+    assert requested(browser) == [pages["can_rank"].as_uri()]
+
+
+def test_page_offers_no_way_to_send_a_figure(browser, pages):
+    opened(browser, pages["can_rank"], 1400)
+    buttons = browser.find_elements(By.CSS_SELECTOR, ".modebar-btn")
+    titles = {button.get_attribute("data-title") for button in buttons}
+    assert "Download plot as a PNG" in titles
+    assert [title for title in titles if re.search("share|send|cloud|edit|plotly", title, re.I)] == []
+    assert {
+        link.get_attribute("href").partition("#")[0]
+        for link in browser.find_elements(By.TAG_NAME, "a")
+        if link.get_attribute("href")
+    } <= {pages["can_rank"].as_uri()}
+
+
+def test_page_makes_a_png_of_a_figure(browser, pages):
+    """Drawn by the browser from an image of the figure, which the page's policy has to let through."""
+    opened(browser, pages["can_rank"], 1400)
+    browser.get_log("browser")
+    button = browser.find_element(By.CSS_SELECTOR, '#pareto-front-1 [data-title="Download plot as a PNG"]')
+    browser.execute_script("arguments[0].click()", button)
+    path = wait_for(lambda: next(browser.downloads.glob("*.png"), None))
+    image = np.asarray(Image.open(path).convert("RGBA"))
+    assert image.shape[0] == 540
+    assert len(np.unique(image.reshape(-1, 4), axis=0)) > 100  # points of many colours, text
+    assert browser.get_log("browser") == []
+
+
+PLANTED = {
+    "fetch": "fetch(TOLD, {method: 'POST', mode: 'no-cors', body: 'x'}).catch(() => 0)",
+    "image": "new Image().src = TOLD",
+    "beacon": "navigator.sendBeacon(TOLD, 'x')",
+    "request": "let r = new XMLHttpRequest(); r.open('GET', TOLD); r.send()",
+    "socket": "try { new WebSocket(TOLD.replace('http', 'ws')) } catch {}",
+    "script": "let s = document.createElement('script'); s.src = TOLD; document.body.append(s)",
+    "frame": "let f = document.createElement('iframe'); f.src = TOLD; document.body.append(f)",
+    "font": "new FontFace('told', `url(${TOLD})`).load().catch(() => 0)",
+    "style": "document.body.style.backgroundImage = `url(${TOLD})`",
+    "form": "let f = document.createElement('form'); f.action = TOLD; document.body.append(f); f.submit()",
+}
+
+
+@pytest.fixture
+def listener():
+    """A server on this machine, and what it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one_request(self):
+            asked.append(self.rfile.readline())
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/told", asked
+    server.shutdown()
+    server.server_close()
+
+
+def plant(browser, way, address):
+    browser.execute_script(f"const TOLD = '{address}'; {PLANTED[way]}")
+
+
+@pytest.mark.parametrize("way", PLANTED)
+def test_browser_keeps_the_page_from_sending(browser, pages, listener, way):
+    """Whatever ran in the page; here it is the test's driver, which no policy keeps from running."""
+    address, asked = listener
+    opened(browser, pages["empty"], 1400)
+    plant(browser, way, address)
+    refused = wait_for(lambda: browser.get_log("browser"))
+    assert "violates the following Content Security Policy directive" in refused[0]["message"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("way", PLANTED)
+def test_listener_hears_of_a_page_without_the_policy(browser, listener, tmp_path, way):
+    address, asked = listener
+    page = tmp_path / "free.html"
+    page.write_text("<!doctype html><title>free</title><body>text</body>")
+    opened(browser, page, 1400)
+    plant(browser, way, address)
+    wait_for(lambda: asked)
+
+
+def test_browser_runs_no_script_that_is_planted_in_the_page(browser, pages, tmp_path):
+    page = tmp_path / "planted.html"
+    text = pages["empty"].read_text(encoding="utf-8")
+    page.write_text(
+        text.replace("<main>", "<main><img src=x onerror='window.ran = 1'><script>window.ran = 2</script>")
+    )
+    opened(browser, page, 1400)
+    assert browser.execute_script("return window.ran") is None
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -1,3 +1,6 @@
+import base64
+import dataclasses
+import hashlib
 import html.parser
 import json
 import re
@@ -49,6 +52,35 @@ def test_page_holds_plotly_once_and_every_panel(page):
     assert page.count("plotly.js v") == 1
     for panel in PANELS:
         assert f"<h2>{panel.TITLE.replace('&', '&amp;')}</h2>" in page
+
+
+def test_page_lets_a_browser_send_nothing(page):
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page).group(1)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    for name in ("default-src", "connect-src", "form-action", "base-uri"):
+        assert rules[name] == "'none'"
+    assert "unsafe" not in rules["script-src"] + rules["style-src-elem"]
+    assert "http" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    assert rules["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
+
+
+def test_page_has_no_button_that_shares(page):
+    assert "showSendToCloud: false" in page
+    assert 'plotlyServerURL: ""' in page
+
+
+def test_page_says_the_unit_of_a_hypervolume():
+    state = dataclasses.replace(
+        runs.search(30), objectives=("psnr_gain_db", "params", "flops", "runtime_ratio")
+    )
+    unit = "dB × " + " × ".join(
+        f"share of the baseline&#x27;s {name}" for name in ("parameters", "FLOPs", "runtime")
+    )
+    text = render(state)
+    assert f"Hypervolume, in {unit}:" in text
+    assert re.search(rf"hypervolume \d\.\d+ \({re.escape(unit)}\)", text)
 
 
 def test_page_begins_with_what_happened(page):

@@ -242,3 +242,18 @@ def test_settings_flattens_and_shows_notices():
     assert table["proxy.steps"] == "600"
     assert table["limits.params"] == "at most 300000"
     assert "&lt;i&gt;mind" in settings.draw(settings.table(state), state)[0]
+
+
+def test_settings_say_objectives_in_words_whatever_is_stored():
+    goals = ("psnr_gain_db", "params", "flops", "runtime_ratio")
+    stored = {"objectives": list(goals), "inherit": False, "latency.sizes": [[64, 64]], "longer_proxy": "x"}
+    state = dataclasses.replace(runs.search(5), objectives=goals, settings=stored)
+    table = settings.table(state).set_index("setting")["value"]
+    assert table["objectives"] == (
+        "PSNR gain (dB), larger is better: psnr_gain_db; parameters, smaller is better: params; "
+        "FLOPs (MAC), smaller is better: flops; runtime ratio, smaller is better: runtime_ratio"
+    )
+    assert table["inherit"] == "false"
+    assert table["latency.sizes"] == "[[64, 64]]"
+    assert list(table.index).count("objectives") == 1
+    assert "longer_proxy" not in table.index

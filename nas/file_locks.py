@@ -1,0 +1,86 @@
+"""Locks on open files, alone or shared with others, on systems with flock and on Windows."""
+
+import contextlib
+import importlib
+import os
+import time
+import warnings
+from typing import Any
+
+with warnings.catch_warnings():  # where fcntl is missing filelock says so; MISSING says what follows from it
+    warnings.simplefilter("ignore")
+    from filelock import FileLock, Timeout
+
+__all__ = ["MISSING", "FileLock", "Timeout", "are_there", "drop", "take"]
+
+
+def _module(name: str) -> Any:
+    """Return a module of the standard library; None where this system has none of that name."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")  # POSIX, Windows
+PLACES = 64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
+POLL_SECONDS = 0.01
+MISSING = (
+    "this Python has no file locks (neither fcntl nor msvcrt): runs and workers do not make way for each "
+    "other's latency readings; run one at a time, with workers=1"
+)
+_held: dict[int, tuple[int, int]] = {}  # on Windows: first byte and number of bytes by handle
+
+
+def are_there() -> bool:
+    """Whether this system can lock files; where it cannot, `take` gives every lock to everybody."""
+    return fcntl is not None or msvcrt is not None
+
+
+def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
+    """Lock an open file; return whether it is locked now.
+
+    Args:
+        handle: a file descriptor that is open for reading and writing.
+        alone: nobody else holds it then; False: others may share it.
+        wait: for whoever is in the way; False: return at once.
+    """
+    if fcntl is not None:
+        return _flock(handle, alone, wait)
+    while msvcrt is not None and not _lock_bytes(handle, alone):
+        if not wait:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def drop(handle: int) -> None:
+    """Unlock a file, also for children that were forked meanwhile; nothing where it is not locked."""
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    elif handle in _held:
+        first, count = _held.pop(handle)
+        os.lseek(handle, first, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, count)
+
+
+def _flock(handle: int, alone: bool, wait: bool) -> bool:
+    kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    try:
+        fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_bytes(handle: int, alone: bool) -> bool:
+    """Hold all bytes, or one that is free, as Windows locks them: exclusively; False: they are taken."""
+    drop(handle)
+    for first in range(1 if alone else PLACES):
+        count = PLACES if alone else 1
+        os.lseek(handle, first, os.SEEK_SET)
+        with contextlib.suppress(OSError):
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, count)
+            _held[handle] = (first, count)
+            return True
+    return False

@@ -1,0 +1,83 @@
+"""A run directory without a trial: it takes other settings under its name, or is removed."""
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.search.store.journal import JOURNAL
+from nas.search.store.run_directory import RETRAINED
+from nas.search.store.runs import load_run
+
+# What a search writes, in the order in which it is set aside: the configuration last, since a directory with
+# a journal and without a configuration would be searched on as if it were new.
+FILES = (JOURNAL, "weights", "checkpoints", RETRAINED, "trials.csv", "front.csv", "report.html")
+FACTS = ("environment.json", ".hydra")
+
+
+def has_trial(run: Path) -> bool:
+    """Whether a run holds a trial that came to a result; the baseline, the ladder and failures are none."""
+    return any(record.number > 0 and record.state == "complete" for record in load_run(run).records)
+
+
+def set_aside(run: Path) -> str:
+    """Make room for other settings; return one line on what became of what the run held.
+
+    What was measured and trained is kept in a folder inside the run, a run directory of its own; where
+    nothing was, the files are removed.
+
+    Raises:
+        ValueError: it holds a trial by now.
+    """
+    if has_trial(run):
+        raise ValueError(f"run={run}: another process has searched in it meanwhile; give another name")
+    state = load_run(run)
+    if not state.records and not state.ladder:
+        remove_files(run)
+        return f"run={run} held no results: it starts anew with these settings"
+    aside = run / f"before-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside.mkdir(exist_ok=True)
+    for name in (*FILES, *FACTS):
+        if (run / name).exists():
+            (run / name).replace(aside / name)
+    return (
+        f"run={run} held no complete trial: it starts anew with these settings; what it held (ladder, "
+        f"failed and rejected architectures) is kept in {aside.name}"
+    )
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder; return it and its parents that were not there before, the innermost first.
+
+    Raises:
+        OSError: it cannot be made; then no parent stays either.
+    """
+    made = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_folders(made)
+        raise
+    return made
+
+
+def remove_folders(made: Sequence[Path]) -> None:
+    """Remove what `make_folders` made; a folder in which something lies by now stays."""
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def remove_files(run: Path) -> None:
+    """Remove what a search wrote into a run's folder."""
+    for name in (*FILES, *FACTS, ".lock"):
+        _delete(run / name)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
