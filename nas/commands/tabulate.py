@@ -60,7 +60,7 @@ def run(
         raise Refusal(f"ladder must name at least two members, smallest first, got {ladder}")
     fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
-    roles = open_roles(data, scale=scale)
+    roles = open_roles(data, scale=scale, patch=proxy.patch)
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = worker_count(workers, where)
     shown = {
@@ -70,7 +70,7 @@ def run(
     }
     chosen = [one for one in invocation.overrides if one.startswith("space")]
     console = Console()
-    for notice in roles.notices:
+    for notice in (*roles.notices, roles.lr_notice):
         console.print(notice, markup=False, highlight=False)
     trainings = len(plan.trainings())
     console.print(

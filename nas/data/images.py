@@ -18,6 +18,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
 _EXPANDED = ("1", "L", "P")
+_ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow and its decoders raise on a file that is cut or garbled.
 _BROKEN = (
     OSError,
@@ -44,15 +45,27 @@ def probe(path: Path) -> tuple[int, int]:
     """Give height and width in pixels from the header.
 
     Raises:
-        ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, or partly transparent.
+        ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, partly transparent, or
+            of colours that are not RGB.
     """
     with _opened(path) as image:
         _check_depth(path, image)
         width, height = image.size
+        _check_mode(path, image)
         whole = _ends_well(path, image.format)
         if not whole or image.mode in _TRANSPARENT or "transparency" in image.info:
             _to_rgb(path, image)
         return height, width
+
+
+def exif_orientation(path: Path) -> int:
+    """Give the EXIF orientation of a file, 1 to 8; 1, as stored, where it says none or nonsense."""
+    with _opened(path) as image:
+        try:
+            found = image.getexif().get(_ORIENTATION, 1)
+        except (*_BROKEN, KeyError, TypeError):  # EXIF data that are garbled turn nothing
+            return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -109,6 +122,12 @@ def _check_depth(path: Path, image: Image.Image) -> None:
         )
 
 
+def _check_mode(path: Path, image: Image.Image) -> None:
+    """Refuse colours that are not RGB or expanded to it, such as CMYK."""
+    if image.mode not in ("RGB", *_EXPANDED, *_TRANSPARENT):
+        raise ImageError(path, f"colour mode {image.mode} is not handled; convert it to RGB")
+
+
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode; the one place where pixels are read."""
     try:
@@ -127,8 +146,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         raise ImageError(path, f"cut or corrupt: {error}") from None
     if image.mode in _EXPANDED:
         return image.convert("RGB")
-    if image.mode != "RGB":
-        raise ImageError(path, f"colour mode {image.mode} is not handled; convert it to RGB")
+    _check_mode(path, image)
     return image
 
 

@@ -127,7 +127,7 @@ def protocol(state: RunState) -> str:
     border = state.records[0].spec.scale if state.records else "scale"
     return (
         f"PSNR on the select set: RGB, clamped, uint8, a border of {border} pixels dropped, "
-        "mean of the per-image dB."
+        "mean of the per-image dB." + (f" LR is {lr}." if (lr := state.lr_origins.get("select")) else "")
     )
 
 

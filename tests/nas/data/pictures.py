@@ -37,6 +37,7 @@ def config(**given):
         "train": None,
         "select": None,
         "report": None,
+        "lr": None,
         "on_error": "stop",
         "memory_mib": 100.0,
         "cache": None,
