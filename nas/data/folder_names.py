@@ -25,6 +25,7 @@ _COMPOUND = re.compile(
 _SCALE_FIRST = re.compile(r"(?P<scale>\d)x")
 _FILLER = ("image", "images", "img", "imgs", "crop")
 _SKIPPED = ("__MACOSX",)
+_MAX_PATH = 72  # characters of a path in an error
 _SUB = "sub"  # sub-images, as BasicSR cuts them
 
 
@@ -139,3 +140,9 @@ def _has_own_image(folder: Path) -> bool:
             return any(is_image(Path(entry.name)) for entry in entries)
     except OSError:
         return False
+
+
+def shorten(path: Path) -> str:
+    """Give the end of a long path: an error's line has to have room for the reason and the way out."""
+    text = str(path)
+    return text if len(text) <= _MAX_PATH else f"...{text[3 - _MAX_PATH :]}"

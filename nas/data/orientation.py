@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nas.data.bicubic import imresize
 from nas.data.images import exif_orientation, read_image
-from nas.data.sets import crop_to_multiple
+from nas.data.sets import MAKE_LR, crop_to_multiple
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -85,6 +85,6 @@ def find_exif_turn(hr: Path, lr: Path, scale: int) -> int | None:
 def turn_in_words(turn: int, lr: Path) -> str:
     """Say what is wrong with an HR file that is turned against its LR file, and the way out."""
     return (
-        f"its pixels are not those of its LR file {lr.name}, which shows them {TURNS[turn]} (an EXIF "
-        "orientation does that); save the HR image upright, or make LR images from HR with data.lr=none"
+        f"its LR file {lr.name} shows the scene {TURNS[turn]} (as EXIF orientations do); save the HR file "
+        f"upright; {MAKE_LR}"
     )

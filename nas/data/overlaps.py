@@ -11,7 +11,7 @@ import numpy as np
 from nas.data.crops import CropFinder, Hashes, hash_tiles
 from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.images import ImageError, read_image
-from nas.data.layouts import Role
+from nas.data.places import Role
 from nas.data.progress import each
 from nas.data.sets import Pair
 
@@ -145,8 +145,14 @@ def _look_for_crops(
 
 
 def _drop_crops(role: Role, seen: Sequence[_Look], notices: list[str]) -> list[_Look]:
+    """Take out what was cut from an image of a higher role; a line for each of these images."""
+    crops: dict[tuple[Role, Path], list[Path]] = {}
     for one in seen:
         if one.cut_from is not None:
             other, whole = one.cut_from
-            notices.append(f"dropped {one.pair.hr} from {role}: a crop of {whole.hr} in {other}")
+            crops.setdefault((other, whole.hr), []).append(one.pair.hr)
+    for (other, whole_file), files in crops.items():
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        names = ", ".join(str(file) for file in files[:3])
+        notices.append(f"dropped {names}{more} from {role}: crops of {whole_file} in {other}")
     return [one for one in seen if one.cut_from is None]

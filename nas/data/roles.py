@@ -9,14 +9,15 @@ from typing import Literal
 
 from nas.data.builtin import photograph
 from nas.data.config import FROM_HR, DataConfig, FolderSource, PhotoSource
-from nas.data.layouts import Found, Role, open_folder, sized, validation_folder
+from nas.data.folder_names import shorten
+from nas.data.layouts import Found, open_folder, sized
 from nas.data.lr_origin import Origin, find_origin, say_origins
 from nas.data.overlaps import drop_overlaps
+from nas.data.places import Role, validation_folder
 from nas.data.rules import resembles_div2k, why_forbidden
-from nas.data.sets import ImageSet
+from nas.data.sets import MAKE_LR, ImageSet
 
 ALL: tuple[Role, ...] = ("train", "select", "report")
-_MAX_PATH = 90  # characters of a path in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +183,8 @@ def _refuse_forbidden(found: list[tuple[Role, Found]], challenge: str) -> list[s
     for file, root in training:
         if reason := why_forbidden(file, root):
             raise ValueError(
-                f"data.train holds {_short(file)}, which {challenge} does not allow to train on: {reason}, "
-                "or take it out (data.sources.div2k.first=800 keeps DIV2K's training images)"
+                f"data.train holds {shorten(file)}, which {challenge} does not allow to train on: {reason}; "
+                "take it out"
             )
     alike = [file.name for file, _ in training if resembles_div2k(file)]
     if not alike:
@@ -239,17 +240,11 @@ def _settle(problems: Sequence[tuple[Role, Path, str]], config: DataConfig) -> l
     if config.on_error == "stop":
         role, path, reason = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        way = "" if "data.lr=none" in reason else "; repair them or go on without them: data.on_error=skip"
+        way = "" if MAKE_LR in reason else "; repair them or go on without them: data.on_error=skip"
         raise ValueError(
-            f"{len(problems)} unusable image file(s): {role}: {_short(path)}: {reason}{more}{way}"
+            f"{len(problems)} unusable image file(s): {role}: {shorten(path)}: {reason}{more}{way}"
         )
     return [f"skipped {role}: {path}: {reason}" for role, path, reason in problems]
-
-
-def _short(path: Path) -> str:
-    """The end of a long path: a line has to have room for the reason and the way out."""
-    text = str(path)
-    return text if len(text) <= _MAX_PATH else f"...{text[-_MAX_PATH:]}"
 
 
 def _summary(lines: Sequence[str], shown: int = 3) -> str:

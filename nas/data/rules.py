@@ -48,7 +48,7 @@ def why_forbidden(file: Path, root: Path) -> str | None:
         number = find_div2k_number(one)
         if number is not None:
             part = "validation" if number <= 900 else "test"
-            return f"DIV2K {number:04d} is a {part} image by its name; if it is not DIV2K's, rename it"
+            return f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
         if any(_FORBIDDEN_FOLDER.match(folder) for folder in one.parent.parts):
             return "an image of the challenge's validation or test set"
     folders = file.parent.parts
