@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +39,7 @@ def read_stem(stem: str, scale: int) -> Stem:
     """
     kinds: list[Kind] = []
     core = stem
-    prefix = re.match(rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:x{scale})?{_SEPARATOR}+(?=.)", core)
+    prefix = _prefix(scale).match(core)
     if prefix:
         kinds.append("HR" if prefix[1] else "LR")
         core = core[prefix.end() :]
@@ -50,6 +52,16 @@ def read_stem(stem: str, scale: int) -> Stem:
 
 def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
     """Cut the last tag of a name, if it ends in one and something is left."""
+    for pattern, kind in _tags(scale):
+        found = pattern.search(stem)
+        if found and found.start() > 0:
+            return stem[: found.start()], kind
+    return None
+
+
+@functools.cache
+def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
+    """What a name may end in, with what it says of the file."""
     rules: tuple[tuple[str, Kind], ...] = (
         (rf"(?i:{_SEPARATOR}*x{scale}|{_SEPARATOR}+{scale}x)", "x"),
         (rf"(?i:{_SEPARATOR}+srf{_SEPARATOR}*{scale})", "x"),
@@ -58,11 +70,12 @@ def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
         (rf"(?i:{_SEPARATOR}+(?:{KERNEL_WORD}))", "x"),
         (rf"(?i:{_SEPARATOR}+mod\d+)", ""),
     )
-    for pattern, kind in rules:
-        found = re.search(rf"(?:{pattern})\Z", stem)
-        if found and found.start() > 0:
-            return stem[: found.start()], kind
-    return None
+    return tuple((re.compile(rf"(?:{pattern})\Z"), kind) for pattern, kind in rules)
+
+
+@functools.cache
+def _prefix(scale: int) -> re.Pattern[str]:
+    return re.compile(rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +96,24 @@ def match_files(
     within the same subfolder and then wherever the file lies. The rule that pairs most files is taken, and
     the others for what it leaves. An LR file that two HR files could claim is given to none.
     """
+    hr_split, lr_split = _split(hr_files, hr_root), _split(lr_files, lr_root)
     tables: list[_Table] = []
     lr_of: dict[Path, Path] = {}
     for rule in _RULES:
-        hr_keys, lr_keys = _keys(rule, hr_files, lr_files, hr_root, lr_root, scale)
-        tables.append((hr_keys, _by_key(lr_files, lr_keys)))
+        of_hr, of_lr, nested = rule
+        hr_keys = _keys(hr_split, of_hr, scale, nested=nested)
+        lr_keys = _keys(lr_split, of_lr, scale, nested=nested)
+        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _by_key(lr_files, lr_keys)))
         found = _pair(hr_files, tables[-1], taken=set())
         if len(found) > len(lr_of):
             lr_of = found
         if len(found) == len(hr_files):
             return Matches(found, _left_over(lr_files, found.values()), {})
     # Where subfolders agree for some, a file of another subfolder is no partner for the rest.
-    nested = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
-    if any(_pair(hr_files, table, taken=set()) for table in nested):
-        tables = nested
-        lr_of = max((_pair(hr_files, table, taken=set()) for table in nested), key=len)
+    by_folder = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
+    best = max((_pair(hr_files, table, taken=set()) for table in by_folder), key=len)
+    if best:
+        tables, lr_of = by_folder, best
     for table in tables:
         lr_of |= _pair([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
 
@@ -153,7 +169,8 @@ def _find_unclear(
 
 # The key of each HR file, and the LR files of each key.
 _Table = tuple[dict[Path, str], dict[str, list[Path]]]
-_Rule = tuple[Callable[[str, int], str], Callable[[str, int], str], bool]
+_Name = Callable[[str, int], str]
+_Rule = tuple[_Name, _Name, bool]
 
 
 def _whole(stem: str, scale: int) -> str:
@@ -170,7 +187,7 @@ def _without_one(stem: str, scale: int) -> str:
 
 
 def _without_all(stem: str, scale: int) -> str:
-    return read_stem(stem, scale).core
+    return read_stem(stem, scale).core.lower()
 
 
 # What is compared of an HR name and of an LR name, and whether their subfolders have to agree.
@@ -187,24 +204,22 @@ _RULES: tuple[_Rule, ...] = tuple(
 )
 
 
-def _keys(
-    rule: _Rule,
-    hr_files: Sequence[Path],
-    lr_files: Sequence[Path],
-    hr_root: Path,
-    lr_root: Path,
-    scale: int,
-) -> tuple[dict[Path, str], list[str]]:
-    of_hr, of_lr, nested = rule
+def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
+    """The subfolder and the stem of each file."""
+    folders: dict[str, str] = {}
+    split = []
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = os.path.relpath(folder, root)
+        split.append((folders[folder], os.path.splitext(name)[0]))
+    return split
 
-    def key(file: Path, root: Path, of: Callable[[str, int], str]) -> str:
-        folder = str(file.parent.relative_to(root)) if nested else ""
-        return f"{folder}/{of(file.stem, scale)}"
 
-    return (
-        {file: key(file, hr_root, of_hr) for file in hr_files},
-        [key(file, lr_root, of_lr) for file in lr_files],
-    )
+def _keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
+    if nested:
+        return [f"{folder}/{of(stem, scale)}" for folder, stem in split]
+    return [of(stem, scale) for _, stem in split]
 
 
 def _by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:

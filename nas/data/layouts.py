@@ -113,7 +113,7 @@ def _separate(
     high, low = mixed.example
     notices = [
         f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
-        + (f"taken as {len(mixed.hr)} pairs" if uses_lr else f"its {len(mixed.lr)} LR images are not used")
+        + (f"read as pairs ({len(mixed.hr)})" if uses_lr else f"the LR images are not used ({len(mixed.lr)})")
     ]
     if mixed.others:
         notices.append(
@@ -151,7 +151,9 @@ def _pair(
     if whole:
         other_scale = [file for file in matches.left_over if _is_of_other_scale(file, scale)]
         if other_scale:
-            notices.append(f"{len(other_scale)} LR images of other scales, such as {other_scale[0].name}")
+            notices.append(
+                f"LR images of other scales, such as {other_scale[0].name}, are not used ({len(other_scale)})"
+            )
         problems += [
             (lr, f"an LR file without its HR file {read_stem(lr.stem, scale).core}")
             for lr in matches.left_over

@@ -53,6 +53,11 @@ def choose_lr_folder(
             return None, _tell_unused([folder for _, folder in lies_there], place, key, why)
         return None, []
     chosen, *others = [folder for _, folder in wanted]
+    others += [
+        folder
+        for name, folder in lies_there
+        if name.scale in (None, scale) and not _belongs(name, place) and _is_variant(name, place)
+    ]
     if (chosen / place.inner).is_dir():
         chosen = chosen / place.inner
     return chosen, _tell_unused(others, place, key, f"those of {chosen.relative_to(place.base)} are")
@@ -115,6 +120,11 @@ def _belongs(name: FolderName, place: Place) -> bool:
     if place.layout == "LSDIR" and place.name.rest == ("train",):
         alike.add(())
     return name.rest in alike
+
+
+def _is_variant(name: FolderName, place: Place) -> bool:
+    """Whether an LR folder is another one of the same set and part, such as LR_unknown."""
+    return set(place.name.rest) <= set(name.rest) and name.part == place.name.part
 
 
 def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> list[str]:

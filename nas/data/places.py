@@ -88,6 +88,9 @@ def _place_of_hr_folder(root: Path) -> Place | None:
     if root.name and read_folder_name(root.name).kind == "HR" and not _places_in(root):
         if _part_folders(root) and not own_images(root):
             return None  # HR/ above train/ and val/: which of them is a question of the role
+        above = root.parent
+        if above.name.lower() == root.name.lower() and not own_images(above):  # as archives unpack
+            return replace(_place(above.parent, above.name), inner=root.name)
         return _place(root.parent, root.name) if holds_images(root) else None
     path = f"{root.parent.name}/{root.name}"
     is_part = root.name.lower() in PARTS and read_folder_name(root.parent.name).kind == "HR"
