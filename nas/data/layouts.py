@@ -60,7 +60,7 @@ def open_folder(
         raise ValueError(f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}")
     place = find_place(root, role, key)
     files, notices = _hr_files(place, key)
-    if place.layout == "images" and says_lr(Path(*root.parts[-2:])):
+    if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
     mixed = split_mixed(files, scale)
     lr_folder, told = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
