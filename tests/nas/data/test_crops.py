@@ -15,7 +15,8 @@ from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture,
 
 def finder_of(folder, images):
     pairs = [
-        Pair(str(i), write(folder / f"{i}.png", image), size=image.shape[:2]) for i, image in enumerate(images)
+        Pair(str(i), write(folder / f"{i}.png", image), size=image.shape[:2])
+        for i, image in enumerate(images)
     ]
     return CropFinder(pairs, [hash_tiles(image) for image in images])
 
@@ -63,7 +64,7 @@ def test_crops_of_judged_images_leave_training(tmp_path, lr):
     roles = open_roles(config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, progress=False)
     assert [pair.name for pair in roles.need("train").pairs] == ["own"]
     notice = next(line for line in roles.notices if "crops of" in line)
-    assert "a.png" in notice and "b.png" in notice and "v.png in select" in notice
+    assert all(name in notice for name in ("a.png", "b.png", "v.png in select"))
 
 
 def test_crops_of_report_images_leave_select(tmp_path):
@@ -71,7 +72,9 @@ def test_crops_of_report_images_leave_select(tmp_path):
     write(tmp_path / "report/v.png", scene)
     write_pairs(tmp_path / "select", None, ["own"])
     write(tmp_path / "select/a.png", scene[:64, :80])
-    roles = open_roles(config(select=tmp_path / "select", report=tmp_path / "report"), scale=4, progress=False)
+    roles = open_roles(
+        config(select=tmp_path / "select", report=tmp_path / "report"), scale=4, progress=False
+    )
     assert [pair.name for pair in roles.need("select").pairs] == ["own"]
 
 

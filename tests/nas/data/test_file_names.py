@@ -54,7 +54,10 @@ def matched(folder, hr, lr):
     ],
 )
 def test_stems_pair_as_people_name_them(tmp_path, hr, lr):
-    other = (hr.replace("baby", "bird").replace("img", "jmg"), lr.replace("baby", "bird").replace("img", "jmg"))
+    other = (
+        hr.replace("baby", "bird").replace("img", "jmg"),
+        lr.replace("baby", "bird").replace("img", "jmg"),
+    )
     pairs = {f"{hr}.png": f"{lr}.png", f"{other[0]}.png": f"{other[1]}.png"}
     assert matched(tmp_path, list(pairs), list(pairs.values())) == (pairs, [], set())
 
@@ -153,5 +156,10 @@ def test_results_of_others_beside_pairs_are_told_and_not_used(tmp_path):
 
 
 def test_folders_of_one_kind_are_not_split(tmp_path):
-    for names in (["a.png", "b.png"], ["a_x4.png", "b_x4.png"], ["a_LR.png", "b_LR.png"], ["a.png", "b_x4.png"]):
+    for names in (
+        ["a.png", "b.png"],
+        ["a_x4.png", "b_x4.png"],
+        ["a_LR.png", "b_LR.png"],
+        ["a.png", "b_x4.png"],
+    ):
         assert split_mixed([tmp_path / name for name in names], 4) is None

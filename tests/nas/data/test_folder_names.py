@@ -163,7 +163,9 @@ def test_shards_find_their_lr_images_from_each_folder(tmp_path):
 def test_folders_that_mix_hr_and_lr_folders_are_refused(tmp_path):
     for name in ("Set5", "Set14"):
         write_pairs(tmp_path / name / "HR", tmp_path / name / "LR", ["a"])
-    with pytest.raises(ValueError, match=r"several folders of images, LR ones too, such as Set14/LR; name the"):
+    with pytest.raises(
+        ValueError, match=r"several folders of images, LR ones too, such as Set14/LR; name the"
+    ):
         open_folder(tmp_path, role="report", scale=4)
 
 

@@ -91,7 +91,7 @@ def test_partly_transparent_image_is_refused(tmp_path):
 
 def test_cmyk_is_refused(tmp_path):
     Image.fromarray(noise()).convert("CMYK").save(tmp_path / "a.jpg")
-    refused(tmp_path / "a.jpg", "CMYK", by_header=False)
+    refused(tmp_path / "a.jpg", "CMYK")
 
 
 def test_rgb_is_read_as_it_is(tmp_path):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - names, many a line
 """The challenge's ban: DIV2K's validation and test images by their names, whole, in parts and derived."""
 
 import pytest
@@ -74,5 +75,8 @@ def test_case_of_a_sub_image_is_refused():
     case = CASES / "d1_subimage_of_0801"
     with pytest.raises(ValueError, match=r"0801_s001\.png, which ntire2026 does not allow"):
         open_roles(
-            config(train=case / "train", select=case / "valid"), scale=4, challenge="ntire2026", progress=False
+            config(train=case / "train", select=case / "valid"),
+            scale=4,
+            challenge="ntire2026",
+            progress=False,
         )
