@@ -27,7 +27,13 @@ from nas.search.table.tabulation import Log, Plan, finished, tabulate
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-FOLDERS = ("data.train", "data.select", "data.report", "data.cache")  # told to others by their names
+FOLDERS = (
+    "data.train",
+    "data.select",
+    "data.report",
+    "data.lr",
+    "data.cache",
+)  # told to others by their names
 
 
 def run(
@@ -64,7 +70,7 @@ def run(
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = worker_count(workers, where)
     shown = {
-        key: Path(value).name if key in FOLDERS else value
+        key: _name_folders(value) if key.startswith(FOLDERS) else value
         for key, value in shown_settings(invocation.config).items()
         if key not in ("out", "workers", "longer_proxy")
     }
@@ -121,3 +127,8 @@ def run(
     log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
     return 0
+
+
+def _name_folders(value: str | list[str]) -> str | list[str]:
+    """A folder, or each of several, by its name alone."""
+    return Path(value).name if isinstance(value, str) else [Path(one).name for one in value]

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,17 @@ class ImageError(ValueError):
         self.reason = reason
 
 
-def probe(path: Path) -> tuple[int, int]:
-    """Give height and width in pixels from the header.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says without being decoded: size in pixels as stored, and EXIF orientation, 1 to 8."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header; only one whose end or transparency is in doubt is decoded.
 
     Raises:
         ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, partly transparent, or
@@ -52,19 +62,27 @@ def probe(path: Path) -> tuple[int, int]:
         _check_depth(path, image)
         width, height = image.size
         _check_mode(path, image)
+        orientation = _orientation(image)
         whole = _ends_well(path, image.format)
         if not whole or image.mode in _TRANSPARENT or "transparency" in image.info:
             _to_rgb(path, image)
-        return height, width
+        return Header(height, width, orientation)
 
 
-def exif_orientation(path: Path) -> int:
-    """Give the EXIF orientation of a file, 1 to 8; 1, as stored, where it says none or nonsense."""
-    with _opened(path) as image:
-        try:
-            found = image.getexif().get(_ORIENTATION, 1)
-        except (*_BROKEN, KeyError, TypeError):  # EXIF data that are garbled turn nothing
-            return 1
+def probe(path: Path) -> tuple[int, int]:
+    """Give height and width in pixels from the header; raises what `read_header` does."""
+    header = read_header(path)
+    return header.height, header.width
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, as stored, where a file says none or nonsense."""
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+        return 1  # Pillow would decode the whole file to look behind its pixels
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (*_BROKEN, KeyError, TypeError):
+        return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 

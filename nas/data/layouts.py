@@ -8,9 +8,9 @@ from pathlib import Path
 from nas.data.config import FROM_HR
 from nas.data.file_names import MixedFolder, match_files, read_stem, split_mixed
 from nas.data.folder_names import folders_below, images_below, own_images, shorten
-from nas.data.images import ImageError, probe
+from nas.data.images import ImageError, probe, read_header, read_image
 from nas.data.lr_folders import choose_lr_folder, list_some, says_lr
-from nas.data.orientation import find_exif_turn, turn_in_words
+from nas.data.orientation import find_turn, turn_in_words
 from nas.data.places import Place, Role, absolute, find_place, shards_of
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 
@@ -174,12 +174,14 @@ def sized(pair: Pair, scale: int) -> Pair:
     Raises:
         ImageError: a file cannot be used, or the sizes do not belong together.
     """
-    height, width = probe(pair.hr)
+    header = read_header(pair.hr)
+    size = header.height, header.width
     if pair.lr is None:
-        check_sizes(pair.hr, (height // scale, width // scale), (height, width), scale)
-        return replace(pair, size=(height, width))
-    turn = find_exif_turn(pair.hr, pair.lr, scale)
-    if turn is not None:
-        raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
-    check_sizes(pair.lr, probe(pair.lr), (height, width), scale)
-    return replace(pair, size=(height, width))
+        check_sizes(pair.hr, (size[0] // scale, size[1] // scale), size, scale)
+        return replace(pair, size=size)
+    if header.orientation != 1:
+        turn = find_turn(read_image(pair.hr), read_image(pair.lr), scale)
+        if turn is not None:
+            raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
+    check_sizes(pair.lr, probe(pair.lr), size, scale)
+    return replace(pair, size=size)

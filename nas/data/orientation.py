@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data.bicubic import imresize
-from nas.data.images import exif_orientation, read_image
 from nas.data.sets import MAKE_LR, crop_to_multiple
 
 Pixels = npt.NDArray[np.uint8]
@@ -67,19 +66,6 @@ def find_turn(hr: Pixels, lr: Pixels, scale: int) -> int | None:
     if best and stored > _LEAST and differences[best] < _SHARE * min(stored, 255.0**2):
         return best
     return None
-
-
-def find_exif_turn(hr: Path, lr: Path, scale: int) -> int | None:
-    """Find how an HR file whose EXIF data turn it is turned against its LR file; None where it is not.
-
-    Only the headers are read where the EXIF data turn nothing.
-
-    Raises:
-        ImageError: a file cannot be read.
-    """
-    if exif_orientation(hr) == 1:
-        return None
-    return find_turn(read_image(hr), read_image(lr), scale)
 
 
 def turn_in_words(turn: int, lr: Path) -> str:

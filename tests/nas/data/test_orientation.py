@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nas.data import imresize
-from nas.data.images import exif_orientation
+from nas.data.images import read_header
 from nas.data.layouts import open_folder
 from nas.data.lr_origin import find_origin
 from nas.data.orientation import TURNS, find_turn, orientations
@@ -39,7 +39,7 @@ def test_lr_of_the_upright_picture_is_refused(tmp_path, orientation, height, wid
 
 def test_lr_of_the_stored_pixels_is_right_whatever_exif_says(tmp_path):
     write_turned(tmp_path, 6, upright=False)
-    assert exif_orientation(tmp_path / "HR/a.jpg") == 6
+    assert read_header(tmp_path / "HR/a.jpg").orientation == 6
     found = open_folder(tmp_path, role="report", scale=4)
     assert len(found.pairs) == 1
     assert find_origin(found.pairs, scale=4, sample=None, progress=False).kind == "matlab"
