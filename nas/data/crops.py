@@ -17,6 +17,7 @@ Hashes = npt.NDArray[np.uint64]
 _TILE = 8  # side in pixels: a tile of RGB is 24 whole words of 64 bits
 _REGION = 2 * _TILE - 1  # every region of this side holds one whole tile of whatever grid it was cut from
 _NUM_REGIONS = 3
+_NUM_TURNS = 8
 _GRID = 6  # regions looked at a side, of which those with most different values are taken
 _MIN_VALUES = 6  # different ones in a region; flatter regions are alike in many images
 _MAX_HITS = 16  # tiles of one hash that are followed up; more are a pattern
@@ -64,23 +65,26 @@ class CropFinder:
         """Find the image that this one, (H, W, 3), was cut from; None where there is none."""
         if not len(self._hashes) or min(pixels.shape[:2]) < _REGION:
             return None
-        for y, x in _regions(pixels):
-            region = pixels[y : y + _REGION, x : x + _REGION]
-            for turn, turned in enumerate(orientations(region)):
-                for place, image, tile in self._lookup(_hash_places(turned)):
-                    if self._was_cut(pixels, (y, x), turn, place, image, tile):
-                        return self._pairs[image]
+        corners = _regions(pixels)
+        turned = [one for y, x in corners for one in orientations(pixels[y : y + _REGION, x : x + _REGION])]
+        for index, place, image, tile in self._lookup(turned):
+            corner, turn = divmod(index, _NUM_TURNS)
+            if self._was_cut(pixels, corners[corner], turn, place, image, tile):
+                return self._pairs[image]
         return None
 
-    def _lookup(self, hashes: Hashes) -> Iterator[tuple[int, int, int]]:
-        """Places in a region whose tile is known: place, image, tile of that image."""
+    def _lookup(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
+        """Tiles of regions that are known: the region, the place in it, the image, its tile."""
+        if not regions:
+            return
+        hashes = _hash_places(np.stack(regions))
         first = np.searchsorted(self._hashes, hashes, side="left")
-        last = np.searchsorted(self._hashes, hashes, side="right")
-        for place in np.flatnonzero(last > first):
-            if last[place] - first[place] > _MAX_HITS:
-                continue
-            for k in range(first[place], last[place]):
-                yield int(place), int(self._image[k]), int(self._tile[k])
+        is_known = self._hashes[np.minimum(first, len(self._hashes) - 1)] == hashes
+        for region, place in np.argwhere(is_known):
+            start = first[region, place]
+            last = np.searchsorted(self._hashes, hashes[region, place], side="right")
+            for k in range(start, last if last - start <= _MAX_HITS else start):
+                yield int(region), int(place), int(self._image[k]), int(self._tile[k])
 
     def _was_cut(
         self, pixels: Pixels, corner: tuple[int, int], turn: int, place: int, image: int, tile: int
@@ -108,12 +112,12 @@ def hash_tiles(pixels: Pixels) -> Hashes:
     return np.asarray((words * _WEIGHTS).sum(axis=(1, 3), dtype=np.uint64))
 
 
-def _hash_places(region: Pixels) -> Hashes:
-    """Hash the 64 tiles in a region of 15x15, row by row."""
-    windows = np.lib.stride_tricks.sliding_window_view(region, (_TILE, _TILE), axis=(0, 1))
-    tiles = np.ascontiguousarray(windows.transpose(0, 1, 3, 4, 2))
-    words = tiles.reshape(_TILE * _TILE, _TILE, -1).view(np.uint64)
-    return np.asarray((words * _WEIGHTS[:, 0]).sum(axis=(1, 2), dtype=np.uint64))
+def _hash_places(regions: Pixels) -> Hashes:
+    """Hash the 64 tiles in each of N regions, (N, 15, 15, 3) -> (N, 64), row by row."""
+    windows = np.lib.stride_tricks.sliding_window_view(regions, (_TILE, _TILE), axis=(1, 2))
+    tiles = np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3))
+    words = tiles.reshape(len(regions), _TILE * _TILE, _TILE, -1).view(np.uint64)
+    return np.asarray((words * _WEIGHTS[:, 0]).sum(axis=(2, 3), dtype=np.uint64))
 
 
 def _regions(pixels: Pixels) -> list[tuple[int, int]]:

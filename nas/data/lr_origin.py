@@ -18,9 +18,9 @@ Kind = Literal["none", "matlab", "python", "neither"]
 
 # The ports differ among themselves in the last bits of their floats, which turns a few roundings by one.
 _SAME_SHARE = 1e-3
-# What a start may look at: all of Set14 or BSD100, ten images of DIV2K; a few seconds on one core.
-_MAX_PIXELS = 28_000_000
-_MIN_IMAGES = 10
+# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on one core.
+_MAX_PIXELS = 8_000_000
+_MIN_IMAGES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from nas.data.sets import Pair
 
 ABOVE: dict[Role, tuple[Role, ...]] = {"report": (), "select": ("report",), "train": ("report", "select")}
 # Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
-# some 10 s on one core. The smallest go first, as crops are small.
-MAX_PIXELS = 300_000_000
+# 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
+MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,11 @@ def _look_for_crops(
         for one in seen
         if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in above.values())
     ]
-    waiting.sort(key=lambda one: one.pair.size[0] * one.pair.size[1])
-    pixels = np.cumsum([one.pair.size[0] * one.pair.size[1] for one in waiting])
-    chosen = waiting[: int(np.searchsorted(pixels, MAX_PIXELS, side="right"))]
-    if len(chosen) < len(waiting):
-        result.notices.append(
-            f"{len(chosen)} of {len(waiting)} training images that could be crops of judged ones were "
-            "looked at, the smallest first"
-        )
+    pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
+    chosen, rest = waiting, list[_Look]()
+    if pixels > MAX_PIXELS:
+        step = -(-pixels // MAX_PIXELS)
+        chosen, rest = waiting[::step], [one for i, one in enumerate(waiting) if i % step]
 
     def find(one: _Look) -> tuple[Role, Pair] | None:
         hr = read_image(one.pair.hr)
@@ -130,13 +127,21 @@ def _look_for_crops(
 
     cut_from: dict[int, tuple[Role, Pair]] = {}
     broken: set[int] = set()
-    answers = each(find, chosen, label="looking for crops in train", show=progress)
-    for one, answer in zip(chosen, answers, strict=True):
-        if isinstance(answer, ImageError):
-            result.problems.append(("train", answer.path, answer.reason))
-            broken.add(id(one))
-        elif answer is not None:
-            cut_from[id(one)] = answer
+    for part in (chosen, rest):
+        if part is rest and not cut_from:
+            break
+        answers = each(find, part, label="looking for crops in train", show=progress)
+        for one, answer in zip(part, answers, strict=True):
+            if isinstance(answer, ImageError):
+                result.problems.append(("train", answer.path, answer.reason))
+                broken.add(id(one))
+            elif answer is not None:
+                cut_from[id(one)] = answer
+    if rest and not cut_from:
+        result.notices.append(
+            f"{len(chosen)} of {len(waiting)} training images that could be crops of judged ones were "
+            "looked at, evenly spread: none is one"
+        )
     return [
         _Look(one.pair, one.hash, one.tiles, cut_from.get(id(one), one.cut_from))
         for one in seen

@@ -79,12 +79,21 @@ def test_crops_of_report_images_leave_select(tmp_path):
 
 
 def test_what_is_decoded_for_crops_alone_is_bounded_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(overlaps, "MAX_PIXELS", 64 * 80)
-    write(tmp_path / "select/v.png", picture(50, 128, 160))
-    write_pairs(tmp_path / "train/HR", tmp_path / "train/LR", ["a", "b", "c"])
-    roles = open_roles(config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, progress=False)
-    assert len(roles.need("train")) == 3
-    assert any("1 of 3 training images that could be crops" in line for line in roles.notices)
+    monkeypatch.setattr(overlaps, "MAX_PIXELS", 2 * 64 * 80)
+    scene = picture(50, 128, 160)
+    write(tmp_path / "select/v.png", scene)
+    write_pairs(tmp_path / "train/HR", tmp_path / "train/LR", ["a", "b", "c", "d"])
+    given = config(train=tmp_path / "train", select=tmp_path / "select")
+    roles = open_roles(given, scale=4, progress=False)
+    assert len(roles.need("train")) == 4
+    assert any("2 of 4 training images that could be crops" in line for line in roles.notices)
+
+    # Where one of those that are looked at is a crop, the others are looked at too.
+    write(tmp_path / "train/HR/c.png", scene[:64, :80])
+    write(tmp_path / "train/HR/d.png", scene[64:, 80:])
+    roles = open_roles(given, scale=4, progress=False)
+    assert [pair.name for pair in roles.need("train").pairs] == ["a", "b"]
+    assert not any("evenly spread" in line for line in roles.notices)
 
 
 def test_no_photograph_is_taken_for_a_crop_of_another():
