@@ -90,6 +90,7 @@ class RunState:
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
     probes: tuple[int, ...] = ()  # numbers of the trials that are trained to the end whatever they promise
     retrained: tuple[Retrained, ...] = ()
+    lr_origins: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by role: how made
     rungs: tuple[str, ...] = RUNGS  # of the ladder, smallest first; the last is the reference of every gain
 
     @cached_property

@@ -6,6 +6,8 @@ Examples:
     nas data data=[div2k,lsdir] data.sources.div2k.root=/data/DIV2K data.sources.lsdir.root=/data/LSDIR
     nas data data=div2k data.sources.div2k.root=/data/DIV2K challenge=ntire2026
     nas data data=folder data.train=/data/mine data.on_error=skip sample=null
+    nas data data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
+    nas data data=folder data.train=/data/HR data.lr.train=/data/LR data.select=/data/B data.lr.select=none
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from rich.table import Table
 
 from nas.data.config import DataConfig
 from nas.data.layouts import Found
-from nas.data.lr_origin import Origin, find_origin
 from nas.data.roles import ALL, Roles, open_roles
 from nas.data.sets import ImageSet
 from nas.score import Challenge
@@ -34,20 +35,19 @@ def run(
     """Print what was found; gives the exit status."""
     if sample is not None and sample < 1:
         raise ValueError(f"sample must be at least 1, got {sample=}; use null for all images")
-    roles = open_roles(data, scale=scale, challenge=challenge.name if challenge else None)
+    roles = open_roles(data, scale=scale, challenge=challenge.name if challenge else None, sample=sample)
     if not roles.found:
         raise ValueError("no images were named; use data=folder data.train=PATH, or data=builtin")
-    origins = [find_origin(found.pairs, scale=scale, sample=sample) for _, found in roles.found]
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
-    console.print(_table(roles, origins, scale))
-    for line in summary(roles, origins):
+    console.print(_table(roles, scale))
+    for line in summary(roles):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def summary(roles: Roles, origins: list[Origin]) -> list[str]:
+def summary(roles: Roles) -> list[str]:
     """Say what each role holds in the end, and name what was left out and why."""
     lines = []
     for role in ALL:
@@ -61,9 +61,7 @@ def summary(roles: Roles, origins: list[Origin]) -> list[str]:
             f"{role}: {len(images)} images, {size:.1f} MiB decoded, fingerprint {images.fingerprint}"
             + (f"; patches from {shares}" if role == "train" and len(images.weights) > 1 else "")
         )
-    lines += roles.notices
-    lines += [f"not compared: {problem}" for origin in origins for problem in origin.problems]
-    return lines
+    return [*lines, *roles.notices]
 
 
 def _shares(images: ImageSet) -> str:
@@ -71,7 +69,7 @@ def _shares(images: ImageSet) -> str:
     return ", ".join(f"{name} {weight / total:.0%}" for name, weight in images.weights)
 
 
-def _table(roles: Roles, origins: list[Origin], scale: int) -> Table:
+def _table(roles: Roles, scale: int) -> Table:
     table = Table(title=f"Images, scale {scale}", title_justify="left", box=box.SIMPLE_HEAD)
     for head in ("role", "layout"):
         table.add_column(head, no_wrap=True)
@@ -79,13 +77,13 @@ def _table(roles: Roles, origins: list[Origin], scale: int) -> Table:
     for head in ("images", "problems", "HR size", "files MiB"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("LR")
-    for (role, found), origin in zip(roles.found, origins, strict=True):
+    for (role, found), origin in zip(roles.found, roles.origins, strict=True):
         table.add_row(
             role,
             found.layout,
             str(found.folder),
             str(len(found.pairs)),
-            str(len(found.problems)),
+            str(len(found.problems) + len(origin.problems)),
             _sizes(found),
             f"{_file_bytes(found) / 2**20:.1f}",
             str(origin),

@@ -5,13 +5,15 @@ networks and their relatives (a SPAN of any width, depth and scale) tell it. Whe
 weights (params_ema, ema, ...) beside raw ones, those are read; weights=FILE:ENTRY chooses another entry.
 
 The images are those of data.report, else those of data.select. Beside the challenge's PSNR stands that on the
-Y channel, as papers print it. Proxy weights are evaluated with the base over which they were trained.
+Y channel, as papers print it, and how the LR images were made: by MATLAB's bicubic, as the challenge does, or
+otherwise. Proxy weights are evaluated with the base over which they were trained.
 
 Examples:
     nas evaluate arch=published/span weights=team00_SPAN.pth data=folder data.report=/data/Set5
     nas evaluate weights=spanx2_ch48.pth data=folder data.report=/data/Set5
     nas evaluate arch=mine.yaml weights=mine.safetensors data=folder data.report=/data/Set14 out=set14.csv
     nas evaluate arch=runs/mine:knee data=folder data.report=/data/Set5
+    nas evaluate arch=runs/mine:knee data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
     nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
 """
 
@@ -29,6 +31,7 @@ from rich.table import Table
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
 from nas.data.config import DataConfig
 from nas.data.images import ImageError
+from nas.data.places import Role
 from nas.data.progress import each
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
@@ -53,13 +56,14 @@ from search_spaces.official import describe_origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One image: its LR size in pixels, and PSNR in dB over RGB and on Y."""
+    """One image: its LR size in pixels, PSNR in dB over RGB and on Y, and how the LR images were made."""
 
     image: str
     height: int
     width: int
     psnr_db: float
     psnr_y_db: float
+    lr_origin: str
 
 
 def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None) -> None:
@@ -71,8 +75,8 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     spec = find_spec(path) if arch is None else resolve_arch(arch)
     upscaler, source = read_upscaler(spec, path)
     upscaler = upscaler.to(where)
-    images, notices = open_images(data, spec.scale)
-    rows, problems = evaluate(upscaler, images, where)
+    images, lr_origin, notices = open_images(data, spec.scale)
+    rows, problems = evaluate(upscaler, images, where, lr_origin=lr_origin)
     if not rows:
         raise ValueError(f"data.{images.name}: no image could be read; {problems[0]}")
     if out is not None:
@@ -88,7 +92,13 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     ]
     console.print(*lines, markup=False, highlight=False, soft_wrap=True)
     console.print(_table(rows, images.name))
-    notes = [f"{PROTOCOL}.", f"{PROTOCOL_Y}.", *notices, *(f"skipped {problem}" for problem in problems)]
+    notes = [
+        f"LR is {lr_origin}.",
+        f"{PROTOCOL}.",
+        f"{PROTOCOL_Y}.",
+        *notices,
+        *(f"skipped {problem}" for problem in problems),
+    ]
     for line in notes + ([f"written: {out}"] if out is not None else []):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -125,19 +135,26 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
         raise ValueError(f"arch={arch}: {error}") from None
 
 
-def open_images(data: DataConfig, scale: int) -> tuple[ImageSet, tuple[str, ...]]:
-    """The report images, or the select images where no report ones are given; and what was left out."""
-    opened = open_roles(data, scale=scale, roles=("report",))
-    if opened.report is not None:
-        return opened.report, opened.notices
-    opened = open_roles(data, scale=scale, roles=("select",))
-    if opened.select is None:
-        raise ValueError("no images are named; use data=folder data.report=/path/to/images")
-    return opened.select, opened.notices
+def open_images(data: DataConfig, scale: int) -> tuple[ImageSet, str, tuple[str, ...]]:
+    """The report images, or the select images where no report ones are given; how their LR images were made,
+    and what was left out.
+    """
+    roles: tuple[Role, ...] = ("report", "select")
+    for role in roles:
+        opened = open_roles(data, scale=scale, roles=(role,))
+        images = opened.get(role)
+        if images is not None:
+            return images, opened.lr_origin(role), opened.notices
+    raise ValueError("no images are named; use data=folder data.report=/path/to/images")
 
 
-def evaluate(upscale: Upscaler, images: ImageSet, device: torch.device) -> tuple[list[Row], list[ImageError]]:
+def evaluate(
+    upscale: Upscaler, images: ImageSet, device: torch.device, *, lr_origin: str = ""
+) -> tuple[list[Row], list[ImageError]]:
     """Upscale each image; gives the rows, and what could not be read where the data say to go on.
+
+    Args:
+        lr_origin: how the LR images were made, which stands in each row.
 
     Raises:
         ImageError: an image cannot be read, and the data say to stop.
@@ -158,7 +175,14 @@ def evaluate(upscale: Upscaler, images: ImageSet, device: torch.device) -> tuple
             )
         rgb, luma = (one(output, target, images.scale) for one in (psnr_db, psnr_y_db))
         rows.append(
-            Row(image=name, height=pair[0].shape[0], width=pair[0].shape[1], psnr_db=rgb, psnr_y_db=luma)
+            Row(
+                image=name,
+                height=pair[0].shape[0],
+                width=pair[0].shape[1],
+                psnr_db=rgb,
+                psnr_y_db=luma,
+                lr_origin=lr_origin,
+            )
         )
     return rows, problems
 

@@ -15,6 +15,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,7 +177,12 @@ def run(
         folder,
         config=invocation.config,
         overrides=[o for o in invocation.overrides if not o.startswith("run=")],
-        environment={**source.environment, "seed": seed, "data": source.fingerprints},
+        environment={
+            **source.environment,
+            "seed": seed,
+            "data": source.fingerprints,
+            "lr": dict(source.lr_origins),
+        },
     )
     ledger = Ledger(
         open_storage(folder / JOURNAL),
@@ -202,7 +208,8 @@ def run(
     files = run_directory.Files(folder, render, needed=lambda: ledger.needed)
 
     def state() -> Any:
-        return ledger.state(folder.resolve().name, shown, notices)
+        now = ledger.state(folder.resolve().name, shown, notices)
+        return replace(now, lr_origins=source.lr_origins)
 
     for notice in notices:
         console.print(notice, markup=False, highlight=False)

@@ -28,7 +28,13 @@ from nas.search.table.tabulation import Log, Plan, finished, tabulate
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-FOLDERS = ("data.train", "data.select", "data.report", "data.cache")  # told to others by their names
+FOLDERS = (
+    "data.train",
+    "data.select",
+    "data.report",
+    "data.lr",
+    "data.cache",
+)  # told to others by their names
 
 
 def run(
@@ -61,17 +67,17 @@ def run(
         raise Refusal(f"ladder must name at least two members, smallest first, got {ladder}")
     fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
-    roles = open_roles(data, scale=scale)
+    roles = open_roles(data, scale=scale, patch=proxy.patch)
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = worker_count(workers, where)
     shown = {
-        key: Path(value).name if key in FOLDERS else value
+        key: _name_folders(value) if key.startswith(FOLDERS) else value
         for key, value in shown_settings(invocation.config).items()
         if key not in ("out", "workers", "longer_proxy")
     }
     chosen = [one for one in invocation.overrides if one.startswith("space")]
     console = Console()
-    for notice in roles.notices:
+    for notice in (*roles.notices, roles.lr_notice):
         console.print(notice, markup=False, highlight=False)
     trainings = len(plan.trainings())
     console.print(
@@ -128,3 +134,8 @@ def run(
     log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
     return 0
+
+
+def _name_folders(value: str | list[str]) -> str | list[str]:
+    """A folder, or each of several, by its name alone."""
+    return Path(value).name if isinstance(value, str) else [Path(one).name for one in value]

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
 _EXPANDED = ("1", "L", "P")
+_ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow and its decoders raise on a file that is cut or garbled.
 _BROKEN = (
     OSError,
@@ -40,19 +42,48 @@ class ImageError(ValueError):
         self.reason = reason
 
 
-def probe(path: Path) -> tuple[int, int]:
-    """Give height and width in pixels from the header.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says without being decoded: size in pixels as stored, and EXIF orientation, 1 to 8."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header; only one whose end or transparency is in doubt is decoded.
 
     Raises:
-        ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, or partly transparent.
+        ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, partly transparent, or
+            of colours that are not RGB.
     """
     with _opened(path) as image:
         _check_depth(path, image)
         width, height = image.size
+        _check_mode(path, image)
+        orientation = _orientation(image)
         whole = _ends_well(path, image.format)
         if not whole or image.mode in _TRANSPARENT or "transparency" in image.info:
             _to_rgb(path, image)
-        return height, width
+        return Header(height, width, orientation)
+
+
+def probe(path: Path) -> tuple[int, int]:
+    """Give height and width in pixels from the header; raises what `read_header` does."""
+    header = read_header(path)
+    return header.height, header.width
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, as stored, where a file says none or nonsense."""
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+        return 1  # Pillow would decode the whole file to look behind its pixels
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (*_BROKEN, KeyError, TypeError):
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -109,6 +140,12 @@ def _check_depth(path: Path, image: Image.Image) -> None:
         )
 
 
+def _check_mode(path: Path, image: Image.Image) -> None:
+    """Refuse colours that are not RGB or expanded to it, such as CMYK."""
+    if image.mode not in ("RGB", *_EXPANDED, *_TRANSPARENT):
+        raise ImageError(path, f"colour mode {image.mode} is not handled; convert it to RGB")
+
+
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode; the one place where pixels are read."""
     try:
@@ -127,8 +164,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         raise ImageError(path, f"cut or corrupt: {error}") from None
     if image.mode in _EXPANDED:
         return image.convert("RGB")
-    if image.mode != "RGB":
-        raise ImageError(path, f"colour mode {image.mode} is not handled; convert it to RGB")
+    _check_mode(path, image)
     return image
 
 

@@ -1,50 +1,22 @@
-"""What a folder of images is: DIV2K, LSDIR, Flickr2K, a challenge set, a benchmark, or just images."""
+"""What a folder of images is: where its HR and LR images lie, found by the names of folders and files."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from nas.data.images import EXTENSIONS, ImageError, probe
-from nas.data.sets import Pair, check_sizes
+from nas.data.config import FROM_HR
+from nas.data.file_names import MixedFolder, match_files, read_stem, split_mixed
+from nas.data.folder_names import folders_below, images_below, own_images, shorten
+from nas.data.images import ImageError, probe, read_header, read_image
+from nas.data.lr_folders import choose_lr_folder, list_some, says_lr
+from nas.data.orientation import find_turn, turn_in_words
+from nas.data.places import Place, Role, absolute, find_place, shards_of
+from nas.data.sets import MAKE_LR, Pair, check_sizes
 
-Role = Literal["train", "select", "report"]
-Part = Literal["train", "valid", "test", "any"]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """HR images in one folder of the root, LR images in the first that exists of others; {s} is the scale."""
-
-    name: str
-    part: Part
-    hr: str
-    lr: tuple[str, ...]
-
-
-LAYOUTS = (
-    Layout("DIV2K", "train", "DIV2K_train_HR", ("DIV2K_train_LR_bicubic/X{s}",)),
-    Layout("DIV2K", "valid", "DIV2K_valid_HR", ("DIV2K_valid_LR_bicubic/X{s}",)),
-    Layout("challenge", "valid", "DIV2K_LSDIR_valid_HR", ("DIV2K_LSDIR_valid_LR",)),
-    Layout("challenge", "test", "DIV2K_LSDIR_test_HR", ("DIV2K_LSDIR_test_LR",)),
-    Layout("Flickr2K", "any", "Flickr2K_HR", ("Flickr2K_LR_bicubic/X{s}",)),
-    Layout("LSDIR", "train", ".", ("X{s}/train", "X{s}", "LR_bicubic/X{s}", "train_X{s}")),
-    Layout("LSDIR", "train", "HR", ("X{s}/train", "X{s}", "LR_bicubic/X{s}")),
-    Layout("LSDIR", "train", "HR/train", ("X{s}/train",)),
-    Layout("LSDIR", "valid", "HR/val", ("X{s}/val",)),
-    Layout("LSDIR", "valid", "val1/HR/val", ("val1/X{s}/val",)),
-    Layout("benchmark", "any", "HR", ("LR_bicubic/X{s}",)),
+KNOWN = (
+    "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or image files"
 )
-KNOWN = "DIV2K_train_HR/, Flickr2K_HR/, DIV2K_LSDIR_valid_HR/, HR/, LSDIR's 0001000/, or image files"
-
-# Which part serves a role, in order of preference; training images judge only if their folder is named.
-_PREFERENCE: dict[Role, tuple[Part, ...]] = {
-    "train": ("train", "any", "valid", "test"),
-    "select": ("valid", "any", "test"),
-    "report": ("test", "valid", "any"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +32,14 @@ class Found:
 
 
 def open_folder(
-    root: Path, *, role: Role, scale: int, key: str = "", source: str = "", first: int | None = None
+    root: Path,
+    *,
+    role: Role,
+    scale: int,
+    key: str = "",
+    source: str = "",
+    first: int | None = None,
+    lr: str | None = None,
 ) -> Found:
     """Recognise what lies in a folder and pair HR with LR.
 
@@ -71,116 +50,138 @@ def open_folder(
         key: what the folder was given as, for messages.
         source: whose weight the images share in a mixture.
         first: keep only that many images, in the order of their names.
+        lr: the folder of LR images; "none" to make them from HR; None to look for them beside the HR images.
     Raises:
         ValueError: no such folder, nothing usable in it, or several data sets at once.
     """
     key = key or f"data.{role}"
-    root = Path(root).expanduser().resolve()
+    root = absolute(root)
     if not root.is_dir():
-        raise ValueError(f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {root}")
-    layout, hr_folder, lr_folders = _recognise(root, role, scale, key)
-    files = _images(hr_folder, nested=layout == "LSDIR")
-    if not files:
-        raise ValueError(f"{key}: no images in {hr_folder}; known layouts: {KNOWN}")
-    lr_folder = next((folder for folder in lr_folders if folder.is_dir()), None)
-    notices = []
-    if lr_folder is None and any(folder.parent.is_dir() and folder.parent != root for folder in lr_folders):
-        notices.append(f"{key}: {root} has no LR images of scale {scale}: they are made from HR")
-    pairs, problems = _pair(files[:first], lr_folder, scale, source, whole=first is None)
-    return Found(layout, root, hr_folder, tuple(pairs), tuple(problems), tuple(notices))
-
-
-def validation_folder(root: Path) -> Path | None:
-    """The validation images that a data set keeps beside its training images, if they are there."""
-    root = Path(root).expanduser().resolve()
-    kept = [layout for layout in LAYOUTS if layout.part == "valid" and _holds(layout, root / layout.hr)]
-    return root / kept[0].hr if kept else None
-
-
-def _recognise(root: Path, role: Role, scale: int, key: str) -> tuple[str, Path, list[Path]]:
-    """Layout name, HR folder, candidates for the LR folder."""
-    for layout in LAYOUTS:  # the user may have named the HR folder itself
-        depth = len(Path(layout.hr).parts)
-        if depth and root.parts[-depth:] == Path(layout.hr).parts and _holds(layout, root):
-            return layout.name, root, _lr_folders(root.parents[depth - 1], layout.lr, scale)
-    there = [layout for layout in LAYOUTS if _holds(layout, root / layout.hr)]
-    names = sorted({layout.name for layout in there})
-    if len(names) > 1:
-        folders = ", ".join(layout.hr for layout in there)
-        raise ValueError(f"{key}: {root} holds several data sets ({folders}); name their folders one by one")
-    for part in _PREFERENCE[role]:
-        for layout in there:
-            if layout.part == part:
-                return layout.name, root / layout.hr, _lr_folders(root, layout.lr, scale)
-    if there:
-        raise ValueError(
-            f"{key}: {root} holds only training images ({there[0].hr}); to use them for {role}, "
-            f"name the folder {root / there[0].hr}"
-        )
-    return "images", root, []
-
-
-def _lr_folders(base: Path, templates: tuple[str, ...], scale: int) -> list[Path]:
-    return [base / template.format(s=scale) for template in templates]
-
-
-def _shards(folder: Path) -> list[Path]:
-    """LSDIR's subfolders of a thousand images each."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        child for child in folder.iterdir() if re.fullmatch(r"\d{7}", child.name) and child.is_dir()
+        raise ValueError(f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}")
+    place = find_place(root, role, key)
+    files, notices = _hr_files(place, key)
+    if place.layout == "images" and says_lr(Path(root.name)):
+        notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
+    mixed = split_mixed(files, scale)
+    lr_folder, told = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
+    notices += told
+    if mixed is not None and lr_folder in (None, place.folder):
+        files, told = _separate(mixed, place, scale, key, uses_lr=lr != FROM_HR)
+        notices += told
+        lr_files = mixed.lr if lr != FROM_HR else []
+        lr_folder = place.folder if lr_files else None
+    else:
+        lr_files = images_below(lr_folder) if lr_folder is not None else []
+    pairs, problems, told = _pair(
+        files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
     )
+    notices += [f"{key}: {line}" for line in told]
+    return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
 
 
-def _holds(layout: Layout, folder: Path) -> bool:
-    """Whether a layout's HR folder holds images; two of LSDIR's hold them in subfolders alone."""
-    folders = [] if layout.name == "LSDIR" and layout.hr in (".", "HR") else [folder]
-    folders += _shards(folder)[:1] if layout.name == "LSDIR" else []
-    return folder.is_dir() and any(_is_image(file) for base in folders for file in base.iterdir())
+def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
+    """The HR images of a place: its own, or those of the folders below it where it holds none itself.
+
+    Raises:
+        ValueError: there are none, or LR images lie among them.
+    """
+    folder = place.folder
+    files = own_images(folder)
+    if files and (place.layout != "LSDIR" or place.inner != "."):
+        return files, []
+    below = [one for one in folders_below(folder) if own_images(one)]
+    if place.layout == "LSDIR":
+        below = [folder, *shards_of(folder)] if shards_of(folder) else below
+        return sorted(file for one in dict.fromkeys(below) for file in own_images(one)), []
+    low = [one for one in below if says_lr(one.relative_to(folder))]
+    if low:
+        raise ValueError(
+            f"{key}: {shorten(folder)} holds several folders of images, LR ones too, such as "
+            f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of them"
+        )
+    files = [file for one in below for file in own_images(one)]
+    if not files:
+        raise ValueError(f"{key}: no images in {shorten(folder)}; known layouts: {KNOWN}")
+    names = list_some([str(one.relative_to(folder)) for one in below])
+    return files, [f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"]
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
-
-
-def _images(folder: Path, *, nested: bool) -> list[Path]:
-    folders = [folder, *_shards(folder)] if nested else [folder]
-    return sorted(file for base in folders for file in base.iterdir() if _is_image(file))
+def _separate(
+    mixed: MixedFolder, place: Place, scale: int, key: str, *, uses_lr: bool
+) -> tuple[list[Path], list[str]]:
+    """The HR files of a folder that holds LR files too, and what has to be said about that."""
+    high, low = mixed.example
+    notices = [
+        f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
+        + (f"read as pairs ({len(mixed.hr)})" if uses_lr else f"the LR images are not used ({len(mixed.lr)})")
+    ]
+    if mixed.others:
+        notices.append(
+            f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their names, such "
+            f"as {mixed.others[0].name}: not used"
+        )
+    return mixed.hr, notices
 
 
 def _pair(
-    files: list[Path], lr_folder: Path | None, scale: int, source: str, *, whole: bool
-) -> tuple[list[Pair], list[tuple[Path, str]]]:
+    files: list[Path],
+    lr_files: list[Path],
+    hr_folder: Path,
+    lr_folder: Path | None,
+    scale: int,
+    source: str,
+    *,
+    whole: bool,
+) -> tuple[list[Pair], list[tuple[Path, str]], list[str]]:
     """Pair by name; `whole` also asks that no LR file is left over."""
     problems: list[tuple[Path, str]] = []
-    suffix = f"x{scale}"
-    lr_files: dict[str, Path] = {}
-    if lr_folder is not None:
-        lr_files = {file.stem.removesuffix(suffix): file for file in _images(lr_folder, nested=True)}
+    notices: list[str] = []
     pairs: list[Pair] = []
+    matches = match_files(files, lr_files, hr_root=hr_folder, lr_root=lr_folder or hr_folder, scale=scale)
     for file in files:
-        lr = lr_files.pop(file.stem, None)
+        lr = matches.lr_of.get(file)
         if lr_folder is not None and lr is None:
-            problems.append((file, f"no LR file {file.stem}{suffix} in {lr_folder}"))
+            missing = f"no LR file {file.stem}x{scale} in {shorten(lr_folder)}; {MAKE_LR}"
+            problems.append((file, matches.unclear.get(file, missing)))
             continue
-        pair = Pair(file.stem, file, lr, source)
         try:
-            pairs.append(sized(pair, scale))
+            pairs.append(sized(Pair(file.stem, file, lr, source), scale))
         except ImageError as error:
             problems.append((error.path, error.reason))
     if whole:
-        problems += [(lr, f"an LR file without its HR file {stem}") for stem, lr in sorted(lr_files.items())]
-    return pairs, problems
+        other_scale = [file for file in matches.left_over if _is_of_other_scale(file, scale)]
+        if other_scale:
+            notices.append(
+                f"LR images of other scales, such as {other_scale[0].name}, are not used ({len(other_scale)})"
+            )
+        problems += [
+            (lr, f"an LR file without its HR file {read_stem(lr.stem, scale).core}")
+            for lr in matches.left_over
+            if lr not in other_scale
+        ]
+    return pairs, problems, notices
+
+
+def _is_of_other_scale(file: Path, scale: int) -> bool:
+    return any(read_stem(file.stem, other).kind == "x" for other in (2, 3, 4, 8) if other != scale)
 
 
 def sized(pair: Pair, scale: int) -> Pair:
     """Look at the headers: the pair with its HR size, once the sizes are known to belong together.
 
+    An HR file whose EXIF data turn it is compared with its LR file pixel by pixel.
+
     Raises:
         ImageError: a file cannot be used, or the sizes do not belong together.
     """
-    height, width = probe(pair.hr)
-    lr = probe(pair.lr) if pair.lr is not None else (height // scale, width // scale)
-    check_sizes(pair.lr or pair.hr, lr, (height, width), scale)
-    return replace(pair, size=(height, width))
+    header = read_header(pair.hr)
+    size = header.height, header.width
+    if pair.lr is None:
+        check_sizes(pair.hr, (size[0] // scale, size[1] // scale), size, scale)
+        return replace(pair, size=size)
+    if header.orientation != 1:
+        turn = find_turn(read_image(pair.hr), read_image(pair.lr), scale)
+        if turn is not None:
+            raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
+    check_sizes(pair.lr, probe(pair.lr), size, scale)
+    return replace(pair, size=size)

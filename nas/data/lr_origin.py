@@ -1,84 +1,142 @@
-"""How a folder of LR images was made: recompute them from HR and compare."""
+"""How the LR images of a folder were made: recompute them from HR and compare."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from nas.data.bicubic import Variant, imresize
 from nas.data.images import ImageError, read_image
+from nas.data.orientation import find_turn, turn_in_words
 from nas.data.progress import each
 from nas.data.sets import Pair, crop_to_multiple
 
+Kind = Literal["none", "matlab", "python", "neither"]
+
 # The ports differ among themselves in the last bits of their floats, which turns a few roundings by one.
 _SAME_SHARE = 1e-3
+# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on one core.
+_MAX_PIXELS = 8_000_000
+_MIN_IMAGES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The verdict on the LR images of one folder."""
+    """The verdict on the LR images of one folder.
 
-    kind: Literal["none", "matlab", "python", "neither"]  # none: there are no LR files to judge
+    Attributes:
+        kind: none: there are no LR files, the images are made from HR.
+        num_checked: images that were recomputed, of `num_images`.
+        share: of the values (a pixel has three) that differ from MATLAB's.
+        largest: difference, in grey levels.
+        problems: images that cannot be compared, or show their scene turned.
+    """
+
+    kind: Kind
     num_checked: int
-    share: float  # of the values (a pixel has three) that differ from MATLAB's
-    largest: int  # difference, in grey levels
+    share: float
+    largest: int
     problems: tuple[ImageError, ...] = ()
+    num_images: int = 0
 
     def __str__(self) -> str:
         if self.kind == "none":
             return "made from HR, MATLAB bicubic"
+        checked = f"{self.num_checked} of {self.num_images} checked"
         if self.kind == "matlab":
-            return f"MATLAB bicubic, exact ({self.num_checked} checked)"
-        differ = f"{self.share:.1%} of values differ from MATLAB's, by up to {self.largest}"
-        name = "Python bicubic" if self.kind == "python" else "neither MATLAB nor Python bicubic"
-        return f"{name} ({self.num_checked} checked: {differ})"
+            return f"MATLAB bicubic, exact ({checked})"
+        name = "not MATLAB bicubic" + (", but Python bicubic" if self.kind == "python" else "")
+        return f"{name}: {self.share:.1%} of values differ, by up to {self.largest} ({checked})"
 
 
-def find_origin(pairs: Sequence[Pair], *, scale: int, sample: int | None, progress: bool = True) -> Origin:
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Values of one LR image that differ from a variant's: how many, of how many, by how much at most."""
+
+    matlab: tuple[int, int, int]
+    python: tuple[int, int, int]
+
+
+def find_origin(
+    pairs: Sequence[Pair], *, scale: int, sample: int | Literal["few"] | None, progress: bool = True
+) -> Origin:
     """Compare the LR files with what `imresize` makes of the HR files.
 
     Args:
         pairs: those without an LR file are passed over.
-        sample: how many to look at, evenly spread; None for all.
+        sample: how many to look at, evenly spread; None for all, "few" for all of a small set and as many of
+            a large one as a start has time for.
     """
     paired = [pair for pair in pairs if pair.lr is not None]
-    if sample is not None and sample < len(paired):
-        paired = [paired[i] for i in np.linspace(0, len(paired) - 1, sample).round().astype(int)]
+    count = _count_few(paired) if sample == "few" else len(paired) if sample is None else sample
+    chosen = paired
+    if count < len(paired):
+        chosen = [paired[i] for i in np.linspace(0, len(paired) - 1, count).round().astype(int)]
 
-    def compare(pair: Pair) -> dict[Variant, tuple[int, int, int]]:
-        assert pair.lr is not None
-        lr, hr = read_image(pair.lr), crop_to_multiple(read_image(pair.hr), scale)
-        result: dict[Variant, tuple[int, int, int]] = {}
-        for variant in get_args(Variant):
-            difference = np.abs(imresize(hr, scale, variant=variant).astype(np.int16) - lr)
-            result[variant] = int((difference > 0).sum()), difference.size, int(difference.max())
-        return result
+    def compare(pair: Pair) -> _Comparison:
+        return _compare(pair, scale)
 
-    compared = list(each(compare, paired, label="recomputing LR images", show=progress))
+    compared = list(each(compare, chosen, label="recomputing LR images", show=progress))
     good = [one for one in compared if not isinstance(one, ImageError)]
     problems = tuple(one for one in compared if isinstance(one, ImageError))
     if not good:
         return Origin(kind="none", num_checked=0, share=0.0, largest=0, problems=problems)
 
-    share: dict[str, float] = {}
-    largest: dict[str, int] = {}
-    for variant in get_args(Variant):
-        wrong, values, far = (
-            np.array(column) for column in zip(*(one[variant] for one in good), strict=True)
-        )
-        share[variant], largest[variant] = float(wrong.sum() / values.sum()), int(far.max())
-    kind: Literal["matlab", "python", "neither"] = "neither"
-    if share["matlab"] == 0:
+    share, largest = _sum_up([one.matlab for one in good])
+    python_share, python_largest = _sum_up([one.python for one in good])
+    kind: Kind = "neither"
+    if share == 0:
         kind = "matlab"
-    elif share["python"] <= _SAME_SHARE and largest["python"] <= 1:
+    elif python_share <= _SAME_SHARE and python_largest <= 1:
         kind = "python"
     return Origin(
         kind=kind,
         num_checked=len(good),
-        share=share["matlab"],
-        largest=largest["matlab"],
+        share=share,
+        largest=largest,
         problems=problems,
+        num_images=len(paired),
     )
+
+
+def say_origins(origins: Sequence[Origin]) -> str:
+    """Say how the LR images of a role were made, those of several folders one after the other."""
+    return "; ".join(dict.fromkeys(map(str, origins)))
+
+
+def _count_few(pairs: Sequence[Pair]) -> int:
+    pixels = sum(height * width for height, width in (pair.size for pair in pairs))
+    if pixels <= _MAX_PIXELS:
+        return len(pairs)
+    return max(_MIN_IMAGES, len(pairs) * _MAX_PIXELS // pixels)
+
+
+def _compare(pair: Pair, scale: int) -> _Comparison:
+    """Recompute one LR image.
+
+    Raises:
+        ImageError: a file cannot be read, or the two show the scene in different orientations.
+    """
+    assert pair.lr is not None
+    lr, stored = read_image(pair.lr), read_image(pair.hr)
+    hr = crop_to_multiple(stored, scale)
+    found: dict[str, tuple[int, int, int]] = {}
+    variants: tuple[Variant, ...] = ("matlab", "python")
+    for variant in variants:
+        difference = np.abs(imresize(hr, scale, variant=variant).astype(np.int16) - lr)
+        found[variant] = int((difference > 0).sum()), difference.size, int(difference.max())
+        if variant == "matlab" and not found["matlab"][0]:
+            return _Comparison(found["matlab"], found["matlab"])
+    turn = find_turn(stored, lr, scale) if min(found[one][2] for one in variants) > 1 else None
+    if turn is not None:
+        raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
+    return _Comparison(found["matlab"], found["python"])
+
+
+def _sum_up(counts: Sequence[tuple[int, int, int]]) -> tuple[float, int]:
+    """The share of values that differ, and the largest difference."""
+    differ, values, largest = zip(*counts, strict=True)
+    return sum(differ) / sum(values), max(largest)

@@ -94,6 +94,13 @@ class PatchStore:
         other.seed = seed
         return other
 
+    def fitting_patch(self, patch: int) -> int:
+        """Give the side of LR patches, `patch` or less, that training images hold: all of them, or some where
+        the others are skipped.
+        """
+        sides: list[int] = [min(image.lr.shape[1:]) for image in self._images]
+        return min(patch, min(sides) if self._on_error == "stop" else max(sides))
+
     def batch(self, step: int, batch_size: int, patch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Cut the patches of one step.
 
@@ -141,7 +148,9 @@ class PatchStore:
             listed = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
             line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {listed}"
             if self._on_error == "stop" or len(small) == len(sizes):
-                raise ValueError(f"{line}; use smaller patches, or leave them out with data.on_error=skip")
+                raise ValueError(
+                    f"{line}; use smaller patches (proxy.patch), or leave them out with data.on_error=skip"
+                )
             self.notices.append(f"skipped in training: {line}")
         names = [image.source for image in self._images]
         images = np.array(sorted(np.flatnonzero(counts), key=lambda i: names[i]))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Literal
 
 from nas.data.builtin import photograph
-from nas.data.config import DataConfig, FolderSource, PhotoSource
-from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
-from nas.data.images import ImageError, read_image
-from nas.data.layouts import Found, Role, open_folder, sized, validation_folder
-from nas.data.progress import each
-from nas.data.rules import why_forbidden
-from nas.data.sets import ImageSet, Pair
+from nas.data.config import FROM_HR, DataConfig, FolderSource, PhotoSource
+from nas.data.folder_names import shorten
+from nas.data.layouts import Found, open_folder, sized
+from nas.data.lr_origin import Origin, find_origin, say_origins
+from nas.data.overlaps import drop_overlaps
+from nas.data.places import Role, validation_folder
+from nas.data.rules import resembles_div2k, why_forbidden
+from nas.data.sets import MAKE_LR, ImageSet
 
 ALL: tuple[Role, ...] = ("train", "select", "report")
 
@@ -29,6 +29,7 @@ class Roles:
     report: ImageSet | None
     notices: tuple[str, ...]  # what was dropped or skipped, one line each, file by file
     found: tuple[tuple[Role, Found], ...]  # what lay in each folder, before anything was dropped
+    origins: tuple[Origin, ...]  # of the LR images of each folder
 
     def get(self, role: Role) -> ImageSet | None:
         return {"train": self.train, "select": self.select, "report": self.report}[role]
@@ -46,6 +47,25 @@ class Roles:
             )
         return images
 
+    def lr_origin(self, role: Role) -> str:
+        """Say how the LR images of a role were made; stands beside every PSNR on them."""
+        return say_origins(
+            [one for (other, _), one in zip(self.found, self.origins, strict=True) if other == role]
+        )
+
+    @property
+    def lr_origins(self) -> dict[str, str]:
+        """Role -> how its LR images were made, of the roles that are there."""
+        return {role: self.lr_origin(role) for role in ALL if self.get(role) is not None}
+
+    @property
+    def lr_notice(self) -> str:
+        """Say in one line how the LR images of all roles were made."""
+        by_words: dict[str, list[str]] = {}
+        for role, words in self.lr_origins.items():
+            by_words.setdefault(words, []).append(role)
+        return ". ".join(f"{', '.join(roles)}: LR is {words}" for words, roles in by_words.items())
+
     @property
     def fingerprints(self) -> dict[str, str]:
         """Role -> fingerprint, of the roles that are there."""
@@ -58,9 +78,11 @@ def open_roles(
     scale: int,
     challenge: str | None = None,
     roles: Sequence[Role] = ALL,
+    patch: int | None = None,
+    sample: int | Literal["few"] | None = "few",
     progress: bool = True,
 ) -> Roles:
-    """Find the images of each role, check them, and drop near-duplicates from the lower role.
+    """Find the images of each role, check them, and drop from the lower role what a higher one shows too.
 
     Report stands above select, and select above train. Every image is hashed when there are two roles or
     more; a training image from its LR file where it has one. So whatever is validated has been read whole
@@ -71,20 +93,41 @@ def open_roles(
         scale: 2, 3 or 4.
         challenge: a name; if it begins with "ntire" the challenge's rules on training data hold.
         roles: which of them to open; `evaluate` needs no training images.
+        patch: side in pixels of the LR patches that training images have to hold; None: not asked.
+        sample: LR files of a folder that are recomputed from HR, see `find_origin`.
         progress: whether a bar may be shown.
     Raises:
         ValueError: a folder is missing or empty, a file cannot be used and `on_error` is stop, an image must
-            not
-            train under the challenge's rules, or a role has no image left.
+            not train under the challenge's rules, or a role has no image left.
     """
-    found = [(role, one) for role in roles for one in _find(config, role, scale)]
-    if challenge is not None and challenge.lower().startswith("ntire"):
-        _refuse_forbidden(found, challenge)
+    found = [(role, one) for role in roles for one in _find(config, role, roles, scale)]
     notices = [notice for _, one in found for notice in one.notices]
-    notices += _settle([(role, *problem) for role, one in found for problem in one.problems], config)
-    pairs = {role: [pair for other, one in found if other == role for pair in one.pairs] for role in roles}
+    if challenge is not None and challenge.lower().startswith("ntire"):
+        notices += _refuse_forbidden(found, challenge)
+    problems = [(role, *problem) for role, one in found for problem in one.problems]
+    problems += find_too_small(found, scale)
+    origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
+    for (role, _), origin in zip(found, origins, strict=True):
+        problems += [(role, one.path, one.reason) for one in origin.problems]
+    notices += _settle(problems, config)
+    if patch is not None:
+        notices += _refuse_below_patch(found, scale, patch, config)
+
+    unusable = {path for _, path, _ in problems}
+    pairs = {
+        role: [
+            pair
+            for other, one in found
+            if other == role
+            for pair in one.pairs
+            if pair.hr not in unusable and pair.lr not in unusable
+        ]
+        for role in roles
+    }
     if sum(bool(one) for one in pairs.values()) > 1:
-        notices += _drop_duplicates(pairs, config, progress)
+        overlaps = drop_overlaps(pairs, progress=progress)
+        notices += _settle(overlaps.problems, config) + overlaps.notices
+        pairs = overlaps.pairs
 
     weights = tuple(sorted((name, source.weight) for name, source in config.sources.items()))
     sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
@@ -96,18 +139,25 @@ def open_roles(
         sets[role] = ImageSet(
             name=role, pairs=tuple(pairs[role]), scale=scale, weights=kept, on_error=config.on_error
         )
-    return Roles(**sets, notices=tuple(notices), found=tuple(found))
+    return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
 
 
-def _find(config: DataConfig, role: Role, scale: int) -> list[Found]:
+def _find(config: DataConfig, role: Role, roles: Sequence[Role], scale: int) -> list[Found]:
     """What the folders named for a role hold, else what the sources offer for it."""
     if named := config.folders(role):
-        return [open_folder(Path(folder), role=role, scale=scale) for folder in named]
-    offers = [_offer(name, source, role, scale) for name, source in config.sources.items()]
+        lr = config.lr_folders(role, roles)
+        return [
+            open_folder(Path(folder), role=role, scale=scale, lr=one)
+            for folder, one in zip(named, lr, strict=True)
+        ]
+    lr_choice = FROM_HR if config.makes_lr else None
+    offers = [_offer(name, source, role, scale, lr_choice) for name, source in config.sources.items()]
     return [offer for offer in offers if offer is not None]
 
 
-def _offer(name: str, source: FolderSource | PhotoSource, role: Role, scale: int) -> Found | None:
+def _offer(
+    name: str, source: FolderSource | PhotoSource, role: Role, scale: int, lr: str | None
+) -> Found | None:
     if isinstance(source, PhotoSource):
         names = {"train": source.train, "select": source.select, "report": source.report}[role]
         key = f"data.sources.{name}.{role}"
@@ -119,78 +169,84 @@ def _offer(name: str, source: FolderSource | PhotoSource, role: Role, scale: int
         )
     root, key = Path(source.root), f"data.sources.{name}.root"
     if role == "train":
-        return open_folder(root, role=role, scale=scale, key=key, source=name, first=source.first)
+        return open_folder(root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr)
     # Its validation images serve for selecting only: reporting on them as well would read them twice.
     folder = validation_folder(root) if role == "select" else None
-    return open_folder(folder, role=role, scale=scale, key=key, source=name) if folder is not None else None
+    if folder is None:
+        return None
+    return open_folder(folder, role=role, scale=scale, key=key, source=name, lr=lr)
 
 
-def _refuse_forbidden(found: list[tuple[Role, Found]], challenge: str) -> None:
+def _refuse_forbidden(found: list[tuple[Role, Found]], challenge: str) -> list[str]:
+    """Refuse training images that the challenge forbids; gives a notice on names that resemble theirs."""
+    training = [(pair.hr, one.root) for role, one in found if role == "train" for pair in one.pairs]
+    for file, root in training:
+        if reason := why_forbidden(file, root):
+            raise ValueError(
+                f"data.train holds {shorten(file)}, which {challenge} does not allow to train on: {reason}; "
+                "take it out"
+            )
+    alike = [file.name for file, _ in training if resembles_div2k(file)]
+    if not alike:
+        return []
+    return [
+        f"data.train holds {len(alike)} image(s) with a number of DIV2K's validation or test images in the "
+        f"name, such as {alike[0]}: if they are DIV2K's, {challenge} does not allow to train on them"
+    ]
+
+
+def find_too_small(found: Sequence[tuple[Role, Found]], scale: int) -> list[tuple[Role, Path, str]]:
+    """List the judged images of which no pixel is left inside the border that PSNR drops."""
+    problems: list[tuple[Role, Path, str]] = []
     for role, one in found:
-        for pair in one.pairs if role == "train" else ():
-            if reason := why_forbidden(pair.hr, one.root):
-                raise ValueError(
-                    f"data.train holds {pair.hr}, which {challenge} does not allow to train on: {reason}; "
-                    "take it out (data.sources.div2k.first=800 keeps DIV2K's training images)"
-                )
+        for pair in one.pairs if role != "train" else ():
+            height, width = (side - side % scale for side in pair.size)
+            if min(height, width) <= 2 * scale:
+                size = f"{pair.size[0]}x{pair.size[1]} (height x width)"
+                reason = f"{size} leaves no pixel inside the border of {scale} that PSNR drops on each side"
+                problems.append((role, pair.hr, reason))
+    return problems
+
+
+def _refuse_below_patch(
+    found: Sequence[tuple[Role, Found]], scale: int, patch: int, config: DataConfig
+) -> list[str]:
+    """Refuse training images that do not hold a patch, or say that training will leave them out."""
+    pairs = [pair for role, one in found if role == "train" for pair in one.pairs]
+    sides = {pair.hr: min(pair.size) // scale for pair in pairs}
+    small = [pair for pair in pairs if sides[pair.hr] < patch]
+    if not small:
+        return []
+    names = ", ".join(
+        f"{pair.hr.name} ({pair.size[0] // scale}x{pair.size[1] // scale})" for pair in small[:2]
+    )
+    more = f" and {len(small) - 2} more" if len(small) > 2 else ""
+    line = (
+        f"{len(small)} of {len(pairs)} training images have LR sides below proxy.patch={patch}: {names}{more}"
+    )
+    if config.on_error == "skip" and len(small) < len(pairs):
+        return [f"left out of training: {line}"]
+    least = min(sides.values())
+    way = f"use proxy.patch={least}"
+    if len(small) < len(pairs):
+        way += ", or leave them out with data.on_error=skip"
+    raise ValueError(f"data.train: {line}; {way}")
 
 
 def _settle(problems: Sequence[tuple[Role, Path, str]], config: DataConfig) -> list[str]:
     """Stop at what cannot be used, or say that it was skipped."""
     if not problems:
         return []
-    lines = [f"{role}: {path}: {reason}" for role, path, reason in problems]
     if config.on_error == "stop":
+        role, path, reason = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        way = "" if MAKE_LR in reason else "; repair them or go on without them: data.on_error=skip"
         raise ValueError(
-            f"{len(lines)} unusable image file(s): {_summary(lines)}; "
-            "repair them or go on without them: data.on_error=skip"
+            f"{len(problems)} unusable image file(s): {role}: {shorten(path)}: {reason}{more}{way}"
         )
-    return [f"skipped {line}" for line in lines]
+    return [f"skipped {role}: {path}: {reason}" for role, path, reason in problems]
 
 
 def _summary(lines: Sequence[str], shown: int = 3) -> str:
     more = f"; and {len(lines) - shown} more" if len(lines) > shown else ""
     return "; ".join(lines[:shown]) + more
-
-
-def _drop_duplicates(pairs: dict[Role, list[Pair]], config: DataConfig, progress: bool) -> list[str]:
-    """Take out of each lower role what a higher one shows too; gives the notices, changes `pairs`."""
-    problems: list[tuple[Role, Path, str]] = []
-    hashes: dict[Role, Hash] = {}
-    for role, members in pairs.items():
-        hash_of = _training_hash if role == "train" else _validation_hash
-        hashed = list(each(hash_of, members, label=f"comparing {role} images", show=progress))
-        problems += [(role, one.path, one.reason) for one in hashed if isinstance(one, ImageError)]
-        good = [
-            (pair, one) for pair, one in zip(members, hashed, strict=True) if not isinstance(one, ImageError)
-        ]
-        pairs[role] = [pair for pair, _ in good]
-        hashes[role] = np.stack([one for _, one in good]) if good else np.zeros((0, 16, 16), dtype=np.float32)
-    notices = _settle(problems, config)
-
-    above: Role
-    for role, above in (("select", "report"), ("train", "report"), ("train", "select")):
-        if pairs.get(role) and pairs.get(above):
-            index, bits = nearest(hashes[role], hashes[above])
-            keep = bits > LIMIT
-            for i in np.flatnonzero(~keep):
-                twin = pairs[above][index[i]]
-                notices.append(
-                    f"dropped {pairs[role][i].hr} from {role}: near-duplicate of {twin.hr} in {above} "
-                    f"({bits[i]:.0f} of {NUM_BITS} bits of the image hash differ)"
-                )
-            pairs[role] = [pair for pair, kept in zip(pairs[role], keep, strict=True) if kept]
-            hashes[role] = hashes[role][keep]
-    return notices
-
-
-def _training_hash(pair: Pair) -> Hash:
-    """From the LR file where there is one: decoding the HR images of a large set takes minutes."""
-    return image_hash(read_image(pair.lr or pair.hr))
-
-
-def _validation_hash(pair: Pair) -> Hash:
-    """Reads both files, so that a damaged one is found before the search that would end over it."""
-    if pair.lr is not None:
-        read_image(pair.lr)
-    return image_hash(read_image(pair.hr))

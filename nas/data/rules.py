@@ -1,4 +1,13 @@
-"""What the NTIRE challenges forbid in training."""
+"""What the NTIRE challenges forbid in training.
+
+DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their names, whole and in parts:
+
+- Certain, and refused: the four-digit number is the whole name but for words of data sets and of what people
+  derive from an image (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, 0801_rot90, valid_0801, div2k-0801_crop3);
+  or the name or a folder of it says DIV2K beside the number, whatever else it says.
+- Only similar, and told: the number beside words that say nothing (IMG_0801, frame_0801, 0801_holiday).
+- Neither: numbers of more digits, such as Flickr2K's 000801 and LSDIR's 0000801.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +16,71 @@ from pathlib import Path
 
 _FORBIDDEN_FOLDER = re.compile(r"DIV2K(_LSDIR)?_(valid|test)", re.IGNORECASE)
 _TEST_FOLDER = re.compile(r"(^|[_\-. ])test($|[_\-. ])", re.IGNORECASE)
-_DIV2K_NUMBER = re.compile(r"0(80[1-9]|8[1-9]\d|9\d\d)|1000")
+_NUMBER = r"0(?:80[1-9]|8[1-9]\d|9\d\d)|1000"
+# The first number of four digits is the image's: 0001_0801 is a part of 0001.
+_LONE_NUMBER = re.compile(rf"^(?:(?!(?<!\d)\d{{4}}(?!\d)).)*(?<!\d)(?P<number>{_NUMBER})(?!\d)")
+# With DIV2K before it the number may have lost its zero or gained some.
+_NAMED_NUMBER = re.compile(
+    r"(?i)(?!.*(?:lsdir|flickr))div2k(?:[a-z_\-. ]|x[2348])*"
+    r"(?<!\d)0*(?P<number>80[1-9]|8[1-9]\d|9\d\d|1000)(?!\d)"
+)
+_SET_WORD = r"div2k|df2k|ntire\d*|train(?:ing)?|valid(?:ation)?|val|test|dataset|data"
+_IMAGE_WORD = r"hr|lr|gt|hq|lq|lrbi|bic(?:ubic)?|bi|high|low|original|image"
+_DERIVED_WORD = (
+    r"[a-wyz](?=\d)|crop(?:ped)?|patch|sub|tile|part|piece|block|slice|seg|section|aug(?:mented)?|[hvlrud]?flip(?:ped)?"
+    r"|flip(?:lr|ud|h|v)|mirror(?:ed)?|rot(?:ated?)?|turn(?:ed)?|transposed?|scaled?|resized?|down|up|mod"
+    r"|gr[ae]y|noise|noisy|jpe?g|blur(?:red)?|copy|[hvlr]|ud|x[2348](?!\d)|deg"
+)
+# Possessive: what can be read in several ways is read in one, so no name takes long.
+_HARMLESS = re.compile(rf"(?i)(?:[_\-. ()+]|{_SET_WORD}|{_IMAGE_WORD}|{_DERIVED_WORD}|\d)*+")
+_BEFORE = re.compile(rf"(?i)(?:[_\-. ()+]|{_SET_WORD}|{_IMAGE_WORD}|{_DERIVED_WORD})*+")
 
 
 def why_forbidden(file: Path, root: Path) -> str | None:
     """Say why a file must not train under NTIRE's rules, or None.
-
-    DIV2K is told by its four-digit names, wherever they lie: 0801-0900 are validation, 0901-1000 test images.
 
     Args:
         file: an HR image.
         root: the folder that the user named; a folder above it may be called test, its name and those below
             not.
     """
-    number = re.sub(r"x\d$", "", file.stem)
-    if _DIV2K_NUMBER.fullmatch(number):
-        part = "validation" if number <= "0900" else "test"
-        return f"DIV2K {number} is a {part} image by its name; if it is not DIV2K's, rename it"
+    for one in _names_of(file):
+        number = find_div2k_number(one)
+        if number is not None:
+            part = "validation" if number <= 900 else "test"
+            return f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
+        if any(_FORBIDDEN_FOLDER.match(folder) for folder in one.parent.parts):
+            return "an image of the challenge's validation or test set"
     folders = file.parent.parts
-    if any(_FORBIDDEN_FOLDER.match(folder) for folder in folders):
-        return "an image of the challenge's validation or test set"
     below = folders[max(0, len(root.parts) - 1) :]
     if any(_TEST_FOLDER.search(folder) for folder in below):
         return "an image of a test set by its folder's name"
-    if "HR" in folders and folders[-1] == "val":
+    if any(folder.upper() == "HR" for folder in folders) and folders[-1].lower() == "val":
         return "an image of LSDIR's validation set, part of DIV2K_LSDIR_valid"
     return None
+
+
+def find_div2k_number(file: Path) -> int | None:
+    """Find the number of a validation or test image of DIV2K in a name, where that is certain."""
+    named = _NAMED_NUMBER.search(file.stem)
+    if named:
+        return int(named["number"])
+    in_div2k = any("div2k" in folder.lower() for folder in file.parts[-4:-1])
+    if in_div2k and re.fullmatch(_NUMBER, file.parent.name):  # a folder of one image's parts
+        return int(file.parent.name)
+    found = _LONE_NUMBER.match(file.stem)
+    if found is None:
+        return None
+    before, after = file.stem[: found.start("number")], file.stem[found.end("number") :]
+    certain = in_div2k or (_BEFORE.fullmatch(before) and _HARMLESS.fullmatch(after))
+    return int(found["number"]) if certain else None
+
+
+def resembles_div2k(file: Path) -> bool:
+    """Whether a name holds a number of DIV2K's validation or test images, though it may be another's."""
+    return _LONE_NUMBER.match(file.stem) is not None and find_div2k_number(file) is None
+
+
+def _names_of(file: Path) -> list[Path]:
+    """A file as it was named, and what it is a link to."""
+    return [file, file.resolve()] if file.is_symlink() or file.parent.is_symlink() else [file]

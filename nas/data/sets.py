@@ -17,6 +17,8 @@ from nas.data.images import ImageError, read_image
 OnError = Literal["stop", "skip"]
 Pixels = npt.NDArray[np.uint8]
 
+MAKE_LR = "data.lr=none makes LR images from HR"  # the way out where LR files do not fit
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -95,5 +97,5 @@ def check_sizes(lr_path: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: 
         raise ImageError(
             lr_path,
             f"LR is {lr[0]}x{lr[1]} (height x width), HR {hr[0]}x{hr[1]}, which at scale {scale} "
-            f"needs {wanted[0]}x{wanted[1]}",
+            f"needs {wanted[0]}x{wanted[1]}; {MAKE_LR}",
         )

@@ -81,7 +81,17 @@ def mean_db(results: dict[str, float]) -> float:
 
 
 def _difference(output: Tensor, target: Tensor, border: int) -> Tensor:
-    """Output in 8 bits minus target, without the border, in float64."""
+    """Output in 8 bits minus target, without the border, in float64.
+
+    Raises:
+        ValueError: no pixel is left inside the border.
+    """
+    height, width = target.shape[-2:]
+    if min(height, width) <= 2 * border:
+        raise ValueError(
+            f"an image of {height}x{width} (height x width) leaves no pixel inside the border of {border} "
+            "that PSNR drops on each side; leave it out"
+        )
     pixels = (output.clamp(0, 1) * 255).round()
     inner = slice(border, -border if border else None)
     return (pixels - target)[..., inner, inner].double()

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class Source:
         fidelities: steps at which trainings are read, their end the last.
         fingerprints: of all that results depend on, by name: a run is not resumed with other ones.
         conditions: of the latencies that it gives; empty: those of a replay, whatever they are.
+        lr_origins: role -> how its LR images were made; it stands beside every PSNR.
         has_report: whether there is a report set.
         pool: makes the workers; `clock` gives their seconds.
     """
@@ -65,6 +66,7 @@ class Source:
     has_report: bool
     pool: Callable[[], AbstractContextManager[Pool]]
     clock: Callable[[], float]
+    lr_origins: Mapping[str, str] = field(default_factory=dict)
     lacks: Callable[[ArchSpec], str] = lambda spec: ""  # why an architecture has no results here, in words
 
 
@@ -93,7 +95,7 @@ def training_source(
     baseline = with_scale(published("span"), scale)
     fidelities = fidelity.fidelities(proxy.steps)
     meter = LatencyMeter(latency, baseline=baseline, device=device)  # the workers' own are made alike
-    roles = open_roles(data, scale=scale, challenge=challenge.name)
+    roles = open_roles(data, scale=scale, challenge=challenge.name, patch=proxy.patch)
     roles.need("train"), roles.need("select")
     settings = EvaluatorSettings(
         run=run,
@@ -121,9 +123,14 @@ def training_source(
         fidelities=fidelities,
         fingerprints=roles.fingerprints,
         environment=fingerprint(device),
-        notices=[*roles.notices, *([] if file_locks.are_there() else [file_locks.MISSING])],
+        notices=[
+            *roles.notices,
+            roles.lr_notice,
+            *([] if file_locks.are_there() else [file_locks.MISSING]),
+        ],
         conditions={} if replay else meter.conditions,
         has_report=roles.report is not None,
+        lr_origins=roles.lr_origins,
         pool=lambda: Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1),
         clock=time.monotonic,
     )

@@ -10,6 +10,7 @@ from nas.train.proxy import bicubic_base
 
 KERNEL = 5
 RIDGE = 1e-4
+PATCH = 16  # side of the LR patches
 
 
 def linear_filter(patches: PatchStore, device: torch.device, *, num_batches: int = 24) -> Upscaler:
@@ -27,7 +28,7 @@ def linear_filter(patches: PatchStore, device: torch.device, *, num_batches: int
     gram = torch.zeros(size, size, dtype=torch.float64)
     cross = torch.zeros(size, 3 * scale**2, dtype=torch.float64)
     for step in range(num_batches):
-        lr, hr = patches.batch(2**31 + step, 16, 16)
+        lr, hr = patches.batch(2**31 + step, 16, patches.fitting_patch(PATCH))
         columns = F.pad(F.unfold(lr, KERNEL, padding=KERNEL // 2), (0, 0, 0, 1), value=1.0)
         targets = F.pixel_unshuffle(hr - bicubic_base(lr, scale), scale).flatten(2)
         a = columns.transpose(1, 2).flatten(0, 1).double()

@@ -183,7 +183,8 @@ class Trainings:
         if file is None:
             return None
         if file not in self._parents:
-            images, _ = self.open_patches().batch(CALIBRATION_STEP, NUM_IMAGES, SIDE)
+            patches = self.open_patches()
+            images, _ = patches.batch(CALIBRATION_STEP, NUM_IMAGES, patches.fitting_patch(SIDE))
             self._parents = {file: Parent(file, images)}
         return self._parents[file]
 

@@ -15,6 +15,7 @@ from nas.results import Retrained, RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"
+ENVIRONMENT = "environment.json"
 RETRAINED = "trust.json"
 NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
@@ -39,7 +40,7 @@ def create(
 ) -> None:
     """Make a run directory; the configuration is written last, and makes it one."""
     run.mkdir(parents=True, exist_ok=True)
-    write(run / "environment.json", json.dumps(environment, indent=2, sort_keys=True) + "\n")
+    write(run / ENVIRONMENT, json.dumps(environment, indent=2, sort_keys=True) + "\n")
     write(run / OVERRIDES, yaml.safe_dump(list(overrides), allow_unicode=True))
     write(run / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
@@ -79,6 +80,14 @@ def read_retrained(run: Path) -> tuple[Retrained, ...]:
     if not path.is_file():
         return ()
     return tuple(Retrained(**line) for line in json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_lr_origins(run: Path) -> dict[str, str]:
+    """How the LR images of each role were made, in words; empty for a run that does not say."""
+    path = run / ENVIRONMENT
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    origins = stored.get("lr") if isinstance(stored, dict) else None
+    return {str(role): str(words) for role, words in (origins if isinstance(origins, dict) else {}).items()}
 
 
 class Files:

@@ -15,7 +15,7 @@ from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, open_storage
-from nas.search.store.run_directory import read_retrained, stored_config
+from nas.search.store.run_directory import read_lr_origins, read_retrained, stored_config
 
 LONGER_PROXY = (
     "proxy=overnight, or more proxy.steps, "
@@ -52,7 +52,7 @@ def load_run(run: Path) -> RunState:
         settings=shown_settings(config),
         ladder_seeds=config["ladder_seeds"],
     )
-    return replace(state, retrained=read_retrained(run))
+    return replace(state, retrained=read_retrained(run), lr_origins=read_lr_origins(run))
 
 
 def read_state(

@@ -6,9 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from nas.commands.door import main
@@ -269,3 +271,68 @@ def test_an_image_that_breaks_while_it_is_read_is_skipped_where_the_data_say_so(
     assert "a.png" in str(problems[0])
     with pytest.raises(ValueError, match=r"a\.png"):
         evaluate(upscaler, dataclasses.replace(images, on_error="stop"), CPU)
+
+
+def test_origin_of_lr_stands_beside_psnr(folder, tmp_path, capsys):
+    """An LR image by Pillow is used, and told; the same one is not where LR is made from HR."""
+    images = [Image.open(folder / "images" / f"{name}.png") for name in "ab"]
+    for name, image in zip("ab", images, strict=True):
+        write(tmp_path / "set" / "GT" / f"{name}.png", np.asarray(image))
+        small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BICUBIC)
+        write(tmp_path / "set" / "LRbicx4" / f"{name}.png", np.asarray(small))
+    out = tmp_path / "out.csv"
+    arguments = [
+        "evaluate",
+        "arch=published/span",
+        f"weights={folder / 'span.pth'}",
+        "device=cpu",
+        f"out={out}",
+    ]
+    arguments += ["data=folder", f"data.report={tmp_path / 'set'}"]
+    psnr = {}
+    for lr, said in (
+        ("null", "not MATLAB bicubic: "),
+        ("none", "made from HR, MATLAB bicubic"),
+        (tmp_path / "set" / "LRbicx4", "not MATLAB bicubic: "),
+    ):
+        assert main([*arguments, f"data.lr={lr}"]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"LR is {said}" in printed
+        assert ("are not used: data.lr=none" in printed) == (lr == "none")
+        rows = pd.read_csv(out)
+        assert rows["lr_origin"].str.startswith(said).all()
+        psnr[str(lr)] = rows["psnr_db"].to_list()
+    assert psnr["null"] == psnr[str(tmp_path / "set" / "LRbicx4")] != psnr["none"]
+
+
+def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp_path, capsys):
+    write(tmp_path / "set" / "a.png", picture(0, 8, 9))
+    arguments = [
+        "evaluate",
+        "arch=published/span",
+        f"weights={folder / 'span.pth'}",
+        "data=folder",
+        "device=cpu",
+    ]
+    assert main([*arguments, f"data.report={tmp_path / 'set'}", f"out={tmp_path / 'out.csv'}"]) == 2
+    assert "a.png: 8x9 (height x width) leaves no pixel inside the border" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+@needs_shared
+@pytest.mark.parametrize(("case", "expected"), [
+    ("a3_HR_LR/set", [33.3819, 31.7046]),
+    ("a3_HR_LR/set/HR", [33.3819, 31.7046]),
+])  # fmt: skip
+def test_cases_have_the_psnr_of_their_own_lr(case, expected):
+    images = open_roles(config(report=SHARED / "cases" / case), scale=4, roles=("report",)).need("report")
+    rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
+    assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
+
+
+@needs_shared
+def test_case_of_hr_and_lr_in_one_folder_has_the_psnr_of_its_pairs():
+    root = SHARED / "cases" / "c1_SRF_4_HR_LR_one_folder" / "Set5"
+    images = open_roles(config(report=root), scale=4, roles=("report",)).need("report")
+    rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
+    assert sum(row.psnr_db for row in rows) / 3 == pytest.approx(32.03, abs=0.005)

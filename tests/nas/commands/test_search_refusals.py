@@ -97,6 +97,51 @@ def test_a_16_bit_picture_is_named(refused, photos):
     assert "16" in line
 
 
+def test_photographs_below_the_patch_are_refused_with_the_way_out(refused, photos):
+    Image.fromarray(np.zeros((48, 60, 3), dtype=np.uint8)).save(photos / "train" / "small.png")
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select", "run=mine")
+    assert "1 of 3 training images have LR sides below proxy.patch=16: small.png (12x15)" in line
+    assert "use proxy.patch=12, or leave them out with data.on_error=skip" in line
+
+
+def test_judged_photographs_within_the_border_are_refused_with_their_size(refused, photos):
+    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(photos / "select" / "tiny.png")
+    line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")
+    assert "tiny.png: 8x8 (height x width) leaves no pixel inside the border of 4" in line
+
+
+def test_lr_that_names_no_role_is_refused(refused, photos):
+    assert "data.lr goes with a folder of HR images" in refused(f"data.lr={photos}/train")
+    folders = [f"data.{role}={photos}/{role}" for role in ("train", "select")]
+    line = refused("data=folder", *folders, f"data.report={photos}/select", f"data.lr={photos}/select")
+    assert "data.lr could belong to data.select or data.report" in line
+
+
+def test_the_way_out_works_for_the_same_run_and_its_page_says_how_lr_was_made(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, side in (("train/HR/a", 48), ("train/HR/b", 64), ("select/HR/c", 64)):
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        picture = coarse.resize((side, side), Image.Resampling.BICUBIC)
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+        if name == "select/HR/c":
+            (tmp_path / "select/LR").mkdir()
+            picture.resize((16, 16), Image.Resampling.BICUBIC).save(tmp_path / "select/LR/c.png")
+    run, brief = tmp_path / "run", "trials=1 proxy.steps=2 ladder_seeds=1 latency.max_seconds=0.2 workers=1"
+    command = ["search", "data=folder", f"run={run}", *brief.split()]
+    command += [f"data.{role}={tmp_path}/{role}" for role in ("train", "select")]
+    assert main(command) == 2
+    assert "use proxy.patch=12" in capsys.readouterr().err
+    assert not run.exists()
+    assert main([*command, "proxy.patch=12"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train: LR is made from HR, MATLAB bicubic. select: LR is not MATLAB bicubic: " in said
+    assert "mean of the per-image dB. LR is not MATLAB bicubic: " in said
+    assert main(["report", f"run={run}"]) == 0
+    assert (run / "report.html").read_text().count("LR is not MATLAB bicubic: ") >= 2
+
+
 def test_training_on_challenge_images_is_refused(refused, photos):
     (photos / "train" / "train0.png").rename(photos / "train" / "0801.png")
     line = refused("data=folder", f"data.train={photos}/train", f"data.select={photos}/select")

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from nas.data import imresize
 from nas.data.config import DataConfig
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
+CASES = SHARED.parent / "cases"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not here")
 
 
 def picture(seed, height=64, width=80):
@@ -37,6 +40,7 @@ def config(**given):
         "train": None,
         "select": None,
         "report": None,
+        "lr": None,
         "on_error": "stop",
         "memory_mib": 100.0,
         "cache": None,

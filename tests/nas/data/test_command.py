@@ -14,7 +14,7 @@ from nas.data.roles import open_roles
 from tests.nas.data.pictures import config, picture, write, write_pairs
 
 CONF = Path(__file__).parents[3] / "conf" / "data"
-COMMON = ("train", "select", "report", "on_error", "memory_mib", "cache")
+COMMON = ("train", "select", "report", "lr", "on_error", "memory_mib", "cache")
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_python_files_are_told(benchmark):
         write(benchmark / "HR" / f"{name}.png", rough)
         write(benchmark / "LR_bicubic/X4" / f"{name}x4.png", imresize(rough, 4, variant="python"))
     assert origin(benchmark).kind == "python"
-    assert str(origin(benchmark)).startswith("Python bicubic (3 checked: ")
+    assert str(origin(benchmark)).startswith("not MATLAB bicubic, but Python bicubic: ")
+    assert str(origin(benchmark)).endswith("(3 of 3 checked)")
 
 
 def test_other_files_are_told(benchmark):
@@ -61,7 +62,7 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     (train / "bad.png").write_text("text")
     assert run(data=config(train=train, report=benchmark, on_error="skip"), scale=4, sample=None) == 0
     out = capsys.readouterr().out
-    assert "MATLAB bicubic, exact (3 checked)" in out
+    assert "MATLAB bicubic, exact (3 of 3 checked)" in out
     assert "train: 1 images" in out
     assert "select: none" in out
     assert f"skipped train: {train / 'bad.png'}: not an image" in out

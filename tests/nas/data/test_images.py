@@ -5,9 +5,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from nas.data.images import ImageError, probe, read_image
+from nas.data.images import ImageError, probe, read_header, read_image
 
 
 def noise(height=20, width=30, channels=3):
@@ -91,7 +91,7 @@ def test_partly_transparent_image_is_refused(tmp_path):
 
 def test_cmyk_is_refused(tmp_path):
     Image.fromarray(noise()).convert("CMYK").save(tmp_path / "a.jpg")
-    refused(tmp_path / "a.jpg", "CMYK", by_header=False)
+    refused(tmp_path / "a.jpg", "CMYK")
 
 
 def test_rgb_is_read_as_it_is(tmp_path):
@@ -114,6 +114,24 @@ def test_grey_and_palette_become_rgb(tmp_path):
     palette = Image.fromarray(noise()).quantize(16)
     palette.save(tmp_path / "palette.png")
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize(("said", "read"), [(6, 6), (1, 1), (0, 1), (9, 1)])
+def test_header_gives_the_exif_orientation(tmp_path, suffix, said, read):
+    exif = Image.Exif()
+    exif[0x0112] = said
+    Image.fromarray(noise()).save(tmp_path / f"a.{suffix}", exif=exif)
+    Image.fromarray(noise()).save(tmp_path / f"b.{suffix}")
+    assert read_header(tmp_path / f"a.{suffix}").orientation == read
+    assert read_header(tmp_path / f"b.{suffix}").orientation == 1
+
+
+def test_header_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
+    Image.fromarray(noise()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("decoded"))
+    assert probe(tmp_path / "a.png") == (20, 30)
 
 
 def test_exif_orientation_is_ignored(tmp_path):

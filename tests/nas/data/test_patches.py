@@ -180,3 +180,13 @@ def test_a_corrupt_image_stops_or_is_left_out(tmp_path):
 def test_a_patch_of_no_size_is_refused(tmp_path, patch):
     with pytest.raises(ValueError, match="patch must be at least 1"):
         PatchStore(photographs(tmp_path), seed=0, progress=False).batch(0, 1, patch)
+
+
+@pytest.mark.parametrize(("on_error", "expected"), [("stop", 10), ("skip", 16)])
+def test_fitting_patch_is_one_that_the_images_hold(tmp_path, on_error, expected):
+    store = PatchStore(
+        flat_set(tmp_path, [("", 40, 80), ("", 96, 64)], on_error=on_error), seed=0, progress=False
+    )
+    assert store.fitting_patch(24) == expected
+    assert store.fitting_patch(8) == 8
+    store.batch(0, 2, store.fitting_patch(24))

@@ -8,7 +8,7 @@ from nas.data.config import FolderSource, PhotoSource
 from nas.data.hashes import LIMIT, image_hash, nearest
 from nas.data.images import read_image
 from nas.data.roles import open_roles
-from tests.nas.data.pictures import SHARED, config, picture, write, write_pairs
+from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs
 
 
 @pytest.fixture
@@ -192,3 +192,122 @@ def test_what_is_missing_is_said_by_its_key(folders):
         FolderSource(root=None, weight=0.0, first=None)
     with pytest.raises(ValueError, match="first must be at least 1"):
         FolderSource(root=None, weight=1.0, first=0)
+
+
+def test_judged_images_without_a_pixel_inside_the_border_are_refused_with_their_size(tmp_path):
+    write(tmp_path / "set/a.png", picture(0, 11, 40))
+    write(tmp_path / "set/b.png", picture(1, 12, 12))
+    with pytest.raises(
+        ValueError, match=r"set/a\.png: 11x40 .height x width. leaves no pixel inside the border of 4"
+    ):
+        open_roles(config(report=tmp_path / "set"), scale=4, progress=False)
+    roles = open_roles(config(select=tmp_path / "set", on_error="skip"), scale=4, progress=False)
+    assert [pair.name for pair in roles.need("select").pairs] == ["b"]
+    assert len(open_roles(config(train=tmp_path / "set"), scale=4, progress=False).need("train")) == 2
+
+
+@pytest.mark.parametrize("lr", [False, True])
+def test_training_images_below_the_patch_are_refused_by_their_headers(tmp_path, lr):
+    write_pairs(tmp_path / "HR", tmp_path / "LR" if lr else None, ["a"])  # LR 16x20
+    write(tmp_path / "HR/b.png", picture(7, 48, 60))
+    if lr:
+        write(tmp_path / "LR/bx4.png", picture(7, 12, 15))
+    given = {"train": tmp_path}
+    with pytest.raises(
+        ValueError,
+        match=r"1 of 2 training images have LR sides below proxy\.patch=16: b\.png \(12x15\); "
+        r"use proxy\.patch=12, or leave them out with data\.on_error=skip",
+    ):
+        open_roles(config(**given), scale=4, patch=16, progress=False)
+    assert len(open_roles(config(**given), scale=4, patch=12, progress=False).need("train")) == 2
+    skipped = open_roles(config(**given, on_error="skip"), scale=4, patch=16, progress=False)
+    assert "left out of training: 1 of 2" in skipped.notices[0]
+    with pytest.raises(ValueError, match=r"2 of 2 training images .*; use proxy\.patch=12$"):
+        open_roles(config(**given, on_error="skip"), scale=4, patch=17, progress=False)
+
+
+def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
+    write_pairs(tmp_path / "train", tmp_path / "train_lr", ["a", "b"])
+    write_pairs(tmp_path / "HR", tmp_path / "LR", ["c"], first_seed=5)
+    write_pairs(tmp_path / "x", tmp_path / "own", ["c"], first_seed=5)
+    both = {"train": tmp_path / "train", "select": tmp_path / "HR"}
+
+    def lr_of(role, **given):
+        roles = open_roles(config(**both, **given), scale=4, progress=False)
+        found = roles.need(role).pairs[0].lr
+        return found and found.parent.name
+
+    own, train_lr = str(tmp_path / "own"), str(tmp_path / "train_lr")
+    assert (lr_of("train"), lr_of("select")) == (None, "LR")
+    assert (lr_of("train", lr=own), lr_of("select", lr=own)) == (None, "own")  # of what is judged
+    assert (lr_of("train", lr="none"), lr_of("select", lr="none")) == (None, None)
+    by_role = {"train": train_lr, "select": "none", "report": None}
+    assert (lr_of("train", lr=by_role), lr_of("select", lr=by_role)) == ("train_lr", None)
+    assert lr_of("select", lr=[own]) == "own"
+    alone = open_roles(config(train=tmp_path / "train", lr=train_lr), scale=4, progress=False)
+    assert alone.need("train").pairs[0].lr is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lr": "x"}, r"data\.lr goes with a folder of HR images"),
+        ({"train": "t", "lr": {"select": "x"}}, r"data\.lr\.select goes with folders of HR images"),
+        ({"train": "t", "lr": ""}, r"data\.lr is empty"),
+    ],
+)
+def test_lr_without_hr_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        config(**given)
+
+
+def test_lr_that_could_belong_to_two_roles_or_to_too_few_folders_is_refused(folders):
+    with pytest.raises(ValueError, match=r"data\.lr could belong to data\.select or data\.report; say which"):
+        open_all(folders, lr=str(folders / "select"))
+    with pytest.raises(ValueError, match=r"data\.lr\.train names 2 folder\(s\), data\.train 1"):
+        open_all(folders, lr={"train": ["a", "b"]})
+
+
+def test_origin_of_lr_is_said_for_each_role(tmp_path):
+    write_pairs(tmp_path / "HR", tmp_path / "LR_bicubic/X4", ["a", "b"])
+    write_pairs(tmp_path / "mine", None, ["c"], first_seed=5)
+    roles = open_roles(config(train=tmp_path / "mine", select=tmp_path), scale=4, progress=False)
+    assert roles.lr_origins == {
+        "train": "made from HR, MATLAB bicubic",
+        "select": "MATLAB bicubic, exact (2 of 2 checked)",
+    }
+    assert roles.lr_notice == (
+        "train: LR is made from HR, MATLAB bicubic. select: LR is MATLAB bicubic, exact (2 of 2 checked)"
+    )
+    two = open_roles(config(select=[str(tmp_path), str(tmp_path / "mine")]), scale=4, progress=False)
+    assert two.lr_origin("select") == "MATLAB bicubic, exact (2 of 2 checked); made from HR, MATLAB bicubic"
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [("deep", "more than 8 bits"), ("alpha", "partly transparent"), ("cmyk", "colour mode CMYK")],
+)
+def test_cases_of_files_that_cannot_be_used_are_refused(folder, reason):
+    with pytest.raises(ValueError, match=reason):
+        open_roles(config(report=CASES / "r1_kinds_of_files" / folder), scale=4, progress=False)
+
+
+@needs_cases
+def test_cases_of_files_that_can_be_used_are_read():
+    roots = [str(CASES / "r1_kinds_of_files" / folder) for folder in ("ok", "mpo", "trailer")]
+    images = open_roles(config(report=roots), scale=4, progress=False).need("report")
+    assert len(images) == 8
+    assert all(images.load(i)[1].shape[2] == 3 for i in range(8))
+
+
+@needs_cases
+def test_case_of_tiny_images_is_refused():
+    with pytest.raises(ValueError, match=r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\)"):
+        open_roles(config(report=CASES / "p3_tiny_report_image/set"), scale=4, progress=False)
+
+
+@needs_cases
+def test_case_of_pillows_lr_is_told():
+    roles = open_roles(config(report=CASES / "w1_LR_by_pillow/set"), scale=4, progress=False)
+    assert roles.lr_origin("report").startswith("not MATLAB bicubic: 26.7% of values differ, by up to 4")

@@ -95,3 +95,10 @@ def test_images_of_one_name_in_two_folders_all_count(tmp_path):
     assert "0002" in results
     pixels = [psnr_db(*upscale_pixels(nearest, *images.load(i), CPU), 4) for i in range(3)]
     assert list(results.values()) == pixels
+
+
+@pytest.mark.parametrize("measure", [psnr_db, psnr_y_db])
+def test_an_image_without_a_pixel_inside_the_border_is_refused_with_its_size(measure):
+    with pytest.raises(ValueError, match=r"8x8 .* leaves no pixel inside the border of 4"):
+        measure(image(0.5, 8), image(100, 8), 4)
+    assert measure(image(100 / 255, 9), image(100, 9), 4) == math.inf

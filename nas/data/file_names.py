@@ -1,0 +1,271 @@
+"""HR and LR files by their names: which LR file belongs to which HR file, where people tag one or both."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nas.data.folder_names import HR_WORD, KERNEL_WORD, LR_WORD
+
+Kind = Literal["HR", "LR", "x", ""]  # x: a scale tag alone, as DIV2K names its LR files
+_SEPARATOR = r"[_\-. ]"
+_LR_TAG = rf"(?:{KERNEL_WORD})?(?:{LR_WORD})(?:{KERNEL_WORD})?"
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """A file's name without its tags.
+
+    Attributes:
+        core: what is left.
+        kind: what the tags say that the file holds.
+    """
+
+    core: str
+    kind: Kind
+
+
+def read_stem(stem: str, scale: int) -> Stem:
+    """Strip all tags: baby_x4, baby_LRBI_x4, baby_bicLRx4, LR_baby, img_001_SRF_4_LR, baby_HR, baby_GT.
+
+    A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is nothing but tags
+    keeps them.
+    """
+    kinds: list[Kind] = []
+    core = stem
+    prefix = _prefix(scale).match(core)
+    if prefix:
+        kinds.append("HR" if prefix[1] else "LR")
+        core = core[prefix.end() :]
+    while cut := _cut_tag(core, scale):
+        core, kind = cut
+        kinds.append(kind)
+    named = [kind for kind in kinds if kind in ("HR", "LR")]
+    return Stem(core, named[0] if named else "x" if "x" in kinds else "")
+
+
+def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
+    """Cut the last tag of a name, if it ends in one and something is left."""
+    for pattern, kind in _tags(scale):
+        found = pattern.search(stem)
+        if found and found.start() > 0:
+            return stem[: found.start()], kind
+    return None
+
+
+@functools.cache
+def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
+    """What a name may end in, with what it says of the file."""
+    rules: tuple[tuple[str, Kind], ...] = (
+        (rf"(?i:{_SEPARATOR}*x{scale}|{_SEPARATOR}+{scale}x)", "x"),
+        (rf"(?i:{_SEPARATOR}+srf{_SEPARATOR}*{scale})", "x"),
+        (rf"(?i:{_SEPARATOR}+(?:{HR_WORD})(?:mod\d+)?)|(?<=[a-z0-9])(?:HR|GT)", "HR"),
+        (rf"(?i:{_SEPARATOR}+{_LR_TAG})|(?<=[a-z0-9])LR(?:BI)?", "LR"),
+        (rf"(?i:{_SEPARATOR}+(?:{KERNEL_WORD}))", "x"),
+        (rf"(?i:{_SEPARATOR}+mod\d+)", ""),
+    )
+    return tuple((re.compile(rf"(?:{pattern})\Z"), kind) for pattern, kind in rules)
+
+
+@functools.cache
+def _prefix(scale: int) -> re.Pattern[str]:
+    return re.compile(rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """LR files by their HR files, those that no HR file wants, and for others why none was taken."""
+
+    lr_of: dict[Path, Path]
+    left_over: list[Path]
+    unclear: dict[Path, str]
+
+
+def match_files(
+    hr_files: Sequence[Path], lr_files: Sequence[Path], *, hr_root: Path, lr_root: Path, scale: int
+) -> Matches:
+    """Find the LR file of each HR file by name.
+
+    Equal names go first, then LR names without one tag, without all tags, and both without all tags, each
+    within the same subfolder and then wherever the file lies. The rule that pairs most files is taken, and
+    the others for what it leaves. An LR file that two HR files could claim is given to none.
+    """
+    hr_split, lr_split = _split(hr_files, hr_root), _split(lr_files, lr_root)
+    tables: list[_Table] = []
+    lr_of: dict[Path, Path] = {}
+    for rule in _RULES:
+        of_hr, of_lr, nested = rule
+        hr_keys = _keys(hr_split, of_hr, scale, nested=nested)
+        lr_keys = _keys(lr_split, of_lr, scale, nested=nested)
+        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _by_key(lr_files, lr_keys)))
+        found = _pair(hr_files, tables[-1], taken=set())
+        if len(found) > len(lr_of):
+            lr_of = found
+        if len(found) == len(hr_files):
+            return Matches(found, _left_over(lr_files, found.values()), {})
+    # Where subfolders agree for some, a file of another subfolder is no partner for the rest.
+    by_folder = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
+    best = max((_pair(hr_files, table, taken=set()) for table in by_folder), key=len)
+    if best:
+        tables, lr_of = by_folder, best
+    for table in tables:
+        lr_of |= _pair([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
+
+    unclear = _find_unclear(hr_files, lr_of, tables)
+    lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
+    spoken_for = set(lr_of.values()) | {
+        file for hr in unclear for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())
+    }
+    return Matches(lr_of, _left_over(lr_files, spoken_for), unclear)
+
+
+def _left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path]:
+    gone = set(used)
+    return [file for file in lr_files if file not in gone]
+
+
+def _pair(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
+    """Pair the HR files with LR files of the same key, where each side has one of it."""
+    hr_key, lr_by_key = table
+    claims: defaultdict[str, list[Path]] = defaultdict(list)
+    for hr in hr_files:
+        claims[hr_key[hr]].append(hr)
+    found = {}
+    for key, claimants in claims.items():
+        free = [file for file in lr_by_key.get(key, ()) if file not in taken]
+        if len(claimants) == 1 and len(free) == 1:
+            found[claimants[0]] = free[0]
+    return found
+
+
+def _find_unclear(
+    hr_files: Sequence[Path],
+    lr_of: dict[Path, Path],
+    tables: Sequence[_Table],
+) -> dict[Path, str]:
+    """Say of HR files without an LR file which ones they could have had, and of those who hold them too."""
+    owner = {lr: hr for hr, lr in lr_of.items()}
+    unclear: dict[Path, str] = {}
+    for hr in hr_files:
+        if hr in lr_of:
+            continue
+        options = sorted({file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())})
+        if not options:
+            continue
+        names = ", ".join(file.name for file in options[:2])
+        rivals = sorted({owner[file] for file in options if file in owner})
+        also = f", and so could that of {rivals[0].name}" if rivals else ""
+        unclear[hr] = f"its LR file could be {names}{also}; rename them so that one name fits"
+        for rival in rivals:
+            unclear[rival] = f"its LR file could be that of {hr.name} too; rename them so that one name fits"
+    return unclear
+
+
+# The key of each HR file, and the LR files of each key.
+_Table = tuple[dict[Path, str], dict[str, list[Path]]]
+_Name = Callable[[str, int], str]
+_Rule = tuple[_Name, _Name, bool]
+
+
+def _whole(stem: str, scale: int) -> str:
+    return stem
+
+
+def _without_scale(stem: str, scale: int) -> str:
+    return stem.removesuffix(f"x{scale}")
+
+
+def _without_one(stem: str, scale: int) -> str:
+    cut = _cut_tag(stem, scale)
+    return cut[0] if cut else stem
+
+
+def _without_all(stem: str, scale: int) -> str:
+    return read_stem(stem, scale).core.lower()
+
+
+# What is compared of an HR name and of an LR name, and whether their subfolders have to agree.
+_RULES: tuple[_Rule, ...] = tuple(
+    (of_hr, of_lr, nested)
+    for of_hr, of_lr in (
+        (_whole, _whole),
+        (_whole, _without_scale),
+        (_whole, _without_one),
+        (_whole, _without_all),
+        (_without_all, _without_all),
+    )
+    for nested in (True, False)
+)
+
+
+def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
+    """The subfolder and the stem of each file."""
+    folders: dict[str, str] = {}
+    split = []
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = os.path.relpath(folder, root)
+        split.append((folders[folder], os.path.splitext(name)[0]))
+    return split
+
+
+def _keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
+    if nested:
+        return [f"{folder}/{of(stem, scale)}" for folder, stem in split]
+    return [of(stem, scale) for _, stem in split]
+
+
+def _by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:
+    table: defaultdict[str, list[Path]] = defaultdict(list)
+    for file, key in zip(files, keys, strict=True):
+        table[key].append(file)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class MixedFolder:
+    """HR and LR files that lie in one folder.
+
+    Attributes:
+        hr, lr: files by what their names say.
+        others: files that are neither, where HR files are named as such.
+        example: an HR file and the LR file of the same name.
+    """
+
+    hr: list[Path]
+    lr: list[Path]
+    others: list[Path]
+    example: tuple[Path, Path]
+
+
+def split_mixed(files: Sequence[Path], scale: int) -> MixedFolder | None:
+    """Tell HR from LR files in one folder; None where no two names differ by their tags alone."""
+    stems = {file: read_stem(file.stem, scale) for file in files}
+    groups: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for file, stem in stems.items():
+        groups[file.parent, stem.core].append(file)
+    example = None
+    for group in groups.values():
+        low = [file for file in group if stems[file].kind in ("LR", "x")]
+        high = [file for file in group if stems[file].kind in ("HR", "")]
+        if low and high:
+            example = high[0], low[0]
+            break
+    if example is None:
+        return None
+    lr = [file for file in files if stems[file].kind == "LR"]
+    named_lr = bool(lr)
+    if not named_lr:
+        lr = [file for file in files if stems[file].kind == "x"]
+    hr = [file for file in files if stems[file].kind == "HR"]
+    if not hr:
+        hr = [file for file in files if stems[file].kind == ""]
+    others = [file for file in files if file not in {*lr, *hr}]
+    return MixedFolder(hr, lr, others, example)

@@ -1,0 +1,143 @@
+"""Where the LR images of an HR folder lie, and which of those that lie there are not used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nas.data.config import FROM_HR
+from nas.data.folder_names import (
+    PARTS,
+    FolderName,
+    child_folders,
+    holds_images,
+    own_images,
+    read_folder_name,
+    shorten,
+)
+from nas.data.places import Place, absolute
+
+_MAX_NOTED = 3  # names in a notice
+
+
+def says_lr(path: Path) -> bool:
+    return any(read_folder_name(part).kind == "LR" for part in path.parts)
+
+
+def choose_lr_folder(
+    place: Place, scale: int, key: str, given: str | None, *, is_mixed: bool
+) -> tuple[Path | None, list[str]]:
+    """The folder of a place's LR images, and what has to be said about those that are not used.
+
+    Raises:
+        ValueError: the folder that the user named for them is not there or holds no images.
+    """
+    lies_there = _lr_folders(place)
+    if given is not None and given != FROM_HR:
+        return _named_lr_folder(given, scale, key), []
+    wanted = [
+        (name, folder) for name, folder in lies_there if name.scale in (None, scale) and _belongs(name, place)
+    ]
+    if given == FROM_HR:
+        return None, _tell_unused([folder for _, folder in wanted], place, key, FROM_HR)
+    wanted.sort(key=lambda one: (one[0].rest != place.name.rest, not one[0].kernel, one[0].scale is None))
+    if not wanted:
+        beside = [] if is_mixed else _lr_beside(place)
+        if beside:
+            around = replace(place, base=place.base.parent)
+            why = f"nothing says that they are those of {place.base.name}"
+            return None, _tell_unused(beside, around, key, why)
+        if lies_there and not is_mixed:
+            why = f"no LR images of scale {scale} for {place.path} by their names, so they are made from HR"
+            return None, _tell_unused([folder for _, folder in lies_there], place, key, why)
+        return None, []
+    chosen, *others = [folder for _, folder in wanted]
+    others += [
+        folder
+        for name, folder in lies_there
+        if name.scale in (None, scale) and not _belongs(name, place) and _is_variant(name, place)
+    ]
+    if (chosen / place.inner).is_dir():
+        chosen = chosen / place.inner
+    return chosen, _tell_unused(others, place, key, f"those of {chosen.relative_to(place.base)} are")
+
+
+def _named_lr_folder(given: str, scale: int, key: str) -> Path:
+    folder = absolute(Path(given))
+    role = key.partition(".")[2].partition("[")[0]
+    if not folder.is_dir():
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise ValueError(
+            f"data.lr.{role}: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
+        )
+    if own_images(folder):
+        return folder
+    of_scale = [child for child in child_folders(folder) if read_folder_name(child.name).scale == scale]
+    inside = of_scale[0] if of_scale else folder
+    if not holds_images(inside):
+        raise ValueError(
+            f"data.lr.{role}: no images in {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
+        )
+    return inside
+
+
+def _lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
+    """The folders beside a place's HR folder that hold LR images by their names."""
+    found = []
+    for child in child_folders(place.base):
+        name = read_folder_name(child.name)
+        if name.kind != "LR" or child == place.folder:
+            continue
+        inner = [(read_folder_name(f"{child.name}/{one.name}"), one) for one in child_folders(child)]
+        inner = [(name, one) for name, one in inner if name.kind == "LR" and _is_inner_lr(one)]
+        if inner:
+            found += [(name, one) for name, one in inner if holds_images(one)]
+        if own_images(child) or (not inner and holds_images(child)):
+            found.append((name, child))
+    return found
+
+
+def _lr_beside(place: Place) -> list[Path]:
+    """Folders of LR images beside one whose name does not say HR: likely its own, but not certainly."""
+    if place.layout != "images":
+        return []
+    own = read_folder_name(place.base.name)
+    around = Place("images", place.base.parent, place.base.name, own)
+    return [
+        folder for name, folder in _lr_folders(around) if name.rest in ((), own.rest) and own.kind != "LR"
+    ]
+
+
+def _is_inner_lr(folder: Path) -> bool:
+    """Whether a folder inside an LR folder is a choice among several (X2, X4, train, val) and no shard."""
+    return read_folder_name(folder.name).scale is not None or folder.name.lower() in PARTS
+
+
+def _belongs(name: FolderName, place: Place) -> bool:
+    """Whether an LR folder is of the same set and part; LSDIR's own images are its training images."""
+    alike = {place.name.rest}
+    if place.layout == "LSDIR" and place.name.rest == ("train",):
+        alike.add(())
+    return name.rest in alike
+
+
+def _is_variant(name: FolderName, place: Place) -> bool:
+    """Whether an LR folder is another one of the same set and part, such as LR_unknown."""
+    return set(place.name.rest) <= set(name.rest) and name.part == place.name.part
+
+
+def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> list[str]:
+    if not folders:
+        return []
+    role = key.partition(".")[2].partition(".")[0]
+    names = list_some([str(folder.relative_to(place.base)) for folder in folders])
+    if why == FROM_HR:
+        return [f"{key}: LR images lie in {place.base}, {names}, and are not used: data.lr=none"]
+    way = f"; data.lr.{role}=FOLDER takes others" if role in ("train", "select", "report") else ""
+    return [f"{key}: LR images lie in {place.base}, {names}, and are not used: {why}{way}"]
+
+
+def list_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NOTED} more" if len(names) > _MAX_NOTED else ""
+    return ", ".join(names[:_MAX_NOTED]) + more

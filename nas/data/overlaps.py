@@ -1,0 +1,163 @@
+"""What two roles share: near-duplicates and crops, taken out of the lower role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from nas.data.crops import CropFinder, Hashes, hash_tiles
+from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
+from nas.data.images import ImageError, read_image
+from nas.data.places import Role
+from nas.data.progress import each
+from nas.data.sets import Pair
+
+ABOVE: dict[Role, tuple[Role, ...]] = {"report": (), "select": ("report",), "train": ("report", "select")}
+# Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
+# 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """What is left of each role.
+
+    Attributes:
+        pairs: without what a higher role shows too.
+        notices: what was dropped and why, an image a line.
+        problems: files that cannot be read.
+    """
+
+    pairs: dict[Role, list[Pair]]
+    notices: list[str] = field(default_factory=list)
+    problems: list[tuple[Role, Path, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What reading an image gave: its hash, its tiles if others may be cut from it, what it was cut from."""
+
+    pair: Pair
+    hash: Hash
+    tiles: Hashes | None
+    cut_from: tuple[Role, Pair] | None
+
+
+def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
+    """Take near-duplicates and crops of a higher role's images out of each lower role.
+
+    Report stands above select, and select above train. A training image is hashed from its LR file where it
+    has one: decoding the HR files of a large set takes minutes. Every other file is read whole, so that a
+    damaged one is found before the search that would end over it.
+    """
+    result = Overlaps({})
+    looks: dict[Role, list[_Look]] = {}
+    finders: dict[Role, CropFinder] = {}
+    for role in (one for one in ABOVE if one in pairs):
+        above = {other: finders[other] for other in ABOVE[role] if other in finders}
+
+        def look(pair: Pair, role: Role = role, above: dict[Role, CropFinder] = above) -> _Look:
+            return _look(pair, role, above)
+
+        seen = []
+        for one in each(look, pairs[role], label=f"comparing {role} images", show=progress):
+            if isinstance(one, ImageError):
+                result.problems.append((role, one.path, one.reason))
+            else:
+                seen.append(one)
+        for other in ABOVE[role]:
+            seen = _drop_duplicates(role, seen, other, looks.get(other, []), result.notices)
+        if role == "train":
+            seen = _look_for_crops(seen, above, result, progress)
+        looks[role] = _drop_crops(role, seen, result.notices)
+        if role != "train":
+            kept = [(one.pair, one.tiles) for one in looks[role] if one.tiles is not None]
+            finders[role] = CropFinder([pair for pair, _ in kept], [tiles for _, tiles in kept])
+        result.pairs[role] = [one.pair for one in looks[role]]
+    return result
+
+
+def _look(pair: Pair, role: Role, above: dict[Role, CropFinder]) -> _Look:
+    if role == "train" and pair.lr is not None:
+        return _Look(pair, image_hash(read_image(pair.lr)), None, None)
+    if pair.lr is not None:
+        read_image(pair.lr)
+    pixels = read_image(pair.hr)
+    found = ((other, finder.find(pixels)) for other, finder in above.items())
+    cut_from = next(((other, whole) for other, whole in found if whole is not None), None)
+    return _Look(pair, image_hash(pixels), None if role == "train" else hash_tiles(pixels), cut_from)
+
+
+def _drop_duplicates(
+    role: Role, seen: list[_Look], other: Role, above: list[_Look], notices: list[str]
+) -> list[_Look]:
+    if not seen or not above:
+        return seen
+    index, bits = nearest(np.stack([one.hash for one in seen]), np.stack([one.hash for one in above]))
+    for i in np.flatnonzero(bits <= LIMIT):
+        notices.append(
+            f"dropped {seen[i].pair.hr} from {role}: near-duplicate of {above[index[i]].pair.hr} in {other} "
+            f"({bits[i]:.0f} of {NUM_BITS} bits of the image hash differ)"
+        )
+    return [one for one, far in zip(seen, bits > LIMIT, strict=True) if far]
+
+
+def _look_for_crops(
+    seen: list[_Look], above: dict[Role, CropFinder], result: Overlaps, progress: bool
+) -> list[_Look]:
+    """Decode the HR files of training images that were hashed from LR and are small enough to be crops."""
+    waiting = [
+        one
+        for one in seen
+        if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in above.values())
+    ]
+    pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
+    chosen, rest = waiting, list[_Look]()
+    if pixels > MAX_PIXELS:
+        step = -(-pixels // MAX_PIXELS)
+        chosen, rest = waiting[::step], [one for i, one in enumerate(waiting) if i % step]
+
+    def find(one: _Look) -> tuple[Role, Pair] | None:
+        hr = read_image(one.pair.hr)
+        found = ((other, finder.find(hr)) for other, finder in above.items())
+        return next(((other, whole) for other, whole in found if whole is not None), None)
+
+    cut_from: dict[int, tuple[Role, Pair]] = {}
+    broken: set[int] = set()
+    for part in (chosen, rest):
+        if part is rest and not cut_from:
+            break
+        answers = each(find, part, label="looking for crops in train", show=progress)
+        for one, answer in zip(part, answers, strict=True):
+            if isinstance(answer, ImageError):
+                result.problems.append(("train", answer.path, answer.reason))
+                broken.add(id(one))
+            elif answer is not None:
+                cut_from[id(one)] = answer
+    if rest and not cut_from:
+        result.notices.append(
+            f"{len(chosen)} of {len(waiting)} training images that could be crops of judged ones were "
+            "looked at, evenly spread: none is one"
+        )
+    return [
+        _Look(one.pair, one.hash, one.tiles, cut_from.get(id(one), one.cut_from))
+        for one in seen
+        if id(one) not in broken
+    ]
+
+
+def _drop_crops(role: Role, seen: Sequence[_Look], notices: list[str]) -> list[_Look]:
+    """Take out what was cut from an image of a higher role; a line for each of these images."""
+    crops: dict[tuple[Role, Path], list[Path]] = {}
+    for one in seen:
+        if one.cut_from is not None:
+            other, whole = one.cut_from
+            crops.setdefault((other, whole.hr), []).append(one.pair.hr)
+    for (other, whole_file), files in crops.items():
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        names = ", ".join(str(file) for file in files[:3])
+        notices.append(f"dropped {names}{more} from {role}: crops of {whole_file} in {other}")
+    return [one for one in seen if one.cut_from is None]
