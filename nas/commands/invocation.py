@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+LONGEST_WORD = 60  # characters of a word that is compared with what is known
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
@@ -24,5 +26,7 @@ class Refusal(Exception):  # noqa: N818 - not an error of the program
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Give '; did you mean ...?' for the closest known word, or nothing."""
+    if len(word) > LONGEST_WORD:
+        return ""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""

@@ -11,17 +11,18 @@ Examples:
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
-import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from nas.commands.architectures import check_members, resolve_archs, resolve_parent
+from nas.commands.composition import parse
 from nas.commands.invocation import Invocation, Refusal
+from nas.commands.schema import check, plain
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -52,12 +53,31 @@ NUM_TRIED = 50  # members of a space that inherit=true looks at
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
-def stored_overrides(overrides: list[str]) -> list[str]:
-    """What an existing run was started with, then what is given now."""
-    runs = [text.partition("=")[2] for text in overrides if text.startswith("run=")]
-    if not runs or not run_directory.exists(Path(runs[-1])):
-        return overrides
-    return [*run_directory.stored_overrides(Path(runs[-1])), *overrides]
+def stored_config(overrides: Sequence[str]) -> dict[str, Any] | None:
+    """The configuration of the run that is named, where there is one; else None."""
+    named = [override for override in overrides if override.startswith("run=")]
+    if not named:
+        return None
+    value = parse(named[-1]).value()
+    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
+    return checked_config(folder) if run_directory.exists(folder) else None
+
+
+def checked_config(folder: Path) -> dict[str, Any]:
+    """The stored configuration of a run, in which nothing names what may not be built.
+
+    Raises:
+        ValueError: it cannot be read, or is not what a search of this version writes.
+    """
+    config = run_directory.stored_config(folder)
+    try:
+        checked = check(run, config, given=("invocation",))
+    except Refusal as refusal:
+        raise ValueError(
+            f"run={folder}: {run_directory.CONFIG}: {refusal} (it was changed, or written by another version)"
+        ) from None
+    found: dict[str, Any] = plain(checked)
+    return found
 
 
 def run(
@@ -297,7 +317,7 @@ def _refuse_other_latency(folder: Path, conditions: Mapping[str, Any]) -> None:
 
 
 def _refuse_other_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
-    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    stored = run_directory.read_environment(folder).get("data", {})
     for name, found in fingerprints.items():
         if stored.get(name) == found:
             continue

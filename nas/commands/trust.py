@@ -20,7 +20,6 @@ from rich.table import Table as Grid
 
 from nas.commands import search
 from nas.commands.architectures import resolve_parent
-from nas.commands.composition import compose_command
 from nas.commands.invocation import Refusal
 from nas.commands.schema import build, check
 from nas.measure.device import pick_device
@@ -103,8 +102,7 @@ def _longer(folder: Path, factor: int, rate: float, count: int, device: str) -> 
     Raises:
         ValueError: what the run was made with is not there any more, or its table holds nothing longer.
     """
-    composition = compose_command("search", run_directory.stored_overrides(folder))
-    parts = build(check(search.run, composition.tree, composition.typed, given=("invocation",)))
+    parts = build(check(search.run, search.checked_config(folder), given=("invocation",)))
     proxy = parts["proxy"]
     if parts["evaluator"].kind == "table":
         longest = Table.load(find_table(parts["table"])).facts.fidelities[-1]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nas.commands import catalog, schema
 from nas.commands.composition import compose_command
 from nas.commands.door import main
+from nas.commands.targets import locate
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -53,11 +54,11 @@ def test_every_command_composes_with_every_option(command, override, nothing_is_
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_has_targets_with_these_keys(name):
+def test_every_option_has_targets_with_these_keys(name, nothing_is_missing):
     """Also when no command offers its group yet; interpolations and missing values are left out."""
     found = list(_targets(loaded(name)))
     for node in found:
-        schema.check(schema.locate(node["_target_"], name), {**_settled(node), "_partial_": True}, path=name)
+        schema.check(locate(node["_target_"], name), _settled(node), path=name)
 
 
 @pytest.mark.parametrize("name", FILES)
