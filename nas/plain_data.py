@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -74,34 +74,43 @@ _TOO_MUCH = f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; wri
 def _check_events(text: str) -> None:
     """Refuse tags, and what would be too deep or too much with its aliases followed; nothing is built."""
     anchors: dict[str, tuple[int, int]] = {}  # weight and height of what each names
-    stack: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # anchor, weight and height so far
-    for event in yaml.parse(text, Loader=_Base):
+    stack: list[_Open] = [_Open(None, 0, 0)]
+    events: Iterator[Any] = yaml.parse(text, Loader=_Base)
+    for event in events:
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in CORE_TAGS:
             raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not read", problem_mark=event.start_mark)
         if isinstance(event, yaml.CollectionStartEvent):
-            stack.append((event.anchor, 1, 1))
-            added = None
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, *added = stack.pop()
-            anchors |= {anchor: tuple(added)} if anchor else {}
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in anchors:
-                problem = f"the alias *{event.anchor} stands before or within what it names"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-            added = anchors[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            added = (1 + len(event.value) // TEXT_WEIGHT, 0)
-            anchors |= {event.anchor: added} if event.anchor else {}
-        else:
-            continue
-        if added is not None:
-            anchor, weight, height = stack[-1]
-            stack[-1] = (anchor, weight + added[0], max(height, added[1] + 1))
-        if stack[-1][1] > MAX_WEIGHT:
+            stack.append(_Open(event.anchor, 1, 1))
+        elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+            anchor, weight, height = _ended(event, anchors, stack)
+            anchors |= {anchor: (weight, height)} if anchor else {}
+            outer = stack[-1]
+            stack[-1] = _Open(outer.anchor, outer.weight + weight, max(outer.height, height + 1))
+        if stack[-1].weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
-        if len(stack) + stack[-1][2] > MAX_DEPTH + 2:
+        if len(stack) + stack[-1].height > MAX_DEPTH + 2:
             raise ValueError(_TOO_DEEP)
+
+
+class _Open(NamedTuple):
+    """A list or mapping whose end has not come yet: its anchor, and its weight and height so far."""
+
+    anchor: str | None
+    weight: int
+    height: int
+
+
+def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
+    """What a value comes to whose end this event is."""
+    if isinstance(event, yaml.CollectionEndEvent):
+        return stack.pop()
+    if isinstance(event, yaml.ScalarEvent):
+        return _Open(event.anchor, 1 + len(event.value) // TEXT_WEIGHT, 0)
+    if event.anchor not in anchors:
+        problem = f"the alias *{event.anchor} stands before or within what it names"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+    return _Open(None, *anchors[event.anchor])
 
 
 def _bounded(data: Any) -> Any:

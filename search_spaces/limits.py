@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-Scalar = str | int | float | bool
-
 RANGES = {"channels": (1, 1024), "kernel": (1, 63), "gain": (1, 64)}  # least and most; EDSR has 256 channels
 MAX_NUMBER = 4096  # of any other whole number: windows, hidden channels, classes
 MAX_COUNT = 64  # of what a block makes so many of: num_convs, num_heads, ..., and of expansion
@@ -31,7 +29,7 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
-def check_size(place: str, name: str, value: Scalar) -> None:
+def check_size(place: str, name: str, value: object) -> None:
     """Refuse a number that no super-resolution network has, before anything of its size is made.
 
     Raises:

@@ -12,11 +12,12 @@ from search_spaces.limits import (
     MAX_CHARACTERS,
     MAX_DEPTH,
     RANGES,
-    Scalar,
     check_size,
     shorten,
     shown,
 )
+
+Scalar = str | int | float | bool
 
 SCALES = (2, 3, 4)
 FIXED_SKIPS = ("bilinear", "nearest")  # added to the output; any other is learned and ends in the tap `skip`

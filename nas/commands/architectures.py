@@ -4,13 +4,12 @@ import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nas.commands.csv_files import read_csv
 from nas.commands.message import part
-from nas.plain_data import read_plain
+from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
 from nas.results import WORDS, RunState, front_table, pick, table
 from nas.search.store.runs import load_run
@@ -50,7 +49,7 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
         if run_pick := split_pick(text):
             spec = pick(load_run(run_pick[0]), run_pick[1]).spec
         else:
-            spec = ArchSpec.from_dict(_read(Path(text).expanduser()))
+            spec = _read(Path(text).expanduser())
         check_buildable(spec)
     except ValueError as error:
         raise ValueError(f"{key}={part(text)}: {error}") from None
@@ -176,15 +175,11 @@ def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
     )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> ArchSpec:
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"
         raise ValueError(
             f"{what}; use {PREFIX}NAME, a YAML or JSON file that holds a spec, or RUN:PICK, where PICK is "
             f"{', '.join(WORDS)} or a trial number"
         )
-    data = read_plain(file)
-    found = data["spec"] if isinstance(data, dict) and "spec" in data else data
-    if not isinstance(found, dict):
-        raise ValueError(f"holds no architecture: a mapping of fields is needed, got {type(found).__name__}")
-    return found
+    return read_spec(file)

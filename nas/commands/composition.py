@@ -99,7 +99,8 @@ def compose_command(
         for key in groups
         if (choices[key] != before[key] if stored is None else _differ(key, base, defaults))
     }
-    changed |= {key for key in values if _differ(key, config, defaults)}
+    before_values = base if stored is None else defaults
+    changed |= {key for key in values if _differ(key, config, before_values)}
     return Composition(
         command=command,
         tree=_plain(config),

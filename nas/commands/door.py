@@ -13,6 +13,7 @@ from nas.commands.composition import Composition, compose_command, message_of
 from nas.commands.habits import is_comma_list, run_each
 from nas.commands.invocation import Invocation, Refusal, did_you_mean
 from nas.commands.message import one_line, part, printable
+from nas.commands.spec_files import check_spec_files
 
 OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 
@@ -69,6 +70,7 @@ def _call(command: str, overrides: list[str]) -> int:
     if not stores:  # what was typed is refused before anything heavy is imported
         with _usage_errors():
             composition = compose_command(command, overrides)
+            check_spec_files(composition.tree)
     module = importlib.import_module(f"nas.commands.{command}")
     with _usage_errors():
         if stores:

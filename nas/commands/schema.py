@@ -162,7 +162,7 @@ def _conform_node(
 
 def _classes(hint: Hint) -> list[type]:
     """The classes and Protocols that an annotation is, or is one of; none where it allows anything else."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    union = _origin(hint) in (typing.Union, types.UnionType)
     arms = [one for one in (typing.get_args(hint) if union else (hint,)) if one is not type(None)]
     return arms if all(_is_ours(one) or getattr(one, "_is_protocol", False) for one in arms) else []
 
