@@ -36,8 +36,8 @@ def load_run(run: Path) -> RunState:
         raise ValueError(
             f"run={run}: {CONFIG} is not what a search writes ({error!r}); it was changed since: restore it"
         ) from None
-    storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
     try:
+        storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
         state = read_state(
             storage,
             name=run.resolve().name,
