@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,13 +17,10 @@ from nas.commands import catalog
 from nas.commands.habits import is_comma_list, refuse_habits, run_each
 from nas.commands.invocation import Refusal, did_you_mean
 from nas.commands.message import part
-from nas.commands.own_files import REFERENCE, lay_out, own_file, references
+from nas.commands.overrides import parse, quoted, refuse_chains
+from nas.commands.own_files import lay_out, own_file
 
 Choice = str | list[str] | None
-MAX_ARGUMENT = 16 * 1024  # characters
-MAX_NESTED = 20  # brackets within brackets
-_KEY = re.compile(r"[A-Za-z_][\w./-]*")
-_BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +55,27 @@ def configs(command: str, choices: Mapping[str, Choice]) -> list[str]:
     return names
 
 
-def compose_command(
-    command: str, arguments: Sequence[str], *, stored: Mapping[str, Any] | None = None
-) -> Composition:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a run was started with: its configuration, as plain values, and what was chosen in which group."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+
+def compose_command(command: str, arguments: Sequence[str], *, stored: Stored | None = None) -> Composition:
     """Compose a command's configuration with what the user typed.
 
     Args:
-        stored: the configuration that it starts from instead of the defaults, as plain values.
+        stored: what it starts from instead of the defaults.
     Raises:   Refusal: an override cannot be read, or names an unknown key or option.
     """
     with initialize_config_module(catalog.PACKAGE, version_base="1.3"):
         defaults, before = _compose(command, {}, {})
-        plain = _unresolved(defaults)
-        refuse_habits(command, arguments, {*plain, *before})
-        parsed = {
-            override.key_or_group: override for override in map(parse, arguments)
-        }  # the last of a key holds
-        _refuse_chains(parsed)
+        known = _unresolved(defaults)
+        refuse_habits(command, arguments, {*known, *before})
+        parsed = {one.key_or_group: one for one in map(parse, arguments)}  # the last of a key holds
+        refuse_chains(parsed)
         typed = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
         for key in [key for key in parsed if before.get(key, "") is None and parsed[key].value() is None]:
             del parsed[key]  # none is chosen by default; Hydra takes no null for a group
@@ -83,24 +83,20 @@ def compose_command(
         for key, override in groups.items():
             if own_file(override) is None:
                 _check_choice(key, override.value(), typed[key])
-        base, choices = defaults, before
-        if groups:
-            base, choices = _compose(command, groups, plain)
-            choices |= {key: cast(Choice, override.value()) for key, override in groups.items()}
-        if stored is not None:
-            defaults = _stored(stored, {}, base)
-            base = _stored(stored, groups, base)
+        base, choices = _compose(command, groups, known) if groups else (defaults, before)
+        choices = choices | {key: cast(Choice, override.value()) for key, override in groups.items()}
+        if stored is None:
+            chosen = {key for key in groups if choices[key] != before[key]}
+            start = base
+        else:
+            start = OmegaConf.create(dict(stored.config))
+            base, choices = _resumed(stored, groups, base)
+            chosen = {key for key in groups if _differ(key, base, start)}
         values = {key: override for key, override in parsed.items() if key not in groups}
         for key, override in values.items():
             _check_keys(command, key, override.value(), base, choices)
-        config = _with_values(command, base, parsed, values, is_stored=stored is not None)
-    changed = {
-        key
-        for key in groups
-        if (choices[key] != before[key] if stored is None else _differ(key, base, defaults))
-    }
-    before_values = base if stored is None else defaults
-    changed |= {key for key in values if _differ(key, config, before_values)}
+        config = _updated(base, values)
+    changed = chosen | {key for key in values if _differ(key, config, start)}
     return Composition(
         command=command,
         tree=_plain(config),
@@ -111,29 +107,30 @@ def compose_command(
     )
 
 
-def _stored(stored: Mapping[str, Any], groups: Mapping[str, Override], chosen: DictConfig) -> DictConfig:
-    """A stored configuration as the one to start from, with the groups that are chosen anew."""
-    config = OmegaConf.create(dict(stored))
-    for group in groups:
-        config[group] = chosen[group]
-    return config
+def _resumed(
+    stored: Stored, groups: Mapping[str, Override], chosen: DictConfig
+) -> tuple[DictConfig, dict[str, Choice]]:
+    """A stored configuration with the groups that are chosen anew, and what is chosen.
+
+    A choice that the run was started with changes nothing, also where single values of it were changed then;
+    a file may hold something else by now and is compared.
+    """
+    config = OmegaConf.create(dict(stored.config))
+    choices: dict[str, Choice] = dict(stored.choices)
+    for key, override in groups.items():
+        if own_file(override) or stored.choices.get(key) != override.value():
+            config[key] = chosen[key]
+            choices[key] = cast(Choice, override.value())
+    return config, choices
 
 
-def _with_values(
-    command: str,
-    base: DictConfig,
-    parsed: Mapping[str, Override],
-    values: Mapping[str, Override],
-    *,
-    is_stored: bool,
-) -> DictConfig:
-    if not values:
-        return base
-    if not is_stored:
-        return _compose(command, parsed, _unresolved(base))[0]
+def _updated(base: DictConfig, values: Mapping[str, Override]) -> DictConfig:
     config = base.copy()
-    for key, override in values.items():  # as Hydra does it
-        OmegaConf.update(config, key, override.value(), merge=True)
+    for key, override in values.items():
+        try:
+            OmegaConf.update(config, key, override.value(), merge=True)  # as Hydra does it
+        except OmegaConfBaseException as error:
+            raise Refusal(f"{part(key)}: {message_of(error)}") from error
     return config
 
 
@@ -150,80 +147,6 @@ def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
         node = OmegaConf.select(one, key, throw_on_resolution_failure=False)
         nodes.append(OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node)
     return bool(nodes[0] != nodes[1])
-
-
-def parse(argument: str) -> Override:
-    """Read key=value; a value that Hydra's grammar does not take is text, as the user meant it.
-
-    Raises:   Refusal: it is no key=value, it is too long or too deep, or brackets do not close.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals:
-        raise Refusal(f"{part(argument)!r} is not of the form KEY=VALUE")
-    if not _KEY.fullmatch(key):
-        raise Refusal(f"{part(key)!r} is not a key: a key is made of names and dots")
-    _check_text(key, value)
-    parser = OverridesParser.create()
-    if not value.startswith("~"):
-        try:
-            override = parser.parse_override(argument)
-        except HydraException:
-            if value[:1] in ("[", "{"):
-                raise Refusal(
-                    f"{key}: cannot read {part(value)}; a list is [a,b], and items with spaces, parentheses "
-                    "or non-ASCII letters stand in quotes: ['a (1)',b]"
-                ) from None
-        else:
-            if not override.is_sweep_override():
-                _check_references(key, override.value())
-                return override
-    if value == "~" or value.startswith("~/"):  # the shell leaves a ~ after = alone
-        value = str(Path(value).expanduser())
-    _check_references(key, value)
-    return parser.parse_override(f"{key}={_quoted(value)}")
-
-
-def _check_text(key: str, value: str) -> None:
-    """Refuse what no reader of ours should see: too long, too deep, or not writable as text."""
-    if len(key) + len(value) > MAX_ARGUMENT:
-        raise Refusal(f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}")
-    depth = 0
-    for mark in value:
-        depth += _BRACKETS.get(mark, 0)
-        if depth > MAX_NESTED:
-            raise Refusal(f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is")
-    if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
-        raise Refusal(
-            f"{key}: {part(value)!r} holds a byte that is no text in UTF-8; rename or link the file"
-        )
-
-
-def _check_references(key: str, value: object) -> None:
-    """Let `${scale}` refer to another key; nothing that computes, or reads the environment, is resolved."""
-    for text in references(value):
-        if "${" in REFERENCE.sub("", text):
-            raise Refusal(
-                f"{key}: {part(text)!r} is not read; a reference is the name of a key, such as ${{scale}}"
-            )
-
-
-def _refuse_chains(parsed: Mapping[str, Override]) -> None:
-    """Refuse references to what is a reference itself: a few of them can make gigabytes."""
-    names = {
-        key: {name for text in references(override.value()) for name in REFERENCE.findall(text)}
-        for key, override in parsed.items()
-    }
-    holders = [key for key, found in names.items() if found]
-    for key in holders:
-        for name in names[key]:
-            if any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in holders):
-                raise Refusal(f"{key}: ${{{part(name)}}} is itself given as a reference; write its value out")
-
-
-def _quoted(value: str) -> str:
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", value)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return "'" + escaped + "\\" * trailing + "'"
 
 
 def _compose(
@@ -253,7 +176,7 @@ def _compose(
 def _lasting(override: Override) -> str:
     """What was typed, with a file's whole path: a run is resumed from anywhere."""
     file = own_file(override)
-    return f"{override.key_or_group}={_quoted(str(file.resolve()))}" if file else str(override.input_line)
+    return f"{override.key_or_group}={quoted(str(file.resolve()))}" if file else str(override.input_line)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

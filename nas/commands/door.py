@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _call(command: str, overrides: list[str]) -> int:
-    stores = catalog.defines(command, "stored_config") and any(o.startswith("run=") for o in overrides)
+    stores = catalog.defines(command, "stored_run") and any(o.startswith("run=") for o in overrides)
     if not stores:  # what was typed is refused before anything heavy is imported
         with _usage_errors():
             composition = compose_command(command, overrides)
@@ -74,13 +74,16 @@ def _call(command: str, overrides: list[str]) -> int:
     module = importlib.import_module(f"nas.commands.{command}")
     with _usage_errors():
         if stores:
-            composition = compose_command(command, overrides, stored=module.stored_config(list(overrides)))
+            composition = compose_command(command, overrides, stored=module.stored_run(list(overrides)))
         checked = _checked(module.run, composition)
         print(f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}", flush=True)
         parts: dict[str, Any] = schema.build(checked)
     if "invocation" in inspect.signature(module.run).parameters:
         parts["invocation"] = Invocation(
-            command=command, overrides=composition.overrides, config=schema.plain(checked)
+            command=command,
+            overrides=composition.overrides,
+            choices=composition.choices,
+            config=schema.plain(checked),
         )
     return int(module.run(**parts) or OK)
 

@@ -1,7 +1,7 @@
 """What the user asked for, for a command that stores it, and the error that refuses it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ LONGEST_WORD = 60  # characters of a word that is compared with what is known
 class Invocation:
     """One call of a command, as it can be stored and given again.
 
-    overrides: in Hydra's grammar, one a key; config: what was composed, resolved, in plain containers.
+    overrides: in Hydra's grammar, one a key; choices: what is chosen in each group; config: what was
+    composed, resolved, in plain containers.
     """
 
     command: str
     overrides: tuple[str, ...]
+    choices: Mapping[str, str | list[str] | None]
     config: dict[str, Any]
 
 

@@ -20,8 +20,9 @@ from typing import Any, Literal
 from rich.console import Console
 
 from nas.commands.architectures import check_members, resolve_archs, resolve_parent
-from nas.commands.composition import parse
+from nas.commands.composition import Stored
 from nas.commands.invocation import Invocation, Refusal
+from nas.commands.overrides import parse
 from nas.commands.schema import check, plain
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
@@ -53,14 +54,16 @@ NUM_TRIED = 50  # members of a space that inherit=true looks at
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
-def stored_config(overrides: Sequence[str]) -> dict[str, Any] | None:
-    """The configuration of the run that is named, where there is one; else None."""
+def stored_run(overrides: Sequence[str]) -> Stored | None:
+    """What the run that is named was started with, where there is one; else None."""
     named = [override for override in overrides if override.startswith("run=")]
     if not named:
         return None
     value = parse(named[-1]).value()
     folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
-    return checked_config(folder) if run_directory.exists(folder) else None
+    if not run_directory.exists(folder):
+        return None
+    return Stored(config=checked_config(folder), choices=run_directory.stored_choices(folder))
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -187,6 +190,7 @@ def run(
     run_directory.create(
         folder,
         config=invocation.config,
+        choices=invocation.choices,
         overrides=[o for o in invocation.overrides if not o.startswith("run=")],
         environment={**source.environment, "seed": seed, "data": source.fingerprints},
     )

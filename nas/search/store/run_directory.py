@@ -16,6 +16,7 @@ from nas.results import Retrained, RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
+CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
 RETRAINED = "trust.json"
 NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
@@ -37,13 +38,19 @@ def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
 
 
 def create(
-    run: Path, *, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]
+    run: Path,
+    *,
+    config: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    overrides: Sequence[str],
+    environment: Mapping[str, Any],
 ) -> None:
     """Make a run directory; the configuration is written last, and makes it one."""
     run.mkdir(parents=True, exist_ok=True)
     write(run / ENVIRONMENT, json.dumps(environment, indent=2, sort_keys=True) + "\n")
     if not (run / OVERRIDES).exists():  # as the run was started; the configuration alone is read
         write(run / OVERRIDES, dump_plain(list(overrides)))
+    write(run / CHOICES, dump_plain({"hydra": {"runtime": {"choices": dict(choices)}}}))
     write(run / CONFIG, dump_plain(dict(config)))
 
 
@@ -75,13 +82,24 @@ def stored_config(run: Path) -> dict[str, Any]:
     return dict(config)
 
 
+def stored_choices(run: Path) -> dict[str, str]:
+    """What was chosen in each group, as far as it is known: earlier versions did not write it."""
+    if not (run / CHOICES).is_file():
+        return {}
+    try:
+        choices = _read_data(run, CHOICES)["hydra"]["runtime"]["choices"]
+        return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"run={run}: {CHOICES} is not what a search writes; remove it") from None
+
+
 def read_environment(run: Path) -> dict[str, Any]:
     """What a run was made with: versions, device, and the fingerprints of its data under `data`.
 
     Raises:
         ValueError: it is not there or not what a search writes.
     """
-    found = _read_json(run, ENVIRONMENT)
+    found = _read_data(run, ENVIRONMENT)
     if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
         raise ValueError(f"run={run}: {ENVIRONMENT} is not what a search writes; restore it")
     return found
@@ -95,7 +113,7 @@ def read_retrained(run: Path) -> tuple[Retrained, ...]:
     """
     if not (run / RETRAINED).is_file():
         return ()
-    lines = _read_json(run, RETRAINED)
+    lines = _read_data(run, RETRAINED)
     if not isinstance(lines, list) or not all(map(_is_retrained, lines)):
         raise ValueError(f"run={run}: {RETRAINED} is not what nas trust writes; remove it")
     return tuple(Retrained(**line) for line in lines)
@@ -110,7 +128,7 @@ def _is_retrained(line: Any) -> bool:
     )
 
 
-def _read_json(run: Path, name: str) -> Any:
+def _read_data(run: Path, name: str) -> Any:
     try:
         return read_plain(run / name)
     except (ValueError, FileNotFoundError) as error:

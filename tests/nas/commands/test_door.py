@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from nas.commands import catalog, rank
-from nas.commands.composition import compose_command, parse
+from nas.commands.composition import Stored, compose_command
 from nas.commands.door import main
 from nas.commands.invocation import Invocation
+from nas.commands.overrides import parse
 from nas.score import Challenge
 
 TABLE = "psnr_db,runtime_ms,params,flops\n26.95,5,1e5,9e9\n"
@@ -168,8 +169,13 @@ def test_a_command_can_start_from_a_stored_configuration(folder, monkeypatch, ca
 
     stored = compose_command("rank", ["challenge=ntire2024", "table=b", "out=c"]).tree | {"run": "r"}
     monkeypatch.setattr(rank, "run", run)
-    monkeypatch.setattr(rank, "stored_config", lambda given: stored, raising=False)
-    monkeypatch.setattr(catalog, "defines", lambda command, function: function == "stored_config")
+    monkeypatch.setattr(
+        rank,
+        "stored_run",
+        lambda given: Stored(config=stored, choices={"challenge": "ntire2024"}),
+        raising=False,
+    )
+    monkeypatch.setattr(catalog, "defines", lambda command, function: function == "stored_run")
     given = ["run=r", "table=a", "challenge.gate.valid_db=27"]
     assert main(["rank", *given]) == 0
     assert main(["rank", *given, "challenge=ntire2025"]) == 0
@@ -179,7 +185,7 @@ def test_a_command_can_start_from_a_stored_configuration(folder, monkeypatch, ca
     def refuse(given):
         raise ValueError("run=a: no such run")
 
-    monkeypatch.setattr(rank, "stored_config", refuse)
+    monkeypatch.setattr(rank, "stored_run", refuse)
     assert main(["rank", "run=a"]) == 2
     assert capsys.readouterr().err == "nas rank: run=a: no such run\n"
 
