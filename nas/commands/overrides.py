@@ -39,6 +39,8 @@ def parse(argument: str) -> Override:
                     f"{key}: cannot read {part(value)}; a list is [a,b], and items with spaces, parentheses "
                     "or non-ASCII letters stand in quotes: ['a (1)',b]"
                 ) from None
+        except ValueError:  # Python reads no number of more than 4,300 digits
+            raise Refusal(f"{key}: {part(value)} is too large a number") from None
         else:
             if not override.is_sweep_override():
                 _check_references(key, override.value())
@@ -59,9 +61,7 @@ def _check_text(key: str, value: str) -> None:
         if depth > MAX_NESTED:
             raise Refusal(f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is")
     if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
-        raise Refusal(
-            f"{key}: {part(value)!r} holds a byte that is no text in UTF-8; rename or link the file"
-        )
+        raise Refusal(f"{key}: {part(value)!r} holds what is no text in UTF-8; rename the file")
 
 
 def _check_references(key: str, value: object) -> None:

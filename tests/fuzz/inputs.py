@@ -38,6 +38,9 @@ OPTIONS = ("-m", "--multirun", "--trials", "--trials=5", "-c", "job", "--cfg", "
            "hydra.run.dir=/tmp", "hydra=x", "hydra/launcher=x", "_target_=os.system", "space._target_=os.system",
            "space/x=y", "space@y=span", "+space@x=span", "limits._target_=os.system", "sampler={_target_:os.system,command:true}",
            "data.sources.x._target_=os.system", "data={_target_:os.system}", "start=[{_target_:os.system,command:true}]")  # fmt: skip
+GOOD = ("trials=3", "hours=0.5", "space=spanv2", "space=esr", "sampler=tpe", "proxy.steps=10", "limits.params=150e3", "seed=7", "scale=2",
+        "run=r", "objectives=[params,flops]", "data=folder", "data.train=x", "challenge=ntire2025", "latency.sizes=[[8,8]]", "out=x.parquet",
+        "table=esr_bench_mini", "arch=published/span", "weights=w.pth", "device=cpu", "space.channels=[8,16]", "start=[published/spanf]")  # fmt: skip
 VALUES = (None, True, False, 0, 1, -1, 2, 10**9, 10**30, 10**400, 1.5, -0.0, 1e308, float("inf"), float("nan"), "", "x", "x" * 5000,
           "\x1b[2J", "${scale}", "${oc.env:HOME}", "$channels", "$nowhere", "$channels/0", "$channels*99999", [], {}, [[]], [1, 2], ["x"],
           [None], {"kind": "conv"}, {"a": 1}, "stem", "last", "block1", "conv", "group", "identity", "pixel_shuffle", "none")  # fmt: skip
@@ -55,9 +58,11 @@ def keys() -> list[str]:
 def overrides(rng: random.Random, known: list[str]) -> list[str]:
     """A command line: a command and a few arguments, some of them as they should be."""
     arguments = [rng.choice(COMMANDS)]
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(1, 3)):
         draw = rng.random()
-        if draw < 0.2:
+        if draw < 0.4:
+            arguments.append(rng.choice(GOOD))
+        elif draw < 0.5:
             arguments.append(rng.choice(OPTIONS))
         elif draw < 0.9:
             arguments.append(f"{rng.choice(known)}={_value(rng)}")

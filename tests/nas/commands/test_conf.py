@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from nas.commands import catalog, schema
 from nas.commands.composition import compose_command
 from nas.commands.door import main
-from nas.commands.targets import locate
+from nas.commands.targets import CLASSES, locate
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -124,3 +124,16 @@ def _leaves(node, prefix):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def test_classes_that_may_be_named_are_those_of_conf():
+    """A new _target_ in conf/ is listed in nas.commands.targets too, or users could not choose it."""
+    found = {node["_target_"] for name in FILES for node in _all_targets(loaded(name))}
+    assert found == CLASSES
+    assert not [name for name in FILES if re.search("_(partial|args|convert|recursive)_", catalog.text(name))]
+
+
+def _all_targets(node):
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    found = [node] if isinstance(node, dict) and "_target_" in node else []
+    return [*found, *(one for part in inner for one in _all_targets(part))]
