@@ -12,7 +12,7 @@ from nas.commands.invocation import Refusal
 from nas.commands.message import part
 from nas.commands.own_files import REFERENCE, references
 
-MAX_ARGUMENT = 16 * 1024  # characters
+MAX_ARGUMENT = 8 * 1024  # characters
 MAX_NESTED = 20  # brackets within brackets
 _KEY = re.compile(r"[A-Za-z_][\w./-]*")
 _BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}

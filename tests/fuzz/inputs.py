@@ -121,7 +121,7 @@ def mutated(rng: random.Random, data: Any) -> Any:
 def _nested(rng: random.Random, value: Any) -> Any:
     if rng.random() < 0.3:
         return [value] * rng.choice([2, 300, 3000])
-    for _ in range(rng.choice([2, 10, 100, 900])):
+    for _ in range(rng.choice([2, 10, 60, 150])):
         value = [value] if rng.random() < 0.5 else {"kind": "group", "blocks": [value]}
     return value
 

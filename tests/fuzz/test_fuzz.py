@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nas import results
-from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
+from nas.commands import composition, data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
 from nas.commands.door import main
 from nas.data.images import ImageError, probe, read_image
@@ -56,6 +56,14 @@ def watch(tmp_path, monkeypatch):
 @pytest.fixture
 def light(monkeypatch):
     """Commands up to the point before heavy work: what they read is read, nothing is trained or timed."""
+
+    compose = composition._compose
+    defaults = functools.cache(lambda command: compose(command, {}, {}))
+
+    def compose_once(command: str, overrides: Any, keys: Any) -> Any:
+        return compose(command, overrides, keys) if overrides else defaults(command)
+
+    monkeypatch.setattr(composition, "_compose", compose_once)  # most of the time is Hydra's
 
     def replace(module: Any, body: Callable[..., object]) -> None:
         run = module.run
@@ -180,6 +188,7 @@ def test_tables_are_ranked_or_refused(watch):
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # Pillow's own remarks on a damaged file
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_images_are_read_or_refused(watch):
     rng = random.Random(7)
     for _ in range(_count("images")):

@@ -67,7 +67,7 @@ def test_habit_is_answered_with_the_form_that_works(told, arguments, words):
         ("limits={params:'${oc.decode:1}'}", "is not read"),
         ("run=${.seed}", "is not read"),
         ("start=" + "[" * 10_000, "start: brackets are nested more than 20 deep"),
-        ("start=[" + "a," * 20_000 + "a]", "start: a value is at most 16384 characters, got 40003"),
+        ("start=[" + "a," * 20_000 + "a]", "start: a value is at most 8192 characters, got 40003"),
         ("hours=1e999", "hours: inf is not a value; a number must be finite"),
         ("trials=" + "9" * 400, "trials: a number of 1329 bits is too large"),
         ("trials=" + "9" * 5000, "trials: 999"),
