@@ -25,6 +25,7 @@ from ranks import tau
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build as build_config
+from nas.commands.schema import conform
 from nas.measure.device import device_name, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter
@@ -49,7 +50,9 @@ def networks(count: int) -> list[ArchSpec]:
     """Different networks, drawn at random, half of them from each space."""
     found: dict[str, ArchSpec] = {}
     for group, wanted in (("span", count - count // 2), ("spanv2", count)):
-        space: Space = build_config(compose_command("search", [f"space={group}"]).tree["space"])
+        space: Space = build_config(
+            conform(compose_command("search", [f"space={group}"]).tree["space"], Space, "space", {})
+        )
         for seed in itertools.count():
             if len(found) >= wanted:
                 break
@@ -118,7 +121,9 @@ def main() -> None:
     torch.set_num_threads(1)
     device = pick_device(options.device)
     tree = compose_command("profile", ["arch=published/span"]).tree["latency"]
-    config: LatencyConfig = build_config(tree | {"max_rounds": options.rounds})
+    config: LatencyConfig = build_config(
+        conform(tree | {"max_rounds": options.rounds}, LatencyConfig, "latency", {})
+    )
     meter = LatencyMeter(config, baseline=published("span"), device=device)
     specs = networks(options.networks)
     size = (meter.sizes[0].height, meter.sizes[0].width)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from search_spaces.blocks.context import Context, call, reads_context
 from search_spaces.frame import PixelShuffle, div2k_mean
 from search_spaces.layers.conv import plain_conv
+from search_spaces.limits import MAX_PARAMS
 from search_spaces.parts import Part, check_context, make_part, parts
 from search_spaces.reparam import rep_convs
 from search_spaces.reparam.forms import PLAIN, training_conv
@@ -24,7 +25,7 @@ class Network(nn.Module):
     def __init__(self, spec: ArchSpec, *, train: bool) -> None:
         super().__init__()
         self.spec = spec
-        made = {part.name: _made(spec, part, train) for part in parts(spec)}
+        made = _make_parts(spec, train)
         self.wrap = nn.ModuleList(_of(made, "wrap"))
         self.stem = made.get("stem")
         self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(_of(made, "block"), start=1)})
@@ -148,6 +149,21 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
 def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:
     """The parts of one kind, in order."""
     return [part for name, part in made.items() if name.rstrip("0123456789") == kind]
+
+
+def _make_parts(spec: ArchSpec, train: bool) -> dict[str, nn.Module]:
+    """The parts by their names, each made while those before it are within the limit of parameters."""
+    made: dict[str, nn.Module] = {}
+    num_params = 0
+    for part in parts(spec):
+        made[part.name] = _made(spec, part, train)
+        num_params += sum(weight.numel() for weight in made[part.name].parameters())
+        if num_params > MAX_PARAMS:
+            raise ValueError(
+                f"{part.name}: with it the network has {num_params:,} parameters; a super-resolution network "
+                f"here has at most {MAX_PARAMS:,}: take fewer channels or blocks"
+            )
+    return made
 
 
 def _made(spec: ArchSpec, part: Part, train: bool) -> nn.Module:

@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from search_spaces.limits import (
+    MAX_BLOCKS,
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    RANGES,
+    check_size,
+    shorten,
+    shown,
+)
+
 Scalar = str | int | float | bool
 
 SCALES = (2, 3, 4)
 FIXED_SKIPS = ("bilinear", "nearest")  # added to the output; any other is learned and ends in the tap `skip`
-RANGES = {"channels": (1, 2**16), "kernel": (1, 255), "gain": (1, 64)}  # least and most
 RESERVED = ("kind", "blocks", "train_form")  # of a block's mapping: no arguments
 
 
@@ -41,12 +50,13 @@ class BlockSpec:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{self.kind}.{name} must be finite, got {value}")
             if name not in RANGES:
+                check_size(f"{self.kind}.{name}", name, value)
                 continue
             least, most = RANGES[name]
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(
                     f"{self.kind}.{name} must be a whole number of at least {least} and at most {most}, "
-                    f"got {value!r}"
+                    f"got {shown(value)}"
                 )
             if name == "kernel" and value % 2 == 0:
                 raise ValueError(
@@ -63,33 +73,47 @@ class BlockSpec:
         return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BlockSpec":
+    def from_dict(cls, data: Mapping[str, Any], *, depth: int = 0) -> "BlockSpec":
         """The inverse of `to_dict`.
 
+        Args:
+            depth: number of blocks that hold this one.
         Raises:
-            ValueError: it is no mapping with a kind, or an argument is neither text nor number.
+            ValueError: it is no mapping with a kind, an argument is neither text nor number, or blocks hold
+                blocks too deep.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
-            raise ValueError(f"a block must be a mapping with a `kind`, got {data!r}")
+            raise ValueError(f"a block must be a mapping with a `kind`, got {shown(data)}")
+        kind = shorten(data["kind"])
+        if depth > MAX_DEPTH:
+            raise ValueError(f"{kind}: blocks may hold blocks {MAX_DEPTH} deep, not deeper; write one group")
         args = {name: value for name, value in data.items() if name not in RESERVED}
         for name, value in args.items():
             if not isinstance(name, str):
-                raise ValueError(f"{data['kind']}: the name of an argument must be text, got {name!r}")
+                raise ValueError(f"{kind}: the name of an argument must be text, got {shown(name)}")
             if not isinstance(value, str | int | float | bool):
-                raise ValueError(f"{data['kind']}.{name} must be text, a number or true/false, got {value!r}")
+                raise ValueError(
+                    f"{kind}.{shorten(name)} must be text, a number or true/false, got {shown(value)}"
+                )
         form = data.get("train_form")
         return cls(
             kind=data["kind"],
             args=tuple(sorted(args.items())),
-            blocks=_blocks(data.get("blocks", []), f"{data['kind']}.blocks"),
-            train_form=None if form is None else cls.from_dict(form),
+            blocks=_blocks(data.get("blocks", []), f"{kind}.blocks", depth + 1),
+            train_form=None if form is None else cls.from_dict(form, depth=depth + 1),
         )
 
+    def count(self) -> int:
+        """The number of blocks that it is, those that it holds among them."""
+        return 1 + sum(block.count() for block in self.blocks)
 
-def _blocks(data: Any, name: str) -> tuple[BlockSpec, ...]:
+
+def _blocks(data: Any, name: str, depth: int = 0) -> tuple[BlockSpec, ...]:
     if type(data) is not list:
-        raise ValueError(f"{name} must be list, got {data!r}")
-    return tuple(BlockSpec.from_dict(block) for block in data)
+        raise ValueError(f"{name} must be list, got {shown(data)}")
+    if len(data) > MAX_BLOCKS:
+        raise ValueError(f"{name} must hold at most {MAX_BLOCKS}, got {len(data)}")
+    return tuple(BlockSpec.from_dict(block, depth=depth) for block in data)
 
 
 PARTS = ("stem", "fusion", "upsampler", "skip", "train_form")
@@ -137,11 +161,14 @@ class ArchSpec:
     scaled_taps: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES or type(self.scale) is not int:
-            raise ValueError(f"scale must be one of {SCALES}, got {self.scale!r}")
+        if type(self.scale) is not int or self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {SCALES}, got {shown(self.scale)}")
         for name in ("normalise", "scaled_taps"):  # 1 is no True: it would be another spec of one network
             if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be true or false, got {shown(getattr(self, name))}")
+        count = sum(block.count() for name in CHAINS for block in getattr(self, name))
+        if count > MAX_BLOCKS:
+            raise ValueError(f"an architecture must hold at most {MAX_BLOCKS} blocks, got {count}")
         if not self.blocks:
             raise ValueError("blocks must hold at least one block, got none")
         if not self.taps:
@@ -158,15 +185,17 @@ class ArchSpec:
         why = "" if learned or not self.skip else f" ({self.skip.kind} is added to the output)"
         for tap in self.taps:
             if tap not in names:
-                raise ValueError(f"taps: {tap!r} is no feature of this network{why}; known: {sorted(names)}")
+                raise ValueError(
+                    f"taps: {shown(tap)} is no feature of this network{why}; known: {_listed(names)}"
+                )
         for residual in self.residuals:
             if feature_of(residual) not in names:
                 raise ValueError(
                     f"residuals: {residual.kind!r} must name a `feature` of this network{why}, got "
-                    f"{feature_of(residual)!r}; known: {sorted(names)}"
+                    f"{shown(feature_of(residual))}; known: {_listed(names)}"
                 )
         if len(set(self.taps)) < len(self.taps):
-            raise ValueError(f"taps must name each feature once, got {list(self.taps)}")
+            raise ValueError(f"taps must name each feature once, got {shown(list(self.taps))}")
         read = {*self.taps, *map(feature_of, self.residuals)}
         if learned and "skip" not in read:
             raise ValueError(
@@ -221,12 +250,14 @@ class ArchSpec:
         known = {field.name for field in fields(cls)}
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
         if unknown := sorted(map(str, set(data) - known)):
-            raise ValueError(f"architecture: unknown field {', '.join(unknown)}; known: {sorted(known)}")
+            raise ValueError(
+                f"architecture: unknown field {shorten(', '.join(unknown))}; known: {sorted(known)}"
+            )
         if missing := sorted(needed - {name for name, value in data.items() if value is not None}):
             raise ValueError(f"architecture: {', '.join(missing)} missing; needed: {sorted(needed)}")
         data = {"scaled_taps": False} | dict(data)
         if type(data["taps"]) is not list:
-            raise ValueError(f"architecture: taps must be a list of features, got {data['taps']!r}")
+            raise ValueError(f"architecture: taps must be a list of features, got {shown(data['taps'])}")
         given: dict[str, Any] = {
             name: BlockSpec.from_dict(data[name]) for name in PARTS if data.get(name) is not None
         }
@@ -244,11 +275,17 @@ class ArchSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "ArchSpec":
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"architecture must be at most {MAX_CHARACTERS} characters, got {len(text)}")
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"architecture is no JSON: {error}") from None
         return cls.from_dict(data)
+
+
+def _listed(names: set[str]) -> str:
+    return shorten(str(sorted(names)))
 
 
 def feature_of(residual: BlockSpec) -> str:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From low to high: a room imports rooms of lower floors and itself; rooms of one floor do not know each other.
 FLOORS = (
+    ("search_spaces.limits",),
     ("search_spaces.spec",),
     ("search_spaces.chooser", "search_spaces.published", "search_spaces.keys"),
     ("search_spaces.spaces", "search_spaces.layers"),
@@ -62,7 +63,7 @@ HOME = {
     "plotly": "nas.report",
 }
 TORCH_FREE = (
-    "search_spaces.spec", "search_spaces.chooser", "search_spaces.published", "search_spaces.spaces", "nas.record",
+    "search_spaces.limits", "search_spaces.spec", "search_spaces.chooser", "search_spaces.published", "search_spaces.spaces", "nas.record",
     "nas.score", "nas.pareto", "nas.results", "nas.ladder", "nas.report", "nas.commands.door", "nas.commands.rank",
 )  # fmt: skip
 

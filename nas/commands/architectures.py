@@ -1,15 +1,15 @@
 """What `arch=` may name: a published network, a YAML or JSON file, or a trial of a run."""
 
-import csv
 import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
+from nas.commands.csv_files import read_csv
+from nas.commands.message import part
+from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
 from nas.results import WORDS, RunState, front_table, pick, table
 from nas.search.store.runs import load_run
@@ -47,13 +47,30 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
         if text.startswith(PREFIX):
             return published(text.removeprefix(PREFIX))
         if run_pick := split_pick(text):
-            return pick(load_run(run_pick[0]), run_pick[1]).spec
-        spec = ArchSpec.from_dict(_read(Path(text).expanduser()))
+            spec = pick(load_run(run_pick[0]), run_pick[1]).spec
+        else:
+            spec = _read(Path(text).expanduser())
+        check_buildable(spec)
+    except ValueError as error:
+        raise ValueError(f"{key}={part(text)}: {error}") from None
+    return spec
+
+
+def check_buildable(spec: ArchSpec) -> None:
+    """Refuse what cannot be built, or is too large to be; nothing of its size is made.
+
+    Raises:
+        ValueError: the message names the part and what is wrong there.
+    """
+    try:
         with torch.device("meta"):
             build(spec)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{key}={text}: {error}") from None
-    return spec
+    except (
+        TypeError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:  # layers whose arguments do not fit
+        raise ValueError(f"it cannot be built: {' '.join(str(error).split())}") from None
 
 
 def check_members(space: Space) -> None:
@@ -71,8 +88,7 @@ def check_members(space: Space) -> None:
     chooser = RandomChooser(random.Random(0))
     for _ in range(NUM_TRIED):
         try:
-            with torch.device("meta"):
-                build(space.sample(chooser))
+            check_buildable(space.sample(chooser))
         except ValueError as error:
             raise ValueError(f"space: it holds networks that cannot be built: {error}") from None
 
@@ -87,15 +103,19 @@ def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
     if path.suffix != ".csv":
         return [resolve_arch(text, key=key)]
     if not path.is_file():
-        raise ValueError(f"{key}={text}: there is no such file")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "arch" not in rows[0]:
-        raise ValueError(f"{key}={text}: it has no column arch, as trials.csv and front.csv of a run have")
-    try:
-        return [ArchSpec.from_json(row["arch"]) for row in rows]
-    except ValueError as error:
-        raise ValueError(f"{key}={text}: {error}") from None
+        raise ValueError(f"{key}={part(text)}: there is no such file")
+    place = f"{key}={part(text)}"
+    header, rows = read_csv(path, place)
+    if "arch" not in header:
+        raise ValueError(f"{place}: it has no column arch, as trials.csv and front.csv of a run have")
+    specs = []
+    for line, row in rows:
+        try:
+            specs.append(ArchSpec.from_json(row["arch"]))
+            check_buildable(specs[-1])
+        except ValueError as error:
+            raise ValueError(f"{place}, line {line}: {error}") from None
+    return specs
 
 
 def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> ParentFile | None:
@@ -155,18 +175,11 @@ def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
     )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> ArchSpec:
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"
         raise ValueError(
             f"{what}; use {PREFIX}NAME, a YAML or JSON file that holds a spec, or RUN:PICK, where PICK is "
             f"{', '.join(WORDS)} or a trial number"
         )
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"is no YAML or JSON: {' '.join(str(error).split())}") from None
-    found = data["spec"] if isinstance(data, dict) and "spec" in data else data
-    if not isinstance(found, dict):
-        raise ValueError(f"holds no architecture: a mapping of fields is needed, got {type(found).__name__}")
-    return found
+    return read_spec(file)

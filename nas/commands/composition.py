@@ -1,27 +1,26 @@
 """From what was typed to one plain configuration: Hydra composes, every refusal is one line."""
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra import compose, initialize_config_module
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.commands import catalog
+from nas.commands.habits import is_comma_list, refuse_habits, run_each
 from nas.commands.invocation import Refusal, did_you_mean
+from nas.commands.message import part
+from nas.commands.overrides import parse, quoted, refuse_chains
+from nas.commands.own_files import lay_out, own_file
 
 Choice = str | list[str] | None
-OWN_FILES = ("space",)  # groups in which a YAML file of the user's may be chosen
-_KEY = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,36 +55,48 @@ def configs(command: str, choices: Mapping[str, Choice]) -> list[str]:
     return names
 
 
-def compose_command(command: str, arguments: Sequence[str]) -> Composition:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a run was started with: its configuration, as plain values, and what was chosen in which group."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+
+def compose_command(command: str, arguments: Sequence[str], *, stored: Stored | None = None) -> Composition:
     """Compose a command's configuration with what the user typed.
 
+    Args:
+        stored: what it starts from instead of the defaults.
     Raises:   Refusal: an override cannot be read, or names an unknown key or option.
     """
-    parsed = {
-        override.key_or_group: override for override in map(parse, arguments)
-    }  # the last of a key holds
-    typed = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
     with initialize_config_module(catalog.PACKAGE, version_base="1.3"):
-        defaults, before = _compose(command, {})
+        defaults, before = _compose(command, {}, {})
+        known = _unresolved(defaults)
+        refuse_habits(command, arguments, {*known, *before})
+        parsed = {one.key_or_group: one for one in map(parse, arguments)}  # the last of a key holds
+        refuse_chains(parsed)
+        typed = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
         for key in [key for key in parsed if before.get(key, "") is None and parsed[key].value() is None]:
             del parsed[key]  # none is chosen by default; Hydra takes no null for a group
         groups = {key: override for key, override in parsed.items() if key in before}
         for key, override in groups.items():
-            if file := own_file(override):
-                if not file.is_file():
-                    raise Refusal(f"{key}={typed[key]}: there is no such file")
-                continue
-            _check_choice(key, override.value(), typed[key])
-        choices = before
-        if groups:
-            defaults, choices = _compose(command, groups)
-            choices |= {key: cast(Choice, override.value()) for key, override in groups.items()}
-        values = [key for key in parsed if key not in groups]
-        for key in values:
-            _check_keys(command, key, parsed[key].value(), defaults, choices)
-        config = _compose(command, parsed)[0] if len(groups) < len(parsed) else defaults
-    changed = {key for key in groups if choices[key] != before[key]}
-    changed |= {key for key in values if OmegaConf.select(config, key) != OmegaConf.select(defaults, key)}
+            if own_file(override) is None:
+                _check_choice(key, override.value(), typed[key])
+        base, choices = _compose(command, groups, known) if groups else (defaults, before)
+        choices = choices | {key: cast(Choice, override.value()) for key, override in groups.items()}
+        if stored is None:
+            chosen = {key for key in groups if choices[key] != before[key]}
+            start = base
+        else:
+            start = OmegaConf.create(dict(stored.config))
+            base, choices = _resumed(stored, groups, base)
+            chosen = {key for key in groups if _differ(key, base, start)}
+        values = {key: override for key, override in parsed.items() if key not in groups}
+        for key, override in values.items():
+            _check_keys(command, key, override.value(), base, choices)
+        config = _updated(base, values)
+    changed = chosen | {key for key in values if _differ(key, config, start)}
     return Composition(
         command=command,
         tree=_plain(config),
@@ -96,59 +107,62 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composition:
     )
 
 
-def parse(argument: str) -> Override:
-    """Read key=value; a value that Hydra's grammar does not take is text, as the user meant it.
+def _resumed(
+    stored: Stored, groups: Mapping[str, Override], chosen: DictConfig
+) -> tuple[DictConfig, dict[str, Choice]]:
+    """A stored configuration with the groups that are chosen anew, and what is chosen.
 
-    Raises:   Refusal: there is no key or no =, a + or ~ stands before the key, or brackets do not close.
+    A choice that the run was started with changes nothing, also where single values of it were changed then;
+    a file may hold something else by now and is compared.
     """
-    key, equals, value = argument.partition("=")
-    if key[:1] in ("+", "~"):
-        raise Refusal(f"{argument}: keys are given plainly, without + or ~: {key.lstrip('+~')}=VALUE")
-    if not equals:
-        raise Refusal(f"{argument!r} is not of the form KEY=VALUE")
-    if not _KEY.fullmatch(key):
-        plain = key.lstrip("-").replace("-", "_")
-        raise Refusal(f"{key!r} is not a key: a key is made of names and dots" + _plainly(plain, value))
-    parser = OverridesParser.create()
-    if not value.startswith("~"):
+    config = OmegaConf.create(dict(stored.config))
+    choices: dict[str, Choice] = dict(stored.choices)
+    for key, override in groups.items():
+        if own_file(override) or stored.choices.get(key) != override.value():
+            config[key] = chosen[key]
+            choices[key] = cast(Choice, override.value())
+    return config, choices
+
+
+def _updated(base: DictConfig, values: Mapping[str, Override]) -> DictConfig:
+    config = base.copy()
+    for key, override in values.items():
         try:
-            override = parser.parse_override(argument)
-        except HydraException:
-            if value[:1] in ("[", "{"):
-                raise Refusal(
-                    f"{key}: cannot read {value}; a list is [a,b], and items with spaces, parentheses or "
-                    "non-ASCII letters stand in quotes: ['a (1)',b]"
-                ) from None
-        else:
-            if not override.is_sweep_override():
-                return override
-    if value == "~" or value.startswith("~/"):  # the shell leaves a ~ after = alone
-        value = str(Path(value).expanduser())
-    return parser.parse_override(f"{key}={_quoted(value)}")
+            OmegaConf.update(config, key, override.value(), merge=True)  # as Hydra does it
+        except OmegaConfBaseException as error:
+            raise Refusal(f"{part(key)}: {message_of(error)}") from error
+    return config
 
 
-def _plainly(key: str, value: str) -> str:
-    return f"; try {key}={value}" if _KEY.fullmatch(key) else ""
+def _unresolved(config: DictConfig) -> dict[str, Any]:
+    """A configuration in plain containers, its references as they are."""
+    found = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
-def _quoted(value: str) -> str:
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", value)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return "'" + escaped + "\\" * trailing + "'"
+def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
+    nodes = []
+    for one in (config, other):
+        node = OmegaConf.select(one, key, throw_on_resolution_failure=False)
+        nodes.append(OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node)
+    return bool(nodes[0] != nodes[1])
 
 
-def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfig, dict[str, Choice]]:
+def _compose(
+    command: str, overrides: Mapping[str, Override], keys: Mapping[str, Any]
+) -> tuple[DictConfig, dict[str, Choice]]:
+    """Let Hydra compose; `keys` are the command's, which a user's own file may refer to."""
+    own = {key: file for key, one in overrides.items() if (file := own_file(one))}
     with tempfile.TemporaryDirectory() as folder:
-        lines = _own_files(overrides, Path(folder))
-        lines += [str(one.input_line) for one in overrides.values() if own_file(one) is None]
+        names = [key for key, value in keys.items() if not isinstance(value, dict)]
+        lines = lay_out(own, names, Path(folder))
+        lines += [str(one.input_line) for key, one in overrides.items() if key not in own]
         try:
             config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
             reported = OmegaConf.to_container(config.hydra.runtime.choices)
-        except yaml.MarkedYAMLError as error:  # ours are tested: it is the user's own file
-            files = [f"{key}={file}" for key, one in overrides.items() if (file := own_file(one))]
-            raise Refusal(f"{', '.join(files)} is no YAML: {_place(error)}") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise Refusal(one_line(error)) from error
+            raise Refusal(message_of(error)) from error
     assert isinstance(reported, dict)
     with open_dict(config):
         del config["hydra"]
@@ -159,44 +173,17 @@ def _compose(command: str, overrides: Mapping[str, Override]) -> tuple[DictConfi
     return config, choices
 
 
-def _place(error: yaml.MarkedYAMLError) -> str:
-    """What a YAML reader stumbled over, and where."""
-    mark = error.problem_mark
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{error.problem}{where}" + (f" ({error.context})" if error.context else "")
-
-
-def own_file(override: Override) -> Path | None:
-    """The user's own YAML file that is chosen instead of an option of a group."""
-    value = override.value()
-    if override.key_or_group in OWN_FILES and isinstance(value, str) and value.endswith(".yaml"):
-        return Path(value).expanduser()
-    return None
-
-
-def _own_files(overrides: Mapping[str, Override], folder: Path) -> list[str]:
-    """Lay users' files into a folder where Hydra finds them as options; gives what chooses them."""
-    lines = []
-    for key, override in overrides.items():
-        if file := own_file(override):
-            option = folder / key / f"own_{file.stem}.yaml"  # no name of ours
-            option.parent.mkdir()
-            shutil.copy(file, option)
-            lines.append(f"{key}={option.stem}")
-    return [*lines, f"hydra.searchpath=['file://{folder}']"] if lines else []
-
-
 def _lasting(override: Override) -> str:
     """What was typed, with a file's whole path: a run is resumed from anywhere."""
     file = own_file(override)
-    return f"{override.key_or_group}={_quoted(str(file.resolve()))}" if file else str(override.input_line)
+    return f"{override.key_or_group}={quoted(str(file.resolve()))}" if file else str(override.input_line)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise Refusal(one_line(error)) from error
+        raise Refusal(message_of(error)) from error
     assert isinstance(tree, dict)
     return {str(key): value for key, value in tree.items()}
 
@@ -205,46 +192,48 @@ def _check_choice(group: str, value: object, typed: str) -> None:
     known = catalog.options(group)
     chosen = value if isinstance(value, list) else [value]
     for option in chosen:
-        if isinstance(option, str) and option and catalog.exists(f"{group}/{option}"):
+        if option in known:
             continue
-        several = (
-            f"; several are chosen as {group}=[{typed}]" if "," in typed and not typed.startswith("[") else ""
-        )
+        several = ""
+        if is_comma_list(typed):
+            wholes = [name for name in (f"{group}/{one}" for one in known) if catalog.is_whole(name)]
+            alone = len(set(map(catalog.package, wholes))) < len(wholes)
+            several = "; " + (run_each(group, typed) if alone else f"several are chosen as {group}=[{typed}]")
         raise Refusal(
-            f"{group}={typed}: there is no {group} {option or 'null'!r}; choose from {', '.join(known)}"
-            + (several or did_you_mean(str(option), known))
+            f"{group}={part(typed)}: there is no {group} {part(str(option or 'null'))!r}; choose from "
+            f"{', '.join(known)}" + (several or did_you_mean(str(option), known))
         )
     whole = [
         catalog.package(name) for name in (f"{group}/{option}" for option in chosen) if catalog.is_whole(name)
     ]
     if len(whole) > len(set(whole)):
-        raise Refusal(f"{group}={typed}: only one {group} can be chosen, from {', '.join(known)}")
+        raise Refusal(f"{group}={part(typed)}: only one {group} can be chosen, from {', '.join(known)}")
 
 
 def _check_keys(
     command: str, key: str, value: object, config: DictConfig, choices: Mapping[str, Choice]
 ) -> None:
     _check_key(command, key, config, choices)
-    for part, inner in value.items() if isinstance(value, dict) else ():
-        _check_keys(command, f"{key}.{part}", inner, config, choices)
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        _check_keys(command, f"{key}.{name}", inner, config, choices)
 
 
 def _check_key(command: str, key: str, config: DictConfig, choices: Mapping[str, Choice]) -> None:
     node: Any = OmegaConf.to_container(config, resolve=False)
     seen: list[str] = []
-    for part in key.split("."):
-        if isinstance(node, dict) and part in node and part:
-            node = node[part]
-            seen.append(part)
+    for name in key.split("."):
+        if isinstance(node, dict) and name in node and name:
+            node = node[name]
+            seen.append(name)
             continue
         above = ".".join(seen)
         if seen and not isinstance(node, dict):
-            raise Refusal(f"unknown key {key!r}: {above} holds a value, not keys")
-        known = [name for name in node if not name.startswith("_")]
+            raise Refusal(f"unknown key {part(key)!r}: {part(above)} holds a value, not keys")
+        known = [str(one) for one in node if not str(one).startswith("_")]
         names = sorted(known if seen else {*known, *choices})
-        hint = did_you_mean(part, names) or _other_option(key, choices)
+        hint = did_you_mean(name, names) or _other_option(key, choices)
         place = f"the keys of {above} are" if seen else f"the keys of nas {command} are"
-        raise Refusal(f"unknown key {key!r}: {place} {', '.join(names)}{hint}")
+        raise Refusal(f"unknown key {part(key)!r}: {place} {', '.join(names)}{hint}")
 
 
 def _other_option(key: str, choices: Mapping[str, Choice]) -> str:
@@ -255,7 +244,7 @@ def _other_option(key: str, choices: Mapping[str, Choice]) -> str:
     return ""
 
 
-def one_line(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Give an exception's message on one line, without Hydra's advice."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [

@@ -4,12 +4,16 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nas.commands import catalog, help_page, schema
-from nas.commands.composition import Composition, compose_command, one_line
+from nas.commands.composition import Composition, compose_command, message_of
+from nas.commands.habits import is_comma_list, run_each
 from nas.commands.invocation import Invocation, Refusal, did_you_mean
+from nas.commands.message import one_line, part, printable
+from nas.commands.spec_files import check_spec_files
 from nas.streams import make_printable
 
 OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Refusal, *schema.USER_ERRORS) as error:
         if os.environ.get("NAS_TRACEBACK"):  # where a refusal came from
             raise
-        print(f"{name}: {_message(error, arguments)}", file=sys.stderr)
+        print(one_line(f"{name}: {_message(error, arguments)}"), file=sys.stderr)
         return WRONG_USE
 
 
@@ -52,48 +56,74 @@ def _run(arguments: list[str]) -> int:
     known = catalog.commands()
     if command not in known:
         raise Refusal(
-            f"unknown command {command!r}: choose from {', '.join(known)}" + did_you_mean(command, known)
+            f"unknown command {part(command)!r}: choose from {', '.join(known)}"
+            + did_you_mean(command, known)
         )
     if "-h" in rest or "--help" in rest:
-        print(
-            help_page.command_page(compose_command(command, [a for a in rest if a not in ("-h", "--help")]))
-        )
+        with _usage_errors():
+            composition = compose_command(command, [a for a in rest if a not in ("-h", "--help")])
+        print(help_page.command_page(composition))
         return OK
     return _call(command, rest)
 
 
 def _call(command: str, overrides: list[str]) -> int:
-    stores = catalog.defines(command, "stored_overrides")
+    stores = catalog.defines(command, "stored_run") and any(o.startswith("run=") for o in overrides)
     if not stores:  # what was typed is refused before anything heavy is imported
-        composition = compose_command(command, overrides)
+        with _usage_errors():
+            composition = compose_command(command, overrides)
+            check_spec_files(composition.tree)
     module = importlib.import_module(f"nas.commands.{command}")
-    if stores:
-        composition = compose_command(command, module.stored_overrides(list(overrides)))
-    wants_invocation = "invocation" in inspect.signature(module.run).parameters
-    checked = _checked(module.run, composition)
-    print(f"nas {command}: {' '.join(composition.changed) or 'all defaults'}", flush=True)
-    parts: dict[str, Any] = schema.build(checked)
-    if wants_invocation:
+    with _usage_errors():
+        if stores:
+            composition = compose_command(command, overrides, stored=module.stored_run(list(overrides)))
+        checked = _checked(module.run, composition)
+        print(f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}", flush=True)
+        parts: dict[str, Any] = schema.build(checked)
+    if "invocation" in inspect.signature(module.run).parameters:
         parts["invocation"] = Invocation(
-            command=command, overrides=composition.overrides, config=schema.plain(checked)
+            command=command,
+            overrides=composition.overrides,
+            choices=composition.choices,
+            config=schema.plain(checked),
         )
     return int(module.run(**parts) or OK)
 
 
-def _checked(run: Any, composition: Composition) -> dict[str, Any]:
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Before a command runs, whatever goes wrong comes from what was typed: one line, never a traceback."""
+    try:
+        yield
+    except (Refusal, *schema.USER_ERRORS):
+        raise
+    except RecursionError as error:
+        raise Refusal("what was given is nested too deep, or refers to itself") from error
+    except Exception as error:
+        kind = type(error).__name__
+        raise Refusal(f"what was given cannot be read ({kind}: {message_of(error)})") from error
+
+
+def _checked(run: Callable[..., object], composition: Composition) -> dict[str, Any]:
     try:
         return schema.check(run, composition.tree, composition.typed, given=("invocation",))
     except Refusal as refusal:
-        key = str(refusal).partition(" ")[0]
-        comment = composition.comment(key) if "has to be given" in str(refusal) else ""
+        text = str(refusal)
+        key = text.partition(" ")[0].rstrip(":")
+        comment = composition.comment(key) if "has to be given" in text else ""
         if comment:
             raise Refusal(f"{refusal} ({comment})") from refusal
+        value = composition.typed.get(key, "")
+        if is_comma_list(value) and "a list like" not in text:
+            raise Refusal(f"{refusal}; {run_each(key, value)}") from refusal
         raise
 
 
 def _message(error: BaseException, arguments: Sequence[str]) -> str:
     """Say on one line what was wrong, with the key that brought it where that is known."""
-    text = one_line(error)
+    if isinstance(error, MemoryError):
+        return f"it needs more memory than there is ({part(message_of(error))}); take something smaller"
+    text = message_of(error)
     if isinstance(error, OSError) and error.strerror:
         file = str(error.filename)  # stands in an argument as typed, before ~ was expanded
         named = [a for a in arguments if "=" in a and file in (a.partition("=")[2], _expanded(a))]

@@ -25,6 +25,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas.commands.csv_files import Row, number_hint, read_csv
+from nas.commands.message import part
 from nas.score import Challenge, Components, ranks
 
 WRITTEN = (
@@ -40,7 +42,6 @@ WRITTEN = (
 TRACKS = ("rank", "rank_runtime", "rank_params", "rank_flops")
 PSNR_COLUMNS: list[str] = ["psnr_valid_db", "psnr_test_db", "psnr_db"]
 UNITS = {"params_m": 1e6, "flops_g": 1e9}
-Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Entry:
 def run(*, table: str, out: str | None, challenge: Challenge) -> None:
     """Print the ranked table and, with `out`, write it."""
     header, rows = read(table)
-    entries = [_entry(row, f"{table}, line {line}", challenge) for line, row in rows]
+    entries = [_entry(row, f"table={table}, line {line}", challenge) for line, row in rows]
     ranked = rank(entries)
     if out is not None:
         write(out, header, ranked)
@@ -69,31 +70,10 @@ def run(*, table: str, out: str | None, challenge: Challenge) -> None:
 
 def read(table: str) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read a CSV file: its columns without those that ranking writes, and its rows by line number."""
-    with open(table, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"table={table}: not a CSV file in UTF-8: {error}") from error
-    if not header:
-        raise ValueError(f"table={table}: the file is empty; the first line must name the columns")
-    doubled = next((name for name in header if header.count(name) > 1), None)
-    if doubled is not None:
-        raise ValueError(f"table={table}: the column {doubled!r} stands there twice")
-    if not lines:
-        raise ValueError(f"table={table}: the file has a header but no rows")
+    header, lines = read_csv(Path(table), f"table={table}")
     _check_columns(table, header)
-    for line, fields in lines:
-        if len(fields) != len(header):
-            raise ValueError(
-                f"table={table}, line {line}: {len(fields)} fields under {len(header)} columns; "
-                "a field that holds a comma stands in double quotes"
-            )
     kept = [name for name in header if name not in WRITTEN]
-    return kept, [
-        (line, {k: v for k, v in zip(header, fields, strict=True) if k in kept}) for line, fields in lines
-    ]
+    return kept, [(line, {name: row[name] for name in kept}) for line, row in lines]
 
 
 def rank(entries: list[Entry]) -> list[tuple[Entry, Row]]:
@@ -145,7 +125,11 @@ def _check_columns(table: str, header: list[str]) -> None:
     for what, ways in needed.items():
         if not any(set(way) <= set(header) for way in ways):
             names = " or ".join(" and ".join(way) for way in ways)
-            raise ValueError(f"table={table}: no column for {what}: needs {names}; found {', '.join(header)}")
+            lower = {name.lower() for name in header}
+            case = "; names are in small letters" if any(set(way) <= lower for way in ways) else ""
+            raise ValueError(
+                f"table={table}: no column for {what}: needs {names}; found {part(', '.join(header))}{case}"
+            )
 
 
 def _entry(row: Row, place: str, challenge: Challenge) -> Entry:
@@ -184,7 +168,7 @@ def _number(row: Row, column: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{place}: {column} must be a number above 0, got {text!r}")
+        raise ValueError(f"{place}: {column} must be a number above 0, got {part(text)!r}{number_hint(text)}")
     return value
 
 

@@ -1,10 +1,9 @@
 """Constructors' annotations are the schema of the configuration: check values against them, then build."""
 
-import functools
 import inspect
 import json
 import math
-import pkgutil
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,12 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas.commands.invocation import Refusal, did_you_mean
+from nas.commands.message import part
+from nas.commands.targets import TARGET, check_name, fits, locate
 
 Hint = Any  # an annotation
-TARGET, PARTIAL = "_target_", "_partial_"
-USER_ERRORS = (ValueError, OSError)
+USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError)
+LARGEST = 2**63 - 1  # whole number: what arrays, seeds and tables hold
+_RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _partial_, _args_, ...
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
 _LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
+
+
+class Call(dict[str, Any]):
+    """A checked node whose `_target_` may be built: `build` calls these and no other mapping."""
 
 
 def check(
@@ -38,17 +44,17 @@ def check(
     known = [name for name in hints if name not in given]
     checked: dict[str, Any] = {}
     for key, value in node.items():
-        if key in (TARGET, PARTIAL):
+        if key == TARGET:
             checked[key] = value
         elif key not in known:
             raise Refusal(
-                f"unknown key {_join(path, key)!r}: {_name(function)} takes {', '.join(known) or 'no keys'}"
-                + did_you_mean(key, known)
+                f"unknown key {part(_join(path, str(key)))!r}: {_name(function)} takes "
+                f"{', '.join(known) or 'no keys'}" + did_you_mean(str(key), known)
             )
         else:
             checked[key] = conform(value, hints[key], _join(path, key), typed or {})
     absent = [name for name in required if name not in node and name not in given]
-    if absent and not node.get(PARTIAL):
+    if absent:
         missing(_join(path, absent[0]), hints[absent[0]])
     return checked
 
@@ -57,14 +63,20 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
     """Give the value in the annotated type, or refuse it by its key."""
     if value == "???":
         return missing(path, hint)
-    if isinstance(value, dict) and TARGET in value:
-        return _conform_node(value, hint, path, typed)
     arguments = typing.get_args(hint)
     origin = _origin(hint)
+    if isinstance(value, dict) and (reserved := [key for key in value if _RESERVED.fullmatch(str(key))]):
+        classes = _classes(hint)
+        if reserved != [TARGET] or not classes:
+            other = next((key for key in reserved if key != TARGET), TARGET)
+            raise Refusal(f"{_join(path, other)} is not read: expected {describe(hint)} in {path}")
+        return _conform_node(value, classes, hint, path, typed)
     if hint is Any or hint is object or isinstance(hint, typing.TypeVar):
         if isinstance(value, dict):
-            return {key: conform(part, Any, _join(path, str(key)), typed) for key, part in value.items()}
-        return [conform(part, Any, path, typed) for part in value] if isinstance(value, list) else value
+            return {key: conform(one, Any, _join(path, str(key)), typed) for key, one in value.items()}
+        if isinstance(value, list):
+            return [conform(one, Any, f"{path}[{place}]", typed) for place, one in enumerate(value)]
+        return value
     if origin in (typing.Union, types.UnionType):
         return _conform_union(value, arguments, path, typed)
     if origin is Literal:
@@ -77,7 +89,7 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return _conform_list(value, origin, arguments, path, typed)
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
         item = arguments[1] if len(arguments) == 2 else Any
-        return {key: conform(part, item, _join(path, str(key)), typed) for key, part in value.items()}
+        return {key: conform(one, item, _join(path, str(key)), typed) for key, one in value.items()}
     return _conform_scalar(value, hint, path, typed)
 
 
@@ -87,22 +99,19 @@ def missing(path: str, hint: Hint) -> typing.NoReturn:
 
 
 def build(node: Any, path: str = "") -> Any:
-    """Call every `_target_` of a checked tree, the innermost first.
+    """Call the class of every `Call` of a checked tree, the innermost first.
 
     Raises:   Refusal: a constructor refused its values; the message starts with the key of its node.
     """
     if isinstance(node, list | tuple | set | frozenset):
-        return type(node)(build(part, f"{path}[{place}]") for place, part in enumerate(node))
+        return type(node)(build(one, f"{path}[{place}]") for place, one in enumerate(node))
     if not isinstance(node, dict):
         return node
-    parts = {key: build(part, _join(path, key)) for key, part in node.items() if key not in (TARGET, PARTIAL)}
-    if TARGET not in node:
+    parts = {key: build(one, _join(path, key)) for key, one in node.items() if key != TARGET}
+    if not isinstance(node, Call):
         return parts
-    target = locate(node[TARGET], path)
-    if node.get(PARTIAL):
-        return functools.partial(target, **parts)
     try:
-        return target(**parts)
+        return locate(node[TARGET], path)(**parts)
     except USER_ERRORS as error:
         error.add_note(path)
         raise
@@ -111,21 +120,10 @@ def build(node: Any, path: str = "") -> Any:
 def plain(node: Any) -> Any:
     """Give a checked tree as JSON and YAML know it: lists and text alone."""
     if isinstance(node, dict):
-        return {key: plain(part) for key, part in node.items()}
+        return {key: plain(one) for key, one in node.items()}
     if isinstance(node, list | tuple | set | frozenset):
-        return [plain(part) for part in node]
+        return [plain(one) for one in node]
     return str(node) if isinstance(node, Path) else node
-
-
-def locate(target: str, path: str) -> Callable[..., Any]:
-    """Import what a `_target_` names."""
-    try:
-        found = pkgutil.resolve_name(target)
-    except (AttributeError, ValueError, ModuleNotFoundError) as error:
-        raise Refusal(f"{_join(path, TARGET)}: cannot import {target!r}: {error}") from error
-    if not callable(found):
-        raise Refusal(f"{_join(path, TARGET)}: {target!r} cannot be called")
-    return typing.cast(Callable[..., Any], found)
 
 
 def describe(hint: Hint) -> str:
@@ -151,18 +149,27 @@ def describe(hint: Hint) -> str:
     return "anything" if hint is Any else f"a {_name(hint)}"
 
 
-def _conform_node(value: dict[str, Any], hint: Hint, path: str, typed: Mapping[str, str]) -> dict[str, Any]:
-    target = locate(value[TARGET], path)
-    origin: Any = typing.get_origin(hint)
-    arms = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
-    classes = [_origin(arm) for arm in arms if arm is not type(None)]
-    # A Protocol, a function or a partial cannot be compared without being built.
-    comparable = isinstance(target, type) and not value.get(PARTIAL)
-    if comparable and all(map(_is_class, classes)):
-        assert isinstance(target, type)
-        if not issubclass(target, tuple(classes)):
-            raise Refusal(f"{path}: expected {describe(hint)}, got a {_name(target)}")
-    return check(target, value, typed, path)
+def _conform_node(
+    value: dict[str, Any], classes: Sequence[type], hint: Hint, path: str, typed: Mapping[str, str]
+) -> Call:
+    """Check a node that names a class: as text before anything is imported, then the class itself."""
+    check_name(value[TARGET], path)
+    found = locate(value[TARGET], path)
+    if not any(fits(found, one) for one in classes):
+        raise Refusal(f"{path}: expected {describe(hint)}, got a {_name(found)}")
+    return Call(check(found, value, typed, path))
+
+
+def _classes(hint: Hint) -> list[type]:
+    """The classes and Protocols that an annotation is, or is one of; none where it allows anything else."""
+    union = _origin(hint) in (typing.Union, types.UnionType)
+    arms = [one for one in (typing.get_args(hint) if union else (hint,)) if one is not type(None)]
+    return arms if all(_is_ours(one) or getattr(one, "_is_protocol", False) for one in arms) else []
+
+
+def _is_ours(hint: Hint) -> bool:
+    """Whether an annotation is a class that a configuration may name, and no number, text, path or list."""
+    return _is_class(hint) and hint not in _WORDS and hint.__module__ != "builtins"
 
 
 def _conform_union(value: Any, arms: Sequence[Hint], path: str, typed: Mapping[str, str]) -> Any:
@@ -192,22 +199,26 @@ def _conform_list(
 ) -> Any:
     fixed = origin is tuple and bool(arguments) and arguments[-1] is not Ellipsis
     if fixed and len(value) != len(arguments):
-        raise Refusal(f"{path}: expected {len(arguments)} items, got {len(value)}: {value}")
+        raise Refusal(f"{path}: expected {len(arguments)} items, got {len(value)}: {part(str(value))}")
     items = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
     parts = [
-        conform(part, item, f"{path}[{place}]", typed)
-        for place, (part, item) in enumerate(zip(value, items, strict=True))
+        conform(one, item, f"{path}[{place}]", typed)
+        for place, (one, item) in enumerate(zip(value, items, strict=True))
     ]
     return origin(parts) if origin in (tuple, set, frozenset) else parts
 
 
 def _conform_scalar(value: Any, kind: Hint, path: str, typed: Mapping[str, str]) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isnan(value):
-        raise Refusal(f"{path}: nan is not a value")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refusal(f"{path}: {value} is not a value; a number must be finite")
+    if number and isinstance(value, int) and abs(value) > LARGEST and kind in (int, float):
+        raise Refusal(f"{path}: {_digits(value)} is too large; a number must be at most {LARGEST}")
     if kind is float and number:
         return float(value)
     if kind is int and number and float(value).is_integer():
+        if abs(value) > LARGEST:
+            raise Refusal(f"{path}: {value:g} is too large; a whole number must be at most {LARGEST}")
         return int(value)
     if kind is str and path in typed and isinstance(value, bool | int | float):
         return typed[path]  # run=007, run=1e3: the name as it was typed
@@ -219,7 +230,21 @@ def _conform_scalar(value: Any, kind: Hint, path: str, typed: Mapping[str, str])
 
 
 def _expected(path: str, value: Any, hint: Hint) -> str:
-    return f"{path}: expected {describe(hint)}, got {json.dumps(plain(value), ensure_ascii=False)}"
+    return f"{path}: expected {describe(hint)}, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    """What a message shows of a value: its beginning, as JSON."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _digits(value)
+    try:
+        return part(json.dumps(plain(value), ensure_ascii=False, default=str))
+    except (ValueError, RecursionError):  # a number of more digits than Python prints
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _digits(value: int) -> str:
+    return str(value) if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
 
 
 def _parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], list[str]]:

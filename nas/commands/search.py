@@ -11,10 +11,9 @@ Examples:
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
-import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,10 @@ from typing import Any, Literal
 from rich.console import Console
 
 from nas.commands.architectures import check_members, resolve_archs, resolve_parent
+from nas.commands.composition import Stored
 from nas.commands.invocation import Invocation, Refusal
+from nas.commands.overrides import parse
+from nas.commands.schema import check, plain
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -54,12 +56,33 @@ NUM_TRIED = 50  # members of a space that inherit=true looks at
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
 
-def stored_overrides(overrides: list[str]) -> list[str]:
-    """What an existing run was started with, then what is given now."""
-    runs = [text.partition("=")[2] for text in overrides if text.startswith("run=")]
-    if not runs or not run_directory.exists(Path(runs[-1])):
-        return overrides
-    return [*run_directory.stored_overrides(Path(runs[-1])), *overrides]
+def stored_run(overrides: Sequence[str]) -> Stored | None:
+    """What the run that is named was started with, where there is one; else None."""
+    named = [override for override in overrides if override.startswith("run=")]
+    if not named:
+        return None
+    value = parse(named[-1]).value()
+    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
+    if not run_directory.exists(folder):
+        return None
+    return Stored(config=checked_config(folder), choices=run_directory.stored_choices(folder))
+
+
+def checked_config(folder: Path) -> dict[str, Any]:
+    """The stored configuration of a run, in which nothing names what may not be built.
+
+    Raises:
+        ValueError: it cannot be read, or is not what a search of this version writes.
+    """
+    config = run_directory.stored_config(folder)
+    try:
+        checked = check(run, config, given=("invocation",))
+    except Refusal as refusal:
+        raise ValueError(
+            f"run={folder}: {run_directory.CONFIG}: {refusal} (it was changed, or written by another version)"
+        ) from None
+    found: dict[str, Any] = plain(checked)
+    return found
 
 
 def run(
@@ -176,6 +199,7 @@ def run(
     run_directory.create(
         folder,
         config=invocation.config,
+        choices=invocation.choices,
         overrides=[o for o in invocation.overrides if not o.startswith("run=")],
         environment={
             **source.environment,
@@ -325,7 +349,7 @@ def _other_latency(folder: Path, conditions: Mapping[str, Any]) -> str:
 
 def _other_data(folder: Path, fingerprints: Mapping[str, str]) -> str:
     """Why a run cannot go on with these images or this table, in words; empty: they are its own."""
-    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    stored = run_directory.read_environment(folder).get("data", {})
     for name, found in fingerprints.items():
         if stored.get(name) == found:
             continue

@@ -11,8 +11,9 @@ Examples:
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -20,7 +21,6 @@ from rich.table import Table as Grid
 
 from nas.commands import search
 from nas.commands.architectures import resolve_parent
-from nas.commands.composition import compose_command
 from nas.commands.invocation import Refusal
 from nas.commands.schema import build, check
 from nas.measure.device import pick_device
@@ -54,11 +54,12 @@ def run(
     if not rate > 0:
         raise Refusal(f"rate must be above 0, got {rate:g}")
     folder = Path(run)
+    parts = build(check(search.run, search.checked_config(folder), given=("invocation",)))
     state = load_run(folder)
     chosen = chosen_members(state, members)
     where = pick_device(device)
     count = worker_count(workers, where)
-    source = _longer(folder, factor, rate, count, device)
+    source = _longer(folder, parts, factor, rate, count, device)
     console = Console()
     for notice in source.notices:
         console.print(notice, markup=False, highlight=False)
@@ -97,14 +98,14 @@ def run(
     return 0
 
 
-def _longer(folder: Path, factor: int, rate: float, count: int, device: str) -> Source:
+def _longer(
+    folder: Path, parts: Mapping[str, Any], factor: int, rate: float, count: int, device: str
+) -> Source:
     """Where the run got its results from, with longer trainings.
 
     Raises:
         ValueError: what the run was made with is not there any more, or its table holds nothing longer.
     """
-    composition = compose_command("search", run_directory.stored_overrides(folder))
-    parts = build(check(search.run, composition.tree, composition.typed, given=("invocation",)))
     proxy = parts["proxy"]
     if parts["evaluator"].kind == "table":
         longest = Table.load(find_table(parts["table"])).facts.fidelities[-1]

@@ -1,6 +1,5 @@
 """What earlier runs know that a new one can use: gains and runtimes that mean the same, and their fronts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from nas.results import RunState, front_table, table
 from nas.search.insight import Known
+from nas.search.store.run_directory import read_environment
 from nas.search.store.runs import load_run, shown_settings
 from search_spaces.spec import ArchSpec
 
@@ -81,7 +81,7 @@ def _trained_alike(
     run: Path, state: RunState, config: Mapping[str, Any], fingerprints: Mapping[str, str]
 ) -> bool:
     """Whether a PSNR gain of a run means what it will mean in the new one."""
-    stored = json.loads((run / "environment.json").read_text(encoding="utf-8")).get("data", {})
+    stored = read_environment(run).get("data", {})
     roles = ("train", "select", "table")
     same_images = all(stored.get(role) == fingerprints.get(role) for role in roles)
     now = shown_settings(config)

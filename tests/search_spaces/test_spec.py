@@ -86,15 +86,15 @@ def test_with_scale_changes_the_scale_alone():
         ({"taps": ["skip"]}, "taps: 'skip' is no feature of this network"),
         (
             {"blocks": [spab(channels=0)]},
-            "spab.channels must be a whole number of at least 1 and at most 65536, got 0",
+            "spab.channels must be a whole number of at least 1 and at most 1024, got 0",
         ),
         (
             {"blocks": [spab(channels=28.0)]},
-            "spab.channels must be a whole number of at least 1 and at most 65536, got 28.0",
+            "spab.channels must be a whole number of at least 1 and at most 1024, got 28.0",
         ),
         (
             {"blocks": [spab(channels=True)]},
-            "spab.channels must be a whole number of at least 1 and at most 65536, got True",
+            "spab.channels must be a whole number of at least 1 and at most 1024, got True",
         ),
         ({"blocks": [spab(channels=None)]}, "spab.channels must be text, a number or true/false, got None"),
         ({"blocks": ["spab"]}, "a block must be a mapping with a `kind`, got 'spab'"),
@@ -106,7 +106,7 @@ def test_with_scale_changes_the_scale_alone():
         ({"colour": 1}, "architecture: unknown field colour; known: ['blocks'"),
         ({1: 1}, "architecture: unknown field 1; known: ['blocks'"),
         ({"fusion": None}, "architecture: fusion missing; needed: ['blocks'"),
-        ({"blocks": [spab(channels=10**9)]}, "at most 65536, got 1000000000"),
+        ({"blocks": [spab(channels=10**9)]}, "at most 1024, got 1000000000"),
         ({"blocks": [spab() | {2: 3}]}, "spab: the name of an argument must be text, got 2"),
         (
             {"blocks": [{"kind": "layer_norm", "eps": float("inf")}] * 7},

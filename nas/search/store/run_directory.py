@@ -5,16 +5,18 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from nas.plain_data import dump_plain, read_plain
 from nas.results import Retrained, RunState, best_score_rows, front_table, table
 
 CONFIG = ".hydra/config.yaml"
-OVERRIDES = ".hydra/overrides.yaml"
+OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
+CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
 RETRAINED = "trust.json"
 NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
@@ -36,57 +38,109 @@ def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
 
 
 def create(
-    run: Path, *, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]
+    run: Path,
+    *,
+    config: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    overrides: Sequence[str],
+    environment: Mapping[str, Any],
 ) -> None:
     """Make a run directory; the configuration is written last, and makes it one."""
     run.mkdir(parents=True, exist_ok=True)
     write(run / ENVIRONMENT, json.dumps(environment, indent=2, sort_keys=True) + "\n")
-    write(run / OVERRIDES, yaml.safe_dump(list(overrides), allow_unicode=True))
-    write(run / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    if not (run / OVERRIDES).exists():  # as the run was started; the configuration alone is read
+        write(run / OVERRIDES, dump_plain(list(overrides)))
+    write(run / CHOICES, dump_plain({"hydra": {"runtime": {"choices": dict(choices)}}}))
+    write(run / CONFIG, dump_plain(dict(config)))
 
 
 def exists(run: Path) -> bool:
     return (run / CONFIG).is_file()
 
 
-def stored_overrides(run: Path) -> list[str]:
-    data = yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8"))
-    return [str(override) for override in data or []]
-
-
 def stored_config(run: Path) -> dict[str, Any]:
-    """The configuration of a run.
+    """The configuration of a run, as plain values.
 
     Raises:
-        ValueError: there is no run in this directory, or its configuration is not whole.
+        ValueError: there is no run in this directory, or its configuration is not whole or no plain values.
     """
     if not exists(run):
         raise ValueError(f"run={run}: there is no run in this directory; nas search run={run} starts one")
     try:
-        config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"run={run}: {CONFIG} is no YAML: {' '.join(str(error).split())}") from None
+        config = read_plain(run / CONFIG)
+    except ValueError as error:
+        raise ValueError(f"run={run}: {CONFIG} {error}") from None
     missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(
             f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; restore it"
         )
+    if "${" in (run / CONFIG).read_text(encoding="utf-8"):
+        raise ValueError(
+            f"run={run}: {CONFIG} holds a reference (${{...}}), which no search writes; restore it"
+        )
     return dict(config)
 
 
+def stored_choices(run: Path) -> dict[str, str]:
+    """What was chosen in each group, as far as it is known: earlier versions did not write it."""
+    if not (run / CHOICES).is_file():
+        return {}
+    try:
+        choices = _read_data(run, CHOICES)["hydra"]["runtime"]["choices"]
+        return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"run={run}: {CHOICES} is not what a search writes; remove it") from None
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """What a run was made with: versions, device, and the fingerprints of its data under `data`.
+
+    Raises:
+        ValueError: it is not there or not what a search writes.
+    """
+    found = _read_data(run, ENVIRONMENT)
+    if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
+        raise ValueError(f"run={run}: {ENVIRONMENT} is not what a search writes; restore it")
+    return found
+
+
 def read_retrained(run: Path) -> tuple[Retrained, ...]:
-    """What was trained longer so far."""
-    path = run / RETRAINED
-    if not path.is_file():
+    """What was trained longer so far.
+
+    Raises:
+        ValueError: the file is not what nas trust writes.
+    """
+    if not (run / RETRAINED).is_file():
         return ()
-    return tuple(Retrained(**line) for line in json.loads(path.read_text(encoding="utf-8")))
+    lines = _read_data(run, RETRAINED)
+    if not isinstance(lines, list) or not all(map(_is_retrained, lines)):
+        raise ValueError(f"run={run}: {RETRAINED} is not what nas trust writes; remove it")
+    return tuple(Retrained(**line) for line in lines)
+
+
+def _is_retrained(line: Any) -> bool:
+    if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Retrained)}:
+        return False
+    numbers = [value for name, value in line.items() if name != "arch_id"]
+    return isinstance(line["arch_id"], str) and all(
+        type(value) in (int, float) and math.isfinite(value) for value in numbers
+    )
+
+
+def _read_data(run: Path, name: str) -> Any:
+    try:
+        return read_plain(run / name)
+    except (ValueError, FileNotFoundError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else str(error)
+        raise ValueError(f"run={run}: {name} {what}") from None
 
 
 def read_lr_origins(run: Path) -> dict[str, str]:
     """How the LR images of each role were made, in words; empty for a run that does not say."""
-    path = run / ENVIRONMENT
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    origins = stored.get("lr") if isinstance(stored, dict) else None
+    if not (run / ENVIRONMENT).is_file():
+        return {}
+    origins = read_environment(run).get("lr")
     return {str(role): str(words) for role, words in (origins if isinstance(origins, dict) else {}).items()}
 
 

@@ -10,12 +10,12 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
 from nas.ladder import RUNGS, LadderRun
-from nas.record import TrialRecord
+from nas.record import GOALS, TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, open_storage
-from nas.search.store.run_directory import read_lr_origins, read_retrained, stored_config
+from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 
 LONGER_PROXY = (
     "proxy=overnight, or more proxy.steps, "
@@ -30,29 +30,56 @@ def load_run(run: Path) -> RunState:
         ValueError: there is no run in this directory, or its configuration is not whole.
     """
     config = stored_config(run)
-    rules = {key: value for key, value in config["challenge"].items() if key != "_target_"}
+    try:
+        challenge, objectives, limits, ladder_seeds = _rules(config)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"run={run}: {CONFIG} is not what a search writes ({error!r}); it was changed since: restore it"
+        ) from None
+    try:
+        storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
+        state = read_state(
+            storage,
+            name=run.resolve().name,
+            challenge=challenge,
+            objectives=objectives,
+            limits=limits,
+            settings=shown_settings(config),
+            ladder_seeds=ladder_seeds,
+        )
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(
+            f"run={run}: {JOURNAL} holds what no search writes ({error!r}); restore it from a copy"
+        ) from None
+    return replace(state, retrained=read_retrained(run), lr_origins=read_lr_origins(run))
+
+
+def _rules(config: Mapping[str, Any]) -> tuple[Challenge, tuple[str, ...], dict[str, float], int]:
+    """The challenge, the objectives, the limits and the ladder's seeds of a stored configuration.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is not what a search writes.
+    """
+    challenge = config["challenge"]
     parts = {
-        name: {key: value for key, value in rules[name].items() if key != "_target_"}
+        name: {key: value for key, value in challenge[name].items() if key != "_target_"}
         for name in ("weights", "baseline", "gate")
     }
-    challenge = Challenge(
-        name=rules["name"],
+    objectives, limits, ladder_seeds = config["objectives"], config["limits"], config["ladder_seeds"]
+    if not isinstance(objectives, list) or not objectives or not set(objectives) <= set(GOALS):
+        raise ValueError(f"objectives must be columns such as {', '.join(GOALS)}")
+    if any(type(limit) not in (int, float, type(None)) for limit in limits.values()):
+        raise ValueError("limits must be numbers")
+    if type(ladder_seeds) is not int or ladder_seeds < 1:
+        raise ValueError("ladder_seeds must be a whole number of at least 1")
+    rules = Challenge(
+        name=str(challenge["name"]),
         weights=Weights(**parts["weights"]),
         baseline=Baseline(**parts["baseline"]),
         gate=Gate(**parts["gate"]),
     )
-    limits = {name: limit for name, limit in config["limits"].items() if limit is not None}
-    storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
-    state = read_state(
-        storage,
-        name=run.resolve().name,
-        challenge=challenge,
-        objectives=tuple(config["objectives"]),
-        limits=limits,
-        settings=shown_settings(config),
-        ladder_seeds=config["ladder_seeds"],
-    )
-    return replace(state, retrained=read_retrained(run), lr_origins=read_lr_origins(run))
+    used = {name: limit for name, limit in limits.items() if limit is not None}
+    return rules, tuple(objectives), used, ladder_seeds
 
 
 def read_state(

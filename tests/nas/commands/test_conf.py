@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nas.commands import catalog, schema
 from nas.commands.composition import compose_command
 from nas.commands.door import main
+from nas.commands.targets import CLASSES, locate
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -53,11 +54,11 @@ def test_every_command_composes_with_every_option(command, override, nothing_is_
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_has_targets_with_these_keys(name):
+def test_every_option_has_targets_with_these_keys(name, nothing_is_missing):
     """Also when no command offers its group yet; interpolations and missing values are left out."""
     found = list(_targets(loaded(name)))
     for node in found:
-        schema.check(schema.locate(node["_target_"], name), {**_settled(node), "_partial_": True}, path=name)
+        schema.check(locate(node["_target_"], name), _settled(node), path=name)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -123,3 +124,16 @@ def _leaves(node, prefix):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def test_classes_that_may_be_named_are_those_of_conf():
+    """A new _target_ in conf/ is listed in nas.commands.targets too, or users could not choose it."""
+    found = {node["_target_"] for name in FILES for node in _all_targets(loaded(name))}
+    assert found == CLASSES
+    assert not [name for name in FILES if re.search("_(partial|args|convert|recursive)_", catalog.text(name))]
+
+
+def _all_targets(node):
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    found = [node] if isinstance(node, dict) and "_target_" in node else []
+    return [*found, *(one for part in inner for one in _all_targets(part))]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from nas.commands import catalog, rank
-from nas.commands.composition import compose_command, parse
+from nas.commands.composition import Stored, compose_command
 from nas.commands.door import main
 from nas.commands.invocation import Invocation
+from nas.commands.overrides import parse
+from nas.score import Challenge
 
 TABLE = "psnr_db,runtime_ms,params,flops\n26.95,5,1e5,9e9\n"
 
@@ -37,7 +39,7 @@ def folder(tmp_path, monkeypatch):
         (["rank", "table.x=1"], "unknown key 'table.x': table holds a value, not keys"),
         (["rank", "table=x", "challenge=ntire2027"], "challenge=ntire2027: there is no challenge 'ntire2027'; choose from esr_bench_mini, ntire2024, ntire2025, ntire2026; did you mean"),
         (["rank", "table=x", "challenge=null"], "there is no challenge 'null'; choose from esr_bench_mini, ntire2024"),
-        (["rank", "table=x", "challenge=ntire2024,ntire2025"], "several are chosen as challenge=[ntire2024,ntire2025]"),
+        (["rank", "table=x", "challenge=ntire2024,ntire2025"], "there is no multirun: run the command once with challenge=ntire2024, then with challenge=ntire2025"),
         (["rank", "table=x", "challenge=[ntire2024,ntire2025]"], "only one challenge can be chosen, from esr_bench_mini, ntire2024, ntire2025, ntire2026"),
         (["rank", "table=x", "challenge.gate.valid_db=high"], 'nas rank: challenge.gate.valid_db: expected a number, got "high"'),
         (["rank", "table=x", "challenge.weights=5"], "challenge.weights: expected a Weights with the keys runtime, flops, params, got 5"),
@@ -46,7 +48,7 @@ def folder(tmp_path, monkeypatch):
         (["rank", "table=[1,2]"], "table: expected text, got [1, 2]"),
         (["rank", "table=null"], "table: expected text, got null"),
         (["rank", "table=${nowhere}"], "table: Interpolation key 'nowhere' not found"),
-        (["rank", "+table=x"], "+table=x: keys are given plainly, without + or ~: table=VALUE"),
+        (["rank", "+table=x"], "+table=x: keys are given plainly, without + or ~: table=x"),
         (["rank", "~table"], "~table: keys are given plainly, without + or ~: table=VALUE"),
         (["rank", "--table=x"], "'--table' is not a key: a key is made of names and dots; try table=x"),
         (["rank", "table"], "'table' is not of the form KEY=VALUE"),
@@ -134,7 +136,7 @@ def test_a_home_folder_is_found_behind_the_equals_sign(monkeypatch):
 def test_a_name_that_looks_like_a_number_stays_a_name(name, folder, monkeypatch, capsys):
     seen = []
 
-    def run(*, table: str, out: str | None, challenge: object) -> None:
+    def run(*, table: str, out: str | None, challenge: Challenge) -> None:
         seen.append(table)
 
     monkeypatch.setattr(rank, "run", run)
@@ -145,7 +147,7 @@ def test_a_name_that_looks_like_a_number_stays_a_name(name, folder, monkeypatch,
 def test_a_command_is_given_its_invocation_when_it_asks(folder, monkeypatch, capsys):
     seen = []
 
-    def run(*, table: str, out: str | None, challenge: object, invocation: Invocation) -> int:
+    def run(*, table: str, out: str | None, challenge: Challenge, invocation: Invocation) -> int:
         seen.append(invocation)
         return 3
 
@@ -159,30 +161,37 @@ def test_a_command_is_given_its_invocation_when_it_asks(folder, monkeypatch, cap
     assert compose_command("rank", invocation.overrides).tree == invocation.config
 
 
-def test_a_command_can_start_from_stored_overrides(folder, monkeypatch, capsys):
+def test_a_command_can_start_from_a_stored_configuration(folder, monkeypatch, capsys):
     seen = []
 
-    def run(*, table: str, out: str | None, challenge: object, invocation: Invocation) -> None:
-        seen.append(invocation.overrides)
+    def run(*, run: str, table: str, out: str | None, challenge: Challenge, invocation: Invocation) -> None:
+        seen.append((table, out, challenge.baseline.name, challenge.gate.valid_db))
 
+    stored = compose_command("rank", ["challenge=ntire2024", "table=b", "out=c"]).tree | {"run": "r"}
     monkeypatch.setattr(rank, "run", run)
     monkeypatch.setattr(
-        rank, "stored_overrides", lambda given: ["challenge=ntire2024", *given], raising=False
+        rank,
+        "stored_run",
+        lambda given: Stored(config=stored, choices={"challenge": "ntire2024"}),
+        raising=False,
     )
-    monkeypatch.setattr(catalog, "defines", lambda command, function: function == "stored_overrides")
-    assert main(["rank", "table=a"]) == 0
-    assert seen == [("challenge=ntire2024", "table=a")]
+    monkeypatch.setattr(catalog, "defines", lambda command, function: function == "stored_run")
+    given = ["run=r", "table=a", "challenge.gate.valid_db=27"]
+    assert main(["rank", *given]) == 0
+    assert main(["rank", *given, "challenge=ntire2025"]) == 0
+    assert seen == [("a", "c", "RLFN", 27.0), ("a", "c", "EFDN", 27.0)]
+    assert "nas rank: table=a challenge.gate.valid_db=27\n" in capsys.readouterr().out
 
     def refuse(given):
         raise ValueError("run=a: no such run")
 
-    monkeypatch.setattr(rank, "stored_overrides", refuse)
-    assert main(["rank", "table=a"]) == 2
+    monkeypatch.setattr(rank, "stored_run", refuse)
+    assert main(["rank", "run=a"]) == 2
     assert capsys.readouterr().err == "nas rank: run=a: no such run\n"
 
 
 def test_our_own_bugs_are_not_hidden(folder, monkeypatch, capsys):
-    def run(*, table: str, out: str | None, challenge: object) -> None:
+    def run(*, table: str, out: str | None, challenge: Challenge) -> None:
         raise KeyError("bug")
 
     monkeypatch.setattr(rank, "run", run)
@@ -191,7 +200,7 @@ def test_our_own_bugs_are_not_hidden(folder, monkeypatch, capsys):
 
 
 def test_interruption_is_a_short_line(folder, monkeypatch, capsys):
-    def run(*, table: str, out: str | None, challenge: object) -> None:
+    def run(*, table: str, out: str | None, challenge: Challenge) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(rank, "run", run)

@@ -12,6 +12,7 @@ from nas.commands.rank import TRACKS, WRITTEN
 from nas.score import NTIRE2026_WEIGHTS, Challenge, Gate, Weights
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "reference" / "ntire2026_published.csv"
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "n1_csv_from_spreadsheets"
 HEADER = "method,psnr_valid_db,psnr_test_db,runtime_ms,params_m,flops_g\n"
 GOOD = "A,26.92,27.00,5.24,0.139,9.11\n"
 
@@ -158,6 +159,15 @@ def test_without_out_nothing_is_written(tmp_path, monkeypatch, capsys):
         (HEADER + "B,26.9,27,1,1\n", "line 2: 5 fields under 6 columns"),
         (HEADER + "B, the net,26.9,27,1,1,1\n", "line 2: 7 fields under 6 columns"),
         (HEADER + 'B,"26.9,27,1,1,1\n', "not a CSV file in UTF-8"),
+        (HEADER.replace(",", ";") + "B;26,9;27;1;1;1\n", "its fields are separated by semicolons and its numbers have decimal commas; save it as comma-separated CSV in UTF-8 with a decimal point"),
+        (HEADER.replace(",", ";") + "B;26.9;27;1;1;1\n", "its fields are separated by semicolons; save it as comma-separated CSV in UTF-8"),
+        (HEADER.replace(",", "\t") + "B\t26.9\t27\t1\t1\t1\n", "its fields are separated by tabs; save it"),
+        (HEADER + 'B,"26,9",27,1,1,1\n', "line 2: psnr_valid_db must be a number above 0, got '26,9'; write it with a decimal point"),
+        (HEADER + 'B,26.9,27,1,"139,104",1\n', "line 2: params_m must be a number above 0, got '139,104'; write it without separators of thousands"),
+        (HEADER + "B,26.9,27,5.2 ms,1,1\n", "line 2: runtime_ms must be a number above 0, got '5.2 ms'; write the number alone, its unit is in the name"),
+        (HEADER + GOOD + "B,,,,,\n", "line 3: psnr_valid_db must be a number above 0, got ''; the cell is empty"),
+        (HEADER.upper() + GOOD, "found METHOD, PSNR_VALID_DB, PSNR_TEST_DB, RUNTIME_MS, PARAMS_M, FLOPS_G; names are in small letters"),
+        (HEADER.replace("method", "x" * 5000) + "a\n", "1 fields under 6 columns"),
         ("flops,flops\n1,1\n", "the column 'flops' stands there twice"),
     ],
 )  # fmt: skip
@@ -170,6 +180,33 @@ def test_bad_tables_are_refused_in_one_line(table, message, tmp_path, capsys):
     assert str(source) in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_table_in_utf_16_is_refused_by_what_it_is(tmp_path, capsys, encoding):
+    (tmp_path / "t.csv").write_bytes((HEADER + GOOD).encode(encoding))
+    assert main(["rank", f"table={tmp_path / 't.csv'}"]) == 2
+    assert "not a CSV file in UTF-8 but in UTF-16; save it as" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="../shared/cases is not here")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("semicolon.csv", "semicolons and its numbers have decimal commas"),
+        ("tab.tsv", "tabs"),
+        ("utf16.csv", "UTF-16"),
+        ("latin.csv", "byte 0xfc in line 2"),
+        ("missing.csv", "the cell is empty"),
+        ("thousands.csv", "separators of thousands"),
+        ("units.csv", "write the number alone"),
+        ("case.csv", "names are in small letters"),
+        ("bom.csv", None),
+    ],
+)
+def test_given_tables_are_read_or_refused_by_what_they_are(name, words, capsys):
+    assert main(["rank", f"table={CASES / name}"]) == (0 if words is None else 2)
+    assert words is None or words in capsys.readouterr().err
 
 
 def test_a_binary_file_is_refused(tmp_path, capsys):

@@ -74,8 +74,8 @@ def test_a_file_that_is_not_there_is_refused(capsys):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("num_blocks: [2, 3, 4]", "num_blocks: [2, 3", r"mine.yaml is no YAML: .* in line \d+, column"),
-        ("scale:", "\tscale:", r"mine.yaml is no YAML: found character '\\t' .* in line 3, "),
+        ("num_blocks: [2, 3, 4]", "num_blocks: [2, 3", r"mine.yaml: is no YAML or JSON: .* in line \d+, col"),
+        ("scale:", "\tscale:", "mine.yaml: is no YAML or JSON: found .*tab.* in line 3, "),
         ("kind: rfdb", "kind: rdfb", "it holds networks that cannot be built: block.: block kind 'rdfb'"),
         ("$channels/2", "$channels/0", r"space.blocks.rfdb: \$channels/0 must be a share of whole numbers"),
         ("taps: {last", "taps: {lst: [lst], last", "frames.residual.taps: 'lst' is no feature; known: stem"),

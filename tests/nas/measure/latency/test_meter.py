@@ -11,8 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.commands.composition import compose_command
 from nas.commands.schema import build as build_config
+from nas.commands.schema import conform
 from nas.measure import lock
 from nas.measure.latency.conditions import flushes_denormals, reading_conditions
+from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter, faults
 from nas.measure.latency.modes import MODES, Mode, available, resolve
 from nas.measure.latency.rounds import Block, Reading
@@ -35,7 +37,7 @@ def own_locks(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def config():
     tree = compose_command("profile", ["arch=published/span"]).tree["latency"]
-    usual = build_config(tree | {"sizes": None})
+    usual = build_config(conform(tree | {"sizes": None}, LatencyConfig, "latency", {}))
     return dataclasses.replace(usual, warmup_seconds=0.0, min_rounds=3, max_rounds=5)
 
 

@@ -1,0 +1,91 @@
+"""Users' own YAML files that stand for an option of a group: read within bounds, passed on as values."""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from nas.commands.invocation import Refusal
+from nas.commands.message import part
+from nas.commands.targets import TARGET, check_name
+from nas.plain_data import read_plain
+
+GROUPS = ("space",)  # in which a YAML file of the user's may be chosen
+ENDS = (".yaml", ".yml")
+HYDRA_KEYS = ("defaults", "hydra")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+_PACKAGE = re.compile(r"^\s*#\s*@package", re.MULTILINE)
+
+
+def own_file(override: Override) -> Path | None:
+    """The user's own YAML file that is chosen instead of an option of a group."""
+    value = override.value()
+    if override.key_or_group in GROUPS and isinstance(value, str) and value.endswith(ENDS):
+        return Path(value).expanduser()
+    return None
+
+
+def lay_out(files: Mapping[str, Path], keys: Collection[str], folder: Path) -> list[str]:
+    """Write users' files as plain values where Hydra finds them as options; gives what chooses them.
+
+    Args:
+        files: by their groups.
+        keys: of the command, which a file may refer to.
+    Raises:
+        Refusal: a file is not there, or holds what it may not.
+    """
+    lines = []
+    for group, file in files.items():
+        option = folder / group / f"own_{group}.yaml"  # no name of ours, whatever the file's is
+        option.parent.mkdir()
+        option.write_text(json.dumps(_read(group, file, keys)), encoding="utf-8")  # JSON is YAML
+        lines.append(f"{group}={option.stem}")
+    return [*lines, f"hydra.searchpath=['file://{folder}']"] if lines else []
+
+
+def references(value: Any) -> Iterator[str]:
+    """List the texts within a value that hold `${`."""
+    if isinstance(value, str):
+        if "${" in value:
+            yield value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from references(key)
+            yield from references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def _read(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
+    """Read one file and refuse whatever is more than the values of one object."""
+    place = f"{group}={file}"
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "there is no such file"
+        raise Refusal(f"{place}: {what}")
+    try:
+        data = read_plain(file)
+    except ValueError as error:
+        raise Refusal(f"{place}: {error}") from error
+    if not isinstance(data, dict) or TARGET not in data:
+        raise Refusal(f"{place} must hold the keys of a {group} with a {TARGET}, as those of conf/{group} do")
+    if _PACKAGE.search(file.read_text(encoding="utf-8-sig")):
+        raise Refusal(f"{place}: # @package is not read in a file of your own; leave the line out")
+    for key in HYDRA_KEYS:
+        if key in data:
+            raise Refusal(f"{place}: the key {key} is not read in a file of your own; write its values out")
+    try:
+        check_name(data[TARGET], group)
+    except Refusal as refusal:
+        raise Refusal(f"{place}: {refusal}") from None
+    for text in references(data):
+        match = REFERENCE.fullmatch(text)
+        if match is None or match[1] not in keys:
+            raise Refusal(
+                f"{place}: {part(text)!r} is not read; a value may be a reference to a key of the command by "
+                "itself, such as ${scale}, and nothing else that is computed"
+            )
+    return data
