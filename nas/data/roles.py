@@ -100,7 +100,7 @@ def open_roles(
         ValueError: a folder is missing or empty, a file cannot be used and `on_error` is stop, an image must
             not train under the challenge's rules, or a role has no image left.
     """
-    found = [(role, one) for role in roles for one in _find(config, role, roles, scale)]
+    found = [(role, one) for role in roles for one in _find(config, role, scale)]
     notices = [notice for _, one in found for notice in one.notices]
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += _refuse_forbidden(found, challenge)
@@ -142,10 +142,10 @@ def open_roles(
     return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
 
 
-def _find(config: DataConfig, role: Role, roles: Sequence[Role], scale: int) -> list[Found]:
+def _find(config: DataConfig, role: Role, scale: int) -> list[Found]:
     """What the folders named for a role hold, else what the sources offer for it."""
     if named := config.folders(role):
-        lr = config.lr_folders(role, roles)
+        lr = config.lr_folders(role)
         return [
             open_folder(Path(folder), role=role, scale=scale, lr=one)
             for folder, one in zip(named, lr, strict=True)

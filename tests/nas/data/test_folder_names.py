@@ -74,7 +74,7 @@ def test_lr_images_that_are_not_used_are_told_in_one_line(tmp_path, hr, lr, told
     assert pairs_of(found) == [("a.png", None)]
     assert len(found.notices) == 1
     assert told in found.notices[0]
-    assert "data.lr.train=FOLDER" in found.notices[0]
+    assert "data.lr_train=FOLDER" in found.notices[0]
 
 
 def test_lr_folder_of_bicubic_images_goes_first_and_the_other_is_told(tmp_path):
@@ -188,10 +188,10 @@ def test_lr_can_be_named_and_made(tmp_path):
     made = open_folder(tmp_path, role="report", scale=4, lr="none")
     assert made.pairs[0].lr is None
     assert made.notices == (f"data.report: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",)
-    with pytest.raises(ValueError, match=r"data\.lr\.report: no such folder: .*gone; name the folder"):
+    with pytest.raises(ValueError, match=r"data\.lr: no such folder: .*gone; name the folder"):
         open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"data\.lr\.report: no images in .*empty"):
+    with pytest.raises(ValueError, match=r"data\.lr: no images in .*empty"):
         open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "empty"))
 
 
