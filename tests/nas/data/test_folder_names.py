@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.data import imresize
+from nas.data import folder_names, imresize
 from nas.data.folder_names import folders_below, read_folder_name
 from nas.data.layouts import open_folder
 from nas.data.places import absolute, validation_folder
@@ -300,3 +300,11 @@ def test_ceiled_lr_is_refused_with_both_sizes(tmp_path):
     write(tmp_path / "LR_bicubic/X4/ax4.png", imresize(picture(0, 68, 84), 4))
     found = open_folder(tmp_path, role="report", scale=4)
     assert "LR is 17x21 (height x width), HR 66x81, which at scale 4 needs 16x20" in found.problems[0][1]
+
+
+def test_a_folder_of_too_many_folders_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_names, "_MAX_FOLDERS", 3)
+    for i in range(5):
+        (tmp_path / f"class{i}").mkdir()
+    with pytest.raises(ValueError, match="holds more than 3 folders; name that of the images itself"):
+        open_folder(tmp_path, role="train", scale=4)
