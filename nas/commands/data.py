@@ -7,7 +7,7 @@ Examples:
     nas data data=div2k data.sources.div2k.root=/data/DIV2K challenge=ntire2026
     nas data data=folder data.train=/data/mine data.on_error=skip sample=null
     nas data data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
-    nas data data=folder data.train=/data/HR data.lr.train=/data/LR data.select=/data/B data.lr.select=none
+    nas data data=folder data.train=/data/A data.lr_train=/data/A_small data.select=/data/B data.lr=none
 """
 
 from __future__ import annotations

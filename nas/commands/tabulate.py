@@ -28,13 +28,8 @@ from nas.search.table.tabulation import Log, Plan, finished, tabulate
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-FOLDERS = (
-    "data.train",
-    "data.select",
-    "data.report",
-    "data.lr",
-    "data.cache",
-)  # told to others by their names
+# Told to others by their names.
+FOLDERS = tuple(f"data.{name}" for name in ("train", "select", "report", "lr", "lr_train", "cache"))
 
 
 def run(
@@ -71,7 +66,7 @@ def run(
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = worker_count(workers, where)
     shown = {
-        key: _name_folders(value) if key.startswith(FOLDERS) else value
+        key: _name_folders(value) if key in FOLDERS else value
         for key, value in shown_settings(invocation.config).items()
         if key not in ("out", "workers", "longer_proxy")
     }

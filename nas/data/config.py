@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 RoleName = Literal["train", "select", "report"]
 
+_JUDGED: tuple[RoleName, ...] = ("select", "report")
 FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
 
@@ -45,7 +45,8 @@ class DataConfig:
     train: str | list[str] | None
     select: str | list[str] | None
     report: str | list[str] | None
-    lr: str | list[str] | dict[str, str | list[str] | None] | None
+    lr: str | list[str] | None
+    lr_train: str | list[str] | None
     on_error: Literal["stop", "skip"]
     memory_mib: float
     cache: str | None
@@ -65,66 +66,62 @@ class DataConfig:
         """The folders that the user named for a role."""
         return _as_list({"train": self.train, "select": self.select, "report": self.report}[role])
 
-    def lr_folders(self, role: RoleName, opened: Sequence[RoleName]) -> list[str | None]:
+    def lr_folders(self, role: RoleName) -> list[str | None]:
         """For each folder of a role the folder of its LR images, "none" to make them, None to look for them.
 
-        Without a role in its name `data.lr` belongs to the images that are judged, and to the training images
-        where only these are named.
+        `lr` names those of data.select, then those of data.report; those of one of these roles alone serve
+        where only it is opened. Where only training images are named they are meant.
 
-        Args:
-            role: one that folders are named for.
-            opened: the roles that are opened together.
         Raises:
-            ValueError: it could belong to two roles, or names more or fewer folders than the role has.
+            ValueError: more or fewer LR folders are named than there are HR folders.
         """
         count = len(self.folders(role))
-        if self.lr == FROM_HR:
-            return [FROM_HR] * count
-        if isinstance(self.lr, dict):
-            key, given = f"data.lr.{role}", _as_list(self.lr.get(role))
-        else:
-            key, given = "data.lr", _as_list(self.lr) if self._is_meant(role, opened) else []
-        if given == [FROM_HR]:
-            return [FROM_HR] * count
-        if given and len(given) != count:
-            raise ValueError(
-                f"{key} names {len(given)} folder(s), data.{role} {count}: give one for each, in their order"
-            )
-        return list(given) if given else [None] * count
+        if role == "train" and self.lr_train is not None:
+            return _one_each("data.lr_train", _as_list(self.lr_train), "data.train", count)
+        given = _as_list(self.lr)
+        if given in ([], [FROM_HR]):
+            return [FROM_HR if given else None] * count
+        judged: list[RoleName] = [one for one in _JUDGED if self.folders(one)]
+        if role == "train":
+            return [None] * count if judged else _one_each("data.lr", given, "data.train", count)
+        places = [one for one in judged for _ in self.folders(one)]
+        if len(judged) > 1 and len(given) == len(places):
+            return [folder for folder, one in zip(given, places, strict=True) if one == role]
+        return _one_each("data.lr", given, " and ".join(f"data.{one}" for one in judged), len(places))
 
     @property
     def makes_lr(self) -> bool:
         """Whether all LR images are to be made from HR."""
         return self.lr == FROM_HR
 
-    def _is_meant(self, role: RoleName, opened: Sequence[RoleName]) -> bool:
-        """Whether a `data.lr` without a role's name belongs to this role."""
-        named = [one for one in opened if self.folders(one)]
-        judged = [one for one in named if one != "train"]
-        if self.lr is not None and len(judged) > 1:
-            raise ValueError(
-                f"data.lr could belong to {' or '.join(f'data.{one}' for one in judged)}; "
-                f"say which: data.lr.{judged[-1]}=FOLDER"
-            )
-        return role in (judged or named)
-
     def _check_lr(self) -> None:
         """Refuse LR folders that no folder of HR images is named for."""
-        if self.lr == FROM_HR:
-            return
-        if isinstance(self.lr, dict):
-            roles: tuple[RoleName, ...] = ("train", "select", "report")
-            for role in roles:
-                given = _as_list(self.lr.get(role))
-                if given and given != [FROM_HR] and not self.folders(role):
-                    raise ValueError(
-                        f"data.lr.{role} goes with folders of HR images; name them: data.{role}=FOLDER"
-                    )
-        elif self.lr is not None and not (self.train or self.select or self.report):
-            raise ValueError("data.lr goes with a folder of HR images; name it, such as data.report=FOLDER")
-        choices = list(self.lr.values()) if isinstance(self.lr, dict) else [self.lr]
-        if any("" in _as_list(choice) for choice in choices):
-            raise ValueError(f"data.lr is empty; name a folder of LR images, {FROM_HR}, or null")
+        for key, given, is_named in (
+            ("lr", self.lr, bool(self.train or self.select or self.report)),
+            ("lr_train", self.lr_train, bool(self.train)),
+        ):
+            if "" in _as_list(given):
+                raise ValueError(f"data.{key} is empty; name a folder of LR images, {FROM_HR}, or null")
+            if given not in (None, FROM_HR) and not is_named:
+                role = "train" if key == "lr_train" else "report"
+                raise ValueError(
+                    f"data.{key} goes with a folder of HR images; name it, such as data.{role}=FOLDER"
+                )
+
+
+def _one_each(key: str, given: list[str], of: str, count: int) -> list[str | None]:
+    """As many LR folders as HR folders; "none" alone stands for all.
+
+    Raises:
+        ValueError: they are more or fewer.
+    """
+    if given == [FROM_HR]:
+        return [FROM_HR] * count
+    if len(given) != count:
+        raise ValueError(
+            f"{key} names {len(given)} folder(s), {of} {count}: name an LR folder, or {FROM_HR}, for each"
+        )
+    return [*given]
 
 
 def _as_list(given: str | list[str] | None) -> list[str]:

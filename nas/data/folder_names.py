@@ -26,6 +26,7 @@ _SCALE_FIRST = re.compile(r"(?P<scale>\d)x")
 _FILLER = ("image", "images", "img", "imgs", "crop")
 _SKIPPED = ("__MACOSX",)
 _MAX_PATH = 72  # characters of a path in an error
+_MAX_FOLDERS = 20_000
 _SUB = "sub"  # sub-images, as BasicSR cuts them
 
 
@@ -116,7 +117,11 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """A folder and all folders below it, in the order of their names; links are followed, none twice."""
+    """A folder and all folders below it, in the order of their names; links are followed, none twice.
+
+    Raises:
+        ValueError: they are so many that a whole disk must have been named.
+    """
     seen: set[str] = set()
     waiting = [folder]
     while waiting:
@@ -125,6 +130,10 @@ def folders_below(folder: Path) -> Iterator[Path]:
         if real in seen:
             continue
         seen.add(real)
+        if len(seen) > _MAX_FOLDERS:
+            raise ValueError(
+                f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the images itself"
+            )
         yield one
         waiting += reversed(child_folders(one))
 

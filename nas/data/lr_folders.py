@@ -35,7 +35,7 @@ def choose_lr_folder(
     """
     lies_there = _lr_folders(place)
     if given is not None and given != FROM_HR:
-        return _named_lr_folder(given, scale, key), []
+        return _named_lr_folder(given, scale), []
     wanted = [
         (name, folder) for name, folder in lies_there if name.scale in (None, scale) and _belongs(name, place)
     ]
@@ -63,21 +63,18 @@ def choose_lr_folder(
     return chosen, _tell_unused(others, place, key, f"those of {chosen.relative_to(place.base)} are")
 
 
-def _named_lr_folder(given: str, scale: int, key: str) -> Path:
+def _named_lr_folder(given: str, scale: int) -> Path:
     folder = absolute(Path(given))
-    role = key.partition(".")[2].partition("[")[0]
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
-        raise ValueError(
-            f"data.lr.{role}: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
-        )
+        raise ValueError(f"data.lr: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}")
     if own_images(folder):
         return folder
     of_scale = [child for child in child_folders(folder) if read_folder_name(child.name).scale == scale]
     inside = of_scale[0] if of_scale else folder
     if not holds_images(inside):
         raise ValueError(
-            f"data.lr.{role}: no images in {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
+            f"data.lr: no images in {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
         )
     return inside
 
@@ -134,7 +131,11 @@ def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> l
     names = list_some([str(folder.relative_to(place.base)) for folder in folders])
     if why == FROM_HR:
         return [f"{key}: LR images lie in {place.base}, {names}, and are not used: data.lr=none"]
-    way = f"; data.lr.{role}=FOLDER takes others" if role in ("train", "select", "report") else ""
+    way = (
+        f"; data.{'lr_train' if role == 'train' else 'lr'}=FOLDER takes others"
+        if role in ("train", "select", "report")
+        else ""
+    )
     return [f"{key}: LR images lie in {place.base}, {names}, and are not used: {why}{way}"]
 
 

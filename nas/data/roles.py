@@ -15,7 +15,7 @@ from nas.data.lr_origin import Origin, find_origin, say_origins
 from nas.data.overlaps import drop_overlaps
 from nas.data.places import Role, validation_folder
 from nas.data.rules import resembles_div2k, why_forbidden
-from nas.data.sets import MAKE_LR, ImageSet
+from nas.data.sets import MAKE_LR, ImageSet, Pair
 
 ALL: tuple[Role, ...] = ("train", "select", "report")
 
@@ -100,52 +100,62 @@ def open_roles(
         ValueError: a folder is missing or empty, a file cannot be used and `on_error` is stop, an image must
             not train under the challenge's rules, or a role has no image left.
     """
-    found = [(role, one) for role in roles for one in _find(config, role, roles, scale)]
+    found = [(role, one) for role in roles for one in _find(config, role, scale)]
     notices = [notice for _, one in found for notice in one.notices]
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += _refuse_forbidden(found, challenge)
+
+    # What cannot be used, by headers first: names and sizes, then LR images that are recomputed.
     problems = [(role, *problem) for role, one in found for problem in one.problems]
     problems += find_too_small(found, scale)
-    origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
-    for (role, _), origin in zip(found, origins, strict=True):
-        problems += [(role, one.path, one.reason) for one in origin.problems]
     notices += _settle(problems, config)
     if patch is not None:
         notices += _refuse_below_patch(found, scale, patch, config)
+    origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
+    turned = [
+        (role, one.path, one.reason)
+        for (role, _), origin in zip(found, origins, strict=True)
+        for one in origin.problems
+    ]
+    notices += _settle(turned, config)
 
-    unusable = {path for _, path, _ in problems}
-    pairs = {
-        role: [
-            pair
-            for other, one in found
-            if other == role
-            for pair in one.pairs
-            if pair.hr not in unusable and pair.lr not in unusable
-        ]
-        for role in roles
-    }
+    # What two roles share.
+    pairs = _usable_pairs(found, roles, {path for _, path, _ in problems + turned})
     if sum(bool(one) for one in pairs.values()) > 1:
         overlaps = drop_overlaps(pairs, progress=progress)
         notices += _settle(overlaps.problems, config) + overlaps.notices
         pairs = overlaps.pairs
 
-    weights = tuple(sorted((name, source.weight) for name, source in config.sources.items()))
     sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
     for role in {role for role, _ in found}:
         if not pairs[role]:
             raise ValueError(f"data.{role} has no image left: {_summary(notices)}")
-        used = {pair.source for pair in pairs[role]}
-        kept = tuple((name, weight) for name, weight in weights if name in used)
-        sets[role] = ImageSet(
-            name=role, pairs=tuple(pairs[role]), scale=scale, weights=kept, on_error=config.on_error
-        )
+        sets[role] = _as_set(role, pairs[role], config, scale)
     return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
 
 
-def _find(config: DataConfig, role: Role, roles: Sequence[Role], scale: int) -> list[Found]:
+def _usable_pairs(
+    found: Sequence[tuple[Role, Found]], roles: Sequence[Role], unusable: set[Path]
+) -> dict[Role, list[Pair]]:
+    """The pairs of each role, without those of which a file cannot be used."""
+    pairs: dict[Role, list[Pair]] = {role: [] for role in roles}
+    for role, one in found:
+        pairs[role] += [pair for pair in one.pairs if pair.hr not in unusable and pair.lr not in unusable]
+    return pairs
+
+
+def _as_set(role: Role, pairs: Sequence[Pair], config: DataConfig, scale: int) -> ImageSet:
+    used = {pair.source for pair in pairs}
+    weights = sorted((name, source.weight) for name, source in config.sources.items() if name in used)
+    return ImageSet(
+        name=role, pairs=tuple(pairs), scale=scale, weights=tuple(weights), on_error=config.on_error
+    )
+
+
+def _find(config: DataConfig, role: Role, scale: int) -> list[Found]:
     """What the folders named for a role hold, else what the sources offer for it."""
     if named := config.folders(role):
-        lr = config.lr_folders(role, roles)
+        lr = config.lr_folders(role)
         return [
             open_folder(Path(folder), role=role, scale=scale, lr=one)
             for folder, one in zip(named, lr, strict=True)

@@ -18,7 +18,7 @@ from nas.record import Quality
 from nas.search.evaluation.tasks import EvaluatorSettings, Task, Tell
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
 from nas.search.seeds import derived_seed
-from nas.train.linear import linear_filter
+from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
 from nas.train.proxy import CALIBRATION_STEP, OverBase, ProxyTrainer, TrainingError, bicubic_base
 from nas.train.weights import save_weights, weights_path
@@ -196,7 +196,8 @@ class Trainings:
 
     def _open_linear_db(self) -> float:
         if self._linear_db is None:
-            upscale = linear_filter(self.open_patches(), self.device)
+            patches = self.open_patches()
+            upscale = linear_filter(patches, self.device, patch=patches.fitting_patch(PATCH))
             self._linear_db = self.mean_db(upscale, "select")
         return self._linear_db
 

@@ -114,7 +114,7 @@ def test_lr_that_names_no_role_is_refused(refused, photos):
     assert "data.lr goes with a folder of HR images" in refused(f"data.lr={photos}/train")
     folders = [f"data.{role}={photos}/{role}" for role in ("train", "select")]
     line = refused("data=folder", *folders, f"data.report={photos}/select", f"data.lr={photos}/select")
-    assert "data.lr could belong to data.select or data.report" in line
+    assert "data.lr names 1 folder(s), data.select and data.report 2" in line
 
 
 def test_the_way_out_works_for_the_same_run_and_its_page_says_how_lr_was_made(tmp_path, capsys):

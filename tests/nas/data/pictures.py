@@ -41,6 +41,7 @@ def config(**given):
         "select": None,
         "report": None,
         "lr": None,
+        "lr_train": None,
         "on_error": "stop",
         "memory_mib": 100.0,
         "cache": None,

@@ -14,7 +14,7 @@ from nas.data.roles import open_roles
 from tests.nas.data.pictures import config, picture, write, write_pairs
 
 CONF = Path(__file__).parents[3] / "conf" / "data"
-COMMON = ("train", "select", "report", "lr", "on_error", "memory_mib", "cache")
+COMMON = ("train", "select", "report", "lr", "lr_train", "on_error", "memory_mib", "cache")
 
 
 @pytest.fixture

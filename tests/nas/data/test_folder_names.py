@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.data import imresize
+from nas.data import folder_names, imresize
 from nas.data.folder_names import folders_below, read_folder_name
 from nas.data.layouts import open_folder
 from nas.data.places import absolute, validation_folder
@@ -74,7 +74,7 @@ def test_lr_images_that_are_not_used_are_told_in_one_line(tmp_path, hr, lr, told
     assert pairs_of(found) == [("a.png", None)]
     assert len(found.notices) == 1
     assert told in found.notices[0]
-    assert "data.lr.train=FOLDER" in found.notices[0]
+    assert "data.lr_train=FOLDER" in found.notices[0]
 
 
 def test_lr_folder_of_bicubic_images_goes_first_and_the_other_is_told(tmp_path):
@@ -188,10 +188,10 @@ def test_lr_can_be_named_and_made(tmp_path):
     made = open_folder(tmp_path, role="report", scale=4, lr="none")
     assert made.pairs[0].lr is None
     assert made.notices == (f"data.report: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",)
-    with pytest.raises(ValueError, match=r"data\.lr\.report: no such folder: .*gone; name the folder"):
+    with pytest.raises(ValueError, match=r"data\.lr: no such folder: .*gone; name the folder"):
         open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"data\.lr\.report: no images in .*empty"):
+    with pytest.raises(ValueError, match=r"data\.lr: no images in .*empty"):
         open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "empty"))
 
 
@@ -300,3 +300,11 @@ def test_ceiled_lr_is_refused_with_both_sizes(tmp_path):
     write(tmp_path / "LR_bicubic/X4/ax4.png", imresize(picture(0, 68, 84), 4))
     found = open_folder(tmp_path, role="report", scale=4)
     assert "LR is 17x21 (height x width), HR 66x81, which at scale 4 needs 16x20" in found.problems[0][1]
+
+
+def test_a_folder_of_too_many_folders_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_names, "_MAX_FOLDERS", 3)
+    for i in range(5):
+        (tmp_path / f"class{i}").mkdir()
+    with pytest.raises(ValueError, match="holds more than 3 folders; name that of the images itself"):
+        open_folder(tmp_path, role="train", scale=4)

@@ -241,8 +241,9 @@ def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
     assert (lr_of("train"), lr_of("select")) == (None, "LR")
     assert (lr_of("train", lr=own), lr_of("select", lr=own)) == (None, "own")  # of what is judged
     assert (lr_of("train", lr="none"), lr_of("select", lr="none")) == (None, None)
-    by_role = {"train": train_lr, "select": "none", "report": None}
-    assert (lr_of("train", lr=by_role), lr_of("select", lr=by_role)) == ("train_lr", None)
+    by_role = {"lr_train": train_lr, "lr": "none"}
+    assert (lr_of("train", **by_role), lr_of("select", **by_role)) == ("train_lr", None)
+    assert lr_of("train", lr_train="none", lr=own) is None
     assert lr_of("select", lr=[own]) == "own"
     alone = open_roles(config(train=tmp_path / "train", lr=train_lr), scale=4, progress=False)
     assert alone.need("train").pairs[0].lr is not None
@@ -252,8 +253,12 @@ def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
     ("given", "message"),
     [
         ({"lr": "x"}, r"data\.lr goes with a folder of HR images"),
-        ({"train": "t", "lr": {"select": "x"}}, r"data\.lr\.select goes with folders of HR images"),
+        (
+            {"select": "s", "lr_train": "x"},
+            r"data\.lr_train goes with a folder of HR images.*data\.train=FOLDER",
+        ),
         ({"train": "t", "lr": ""}, r"data\.lr is empty"),
+        ({"train": "t", "lr_train": ["a", ""]}, r"data\.lr_train is empty"),
     ],
 )
 def test_lr_without_hr_is_refused(given, message):
@@ -261,11 +266,19 @@ def test_lr_without_hr_is_refused(given, message):
         config(**given)
 
 
-def test_lr_that_could_belong_to_two_roles_or_to_too_few_folders_is_refused(folders):
-    with pytest.raises(ValueError, match=r"data\.lr could belong to data\.select or data\.report; say which"):
-        open_all(folders, lr=str(folders / "select"))
-    with pytest.raises(ValueError, match=r"data\.lr\.train names 2 folder\(s\), data\.train 1"):
-        open_all(folders, lr={"train": ["a", "b"]})
+def test_lr_folders_are_one_for_each_hr_folder():
+    two = {"select": ["s1", "s2"], "report": "r"}
+    assert config(**two, lr=["a", "none", "c"]).lr_folders("select") == ["a", "none"]
+    assert config(**two, lr=["a", "none", "c"]).lr_folders("report") == ["c"]
+    assert config(**two, lr="none").lr_folders("select") == ["none", "none"]
+    assert config(**two, train="t", lr=["a", "b", "c"]).lr_folders("train") == [None]
+    assert config(train=["t1", "t2"], lr_train="none").lr_folders("train") == ["none", "none"]
+    with pytest.raises(
+        ValueError, match=r"data\.lr names 1 folder.s., data\.select and data\.report 3: name an LR"
+    ):
+        config(**two, lr="a").lr_folders("report")
+    with pytest.raises(ValueError, match=r"data\.lr_train names 2 folder.s., data\.train 1"):
+        config(train="t", lr_train=["a", "b"]).lr_folders("train")
 
 
 def test_origin_of_lr_is_said_for_each_role(tmp_path):

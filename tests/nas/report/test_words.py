@@ -87,6 +87,16 @@ def test_score_label_names_the_mode_and_warns_of_cpu_scores():
     assert "no score" in score_label(runs.run_state())
 
 
+def test_protocol_says_how_lr_was_made():
+    told = {"train": "made from HR", "select": "not MATLAB bicubic: 9%", "report": "MATLAB bicubic, exact"}
+    text = protocol(runs.run_state([], lr_origins=told))
+    assert text.endswith("LR is not MATLAB bicubic: 9%. Report set: LR is MATLAB bicubic, exact.")
+    assert "made from HR" not in text
+    assert protocol(runs.run_state([])).endswith("mean of the per-image dB.")
+    alike = {"select": "made from HR", "report": "made from HR"}
+    assert protocol(runs.run_state([], lr_origins=alike)).count("made from HR") == 1
+
+
 def test_protocol_names_the_border_of_the_scale():
     record = dataclasses.replace(runs.complete(0), spec=runs.rung_spec("28x6", 2))
     assert "a border of 2 pixels" in protocol(runs.run_state([record]))
