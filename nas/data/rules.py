@@ -2,10 +2,11 @@
 
 DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their names, whole and in parts:
 
-- Certain, and refused: the four-digit number is the whole name but for words of data sets and of what people
-  derive from an image (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, 0801_rot90, valid_0801, div2k-0801_crop3);
-  or the name or a folder of it says DIV2K beside the number, whatever else it says.
-- Only similar, and told: the number beside words that say nothing (IMG_0801, frame_0801, 0801_holiday).
+- Certain, and refused: nothing follows the four-digit number but what people derive from an image, whatever
+  stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3); or the name
+  or a folder of it says DIV2K beside the number, whatever else it says.
+- Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801), and numbers
+  before words that say nothing (0801_holiday).
 - Neither: numbers of more digits, such as Flickr2K's 000801 and LSDIR's 0000801.
 """
 
@@ -29,11 +30,16 @@ _IMAGE_WORD = r"hr|lr|gt|hq|lq|lrbi|bic(?:ubic)?|bi|high|low|original|image"
 _DERIVED_WORD = (
     r"[a-wyz](?=\d)|crop(?:ped)?|patch|sub|tile|part|piece|block|slice|seg|section|aug(?:mented)?|[hvlrud]?flip(?:ped)?"
     r"|flip(?:lr|ud|h|v)|mirror(?:ed)?|rot(?:ated?)?|turn(?:ed)?|transposed?|scaled?|resized?|down|up|mod"
+    r"|hue|bright(?:ness)?|contrast|colou?r|gamma|sat(?:uration)?|mix(?:up)?|cut(?:mix|out|blur)?|warp(?:ed)?|affine"
+    r"|shift(?:ed)?|zoom(?:ed)?|elastic|sharp(?:ened)?|invert(?:ed)?|swap(?:ped)?|perm(?:uted)?|rgb|bgr|ycbcr|half|quarter"
     r"|gr[ae]y|noise|noisy|jpe?g|blur(?:red)?|copy|[hvlr]|ud|x[2348](?!\d)|deg"
 )
 # Possessive: what can be read in several ways is read in one, so no name takes long.
 _HARMLESS = re.compile(rf"(?i)(?:[_\-. ()+]|{_SET_WORD}|{_IMAGE_WORD}|{_DERIVED_WORD}|\d)*+")
-_BEFORE = re.compile(rf"(?i)(?:[_\-. ()+]|{_SET_WORD}|{_IMAGE_WORD}|{_DERIVED_WORD})*+")
+_COUNTED_BY = re.compile(
+    r"(?i)(?<![a-z])(?:img|dsc[fn]?|imgp|pict?|picture|photo|foto|bild|pxl|mvi|gopr|dji|cam(?:era)?|frame|video|vid"
+    r"|clip|scan|page|screen(?:shot)?|shot|untitled)s?(?![a-z])"
+)
 
 
 def why_forbidden(file: Path, root: Path) -> str | None:
@@ -72,7 +78,7 @@ def find_div2k_number(file: Path) -> int | None:
     if found is None:
         return None
     before, after = file.stem[: found.start("number")], file.stem[found.end("number") :]
-    certain = in_div2k or (_BEFORE.fullmatch(before) and _HARMLESS.fullmatch(after))
+    certain = in_div2k or (not _COUNTED_BY.search(before) and _HARMLESS.fullmatch(after))
     return int(found["number"]) if certain else None
 
 
