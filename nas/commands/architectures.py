@@ -16,6 +16,7 @@ from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, build, published
+from search_spaces.checkpoints.files import split_entry
 from search_spaces.chooser import RandomChooser, Space
 from search_spaces.published import names as published_names
 from search_spaces.published import report
@@ -135,7 +136,7 @@ def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> Pare
         raise ValueError(f"parent={arch} is of scale {spec.scale}, here it is {scale}")
     if weights is not None:
         path = Path(weights).expanduser()
-        if not path.is_file():
+        if not split_entry(path)[0].is_file():
             raise ValueError(f"parent_weights={weights}: there is no such file")
         return ParentFile(spec=spec, weights=path)
     if run_pick := split_pick(arch):

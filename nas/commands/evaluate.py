@@ -71,8 +71,9 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     if out is not None:
         check_target(out)
     where = pick_device(device)
+    named = None if arch is None else resolve_arch(arch)
     path = find_weights(arch, weights)
-    spec = find_spec(path) if arch is None else resolve_arch(arch)
+    spec = named or find_spec(path)
     upscaler, source = read_upscaler(spec, path)
     upscaler = upscaler.to(where)
     images, lr_origin, notices = open_images(data, spec.scale)
@@ -85,9 +86,9 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     base = read_metadata(path).base
-    named = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
+    origin = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
     lines = [
-        f"\n{named}  x{spec.scale}, {spec.arch_id}, weights {source}"
+        f"\n{origin}  x{spec.scale}, {spec.arch_id}, weights {source}"
         + (f", a proxy's residual with its {base} base added" if base else "")
     ]
     console.print(*lines, markup=False, highlight=False, soft_wrap=True)

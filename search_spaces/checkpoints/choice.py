@@ -124,8 +124,9 @@ def _check_averages(fitting: list[Found], tried: list[Found], source: str) -> No
         if entry.is_averaged and entry.holds_kernels and not _OTHER_NETWORK.search(entry.name.lower()):
             raw = fitting[0][0].name
             raise ValueError(
-                f"weights: {source} holds averaged weights under {shorten_name(entry.name)} that do not "
-                f"fit ({verdict.faults[0]}) beside raw ones that do; weights=FILE:{shorten_name(raw)} takes those"
+                f"weights: {source} holds averaged weights under {shorten_name(entry.name)} that do not fit "
+                f"({verdict.faults[0]}) beside raw ones that do; weights=FILE:{shorten_name(raw)} takes "
+                "those"
             )
 
 

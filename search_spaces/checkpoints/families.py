@@ -16,6 +16,7 @@ from search_spaces.release import Release, Shapes, plain_shapes
 from search_spaces.spec import SCALES, ArchSpec
 
 WIDTHS = ("channels", "distilled", "hidden", "inner")  # arguments of blocks that are widths
+OUR_PARTS = ("wrap", "stem", "blocks", "tap_scales", "fusion", "tail", "residuals", "upsampler", "skip")
 _BLOCK = re.compile(r"(block)(\d+)")  # as taps name it
 _OUR_BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -145,11 +146,14 @@ def _recognise_relative(name: str, state: Mapping[str, Tensor]) -> ArchSpec | No
 
 def _count_blocks(name: str, state: Mapping[str, Tensor]) -> int:
     """How many blocks a state dict holds, if it is of this family; 0 where it is not."""
-    patterns = key_patterns(name, 0)
-    ours = {
-        f"{found[0]}.weight" if (found := our_branch(key, patterns)) else our_name(key, patterns)
-        for key in state
-    }
+    patterns, marks = key_patterns(name, 0), entry(name).get("official_marks", {})
+    ours = set()
+    for key in state.keys() - marks.keys():
+        branch = our_branch(key, patterns)
+        found = f"{branch[0]}.weight" if branch else our_name(key, patterns)
+        if found == key and key.partition(".")[0] not in OUR_PARTS:
+            return 0  # of another family: seen before anything is built
+        ours.add(found)
     if "upsampler.conv.weight" not in ours:
         return 0
     places = {int(match[1]) for key in ours if (match := _OUR_BLOCK.match(key))}

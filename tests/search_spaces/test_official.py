@@ -141,9 +141,7 @@ def test_weights_that_need_unpickling_are_refused_and_not_run(tmp_path, writer):
 
 def test_whole_module_is_refused(tmp_path):
     torch.save(nn.Conv2d(3, 3, 1), tmp_path / "net.pth")
-    with pytest.raises(
-        ValueError, match="is refused, it holds more than tensors: torch.nn.modules.conv.Conv2d,"
-    ):
+    with pytest.raises(ValueError, match=r"it holds more than tensors: torch\.nn\.modules\.conv\.Conv2d,"):
         read_state(tmp_path / "net.pth")
 
 

@@ -19,9 +19,9 @@ from tests.search_spaces.span_files import merge_all, span_state
 
 IMAGE = torch.rand(1, 3, 9, 8, generator=torch.Generator().manual_seed(2))
 MEAN = torch.tensor((0.4488, 0.4371, 0.4040)).view(1, 3, 1, 1)
-SHAPES = [  # channels, blocks, scale, normalised
-    (48, 6, 2, True), (12, 6, 2, True), (16, 4, 4, True), (26, 6, 4, True), (5, 1, 3, False), (8, 13, 4, False),
-    (28, 6, 4, False), (28, 6, 3, True),
+SPANS = [  # channels, blocks, scale, normalised; what the file holds
+    ((12, 6, 2, True), "both"), ((12, 6, 2, True), "branches"), ((16, 4, 4, True), "merged"), ((5, 1, 3, False), "both"),
+    ((8, 12, 4, False), "merged"), ((26, 6, 4, True), "both"), ((28, 6, 4, False), "branches"), ((48, 2, 3, True), "merged"),
 ]  # fmt: skip
 
 
@@ -95,8 +95,7 @@ def only(state, form):
     return {key: value for key, value in state.items() if form == "both" or ".eval_conv." not in key}
 
 
-@pytest.mark.parametrize("form", ["merged", "branches", "both"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "form"), SPANS)
 def test_a_span_of_any_shape_loads_and_is_recognised(tmp_path, shape, form):
     torch.manual_seed(1)
     released = Span(*shape)
@@ -158,7 +157,7 @@ def relatives():
         yield pytest.param(name, with_scale(rng.choice(found), rng.choice((2, 3))), id=name)
 
 
-@pytest.mark.parametrize(("name", "spec"), relatives())
+@pytest.mark.parametrize(("name", "spec"), list(relatives()))
 def test_a_relative_of_each_published_network_goes_there_and_back(tmp_path, name, spec):
     """Written under the released names, read by arch= and recognised."""
     torch.manual_seed(0)
