@@ -12,7 +12,7 @@ CERTAIN = [
     "0801_hflip", "0801_rot90", "0801_hflip_rot270", "0801-crop-3", "0801_1", "0801_0480_0960", "0801_aug1", "0801_LR",
     "0801_mirrored", "0801_scale0.9", "0801_gray", "0801 (1)", "0801_copy", "DIV2K_0801", "div2k-0801", "DIV2K0801",
     "DIV2K_valid_HR_0801", "div2k_801", "DIV2K_0801_holiday", "valid_0801", "hr_0801x4", "crop_0801_s2", "DF2K_0801",
-    "mine_0801", "aug-0850_hue2", "set1_0900_s004_cutblur",
+    "mine_0801", "aug-0801_hue2", "set1_0900_s004_cutblur",
 ]  # fmt: skip
 SIMILAR = ["IMG_0801", "DSC_0900.edit", "frame_0801", "0801_holiday", "photo_1000", "img0850"]
 INNOCENT = [
