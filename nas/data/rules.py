@@ -2,7 +2,7 @@
 
 DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their names, whole and in parts:
 
-- Certain, and refused: nothing follows the four-digit number but what people derive from an image, and anything
+- Certain, and refused: only what people derive from an image follows the four-digit number, and anything
   stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3); or the
   name or a folder of it says DIV2K beside the number, whatever else it says.
 - Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801), and numbers
