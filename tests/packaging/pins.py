@@ -31,8 +31,10 @@ def read_constraints() -> dict[str, Version]:
     return read_pins((ROOT / "constraints.txt").read_text())
 
 
-def list_requirements() -> list[Requirement]:
-    """List what pyproject.toml asks for, those of every extra too, this project itself left out."""
-    lines = itertools.chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+def list_requirements(*extras: str) -> list[Requirement]:
+    """List what pyproject.toml asks for, with some of its extras, this project itself left out."""
+    lines = itertools.chain(
+        PROJECT["dependencies"], *[PROJECT["optional-dependencies"][name] for name in extras]
+    )
     requirements = [Requirement(line) for line in lines]
     return [requirement for requirement in requirements if requirement.name != PROJECT["name"]]

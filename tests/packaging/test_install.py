@@ -1,4 +1,4 @@
-"""scripts/install.sh picks a Python and a build of torch, and mends what was interrupted: tried with fakes."""
+"""scripts/install.sh picks a Python and a build of torch, and mends what was interrupted."""
 
 import os
 import shutil
