@@ -49,6 +49,12 @@ def test_limits_that_need_a_measurement_are_left_to_the_search():
     assert check_limits(SPACE, {"runtime_ratio": 1e-9, "score": 1e-9, "memory_mib": 1e-9}, seed=0) == ""
 
 
+def test_a_named_architecture_that_meets_the_limits_is_enough():
+    small = next(members(dataclasses.replace(SPACE, channels=[4], num_blocks=[1])))
+    limits = {"params": SMALLEST["params"] - 1}
+    assert check_limits(SPACE, limits, seed=0, also=[small]) == ""
+
+
 def test_a_large_space_is_told_of_and_not_refused(monkeypatch):
     monkeypatch.setattr(feasibility, "MAX_LISTED", 10)
     notice = check_limits(SPACE, {"params": 1000}, seed=0)
