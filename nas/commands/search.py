@@ -132,7 +132,8 @@ def run(
     if changes and former.has_trial(folder):
         raise Refusal(changes)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
-    doubts = check_limits(space, used_limits, seed=seed) if changes or not resumes else ""
+    named = [spec for text in start for spec in resolve_archs(text, key="start")]
+    doubts = check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
     if inherit and (parent or evaluator.kind == "table"):
         other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
         raise Refusal(f"inherit=true says what candidates start from, and so does {other}; leave one out")
@@ -173,7 +174,6 @@ def run(
         changes = changes or _other_data(folder, source.fingerprints)
         if changes and former.has_trial(folder):
             raise Refusal(changes)
-    named = [spec for text in start for spec in resolve_archs(text, key="start")]
     for spec in named:
         lacks = f"is of scale {spec.scale}, here it is {scale}" if spec.scale != scale else source.lacks(spec)
         if lacks:

@@ -43,7 +43,8 @@ def render(state: RunState) -> str:
 
 @functools.cache
 def _plotly() -> str:
-    return str(get_plotlyjs())
+    """plotly's script as a browser reads it: it turns every end of a line into a newline, then hashes."""
+    return "\n".join(str(get_plotlyjs()).replace("\r\n", "\n").split("\r"))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from nas.results import RunState, front_table, table
 
 TOP_ROWS = 8  # of the front, on the live screen
 LAST_NOTICES = 3
-WIDE = 110  # characters
+WIDE, NARROW = 110, 72  # characters
 ONLY_WIDE = ("PSNR dB", "FLOPs")
 
 
@@ -152,7 +152,7 @@ def _under_way(running: Mapping[int, str]) -> list[RenderableType]:
 
 @dataclass(frozen=True)
 class _Front:
-    """The front's rows, with as many columns as the screen is wide."""
+    """The front's rows: a table with as many columns as the screen is wide, or lines on a narrow one."""
 
     members: pd.DataFrame
     state: RunState
@@ -165,6 +165,10 @@ class _Front:
         order = "best score first" if self.state.can_rank else "lowest score first; the proxy cannot rank"
         yield Text(f"Front of {self.size}, {order}", style="bold")
         rows = [self._cells(row) for row in self.members.to_dict("records")]
+        if options.max_width < NARROW:  # a table would cut its numbers
+            for row in rows:
+                yield Text(", ".join(f"{head} {cell}" for head, cell in row.items() if head not in ONLY_WIDE))
+            return
         shown = Table(box=None, pad_edge=False)
         for head in rows[0]:
             if options.max_width >= WIDE or head not in ONLY_WIDE:

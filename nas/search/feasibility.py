@@ -16,18 +16,23 @@ MAX_LISTED = 60_000  # points of a space of which every member is looked at
 WORDS = {"params": "parameters", "flops": "FLOPs", "num_conv": "convolutions"}
 
 
-def check_limits(space: Space, limits: Mapping[str, float], *, seed: int) -> str:
+def check_limits(
+    space: Space, limits: Mapping[str, float], *, seed: int, also: Sequence[ArchSpec] = ()
+) -> str:
     """Find a member that meets the limits; return an empty text, or a notice where none was found.
 
     Draws come first, then a walk to the nearest member, then every member of a space that is not too large.
 
     Args:
         limits: by column; those that need a measurement are left out here.
+        also: architectures that are tried beside the space's members.
     Raises:
         ValueError: no member meets them; it names the smallest one's value.
     """
     exact = {name: limits[name] for name in SUMMED if name in limits}
     if not exact:
+        return ""
+    if any(_Tried(exact).excess(spec) == 0 for spec in also):
         return ""
     tried = _Tried(exact)
     if any(tried.excess(spec) == 0 for spec in itertools.islice(_draws(space, seed), NUM_DRAWN)):

@@ -25,7 +25,7 @@ def note(state: RunState) -> str:
     if point is None:
         volume = "The hypervolume needs the baseline's row, which is not there yet."
     else:
-        place = ", ".join(f"{column_name(name)} {value:.4g}" for name, value in point.items())
+        place = ", ".join(f"{column_name(name)} {_in_words(value)}" for name, value in point.items())
         volume = (
             f"Hypervolume, in {volume_unit(state.objectives)}: what the front dominates up to the reference "
             f"point ({place}), which is fixed for this run: the bicubic base alone for PSNR, twice the "
@@ -63,6 +63,13 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         unit = " × ".join(sorted(shares))
         parts.append(_steps(table, "hypervolume", f"hypervolume ({unit})", "hypervolume", ACCENT))
     return tuple(parts)
+
+
+def _in_words(value: float) -> str:
+    """A value of any objective: counts in full, with commas, others to four digits."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}".replace("-", "−")
 
 
 def _steps(table: pd.DataFrame, column: str, title: str, unit: str, colour: str) -> go.Figure:

@@ -58,5 +58,5 @@ def _in_words(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple) and not any(isinstance(one, list | tuple) for one in value):
-        return ", ".join(map(_in_words, value))
+        return ", ".join(map(_in_words, value)) or "none"
     return str(value)

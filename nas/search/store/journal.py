@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import time
+import warnings
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ class RunLock:
     def __init__(self, run: Path) -> None:
         self._lock = FileLock(run / ".lock", blocking=False)
         try:
-            self._lock.acquire()
+            with warnings.catch_warnings():  # without flock filelock takes a file of its own
+                warnings.simplefilter("ignore")
+                self._lock.acquire()
         except Timeout:
             raise ValueError(
                 f"run={run}: another process is searching in this directory; wait for it or stop it first"

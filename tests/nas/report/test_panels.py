@@ -187,6 +187,15 @@ def test_progress_reference_is_the_base_and_twice_the_baseline():
     }
 
 
+def test_progress_says_its_reference_without_powers_of_ten():
+    goals = ("psnr_gain_db", "params", "flops", "runtime_ratio")
+    state = dataclasses.replace(STATES["can rank"], objectives=goals)
+    words = progress.note(state)
+    first = result_table(state).iloc[0]
+    assert f"parameters {2 * first['params']:,}, FLOPs (MAC) {2 * first['flops']:,}" in words
+    assert "e+" not in words
+
+
 def test_progress_volume_by_hand():
     """Baseline: 1.5 dB over the base at ratio 1; a point at half its ratio adds a box of its own."""
     half = complete(1, gain=-0.5, ratio=0.5, spec=runs.rung_spec("16x3", 4))
@@ -246,7 +255,13 @@ def test_settings_flattens_and_shows_notices():
 
 def test_settings_say_objectives_in_words_whatever_is_stored():
     goals = ("psnr_gain_db", "params", "flops", "runtime_ratio")
-    stored = {"objectives": list(goals), "inherit": False, "latency.sizes": [[64, 64]], "longer_proxy": "x"}
+    stored = {
+        "objectives": list(goals),
+        "inherit": False,
+        "start": [],
+        "latency.sizes": [[64, 64]],
+        "longer_proxy": "x",
+    }
     state = dataclasses.replace(runs.search(5), objectives=goals, settings=stored)
     table = settings.table(state).set_index("setting")["value"]
     assert table["objectives"] == (
@@ -254,6 +269,7 @@ def test_settings_say_objectives_in_words_whatever_is_stored():
         "FLOPs (MAC), smaller is better: flops; runtime ratio, smaller is better: runtime_ratio"
     )
     assert table["inherit"] == "false"
+    assert table["start"] == "none"
     assert table["latency.sizes"] == "[[64, 64]]"
     assert list(table.index).count("objectives") == 1
     assert "longer_proxy" not in table.index

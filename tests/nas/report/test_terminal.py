@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from nas import results
 from nas.report.terminal import Display, summary
 from tests.nas.report import runs
 
@@ -83,6 +84,17 @@ def test_screen_shows_progress_front_verdict_and_what_runs(width):
         "trial 21: step 300",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [30, 40, 71])
+def test_narrow_screen_cuts_no_number(width):
+    where = console(terminal=True, width=width)
+    where.print(summary(runs.search(20)))
+    text = " ".join(where.file.getvalue().split())
+    assert "…" not in text
+    front = results.front_table(results.table(runs.search(20)))
+    for row in front.to_dict("records"):
+        assert f"score {row['score']:.3f}," in text
 
 
 def test_screen_follows_the_state():
