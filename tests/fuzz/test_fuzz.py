@@ -70,7 +70,7 @@ def light(monkeypatch):
         monkeypatch.setattr(module, "run", functools.wraps(run)(lambda **parts: body(**parts) and None))
 
     replace(search, _read_search)
-    replace(spaces, lambda *, space, **_: space is not None and check_members(space))
+    replace(spaces, lambda *, space=None, **_: space is not None and check_members(space))
     replace(tabulate, lambda *, space, **_: check_members(space))
     replace(
         profile,
