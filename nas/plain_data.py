@@ -116,7 +116,7 @@ def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) 
 def _bounded(data: Any) -> Any:
     """Return the data as they are, once they are known to be within bounds (of JSON no events were seen)."""
     weight, level = 0, [data]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
