@@ -10,7 +10,7 @@ import yaml
 
 MAX_BYTES = 256 * 1024  # of a file; the longest of ours, a stored configuration, has some 10 KiB
 MAX_DEPTH = 40  # of nested lists and mappings, aliases followed; ours have 8
-MAX_WEIGHT = 50_000  # values, aliases followed; a long text counts as several
+MAX_WEIGHT = 20_000  # values, aliases followed; a long text counts as several
 TEXT_WEIGHT = 64  # characters that count as one value more
 CORE_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")
@@ -116,7 +116,7 @@ def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) 
 def _bounded(data: Any) -> Any:
     """Return the data as they are, once they are known to be within bounds (of JSON no events were seen)."""
     weight, level = 0, [data]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)

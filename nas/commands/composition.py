@@ -1,10 +1,8 @@
 """From what was typed to one plain configuration: Hydra composes, every refusal is one line."""
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
@@ -18,7 +16,7 @@ from nas.commands.habits import is_comma_list, refuse_habits, run_each
 from nas.commands.invocation import Refusal, did_you_mean
 from nas.commands.message import part
 from nas.commands.overrides import parse, quoted, refuse_chains
-from nas.commands.own_files import lay_out, own_file
+from nas.commands.own_files import own_file, read_own
 
 Choice = str | list[str] | None
 
@@ -152,20 +150,24 @@ def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
 def _compose(
     command: str, overrides: Mapping[str, Override], keys: Mapping[str, Any]
 ) -> tuple[DictConfig, dict[str, Choice]]:
-    """Let Hydra compose; `keys` are the command's, which a user's own file may refer to."""
-    own = {key: file for key, one in overrides.items() if (file := own_file(one))}
-    with tempfile.TemporaryDirectory() as folder:
-        names = [key for key, value in keys.items() if not isinstance(value, dict)]
-        lines = lay_out(own, names, Path(folder))
-        lines += [str(one.input_line) for key, one in overrides.items() if key not in own]
-        try:
-            config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
-            reported = OmegaConf.to_container(config.hydra.runtime.choices)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise Refusal(message_of(error)) from error
+    """Let Hydra compose; users' own files take their places afterwards, as values that Hydra never reads.
+
+    Args:
+        keys: the command's, which a user's own file may refer to.
+    """
+    names = [key for key, value in keys.items() if not isinstance(value, dict)]
+    own = {key: read_own(key, file, names) for key, one in overrides.items() if (file := own_file(one))}
+    lines = [str(one.input_line) for key, one in overrides.items() if key not in own]
+    try:
+        config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
+        reported = OmegaConf.to_container(config.hydra.runtime.choices)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise Refusal(message_of(error)) from error
     assert isinstance(reported, dict)
     with open_dict(config):
         del config["hydra"]
+        for key, data in own.items():
+            config[key] = data
     choices: dict[str, Choice] = dict(catalog.several(command))
     choices |= {
         str(group): choice for group, choice in reported.items() if not str(group).startswith("hydra")

@@ -53,13 +53,13 @@ def parse(argument: str) -> Override:
 
 def _check_text(key: str, value: str) -> None:
     """Refuse what no reader of ours should see: too long, too deep, or not writable as text."""
-    if len(key) + len(value) > MAX_ARGUMENT:
-        raise Refusal(f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}")
     depth = 0
     for mark in value:
         depth += _BRACKETS.get(mark, 0)
         if depth > MAX_NESTED:
             raise Refusal(f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is")
+    if len(key) + len(value) > MAX_ARGUMENT:
+        raise Refusal(f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}")
     if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
         raise Refusal(f"{key}: {part(value)!r} holds what is no text in UTF-8; rename the file")
 

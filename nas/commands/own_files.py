@@ -1,6 +1,5 @@
 """Users' own YAML files that stand for an option of a group: read within bounds, passed on as values."""
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -28,24 +27,6 @@ def own_file(override: Override) -> Path | None:
     return None
 
 
-def lay_out(files: Mapping[str, Path], keys: Collection[str], folder: Path) -> list[str]:
-    """Write users' files as plain values where Hydra finds them as options; gives what chooses them.
-
-    Args:
-        files: by their groups.
-        keys: of the command, which a file may refer to.
-    Raises:
-        Refusal: a file is not there, or holds what it may not.
-    """
-    lines = []
-    for group, file in files.items():
-        option = folder / group / f"own_{group}.yaml"  # no name of ours, whatever the file's is
-        option.parent.mkdir()
-        option.write_text(json.dumps(_read(group, file, keys)), encoding="utf-8")  # JSON is YAML
-        lines.append(f"{group}={option.stem}")
-    return [*lines, f"hydra.searchpath=['file://{folder}']"] if lines else []
-
-
 def references(value: Any) -> Iterator[str]:
     """List the texts within a value that hold `${`."""
     if isinstance(value, str):
@@ -60,8 +41,14 @@ def references(value: Any) -> Iterator[str]:
             yield from references(one)
 
 
-def _read(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
-    """Read one file and refuse whatever is more than the values of one object."""
+def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
+    """Return what a user's own file holds: the values of one object and nothing more.
+
+    Args:
+        keys: of the command, which the file may refer to.
+    Raises:
+        Refusal: the file is not there, or holds what it may not.
+    """
     place = f"{group}={file}"
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"

@@ -101,7 +101,9 @@ def mutated(rng: random.Random, data: Any) -> Any:
         holder = rng.choice(holders)
         place = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
         draw = rng.random()
-        if draw < 0.5:
+        if draw < 0.7 and type(holder[place]) is int:
+            holder[place] = rng.choice([0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 32, 48, 100, 1024, -1])
+        elif draw < 0.5:
             holder[place] = copy.deepcopy(rng.choice(VALUES))
         elif draw < 0.6:
             holder[place] = copy.deepcopy(rng.choice(EVIL))

@@ -17,6 +17,8 @@ from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 
+# What reading a journal raises that no search wrote: optuna replays its records unchecked.
+NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 LONGER_PROXY = (
     "proxy=overnight, or more proxy.steps, "
     "on photographs of your own (data=folder data.train=... data.select=...)"
@@ -47,7 +49,7 @@ def load_run(run: Path) -> RunState:
             settings=shown_settings(config),
             ladder_seeds=ladder_seeds,
         )
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except NO_JOURNAL as error:
         raise ValueError(
             f"run={run}: {JOURNAL} holds what no search writes ({error!r}); restore it from a copy"
         ) from None

@@ -94,12 +94,12 @@ def test_space_file_with_plain_values_is_read(tmp_path, capsys):
         ("head:", "1: 5\nhead:", "a key must be text, got 1"),
         ("head:", "entry: [stem]\nhead:", "the key 'entry' stands there twice"),
         ("[silu]", "!!python/object/apply:os.system ['touch RAN']", "the tag tag:yaml.org,2002:python/object/apply:os.system is not read"),
-        ("head:", BOMB + "x: *a8\nhead:", "holds more than 50000 values"),
+        ("head:", BOMB + "x: *a8\nhead:", "holds more than 20000 values"),
         ("[silu]", "[" * 100 + "]" * 100, "nested more than 40 deep"),
         ("head:", f"x: {'y' * 300_000}\nhead:", "holds more than 256 KiB"),
         ("_target_: search_spaces.spaces.span.SpanSpace", "", "must hold the keys of a space with a _target_"),
         ("[8, 12]", "[" + "9" * 5000 + "]", "no such number"),
-        ("[8, 12]", "[.inf]", "space.channels[0]: expected a whole number"),
+        ("[8, 12]", "[.inf]", "space.channels[0]: inf is not a value"),
         ("[8, 12]", "[60000]", "at most 1024"),
     ],
 )  # fmt: skip
@@ -115,7 +115,7 @@ def test_space_file_is_refused(refused, tmp_path, command, old, new, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("normalise: false", f"{BOMB}normalise: *a8", "holds more than 50000 values"),
+        ("normalise: false", f"{BOMB}normalise: *a8", "holds more than 20000 values"),
         ("blocks: [", "blocks: [" + "{kind: group, blocks: [" * 12 + "]}," * 12, "blocks may hold blocks 8 deep"),
         ("blocks: [", "blocks: [" + "{kind: group, blocks: [" * 400 + "]}," * 400, "nested more than 40 deep"),
         ("channels: 8", "channels: 60000", "conv.channels must be a whole number of at least 1 and at most 1024"),
@@ -223,7 +223,7 @@ def test_configuration_of_a_downloaded_run_is_refused(refused, downloaded, comma
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (BOMB, "holds more than 50000 values"),
+        (BOMB, "holds more than 20000 values"),
         ("a: " + "[" * 90 + "]" * 90, "nested more than 40 deep"),
         ("a: !!python/object/apply:os.system ['touch RAN']", "is not read"),
         ("[]", "lacks challenge"),
