@@ -1,11 +1,11 @@
 # Set-up in one place: every target shares .venv; the stamps make a second call start without reinstalling.
-# PYTHON and TORCH (cpu, pypi, ...) are read when .venv is made: scripts/install.sh says what they mean.
+# PYTHON and TORCH (cpu, pypi, ...) are read when .venv is made: .ci/install.sh says what they mean.
 PYTHON ?=
 TORCH ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-SOURCES := pyproject.toml constraints.txt scripts/install.sh
+SOURCES := pyproject.toml constraints.txt .ci/install.sh
 export PYTHON TORCH
 
 .PHONY: search test lint clean
@@ -25,9 +25,9 @@ clean:
 	rm -rf $(VENV) build *.egg-info
 
 $(VENV)/.installed: $(SOURCES)
-	@sh scripts/install.sh
+	@sh .ci/install.sh
 	@touch $@
 
 $(VENV)/.installed-test: $(SOURCES)
-	@sh scripts/install.sh test
+	@sh .ci/install.sh test
 	@touch $@ $(VENV)/.installed

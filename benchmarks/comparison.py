@@ -13,7 +13,7 @@ import numpy as np
 from nas.commands.composition import compose_command
 from nas.commands.schema import build, check
 from nas.commands.search import run as search
-from nas.cores import num_cores
+from nas.system.cores import num_cores
 
 DRAWS = 2000
 Line = dict[str, Any]

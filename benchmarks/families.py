@@ -21,10 +21,10 @@ from pathlib import Path
 from comparison import Line, append, parts_of, read
 from proxy import FAILED, TRAINING, evaluated
 
-from nas.cores import num_cores
 from nas.ladder import RUNGS, rung_spec
 from nas.measure.cost import summed_cost
 from nas.search.evaluation.workers import Job
+from nas.system.cores import num_cores
 from nas.trust import agreement
 from search_spaces.chooser import ReplayChooser, Space, decisions
 from search_spaces.published import published

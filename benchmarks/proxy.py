@@ -34,13 +34,13 @@ from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 from scipy.stats import kendalltau
 
 from nas.commands.architectures import resolve_parent
-from nas.cores import num_cores
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import Quality
 from nas.search.evaluation.tasks import EvaluatorSettings
 from nas.search.evaluation.workers import Job, Workers, work
+from nas.system.cores import num_cores
 from nas.train.proxy import TrainingError
 from nas.trust import Agreement, agreement, noise
 from search_spaces.chooser import RandomChooser

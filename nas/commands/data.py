@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.data.config import DataConfig
-from nas.data.layouts import Found
+from nas.data.folders.layouts import Found
 from nas.data.roles import ALL, Roles, open_roles
 from nas.data.sets import ImageSet
 from nas.score import Challenge

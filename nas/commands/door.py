@@ -14,7 +14,7 @@ from nas.commands.habits import is_comma_list, run_each
 from nas.commands.invocation import Invocation, Refusal, did_you_mean
 from nas.commands.message import one_line, part, printable
 from nas.commands.spec_files import check_spec_files
-from nas.streams import make_printable
+from nas.system.streams import make_printable
 
 OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 

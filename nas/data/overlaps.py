@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.crops import CropFinder, Hashes, hash_tiles
+from nas.data.folders.places import Role
 from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.images import ImageError, read_image
-from nas.data.places import Role
 from nas.data.progress import each
 from nas.data.sets import Pair
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nas.cores import num_cores
 from nas.data.images import ImageError
+from nas.system.cores import num_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nas.cores import num_cores
+from nas.system.cores import num_cores
 
 ROOT = Path(__file__).parents[2]  # the checkout, where there is one
 PACKAGES = ("esr-nas", "torch", "numpy", "optuna")

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from nas import file_locks
+from nas.system import file_locks
 
 MAX_HOLD_SECONDS = 60.0
 OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement ...

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from nas.file_locks import FileLock
+from nas.system.file_locks import FileLock
 
 FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden")
 TIMEOUT_S = 600

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from nas import file_locks
 from nas.data.config import DataConfig
 from nas.data.roles import open_roles
 from nas.ladder import RUNGS, rung_spec
@@ -28,6 +27,7 @@ from nas.search.fidelity.config import FidelityConfig
 from nas.search.table.evaluator import Simulation, TableEvaluator
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import all_members
+from nas.system import file_locks
 from nas.train.parent import ParentFile
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space

@@ -1,4 +1,4 @@
-"""scripts/install.sh picks a Python and a build of torch, and mends what was interrupted."""
+""".ci/install.sh picks a Python and a build of torch, and mends what was interrupted."""
 
 import os
 import shutil
@@ -38,8 +38,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.checkout, self.programs = folder / "checkout", folder / "bin"
         self.programs.mkdir()
-        (self.checkout / "scripts").mkdir(parents=True)
-        shutil.copy(ROOT / "scripts/install.sh", self.checkout / "scripts")
+        (self.checkout / ".ci").mkdir(parents=True)
+        shutil.copy(ROOT / ".ci/install.sh", self.checkout / ".ci")
         shutil.copy(ROOT / "constraints.txt", self.checkout)
         for name in NAMES:
             self.add_python(name, "3.9.18")
@@ -55,7 +55,7 @@ class Machine:
         self.add_program(name, INTERPRETER.replace("VERSION", version))
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        command = ["sh", "scripts/install.sh", *arguments]
+        command = ["sh", ".ci/install.sh", *arguments]
         environment = self.environment | variables
         return subprocess.Popen(
             command,

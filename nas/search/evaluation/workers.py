@@ -13,10 +13,10 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from nas import file_locks
-from nas.cores import num_cores
 from nas.search.evaluation.tasks import Evaluator
-from nas.streams import make_printable
+from nas.system import file_locks
+from nas.system.cores import num_cores
+from nas.system.streams import make_printable
 
 MAX_DEATHS = 2  # a job whose process died is run again so often
 MakeEvaluator = Callable[[], Evaluator]

@@ -14,7 +14,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.file_locks import FileLock, Timeout
+from nas.system.file_locks import FileLock, Timeout
 
 JOURNAL = "journal.log"
 

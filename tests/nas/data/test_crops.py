@@ -5,8 +5,8 @@ import pytest
 
 from nas.data import overlaps
 from nas.data.crops import CropFinder, hash_tiles
+from nas.data.folders.layouts import open_folder
 from nas.data.images import read_image
-from nas.data.layouts import open_folder
 from nas.data.orientation import orientations
 from nas.data.roles import open_roles
 from nas.data.sets import Pair

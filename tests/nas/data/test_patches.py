@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas.data import imresize
-from nas.data.layouts import open_folder
+from nas.data.folders.layouts import open_folder
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet, Pair
 from tests.nas.data.pictures import picture, write, write_pairs

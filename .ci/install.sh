@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv and install this project into it: sh scripts/install.sh [EXTRA]. The Makefile calls it.
+# Make .venv and install this project into it: sh .ci/install.sh [EXTRA]. The Makefile calls it.
 #   PYTHON  the interpreter to make .venv with; empty: the first of python3, python3.13, 3.12 and 3.11 that fits
 #   TORCH   auto: PyTorch's CPU build on Linux without an NVIDIA GPU (PyPI's is the CUDA build, 3 GB), else PyPI's build;
 #           pypi: what pip finds; or a build that uv knows by name: cpu, cu126, cu130, rocm7.2, xpu, ...

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from nas import cores
-from nas.cores import num_cores
+from nas.system import cores
+from nas.system.cores import num_cores
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup rw,nsdelegate\n"
 V1 = "33 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run every everyday command once, briefly, in an empty folder: sh scripts/try_commands.sh /path/to/nas. Ends at the first failure.
+# Run every everyday command once, briefly, in an empty folder: sh .ci/try_commands.sh /path/to/nas. Ends at the first failure.
 set -eu
 nas=$1
 folder=$(mktemp -d)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.data import folder_names, imresize
-from nas.data.folder_names import folders_below, read_folder_name
-from nas.data.layouts import open_folder
-from nas.data.places import absolute, validation_folder
+from nas.data import imresize
+from nas.data.folders import folder_names
+from nas.data.folders.folder_names import folders_below, read_folder_name
+from nas.data.folders.layouts import open_folder
+from nas.data.folders.places import absolute, validation_folder
 from tests.nas.data.pictures import CASES, needs_cases, picture, write, write_pairs
 
 PAIRED = [

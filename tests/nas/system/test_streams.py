@@ -6,11 +6,11 @@ import pytest
 from rich import box
 
 import nas
-from nas import streams
+from nas.system import streams
 
 SAY = """
 import sys
-from nas.streams import make_printable
+from nas.system.streams import make_printable
 make_printable()
 print(sys.argv[1])
 print(sys.argv[1], file=sys.stderr)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.data.config import FROM_HR
-from nas.data.folder_names import (
+from nas.data.folders.folder_names import (
     PARTS,
     FolderName,
     child_folders,
@@ -16,7 +16,7 @@ from nas.data.folder_names import (
     read_folder_name,
     shorten,
 )
-from nas.data.places import Place, absolute
+from nas.data.folders.places import Place, absolute
 
 _MAX_NOTED = 3  # names in a notice
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.data.layouts import open_folder
+from nas.data.folders.layouts import open_folder
 from nas.data.sets import ImageSet
 from tests.nas.data.pictures import picture, write, write_pairs
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data.config import RoleName
-from nas.data.folder_names import (
+from nas.data.folders.folder_names import (
     PARTS,
     FolderName,
     Part,

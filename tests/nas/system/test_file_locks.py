@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nas import file_locks
+from nas.system import file_locks
 
 WINDOWS = """
 import fcntl, os, sys, types
@@ -17,7 +17,7 @@ sys.modules["fcntl"] = None
 """
 SERVE = """
 import os, sys
-from nas import file_locks
+from nas.system import file_locks
 handle = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 for line in sys.stdin:
     word = line.strip()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nas.data.folder_names import HR_WORD, KERNEL_WORD, LR_WORD
+from nas.data.folders.folder_names import HR_WORD, KERNEL_WORD, LR_WORD
 
 Kind = Literal["HR", "LR", "x", ""]  # x: a scale tag alone, as DIV2K names its LR files
 _SEPARATOR = r"[_\-. ]"

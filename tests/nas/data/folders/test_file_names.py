@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from nas.data import imresize
-from nas.data.file_names import match_files, read_stem, split_mixed
-from nas.data.layouts import open_folder
+from nas.data.folders.file_names import match_files, read_stem, split_mixed
+from nas.data.folders.layouts import open_folder
 from tests.nas.data.pictures import picture, write
 
 

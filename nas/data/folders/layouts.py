@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data.config import FROM_HR
-from nas.data.file_names import MixedFolder, match_files, read_stem, split_mixed
-from nas.data.folder_names import folders_below, images_below, own_images, shorten
+from nas.data.folders.file_names import MixedFolder, match_files, read_stem, split_mixed
+from nas.data.folders.folder_names import folders_below, images_below, own_images, shorten
+from nas.data.folders.lr_folders import choose_lr_folder, list_some, says_lr
+from nas.data.folders.places import Place, Role, absolute, find_place, shards_of
 from nas.data.images import ImageError, probe, read_header, read_image
-from nas.data.lr_folders import choose_lr_folder, list_some, says_lr
 from nas.data.orientation import find_turn, turn_in_words
-from nas.data.places import Place, Role, absolute, find_place, shards_of
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 
 KNOWN = (
