@@ -96,13 +96,16 @@ def _garbled(rng: random.Random, text: str) -> str:
 def mutated(rng: random.Random, data: Any) -> Any:
     """Plain data with a few places changed: another value, a part of it elsewhere, gone, doubled, or evil."""
     data = copy.deepcopy(data)
+    mild = rng.random() < 0.4  # numbers alone: much of it is still a network
     for _ in range(rng.randint(1, 3)):
         holders = list(_holders(data))
         holder = rng.choice(holders)
         place = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
         draw = rng.random()
-        if draw < 0.7 and type(holder[place]) is int:
+        if (mild or draw < 0.7) and type(holder[place]) is int:
             holder[place] = rng.choice([0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 32, 48, 100, 1024, -1])
+        elif mild:
+            continue
         elif draw < 0.5:
             holder[place] = copy.deepcopy(rng.choice(VALUES))
         elif draw < 0.6:

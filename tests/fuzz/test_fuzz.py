@@ -26,7 +26,7 @@ from search_spaces.official import read_state
 from tests.fuzz import inputs
 from tests.fuzz.watch import CANARY, Watch, watching
 
-COUNT = int(os.environ.get("NAS_FUZZ", "300"))
+COUNT = int(os.environ.get("NAS_FUZZ", "500"))
 SHARES = {
     "overrides": 0.3,
     "specs": 0.15,
