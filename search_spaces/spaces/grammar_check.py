@@ -109,6 +109,8 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
         choice = template.alternatives(one)
+        if not choice:
+            raise ValueError(f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}")
         for part in choice.values():
             _check_multiples(f"{path}.{key}", part)
         if any("multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))):

@@ -234,7 +234,7 @@ def checkpoints(rng: random.Random) -> tuple[str, bytes]:
             whole[rng.choice(["epoch", "optimizer", "params", "ema"])] = rng.choice(odd)
     if rng.random() < 0.4:
         plain = {
-            str(key): value
+            str(key): value.clone()
             for key, value in state.items()
             if isinstance(value, torch.Tensor) and value.layout == torch.strided
         }

@@ -162,6 +162,10 @@ def test_blocks_within_blocks_have_choices_too():
         ),
         ({"choices": {"a": [1, 2]}}, "space.choices.a: nothing uses $a; use it or leave it out"),
         (
+            {"frames": {"x": FRAME | {"fusion": {}}}},
+            "space.frames.x.fusion must hold a layer, or at least one alternative, got {}",
+        ),
+        (
             {"frames": {"x": FRAME | {"taps": "last"}}},
             "space.frames.x.taps must be a list of features such as [last], got 'last'",
         ),
