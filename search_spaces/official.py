@@ -29,6 +29,7 @@ PREFIXES = (
     "ema.",
     "ema_model.",
 )
+MAX_NUMBERS = 1_000_000_000  # of one tensor
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # as torch writes some messages
 COUNTERS = (
     "n_averaged",
@@ -77,11 +78,22 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"weights: {path} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
             f"or under one of {', '.join(WRAPPERS)}"
         )
+    if odd := [key for key, value in state.items() if not _is_plain(value)]:
+        raise ValueError(
+            f"weights: {path}: {', '.join(odd[:NUM_NAMED])} is sparse, quantized, without data or of more "
+            f"than {MAX_NUMBERS:,} numbers; save dense tensors"
+        )
     if broken := [
         key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()
     ]:
         raise ValueError(f"weights: {path}: {', '.join(broken[:NUM_NAMED])} holds infinite numbers or NaN")
     return _without_prefixes(state)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor's numbers can be looked at; a stranger's may claim any size by its strides."""
+    is_dense = value.layout is torch.strided and not value.is_quantized and not value.is_meta
+    return is_dense and value.numel() <= MAX_NUMBERS
 
 
 def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

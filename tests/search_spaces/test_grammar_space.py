@@ -111,7 +111,8 @@ def test_blocks_within_blocks_have_choices_too():
     ("changes", "message"),
     [
         ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
-        ({"num_blocks": [0]}, "space.num_blocks must be at least 1, got 0"),
+        ({"num_blocks": [0]}, "space.num_blocks must be at least 1 and at most 256, got 0"),
+        ({"num_blocks": [10**9]}, "space.num_blocks must be at least 1 and at most 256, got 1000000000"),
         ({"channels": []}, "space.channels must list at least one option and none twice, got []"),
         (
             {"choices": {"a": [1, 1]}},
