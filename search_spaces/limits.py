@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-RANGES = {"channels": (1, 1024), "kernel": (1, 63), "gain": (1, 64)}  # least and most; EDSR has 256 channels
+MAX_CHANNELS = 1024  # EDSR has 256
+RANGES = {"channels": (1, MAX_CHANNELS), "kernel": (1, 63), "gain": (1, 64)}  # least and most
 MAX_NUMBER = 4096  # of any other whole number: windows, hidden channels, classes
 MAX_COUNT = 64  # of what a block makes so many of: num_convs, num_heads, ..., and of expansion
 COUNTS = ("expansion", "num_convs", "num_heads", "num_levels", "num_refine")

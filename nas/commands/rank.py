@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.commands.csv_files import Row, number_hint, read_csv
-from nas.commands.message import part
+from nas.commands.message import part, printable
 from nas.score import Challenge, Components, ranks
 
 WRITTEN = (
@@ -193,7 +193,7 @@ def _show(ranked: list[tuple[Entry, Row]], challenge: Challenge, out: str | None
     for entry, columns in ranked:
         table.add_row(
             columns["rank"] or entry.status,
-            *(escape(entry.row[name]) for name in names),
+            *(escape(printable(entry.row[name])) for name in names),
             f"{entry.score:.3f}" if entry.score < 1e4 else f"{entry.score:.2e}",
             *(f"{value:.2f}" for value in entry.psnr.values()),
             _with_place(f"{entry.runtime_ms:.2f}", columns["rank_runtime"]),

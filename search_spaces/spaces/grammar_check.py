@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
+from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
 from search_spaces.spaces import template
 from search_spaces.spec import SCALES, ArchSpec
 
@@ -40,10 +41,10 @@ def check_grammar(space: Grammar) -> None:
     """
     if space.scale not in SCALES:
         raise ValueError(f"space.scale must be one of {SCALES}, got {space.scale}")
-    for name in ("num_blocks", "channels"):
+    for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
         for option in getattr(space, name):
-            if option < 1:
-                raise ValueError(f"space.{name} must be at least 1, got {option}")
+            if not 1 <= option <= most:
+                raise ValueError(f"space.{name} must be at least 1 and at most {most}, got {option}")
     for name, options in _options(space):
         if not options or len(set(map(repr, options))) < len(options):
             raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
@@ -109,6 +110,8 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
         choice = template.alternatives(one)
+        if not choice:
+            raise ValueError(f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}")
         for part in choice.values():
             _check_multiples(f"{path}.{key}", part)
         if any("multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))):

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from search_spaces.chooser import Chooser, S
+from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
 from search_spaces.spec import SCALES, ArchSpec, BlockSpec
 
 WORDS = {  # those of attention and activation are the blocks', which need torch: a test holds them equal
@@ -57,10 +58,12 @@ class SpanSpace:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
-        for name, least in (("num_blocks", 1), ("channels", 1)):
+        for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
             for value in getattr(self, name):
-                if value < least:
-                    raise ValueError(f"space.{name} must be at least {least}, got {value}; such as 28")
+                if not 1 <= value <= most:
+                    raise ValueError(
+                        f"space.{name} must be at least 1 and at most {most}, got {value}; such as 28"
+                    )
         for name in ("block_channels", "tail_channels"):
             for value in getattr(self, name):
                 if not 0 < value <= 4:

@@ -111,7 +111,8 @@ def test_blocks_within_blocks_have_choices_too():
     ("changes", "message"),
     [
         ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
-        ({"num_blocks": [0]}, "space.num_blocks must be at least 1, got 0"),
+        ({"num_blocks": [0]}, "space.num_blocks must be at least 1 and at most 256, got 0"),
+        ({"num_blocks": [10**9]}, "space.num_blocks must be at least 1 and at most 256, got 1000000000"),
         ({"channels": []}, "space.channels must list at least one option and none twice, got []"),
         (
             {"choices": {"a": [1, 1]}},
@@ -161,6 +162,10 @@ def test_blocks_within_blocks_have_choices_too():
             "space.blocks.x: $a/2 must be a share of whole numbers",
         ),
         ({"choices": {"a": [1, 2]}}, "space.choices.a: nothing uses $a; use it or leave it out"),
+        (
+            {"frames": {"x": FRAME | {"fusion": {}}}},
+            "space.frames.x.fusion must hold a layer, or at least one alternative, got {}",
+        ),
         (
             {"frames": {"x": FRAME | {"taps": "last"}}},
             "space.frames.x.taps must be a list of features such as [last], got 'last'",

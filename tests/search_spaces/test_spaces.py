@@ -161,8 +161,8 @@ def test_replay_refuses_what_is_no_option():
     ("changes", "message"),
     [
         ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
-        ({"channels": [16, 0]}, "space.channels must be at least 1, got 0; such as 28"),
-        ({"num_blocks": [0]}, "space.num_blocks must be at least 1, got 0"),
+        ({"channels": [16, 0]}, "space.channels must be at least 1 and at most 1024, got 0; such as 28"),
+        ({"num_blocks": [0]}, "space.num_blocks must be at least 1 and at most 256, got 0"),
         ({"block_channels": [0.0]}, "space.block_channels must be above 0 and at most 4, got 0.0"),
         ({"tail_channels": [5.0]}, "space.tail_channels must be above 0 and at most 4, got 5.0"),
         ({"entry": ["door"]}, "space.entry: 'door' is not known; known: stem, block"),

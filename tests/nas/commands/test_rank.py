@@ -131,6 +131,13 @@ def test_table_states_the_tolerance_the_gate_and_the_baseline(tmp_path, capsys):
     assert rows["[b]SPAN"]["rank"] == ""
 
 
+def test_name_that_a_terminal_would_obey_is_shown_escaped(tmp_path, capsys):
+    ranked(tmp_path, HEADER + "\x1b[2J\u202eA" + GOOD[1:])
+    printed = capsys.readouterr().out
+    assert "\\x1b[2J\\u202eA" in printed
+    assert printed.replace("\n", "").isprintable()
+
+
 def test_without_out_nothing_is_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text(
         "\ufeff" + HEADER + GOOD + "\n"

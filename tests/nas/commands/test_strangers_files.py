@@ -100,7 +100,8 @@ def test_space_file_with_plain_values_is_read(tmp_path, capsys):
         ("_target_: search_spaces.spaces.span.SpanSpace", "", "must hold the keys of a space with a _target_"),
         ("[8, 12]", "[" + "9" * 5000 + "]", "no such number"),
         ("[8, 12]", "[.inf]", "space.channels[0]: inf is not a value"),
-        ("[8, 12]", "[60000]", "at most 1024"),
+        ("[8, 12]", "[60000]", "space.channels must be at least 1 and at most 1024, got 60000"),
+        ("[1, 2]", "[1000000000]", "space.num_blocks must be at least 1 and at most 256, got 1000000000"),
     ],
 )  # fmt: skip
 def test_space_file_is_refused(refused, tmp_path, command, old, new, words):
