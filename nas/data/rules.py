@@ -12,10 +12,13 @@ DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
-_FORBIDDEN_FOLDER = re.compile(r"DIV2K(_LSDIR)?_(valid|test)", re.IGNORECASE)
+_PART = r"(?:valid(?:ation)?|val|test)(?![a-z])"
+# DIV2K_valid_HR, DIV2K_LSDIR_test, DIV2Kvalid, val_DIV2K; and DIV2K/valid.
+_FORBIDDEN_FOLDER = re.compile(rf"(?i)DIV2K(?:_?LSDIR)?[_\-. /]?{_PART}|{_PART}[_\-. ]?DIV2K(?![a-z0-9])")
 _TEST_FOLDER = re.compile(r"(^|[_\-. ])test($|[_\-. ])", re.IGNORECASE)
 _NUMBER = r"0(?:80[1-9]|8[1-9]\d|9\d\d)|1000"
 # The first number of four digits is the image's: 0001_0801 is a part of 0001.
@@ -32,6 +35,7 @@ _DERIVED_WORD = (
     r"|flip(?:lr|ud|h|v)|mirror(?:ed)?|rot(?:ated?)?|turn(?:ed)?|transposed?|scaled?|resized?|down|up|mod"
     r"|hue|bright(?:ness)?|contrast|colou?r|gamma|sat(?:uration)?|mix(?:up)?|cut(?:mix|out|blur)?|warp(?:ed)?|affine"
     r"|shift(?:ed)?|zoom(?:ed)?|elastic|sharp(?:ened)?|invert(?:ed)?|swap(?:ped)?|perm(?:uted)?|rgb|bgr|ycbcr|half|quarter"
+    r"|row|col(?:umn)?|cent(?:er|re)|left|right|top|bottom|[xy](?=\d{2})|\d+x\d+|sr"
     r"|gr[ae]y|noise|noisy|jpe?g|blur(?:red)?|copy|[hvlr]|ud|x[2348](?!\d)|deg"
 )
 # Possessive: what can be read in several ways is read in one, so no name takes long.
@@ -55,7 +59,7 @@ def why_forbidden(file: Path, root: Path) -> str | None:
         if number is not None:
             part = "validation" if number <= 900 else "test"
             return f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
-        if any(_FORBIDDEN_FOLDER.match(folder) for folder in one.parent.parts):
+        if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(one.parent))):
             return "an image of the challenge's validation or test set"
     folders = file.parent.parts
     below = folders[max(0, len(root.parts) - 1) :]
@@ -72,8 +76,9 @@ def find_div2k_number(file: Path) -> int | None:
     if named:
         return int(named["number"])
     in_div2k = any("div2k" in folder.lower() for folder in file.parts[-4:-1])
-    if in_div2k and re.fullmatch(_NUMBER, file.parent.name):  # a folder of one image's parts
-        return int(file.parent.name)
+    for folder in file.parts[-3:-1]:  # of one image's parts
+        if re.fullmatch(_NUMBER, folder) and (in_div2k or _HARMLESS.fullmatch(file.stem)):
+            return int(folder)
     found = _LONE_NUMBER.match(file.stem)
     if found is None:
         return None
@@ -85,6 +90,12 @@ def find_div2k_number(file: Path) -> int | None:
 def resembles_div2k(file: Path) -> bool:
     """Whether a name holds a number of DIV2K's validation or test images, though it may be another's."""
     return _LONE_NUMBER.match(file.stem) is not None and find_div2k_number(file) is None
+
+
+def _folders_and_pairs(folder: Path) -> list[str]:
+    """The folders above a file by name, and each behind the one that it lies in: DIV2K/valid."""
+    names = folder.parts
+    return [*names, *(f"{above}/{name}" for above, name in itertools.pairwise(names))]
 
 
 def _names_of(file: Path) -> list[Path]:
