@@ -38,6 +38,10 @@ GOALS: dict[str, Goal] = {
     }.items()
 }
 
+LIMITS = tuple(
+    name for name, goal in GOALS.items() if goal.direction == "minimize"
+)  # columns that may have one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:

@@ -100,6 +100,10 @@ class Challenge:
     baseline: Baseline
     gate: Gate
 
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise ValueError(f"name must be made of printable characters, got {self.name!r}")
+
     def components(self, runtime_ratio: float, flops_ratio: float, params_ratio: float) -> Components:
         """Give the three sub-scores of ratios to the baseline."""
         return Components(

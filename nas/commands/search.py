@@ -28,7 +28,7 @@ from nas.commands.schema import check, plain
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
-from nas.record import GOALS, Latency
+from nas.record import GOALS, LIMITS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
@@ -41,7 +41,7 @@ from nas.search.sampling.aim import GoalWord
 from nas.search.sampling.config import SamplerConfig, default_population
 from nas.search.source import EvaluatorConfig, table_source, training_source
 from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
+from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
 from nas.search.store.runs import load_run, shown_settings
 from nas.search.warm_start import read_earlier
 from nas.train.inherit.teacher import check_family
@@ -128,6 +128,11 @@ def run(
     count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
     resumes = run_directory.exists(folder)
+    if not resumes and find_journal(folder):
+        raise Refusal(
+            f"run={folder}: {JOURNAL} lies there without {run_directory.CONFIG}, by which it is read (a copy "
+            "may have left hidden folders out); restore it, or give another name"
+        )
     changes = _changes(folder, invocation.config) if resumes else ""
     if changes and former.has_trial(folder):
         raise Refusal(changes)
@@ -194,7 +199,7 @@ def run(
         notices.append(former.set_aside(folder))
     if inherit:
         notices.append(INHERITED)
-    if (folder / JOURNAL).exists() and (cut := recover(folder / JOURNAL)):
+    if (journal := find_journal(folder)) and (cut := recover(journal)):
         notices.append(cut)
     run_directory.create(
         folder,
@@ -299,6 +304,8 @@ def _check(
         raise Refusal(f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}")
     if not 1 <= len(objectives) <= 4 or len(set(objectives)) < len(objectives):
         raise Refusal(f"objectives must be one to four different columns, got {objectives}")
+    if unlimited := [name for name in limits if name not in LIMITS]:
+        raise Refusal(f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}")
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise Refusal(f"limits.{name} must be above 0, got {limit:g}; null is no limit")

@@ -125,6 +125,18 @@ def recover(path: Path) -> str | None:
     return f"{path}: the last record was cut off; its {len(data) - end} bytes are kept in {tail.name}"
 
 
+def find_journal(run: Path) -> Path | None:
+    """Return a run's journal; None where it has none yet.
+
+    Raises:
+        ValueError: what lies there is no file: a pipe or a device would be read without end.
+    """
+    path = run / JOURNAL
+    if path.exists() and not path.is_file():
+        raise ValueError(f"run={run}: {JOURNAL} is no regular file; restore it from a copy")
+    return path if path.exists() else None
+
+
 def open_storage(path: Path, *, read_only: bool = False) -> JournalStorage:
     """Open a journal; reading alone ignores a last record that is not whole yet."""
     return _Storage(_Reader(path) if read_only else _Journal(str(path), _NoLock()))

@@ -10,11 +10,11 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
 from nas.ladder import RUNGS, LadderRun
-from nas.record import GOALS, TrialRecord
+from nas.record import GOALS, LIMITS, TrialRecord
 from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.ledger import RECORD, STUDY, read_facts
-from nas.search.store.journal import JOURNAL, open_storage
+from nas.search.store.journal import JOURNAL, find_journal, open_storage
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
@@ -38,8 +38,9 @@ def load_run(run: Path) -> RunState:
         raise ValueError(
             f"run={run}: {CONFIG} is not what a search writes ({error!r}); it was changed since: restore it"
         ) from None
+    journal = find_journal(run)
     try:
-        storage = open_storage(run / JOURNAL, read_only=True) if (run / JOURNAL).exists() else None
+        storage = open_storage(journal, read_only=True) if journal else None
         state = read_state(
             storage,
             name=run.resolve().name,
@@ -49,7 +50,7 @@ def load_run(run: Path) -> RunState:
             settings=shown_settings(config),
             ladder_seeds=ladder_seeds,
         )
-    except NO_JOURNAL as error:
+    except (ValueError, *NO_JOURNAL) as error:
         raise ValueError(
             f"run={run}: {JOURNAL} holds what no search writes ({error!r}); restore it from a copy"
         ) from None
@@ -70,8 +71,10 @@ def _rules(config: Mapping[str, Any]) -> tuple[Challenge, tuple[str, ...], dict[
     objectives, limits, ladder_seeds = config["objectives"], config["limits"], config["ladder_seeds"]
     if not isinstance(objectives, list) or not objectives or not set(objectives) <= set(GOALS):
         raise ValueError(f"objectives must be columns such as {', '.join(GOALS)}")
-    if any(type(limit) not in (int, float, type(None)) for limit in limits.values()):
-        raise ValueError("limits must be numbers")
+    if not set(limits) <= set(LIMITS) or any(
+        type(limit) not in (int, float, type(None)) for limit in limits.values()
+    ):
+        raise ValueError(f"limits must be numbers, of {', '.join(LIMITS)}")
     if type(ladder_seeds) is not int or ladder_seeds < 1:
         raise ValueError("ladder_seeds must be a whole number of at least 1")
     rules = Challenge(

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - one case a line, with its whole message
 """Files of strangers: spaces, architectures and downloaded runs run nothing and grow to nothing."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -211,6 +212,7 @@ EVIL = {"_target_": "os.system", "command": "touch RAN"}
         ({"run": "${oc.env:HOME}"}, "holds a reference"),
         ({"challenge": None}, "config.yaml"),
         ({"objectives": "x"}, "objectives"),
+        ({"limits": {"zzz": 5}}, "limits"),
     ],
 )  # fmt: skip
 def test_configuration_of_a_downloaded_run_is_refused(refused, downloaded, command, values, words):
@@ -251,6 +253,27 @@ def test_configuration_that_no_search_wrote_is_refused(refused, downloaded, comm
 def test_other_files_of_a_downloaded_run_are_refused(refused, downloaded, name, text, words):
     (downloaded / name).write_text(text)
     assert words in refused("report", "run=run")
+
+
+@pytest.mark.parametrize("command", ["search", "report", "trust"])
+def test_a_journal_that_is_a_pipe_is_refused_and_not_waited_for(refused, downloaded, command):
+    (downloaded / "journal.log").unlink()
+    os.mkfifo(downloaded / "journal.log")
+    assert "run=run: journal.log is no regular file" in refused(command, "run=run")
+
+
+def test_a_run_whose_hidden_folder_was_left_behind_is_not_new(refused, downloaded):
+    before = (downloaded / "journal.log").read_bytes()
+    shutil.rmtree(downloaded / ".hydra")
+    assert "journal.log lies there without .hydra/config.yaml" in refused("search", "run=run")
+    assert (downloaded / "journal.log").read_bytes() == before
+
+
+def test_a_challenge_whose_name_steers_a_terminal_is_refused(refused, downloaded):
+    config = yaml.safe_load((downloaded / ".hydra" / "config.yaml").read_text())
+    change(downloaded, {"challenge": config["challenge"] | {"name": "ours\x1b[31m"}})
+    for command in ("search", "report"):
+        assert "printable" in refused(command, "run=run")
 
 
 def test_resumed_search_takes_what_is_stored(base_run, downloaded, tmp_path, monkeypatch, capsys, refused):
