@@ -212,7 +212,6 @@ EVIL = {"_target_": "os.system", "command": "touch RAN"}
         ({"run": "${oc.env:HOME}"}, "holds a reference"),
         ({"challenge": None}, "config.yaml"),
         ({"objectives": "x"}, "objectives"),
-        ({"limits": {"zzz": 5}}, "limits"),
     ],
 )  # fmt: skip
 def test_configuration_of_a_downloaded_run_is_refused(refused, downloaded, command, values, words):
@@ -267,6 +266,12 @@ def test_a_run_whose_hidden_folder_was_left_behind_is_not_new(refused, downloade
     shutil.rmtree(downloaded / ".hydra")
     assert "journal.log lies there without .hydra/config.yaml" in refused("search", "run=run")
     assert (downloaded / "journal.log").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["search", "report", "trust"])
+def test_limits_of_columns_that_have_none_are_refused(refused, downloaded, command):
+    change(downloaded, {"limits": {"arch": 5}})
+    assert "params, flops" in refused(command, "run=run")
 
 
 def test_a_challenge_whose_name_steers_a_terminal_is_refused(refused, downloaded):
