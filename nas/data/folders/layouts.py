@@ -6,16 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data.config import FROM_HR
-from nas.data.folders.file_names import (
-    SCALES,
-    MixedFolder,
-    match_files,
-    one_of_each_kind,
-    read_stem,
-    split_mixed,
-)
+from nas.data.folders.file_names import SCALES, match_files, read_stem
 from nas.data.folders.folder_names import folders_below, images_below, own_images, shorten
 from nas.data.folders.lr_folders import choose_lr_folder, list_some, says_lr
+from nas.data.folders.mixed_files import MixedFolder, one_of_each_kind, split_mixed
 from nas.data.folders.places import Place, Role, absolute, find_place, shards_of
 from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
 from nas.data.images import ImageError, probe, read_header, read_image

@@ -89,8 +89,9 @@ def test_what_is_decoded_for_crops_alone_is_bounded_and_told(tmp_path, monkeypat
     assert any("2 of 4 training images that could be crops" in line for line in roles.notices)
 
     # Where one of those that are looked at is a crop, the others are looked at too.
-    write(tmp_path / "train/HR/c.png", scene[:64, :80])
-    write(tmp_path / "train/HR/d.png", scene[64:, 80:])
+    for name, crop in (("c", scene[:64, :80]), ("d", scene[64:, 80:])):
+        write(tmp_path / f"train/HR/{name}.png", crop)
+        write(tmp_path / f"train/LR/{name}x4.png", imresize(crop, 4))
     roles = open_roles(given, scale=4, progress=False)
     assert [pair.name for pair in roles.need("train").pairs] == ["a", "b"]
     assert not any("evenly spread" in line for line in roles.notices)
