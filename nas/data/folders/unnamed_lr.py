@@ -22,6 +22,7 @@ _SMALLER_COPY = re.compile(r"T\d\Z")  # 0001T2: a multi-scale copy to train on, 
 
 Size = tuple[int, int]
 _Core = tuple[str, ...]
+_Owners = defaultdict[tuple[_Core, bool], list[Path]]  # files by a core, and whether it is all of the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +116,30 @@ def _size(file: Path) -> Size | None:
 
 def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> list[SmallCopy]:
     """Pair files whose names share their core, each file once."""
-    owners: defaultdict[_Core, list[Path]] = defaultdict(list)
+    owners: _Owners = defaultdict(list)
     for file in large if small else ():
-        for core, _ in _cores(file, scale):
-            owners[core].append(file)
-    whole = {file: {core for core, is_whole in _cores(file, scale) if is_whole} for file in large}
+        for named in _cores(file, scale):
+            owners[named].append(file)
     copies: list[SmallCopy] = []
     taken: set[Path] = set()
     for file in small:
-        if _SMALLER_COPY.search(file.stem):
-            continue
-        options = (
-            one
-            for core, is_whole in _cores(file, scale)
-            for one in owners.get(core, ())
-            if one not in taken and (is_whole or core in whole[one])
-        )
-        owner = next(options, None)
-        if owner is not None:
+        found = (_owner(owners, *named, taken) for named in _cores(file, scale))
+        owner = next((one for one in found if one is not None), None)
+        if owner is not None and not _SMALLER_COPY.search(file.stem):
             taken.add(owner)
             copies.append(SmallCopy(owner, file))
     return copies
+
+
+def _owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) -> Path | None:
+    """An image of this core that is not taken; a part of one name's numbers has to be all of the other's."""
+    for other_is_whole in (True, False) if is_whole else (True,):
+        files = owners.get((core, other_is_whole), [])
+        while files and files[-1] in taken:
+            files.pop()
+        if files:
+            return files[-1]
+    return None
 
 
 def _cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:

@@ -59,11 +59,12 @@ def test_few_values_that_differ_are_counted(tmp_path, changed, words):
 
 @pytest.mark.parametrize("lr", ["scene", "black"])
 def test_lr_images_of_another_scene_are_refused(benchmark, lr):
-    sky = picture(8) // 4  # bright above and dark below, where the other scene is so at the left and right
-    sky[:32] += 160
-    wall = np.ascontiguousarray(np.rot90(sky)[:64, :64])
-    write(benchmark / "HR/b.png", wall)
-    write(benchmark / "LR_bicubic/X4/bx4.png", imresize(sky[:, :64], 4) * (lr == "scene"))
+    bright_above, bright_at_corners = picture(7) // 4, picture(8) // 4
+    bright_above[:32] += 160
+    for corner in (bright_at_corners[:32, :40], bright_at_corners[32:, 40:]):
+        corner += 160
+    write(benchmark / "HR/b.png", bright_above)
+    write(benchmark / "LR_bicubic/X4/bx4.png", imresize(bright_at_corners, 4) * (lr == "scene"))
     with pytest.raises(ValueError, match=r"bx4\.png: it is no LR image of b\.png: .* dB .*data\.lr=none"):
         open_roles(config(report=benchmark), scale=4)
     skipped = open_roles(config(report=benchmark, on_error="skip"), scale=4)
