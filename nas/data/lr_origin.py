@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from nas.data.bicubic import Variant, imresize
+from nas.data.folders.folder_names import shorten
 from nas.data.images import ImageError, read_image
 from nas.data.orientation import find_turn, turn_in_words
 from nas.data.progress import each
-from nas.data.sets import Pair, crop_to_multiple
+from nas.data.sets import MAKE_LR, Pair, Pixels, crop_to_multiple
 
 Kind = Literal["none", "matlab", "python", "neither"]
 
 # The ports differ among themselves in the last bits of their floats, which turns a few roundings by one.
 _SAME_SHARE = 1e-3
+_LEAST_SHOWN = 5e-4  # what would read 0.0% is counted instead
+_LEAST_DB = 15.0  # blur, noise and other resizers stay above it; two scenes have some 10 dB
+_LEAST_LIKENESS = 0.5  # correlation; two scenes seldom have more, one scene in other colours has
+_BLOCK = 4  # pixels a side that are averaged first, so that strong noise is no other scene
 # What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on one core.
 _MAX_PIXELS = 8_000_000
 _MIN_IMAGES = 6
@@ -30,7 +36,7 @@ class Origin:
     Attributes:
         kind: none: there are no LR files, the images are made from HR.
         num_checked: images that were recomputed, of `num_images`.
-        share: of the values (a pixel has three) that differ from MATLAB's.
+        share: of the values (a pixel has three) that differ from MATLAB's, `num_differ` of them.
         largest: difference, in grey levels.
         problems: images that cannot be compared, or show their scene turned.
     """
@@ -41,6 +47,7 @@ class Origin:
     largest: int
     problems: tuple[ImageError, ...] = ()
     num_images: int = 0
+    num_differ: int = 0
 
     def __str__(self) -> str:
         if self.kind == "none":
@@ -49,7 +56,10 @@ class Origin:
         if self.kind == "matlab":
             return f"MATLAB bicubic, exact ({checked})"
         name = "not MATLAB bicubic" + (", but Python bicubic" if self.kind == "python" else "")
-        return f"{name}: {self.share:.1%} of values differ, by up to {self.largest} ({checked})"
+        if self.num_differ == 1:
+            return f"{name}: 1 value differs, by {self.largest} ({checked})"
+        many = self.num_differ if self.share < _LEAST_SHOWN else f"{self.share:.1%} of"
+        return f"{name}: {many} values differ, by up to {self.largest} ({checked})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,7 @@ def find_origin(
         largest=largest,
         problems=problems,
         num_images=len(paired),
+        num_differ=sum(one.matlab[0] for one in good),
     )
 
 
@@ -118,7 +129,7 @@ def _compare(pair: Pair, scale: int) -> _Comparison:
     """Recompute one LR image.
 
     Raises:
-        ImageError: a file cannot be read, or the two show the scene in different orientations.
+        ImageError: a file cannot be read, or the two show the scene in different orientations, or two scenes.
     """
     assert pair.lr is not None
     lr, stored = read_image(pair.lr), read_image(pair.hr)
@@ -133,7 +144,30 @@ def _compare(pair: Pair, scale: int) -> _Comparison:
     turn = find_turn(stored, lr, scale) if min(found[one][2] for one in variants) > 1 else None
     if turn is not None:
         raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
+    psnr, likeness = _compare_coarsely(imresize(hr, scale), lr)
+    if psnr < _LEAST_DB and likeness < _LEAST_LIKENESS:
+        raise ImageError(
+            pair.lr,
+            f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made from it, as "
+            f"another scene has; {MAKE_LR}",
+        )
     return _Comparison(found["matlab"], found["python"])
+
+
+def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
+    """PSNR in dB of two images (h, w, 3) with blocks of pixels averaged, and the correlation of their grey.
+
+    Colours in another order or other brightness have a low PSNR, but still correlate.
+    """
+    height, width = first.shape[:2]
+    block = min(_BLOCK, height, width)
+    rows, columns = height // block, width // block
+    cut = np.stack([first, second]).astype(np.float64)[:, : rows * block, : columns * block]
+    one, other = cut.reshape(2, rows, block, columns, block, -1).mean((2, 4))
+    psnr = 10 * np.log10(255**2 / max(np.square(one - other).mean(), 1e-9))
+    grey = [coarse.mean(-1).ravel() - coarse.mean() for coarse in (one, other)]
+    norms = np.linalg.norm(grey[0]) * np.linalg.norm(grey[1])
+    return float(psnr), float(grey[0] @ grey[1] / norms) if norms else 0.0
 
 
 def _sum_up(counts: Sequence[tuple[int, int, int]]) -> tuple[float, int]:

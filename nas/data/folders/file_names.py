@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from nas.data.folders.folder_names import HR_WORD, KERNEL_WORD, LR_WORD
+from nas.data.folders.renamed_files import match_renamed
 
 Kind = Literal["HR", "LR", "x", ""]  # x: a scale tag alone, as DIV2K names its LR files
-_SEPARATOR = r"[_\-. ]"
+SCALES = (2, 3, 4, 8)  # in the names of files
+_SEPARATOR = r"[_\-. (\[]"
 _LR_TAG = rf"(?:{KERNEL_WORD})?(?:{LR_WORD})(?:{KERNEL_WORD})?"
 
 
@@ -63,14 +65,17 @@ def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
 def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
     """What a name may end in, with what it says of the file."""
     rules: tuple[tuple[str, Kind], ...] = (
-        (rf"(?i:{_SEPARATOR}*x{scale}|{_SEPARATOR}+{scale}x)", "x"),
+        (
+            rf"(?i:{_SEPARATOR}*x{scale}(?:[md]|w\d?)?|{_SEPARATOR}+{scale}x)",
+            "x",
+        ),  # m, d, w1: DIV2K's mild, ...
         (rf"(?i:{_SEPARATOR}+srf{_SEPARATOR}*{scale})", "x"),
         (rf"(?i:{_SEPARATOR}+(?:{HR_WORD})(?:mod\d+)?)|(?<=[a-z0-9])(?:HR|GT)", "HR"),
-        (rf"(?i:{_SEPARATOR}+{_LR_TAG})|(?<=[a-z0-9])LR(?:BI)?", "LR"),
+        (rf"(?i:{_SEPARATOR}+{_LR_TAG}{scale}?)|(?<=[a-z0-9])LR(?:BI)?{scale}?", "LR"),
         (rf"(?i:{_SEPARATOR}+(?:{KERNEL_WORD}))", "x"),
         (rf"(?i:{_SEPARATOR}+mod\d+)", ""),
     )
-    return tuple((re.compile(rf"(?:{pattern})\Z"), kind) for pattern, kind in rules)
+    return tuple((re.compile(rf"(?:{pattern})[)\]]?\Z"), kind) for pattern, kind in rules)
 
 
 @functools.cache
@@ -94,7 +99,8 @@ def match_files(
 
     Equal names go first, then LR names without one tag, without all tags, and both without all tags, each
     within the same subfolder and then wherever the file lies. The rule that pairs most files is taken, and
-    the others for what it leaves. An LR file that two HR files could claim is given to none.
+    the others for what it leaves. An LR file that two HR files could claim is given to none. Where no rule
+    pairs any, names that differ by one and the same part throughout are paired.
     """
     hr_split, lr_split = _split(hr_files, hr_root), _split(lr_files, lr_root)
     tables: list[_Table] = []
@@ -118,6 +124,8 @@ def match_files(
         lr_of |= _pair([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
 
     unclear = _find_unclear(hr_files, lr_of, tables)
+    if not lr_of and not unclear:
+        lr_of = match_renamed(hr_files, lr_files)
     lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
     spoken_for = set(lr_of.values()) | {
         file for hr in unclear for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())
@@ -187,7 +195,8 @@ def _without_one(stem: str, scale: int) -> str:
 
 
 def _without_all(stem: str, scale: int) -> str:
-    return read_stem(stem, scale).core.lower()
+    core = read_stem(stem, scale).core
+    return re.sub(rf"(?i)(?<=.){_SEPARATOR}+x1\Z", "", core).lower()  # DRealSR: HR files end in x4, LR in x1
 
 
 # What is compared of an HR name and of an LR name, and whether their subfolders have to agree.
@@ -227,45 +236,3 @@ def _by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]
     for file, key in zip(files, keys, strict=True):
         table[key].append(file)
     return table
-
-
-@dataclass(frozen=True, slots=True)
-class MixedFolder:
-    """HR and LR files that lie in one folder.
-
-    Attributes:
-        hr, lr: files by what their names say.
-        others: files that are neither, where HR files are named as such.
-        example: an HR file and the LR file of the same name.
-    """
-
-    hr: list[Path]
-    lr: list[Path]
-    others: list[Path]
-    example: tuple[Path, Path]
-
-
-def split_mixed(files: Sequence[Path], scale: int) -> MixedFolder | None:
-    """Tell HR from LR files in one folder; None where no two names differ by their tags alone."""
-    stems = {file: read_stem(file.stem, scale) for file in files}
-    groups: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for file, stem in stems.items():
-        groups[file.parent, stem.core].append(file)
-    example = None
-    for group in groups.values():
-        low = [file for file in group if stems[file].kind in ("LR", "x")]
-        high = [file for file in group if stems[file].kind in ("HR", "")]
-        if low and high:
-            example = high[0], low[0]
-            break
-    if example is None:
-        return None
-    lr = [file for file in files if stems[file].kind == "LR"]
-    named_lr = bool(lr)
-    if not named_lr:
-        lr = [file for file in files if stems[file].kind == "x"]
-    hr = [file for file in files if stems[file].kind == "HR"]
-    if not hr:
-        hr = [file for file in files if stems[file].kind == ""]
-    others = [file for file in files if file not in {*lr, *hr}]
-    return MixedFolder(hr, lr, others, example)

@@ -14,14 +14,18 @@ from nas.data.images import EXTENSIONS
 Part = Literal["train", "valid", "test", "any"]
 
 PARTS: dict[str, Part] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
-HR_WORD = r"hr|gt|hq|high|highres|hires|originals?|targets?|groundtruth"
-LR_WORD = r"lr|lq|low|lowres"
+HR_WORD = r"hr|gt|hq|high(?:res(?:olution)?)?|hires|originals?|targets?|groundtruth"
+LR_WORD = r"lr|lq|low(?:res(?:olution)?)?"
 KERNEL_WORD = r"bicubic|bic|bi|matlab"
 _MOD = r"mod(?:crop)?\d+"
 _COMPOUND = re.compile(
     rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?(?P<kernel2>{KERNEL_WORD})?"
     rf"(?P<mod>{_MOD})?(?:x(?P<scale>\d))?"
 )
+_TWO_WORDS = re.compile(r"(?i)(ground(?=.truth)|(?:low|high)(?=.res))[^a-z0-9]")  # ground_truth, low_res
+_KAIR = re.compile(
+    r"(?<![A-Za-z])((?i:train|valid|val|test))_?([HL])(?=x\d|[^A-Za-z]|\Z)"
+)  # trainH, trainLx4
 _SCALE_FIRST = re.compile(r"(?P<scale>\d)x")
 _FILLER = ("image", "images", "img", "imgs", "crop")
 _SKIPPED = ("__MACOSX",)
@@ -66,7 +70,8 @@ def read_folder_name(name: str) -> FolderName:
     scale: int | None = None
     rest: list[str] = []
     rank = 0
-    for word in re.split(r"[^a-z0-9]+", name.lower()):
+    joined = _TWO_WORDS.sub(r"\1", _KAIR.sub(r"\1_\2R", name))
+    for word in re.split(r"[^a-z0-9]+", joined.lower()):
         found = _COMPOUND.fullmatch(word) or _SCALE_FIRST.fullmatch(word)
         if not word or word in _FILLER:
             continue

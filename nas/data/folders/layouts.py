@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data.config import FROM_HR
-from nas.data.folders.file_names import MixedFolder, match_files, read_stem, split_mixed
+from nas.data.folders.file_names import SCALES, match_files, read_stem
 from nas.data.folders.folder_names import folders_below, images_below, own_images, shorten
 from nas.data.folders.lr_folders import choose_lr_folder, list_some, says_lr
+from nas.data.folders.mixed_files import MixedFolder, one_of_each_kind, split_mixed
 from nas.data.folders.places import Place, Role, absolute, find_place, shards_of
+from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
 from nas.data.images import ImageError, probe, read_header, read_image
 from nas.data.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
@@ -63,19 +65,24 @@ def open_folder(
     if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
     mixed = split_mixed(files, scale)
-    lr_folder, told = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
-    notices += told
+    lr_folder, lr_notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
+    notices += lr_notices
     if mixed is not None and lr_folder in (None, place.folder):
         files, told = _separate(mixed, place, scale, key, uses_lr=lr != FROM_HR)
         notices += told
         lr_files = mixed.lr if lr != FROM_HR else []
         lr_folder = place.folder if lr_files else None
     else:
-        lr_files = images_below(lr_folder) if lr_folder is not None else []
+        lr_files, told = one_of_each_kind(images_below(lr_folder) if lr_folder is not None else [], scale)
+        notices += [f"{key}: {line}" for line in told]
     pairs, problems, told = _pair(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
     )
     notices += [f"{key}: {line}" for line in told]
+    if lr is None and lr_folder is None:
+        notices += check_all_hr(pairs, scale, key)
+        if not lr_notices:
+            notices += tell_lr_beside(pairs, place.folder, scale, key)
     return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
 
 
@@ -163,7 +170,9 @@ def _pair(
 
 
 def _is_of_other_scale(file: Path, scale: int) -> bool:
-    return any(read_stem(file.stem, other).kind == "x" for other in (2, 3, 4, 8) if other != scale)
+    return not read_stem(file.stem, scale).kind and any(
+        read_stem(file.stem, other).kind in ("LR", "x") for other in SCALES if other != scale
+    )
 
 
 def sized(pair: Pair, scale: int) -> Pair:

@@ -85,6 +85,10 @@ def find_place(root: Path, role: Role, key: str) -> Place:
 
 def _place_of_hr_folder(root: Path) -> Place | None:
     """The place of a folder that is itself an HR folder by its name, or a part of one, such as HR/train."""
+    if root.name and read_folder_name(root.name).kind == "HR":
+        twice = root / root.name  # as archives unpack into a folder of their own name
+        if child_folders(root) == [twice] and not own_images(root) and holds_images(twice):
+            return replace(_place(root.parent, root.name), inner=root.name)
     if root.name and read_folder_name(root.name).kind == "HR" and not _places_in(root):
         if _part_folders(root) and not own_images(root):
             return None  # HR/ above train/ and val/: which of them is a question of the role

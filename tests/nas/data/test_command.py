@@ -43,6 +43,44 @@ def test_python_files_are_told(benchmark):
     assert str(origin(benchmark)).endswith("(3 of 3 checked)")
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [(1, "1 value differs, by 9"), (2, "2 values differ, by up to 9"), (72, "1.0% of values differ")],
+)
+def test_few_values_that_differ_are_counted(tmp_path, changed, words):
+    image = picture(1, 160, 240)
+    lr = imresize(image, 4)
+    values = lr.reshape(-1)
+    values[:changed] = np.where(values[:changed] < 128, values[:changed] + 9, values[:changed] - 9)
+    write(tmp_path / "HR/a.png", image)
+    write(tmp_path / "LR/ax4.png", lr)
+    assert str(origin(tmp_path)).startswith(f"not MATLAB bicubic: {words}")
+
+
+@pytest.mark.parametrize("lr", ["scene", "black"])
+def test_lr_images_of_another_scene_are_refused(benchmark, lr):
+    bright_above, bright_at_corners = picture(7) // 4, picture(8) // 4
+    bright_above[:32] += 160
+    for corner in (bright_at_corners[:32, :40], bright_at_corners[32:, 40:]):
+        corner += 160
+    write(benchmark / "HR/b.png", bright_above)
+    write(benchmark / "LR_bicubic/X4/bx4.png", imresize(bright_at_corners, 4) * (lr == "scene"))
+    with pytest.raises(ValueError, match=r"bx4\.png: it is no LR image of b\.png: .* dB .*data\.lr=none"):
+        open_roles(config(report=benchmark), scale=4)
+    skipped = open_roles(config(report=benchmark, on_error="skip"), scale=4)
+    assert len(skipped.need("report")) == 2
+
+
+def test_degraded_lr_images_of_the_same_scene_stay(benchmark):
+    folder = benchmark / "LR_bicubic/X4"
+    lr = [imresize(picture(seed), 4).astype(float) for seed in range(3)]
+    noise = np.random.default_rng(0).normal(0, 50, lr[0].shape)
+    changed = (lr[0] * 0.3, lr[1] + noise, lr[2][..., ::-1])  # dark, noisy, colours in another order
+    for name, image in zip("abc", changed, strict=True):
+        write(folder / f"{name}x4.png", image.clip(0, 255).astype(np.uint8))
+    assert origin(benchmark).kind == "neither"
+
+
 def test_other_files_are_told(benchmark):
     write(benchmark / "LR_bicubic/X4/cx4.png", picture(2)[::4, ::4])
     verdict = origin(benchmark)

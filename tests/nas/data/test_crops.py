@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.data import overlaps
+from nas.data import imresize, overlaps
 from nas.data.crops import CropFinder, hash_tiles
 from nas.data.folders.layouts import open_folder
 from nas.data.images import read_image
@@ -60,7 +60,7 @@ def test_crops_of_judged_images_leave_training(tmp_path, lr):
     for name, crop in (("a", scene[8:72, 3:83]), ("b", scene[40:104, 60:140][:, ::-1])):
         write(tmp_path / f"train/HR/{name}.png", crop)
         if lr:
-            write(tmp_path / f"train/LR/{name}x4.png", picture(9, 16, 20))
+            write(tmp_path / f"train/LR/{name}x4.png", imresize(crop, 4))
     roles = open_roles(config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, progress=False)
     assert [pair.name for pair in roles.need("train").pairs] == ["own"]
     notice = next(line for line in roles.notices if "crops of" in line)
@@ -89,8 +89,9 @@ def test_what_is_decoded_for_crops_alone_is_bounded_and_told(tmp_path, monkeypat
     assert any("2 of 4 training images that could be crops" in line for line in roles.notices)
 
     # Where one of those that are looked at is a crop, the others are looked at too.
-    write(tmp_path / "train/HR/c.png", scene[:64, :80])
-    write(tmp_path / "train/HR/d.png", scene[64:, 80:])
+    for name, crop in (("c", scene[:64, :80]), ("d", scene[64:, 80:])):
+        write(tmp_path / f"train/HR/{name}.png", crop)
+        write(tmp_path / f"train/LR/{name}x4.png", imresize(crop, 4))
     roles = open_roles(given, scale=4, progress=False)
     assert [pair.name for pair in roles.need("train").pairs] == ["a", "b"]
     assert not any("evenly spread" in line for line in roles.notices)

@@ -5,8 +5,9 @@ import itertools
 import pytest
 
 from nas.data import imresize
-from nas.data.folders.file_names import match_files, read_stem, split_mixed
+from nas.data.folders.file_names import match_files, read_stem
 from nas.data.folders.layouts import open_folder
+from nas.data.folders.mixed_files import split_mixed
 from tests.nas.data.pictures import picture, write
 
 
@@ -39,6 +40,16 @@ def matched(folder, hr, lr):
         ("baby", "baby_LR"),
         ("baby", "baby_lr_x4"),
         ("baby", "baby_SRF_4_LR"),
+        ("baby_HR", "baby_LR4"),
+        ("baby", "babyx4m"),
+        ("baby", "babyx4w1"),
+        ("baby", "babyx4d"),
+        ("baby 1", "baby 1 (x4)"),
+        ("baby(HR)", "baby(LR)"),
+        ("baby_x4", "baby_x1"),
+        ("baby_hr_1", "baby_lr_1"),
+        ("HR_baby_1", "down_baby_1"),
+        ("baby_orig", "baby_x4"),
         ("baby", "baby_bicubic_x4"),
         ("baby", "LR_baby"),
         ("baby_HR", "baby_LR"),
@@ -124,6 +135,9 @@ HR, LR = picture(1), imresize(picture(1), 4)
         ("HR_cat", "LR_cat"),
         ("cat_HR_x4", "cat_LR_x4"),
         ("cat_GT", "cat_bicLRx4"),
+        ("Canon_001_HR", "Canon_001_LR4"),
+        ("cat(HR)", "cat(LR)"),
+        ("0001", "0001x4m"),
     ],
 )
 def test_hr_and_lr_in_one_folder_are_pairs(tmp_path, hr, lr):

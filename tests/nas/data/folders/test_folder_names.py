@@ -29,6 +29,10 @@ PAIRED = [
     ("HR", "LR_bicubic/x4"),
     ("original", "LR_bicubic/X4"),
     ("HR_x4", "LR_x4"),
+    ("trainH", "trainL"),
+    ("testH", "testLx4"),
+    ("ground_truth", "low_res"),
+    ("high_resolution", "low_resolution"),
     ("train_HR", "train_LR"),
     ("HR_train", "LR_train/X4"),
     ("HR/train", "LR/train"),
@@ -168,6 +172,12 @@ def test_folders_that_mix_hr_and_lr_folders_are_refused(tmp_path):
         ValueError, match=r"several folders of images, LR ones too, such as Set14/LR; name the"
     ):
         open_folder(tmp_path, role="report", scale=4)
+
+
+@pytest.mark.parametrize("named", ["DIV2K_valid_HR", "DIV2K_valid_HR/DIV2K_valid_HR"])
+def test_an_hr_folder_unzipped_into_its_own_name_finds_its_lr_folder(tmp_path, named):
+    write_pairs(tmp_path / "DIV2K_valid_HR/DIV2K_valid_HR", tmp_path / "DIV2K_valid_LR_bicubic/X4", ["0801"])
+    assert pairs_of(open_folder(tmp_path / named, role="report", scale=4)) == [("0801.png", "0801x4.png")]
 
 
 def test_a_folder_around_a_data_set_is_looked_through(tmp_path):
