@@ -27,6 +27,9 @@ class Verdict:
     result: Any = field(default=None, compare=False)
 
 
+UNNAMED = Verdict(num_known=0, faults=("tensors without names",))
+
+
 class MisfitError(ValueError):
     """No state dict of a file fits."""
 
@@ -76,9 +79,11 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | 
     pool = _differing(averaged or fitting)
     if len(pool) > 1:
         held = [entry.name or "the file itself" for entry, _ in pool]
+        ways = [f"weights=FILE:{shorten_name(entry.name)}" for entry, _ in pool[:2]]
+        more = " or another of them" if len(pool) > 2 else ""
         raise ValueError(
             f"weights: {source} holds {len(pool)} entries that fit: {list_names(held)}; name one: "
-            f"weights=FILE:{shorten_name(pool[-1][0].name)}"
+            f"{' or '.join(ways)}{more}"
         )
     entry, verdict = pool[0]
     return Choice(entry=entry, verdict=verdict, passed_over=_passed_over(entry, entries))
@@ -103,10 +108,10 @@ def _judge_within(entry: Entry, judge: Judge, wanted: str | None, depth: int) ->
     """Judge a state dict as it is; where it does not fit, its parts under prefixes, down to some depth."""
     tried: list[Found] = []
     if wanted is None or f"{entry.name}.".startswith(f"{wanted}."):
-        tried.append((entry, judge(entry.state)))
+        tried.append((entry, judge(entry.state) if entry.has_names else UNNAMED))
         if not tried[0][1].faults:
             return tried
-    for part in split_entry_state(entry) if depth else []:
+    for part in split_entry_state(entry) if depth and entry.has_names else []:
         if part.holds_kernels or not entry.holds_kernels:
             tried += _judge_within(part, judge, wanted, depth - 1)
     return tried

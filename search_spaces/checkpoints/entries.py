@@ -1,14 +1,14 @@
 """State dicts within a checkpoint: where they lie, which are averaged, and which of them is meant."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from search_spaces.checkpoints.averages import SLOTS, names_average, names_training
 from search_spaces.checkpoints.files import read_tree, split_entry
 from search_spaces.keys import shorten_name
 
@@ -16,13 +16,12 @@ COUNTERS = (  # of torch's AveragedModel, of thop, of batch norm and of training
     *("n_averaged", "total_ops", "total_params", "num_batches_tracked", "num_updates", "initted"),
     *("step", "steps", "global_step", "epoch", "iter", "iteration", "decay"),
 )
-DEPTH = 6  # mappings in mappings, and prefixes before prefixes
+DEPTH = 6  # prefixes before prefixes
+NESTING = 32  # mappings and lists in one another
+NUM_FLAT = 1000  # numbers of a vector that may be all the weights of a network
 NUM_SHOWN = 6  # names that a message lists
+Visited = set[tuple[int, bool, bool]]  # a mapping, whether in an optimiser, whether named as an average
 WRAPPING = ("module", "_orig_mod")  # of DataParallel and torch.compile: no names that a user knows
-_AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averaged?|avg|shadow|polyak)(?![a-z])")
-_RAW = re.compile(r"(?<![a-z])(online|raw)(?![a-z])")  # of what lies within an averaging module
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_TRAINING = re.compile(r"(.*_)?opt(_.*)?|.*optim.*|.*scheduler.*|.*scaler|grads?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +33,16 @@ class Entry:
         state: its tensors by what remains of their names.
         dropped: what lies beside them, or beside a mapping that holds them, and is no tensor.
         siblings: the parts of its mapping, where it is one of several under prefixes.
+        has_names: False for averages that are bare tensors, which no network can load.
+        beside_raw: whether it is averaged because of what lies beside it, whatever its place is called.
     """
 
     place: tuple[str, ...]
     state: Mapping[str, Tensor]
     dropped: tuple[str, ...] = ()
     siblings: tuple[str, ...] = ()
+    has_names: bool = True
+    beside_raw: bool = False
 
     @property
     def name(self) -> str:
@@ -48,14 +51,8 @@ class Entry:
 
     @property
     def is_averaged(self) -> bool:
-        """Whether its place says that these are averages over training steps; the innermost word counts."""
-        for part in reversed(self.place):
-            words = _HUMP.sub("_", part).lower()
-            if _RAW.search(words):
-                return False
-            if _AVERAGED.search(words):
-                return True
-        return False
+        """Whether these are averages over training steps."""
+        return self.beside_raw or names_average(self.place)
 
     @property
     def holds_kernels(self) -> bool:
@@ -63,30 +60,78 @@ class Entry:
 
 
 def find_entries(tree: Any) -> list[Entry]:
-    """Return every mapping of names to tensors in a file, outermost first; what optimisers keep is none."""
-    return [] if not isinstance(tree, Mapping) else list(_walk(tree, (), (), {id(tree)}))
+    """Return every mapping of names to tensors in a file, outermost first, and averages without names.
+
+    What lies in a list is named by its index. Of what optimisers keep, averages of weights alone are
+    returned.
+    """
+    return _walk(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
 
 
-def _walk(
-    node: Mapping[Any, Any], place: tuple[str, ...], dropped: tuple[str, ...], visited: set[int]
-) -> Iterator[Entry]:
-    named = {key: value for key, value in node.items() if isinstance(key, str)}
-    state = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-    dropped += tuple(key for key, value in named.items() if not isinstance(value, Tensor | Mapping))
-    counters = tuple(key for key in state if _is_counter(key, state[key]))
-    state = {key: value for key, value in state.items() if key not in counters}
-    if state:
-        yield Entry(place=place, state=state, dropped=dropped + counters)
-    for key, value in named.items():
-        inner = (*place, key)
-        if isinstance(value, list | tuple) and value and all(isinstance(item, Tensor) for item in value):
-            unnamed = Entry(place=inner, state={f"[{i}]": item for i, item in enumerate(value)})
-            if unnamed.is_averaged:  # as torch_ema keeps them; others are no state dict
-                yield unnamed
-        elif isinstance(value, Mapping) and id(value) not in visited and len(inner) <= DEPTH:
-            visited.add(id(value))
-            if not _TRAINING.fullmatch(key.lower()):
-                yield from _walk(value, inner, dropped, visited)
+def _walk(node: Any, place: tuple[str, ...], in_training: bool, visited: Visited) -> list[Entry]:
+    """Return the entries of a mapping or a list and of all below it.
+
+    Args:
+        in_training: whether it lies in what an optimiser or a scheduler keeps.
+        visited: what was walked so far; a mapping may hold itself, or lie in two places.
+    """
+    visit = (id(node), in_training, names_average(place))
+    if visit in visited or len(place) > NESTING:
+        return []
+    visited.add(visit)
+    values = node if isinstance(node, Mapping) else dict(enumerate(node))
+    if any(isinstance(values.get(slot), Tensor) for slot in SLOTS):
+        return []  # what an optimiser keeps of one parameter
+
+    # Tensors here. Parts under prefixes matter early where only averages are taken.
+    here, counters = _entries_of(values, place)
+    if in_training:
+        parts = [part for entry in here for part in (entry, *split_entry_state(entry))]
+        here = [part for part in parts if part.is_averaged]
+
+    # Every entry says too what was left out on the way to it.
+    below = _walk_below(values, place, in_training, visited)
+    dropped = tuple(
+        key
+        for key, value in values.items()
+        if isinstance(key, str) and not isinstance(value, Tensor | Mapping) and not below.get(key)
+    )
+    here = [replace(entry, dropped=dropped + counters) for entry in here]
+    inner = [entry for entries in below.values() for entry in entries]
+    return here + [replace(entry, dropped=dropped + entry.dropped) for entry in inner]
+
+
+def _walk_below(
+    values: Mapping[Any, Any], place: tuple[str, ...], in_training: bool, visited: Visited
+) -> dict[Any, list[Entry]]:
+    """Return the entries below each key of a mapping."""
+    below: dict[Any, list[Entry]] = {}
+    for key, value in values.items():
+        # A torch optimiser's own state is no average of weights, whatever its names are.
+        own_state = "param_groups" in values and key in ("state", "param_groups")
+        if isinstance(value, Mapping | list | tuple) and not own_state:
+            training = in_training or names_training(str(key))
+            below[key] = _walk(value, (*place, str(key)), training, visited)
+    if "current_model_state" in below:  # Lightning's WeightAveraging: its state_dict is averaged
+        below["state_dict"] = [replace(entry, beside_raw=True) for entry in below.get("state_dict", [])]
+    return below
+
+
+def _entries_of(values: Mapping[Any, Any], place: tuple[str, ...]) -> tuple[list[Entry], tuple[str, ...]]:
+    """Return the state dict that the tensors of a mapping are, averages without names, and its counters."""
+    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+    named = {key: value for key, value in tensors.items() if isinstance(key, str)}
+    counters = tuple(key for key, value in named.items() if _is_counter(key, value))
+    state = {key: value for key, value in named.items() if key not in counters}
+    entries = [Entry(place=place, state=state)] if state else []
+
+    # Lists of tensors, as torch_ema keeps them, and vectors of all weights.
+    unnamed = {f"[{key}]": value for key, value in tensors.items() if not isinstance(key, str)}
+    bare = [Entry(place=place, state=unnamed, has_names=False)] if unnamed else []
+    for key, value in state.items():
+        if value.ndim == 1 and value.numel() >= NUM_FLAT and "." not in key:
+            bare.append(Entry(place=(*place, key), state={"[0]": value[None]}, has_names=False))
+    return entries + [entry for entry in bare if entry.is_averaged], counters
 
 
 def _is_counter(key: str, value: Tensor) -> bool:
@@ -106,6 +151,7 @@ def split_entry_state(entry: Entry) -> list[Entry]:
             state=part,
             dropped=entry.dropped,
             siblings=entry.siblings + tuple(name for other, name in names.items() if other != first),
+            beside_raw=entry.beside_raw,
         )
         for first, part in parts.items()
         if "" not in part

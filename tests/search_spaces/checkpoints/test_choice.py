@@ -84,11 +84,12 @@ def test_numbers_beside_tensors_are_left_out(tmp_path, number, zipped):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ({"net_g": GOOD, "net_g_2": RAW}, "holds 2 entries that fit: net_g, net_g_2; name one: weights=FILE:net_g_2"),
+    ({"net_g": GOOD, "net_g_2": RAW}, "holds 2 entries that fit: net_g, net_g_2; name one: weights=FILE:net_g or weights=FILE:net_g_2"),
     ({"ema": GOOD, "swa": RAW}, "holds 2 entries that fit: ema, swa; name one"),
-    (under("student.", GOOD) | under("teacher.", RAW), "holds 2 entries that fit: student, teacher; name one"),
+    (under("student.", GOOD) | under("teacher.", RAW), "holds 2 entries that fit: student, teacher; name one: weights=FILE:student or weights=FILE:teacher"),
     ({"model": RAW, "ema": {k: v for k, v in GOOD.items() if k != "conv_cat.bias"}}, "holds averaged weights under ema that do not fit (missing conv_cat.bias) beside raw ones that do; weights=FILE:model takes those"),
     ({"model": RAW, "ema": {"shadow_params": list(GOOD.values())}}, "holds averaged weights under ema.shadow_params that do not fit"),
+    ({"best": GOOD, "last": RAW, "net": under("module.", GOOD | {"conv_cat.bias": torch.ones(28)})}, "best, last, net; name one: weights=FILE:best or weights=FILE:last or another of them"),
     ({"generator": OTHER, "discriminator": OTHER}, "does not fit the network: "),
 ])  # fmt: skip
 def test_what_is_not_clear_is_refused_by_name_with_a_way_to_choose(tmp_path, content, message):
@@ -143,7 +144,10 @@ def test_tensors_that_do_not_hold_their_numbers_are_refused(tmp_path, odd):
 
 @pytest.mark.parametrize(("place", "averaged"), [
     ("ema", True), ("params-ema", True), ("netEma.module", True), ("ema.online_model", False), ("ema.ema_model", True),
-    ("model", False), ("schema", False), ("emanet", False), ("avg_model", True), ("raw", False),
+    ("model", False), ("schema", False), ("emanet", False), ("avg_model", True), ("raw", False), ("cinema", False),
+    ("EMAModel", True), ("EMANet", True), ("modelema", True), ("netEMA", True), ("netema", True), ("Gema", True), ("emas.0", True),
+    ("exp_avg", False), ("exp_avg_sq", False), ("square_avg", False), ("ema.grads", False), ("exp_avg_model", True),
+    ("Callback{'momentum': 0.9}.ema", True),
 ])  # fmt: skip
 def test_averages_are_told_by_words_not_by_letters(place, averaged):
     assert Entry(place=tuple(place.split(".")), state={}).is_averaged is averaged
