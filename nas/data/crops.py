@@ -55,11 +55,7 @@ class CropFinder:
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether an image of this height and width could be cut from one of these, and is smaller."""
-        low, high = sorted(size)
-        return any(
-            low <= min(pair.size) and high <= max(pair.size) and sorted(size) != sorted(pair.size)
-            for pair in self._pairs
-        )
+        return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
         """Find the image that this one, (H, W, 3), was cut from; None where there is none."""
@@ -102,6 +98,12 @@ class CropFinder:
         if top < 0 or left < 0 or top + height > whole.shape[0] or left + width > whole.shape[1]:
             return False
         return bool((whole[top : top + height, left : left + width] == turned).mean() >= _SAME)
+
+
+def is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Whether an image of one height and width could be cut, upright or turned, from one of another."""
+    (low, high), (whole_low, whole_high) = sorted(size), sorted(whole)
+    return low <= whole_low and high <= whole_high and (low, high) != (whole_low, whole_high)
 
 
 def hash_tiles(pixels: Pixels) -> Hashes:

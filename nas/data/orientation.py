@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from nas.data.bicubic import imresize
 from nas.data.sets import MAKE_LR, crop_to_multiple
 
 Pixels = npt.NDArray[np.uint8]
+Value = TypeVar("Value", bound=np.generic)
 
 # What brings the HR pixels as they are stored to the LR image's view; the index is one orientation of eight.
 TURNS = (
@@ -29,7 +31,7 @@ _SHARE = 0.25
 _LEAST = 25.0  # squared grey levels: below, the stored pixels fit
 
 
-def orientations(image: Pixels) -> list[Pixels]:
+def orientations(image: npt.NDArray[Value]) -> list[npt.NDArray[Value]]:
     """The eight orientations of (H, W, C), in the order of EXIF's values 1 to 8."""
     turned = image.transpose(1, 0, 2)
     return [

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from nas.data.crops import CropFinder, Hashes, hash_tiles
+from nas.data.changed_crops import SMALLEST, ChangedCropFinder
+from nas.data.crops import CropFinder, Hashes, hash_tiles, is_smaller
 from nas.data.folders.places import Role
 from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.images import ImageError, read_image
 from nas.data.progress import each
-from nas.data.sets import Pair
+from nas.data.sets import Pair, Pixels
+from nas.data.spots import Spots, find_spots
 
 ABOVE: dict[Role, tuple[Role, ...]] = {"report": (), "select": ("report",), "train": ("report", "select")}
 # Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
 # 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
 MAX_PIXELS = 100_000_000
+MAX_SECONDS = 6.0  # of one core, estimated, for looking for changed crops; spread in the same way
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,23 @@ class Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What reading an image gave: its hash, its tiles if others may be cut from it, what it was cut from."""
+    """What reading an image gave: its hash, its tiles and spots if others may be cut from it, what it was
+    cut from.
+    """
 
     pair: Pair
     hash: Hash
-    tiles: Hashes | None
-    cut_from: tuple[Role, Pair] | None
+    tiles: Hashes | None = None
+    spots: Spots | None = None
+    cut_from: tuple[Role, Pair] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Finders:
+    """What finds crops of the images of one role: as they were cut, and changed since."""
+
+    exact: CropFinder
+    changed: ChangedCropFinder
 
 
 def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
@@ -55,12 +70,18 @@ def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
     """
     result = Overlaps({})
     looks: dict[Role, list[_Look]] = {}
-    finders: dict[Role, CropFinder] = {}
+    finders: dict[Role, _Finders] = {}
     for role in (one for one in ABOVE if one in pairs):
         above = {other: finders[other] for other in ABOVE[role] if other in finders}
+        below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
 
-        def look(pair: Pair, role: Role = role, above: dict[Role, CropFinder] = above) -> _Look:
-            return _look(pair, role, above)
+        def look(
+            pair: Pair,
+            role: Role = role,
+            above: dict[Role, _Finders] = above,
+            below: set[tuple[int, int]] = below,
+        ) -> _Look:
+            return _look(pair, role, above, below)
 
         seen = []
         for one in each(look, pairs[role], label=f"comparing {role} images", show=progress):
@@ -72,23 +93,42 @@ def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
             seen = _drop_duplicates(role, seen, other, looks.get(other, []), result.notices)
         if role == "train":
             seen = _look_for_crops(seen, above, result, progress)
+        seen = _look_for_changed(role, seen, above, result, progress)
         looks[role] = _drop_crops(role, seen, result.notices)
         if role != "train":
-            kept = [(one.pair, one.tiles) for one in looks[role] if one.tiles is not None]
-            finders[role] = CropFinder([pair for pair, _ in kept], [tiles for _, tiles in kept])
+            finders[role] = _index(looks[role])
         result.pairs[role] = [one.pair for one in looks[role]]
     return result
 
 
-def _look(pair: Pair, role: Role, above: dict[Role, CropFinder]) -> _Look:
+def _look(pair: Pair, role: Role, above: dict[Role, _Finders], below: set[tuple[int, int]]) -> _Look:
     if role == "train" and pair.lr is not None:
-        return _Look(pair, image_hash(read_image(pair.lr)), None, None)
+        return _Look(pair, image_hash(read_image(pair.lr)))
     if pair.lr is not None:
         read_image(pair.lr)
     pixels = read_image(pair.hr)
-    found = ((other, finder.find(pixels)) for other, finder in above.items())
-    cut_from = next(((other, whole) for other, whole in found if whole is not None), None)
-    return _Look(pair, image_hash(pixels), None if role == "train" else hash_tiles(pixels), cut_from)
+    return _Look(
+        pair,
+        image_hash(pixels),
+        tiles=None if role == "train" else hash_tiles(pixels),
+        spots=find_spots(pixels) if any(is_smaller(size, pair.size) for size in below) else None,
+        cut_from=_find(pixels, {other: one.exact for other, one in above.items()}),
+    )
+
+
+def _find(pixels: Pixels, finders: Mapping[Role, CropFinder | ChangedCropFinder]) -> tuple[Role, Pair] | None:
+    """What an image was cut from, of the highest role."""
+    found = ((other, finder.find(pixels)) for other, finder in finders.items())
+    return next(((other, whole) for other, whole in found if whole is not None), None)
+
+
+def _index(seen: Sequence[_Look]) -> _Finders:
+    tiled = [(one.pair, one.tiles) for one in seen if one.tiles is not None]
+    spotted = [(one.pair, one.spots) for one in seen if one.spots is not None]
+    return _Finders(
+        CropFinder([pair for pair, _ in tiled], [tiles for _, tiles in tiled]),
+        ChangedCropFinder([pair for pair, _ in spotted], [spots for _, spots in spotted]),
+    )
 
 
 def _drop_duplicates(
@@ -106,46 +146,77 @@ def _drop_duplicates(
 
 
 def _look_for_crops(
-    seen: list[_Look], above: dict[Role, CropFinder], result: Overlaps, progress: bool
+    seen: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
     """Decode the HR files of training images that were hashed from LR and are small enough to be crops."""
+    finders = {other: one.exact for other, one in above.items()}
     waiting = [
         one
         for one in seen
-        if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in above.values())
+        if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in finders.values())
     ]
     pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
-    chosen, rest = waiting, list[_Look]()
-    if pixels > MAX_PIXELS:
-        step = -(-pixels // MAX_PIXELS)
-        chosen, rest = waiting[::step], [one for i, one in enumerate(waiting) if i % step]
+    step = -(-pixels // MAX_PIXELS)
+    return _look_at("train", seen, waiting, finders, "crops", step, result, progress)
+
+
+def _look_for_changed(
+    role: Role, seen: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
+) -> list[_Look]:
+    """Look at what is no crop as it stands, but could be one that was saved as JPEG or brightened."""
+    finders = {other: one.changed for other, one in above.items() if len(one.changed)}
+    waiting = [
+        one
+        for one in seen
+        if one.cut_from is None
+        and min(one.pair.size) >= SMALLEST
+        and any(finder.fits(one.pair.size) for finder in finders.values())
+    ]
+    # Measured on one core: an image, its pixels, what it is compared with.
+    num_spots = sum(len(finder) for finder in finders.values())
+    pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
+    seconds = len(waiting) * (5e-3 + 1e-7 * num_spots) + 1e-7 * pixels
+    step = math.ceil(seconds / MAX_SECONDS)
+    return _look_at(role, seen, waiting, finders, "changed crops", step, result, progress)
+
+
+def _look_at(
+    role: Role,
+    seen: list[_Look],
+    waiting: list[_Look],
+    finders: Mapping[Role, CropFinder | ChangedCropFinder],
+    kind: str,
+    step: int,
+    result: Overlaps,
+    progress: bool,
+) -> list[_Look]:
+    """Decode one of every `step` waiting images, and the rest where one of these is a crop."""
+    step = max(1, step)
+    chosen, rest = waiting[::step], [one for i, one in enumerate(waiting) if i % step]
 
     def find(one: _Look) -> tuple[Role, Pair] | None:
-        hr = read_image(one.pair.hr)
-        found = ((other, finder.find(hr)) for other, finder in above.items())
-        return next(((other, whole) for other, whole in found if whole is not None), None)
+        return _find(read_image(one.pair.hr), finders)
 
     cut_from: dict[int, tuple[Role, Pair]] = {}
     broken: set[int] = set()
     for part in (chosen, rest):
         if part is rest and not cut_from:
             break
-        answers = each(find, part, label="looking for crops in train", show=progress)
+        answers = each(find, part, label=f"looking for {kind} in {role}", show=progress)
         for one, answer in zip(part, answers, strict=True):
             if isinstance(answer, ImageError):
-                result.problems.append(("train", answer.path, answer.reason))
+                result.problems.append((role, answer.path, answer.reason))
                 broken.add(id(one))
             elif answer is not None:
                 cut_from[id(one)] = answer
     if rest and not cut_from:
+        called = {"train": "training"}.get(role, role)
         result.notices.append(
-            f"{len(chosen)} of {len(waiting)} training images that could be crops of judged ones were "
+            f"{len(chosen)} of {len(waiting)} {called} images that could be {kind} of judged ones were "
             "looked at, evenly spread: none is one"
         )
     return [
-        _Look(one.pair, one.hash, one.tiles, cut_from.get(id(one), one.cut_from))
-        for one in seen
-        if id(one) not in broken
+        replace(one, cut_from=cut_from.get(id(one), one.cut_from)) for one in seen if id(one) not in broken
     ]
 
 
