@@ -134,6 +134,17 @@ def test_what_is_alike_without_being_cut_from_it_is_no_changed_crop(tmp_path):
     assert ChangedCropFinder([], []).find(image) is None
 
 
+def test_edges_of_two_scenes_are_not_taken_for_each_other(tmp_path):
+    def edge(seed, height, width):
+        scene = np.full((height, width, 3), 60.0)
+        scene[:, width // 2 :] = 180
+        noise = np.random.default_rng(seed).normal(0, 2, scene.shape)
+        return np.clip(scene + noise, 0, 255).astype(np.uint8)
+
+    finder = changed_finder_of(tmp_path, [edge(0, 240, 320)])
+    assert all(finder.find(edge(seed, 160, 60)) is None for seed in range(1, 30))
+
+
 @pytest.mark.parametrize("lr", [False, True])
 def test_crops_of_judged_images_leave_training(tmp_path, lr):
     scene = picture(1, 128, 160)
