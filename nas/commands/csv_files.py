@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas.commands.message import part
 
+MAX_BYTES = 256 * 2**20  # of a file; trials.csv of 100,000 trials has some 150 MiB
 MAX_FIELD = 1024 * 1024  # characters; an architecture's JSON has some thousand
 REMEDY = "save it as comma-separated CSV in UTF-8"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -63,7 +64,10 @@ def number_hint(text: str) -> str:
 
 
 def _decoded(path: Path, place: str) -> str:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{place}: holds more than {MAX_BYTES // 2**20} MiB; no table of networks does")
     if data.startswith(_UTF16) or (b"\0" in data[:4096] and data[:4096].count(b"\0") * 3 > len(data[:4096])):
         raise ValueError(f"{place}: not a CSV file in UTF-8 but in UTF-16; {REMEDY}")
     try:

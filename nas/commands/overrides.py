@@ -14,7 +14,7 @@ from nas.commands.own_files import REFERENCE, references
 
 MAX_ARGUMENT = 8 * 1024  # characters
 MAX_NESTED = 20  # brackets within brackets
-_KEY = re.compile(r"[A-Za-z_][\w./-]*")
+_KEY = re.compile(r"[A-Za-z_][\w-]*(?:[./][\w-]+)*")
 _BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
 
 

@@ -52,6 +52,7 @@ INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR holds more "
     "training than proxy.steps; the ladder starts fresh and does not judge that."
 )
+MAX_PATH = 1024  # characters of a run directory's path
 NUM_TRIED = 50  # members of a space that inherit=true looks at
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
 
@@ -127,6 +128,8 @@ def run(
     where = pick_device(device)
     count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
+    if len(str(folder)) > MAX_PATH:
+        raise Refusal(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
     resumes = run_directory.exists(folder)
     if not resumes and find_journal(folder):
         raise Refusal(

@@ -9,11 +9,11 @@ from typing import Literal
 
 from nas.data.builtin import photograph
 from nas.data.config import FROM_HR, DataConfig, FolderSource, PhotoSource
+from nas.data.duplicates.overlaps import drop_overlaps
 from nas.data.folders.folder_names import shorten
 from nas.data.folders.layouts import Found, open_folder, sized
 from nas.data.folders.places import Role, validation_folder
 from nas.data.lr_origin import Origin, find_origin, say_origins
-from nas.data.overlaps import drop_overlaps
 from nas.data.rules import resembles_div2k, why_forbidden
 from nas.data.sets import MAKE_LR, ImageSet, Pair
 

@@ -141,7 +141,8 @@ def read_lr_origins(run: Path) -> dict[str, str]:
     if not (run / ENVIRONMENT).is_file():
         return {}
     origins = read_environment(run).get("lr")
-    return {str(role): str(words) for role, words in (origins if isinstance(origins, dict) else {}).items()}
+    said = origins.items() if isinstance(origins, dict) else ()
+    return {role: words for role, words in said if isinstance(words, str) and words.isprintable()}
 
 
 class Files:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - one case a line, with its whole message
 """Files of strangers: spaces, architectures and downloaded runs run nothing and grow to nothing."""
 
+import json
 import os
 import shutil
 import sys
@@ -254,11 +255,27 @@ def test_other_files_of_a_downloaded_run_are_refused(refused, downloaded, name, 
     assert words in refused("report", "run=run")
 
 
-@pytest.mark.parametrize("command", ["search", "report", "trust"])
-def test_a_journal_that_is_a_pipe_is_refused_and_not_waited_for(refused, downloaded, command):
-    (downloaded / "journal.log").unlink()
-    os.mkfifo(downloaded / "journal.log")
-    assert "run=run: journal.log is no regular file" in refused(command, "run=run")
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("search", "journal.log"),
+        ("report", "journal.log"),
+        ("trust", "journal.log"),
+        ("search", "environment.json"),
+    ],
+)
+def test_a_file_that_is_a_pipe_is_refused_and_not_waited_for(refused, downloaded, command, name):
+    (downloaded / name).unlink()
+    os.mkfifo(downloaded / name)
+    assert f"run=run: {name} is no regular file" in refused(command, "run=run")
+
+
+def test_an_origin_of_lr_that_steers_a_terminal_is_not_shown(downloaded, capsys):
+    environment = json.loads((downloaded / "environment.json").read_text())
+    environment["lr"] = {"select": "exact\x1b[2J", "train": "made from HR"}
+    (downloaded / "environment.json").write_text(json.dumps(environment))
+    assert main(["report", f"run={downloaded}"]) == 0
+    assert "\x1b[2J" not in capsys.readouterr().out + (downloaded / "report.html").read_text()
 
 
 def test_a_run_whose_hidden_folder_was_left_behind_is_not_new(refused, downloaded):

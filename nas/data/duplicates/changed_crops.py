@@ -10,11 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nas.data.crops import is_smaller
-from nas.data.images import read_image
-from nas.data.orientation import orientations
-from nas.data.sets import Pair
-from nas.data.spots import (
+from nas.data.duplicates.crops import is_smaller
+from nas.data.duplicates.spots import (
     HALF,
     NUM_WORDS,
     Floats,
@@ -25,6 +22,9 @@ from nas.data.spots import (
     turn_place,
     turn_signs,
 )
+from nas.data.images import read_image
+from nas.data.orientation import orientations
+from nas.data.sets import Pair
 
 SMALLEST = 40  # side in pixels of what is looked for
 

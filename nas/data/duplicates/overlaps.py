@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.changed_crops import SMALLEST, ChangedCropFinder
-from nas.data.crops import CropFinder, Hashes, hash_tiles, is_smaller
+from nas.data.duplicates.changed_crops import SMALLEST, ChangedCropFinder
+from nas.data.duplicates.crops import CropFinder, Hashes, hash_tiles, is_smaller
+from nas.data.duplicates.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
+from nas.data.duplicates.spots import Spots, find_spots
 from nas.data.folders.places import Role
-from nas.data.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.images import ImageError, read_image
 from nas.data.progress import each
 from nas.data.sets import Pair, Pixels
-from nas.data.spots import Spots, find_spots
 
 ABOVE: dict[Role, tuple[Role, ...]] = {"report": (), "select": ("report",), "train": ("report", "select")}
 # Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
