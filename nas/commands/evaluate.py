@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
+from nas.commands.message import printable
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
 from nas.data.images import ImageError
@@ -206,7 +207,7 @@ def _table(rows: list[Row], role: str) -> Table:
     for head, mean in zip(("PSNR dB (RGB, challenge)", "PSNR dB (Y, papers)"), means, strict=True):
         table.add_column(head, footer=_db(mean), justify="right")
     for row in rows:
-        table.add_row(row.image, f"{row.height}x{row.width}", _db(row.psnr_db), _db(row.psnr_y_db))
+        table.add_row(printable(row.image), f"{row.height}x{row.width}", _db(row.psnr_db), _db(row.psnr_y_db))
     return table
 
 

@@ -164,7 +164,7 @@ def _entry(row: Row, place: str, challenge: Challenge) -> Entry:
 def _number(row: Row, column: str, place: str) -> float:
     text = row[column].strip()
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):

@@ -131,9 +131,11 @@ def run(
     if len(str(folder)) > MAX_PATH:
         raise Refusal(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
     resumes = run_directory.exists(folder)
-    if not resumes and find_journal(folder):
+    run_directory.check_own_files(folder)
+    held = [name for name in former.RESULTS if (folder / name).exists()]
+    if held and not resumes:
         raise Refusal(
-            f"run={folder}: {JOURNAL} lies there without {run_directory.CONFIG}, by which it is read (a copy "
+            f"run={folder}: {held[0]} lies there without {run_directory.CONFIG}, by which it is read (a copy "
             "may have left hidden folders out); restore it, or give another name"
         )
     changes = _changes(folder, invocation.config) if resumes else ""

@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nas.system.drafts import replaced
 from nas.train.proxy import BASE, OverBase, residual_spec
 from search_spaces.checkpoints.files import split_entry
 from search_spaces.network import Network, build
@@ -105,8 +106,6 @@ def weights_path(run: Path, spec: ArchSpec) -> Path:
 def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
     """Write proxy weights whole or not at all; the metadata says over which base they are residuals."""
     path = weights_path(run, spec)
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(".partial")
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
-    save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})
-    draft.replace(path)
+    with replaced(path, path.with_suffix(".partial")) as draft:
+        save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})

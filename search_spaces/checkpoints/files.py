@@ -1,6 +1,7 @@
 """Checkpoint files: read as data, without running any code from them."""
 
 import re
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from textwrap import shorten
@@ -41,7 +42,8 @@ def read_tree(path: Path) -> Any:
             from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
 
             return load_file(path)
-        with _numpy_scalars():
+        with _numpy_scalars(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the refusal says what matters of them
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(_describe_refusal(path, error)) from None

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from nas.system.drafts import replaced
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -32,10 +34,8 @@ def checkpoint_path(run: Path, number: int) -> Path:
 
 def write_checkpoint(path: Path, progress: Progress) -> None:
     """Write it whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(".partial")
-    torch.save({name: getattr(progress, name) for name in Progress.__dataclass_fields__}, draft)
-    draft.replace(path)
+    with replaced(path, path.with_suffix(".partial")) as draft:
+        torch.save({name: getattr(progress, name) for name in Progress.__dataclass_fields__}, draft)
 
 
 def read_checkpoint(path: Path) -> Progress | None:

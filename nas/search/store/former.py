@@ -13,7 +13,8 @@ from nas.search.store.runs import load_run
 
 # What a search writes, in the order in which it is set aside: the configuration last, since a directory with
 # a journal and without a configuration would be searched on as if it were new.
-FILES = (JOURNAL, "weights", "checkpoints", RETRAINED, "trials.csv", "front.csv", "report.html")
+RESULTS = (JOURNAL, "trials.csv", "front.csv", "report.html")
+FILES = (*RESULTS, "weights", "checkpoints", RETRAINED)
 FACTS = ("environment.json", ".hydra")
 
 

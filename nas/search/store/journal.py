@@ -129,9 +129,12 @@ def find_journal(run: Path) -> Path | None:
     """Return a run's journal; None where it has none yet.
 
     Raises:
-        ValueError: what lies there is no file: a pipe or a device would be read without end.
+        ValueError: what lies there is no file: a pipe or a device would be read without end, and through a
+            link another file would be written.
     """
     path = run / JOURNAL
+    if path.is_symlink():
+        raise ValueError(f"run={run}: {JOURNAL} is a link; a run holds the file itself")
     if path.exists() and not path.is_file():
         raise ValueError(f"run={run}: {JOURNAL} is no regular file; restore it from a copy")
     return path if path.exists() else None

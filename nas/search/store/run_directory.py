@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -13,6 +12,7 @@ import pandas as pd
 
 from nas.plain_data import dump_plain, read_plain
 from nas.results import Retrained, RunState, best_score_rows, front_table, table
+from nas.system.drafts import replaced
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
@@ -31,10 +31,8 @@ def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
         draft_end: ends the name of the draft. A search's is fixed, so a kill leaves at most one behind;
             who writes while a search may be writing needs another.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{draft_end}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    with replaced(path, path.with_name(f"{path.name}.{draft_end}")) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def create(
@@ -52,6 +50,17 @@ def create(
         write(run / OVERRIDES, dump_plain(list(overrides)))
     write(run / CHOICES, dump_plain({"hydra": {"runtime": {"choices": dict(choices)}}}))
     write(run / CONFIG, dump_plain(dict(config)))
+
+
+def check_own_files(run: Path) -> None:
+    """Refuse a run whose configuration or journal is a link: a stranger's would be written through it.
+
+    Raises:
+        ValueError: one is.
+    """
+    linked = next((name for name in (".hydra", CONFIG, "journal.log") if (run / name).is_symlink()), None)
+    if linked:
+        raise ValueError(f"run={run}: {linked} is a link; a run holds its files itself")
 
 
 def exists(run: Path) -> bool:

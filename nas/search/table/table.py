@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nas.record import Cost, Curve, Latency
+from nas.system.drafts import replaced
 from search_spaces.spec import ArchSpec
 
 FACTS = b"esr_nas"  # key of the metadata in the file's schema
@@ -84,10 +85,8 @@ class Table:
         """Write a Parquet file, whole or not at all."""
         data = pa.Table.from_pandas(self.frame(), preserve_index=False)
         facts = json.dumps(asdict(self.facts), allow_nan=False).encode()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.partial")
-        pq.write_table(data.replace_schema_metadata({FACTS: facts}), draft, compression="zstd")
-        draft.replace(path)
+        with replaced(path, path.with_name(f"{path.name}.partial")) as draft:
+            pq.write_table(data.replace_schema_metadata({FACTS: facts}), draft, compression="zstd")
 
     @classmethod
     def load(cls, path: Path) -> "Table":

@@ -278,6 +278,32 @@ def test_an_origin_of_lr_that_steers_a_terminal_is_not_shown(downloaded, capsys)
     assert "\x1b[2J" not in capsys.readouterr().out + (downloaded / "report.html").read_text()
 
 
+def test_nothing_is_written_through_the_links_of_a_downloaded_run(refused, downloaded, tmp_path_factory):
+    victim = tmp_path_factory.mktemp("elsewhere") / "victim"
+    victim.write_text("mine")
+    for name in (
+        "report.html.partial",
+        "trials.csv.partial",
+        "environment.json.partial",
+        ".hydra/config.yaml.partial",
+    ):
+        (downloaded / name).symlink_to(victim)
+    assert main(["search", f"run={downloaded}", "trials=4"]) == 0
+    (downloaded / "journal.log").unlink()
+    (downloaded / "journal.log").symlink_to(victim)
+    assert "journal.log is a link" in refused("search", "run=run")
+    assert "journal.log is a link" in refused("report", "run=run")
+    assert victim.read_text() == "mine"
+
+
+def test_a_folder_that_holds_a_table_of_ones_own_is_no_new_run(refused, downloaded):
+    shutil.rmtree(downloaded / ".hydra")
+    (downloaded / "journal.log").unlink()
+    (downloaded / "trials.csv").write_text("mine")
+    assert "trials.csv lies there without .hydra/config.yaml" in refused("search", "run=run")
+    assert (downloaded / "trials.csv").read_text() == "mine"
+
+
 def test_a_run_whose_hidden_folder_was_left_behind_is_not_new(refused, downloaded):
     before = (downloaded / "journal.log").read_bytes()
     shutil.rmtree(downloaded / ".hydra")
