@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,7 +108,8 @@ def open_roles(
     # What cannot be used, by headers first: names and sizes, then LR images that are recomputed.
     problems = [(role, *problem) for role, one in found for problem in one.problems]
     problems += find_too_small(found, scale)
-    notices += _settle(problems, config)
+    usable = _usable_pairs(found, roles, {path for _, path, _ in problems})
+    notices += _settle(problems, config, some_left={role for role, left in usable.items() if left})
     if patch is not None:
         notices += _refuse_below_patch(found, scale, patch, config)
     origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
@@ -243,14 +244,24 @@ def _refuse_below_patch(
     raise ValueError(f"data.train: {line}; {way}")
 
 
-def _settle(problems: Sequence[tuple[Role, Path, str]], config: DataConfig) -> list[str]:
-    """Stop at what cannot be used, or say that it was skipped."""
+def _settle(
+    problems: Sequence[tuple[Role, Path, str]], config: DataConfig, *, some_left: Collection[Role] = ALL
+) -> list[str]:
+    """Stop at what cannot be used, or say that it was skipped.
+
+    Args:
+        some_left: the roles that have images without these.
+    """
     if not problems:
         return []
     if config.on_error == "stop":
         role, path, reason = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        way = "" if MAKE_LR in reason else "; repair them or go on without them: data.on_error=skip"
+        way = "; repair them or go on without them: data.on_error=skip"
+        if role not in some_left:
+            way = f"; data.{role} has no other images: name some"
+        if MAKE_LR in reason:
+            way = ""
         raise ValueError(
             f"{len(problems)} unusable image file(s): {role}: {shorten(path)}: {reason}{more}{way}"
         )
