@@ -197,7 +197,7 @@ def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["arch=published/span"], "weights has to be given for arch=published/span: weights=FILE"),
     ([], "weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK"),
-    (["weights=twice.pth"], "weights: twice.pth holds 2 entries that fit: net_g, net_g_2; name one: weights=FILE:net_g_2"),
+    (["weights=twice.pth"], "weights: twice.pth holds 2 entries that fit: net_g, net_g_2; name one: weights=FILE:net_g or weights=FILE:net_g_2"),
     (["weights=span.pth:ema"], "weights: span.pth holds no entry 'ema'; its entries: params"),
     (["weights=unknown.pth"], "weights: unknown.pth is not recognised, its names and shapes are of no published network"),
     (["arch=published/spam", "weights=span.pth"], "arch=published/spam: published network 'spam' is not known; did you mean 'span'?"),
