@@ -89,7 +89,7 @@ def _read_search(*, run: str | None, space: Any, start: list[str], parent: str |
                  scale: int, warm_start: list[str], replay: str | None, invocation: Any, **_: Any) -> None:  # fmt: skip
     check_members(space)
     if run and run_directory.exists(Path(run)):
-        search._refuse_changes(Path(run), invocation.config)
+        search._changes(Path(run), invocation.config)
         run_directory.read_environment(Path(run))
         load_run(Path(run))
     for text in start:

@@ -32,6 +32,11 @@ esac
 """
 
 
+def hears_ctrl_c():
+    """As a process of a terminal does: what a shell runs in the background ignores it, with its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Machine:
     """A folder with the script, and a PATH whose interpreters, uname and nvidia-smi are fakes."""
 
@@ -65,6 +70,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hears_ctrl_c,
         )
 
     def install(self, *arguments: str, **variables: str) -> tuple[int, list[str]]:

@@ -84,7 +84,10 @@ def default(case: Case) -> Config:
         return Config(form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4)
     form, height, warps = "tile", 8, 8
     if case.strict:
-        form, height = "loop", 8 if block_n <= 32 else 2
+        masked = (
+            block_n == 32 and case.channels < 32 and not case.hopper
+        )  # two registers more: eight rows spill
+        form, height = "loop", 2 if block_n > 32 else 4 if masked else 8
     elif block_n > 32:
         form, height = ("tile", 8) if case.hopper else ("loop", 4 if case.item_bytes == 4 else 8)
     elif case.item_bytes == 4:
