@@ -79,10 +79,16 @@ def light(monkeypatch):
     replace(trust, lambda *, run, **_: (load_run(Path(run)), search.checked_config(Path(run))))
     replace(
         evaluate,
-        lambda *, arch, weights, **_: (resolve_arch(arch), read_state(evaluate.find_weights(arch, weights))),
+        _read_evaluate,
     )
     replace(export, _read_export)
     replace(data, lambda **_: None)
+
+
+def _read_evaluate(*, arch: str | None, weights: str | None, **_: Any) -> None:
+    path = evaluate.find_weights(arch, weights)
+    spec = evaluate.find_spec(path) if arch is None else resolve_arch(arch)
+    evaluate.read_upscaler(spec, path)
 
 
 def _read_search(*, run: str | None, space: Any, start: list[str], parent: str | None, parent_weights: str | None,
