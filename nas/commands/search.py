@@ -132,6 +132,7 @@ def run(
         raise Refusal(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
     resumes = run_directory.exists(folder)
     run_directory.check_own_files(folder)
+    find_journal(folder)  # refused where it is no file of the run's own
     held = [name for name in former.RESULTS if (folder / name).exists()]
     if held and not resumes:
         raise Refusal(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from tests.nas.search.sessions import hears_ctrl_c
 from tests.packaging.pins import PROJECT, ROOT
 
 NAMES = ["python3", "python3.13", "python3.12", "python3.11"]
@@ -30,11 +31,6 @@ case "$*" in
   "-m uv"*) eval "$FAKE_UV" ;;
 esac
 """
-
-
-def hears_ctrl_c():
-    """As a process of a terminal does: what a shell runs in the background ignores it, with its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Machine:

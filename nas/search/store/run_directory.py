@@ -53,12 +53,12 @@ def create(
 
 
 def check_own_files(run: Path) -> None:
-    """Refuse a run whose configuration or journal is a link: a stranger's would be written through it.
+    """Refuse a run whose configuration is a link: a stranger's would be written through it.
 
     Raises:
         ValueError: one is.
     """
-    linked = next((name for name in (".hydra", CONFIG, "journal.log") if (run / name).is_symlink()), None)
+    linked = next((name for name in (".hydra", CONFIG) if (run / name).is_symlink()), None)
     if linked:
         raise ValueError(f"run={run}: {linked} is a link; a run holds its files itself")
 
