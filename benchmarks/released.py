@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 import torch
+from comparison import parts_of
 
-from nas.data.config import DataConfig
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.measure.quality import per_image
@@ -30,10 +30,8 @@ def network_of(checkpoint: str) -> str:
 
 
 def images_of(folder: Path) -> ImageSet:
-    config = DataConfig(
-        train=None, select=None, report=str(folder), on_error="stop", memory_mib=1000.0, cache=None
-    )
-    return open_roles(config, scale=4, roles=("report",)).need("report")
+    data = parts_of(["data=folder", f"data.report='{folder}'"])["data"]
+    return open_roles(data, scale=4, roles=("report",)).need("report")
 
 
 def main() -> None:

@@ -112,11 +112,17 @@ def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
     base: DataConfig = parts_of(["data=folder"])["data"]
     config = replace(base, train=str(shared / "data" / "BSDS200"), select=folders)
     train = open_roles(config, scale=4, roles=("train", "select"), progress=False).need("train")
+    return train, open_judged(shared)
+
+
+def open_judged(shared: Path) -> dict[str, ImageSet]:
+    """Each test set by its name."""
+    base: DataConfig = parts_of(["data=folder"])["data"]
     judged = {}
-    for name, folder in zip(TEST_SETS, folders, strict=True):
-        one = replace(base, select=folder)
+    for name in TEST_SETS:
+        one = replace(base, select=str(shared / "data" / name))
         judged[name] = open_roles(one, scale=4, roles=("select",), progress=False).need("select")
-    return train, judged
+    return judged
 
 
 class Study:

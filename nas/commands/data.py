@@ -1,4 +1,4 @@
-"""List the images of each role, check pairs and sizes, and say how the LR images were made.
+"""List the images of each role, check pairs and sizes, say how the LR images were made, and draw samples.
 
 Examples:
     nas data
@@ -6,12 +6,15 @@ Examples:
     nas data data=[div2k,lsdir] data.sources.div2k.root=/data/DIV2K data.sources.lsdir.root=/data/LSDIR
     nas data data=div2k data.sources.div2k.root=/data/DIV2K challenge=ntire2026
     nas data data=folder data.train=/data/mine data.on_error=skip sample=null
+    nas data data=folder data.train=/data/mine data.synthetic=0.5 out=samples.png
     nas data data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
     nas data data=folder data.train=/data/A data.lr_train=/data/A_small data.select=/data/B data.lr=none
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 from rich import box
@@ -22,7 +25,9 @@ from nas.data.config import DataConfig
 from nas.data.folders.layouts import Found
 from nas.data.roles import ALL, Roles, open_roles
 from nas.data.sets import ImageSet
+from nas.data.sheet import draw_sheet
 from nas.score import Challenge
+from nas.system.drafts import check_target, replaced
 
 
 def run(
@@ -30,9 +35,14 @@ def run(
     data: DataConfig,
     scale: Literal[2, 3, 4],
     sample: int | None,
+    out: str | None,
     challenge: Challenge | None = None,
 ) -> int:
-    """Print what was found; gives the exit status."""
+    """Print what was found and, with `out`, draw samples; gives the exit status."""
+    if out is not None:
+        check_target("out", out, "PNG file")
+        if not out.lower().endswith(".png"):
+            raise ValueError(f"out={out}: the sheet of samples is a PNG file; name one that ends in .png")
     if sample is not None and sample < 1:
         raise ValueError(f"sample must be at least 1, got {sample=}; use null for all images")
     roles = open_roles(data, scale=scale, challenge=challenge.name if challenge else None, sample=sample)
@@ -44,7 +54,17 @@ def run(
     console.print(_table(roles, scale))
     for line in summary(roles):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if out is not None:
+        _draw(roles, Path(out))
+        console.print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _draw(roles: Roles, target: Path) -> None:
+    """Write the sheet of samples, whole or not at all."""
+    sheet = draw_sheet([images for role in ALL if (images := roles.get(role)) is not None])
+    with replaced(target, target.with_name(f".{target.name}.{os.getpid()}")) as draft:
+        sheet.save(draft, format="PNG")
 
 
 def summary(roles: Roles) -> list[str]:

@@ -51,6 +51,7 @@ from nas.report.words import describe
 from nas.results import pick
 from nas.search.store.run_directory import write
 from nas.search.store.runs import load_run
+from nas.system.drafts import check_target
 from nas.train.weights import find_spec, read_metadata, read_upscaler
 from search_spaces.official import describe_origin
 
@@ -70,7 +71,7 @@ class Row:
 def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None) -> None:
     """Load, upscale, print and, with `out`, write."""
     if out is not None:
-        check_target(out)
+        check_target("out", out, "CSV file")
     where = pick_device(device)
     named = None if arch is None else resolve_arch(arch)
     path = find_weights(arch, weights)
@@ -103,14 +104,6 @@ def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str,
     ]
     for line in notes + ([f"written: {out}"] if out is not None else []):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def check_target(out: str) -> None:
-    """Refuse a file that could not be written, before anything is computed."""
-    target = Path(out)
-    if target.is_dir() or not target.parent.is_dir():
-        reason = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
-        raise ValueError(f"out={out}: {reason}; name a CSV file in a folder that is there")
 
 
 def find_weights(arch: str | None, weights: str | None) -> Path:

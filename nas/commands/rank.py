@@ -28,6 +28,7 @@ from rich.table import Table
 from nas.commands.csv_files import Row, number_hint, read_csv
 from nas.commands.message import part, printable
 from nas.score import Challenge, Components, ranks
+from nas.system.drafts import check_target, replaced
 
 WRITTEN = (
     "score",
@@ -102,17 +103,15 @@ def rank(entries: list[Entry]) -> list[tuple[Entry, Row]]:
 
 def write(out: str, header: list[str], ranked: list[tuple[Entry, Row]]) -> None:
     """Write the ranked table, whole or not at all."""
+    check_target("out", out, "CSV file")
     target = Path(out)
-    if target.is_dir() or not target.parent.is_dir():
-        raise ValueError(
-            f"out={out}: " + ("is a folder" if target.is_dir() else f"there is no folder {target.parent}")
-        )
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        replaced(target, target.with_name(f".{target.name}.{os.getpid()}")) as draft,
+        draft.open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, [*header, *WRITTEN], lineterminator="\n")
         writer.writeheader()
         writer.writerows({**entry.row, **columns} for entry, columns in ranked)
-    partial.replace(target)
 
 
 def _check_columns(table: str, header: list[str]) -> None:

@@ -62,7 +62,7 @@ def run(
         raise Refusal(f"ladder must name at least two members, smallest first, got {ladder}")
     fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
-    roles = open_roles(data, scale=scale, patch=proxy.patch)
+    roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)
     sets = {"train": roles.need("train"), "select": roles.need("select")}
     count = worker_count(workers, where)
     shown = {

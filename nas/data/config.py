@@ -27,26 +27,36 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoSource:
-    """Photographs that scikit-image ships, by name."""
+    """Photographs that installed packages carry, by name; training ones at each of `scales`."""
 
     train: list[str]
     select: list[str]
     report: list[str]
+    scales: list[float]
     weight: float
 
     def __post_init__(self) -> None:
         _check_weight(self.weight)
+        if not self.scales or len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales must hold one or more different numbers, got {self.scales}; use [1]")
+        for scale in self.scales:
+            if not 0.1 <= scale <= 1:
+                raise ValueError(f"scales must be from 0.1 to 1, the photograph's own, got {scale:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """The data of one run; a folder given for a role replaces what the sources offer for it."""
+    """The data of one run; a folder given for a role replaces what the sources offer for it.
+
+    `synthetic` is the share of the training patches that come from synthetic images; 1: all.
+    """
 
     train: str | list[str] | None
     select: str | list[str] | None
     report: str | list[str] | None
     lr: str | list[str] | None
     lr_train: str | list[str] | None
+    synthetic: float
     on_error: Literal["stop", "skip"]
     memory_mib: float
     cache: str | None
@@ -57,6 +67,11 @@ class DataConfig:
             if named == "" or (isinstance(named, list) and "" in named):
                 raise ValueError(f"data.{role} is empty; name a folder, or null for none")
         self._check_lr()
+        if not 0 <= self.synthetic <= 1:
+            raise ValueError(
+                f"data.synthetic must be from 0 to 1, got {self.synthetic:g}: it is the share of the "
+                "training patches that come from synthetic images"
+            )
         if self.on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error must be stop or skip, got {self.on_error!r}")
         if not self.memory_mib > 0:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nas.data.builtin import photograph
-from nas.data.config import FROM_HR, DataConfig, FolderSource, PhotoSource
+from nas.data.config import DataConfig
 from nas.data.duplicates.overlaps import drop_overlaps
 from nas.data.folders.folder_names import shorten
-from nas.data.folders.layouts import Found, open_folder, sized
-from nas.data.folders.places import Role, validation_folder
+from nas.data.folders.layouts import Found
+from nas.data.folders.places import Role
 from nas.data.lr_origin import Origin, find_origin, say_origins
 from nas.data.rules import resembles_div2k, why_forbidden
 from nas.data.sets import MAKE_LR, ImageSet, Pair
+from nas.data.sources import find_images
+from nas.data.synthetic.pictures import SOURCE as SYNTHETIC
 
 ALL: tuple[Role, ...] = ("train", "select", "report")
 
@@ -79,6 +81,7 @@ def open_roles(
     challenge: str | None = None,
     roles: Sequence[Role] = ALL,
     patch: int | None = None,
+    batch_size: int = 1,
     sample: int | Literal["few"] | None = "few",
     progress: bool = True,
 ) -> Roles:
@@ -94,13 +97,14 @@ def open_roles(
         challenge: a name; if it begins with "ntire" the challenge's rules on training data hold.
         roles: which of them to open; `evaluate` needs no training images.
         patch: side in pixels of the LR patches that training images have to hold; None: not asked.
+        batch_size: number of such patches that they have to hold side by side.
         sample: LR files of a folder that are recomputed from HR, see `find_origin`.
         progress: whether a bar may be shown.
     Raises:
         ValueError: a folder is missing or empty, a file cannot be used and `on_error` is stop, an image must
             not train under the challenge's rules, or a role has no image left.
     """
-    found = [(role, one) for role in roles for one in _find(config, role, scale)]
+    found = [(role, one) for role in roles for one in find_images(config, role, scale, progress=progress)]
     notices = [notice for _, one in found for notice in one.notices]
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += _refuse_forbidden(found, challenge)
@@ -112,6 +116,7 @@ def open_roles(
     notices += _settle(problems, config, some_left={role for role, left in usable.items() if left})
     if patch is not None:
         notices += _refuse_below_patch(found, scale, patch, config)
+        _refuse_below_batch(found, scale, patch, batch_size)
     origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
     turned = [
         (role, one.path, one.reason)
@@ -120,12 +125,16 @@ def open_roles(
     ]
     notices += _settle(turned, config)
 
-    # What two roles share.
+    # What two roles share; synthetic images show nobody's scene.
     pairs = _usable_pairs(found, roles, {path for _, path, _ in problems + turned})
+    synthetic = [pair for pair in pairs.get("train", ()) if pair.source == SYNTHETIC]
     if sum(bool(one) for one in pairs.values()) > 1:
-        overlaps = drop_overlaps(pairs, progress=progress)
+        compared = {role: [pair for pair in some if pair.source != SYNTHETIC] for role, some in pairs.items()}
+        overlaps = drop_overlaps(compared, progress=progress)
         notices += _settle(overlaps.problems, config) + overlaps.notices
         pairs = overlaps.pairs
+        if synthetic:
+            pairs["train"] = [*pairs["train"], *synthetic]
 
     sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
     for role in {role for role, _ in found}:
@@ -147,45 +156,17 @@ def _usable_pairs(
 
 def _as_set(role: Role, pairs: Sequence[Pair], config: DataConfig, scale: int) -> ImageSet:
     used = {pair.source for pair in pairs}
-    weights = sorted((name, source.weight) for name, source in config.sources.items() if name in used)
+    weights = {name: source.weight for name, source in config.sources.items() if name in used}
+    if SYNTHETIC in used and len(used) > 1:
+        others = sum(weights.get(name, 1.0) for name in used - {SYNTHETIC})
+        weights[SYNTHETIC] = others * config.synthetic / (1 - config.synthetic)
     return ImageSet(
-        name=role, pairs=tuple(pairs), scale=scale, weights=tuple(weights), on_error=config.on_error
+        name=role,
+        pairs=tuple(pairs),
+        scale=scale,
+        weights=tuple(sorted(weights.items())),
+        on_error=config.on_error,
     )
-
-
-def _find(config: DataConfig, role: Role, scale: int) -> list[Found]:
-    """What the folders named for a role hold, else what the sources offer for it."""
-    if named := config.folders(role):
-        lr = config.lr_folders(role)
-        return [
-            open_folder(Path(folder), role=role, scale=scale, lr=one)
-            for folder, one in zip(named, lr, strict=True)
-        ]
-    lr_choice = FROM_HR if config.makes_lr else None
-    offers = [_offer(name, source, role, scale, lr_choice) for name, source in config.sources.items()]
-    return [offer for offer in offers if offer is not None]
-
-
-def _offer(
-    name: str, source: FolderSource | PhotoSource, role: Role, scale: int, lr: str | None
-) -> Found | None:
-    if isinstance(source, PhotoSource):
-        names = {"train": source.train, "select": source.select, "report": source.report}[role]
-        key = f"data.sources.{name}.{role}"
-        pairs = [sized(photograph(one, source=name, key=key), scale) for one in names]
-        return Found("built-in", pairs[0].hr.parent, pairs[0].hr.parent, tuple(pairs), ()) if pairs else None
-    if source.root is None:
-        raise ValueError(
-            f"data.sources.{name}.root is not set; name the folder: data.sources.{name}.root=/data/{name}"
-        )
-    root, key = Path(source.root), f"data.sources.{name}.root"
-    if role == "train":
-        return open_folder(root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr)
-    # Its validation images serve for selecting only: reporting on them as well would read them twice.
-    folder = validation_folder(root) if role == "select" else None
-    if folder is None:
-        return None
-    return open_folder(folder, role=role, scale=scale, key=key, source=name, lr=lr)
 
 
 def _refuse_forbidden(found: list[tuple[Role, Found]], challenge: str) -> list[str]:
@@ -242,6 +223,18 @@ def _refuse_below_patch(
     if len(small) < len(pairs):
         way += ", or leave them out with data.on_error=skip"
     raise ValueError(f"data.train: {line}; {way}")
+
+
+def _refuse_below_batch(found: Sequence[tuple[Role, Found]], scale: int, patch: int, batch_size: int) -> None:
+    """Refuse training images that hold fewer patches side by side than a batch takes."""
+    pairs = [pair for role, one in found if role == "train" for pair in one.pairs]
+    count = sum(math.prod(side // scale // patch for side in pair.size) for pair in pairs)
+    if pairs and count < batch_size:
+        raise ValueError(
+            f"data.train: {len(pairs)} training image(s) hold {count} LR patches of {patch}x{patch}, fewer "
+            f"than a batch (proxy.batch_size={batch_size}); name more or larger images, or add synthetic "
+            "ones: data.synthetic=0.5"
+        )
 
 
 def _settle(

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from nas.system.file_locks import FileLock
+from nas.system.user_cache import user_cache
 
 FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden")
 TIMEOUT_S = 600
@@ -72,7 +73,7 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
     flags = [*FLAGS, f"-arch={arch}", *(f"-D{name}={value}" for name, value in (defines or {}).items())]
     try:
         name = f"{source.stem}-{_digest(source, flags, _version(nvcc))}"
-        folder = cache_folder()
+        folder = user_cache("cuda")
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"{name}.so"
         with FileLock(folder / f"{name}.lock"):
@@ -81,12 +82,6 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{source.name} could not be built: {error}") from error
     return place
-
-
-def cache_folder() -> Path:
-    """Where built libraries lie: esr-nas/cuda in XDG_CACHE_HOME or ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "esr-nas" / "cuda"
 
 
 def _compile(nvcc: Path, flags: list[str], source: Path, place: Path) -> None:

@@ -95,7 +95,9 @@ def training_source(
     baseline = with_scale(published("span"), scale)
     fidelities = fidelity.fidelities(proxy.steps)
     meter = LatencyMeter(latency, baseline=baseline, device=device)  # the workers' own are made alike
-    roles = open_roles(data, scale=scale, challenge=challenge.name, patch=proxy.patch)
+    roles = open_roles(
+        data, scale=scale, challenge=challenge.name, patch=proxy.patch, batch_size=proxy.batch_size
+    )
     roles.need("train"), roles.need("select")
     settings = EvaluatorSettings(
         run=run,

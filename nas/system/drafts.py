@@ -24,3 +24,18 @@ def replaced(path: Path, draft: Path) -> Iterator[Path]:
     except BaseException:  # such as a full disk
         draft.unlink(missing_ok=True)
         raise
+
+
+def check_target(key: str, path: str, kind: str) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Args:
+        key: what the path was given as, for the message.
+        kind: what the file is, such as "CSV file".
+    Raises:
+        ValueError: the path is a folder, or its folder is not there.
+    """
+    target = Path(path)
+    if target.is_dir() or not target.parent.is_dir():
+        reason = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
+        raise ValueError(f"{key}={path}: {reason}; name a {kind} in a folder that is there")

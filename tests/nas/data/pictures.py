@@ -42,6 +42,7 @@ def config(**given):
         "report": None,
         "lr": None,
         "lr_train": None,
+        "synthetic": 0.0,
         "on_error": "stop",
         "memory_mib": 100.0,
         "cache": None,

@@ -8,6 +8,7 @@ from nas.data.config import FolderSource, PhotoSource
 from nas.data.duplicates.hashes import LIMIT, image_hash, nearest
 from nas.data.images import read_image
 from nas.data.roles import open_roles
+from nas.data.synthetic import pictures
 from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs
 
 
@@ -169,17 +170,29 @@ def test_sources_mix_by_weight_and_subset(tmp_path):
 
 def test_built_in_photographs_need_nothing_else():
     photos = PhotoSource(
-        train=["motorcycle_left", "motorcycle_right"], select=["chelsea"], report=[], weight=1.0
+        train=["motorcycle_left", "motorcycle_right"], select=["chelsea"], report=[], scales=[1.0], weight=1.0
     )
     roles = open_roles(config(sources={"builtin": photos}), scale=4)
     lr, hr = roles.need("select").load(0)
     assert hr.shape == (300, 448, 3)
     assert lr.shape == (75, 112, 3)
-    unknown = PhotoSource(train=["lena"], select=[], report=[], weight=1.0)
+    unknown = PhotoSource(train=["lena"], select=[], report=[], scales=[1.0], weight=1.0)
     with pytest.raises(
         ValueError, match=r"data\.sources\.builtin\.train: unknown .*'lena'; known: astronaut"
     ):
         open_roles(config(sources={"builtin": unknown}), scale=4)
+
+
+def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pictures, "COUNT", 1)
+    write_pairs(tmp_path / "train", None, ["a", "b"])  # 16x20 LR pixels, 4 patches of 8x8 each
+    data = config(train=tmp_path / "train")
+    assert len(open_roles(data, scale=4, patch=8, batch_size=8).need("train")) == 2
+    message = r"2 training image\(s\) hold 8 LR patches of 8x8, fewer .*=9\).*data\.synthetic=0\.5$"
+    with pytest.raises(ValueError, match=message):
+        open_roles(data, scale=4, patch=8, batch_size=9)
+    open_roles(config(train=tmp_path / "train", synthetic=0.5), scale=4, patch=8, batch_size=9)
 
 
 def test_what_is_missing_is_said_by_its_key(folders):

@@ -7,6 +7,7 @@ import pytest
 
 from nas.ops import nvcc
 from nas.ops.nvcc import BuildError, build, load
+from nas.system.user_cache import user_cache
 
 FAKE = """#!/bin/sh
 if [ "$1" = --version ]; then echo "release {version}"; exit 0; fi
@@ -47,7 +48,7 @@ def test_a_source_is_built_once(compiler):
     assert first == build(source, arch="sm_90", defines={"C": 16})
     assert count() == 1
     assert first.read_text() == "int answer;"
-    assert first.is_relative_to(nvcc.cache_folder())
+    assert first.is_relative_to(user_cache("cuda"))
 
 
 def test_everything_that_goes_into_a_library_names_it(compiler):
@@ -71,7 +72,7 @@ def test_a_failure_is_one_line_and_leaves_nothing(compiler):
     source.write_text("broken")
     with pytest.raises(BuildError, match=r"^nvcc failed on kernel.cu: x.cu\(1\): error: broken$"):
         build(source, arch="sm_90")
-    assert list(nvcc.cache_folder().glob("*.so")) == []
+    assert list(user_cache("cuda").glob("*.so")) == []
 
 
 def test_a_library_that_cannot_be_loaded_is_named(compiler):

@@ -18,13 +18,13 @@ PATIENCE = 120.0
 
 
 def make_pictures(folder):
-    """Four photographs-to-be for training and two to select on, 96x96."""
+    """Four photographs-to-be for training, 128x128, and two to select on, 96x96."""
     draw = np.random.default_rng(0)
-    for role, count in (("train", 4), ("select", 2)):
+    for role, count, side in (("train", 4, 128), ("select", 2, 96)):
         (folder / role).mkdir(parents=True)
         for number in range(count):
             coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-            coarse.resize((96, 96), Image.Resampling.BICUBIC).save(folder / role / f"{role}{number}.png")
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / role / f"{role}{number}.png")
 
 
 def arguments(pictures, **changes):

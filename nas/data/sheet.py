@@ -1,0 +1,67 @@
+"""A sheet of samples: what the images of each role look like, whole and pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from nas.data.images import read_image
+from nas.data.sets import ImageSet, Pair
+
+TILE = 176  # side in pixels
+GAP = 6
+COLUMNS = 8
+LINE = 24  # height of a caption
+INK, PAPER = (30, 30, 30), (255, 255, 255)
+
+
+def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
+    """Draw samples of image sets: for each source of each role a row of whole images over a row of crops.
+
+    Args:
+        sets: one a role.
+    Returns:
+        RGB; a crop shows the middle of its image at one pixel a pixel.
+    Raises:
+        ImageError: a file cannot be read.
+    """
+    rows = [(images.name, source, pairs) for images in sets for source, pairs in _by_source(images).items()]
+    height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
+    sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    top = GAP
+    for role, source, pairs in rows:
+        caption = f"{role}: {source or 'folder'}, {len(pairs)} images; below each its middle, pixel by pixel"
+        pen.text((GAP, top), caption, fill=INK, font=font)
+        top += LINE
+        for column, pair in enumerate(_spread(pairs)):
+            image = Image.fromarray(read_image(pair.hr))
+            left = GAP + column * (TILE + GAP)
+            sheet.paste(ImageOps.fit(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top))
+            sheet.paste(_middle(image), (left, top + TILE + GAP))
+        top += 2 * (TILE + GAP)
+    return sheet
+
+
+def _by_source(images: ImageSet) -> dict[str, list[Pair]]:
+    """Group the pairs of a set by their source."""
+    found: dict[str, list[Pair]] = {}
+    for pair in images.pairs:
+        found.setdefault(pair.source, []).append(pair)
+    return found
+
+
+def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """Choose as many as fit in a row, evenly spread."""
+    places = np.linspace(0, len(pairs) - 1, min(COLUMNS, len(pairs))).round().astype(int)
+    return [pairs[place] for place in places]
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """Cut the middle of an image, a tile or what there is of it."""
+    width, height = min(TILE, image.width), min(TILE, image.height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

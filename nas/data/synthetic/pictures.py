@@ -1,0 +1,48 @@
+"""The synthetic pictures as files: made once from a seed, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from nas.data.builtin import photograph
+from nas.data.images import read_image
+from nas.data.made_images import keep_images
+from nas.data.sets import Pair, Pixels
+from nas.data.synthetic.painting import paint_picture
+
+SOURCE = "synthetic"  # whose share of the patches data.synthetic sets
+VERSION = 1  # of how they look; counts up with every change, so that files of another version are not taken
+SEED = 0
+COUNT = 64
+SIDE = 512  # pixels
+COLOURED_BY = ("china", "motorcycle_left", "rocket", "ihc")  # photographs that lend their colours
+
+
+def synthetic_pictures(*, progress: bool) -> list[Pair]:
+    """Return the synthetic pictures, HR alone.
+
+    The first call on a machine makes them, which takes half a minute.
+
+    Args:
+        progress: whether a bar may be shown while they are made.
+    Raises:
+        ValueError: see `keep_images` and `photograph`.
+    """
+    makers = {f"leaves_{number:03d}": functools.partial(_paint, number) for number in range(COUNT)}
+    folder = f"synthetic-{VERSION}"
+    files = keep_images(folder, makers, label="making synthetic images", progress=progress)
+    names = [f"{folder}/{name}" for name in makers]
+    return [
+        Pair(name, file, source=SOURCE, size=(SIDE, SIDE)) for name, file in zip(names, files, strict=True)
+    ]
+
+
+def _paint(number: int) -> Pixels:
+    return paint_picture(np.random.default_rng([SEED, number]), SIDE, _photographs())
+
+
+@functools.cache
+def _photographs() -> tuple[Pixels, ...]:
+    return tuple(read_image(photograph(name, source=SOURCE).hr) for name in COLOURED_BY)

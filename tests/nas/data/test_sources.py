@@ -1,0 +1,75 @@
+"""Which images a role has: shares of synthetic ones, photographs at several scales."""
+
+import pytest
+
+from nas.data.config import PhotoSource
+from nas.data.patches import PatchStore
+from nas.data.roles import open_roles
+from nas.data.synthetic import pictures
+from nas.data.synthetic.pictures import SOURCE
+from tests.nas.data.pictures import config, write_pairs
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pictures, "COUNT", 2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pairs(tmp_path / "train", None, ["a", "b"])
+    write_pairs(tmp_path / "select", None, ["c"], first_seed=10)
+    return tmp_path
+
+
+def test_a_share_of_the_patches_is_synthetic(folder):
+    data = config(train=folder / "train", select=folder / "select", synthetic=0.25)
+    roles = open_roles(data, scale=4)
+    train = roles.need("train")
+    assert [pair.source for pair in train.pairs] == ["", "", SOURCE, SOURCE]
+    store = PatchStore(train, seed=0, progress=False)
+    store._positions[8] = store._place(8)
+    drawn = [image for image, *_ in store._draw(0, 4000, 8)]
+    assert sum(image >= 2 for image in drawn) / 4000 == pytest.approx(0.25, abs=0.03)
+    assert [pair.source for pair in roles.need("select").pairs] == [""]
+    changed = config(train=folder / "train", select=folder / "select", synthetic=0.5)
+    assert open_roles(changed, scale=4).need("train").fingerprint != train.fingerprint
+
+
+def test_shares_hold_beside_weights_of_sources(folder):
+    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], weight=3.0)
+    train = open_roles(config(sources={"builtin": photos}, synthetic=0.4), scale=4).need("train")
+    assert dict(train.weights) == pytest.approx({"builtin": 3.0, SOURCE: 2.0})
+
+
+def test_synthetic_images_alone(folder):
+    train = open_roles(config(train=folder / "train", synthetic=1.0), scale=4).need("train")
+    assert {pair.source for pair in train.pairs} == {SOURCE}
+    assert len(open_roles(config(select=folder / "select", synthetic=1.0), scale=4).need("train")) == 2
+
+
+def test_where_nothing_was_named_to_train_on_nothing_is_added(folder):
+    assert open_roles(config(select=folder / "select", synthetic=0.5), scale=4).train is None
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
+def test_a_share_outside_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match=r"data\.synthetic must be from 0 to 1, got"):
+        config(synthetic=share)
+
+
+def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
+    photos = PhotoSource(train=["rocket"], select=["chelsea"], report=[], scales=[1.0, 0.5], weight=1.0)
+    roles = open_roles(config(sources={"builtin": photos}), scale=4)
+    assert [pair.size for pair in roles.need("train").pairs] == [(427, 640), (214, 320)]
+    assert [pair.size for pair in roles.need("select").pairs] == [(300, 451)]
+
+
+@pytest.mark.parametrize(
+    ("scales", "message"),
+    [([], "scales must hold one or more"), ([1.0, 1.0], "different numbers"), ([2.0], "from 0.1 to 1")],
+)
+def test_scales_that_cannot_be_are_refused(scales, message):
+    with pytest.raises(ValueError, match=message):
+        PhotoSource(train=[], select=[], report=[], scales=scales, weight=1.0)
