@@ -25,21 +25,21 @@ def draw_outlines(rng: np.random.Generator, count: int) -> list[Outline]:
     kinds = list(SHARES)
     shares = np.array(list(SHARES.values()))
     chosen = rng.choice(len(kinds), count, p=shares / shares.sum())
-    return [_closed(kinds[kind](rng)) for kind in chosen]
+    return [_close_outline(kinds[kind](rng)) for kind in chosen]
 
 
-def _closed(points: Points) -> Outline:
+def _close_outline(points: Points) -> Outline:
     x, y = points[:, 0], points[:, 1]
     area = abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2  # the shoelace formula
     return Outline([(float(u), float(v)) for u, v in points], float(area))
 
 
-def _disc(rng: np.random.Generator) -> Points:
+def _draw_disc(rng: np.random.Generator) -> Points:
     angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
     return np.stack([np.cos(angles), np.sin(angles) * rng.uniform(0.35, 1)], axis=1)
 
 
-def _blob(rng: np.random.Generator) -> Points:
+def _draw_blob(rng: np.random.Generator) -> Points:
     """A smooth outline: a circle whose radius is a few random waves."""
     angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
     waves = np.arange(2, 7)
@@ -50,7 +50,7 @@ def _blob(rng: np.random.Generator) -> Points:
     return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
 
 
-def _polygon(rng: np.random.Generator) -> Points:
+def _draw_polygon(rng: np.random.Generator) -> Points:
     """Three to eight corners around the origin."""
     corners = int(rng.integers(3, 9))
     angles = np.sort(rng.uniform(0, 2 * math.pi, corners))
@@ -58,18 +58,18 @@ def _polygon(rng: np.random.Generator) -> Points:
     return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
 
 
-def _rectangle(rng: np.random.Generator) -> Points:
+def _draw_rectangle(rng: np.random.Generator) -> Points:
     half = float(rng.uniform(0.25, 1))
     return np.array([[-1, -half], [1, -half], [1, half], [-1, half]])
 
 
-def _bar(rng: np.random.Generator) -> Points:
+def _draw_bar(rng: np.random.Generator) -> Points:
     half = float(np.exp(rng.uniform(math.log(0.03), math.log(0.15))))
     taper = float(rng.uniform(0.3, 1))
     return np.array([[-2, -half], [2, -half * taper], [2, half * taper], [-2, half]])
 
 
-def _stroke(rng: np.random.Generator) -> Points:
+def _draw_stroke(rng: np.random.Generator) -> Points:
     """A bent line of some width, as twigs, cables and contours are."""
     along = np.linspace(-1, 1, 20)
     bend = rng.normal(0, 0.5, 3)
@@ -84,10 +84,10 @@ def _stroke(rng: np.random.Generator) -> Points:
 
 
 SHARES: dict[Callable[[np.random.Generator], Points], float] = {
-    _disc: 0.15,
-    _blob: 0.25,
-    _polygon: 0.2,
-    _rectangle: 0.15,
-    _bar: 0.12,
-    _stroke: 0.13,
+    _draw_disc: 0.15,
+    _draw_blob: 0.25,
+    _draw_polygon: 0.2,
+    _draw_rectangle: 0.15,
+    _draw_bar: 0.12,
+    _draw_stroke: 0.13,
 }

@@ -30,35 +30,43 @@ def paint_picture(rng: np.random.Generator, side: int, photographs: Sequence[Pix
     """
     large = side * OVERSAMPLING
     leaves = draw_leaves(rng, large)
-    colours = _local_colours(rng, leaves, photographs[int(rng.integers(len(photographs)))])
-    brightness = _light(rng, leaves) + _texture(rng, leaves)
+    photograph = photographs[int(rng.integers(len(photographs)))]
+    colours = _choose_colours(rng, leaves, photograph)
+    brightness = _shade_leaves(rng, leaves) + _draw_texture(rng, leaves)
+
+    # What is brighter is so in all channels, though not by the same amount.
     tint = rng.normal(1, 0.25, (len(colours), 3)).astype(np.float32)[leaves.groups]
     picture = colours[leaves.labels] + brightness[..., None] * tint[leaves.labels]
-    picture = np.clip(picture, 0, 255).astype(np.uint8)
-    image = Image.fromarray(picture)
-    if rng.random() < 0.5:  # a lens that is not quite sharp
+    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+
+    # Every other lens is not quite sharp.
+    if rng.random() < 0.5:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2)) * OVERSAMPLING))
     return np.asarray(image.reduce(OVERSAMPLING))
 
 
-def _local_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels) -> Values:
+def _choose_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels) -> Values:
     """Give each leaf a colour of the photograph, (N, 3) in [0, 255].
 
     A part of the photograph is laid over the picture. Each leaf takes a pixel near its place, a large leaf
     from further away than a small one: neighbours have like colours, as in photographs.
     """
     height, width = photograph.shape[:2]
+    side = leaves.labels.shape[0]
+
+    # The part of the photograph, a square.
     part = rng.uniform(0.4, 1.0) * min(height, width)
     top, left = rng.uniform(0, height - part), rng.uniform(0, width - part)
-    side = leaves.labels.shape[0]
+
+    # A place in it for each leaf, the same for those of one group; mirrored at the edges.
     spread = np.minimum(0.35, 0.05 + 2 * leaves.radii / side)
     places = leaves.centres / side + rng.normal(0, 1, leaves.centres.shape) * spread[:, None]
-    # Leaves of one group (a pattern, a word) look alike.
-    places = places[leaves.groups]
-    places = np.abs((places + 1) % 2 - 1)  # mirrored at the edges
+    places = np.abs((places[leaves.groups] + 1) % 2 - 1)
     x = np.minimum((left + places[:, 0] * part).astype(int), width - 1)
     y = np.minimum((top + places[:, 1] * part).astype(int), height - 1)
     colours = photograph[y, x].astype(np.float32)
+
+    # Half of the pictures have their channels in another order; each leaf is lighter or darker of its own.
     order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
     light = rng.normal(0, 14, len(colours)).astype(np.float32)[leaves.groups]
     own = rng.normal(0, 2.0, (len(colours), 1)).astype(np.float32)
@@ -66,7 +74,7 @@ def _local_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels)
     return tinted
 
 
-def _light(rng: np.random.Generator, leaves: Leaves) -> Values:
+def _shade_leaves(rng: np.random.Generator, leaves: Leaves) -> Values:
     """Shade each leaf along a direction, by how much a pixel is brighter: (H, W)."""
     count = len(leaves.radii)
     strength = rng.normal(0, 22, count) / np.maximum(leaves.radii, 20)
@@ -74,13 +82,13 @@ def _light(rng: np.random.Generator, leaves: Leaves) -> Values:
     along_x, along_y = np.cos(angle) * strength, np.sin(angle) * strength
     offset = -(along_x * leaves.centres[:, 0] + along_y * leaves.centres[:, 1])
     table = np.stack([along_x, along_y, offset]).astype(np.float32)
-    y, x = _coordinates(leaves)
+    y, x = _pixel_coordinates(leaves)
     labels = leaves.labels
     light: Values = np.clip(table[0][labels] * x + table[1][labels] * y + table[2][labels], -60, 60)
     return light
 
 
-def _texture(rng: np.random.Generator, leaves: Leaves) -> Values:
+def _draw_texture(rng: np.random.Generator, leaves: Leaves) -> Values:
     """Draw waves or grain inside leaves, most of it faint, as how much a pixel is brighter: (H, W).
 
     All leaves of a group look alike.
@@ -127,13 +135,13 @@ def _draw_grain(
     rng: np.random.Generator, count: int, groups: Indices, rows: Indices, columns: Indices
 ) -> Values:
     """Draw noise of power-law spectra, as rough or woven surfaces show; see `_draw_waves`."""
-    fields = np.stack([_noise(rng) for _ in range(GRAINS)])
+    fields = np.stack([_draw_noise(rng) for _ in range(GRAINS)])
     field = rng.integers(GRAINS, size=count)[groups]
     height = np.exp(rng.uniform(math.log(2), math.log(30), count)).astype(np.float32)[groups]
     return fields[field, rows % GRAIN_SIDE, columns % GRAIN_SIDE] * height
 
 
-def _noise(rng: np.random.Generator) -> Values:
+def _draw_noise(rng: np.random.Generator) -> Values:
     """Draw periodic noise whose amplitude falls with a power of the frequency, stretched in one direction.
 
     Returns:
@@ -152,7 +160,7 @@ def _noise(rng: np.random.Generator) -> Values:
     return noise
 
 
-def _coordinates(leaves: Leaves) -> tuple[Values, Values]:
+def _pixel_coordinates(leaves: Leaves) -> tuple[Values, Values]:
     """Return y (H, 1) and x (1, W) of the pixels."""
     height, width = leaves.labels.shape
     y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
