@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nas.data.synthetic.outlines import Outline, draw_outlines
 
-# Chosen by what SPAN reaches on Set14 after 4,000 steps on such pictures alone: 26.12, 26.17 and 26.16 dB with
-# a smallest radius of 10, 20 and 40 pixels in a picture of 1,024.
+# Chosen by what SPAN reaches on Set14 after 4,000 steps on such pictures alone: 26.12, 26.17, 26.16 dB with a
+# smallest radius of 10, 20, 40 pixels in a picture of 1,024.
 COVERAGE = 3.0  # area of all leaves over the picture's
 MIN_RADIUS = 20.0  # pixels
 MIN_PATTERN_RADIUS = 5.0  # of the copies in a pattern
