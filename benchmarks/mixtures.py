@@ -98,9 +98,10 @@ def main() -> None:
             for size in options.sizes:
                 setting = {"mixture": mixture, "size": size, "steps": steps, "data": roles.fingerprints}
                 if not options.table and not read(options.results, setting):
-                    append(options.results, setting | train(size, steps, roles, judged))
+                    line = setting | train(size, steps, roles, judged)
+                    append(options.results, line)
+                    print(line, flush=True)
                 lines += read(options.results, setting)[:1]
-                print(*lines[-1:], flush=True)
     print("\n".join(table(lines, options.sizes)))
 
 
