@@ -125,7 +125,7 @@ def test_files_of_conf_say_the_common_keys_alike():
     lines = [[line for line in file.read_text().splitlines() if line.startswith(COMMON)] for file in files]
     usual = lines[1]
     # Built-in photographs are so few that synthetic images train beside them.
-    assert [line.replace("synthetic: 0.5", "synthetic: 0.0") for line in lines[0]] == usual
+    assert [line.replace("synthetic: 0.75 ", "synthetic: 0.0 ") for line in lines[0]] == usual
     assert all(one == usual for one in lines[1:])
     assert len(usual) == len(COMMON)
     assert all("#" in line for line in usual)
