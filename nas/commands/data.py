@@ -55,14 +55,21 @@ def run(
     for line in summary(roles):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if out is not None:
-        _draw(roles, Path(out))
+        _draw_samples(roles, Path(out))
         console.print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def _draw(roles: Roles, target: Path) -> None:
-    """Write the sheet of samples, whole or not at all."""
-    sheet = draw_sheet([images for role in ALL if (images := roles.get(role)) is not None])
+def _draw_samples(roles: Roles, target: Path) -> None:
+    """Write the sheet of samples, whole or not at all.
+
+    Raises:
+        ValueError: the file is one of the images, or one of these cannot be read.
+    """
+    sets = [images for role in ALL if (images := roles.get(role)) is not None]
+    if any(target.resolve() == pair.hr.resolve() for images in sets for pair in images.pairs):
+        raise ValueError(f"out={target}: is one of the images; name another file")
+    sheet = draw_sheet(sets)
     with replaced(target, target.with_name(f".{target.name}.{os.getpid()}")) as draft:
         sheet.save(draft, format="PNG")
 
@@ -86,7 +93,7 @@ def summary(roles: Roles) -> list[str]:
 
 def _shares(images: ImageSet) -> str:
     total = sum(weight for _, weight in images.weights)
-    return ", ".join(f"{name} {weight / total:.0%}" for name, weight in images.weights)
+    return ", ".join(f"{name or 'folders'} {100 * weight / total:.3g}%" for name, weight in images.weights)
 
 
 def _table(roles: Roles, scale: int) -> Table:

@@ -84,7 +84,7 @@ def shrunk_photographs(pairs: Sequence[Pair], scales: Sequence[float], *, progre
     """
     named = {f"{pair.name}_{scale:g}": (pair, scale) for pair in pairs for scale in scales}
     makers = {name: functools.partial(_shrink, pair.hr, scale) for name, (pair, scale) in named.items()}
-    files = keep_images("photographs", makers, label="making photographs smaller", progress=progress)
+    files = keep_images("photographs-1", makers, label="making photographs smaller", progress=progress)
     return [
         replace(pair, name=name, hr=file)
         for (name, (pair, _)), file in zip(named.items(), files, strict=True)

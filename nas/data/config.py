@@ -8,6 +8,7 @@ from typing import Literal
 RoleName = Literal["train", "select", "report"]
 
 _JUDGED: tuple[RoleName, ...] = ("select", "report")
+SYNTHETIC = "synthetic"  # as a source: the images that data.synthetic adds
 FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
 
@@ -33,6 +34,7 @@ class PhotoSource:
     select: list[str]
     report: list[str]
     scales: list[float]
+    synthetic: float
     weight: float
 
     def __post_init__(self) -> None:
@@ -42,13 +44,15 @@ class PhotoSource:
         for scale in self.scales:
             if not 0.1 <= scale <= 1:
                 raise ValueError(f"scales must be from 0.1 to 1, the photograph's own, got {scale:g}")
+        _check_share("synthetic", self.synthetic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """The data of one run; a folder given for a role replaces what the sources offer for it.
 
-    `synthetic` is the share of the training patches that come from synthetic images; 1: all.
+    `synthetic` is the share of the training patches that come from synthetic images, 1: all; None: what the
+    built-in photographs ask for where they alone train, else none.
     """
 
     train: str | list[str] | None
@@ -56,7 +60,7 @@ class DataConfig:
     report: str | list[str] | None
     lr: str | list[str] | None
     lr_train: str | list[str] | None
-    synthetic: float
+    synthetic: float | None
     on_error: Literal["stop", "skip"]
     memory_mib: float
     cache: str | None
@@ -67,15 +71,24 @@ class DataConfig:
             if named == "" or (isinstance(named, list) and "" in named):
                 raise ValueError(f"data.{role} is empty; name a folder, or null for none")
         self._check_lr()
-        if not 0 <= self.synthetic <= 1:
-            raise ValueError(
-                f"data.synthetic must be from 0 to 1, got {self.synthetic:g}: it is the share of the "
-                "training patches that come from synthetic images"
-            )
+        if self.synthetic is not None:
+            _check_share("data.synthetic", self.synthetic)
+        if SYNTHETIC in self.sources:
+            raise ValueError(f"data.sources: {SYNTHETIC} is the name of the images that data.synthetic adds")
         if self.on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error must be stop or skip, got {self.on_error!r}")
         if not self.memory_mib > 0:
             raise ValueError(f"data.memory_mib must be more than 0, got {self.memory_mib}")
+
+    @property
+    def synthetic_share(self) -> float:
+        """The share of the training patches that come from synthetic images."""
+        if self.synthetic is not None:
+            return self.synthetic
+        photographs = [one for one in self.sources.values() if isinstance(one, PhotoSource)]
+        if self.train or len(photographs) < len(self.sources):
+            return 0.0
+        return max((one.synthetic for one in photographs), default=0.0)
 
     def folders(self, role: RoleName) -> list[str]:
         """The folders that the user named for a role."""
@@ -143,6 +156,14 @@ def _as_list(given: str | list[str] | None) -> list[str]:
     if given is None:
         return []
     return [given] if isinstance(given, str) else given
+
+
+def _check_share(key: str, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(
+            f"{key} must be from 0 to 1, got {share:g}: it is the share of the training patches that come "
+            "from synthetic images"
+        )
 
 
 def _check_weight(weight: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,11 +16,13 @@ from nas.system.drafts import replaced
 from nas.system.file_locks import FileLock
 from nas.system.user_cache import user_cache
 
+DIGESTS = "digests.json"  # beside the files: what was written, by file name
+
 
 def keep_images(
     folder: str, makers: Mapping[str, Callable[[], Pixels]], *, label: str, progress: bool
 ) -> list[Path]:
-    """Return the files of images; those that are not there yet are made and written.
+    """Return the files of images; those that are not there as they were written are made.
 
     The files are uncompressed: their sizes, which fingerprints hold, are the same everywhere.
 
@@ -32,23 +36,62 @@ def keep_images(
     """
     place = user_cache("images") / folder
     files = {name: place / f"{name}.bmp" for name in makers}
-    if all(file.is_file() for file in files.values()):
+    digests = _read_digests(place)
+    if all(_is_whole(file, digests) for file in files.values()):
         return list(files.values())
+
     try:
         place.mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):  # another process may be at it
-            missing = [name for name, file in files.items() if not file.is_file()]
-
-            def write(name: str) -> None:
-                with replaced(files[name], place / f".{name}.draft") as draft:
-                    Image.fromarray(makers[name]()).save(draft, format="BMP")
-
-            for outcome in each(write, missing, label=label, show=progress):
-                if isinstance(outcome, ImageError):
-                    raise outcome
+            _make_missing(place, files, makers, label=label, progress=progress)
     except OSError as error:
         raise ValueError(
             f"{place} cannot be written ({error.strerror or error}): these images are made once and kept "
             "there; name another folder in XDG_CACHE_HOME"
         ) from None
     return list(files.values())
+
+
+def _make_missing(
+    place: Path,
+    files: Mapping[str, Path],
+    makers: Mapping[str, Callable[[], Pixels]],
+    *,
+    label: str,
+    progress: bool,
+) -> None:
+    """Make the images that are not there as they were written, and note what was written."""
+    digests = _read_digests(place)
+    missing = [name for name, file in files.items() if not _is_whole(file, digests)]
+
+    def make(name: str) -> str:
+        with replaced(files[name], place / f".{name}.draft") as draft:
+            Image.fromarray(makers[name]()).save(draft, format="BMP")
+            return _digest(draft)
+
+    try:
+        for name, outcome in zip(missing, each(make, missing, label=label, show=progress), strict=True):
+            if isinstance(outcome, ImageError):
+                raise outcome
+            digests[files[name].name] = outcome
+    finally:  # what is done is kept, whatever ended the rest
+        with replaced(place / DIGESTS, place / f".{DIGESTS}.draft") as draft:
+            draft.write_text(json.dumps(digests, indent=0, sort_keys=True))
+
+
+def _read_digests(place: Path) -> dict[str, str]:
+    """Return what was written, by file name; nothing where that cannot be read."""
+    try:
+        found = json.loads((place / DIGESTS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _is_whole(file: Path, digests: Mapping[str, str]) -> bool:
+    """Whether a file is as it was written: not cut, exchanged or damaged."""
+    return file.name in digests and file.is_file() and _digest(file) == digests[file.name]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()

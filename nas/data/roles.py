@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nas.data.config import DataConfig
+from nas.data.config import SYNTHETIC, DataConfig
 from nas.data.duplicates.overlaps import drop_overlaps
 from nas.data.folders.folder_names import shorten
 from nas.data.folders.layouts import Found
@@ -17,7 +17,6 @@ from nas.data.lr_origin import Origin, find_origin, say_origins
 from nas.data.rules import resembles_div2k, why_forbidden
 from nas.data.sets import MAKE_LR, ImageSet, Pair
 from nas.data.sources import find_images
-from nas.data.synthetic.pictures import SOURCE as SYNTHETIC
 
 ALL: tuple[Role, ...] = ("train", "select", "report")
 
@@ -113,10 +112,11 @@ def open_roles(
     problems = [(role, *problem) for role, one in found for problem in one.problems]
     problems += find_too_small(found, scale)
     usable = _usable_pairs(found, roles, {path for _, path, _ in problems})
-    notices += _settle(problems, config, some_left={role for role, left in usable.items() if left})
+    notices += _settle(
+        problems, config, some_left={role for role, left in usable.items() if _own_pairs(left, config)}
+    )
     if patch is not None:
         notices += _refuse_below_patch(found, scale, patch, config)
-        _refuse_below_batch(found, scale, patch, batch_size)
     origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
     turned = [
         (role, one.path, one.reason)
@@ -138,9 +138,11 @@ def open_roles(
 
     sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
     for role in {role for role, _ in found}:
-        if not pairs[role]:
+        if not _own_pairs(pairs[role], config):
             raise ValueError(f"data.{role} has no image left: {_summary(notices)}")
         sets[role] = _as_set(role, pairs[role], config, scale)
+    if patch is not None and sets["train"] is not None:
+        _refuse_below_batch(sets["train"].pairs, scale, patch, batch_size, config)
     return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
 
 
@@ -154,12 +156,20 @@ def _usable_pairs(
     return pairs
 
 
+def _own_pairs(pairs: Sequence[Pair], config: DataConfig) -> Sequence[Pair]:
+    """Return the pairs without the synthetic ones, which stand for no others unless they train alone."""
+    if config.synthetic_share == 1:
+        return pairs
+    return [pair for pair in pairs if pair.source != SYNTHETIC]
+
+
 def _as_set(role: Role, pairs: Sequence[Pair], config: DataConfig, scale: int) -> ImageSet:
     used = {pair.source for pair in pairs}
     weights = {name: source.weight for name, source in config.sources.items() if name in used}
     if SYNTHETIC in used and len(used) > 1:
-        others = sum(weights.get(name, 1.0) for name in used - {SYNTHETIC})
-        weights[SYNTHETIC] = others * config.synthetic / (1 - config.synthetic)
+        weights |= dict.fromkeys(used - weights.keys() - {SYNTHETIC}, 1.0)  # folders, as one source
+        share = config.synthetic_share
+        weights[SYNTHETIC] = sum(weights.values()) * share / (1 - share)
     return ImageSet(
         name=role,
         pairs=tuple(pairs),
@@ -206,6 +216,12 @@ def _refuse_below_patch(
     """Refuse training images that do not hold a patch, or say that training will leave them out."""
     pairs = [pair for role, one in found if role == "train" for pair in one.pairs]
     sides = {pair.hr: min(pair.size) // scale for pair in pairs}
+    made = [sides[pair.hr] for pair in pairs if pair.source == SYNTHETIC]
+    if made and min(made) < patch:
+        raise ValueError(
+            f"data.synthetic: synthetic images have LR sides of {min(made)}, below proxy.patch={patch}; use "
+            f"proxy.patch={min(made)}, or do without them: data.synthetic=0"
+        )
     small = [pair for pair in pairs if sides[pair.hr] < patch]
     if not small:
         return []
@@ -225,15 +241,16 @@ def _refuse_below_patch(
     raise ValueError(f"data.train: {line}; {way}")
 
 
-def _refuse_below_batch(found: Sequence[tuple[Role, Found]], scale: int, patch: int, batch_size: int) -> None:
+def _refuse_below_batch(
+    pairs: Sequence[Pair], scale: int, patch: int, batch_size: int, config: DataConfig
+) -> None:
     """Refuse training images that hold fewer patches side by side than a batch takes."""
-    pairs = [pair for role, one in found if role == "train" for pair in one.pairs]
     count = sum(math.prod(side // scale // patch for side in pair.size) for pair in pairs)
-    if pairs and count < batch_size:
+    if count < batch_size:
+        way = "" if config.synthetic_share else ", or add synthetic ones: data.synthetic=0.5"
         raise ValueError(
             f"data.train: {len(pairs)} training image(s) hold {count} LR patches of {patch}x{patch}, fewer "
-            f"than a batch (proxy.batch_size={batch_size}); name more or larger images, or add synthetic "
-            "ones: data.synthetic=0.5"
+            f"than a batch (proxy.batch_size={batch_size}); name more or larger images{way}"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from nas.data.images import read_image
+from nas.data.images import ImageError, read_image
 from nas.data.sets import ImageSet, Pair
 
 TILE = 176  # side in pixels
@@ -25,22 +25,29 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
     Returns:
         RGB; a crop shows the middle of its image at one pixel a pixel.
     Raises:
-        ImageError: a file cannot be read.
+        ImageError: a file cannot be read, and the set's `on_error` is stop.
     """
-    rows = [(images.name, source, pairs) for images in sets for source, pairs in _by_source(images).items()]
+    rows = [(images, source, pairs) for images in sets for source, pairs in _by_source(images).items()]
     height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
     top = GAP
-    for role, source, pairs in rows:
-        caption = f"{role}: {source or 'folder'}, {len(pairs)} images; below each its middle, pixel by pixel"
+    for images, source, pairs in rows:
+        caption = (
+            f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
+        )
         pen.text((GAP, top), caption, fill=INK, font=font)
         top += LINE
         for column, pair in enumerate(_spread(pairs)):
-            image = Image.fromarray(read_image(pair.hr))
+            try:
+                image = Image.fromarray(read_image(pair.hr))
+            except ImageError:
+                if images.on_error == "stop":
+                    raise
+                continue  # training goes on without it too
             left = GAP + column * (TILE + GAP)
-            sheet.paste(ImageOps.fit(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top))
+            sheet.paste(ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top))
             sheet.paste(_middle(image), (left, top + TILE + GAP))
         top += 2 * (TILE + GAP)
     return sheet

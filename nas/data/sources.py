@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from nas.data.builtin import photograph, shrunk_photographs
-from nas.data.config import FROM_HR, DataConfig, FolderSource, PhotoSource
+from nas.data.config import FROM_HR, SYNTHETIC, DataConfig, FolderSource, PhotoSource
 from nas.data.folders.layouts import Found, open_folder, sized
 from nas.data.folders.places import Role, validation_folder
 from nas.data.synthetic.pictures import synthetic_pictures
@@ -22,13 +22,12 @@ def find_images(config: DataConfig, role: Role, scale: int, *, progress: bool) -
     Raises:
         ValueError: a folder, a photograph or an image of them cannot be used.
     """
-    synthetic = config.synthetic if role == "train" else 0.0
-    found = _find_photographs(config, role, scale, progress)
-    if synthetic > 0 and (found or synthetic == 1):
+    share = config.synthetic_share if role == "train" else 0.0
+    found = [] if share == 1 else _find_photographs(config, role, scale, progress)
+    if share > 0 and (found or share == 1):
         pairs = tuple(synthetic_pictures(progress=progress))
         folder = pairs[0].hr.parent
-        made = Found("synthetic", folder, folder, pairs, ())
-        found = [made] if synthetic == 1 else [*found, made]
+        found.append(Found(SYNTHETIC, folder, folder, pairs, ()))
     return found
 
 

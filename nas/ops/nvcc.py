@@ -79,7 +79,7 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
         with FileLock(folder / f"{name}.lock"):
             if not place.exists():
                 _compile(nvcc, flags, source, place)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise BuildError(f"{source.name} could not be built: {error}") from error
     return place
 

@@ -7,12 +7,12 @@ import functools
 import numpy as np
 
 from nas.data.builtin import photograph
+from nas.data.config import SYNTHETIC
 from nas.data.images import read_image
 from nas.data.made_images import keep_images
 from nas.data.sets import Pair, Pixels
 from nas.data.synthetic.painting import paint_picture
 
-SOURCE = "synthetic"  # whose share of the patches data.synthetic sets
 VERSION = 1  # of how they look; counts up with every change, so that files of another version are not taken
 SEED = 0
 COUNT = 64
@@ -35,7 +35,7 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]
     return [
-        Pair(name, file, source=SOURCE, size=(SIDE, SIDE)) for name, file in zip(names, files, strict=True)
+        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE)) for name, file in zip(names, files, strict=True)
     ]
 
 
@@ -45,4 +45,4 @@ def _paint(number: int) -> Pixels:
 
 @functools.cache
 def _photographs() -> tuple[Pixels, ...]:
-    return tuple(read_image(photograph(name, source=SOURCE).hr) for name in COLOURED_BY)
+    return tuple(read_image(photograph(name, source=SYNTHETIC).hr) for name in COLOURED_BY)

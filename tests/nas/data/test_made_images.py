@@ -2,9 +2,11 @@
 
 import multiprocessing
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nas.data.images import ImageError, read_image
 from nas.data.made_images import keep_images
@@ -45,6 +47,34 @@ def test_what_is_there_is_not_made_again(cache):
         raise AssertionError("made again")
 
     assert keep({"a": forbidden, "b": lambda: IMAGE}) == [cache / "x" / "a.bmp", cache / "x" / "b.bmp"]
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "exchanged", "damaged"])
+def test_a_file_that_is_not_as_it_was_written_is_made_again(change):
+    (file,) = keep({"a": lambda: IMAGE})
+    content = file.read_bytes()
+    if change == "exchanged":
+        Image.fromarray(IMAGE[:4]).save(file, format="BMP")
+    elif change == "damaged":
+        file.write_bytes(content[:-9] + bytes(9))
+    else:
+        file.write_bytes(content[: 100 if change == "cut" else 0])
+    assert file.read_bytes() != content
+    keep({"a": lambda: IMAGE})
+    assert file.read_bytes() == content
+
+
+def test_what_was_made_before_a_failure_is_kept():
+    def fail():
+        raise ImageError(Path("b.png"), "unreadable")
+
+    with pytest.raises(ImageError):
+        keep({"a": lambda: IMAGE, "b": fail})
+
+    def forbidden():
+        raise AssertionError("made again")
+
+    keep({"a": forbidden, "b": lambda: IMAGE})
 
 
 def test_two_processes_make_each_image_once(tmp_path):

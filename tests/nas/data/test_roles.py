@@ -170,13 +170,18 @@ def test_sources_mix_by_weight_and_subset(tmp_path):
 
 def test_built_in_photographs_need_nothing_else():
     photos = PhotoSource(
-        train=["motorcycle_left", "motorcycle_right"], select=["chelsea"], report=[], scales=[1.0], weight=1.0
+        train=["motorcycle_left", "motorcycle_right"],
+        select=["chelsea"],
+        report=[],
+        scales=[1.0],
+        synthetic=0.0,
+        weight=1.0,
     )
     roles = open_roles(config(sources={"builtin": photos}), scale=4)
     lr, hr = roles.need("select").load(0)
     assert hr.shape == (300, 448, 3)
     assert lr.shape == (75, 112, 3)
-    unknown = PhotoSource(train=["lena"], select=[], report=[], scales=[1.0], weight=1.0)
+    unknown = PhotoSource(train=["lena"], select=[], report=[], scales=[1.0], synthetic=0.0, weight=1.0)
     with pytest.raises(
         ValueError, match=r"data\.sources\.builtin\.train: unknown .*'lena'; known: astronaut"
     ):
@@ -193,6 +198,12 @@ def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_to
     with pytest.raises(ValueError, match=message):
         open_roles(data, scale=4, patch=8, batch_size=9)
     open_roles(config(train=tmp_path / "train", synthetic=0.5), scale=4, patch=8, batch_size=9)
+    # What a higher role shows too does not count.
+    write_pairs(tmp_path / "select", None, ["b"], first_seed=1)
+    with pytest.raises(ValueError, match="hold 4 LR patches of 8x8"):
+        open_roles(
+            config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, patch=8, batch_size=5
+        )
 
 
 def test_what_is_missing_is_said_by_its_key(folders):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from nas.data.config import PhotoSource
+from nas.commands.door import main
+from nas.data.config import SYNTHETIC, FolderSource, PhotoSource
 from nas.data.patches import PatchStore
 from nas.data.roles import open_roles
 from nas.data.synthetic import pictures
-from nas.data.synthetic.pictures import SOURCE
-from tests.nas.data.pictures import config, write_pairs
+from tests.nas.data.pictures import config, picture, write, write_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_a_share_of_the_patches_is_synthetic(folder):
     data = config(train=folder / "train", select=folder / "select", synthetic=0.25)
     roles = open_roles(data, scale=4)
     train = roles.need("train")
-    assert [pair.source for pair in train.pairs] == ["", "", SOURCE, SOURCE]
+    assert [pair.source for pair in train.pairs] == ["", "", SYNTHETIC, SYNTHETIC]
     store = PatchStore(train, seed=0, progress=False)
     store._positions[8] = store._place(8)
     drawn = [image for image, *_ in store._draw(0, 4000, 8)]
@@ -38,15 +38,57 @@ def test_a_share_of_the_patches_is_synthetic(folder):
 
 
 def test_shares_hold_beside_weights_of_sources(folder):
-    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], weight=3.0)
+    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], synthetic=0.0, weight=3.0)
     train = open_roles(config(sources={"builtin": photos}, synthetic=0.4), scale=4).need("train")
-    assert dict(train.weights) == pytest.approx({"builtin": 3.0, SOURCE: 2.0})
+    assert dict(train.weights) == pytest.approx({"builtin": 3.0, SYNTHETIC: 2.0})
 
 
 def test_synthetic_images_alone(folder):
     train = open_roles(config(train=folder / "train", synthetic=1.0), scale=4).need("train")
-    assert {pair.source for pair in train.pairs} == {SOURCE}
+    assert {pair.source for pair in train.pairs} == {SYNTHETIC}
     assert len(open_roles(config(select=folder / "select", synthetic=1.0), scale=4).need("train")) == 2
+
+
+def test_the_share_of_named_folders_is_shown(folder, capsys):
+    overrides = ["data=folder", f"data.train={folder / 'train'}", "data.synthetic=0.001"]
+    assert main(["data", *overrides]) == 0
+    assert "patches from folders 99.9%, synthetic 0.1%" in capsys.readouterr().out
+
+
+def test_builtin_photographs_ask_for_a_share_where_they_alone_train(folder):
+    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], synthetic=0.75, weight=1.0)
+    mine = FolderSource(root=str(folder / "train"), weight=1.0, first=None)
+    alone = config(sources={"builtin": photos}, synthetic=None)
+    assert dict(open_roles(alone, scale=4).need("train").weights) == {"builtin": 1.0, SYNTHETIC: 3.0}
+    for order in (("builtin", "mine"), ("mine", "builtin")):
+        both = {"builtin": photos, "mine": mine}
+        mixed = config(sources={name: both[name] for name in order}, synthetic=None)
+        assert mixed.synthetic_share == 0
+    named = config(sources={"builtin": photos}, train=folder / "train", synthetic=None)
+    assert {pair.source for pair in open_roles(named, scale=4).need("train").pairs} == {""}
+
+
+def test_synthetic_images_do_not_stand_for_images_that_cannot_be_used(folder):
+    same = config(train=folder / "select", select=folder / "select", synthetic=0.5)
+    with pytest.raises(ValueError, match=r"data\.train has no image left: dropped"):
+        open_roles(same, scale=4)
+    (folder / "broken").mkdir()
+    (folder / "broken" / "a.png").write_text("text")
+    broken = config(train=folder / "broken", select=folder / "select", synthetic=0.5, on_error="skip")
+    with pytest.raises(ValueError, match=r"data\.train has no image left: skipped"):
+        open_roles(broken, scale=4)
+
+
+def test_a_patch_that_synthetic_images_do_not_hold_is_refused_by_name(folder):
+    write(folder / "large" / "a.png", picture(3, 700, 700))
+    data = config(train=folder / "large", synthetic=0.5)
+    with pytest.raises(ValueError, match=r"synthetic images have LR sides of 128, below proxy\.patch=160"):
+        open_roles(data, scale=4, patch=160)
+
+
+def test_the_name_of_synthetic_images_is_taken(folder):
+    with pytest.raises(ValueError, match="synthetic is the name of the images that"):
+        config(sources={SYNTHETIC: FolderSource(root=str(folder), weight=1.0, first=None)})
 
 
 def test_where_nothing_was_named_to_train_on_nothing_is_added(folder):
@@ -60,7 +102,9 @@ def test_a_share_outside_0_to_1_is_refused(share):
 
 
 def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
-    photos = PhotoSource(train=["rocket"], select=["chelsea"], report=[], scales=[1.0, 0.5], weight=1.0)
+    photos = PhotoSource(
+        train=["rocket"], select=["chelsea"], report=[], scales=[1.0, 0.5], synthetic=0.0, weight=1.0
+    )
     roles = open_roles(config(sources={"builtin": photos}), scale=4)
     assert [pair.size for pair in roles.need("train").pairs] == [(427, 640), (214, 320)]
     assert [pair.size for pair in roles.need("select").pairs] == [(300, 451)]
@@ -72,4 +116,4 @@ def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
 )
 def test_scales_that_cannot_be_are_refused(scales, message):
     with pytest.raises(ValueError, match=message):
-        PhotoSource(train=[], select=[], report=[], scales=scales, weight=1.0)
+        PhotoSource(train=[], select=[], report=[], scales=scales, synthetic=0.0, weight=1.0)

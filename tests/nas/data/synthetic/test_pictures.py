@@ -4,7 +4,7 @@ import numpy as np
 
 from nas.data.images import read_image
 from nas.data.synthetic import pictures
-from nas.data.synthetic.pictures import SOURCE, synthetic_pictures
+from nas.data.synthetic.pictures import synthetic_pictures
 
 
 def test_pictures_are_made_once_and_are_the_same_everywhere(tmp_path, monkeypatch):
@@ -16,7 +16,7 @@ def test_pictures_are_made_once_and_are_the_same_everywhere(tmp_path, monkeypatc
         times = [pair.hr.stat().st_mtime_ns for pair in pairs]
         assert [pair.hr.stat().st_mtime_ns for pair in synthetic_pictures(progress=False)] == times
         made.append(pairs)
-    assert [pair.source for pair in made[0]] == [SOURCE] * 2
+    assert [pair.source for pair in made[0]] == ["synthetic"] * 2
     assert [pair.name for pair in made[0]] == [pair.name for pair in made[1]]
     for one, other in zip(*made, strict=True):
         image = read_image(one.hr)
