@@ -104,6 +104,7 @@ class Choice:
 _CHOICES: dict[str, Choice] = {}
 _SETTING = ["auto"]
 _SAID: set[str] = set()
+GENERATION = [0]  # counts `renew`
 
 
 def setting() -> str:
@@ -123,6 +124,12 @@ def use(name: str) -> None:
     _SETTING[0] = name
     for choice in _CHOICES.values():
         choice.picked.clear()
+    renew()
+
+
+def renew() -> None:
+    """Let no prepared launch be used again: backends or tilings are others."""
+    GENERATION[0] += 1
 
 
 @contextmanager

@@ -35,6 +35,12 @@ _SWITCHES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+def convolution_products() -> str:
+    """How cuDNN's convolutions form float32 products, as torch.backends.cudnn.conv says at more cost."""
+    value: str = torch._C._get_fp32_precision_getter("cuda", "conv")
+    return value
+
+
 @contextmanager
 def products(precision: Products) -> Iterator[None]:
     """Form float32 products of convolutions and matrices on CUDA in TF32 or exactly; then put all back.
