@@ -52,6 +52,7 @@ class Plan(nn.Module):
         self.graph_module = _typed(graph, dtypes)
         if merged_for is not None:
             merge(self.graph_module, merged_for)
+            _launch_late(self.graph_module)
         nodes = self.graph_module.graph.nodes
         self.steps = [_step(self.graph_module, node) for node in nodes if _has_tensor(node)]
 
@@ -189,6 +190,16 @@ def _typed(graph: fx.GraphModule, dtypes: Mapping[str, torch.dtype]) -> fx.Graph
     typed.graph.eliminate_dead_code()
     typed.recompile()
     return typed
+
+
+def _launch_late(merged: fx.GraphModule) -> None:
+    """Let what reads the image alone run right before its only reader, while its result is in the cache."""
+    for node in merged.graph.find_nodes(op="call_function", target=launched):
+        source: Any = node.args[0]
+        if source.op == "placeholder" and len(node.users) == 1:
+            next(iter(node.users)).prepend(node)
+    merged.graph.lint()
+    merged.recompile()
 
 
 def _cast_operands(

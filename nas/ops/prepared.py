@@ -48,13 +48,12 @@ def lies(first: Tensor, second: Tensor | None, weight: Tensor | None, bias: Tens
 
     Where weights lie tells them apart, as long as a launch holds those that it was prepared for.
     """
-    return (
-        GENERATION[0],
-        first.shape, first.stride(), first.dtype, first.data_ptr() & 15,
-        None if second is None else (second.shape, second.stride(), second.dtype, second.data_ptr() & 15),
-        None if weight is None else (weight.data_ptr(), weight.stride()),
-        None if bias is None else bias.data_ptr(),
-    )  # fmt: skip
+    maps: tuple[Any, ...] = first.shape, first.stride(), first.dtype, first.data_ptr() & 15, GENERATION[0]
+    if second is not None:
+        maps = (*maps, second.shape, second.stride(), second.dtype, second.data_ptr() & 15)
+    if weight is None:
+        return maps
+    return (*maps, weight.data_ptr(), weight.stride(), None if bias is None else bias.data_ptr())
 
 
 def pointer(value: Tensor | None) -> int | None:

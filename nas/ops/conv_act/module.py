@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nas.ops.conv_act.op import conv_act, prepare
 from nas.ops.conv_act.reference import GATED
-from nas.ops.prepared import Prepared, lies
+from nas.ops.prepared import Prepared, lies, pointer
 from nas.ops.products import convolution_products
 from nas.ops.rules import is_bare
 from search_spaces.blocks.conv import ConvStack
@@ -51,21 +51,19 @@ class ConvAct(nn.Conv2d):
 
     def _key(self, x: Tensor, skip: Tensor | None, gate: nn.Conv2d | None) -> tuple[Any, ...] | None:
         """How the operands lie; None: a parameter is computed at each call, as of a parametrization."""
-        own = self._parameters
+        own = self._parameters  # past nn.Module's search by name
         weight = own.get("weight")
         if weight is None:
             return None
-        key = lies(x, skip, weight, own["bias"])
-        if weight.dtype == torch.float32:
+        key = lies(x, skip, weight, own.get("bias"))
+        if weight.dtype is torch.float32:
             key = (*key, convolution_products())
         if gate is None:
             return key
-        its = gate._parameters
-        gate_weight, gate_bias = its.get("weight"), its["bias"]
+        gate_weight, gate_bias = gate._parameters.get("weight"), gate._parameters.get("bias")
         if gate_weight is None:
             return None
-        place = gate_bias.data_ptr() if gate_bias is not None else None
-        return (*key, gate_weight.data_ptr(), gate_weight.stride(), place)
+        return (*key, gate_weight.data_ptr(), gate_weight.stride(), pointer(gate_bias))
 
     def extra_repr(self) -> str:
         usual: str = super().extra_repr()  # type: ignore[no-untyped-call]

@@ -1,5 +1,7 @@
 """Fused twins of two blocks of search_spaces.layers.attention: the same state dict, one operator a call."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from nas.ops.prepared import Prepared, lies
@@ -16,16 +18,23 @@ class FusedLearnedPointwise(nn.Module):
         self._launches = Prepared()
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
-        weight, bias = self.conv.weight, self.conv.bias
-        assert bias is not None
-        key = lies(x, f, weight, bias) if is_bare(x) else None
+        key = self._key(x, f) if is_bare(x) else None
         repeat = self._launches.get(key)
         out = repeat(x, f) if repeat is not None else None
         if out is None:
+            weight, bias = self.conv.weight, self.conv.bias
+            assert bias is not None
             out = span_attention(x, f, weight, bias)
             if key is not None:
                 self._launches.keep(key, lambda: prepare("span_attention", x, f, weight, bias))
         return out
+
+    def _key(self, x: Tensor, f: Tensor) -> tuple[Any, ...] | None:
+        """How the operands lie; None: the weight is computed at each call, as of a parametrization."""
+        conv = self._modules["conv"]  # past nn.Module's search by name, which takes longer than a launch
+        assert conv is not None
+        weight, bias = conv._parameters.get("weight"), conv._parameters.get("bias")
+        return lies(x, f, weight, bias) if weight is not None and bias is not None else None
 
 
 class FusedParameterFree(nn.Module):

@@ -58,6 +58,13 @@ def test_nothing_but_kernels_is_left_of_a_published_network(name, launches):
     assert [step.operator for step in steps] == ["nas.conv_act"] * launches
 
 
+def test_the_near_branch_runs_right_before_the_convolution_that_reads_it():
+    steps = Plan(trace(fuse(build(published("spanv2")), attention="epilogue")), {}, merged_for=CPU).steps
+    layers = [step.layer for step in steps]
+    assert layers[0] == "blocks.1.conv1"
+    assert layers[-2:] == ["skip", "upsampler.conv"]
+
+
 def test_mixed_precision_is_merged_where_the_parts_agree():
     spec = SPECS["inner"]
     _, graph, _ = plan_of(spec)
