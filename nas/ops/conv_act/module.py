@@ -53,17 +53,18 @@ class ConvAct(nn.Conv2d):
         """How the operands lie; None: a parameter is computed at each call, as of a parametrization."""
         own = self._parameters  # past nn.Module's search by name
         weight = own.get("weight")
-        if weight is None:
+        if weight is None or "bias" not in own:
             return None
-        key = lies(x, skip, weight, own.get("bias"))
+        key = lies(x, skip, weight, own["bias"])
         if weight.dtype is torch.float32:
             key = (*key, convolution_products())
         if gate is None:
             return key
-        gate_weight, gate_bias = gate._parameters.get("weight"), gate._parameters.get("bias")
-        if gate_weight is None:
+        its = gate._parameters
+        gate_weight = its.get("weight")
+        if gate_weight is None or "bias" not in its:
             return None
-        return (*key, gate_weight.data_ptr(), gate_weight.stride(), pointer(gate_bias))
+        return (*key, gate_weight.data_ptr(), gate_weight.stride(), pointer(its["bias"]))
 
     def extra_repr(self) -> str:
         usual: str = super().extra_repr()  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.nas.ops.stub.driver import install
@@ -161,9 +162,12 @@ def calls():
     found["another tiling"] = STUB.launch()[:3] != grid
     launcher.choose = choose
     launcher.tune({})
-    parametrized = conv()
-    torch.nn.utils.parametrize.register_parametrization(parametrized, "weight", nn.Identity())
-    found["a parametrization"] = parametrized(x).shape == x.shape and not any(parametrized._launches.values())
+    for name in ("weight", "bias"):
+        parametrized = conv()
+        parametrize.register_parametrization(parametrized, name, nn.Identity())
+        found[f"a parametrization of the {name}"] = (
+            parametrized(x).shape == x.shape and not parametrized._launches
+        )
     return found
 
 
