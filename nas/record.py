@@ -69,9 +69,10 @@ class Latency:
 
     flags says in words, by commas, why the reading is not to be relied on: disturbed (more than a fifth of
     the rounds were rejected; on a CPU only where the interval is too wide as well), drifted (fixed work took
-    another time at the end), contaminated (another process computed on the GPU). operators names the fused
-    ones that ran in the candidate's forward; details holds spread, warm-up, the number of layers
-    in each precision (of modes with a runner) and the state of the device before and after, as JSON takes it.
+    another time at the end), contaminated (another process computed on the GPU; `details["neighbours"]` is
+    "unknown" where that cannot be seen). operators names the fused ones that ran in the candidate's forward;
+    details holds spread, warm-up, the number of layers in each precision (of modes with a runner) and the
+    state of the device before and after, as JSON takes it.
     """
 
     runtime_ms: float

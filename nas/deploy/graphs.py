@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.ops.backend import say_once
+
 Key = tuple[torch.Size, torch.dtype]
+Captured = tuple[torch.cuda.CUDAGraph, Tensor, Tensor]  # the graph, its input and its output
 
 WARM_UPS = 3  # runs before a capture: kernels are built, libraries choose
 
@@ -16,46 +19,100 @@ class GraphCache:
     """Replays a function of one image as a CUDA graph; those that were used last are kept.
 
     Graphs share one pool of memory, in which feature maps take each other's place as soon as they are read:
-    a plan of equal layers goes back and forth between as few buffers as are alive at once.
+    a plan of equal layers goes back and forth between as few buffers as are alive at once. A call on another
+    stream therefore waits for the one before it.
+
+    A function that no graph can hold, since it waits for the device or allocates by itself, is called as it
+    is from then on; that is said once.
 
     Args:
         function: from a tensor on CUDA to a tensor on the same device, the same kernels in every call.
         capacity: graphs that are kept.
         share_output: give the graph's own output instead of a copy. It is valid until the next call of any
             shape: the graphs' shared memory holds it.
+    Attributes:
+        why_not: why there are no graphs; None: there are.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], *, capacity: int, share_output: bool) -> None:
         self.function = function
         self.capacity = capacity
         self.share_output = share_output
-        self._graphs: OrderedDict[Key, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = OrderedDict()
+        self.why_not: str | None = None
+        self._graphs: OrderedDict[Key, Captured] = OrderedDict()
+        self._last: torch.cuda.Stream | None = None  # of the call before
+        self._stream: Any = None  # on which graphs of this device are captured
         self._pool: Any = None  # a handle of PyTorch's
 
     def __call__(self, image: Tensor) -> Tensor:
         with torch.cuda.device(image.device):
-            key = (image.shape, image.dtype)
-            if key not in self._graphs:
-                self._graphs[key] = self._capture(image)
-                while len(self._graphs) > self.capacity:
-                    self._graphs.popitem(last=False)
-            self._graphs.move_to_end(key)
-            graph, held, out = self._graphs[key]
+            self._follow_last_call()
+            captured = self._find(image)
+            if captured is None:
+                return self.function(image)
+            graph, held, out = captured
             held.copy_(image)
             graph.replay()
             return out if self.share_output else out.clone()
 
-    def _capture(self, image: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        held = image.clone(memory_format=torch.contiguous_format)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                self.function(held)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        if self._pool is None:
+    def _follow_last_call(self) -> None:
+        """Order this call after the last one, and after what has read its output so far."""
+        stream = torch.cuda.current_stream()
+        if self._last is not None and stream != self._last:
+            stream.wait_stream(self._last)
+        self._last = stream
+
+    def _find(self, image: Tensor) -> Captured | None:
+        """The graph of an image's shape and dtype; None: there are no graphs."""
+        key = (image.shape, image.dtype)
+        if key not in self._graphs and self.why_not is None:
+            try:
+                self._graphs[key] = self._capture(image)
+            except _CaptureError as error:
+                self.why_not = str(error)
+                self._graphs.clear()  # the device has come to rest before the capture
+                say_once(f"CUDA graphs are not used: {error}; kernels are launched one by one")
+            while len(self._graphs) > self.capacity:
+                self._graphs.popitem(last=False)
+        if self.why_not is not None:
+            return None
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
+
+    def _capture(self, image: Tensor) -> Captured:
+        """Record the function once.
+
+        Raises:
+            _CaptureError: it runs, but not while it is recorded.
+        """
+        if self._stream is None:  # PyTorch's own would be one for all devices, that of the first of them
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            out = self.function(held)
+        current = torch.cuda.current_stream()
+        held = image.clone(memory_format=torch.contiguous_format)
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):  # also after a capture that fails, which leaves its own
+                for _ in range(WARM_UPS):
+                    self.function(held)
+                return self._record(held)
+        finally:
+            current.wait_stream(self._stream)
+
+    def _record(self, held: Tensor) -> Captured:
+        graph = torch.cuda.CUDAGraph()
+        mode = "thread_local"  # what other threads do meanwhile, such as to allocate, ends no capture
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode=mode):
+                out = self.function(held)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            said = str(first).strip().splitlines() or ["no message"]
+            raise _CaptureError(f"a capture failed ({type(first).__name__}: {said[0]})") from error
         return graph, held, out
+
+
+class _CaptureError(Exception):
+    """A function that runs by itself does not run while it is recorded."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from nas.deploy.merge import launched, merge, value_of
+from nas.ops.products import products
 from search_spaces.network import Network
 
 aten = torch.ops.aten
@@ -51,6 +52,7 @@ class Plan(nn.Module):
         self.graph_module = _typed(graph, dtypes)
         if merged_for is not None:
             merge(self.graph_module, merged_for)
+            _launch_late(self.graph_module)
         nodes = self.graph_module.graph.nodes
         self.steps = [_step(self.graph_module, node) for node in nodes if _has_tensor(node)]
 
@@ -60,17 +62,22 @@ class Plan(nn.Module):
         return out.contiguous()  # of channels_last features a shuffle that is not merged makes no NCHW
 
 
+class TraceError(ValueError):
+    """A network is no fixed list of operators."""
+
+
 def trace(network: Network | nn.Module) -> fx.GraphModule:
     """Trace a network in inference form; valid for any batch, height and width.
 
     Raises:
-        ValueError: its weights are not float32; its operators depend on the values or the size of the image.
+        ValueError: its weights are not float32.
+        TraceError: its operators depend on the values or the size of the image.
     """
     _check_float32(network)
     device = next(network.parameters()).device
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), products("ieee"):  # torch.export reads switches
             warnings.simplefilter("ignore")  # torch.export's own deprecations
             exported = torch.export.export(
                 network.eval(), (torch.zeros(EXAMPLE, device=device),), dynamic_shapes=(axes,)
@@ -78,7 +85,7 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
             found = exported.module()
     except (RuntimeError, torch._dynamo.exc.UserError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ValueError(f"the network cannot be traced: {first}") from None
+        raise TraceError(f"the network cannot be traced: {first}") from None
     for node in found.graph.find_nodes(op="call_module"):  # checks that the sizes are those of the trace
         found.graph.erase_node(node)
     (last,) = found.graph.find_nodes(op="output")
@@ -183,6 +190,16 @@ def _typed(graph: fx.GraphModule, dtypes: Mapping[str, torch.dtype]) -> fx.Graph
     typed.graph.eliminate_dead_code()
     typed.recompile()
     return typed
+
+
+def _launch_late(merged: fx.GraphModule) -> None:
+    """Let what reads the image alone run right before its only reader, while its result is in the cache."""
+    for node in merged.graph.find_nodes(op="call_function", target=launched):
+        source: Any = node.args[0]
+        if source.op == "placeholder" and len(node.users) == 1:
+            next(iter(node.users)).prepend(node)
+    merged.graph.lint()
+    merged.recompile()
 
 
 def _cast_operands(

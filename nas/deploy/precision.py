@@ -9,11 +9,18 @@ import torch
 from torch import Tensor, fx
 
 from nas.deploy.plan import Plan, computing, layer_of, outputs
+from nas.ops.conv_act import reference as conv_act
+from nas.ops.span_attention.reference import parameter_free_attention, span_attention
 
 MIN_DB = 40.0  # of a layer's output against float64, its largest value being the peak
 MARGIN_DB = 3.0  # on top in a trial: SPANV2's worst stripes lose up to 2.3 dB more at another size
 HEADROOM = 4.0  # largest values of a trial stay so many times under float16's: larger noise reaches further
 LARGEST = torch.finfo(torch.float16).max
+PLAIN = {  # in float64 no operator has a kernel, which is not worth a warning
+    torch.ops.nas.conv_act.default: conv_act,
+    torch.ops.nas.span_attention.default: span_attention,
+    torch.ops.nas.parameter_free_attention.default: parameter_free_attention,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +85,8 @@ class _Trial:
         self.faults: dict[str, Fault] = {}  # by the name of the node
         self.images = {name: image.to(device) for name, image in images.items()}
         exact = Plan(graph, {node.name: torch.float64 for node in nodes}).graph_module
+        for node in exact.graph.nodes:
+            node.target = PLAIN.get(node.target, node.target)
         self.judges: dict[str, _Judge] = {}
         for name, image in self.images.items():
             found = outputs(exact, image.double())

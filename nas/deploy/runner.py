@@ -1,8 +1,9 @@
 """The runner: a network with fused kernels, CUDA graphs and the precision that was asked for."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from nas.deploy.fastest import Fastest, Function
 from nas.deploy.graphs import GraphCache
 from nas.deploy.hostile import hostile_images
-from nas.deploy.plan import Plan, Step, trace
+from nas.deploy.plan import Plan, Step, TraceError, trace
 from nas.deploy.precision import Fault, earn_float16
 from nas.ops.fuse import fuse, unfused
+from nas.ops.products import products
 from search_spaces.network import Network
 
 Precision = Literal["tf32", "fp16", "fp32"]
@@ -27,9 +29,13 @@ class Runner(nn.Module):
     checked, its range is not.
 
     On CUDA the network is one flat plan of fused kernels on channels_last features, replayed as a CUDA graph
-    for each shape. What has no kernel runs as plain PyTorch inside the same plan; `plain_parts` lists it. On
-    the CPU there is nothing to fuse: each shape runs in the memory layout (or compiled form) that was
-    fastest when it was first seen, never a slower one than the plain network.
+    for each shape. What has no kernel runs as plain PyTorch inside the same plan; `plain_parts` lists it. A
+    network that is no fixed list of operators, such as one with a selective scan, keeps its fused modules
+    instead of a plan. On the CPU there is nothing to fuse: each shape runs in the memory layout (or compiled
+    form) that was fastest when it was first seen, never a slower one than the plain network.
+
+    While kernels are launched, not while a graph of them is replayed, PyTorch's switches for float32 products
+    are those of the precision; another thread meets them too.
 
     Args:
         network: any network of the grammar; training forms are folded. It is copied.
@@ -44,11 +50,12 @@ class Runner(nn.Module):
         compiled: on the CPU, let torch.compile take part in the choice (tens of seconds for a shape).
     Attributes:
         faults: the layers of an `fp16` plan that compute in float32, and why.
-        plain_parts: the layers without a kernel, and why.
-        steps: the operators in the order in which they run.
+        plain_parts: the layers without a kernel, and why; under `network` why it has no plan.
+        steps: the operators in the order in which they run; of a network without a plan none.
     Raises:
-        ValueError: the precision is not known; the network is not float32; no layer of it stands float16;
-            an image of the trial, or of a call, is not what the runner takes.
+        ValueError: the precision is not known; the network is not float32; no layer of it stands float16, or
+            it has no plan in which to try them; an image of the trial, or of a call, is not what the runner
+            takes; the runner is moved or converted.
     """
 
     def __init__(
@@ -70,21 +77,22 @@ class Runner(nn.Module):
         plain = network.fold().eval().requires_grad_(False)
         fused = fuse(plain, attention="epilogue")
         self.faults: list[Fault] = []
-        with self._numerics(), torch.no_grad():
-            self.plan = self._plan(fused, hostile_images() if trial is None else trial)
-        self.steps: list[Step] = self.plan.steps
-        plain_steps = {step.layer for step in self.steps if not step.fused}
-        self.plain_parts: dict[str, str] = {
-            layer: reason for layer, reason in unfused(fused).items() if layer in plain_steps
-        }
+        self.steps: list[Step] = []
+        self.plain_parts: dict[str, str] = unfused(fused)
+        self.plan: Plan | Network = self._choose(fused, hostile_images() if trial is None else trial)
         if self.device.type == "cuda":
-            self._run: Function = self.plan
+            self._run: Function = partial(_launch, self.plan, precision, self.device)
             if graphs:
-                self._run = GraphCache(self.plan, capacity=num_graphs, share_output=share_output)
+                self._run = GraphCache(self._run, capacity=num_graphs, share_output=share_output)
         elif precision == "fp16":
             self._run = self.plan
         else:
             self._run = Fastest(_on_cpu(plain, compiled=compiled))
+
+    @property
+    def why_no_graph(self) -> str | None:
+        """Why the kernels are launched one by one, where graphs were asked for; None: they are replayed."""
+        return self._run.why_not if isinstance(self._run, GraphCache) else None
 
     @property
     def layers(self) -> dict[str, int]:
@@ -93,9 +101,39 @@ class Runner(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         check_image(image, self.device)
-        with torch.inference_mode(), self._numerics():
+        with torch.inference_mode():
             out: Tensor = self._run(image)
             return out
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Refuse what would move or convert the weights: kernels and graphs hold what they were made of.
+
+        Raises:
+            ValueError: one line.
+        """
+        moved = fn(torch.empty(0, device=self.device))
+        if moved.device != self.device or moved.dtype != torch.float32:
+            kind = str(moved.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"a runner stays where it was made, on {self.device} in its precision, got {moved.device}, "
+                f"{kind}; make another: Runner(network.to(device), precision=...)"
+            )
+        return self
+
+    def _choose(self, fused: Network, trial: Mapping[str, Tensor]) -> Plan | Network:
+        """The plan of a network; the network itself where it has none, and says why in `plain_parts`."""
+        try:
+            with _numerics(self.precision, self.device), torch.no_grad():
+                plan = self._plan(fused, trial)
+        except TraceError as error:
+            if self.precision == "fp16":
+                raise ValueError(f"precision=fp16 is refused, {error}; use tf32") from None
+            self.plain_parts = {"network": str(error), **self.plain_parts}
+            return fused
+        self.steps = plan.steps
+        plain = {step.layer for step in plan.steps if not step.fused}
+        self.plain_parts = {layer: reason for layer, reason in self.plain_parts.items() if layer in plain}
+        return plan
 
     def _plan(self, fused: Network, trial: Mapping[str, Tensor]) -> Plan:
         graph = trace(fused)
@@ -106,10 +144,20 @@ class Runner(nn.Module):
             dtypes, self.faults = earn_float16(graph, trial)
         return Plan(graph, dtypes, merged_for=self.device if self.device.type == "cuda" else None)
 
-    def _numerics(self) -> AbstractContextManager[None]:
-        if self.device.type != "cuda":
-            return nullcontext()
-        return _products("tf32" if self.precision == "tf32" else "ieee", self.device)
+
+def _launch(plan: Plan | Network, precision: Precision, device: torch.device, image: Tensor) -> Tensor:
+    with _numerics(precision, device):
+        out: Tensor = plan(image)
+        return out.contiguous()
+
+
+def _numerics(precision: Precision, device: torch.device) -> ExitStack:
+    """On CUDA the products of a precision, and the device as the current one: launches go there."""
+    stack = ExitStack()
+    if device.type == "cuda":
+        stack.enter_context(products("tf32" if precision == "tf32" else "ieee"))
+        stack.enter_context(torch.cuda.device(device))
+    return stack
 
 
 def check_image(image: Tensor, device: torch.device, *, called: str = "image") -> None:
@@ -149,19 +197,3 @@ def _on_cpu(plain: Network, *, compiled: bool) -> dict[str, Function]:
     if compiled:
         functions["compiled"] = torch.compile(as_it_is)
     return functions
-
-
-@contextmanager
-def _products(precision: str, device: torch.device) -> Iterator[None]:
-    """On a device, float32 products of convolutions and matrices in TF32 or exact, put back afterwards."""
-    cudnn: Any = torch.backends.cudnn
-    backends: tuple[Any, ...] = (cudnn.conv, torch.backends.cuda.matmul)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = precision
-        with torch.cuda.device(device):  # the launches of a plan go to the current one
-            yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value

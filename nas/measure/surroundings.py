@@ -16,8 +16,9 @@ GPU_FIELDS = {
     "memory_mhz": "clocks.mem",
     "temperature_c": "temperature.gpu",
     "power_w": "power.draw",
-    "throttle_reasons": "clocks_event_reasons.active",
 }
+THROTTLE_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # of new drivers, of old
+UNKNOWN = "unknown"
 
 
 def surroundings(device: torch.device) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def surroundings(device: torch.device) -> dict[str, Any]:
     return _gpu(device) if device.type == "cuda" else _cpu()
 
 
-def neighbours(device: torch.device, own: set[int]) -> list[int] | None:
+def neighbours(device: torch.device, own: set[int]) -> list[int] | str:
     """Processes that compute on a GPU and are none of ours; none on a CPU, where their load is told.
 
     In a container the driver may list processes by numbers that mean nothing inside: where this process is
@@ -34,24 +35,24 @@ def neighbours(device: torch.device, own: set[int]) -> list[int] | None:
     Args:
         own: processes that make way for a reading.
     Returns:
-        Process numbers, or None where they cannot be known.
+        Process numbers, or UNKNOWN where they cannot be known.
     """
     if device.type != "cuda":
         return []
     found = output(["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader", _select(device)])
-    if found is None:
-        return None
-    running = {int(line) for line in found.split() if line.isdigit()}
-    return sorted(running - own) if os.getpid() in running else None
+    running = {int(line) for line in (found or "").split() if line.isdigit()}
+    return sorted(running - own) if os.getpid() in running else UNKNOWN
 
 
 def _gpu(device: torch.device) -> dict[str, Any]:
-    query = f"--query-gpu={','.join(GPU_FIELDS.values())}"
-    answer = output(["nvidia-smi", query, "--format=csv,noheader,nounits", _select(device)])
-    if answer is None:
-        return dict.fromkeys(GPU_FIELDS)
-    values = next(csv.reader(io.StringIO(answer), skipinitialspace=True), [])
-    return dict(zip(GPU_FIELDS, map(_number, values), strict=False))
+    for reasons in THROTTLE_REASONS:
+        fields = GPU_FIELDS | {"throttle_reasons": reasons}
+        query = f"--query-gpu={','.join(fields.values())}"
+        answer = output(["nvidia-smi", query, "--format=csv,noheader,nounits", _select(device)])
+        if answer is not None:  # a driver refuses the whole of a query for one field that it does not know
+            values = next(csv.reader(io.StringIO(answer), skipinitialspace=True), [])
+            return dict(zip(fields, map(_number, values), strict=False))
+    return dict.fromkeys([*GPU_FIELDS, "throttle_reasons"])
 
 
 def _cpu() -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Choice:
             reason = self.reason(name, device, case)
             if reason is None:
                 for text in reasons:
-                    _say_once(f"{text}; it runs as {name}")
+                    say_once(f"{text}; it runs as {name}")
                 return name
             reasons.append(f"{self.op}: {name} is not used: {reason}")
         raise AssertionError("reference always serves")
@@ -104,6 +104,7 @@ class Choice:
 _CHOICES: dict[str, Choice] = {}
 _SETTING = ["auto"]
 _SAID: set[str] = set()
+GENERATION = [0]  # counts `renew`
 
 
 def setting() -> str:
@@ -123,6 +124,12 @@ def use(name: str) -> None:
     _SETTING[0] = name
     for choice in _CHOICES.values():
         choice.picked.clear()
+    renew()
+
+
+def renew() -> None:
+    """Let no prepared launch be used again: backends or tilings are others."""
+    GENERATION[0] += 1
 
 
 @contextmanager
@@ -174,7 +181,8 @@ def no_triton(device: torch.device) -> str | None:
     return None
 
 
-def _say_once(text: str) -> None:
+def say_once(text: str) -> None:
+    """Warn that something faster is not used, once for each text in a process."""
     if text not in _SAID:
         _SAID.add(text)
         warnings.warn(text, BackendWarning, stacklevel=2)

@@ -12,6 +12,10 @@ DTYPES = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16}
 LOWERED = DTYPES - {torch.float64}  # what autocast converts
 _transforms_active = torch._C._are_functorch_transforms_active
 
+is_compiling, is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
+num_modes, has_function_mode = torch._C._len_torch_dispatch_stack, torch._C._is_torch_function_mode_enabled
+is_autocasting, tracing_state = torch._C._is_any_autocast_enabled, torch._C._get_tracing_state
+
 
 def transforming() -> bool:
     """Whether forward AD or a transform of torch.func is under way: operators then run in their plain form.
@@ -19,6 +23,24 @@ def transforming() -> bool:
     It has all the derivatives; an operator has its gradient alone, and would drop a tangent in silence.
     """
     return forward_ad._current_level >= 0 or _transforms_active()
+
+
+def is_bare(x: Tensor) -> bool:
+    """Whether nobody sees a call on a CUDA tensor: no gradient, mode, transform, trace or autocast is about.
+
+    A launch may then go past the dispatcher.
+    """
+    return (
+        not is_compiling()
+        and not is_grad_enabled()
+        and type(x) is Tensor
+        and x.is_cuda
+        and not num_modes()
+        and not has_function_mode()
+        and not is_autocasting()
+        and tracing_state() is None
+        and not transforming()
+    )
 
 
 def plain_form(

@@ -6,7 +6,7 @@ from torch import nn
 
 from search_spaces import build, published
 from search_spaces.initialise import initial_network
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 
 @pytest.mark.parametrize("attention", ["parameter_free", "conv1x1", "diagonal", "none", "variance"])

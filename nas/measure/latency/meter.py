@@ -18,7 +18,7 @@ from nas.measure.latency.sizes import Size
 from nas.measure.latency.stopwatch import Stopwatch, stopwatch_of
 from nas.measure.latency.subject import Subject, open_subject
 from nas.measure.lock import exclusive, users
-from nas.measure.surroundings import neighbours, surroundings
+from nas.measure.surroundings import UNKNOWN, neighbours, surroundings
 from nas.record import Latency
 from search_spaces.spec import ArchSpec
 
@@ -217,7 +217,7 @@ class LatencyMeter:
                 faults(
                     reading,
                     drifted=details["drift"] > MAX_DRIFT[self.device.type],
-                    contaminated=bool(details["neighbours"]),
+                    contaminated=details["neighbours"] not in ([], UNKNOWN),
                     on_gpu=self.device.type == "cuda",
                     target_ci=self.config.target_ci,
                 )

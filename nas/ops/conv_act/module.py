@@ -6,8 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.ops.conv_act.op import conv_act
+from nas.ops.conv_act.op import conv_act, prepare
 from nas.ops.conv_act.reference import GATED
+from nas.ops.prepared import Prepared, lies, pointer
+from nas.ops.products import convolution_products
+from nas.ops.rules import is_bare
 from search_spaces.blocks.conv import ConvStack
 from search_spaces.blocks.spab import SPAB
 
@@ -28,14 +31,40 @@ class ConvAct(nn.Conv2d):
         super().__init__(*channels, size, padding=size // 2, bias=conv.bias is not None, device="meta")
         self.weight, self.bias = conv.weight, conv.bias
         self.epilogue = epilogue
+        self._launches = Prepared()
         self.train(conv.training)
         self._lay_out()
 
     def forward(self, x: Tensor, skip: Tensor | None = None, gate: nn.Conv2d | None = None) -> Tensor:
         """(N, Cin, H, W) to (N, C, H, W); an attention takes its skip, and its gate where it has one."""
+        key = self._key(x, skip, gate) if is_bare(x) else None
+        repeat = self._launches.get(key)
+        out = repeat(x, skip) if repeat is not None else None
+        if out is not None:
+            return out
+        gate_weight, gate_bias = (None, None) if gate is None else (gate.weight, gate.bias)
+        operands = (x, self.weight, self.bias, self.epilogue, skip, gate_weight, gate_bias)
+        out = conv_act(*operands)
+        if key is not None:
+            self._launches.keep(key, lambda: prepare(*operands))
+        return out
+
+    def _key(self, x: Tensor, skip: Tensor | None, gate: nn.Conv2d | None) -> tuple[Any, ...] | None:
+        """How the operands lie; None: a parameter is computed at each call, as of a parametrization."""
+        own = self._parameters  # past nn.Module's search by name
+        weight = own.get("weight")
+        if weight is None or "bias" not in own:
+            return None
+        key = lies(x, skip, weight, own["bias"])
+        if weight.dtype is torch.float32:
+            key = (*key, convolution_products())
         if gate is None:
-            return conv_act(x, self.weight, self.bias, self.epilogue, skip)
-        return conv_act(x, self.weight, self.bias, self.epilogue, skip, gate.weight, gate.bias)
+            return key
+        its = gate._parameters
+        gate_weight = its.get("weight")
+        if gate_weight is None or "bias" not in its:
+            return None
+        return (*key, gate_weight.data_ptr(), gate_weight.stride(), pointer(its["bias"]))
 
     def extra_repr(self) -> str:
         usual: str = super().extra_repr()  # type: ignore[no-untyped-call]
@@ -44,6 +73,7 @@ class ConvAct(nn.Conv2d):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._lay_out()
+        self._launches.clear()
         return self
 
     def _lay_out(self) -> None:

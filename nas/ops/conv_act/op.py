@@ -15,6 +15,7 @@ from nas.ops.conv_act.config import precision_of
 from nas.ops.conv_act.gradient import gradient
 from nas.ops.conv_act.pixels import empty_map
 from nas.ops.conv_act.reference import reference
+from nas.ops.prepared import Repeat
 from nas.ops.rules import (
     follow_autocast,
     implement,
@@ -74,6 +75,23 @@ def backend_of(
     if precision is None and device.type == "cuda":
         precision = precision_of(dtype)
     return _CHOICE.pick(device, (channels, dtype, epilogue, in_channels or channels, kernel, precision))
+
+
+def prepare(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    skip: Tensor | None,
+    gate_weight: Tensor | None,
+    gate_bias: Tensor | None,
+) -> Repeat | None:
+    """The launch of a call that has just been made, to be made again; None: there is none."""
+    channels, in_channels, kernel, _ = weight.shape
+    if backend_of(x.device, channels, weight.dtype, epilogue, in_channels, kernel) != "triton":
+        return None
+    found: Repeat | None = _kernels().prepare(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+    return found
 
 
 def _run(

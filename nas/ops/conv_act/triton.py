@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.ops.backend import interpreting
+from nas.ops.backend import interpreting, renew
 from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, precision_of, reads_image
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.reference import ATTENTIONS, GATED
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
+from nas.ops.prepared import Arguments, Repeat, is_aligned, pointer, repeat
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+LARGEST_INT = 2**31 - 1
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
 
 
@@ -128,10 +130,38 @@ def launch(
             _plans[key] = plan
 
 
+def prepare(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    skip: Tensor | None,
+    gate_weight: Tensor | None,
+    gate_bias: Tensor | None,
+    precision: str | None = None,
+) -> Repeat | None:
+    """The launch that `forward` has made of these operands, to be made again; None: it copies one of them."""
+    out = empty_map(x, weight.shape[0], x.dtype)
+    packed = weight.is_contiguous(memory_format=torch.channels_last)
+    packed = packed and (gate_weight is None or gate_weight.is_contiguous())
+    if not packed or not out.numel() or not is_aligned(x, skip, out):
+        return None
+    tensors = (x, weight, bias, skip, gate_weight, gate_bias, None, out)
+    plan = _plan(tensors, epilogue, 0, precision or precision_of(weight.dtype))
+    kernel = _compiled.get(plan.key)
+    if kernel is None or True in plan.moved:
+        return None
+    places = tuple(pointer(value) for value in tensors)
+    after = (*plan.numbers, *plan.constants.values())
+    held = tuple(None if value is None else value.detach() for value in tensors[1:3] + tensors[4:6])
+    return repeat(kernel, plan.grid, Arguments(places[1:3], places[4:7], after, held), out)
+
+
 def tune(found: Mapping[Case, Config]) -> None:
     """Put timed tilings before the rules, in this process."""
     TUNED.update(found)
     _plans.clear()
+    renew()
 
 
 @dataclass(slots=True)
@@ -217,13 +247,15 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
     tiles = -(-height // config.height) * -(-width // config.width) * count
     moved = (source.base is not x, added.base is not skip, target.base is not out)
     kinds = [(t.dtype, t.data_ptr() % ALIGNMENT == 0) if t is not None else None for t in tensors]
+    numbers = (height, width, *(x.stride() if image else (0, 0, 0, 0)))
+    wide = tuple(number > LARGEST_INT for number in numbers)  # of those Triton compiles a kernel of their own
     return _Plan(
         grid=(tiles, -(-channels // config.block_n), 1),
-        numbers=(height, width, *(x.stride() if image else (0, 0, 0, 0))),
+        numbers=numbers,
         constants=constants,
         num_warps=config.num_warps,
         moved=moved,
-        key=(x.device, config.num_warps, *kinds, *constants.values()),
+        key=(x.device, config.num_warps, wide, *kinds, *constants.values()),
     )
 
 

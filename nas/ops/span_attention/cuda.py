@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nas.ops import nvcc
 from nas.ops.backend import Case
+from nas.ops.prepared import Repeat
 from nas.ops.span_attention.layout import flatten
 
 FOLDER = Path(__file__).parent
@@ -95,6 +96,38 @@ def parameter_free_attention_forward(x: Tensor, f: Tensor) -> Tensor:
             out.copy_(target)
     _check("parameter_free_attention", code, library)
     return out
+
+
+def prepare(x: Tensor, f: Tensor, weight: Tensor | None, bias: Tensor | None) -> Repeat | None:
+    """The launch of an attention (without a weight: SPAN's), to be made again; None: it copies a map."""
+    out = torch.empty_like(f)
+    device, shape, strides = f.get_device(), out.shape, out.stride()
+    lies = (*x.stride(), *f.stride(), *out.stride())
+    own: tuple[Tensor, ...] = ()
+    if out.numel() == 0:
+        return None
+    if weight is None or bias is None:
+        function = _parameter_free_library(device).nas_parameter_free
+        numbers: tuple[int, ...] = (CODES[f.dtype], *f.shape, *lies)
+    else:
+        if not weight.is_contiguous() or not bias.is_contiguous():
+            return None
+        function = _span_library(device, f.shape[1], f.dtype).nas_span_attention
+        own, numbers = (weight.detach(), bias.detach()), (f.shape[0], *f.shape[2:], *lies)
+    places = tuple(value.data_ptr() for value in own)
+
+    def launch(first: Tensor, second: Tensor | None) -> Tensor | None:
+        assert second is not None
+        if not _is_current(device):
+            return None
+        out = second.new_empty_strided(shape, strides)
+        code = function(
+            first.data_ptr(), second.data_ptr(), *places, out.data_ptr(), *numbers, _stream(device)
+        )
+        return out if code == 0 else None
+
+    launch.held = own  # type: ignore[attr-defined]
+    return launch
 
 
 def _alike(x: Tensor, f: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:

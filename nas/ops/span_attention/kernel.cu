@@ -19,7 +19,7 @@ struct Call {
 constexpr int WARPS = 4;
 
 // A float32 operand as two TF32: what the tensor core keeps of it, and the rounded rest.
-NAS_DEVICE void split(u32 bits, u32& high, u32& low) {
+[[maybe_unused]] NAS_DEVICE void split(u32 bits, u32& high, u32& low) {
     high = bits & 0xffffe000u;
     low = as_bits(as_float(bits) - as_float(high)) + 0x1000u;
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from nas.ops.backend import Case, Choice, no_triton
+from nas.ops.prepared import Repeat
 from nas.ops.rules import (
     follow_autocast,
     implement,
@@ -91,6 +92,18 @@ def _kernels(backend: str) -> Any:
     return importlib.import_module(f"nas.ops.span_attention.{backend}")
 
 
+_CHOICES: dict[str, Choice] = {}
+
+
+def prepare(
+    name: str, x: Tensor, f: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+) -> Repeat | None:
+    """The launch of a call of an operator that has just been made, to be made again; None: there is none."""
+    backend = _CHOICES[name].pick(f.device, (f.shape[1], f.dtype))
+    found: Repeat | None = _kernels(backend).prepare(x, f, weight, bias) if backend != "reference" else None
+    return found
+
+
 def _register(
     name: str, place: int, check: Callable[..., None], plain: Callable[..., Any], backends: tuple[str, ...]
 ) -> None:
@@ -105,7 +118,7 @@ def _register(
 
         return ask
 
-    choice = Choice(name, {backend: probe(backend) for backend in backends})
+    choice = _CHOICES[name] = Choice(name, {backend: probe(backend) for backend in backends})
     kernels: dict[str, Callable[..., Any]] = {"reference": plain}
 
     def run(*tensors: Tensor) -> Any:

@@ -7,13 +7,14 @@ without its range.
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from nas.ops.backend import Case, interpreting
+from nas.ops.prepared import Arguments, Repeat, is_aligned, repeat
 from nas.ops.span_attention import triton_kernels as kernels
 from nas.ops.span_attention.config import Tile, tile
 from nas.ops.span_attention.layout import Map, flatten, is_flat
@@ -25,6 +26,14 @@ FUSED = (
 )
 FLAT = Tile(pixels=1024, channels=1, warps=4)  # element-wise kernels on maps of one layout
 TILED = Tile(pixels=64, channels=16, warps=4)
+
+
+class Launched(NamedTuple):
+    """A launch that was made: Triton's compiled kernel, its grid, and its arguments after the tensors."""
+
+    kernel: Any
+    grid: tuple[int, int]
+    rest: tuple[Any, ...]
 
 
 def why_not(op: str, device: torch.device, case: Case) -> str | None:
@@ -64,6 +73,26 @@ def parameter_free_attention_forward(x: Tensor, f: Tensor) -> Tensor:
         return out.copy_(parameter_free_attention_forward(x, f.contiguous()))
     _launch_elementwise(kernels.parameter_free, (x, f), (out,))
     return out
+
+
+def prepare(x: Tensor, f: Tensor, weight: Tensor | None, bias: Tensor | None) -> Repeat | None:
+    """The launch of an attention (without a weight: SPAN's), to be made again; None: it copies a map."""
+    out = torch.empty_like(f)
+    own: tuple[Tensor, ...] = ()
+    if not (is_flat(x) and is_flat(f) and is_flat(out) and is_aligned(x, f, out)):
+        return None
+    if weight is None or bias is None:
+        launched = _launch_elementwise(kernels.parameter_free, (x, f), (out,))
+    else:
+        if not weight.is_contiguous() or not bias.is_contiguous():
+            return None
+        own = (_matrix(weight.detach()), bias.detach())
+        shape = tile("forward", f.shape[1], f.element_size())
+        launched = _launch(kernels.forward, shape, (x, f), own, (out,), _precision(f))
+    if launched is None or launched.kernel is None:  # no pixel, or interpreted
+        return None
+    places = tuple(value.data_ptr() for value in own)
+    return repeat(launched.kernel, launched.grid, Arguments((), places, launched.rest, own), out)
 
 
 def span_attention_backward(
@@ -119,22 +148,27 @@ def _launch(
     others: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
     precision: str,
-) -> None:
+) -> Launched | None:
     num, channels, height, width = outputs[0].shape
     pixels, blocks = height * width, triton.cdiv(channels, shape.channels)
     if num * pixels == 0:
-        return
+        return None
     maps = [flatten(value) for value in (*inputs, *outputs)]
     tensors = [held.tensor for held in maps]
+    grid = (num * triton.cdiv(pixels, shape.pixels), blocks)
+    numbers = (channels, pixels, *_strides(maps))
+    constants = (shape.pixels, shape.channels, blocks, precision, interpreting())  # in the kernels' order
     with _on(outputs[0]):
-        kernel[(num * triton.cdiv(pixels, shape.pixels), blocks)](
-            *tensors[: len(inputs)], *others, *tensors[len(inputs) :], channels, pixels, *_strides(maps),
-            PIXELS=shape.pixels, CHANNELS=shape.channels, BLOCKS=blocks, PRECISION=precision,
-            INTERPRET=interpreting(), enable_fp_fusion=FUSED, num_warps=shape.warps, num_stages=shape.stages,
+        compiled = kernel[grid](
+            *tensors[: len(inputs)], *others, *tensors[len(inputs) :], *numbers, *constants,
+            enable_fp_fusion=FUSED, num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
+    return Launched(compiled, grid, (*numbers, *constants))
 
 
-def _launch_elementwise(kernel: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+def _launch_elementwise(
+    kernel: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> Launched | None:
     num, channels, height, width = outputs[0].shape
     maps = [flatten(value) for value in (*inputs, *outputs)]
     total, pixels = num * channels * height * width, height * width
@@ -143,12 +177,19 @@ def _launch_elementwise(kernel: Any, inputs: tuple[Tensor, ...], outputs: tuple[
         maps = [Map(held.tensor, total, total, 1) for held in maps]
         num, channels, pixels, shape = 1, 1, total, FLAT
     if total == 0:
-        return
+        return None
+    grid = (num * triton.cdiv(pixels, shape.pixels), triton.cdiv(channels, shape.channels))
+    numbers = (channels, pixels, *_strides(maps))
+    constants = (shape.pixels, shape.channels)
     with _on(outputs[0]):
-        kernel[(num * triton.cdiv(pixels, shape.pixels), triton.cdiv(channels, shape.channels))](
-            *(held.tensor for held in maps), channels, pixels, *_strides(maps),
-            PIXELS=shape.pixels, CHANNELS=shape.channels, enable_fp_fusion=FUSED, num_warps=shape.warps,
-        )  # fmt: skip
+        compiled = kernel[grid](
+            *(held.tensor for held in maps),
+            *numbers,
+            *constants,
+            enable_fp_fusion=FUSED,
+            num_warps=shape.warps,
+        )
+    return Launched(compiled, grid, (*numbers, *constants))
 
 
 def _covers(held: Map, num: int, channels: int, pixels: int) -> bool:

@@ -8,7 +8,7 @@ from nas.ops import backend
 from nas.ops.fuse import fuse
 from search_spaces import build, published
 from search_spaces.initialise import initial_network
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1")
@@ -56,6 +56,13 @@ def test_merged_plan_computes_what_the_network_does_borders_included(name):
 def test_nothing_but_kernels_is_left_of_a_published_network(name, launches):
     steps = Plan(trace(fuse(build(published(name)), attention="epilogue")), {}, merged_for=CPU).steps
     assert [step.operator for step in steps] == ["nas.conv_act"] * launches
+
+
+def test_the_near_branch_runs_right_before_the_convolution_that_reads_it():
+    steps = Plan(trace(fuse(build(published("spanv2")), attention="epilogue")), {}, merged_for=CPU).steps
+    layers = [step.layer for step in steps]
+    assert layers[0] == "blocks.1.conv1"
+    assert layers[-2:] == ["skip", "upsampler.conv"]
 
 
 def test_mixed_precision_is_merged_where_the_parts_agree():

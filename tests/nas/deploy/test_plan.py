@@ -7,7 +7,7 @@ from nas.deploy.plan import Plan, computing, outputs, trace
 from nas.ops.fuse import fuse
 from search_spaces import BlockSpec, build, published
 from search_spaces.initialise import initial_network
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 SPECS = {
     "span": published("span"),

@@ -3,12 +3,14 @@ import functools
 import pytest
 import torch
 
-from nas.deploy import Runner
+from nas.deploy import Runner, plan
 from nas.deploy.fastest import Fastest
 from nas.deploy.runner import PRECISIONS
+from nas.ops import backend
+from nas.ops.products import products
 from search_spaces import build, published
 from search_spaces.initialise import initial_network
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 
 def network(spec=None, seed=0):
@@ -128,6 +130,80 @@ def test_layers_are_counted_by_precision():
     assert runner.layers["float32"] == len(runner.faults) > 0
     assert sum(runner.layers.values()) == sum(runner_of("fp16").layers.values())
     assert set(runner_of("fp16").layers) == {"float16"}
+
+
+SWITCHES = {
+    "cudnn.conv": torch.backends.cudnn.conv,
+    "cudnn.rnn": torch.backends.cudnn.rnn,
+    "cudnn": torch.backends.cudnn,
+    "cuda.matmul": torch.backends.cuda.matmul,
+    "all": torch.backends,
+}
+
+
+@pytest.fixture(params=[(name, value) for name in SWITCHES for value in ("tf32", "ieee")], ids="=".join)
+def switched(request):
+    """One of PyTorch's switches for float32 products, as a user may set it."""
+    name, value = request.param
+    before = SWITCHES[name].fp32_precision
+    SWITCHES[name].fp32_precision = value
+    yield SWITCHES[name], value
+    SWITCHES[name].fp32_precision = before
+
+
+def test_a_network_is_traced_whatever_the_switches_of_float32_products(switched):
+    switch, value = switched
+    net = network()
+    plan.trace(net)
+    for precision in ("tf32", "ieee"):
+        with products(precision):  # as a runner on CUDA does
+            plan.trace(net)
+    assert switch.fp32_precision == value
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("switched", [("cudnn.conv", "ieee")], ids="=".join, indirect=True)
+def test_a_runner_is_made_and_runs_under_switches_that_differ(switched, precision):
+    net, image = network(), torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        wanted = net(image)
+    torch.testing.assert_close(
+        Runner(net, precision=precision, trial={})(image), wanted, rtol=1e-2, atol=1e-2
+    )
+
+
+def test_a_network_with_a_scan_runs_at_every_size_without_a_plan(monkeypatch):
+    monkeypatch.setattr(plan, "EXAMPLE", (2, 3, 4, 4))  # a scan is traced token by token
+    net = network(tiny_spec(attention="mamba_gate", channels=4))
+    runner = Runner(net)
+    assert runner.steps == []
+    assert runner.plain_parts["network"].startswith("the network cannot be traced: Constraints violated")
+    for shape in ((1, 3, 4, 4), (2, 3, 9, 13)):  # 16 tokens, and 117
+        image = torch.rand(shape)
+        with torch.no_grad():
+            torch.testing.assert_close(runner.plan(image), net(image), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(runner(image), net(image), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"^precision=fp16 is refused, the network cannot be .*; use tf32$"):
+        Runner(net, precision="fp16", trial={})
+
+
+@pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1")
+def test_float16_is_tried_under_a_backend_that_has_no_float64():
+    """Under `auto` a GPU would warn of it with each runner."""
+    with backend.using("triton"):
+        runner = Runner(network(), precision="fp16", trial={"noise": torch.rand(1, 3, 5, 6)})
+    assert set(runner.layers) == {"float16"}
+
+
+@pytest.mark.parametrize("move", ["half", "double", "meta"])
+def test_a_runner_that_is_moved_or_converted_says_so(move):
+    runner = runner_of("tf32")
+    message = r"^a runner stays where it was made, on cpu in its precision, got [^\n]*; make another: [^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        runner.to(move) if move == "meta" else getattr(runner, move)()
+    image = torch.rand(1, 3, 8, 8)
+    assert runner.to("cpu").float().eval() is runner
+    assert runner(image).dtype == torch.float32
 
 
 class Clock:

@@ -7,7 +7,7 @@ import torch
 from nas.measure import surroundings as module
 from nas.measure.latency.canary import Canary, drift
 from nas.measure.latency.rounds import Block
-from nas.measure.surroundings import neighbours, surroundings
+from nas.measure.surroundings import UNKNOWN, neighbours, surroundings
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -46,7 +46,20 @@ def test_surroundings_of_a_gpu_are_numbers_with_their_units(answer):
 def test_surroundings_are_unknown_without_nvidia_smi(answer):
     answer(None)
     assert set(surroundings(GPU).values()) == {None}
-    assert neighbours(GPU, set()) is None
+    assert neighbours(GPU, set()) == UNKNOWN
+
+
+def test_an_old_driver_has_another_word_for_throttling(monkeypatch):
+    """It refuses the whole query for a field that it does not know."""
+    monkeypatch.setattr(module, "device_id", lambda device: "GPU-1")
+
+    def answer(command):
+        known = any("clocks_throttle_reasons.active" in word for word in command)
+        return "1980, 3201, 34, 70.5, 0x0000000000000000" if known else None
+
+    monkeypatch.setattr(module, "output", answer)
+    found = surroundings(GPU)
+    assert (found["sm_mhz"], found["throttle_reasons"]) == (1980.0, "0x0000000000000000")
 
 
 def test_neighbours_are_those_that_do_not_make_way(answer):
@@ -57,7 +70,7 @@ def test_neighbours_are_those_that_do_not_make_way(answer):
 
 def test_neighbours_are_unknown_where_process_numbers_mean_nothing(answer):
     answer("1111111\n2222222\n")
-    assert neighbours(GPU, {os.getpid()}) is None
+    assert neighbours(GPU, {os.getpid()}) == UNKNOWN
 
 
 def test_the_cpu_has_no_neighbours():

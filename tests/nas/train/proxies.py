@@ -8,7 +8,6 @@ from nas.data.builtin import photograph
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet
 from nas.train.proxy import Optimizer, ProxyConfig
-from search_spaces.spaces.span import SpanSpace
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -28,14 +27,3 @@ def proxy(optimizer=None, **changes):
     values |= {"steps": 4, "batch_size": 2, "patch": 16, "warmup": 0.1, "ema": 0.95} | changes
     del values["_target_"], rates["_target_"]
     return ProxyConfig(optimizer=Optimizer(**rates), **values)
-
-
-def tiny_spec(**changes):
-    """The first member of a space of small networks."""
-    values = {
-        "scale": 4, "entry": ["stem"], "normalise": True, "num_blocks": [1], "channels": [8],
-        "block_channels": [1.0], "tail_channels": [1.0], "attention": ["parameter_free"],
-        "activation": ["silu"], "bias": [True], "skip": ["none"], "taps": ["last"], "head": ["conv"],
-    }  # fmt: skip
-    values |= {key: [value] if isinstance(values[key], list) else value for key, value in changes.items()}
-    return SpanSpace(**values).sample(None)

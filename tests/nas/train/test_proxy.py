@@ -18,8 +18,9 @@ from search_spaces import published
 from search_spaces.chooser import RandomChooser
 from search_spaces.initialise import initial_network
 from search_spaces.published import names
-from tests.nas.train.proxies import image_set, patch_store, proxy, tiny_spec
+from tests.nas.train.proxies import image_set, patch_store, proxy
 from tests.search_spaces.spaces import SPACES, make_space
+from tests.search_spaces.tiny import tiny_spec
 
 CPU = torch.device("cpu")
 SPECS = {

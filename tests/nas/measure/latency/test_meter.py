@@ -20,6 +20,7 @@ from nas.measure.latency.modes import MODES, Mode, available, resolve
 from nas.measure.latency.rounds import Block, Reading
 from nas.measure.latency.sizes import CHALLENGE_SIZES, folder_sizes, weighted
 from nas.measure.latency.stopwatch import time_on_cuda
+from nas.measure.surroundings import UNKNOWN
 from nas.record import TrialRecord
 from search_spaces import published
 from search_spaces.initialise import initial_network
@@ -282,6 +283,9 @@ def test_a_neighbour_on_the_gpu_contaminates_and_a_quiet_reading_has_no_flags(co
     assert (found.flags, found.details["neighbours"]) == ("contaminated", [123])
     record = TrialRecord(number=1, state="failed", spec=tiny(), latency=found)
     assert TrialRecord.from_json(record.to_json()) == record
+    monkeypatch.setattr("nas.measure.latency.meter.neighbours", lambda device, own: UNKNOWN)
+    found = meter.measure(tiny(), seed=0)
+    assert (found.flags, found.details["neighbours"]) == ("", "unknown")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 
 from nas.measure.latency.modes import Setting, deploy
 from search_spaces.initialise import initial_network
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 SETTING = Setting(image=torch.rand(1, 3, 16, 16), num_sizes=1, threads=1, tf32=True)
 

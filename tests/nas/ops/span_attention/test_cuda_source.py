@@ -26,6 +26,7 @@ def _usage(source, folder, *defines):
         "-std=c++17",
         "-O3",
         "-Xptxas=-v",
+        "-Werror=all-warnings",
         *targets,
         *defines,
         "-c",

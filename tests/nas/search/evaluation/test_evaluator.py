@@ -19,7 +19,8 @@ from nas.train.proxy import ProxyTrainer
 from nas.train.weights import weights_path
 from search_spaces import published
 from tests.nas.search.studies import CHALLENGE, latency_of
-from tests.nas.train.proxies import image_set, proxy, tiny_spec
+from tests.nas.train.proxies import image_set, proxy
+from tests.search_spaces.tiny import tiny_spec
 
 SPEC = tiny_spec()
 BARELY = {"lr": 1e-9, "muon_lr": None}  # stays at the base, which a linear filter beats

@@ -12,7 +12,8 @@ from search_spaces.chooser import Chooser
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network
 from search_spaces.spaces.span import SpanSpace
-from tests.nas.train.proxies import CONF, patch_store, proxy, tiny_spec
+from tests.nas.train.proxies import CONF, patch_store, proxy
+from tests.search_spaces.tiny import tiny_spec
 
 CPU = torch.device("cpu")
 SMALL = {"num_blocks": 3, "channels": 12, "taps": "all", "activation": "silu"}

@@ -23,7 +23,8 @@ from tests.nas.train.inherit.families import (
     teacher,
     trained,
 )
-from tests.nas.train.proxies import image_set, tiny_spec
+from tests.nas.train.proxies import image_set
+from tests.search_spaces.tiny import tiny_spec
 
 GROWTH = [
     ({"channels": 12, "taps": "all"}, {"channels": 20}),

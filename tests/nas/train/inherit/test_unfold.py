@@ -6,7 +6,7 @@ import torch
 from nas.train.inherit import Teacher, inherit
 from search_spaces.reparam import rep_convs
 from tests.nas.train.inherit.families import V2, random_images, random_teacher, teacher, trained
-from tests.nas.train.proxies import tiny_spec
+from tests.search_spaces.tiny import tiny_spec
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Try the kernels on the lowest torch and Triton that pyproject.toml allows, and on the newest:
+# sh .ci/check_kernels.sh [FOLDER [PYTEST'S OPTIONS]]. Some 5 GB each, kept in FOLDER (default: a temporary one).
+# Needs no GPU: kernels are compiled ahead of time, launched over a stub of the driver, and interpreted.
+set -eu
+cd "$(dirname "$0")/.."
+folder=${1:-}
+[ $# -gt 0 ] && shift
+if [ -z "$folder" ]; then
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+fi
+
+# Install what the tests need and no more: $1 is the folder, the others are requirements.
+install() {
+    venv=$1
+    shift
+    [ -x "$venv/bin/python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
+    "$venv/bin/pip" install --quiet "$@" pytest pytest-xdist pyyaml
+}
+
+# Its torch holds back Triton; NumPy 2.4 breaks its interpreter: range(tl.program_id(0)) raises.
+lowest=$(sed -n 's/^ *"torch>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+triton=$(sed -n 's/^triton = \["triton>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+install "$folder/oldest" "torch==$lowest.*" "triton==$triton.*" "numpy<2.4"
+install "$folder/newest" torch triton numpy
+
+for which in oldest newest; do
+    python="$folder/$which/bin/python"
+    "$python" -c 'import numpy, torch, triton; print("torch", torch.__version__, "triton", triton.__version__, "numpy", numpy.__version__)'
+    "$python" -m pytest -q -p no:cacheprovider --ignore-glob='*test_onnx.py' --ignore-glob='*test_fvcore.py' \
+        "$@" tests/nas/ops
+done
