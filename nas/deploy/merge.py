@@ -3,7 +3,8 @@
 - the normalisation of the image into the first convolution,
 - a depthwise convolution and the 1x1 convolution after it into one dense kernel,
 - pixel shuffle, and the addition of a fixed skip branch, into the last one,
-- a concatenation into the convolutions that it joins: each writes its channels of one wide map.
+- a concatenation into the convolutions that it joins: each writes its channels of one wide map,
+- the rounding to TF32 of what is multiplied: of weights here, of maps into the launch that writes them.
 
 Every step is exact: the same function up to rounding, borders included.
 """
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from nas.ops.conv_act.config import reads_image
+from nas.ops.conv_act.config import precision_of, reads_image
 from nas.ops.conv_act.op import backend_of
 from nas.ops.conv_act.pixels import empty_map
+from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding, round_to_tf32
 
 aten = torch.ops.aten
 CONV_ACT = torch.ops.nas.conv_act.default
@@ -36,6 +38,8 @@ def launched(
     out: Tensor | None = None,
     mean: Tensor | None = None,
     shuffle: int = 0,
+    precision: str | None = None,
+    rounding: Rounding = ROUND_OPERANDS,
 ) -> Tensor:
     """One launch of the kernel of conv_act without the operator around it; gives `out`.
 
@@ -55,7 +59,7 @@ def launched(
             out = empty_map(x, channels, weight.dtype)
     launch(
         x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
-        mean=mean, shuffle=shuffle,
+        mean=mean, shuffle=shuffle, precision=precision, rounding=rounding,
     )  # fmt: skip
     return out
 
@@ -73,6 +77,8 @@ def joined(wide: Tensor, *parts: Tensor) -> Tensor:
 def merge(typed: fx.GraphModule, device: torch.device) -> None:
     """Rewrite the graph of a plan in place; what the kernel cannot serve stays as it is.
 
+    Float32 products get the precision that cuDNN's convolutions have now, for good.
+
     Args:
         typed: the graph of a `Plan`: each operator in its own precision, `meta["val"]` with its shape.
         device: on which it will run.
@@ -87,6 +93,7 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
     _read_images_as_they_are(typed)
     _shuffle(typed)
     _join(typed)
+    _round_once(typed)
     typed.graph.eliminate_dead_code()
     typed.graph.lint()
     typed.recompile()
@@ -217,6 +224,43 @@ def _join(typed: fx.GraphModule) -> None:
         with typed.graph.inserting_before(cat):
             whole = typed.graph.call_function(joined, (wide, *sources))
         cat.replace_all_uses_with(whole)
+
+
+def _round_once(typed: fx.GraphModule) -> None:
+    """Fix the precision of each launch; float32 maps are rounded where they are written, not where read."""
+    precision = precision_of(torch.float32)
+    launches = typed.graph.find_nodes(op="call_function", target=launched)
+    rounding = {node: Rounding(weight=False) for node in launches}
+    for node in launches:
+        if precision == "tf32" and _multiplies_float32(typed, node):
+            _hold_rounded(typed, node)
+            sources = _writers(node.args[0])
+            rounding[node] = rounding[node]._replace(x=not sources)
+            for source in sources:
+                rounding[source] = rounding[source]._replace(out=True)
+    for node in launches:
+        node.kwargs = {**node.kwargs, "precision": precision, "rounding": rounding[node]}
+
+
+def _writers(value: Any) -> Sequence[fx.Node]:
+    """The launches that write all of a map; none: something else writes it."""
+    if value.target is joined:
+        return list(value.args[1:])
+    return [value] if value.target is launched and "shuffle" not in value.kwargs else []
+
+
+def _multiplies_float32(typed: fx.GraphModule, node: fx.Node) -> bool:
+    return value_of(typed, node.args[1]).dtype == torch.float32
+
+
+def _hold_rounded(typed: fx.GraphModule, node: fx.Node) -> None:
+    """Round the weights of a launch that are operands of its products."""
+    operands = list(node.args)
+    for place in (1, 5) if node.args[3] == "conv1x1" else (1,):
+        with typed.graph.inserting_before(node):
+            rounded = round_to_tf32(value_of(typed, operands[place]))
+            operands[place] = _hold(typed, f"{node.name}_rounded{place}", rounded)
+    node.args = tuple(operands)
 
 
 def _become(

@@ -13,6 +13,7 @@ from nas.ops.backend import interpreting
 from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, precision_of, reads_image
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.reference import ATTENTIONS, GATED
+from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -93,6 +94,7 @@ def launch(
     mean: Tensor | None = None,
     shuffle: int = 0,
     precision: str | None = None,
+    rounding: Rounding = ROUND_OPERANDS,
 ) -> None:
     """Run the kernel into a buffer, on the current stream; nothing is checked.
 
@@ -110,18 +112,19 @@ def launch(
         mean: (Cin,) float32; the input is then 255 * (x - mean), padded with zeros after that.
         shuffle: scale of a pixel shuffle that follows, or 0; the epilogue is `none` then.
         precision: `tf32` or `tf32x3` for float32; by default that of cuDNN's convolutions.
+        rounding: which float32 values are rounded to TF32 here, where that is the precision.
     """
     precision = precision or precision_of(weight.dtype)
     tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
     kinds = [
         (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
     ]
-    key = (epilogue, shuffle, precision, x.device, *kinds)
+    key = (epilogue, shuffle, precision, rounding, x.device, *kinds)
     plan = _plans.get(key)
     if plan is not None:
         plan.launch(*tensors)
     elif out.numel():
-        plan = _plan(tensors, epilogue, shuffle, precision)
+        plan = _plan(tensors, epilogue, shuffle, precision, rounding)
         if len(_plans) >= MAX_PLANS:
             _plans.clear()
         if plan.launch(*tensors):
@@ -175,7 +178,7 @@ _plans: dict[tuple[Any, ...], _Plan] = {}
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
-def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str) -> _Plan:
+def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str, rounding: Rounding) -> _Plan:
     x, weight, _, skip, *_, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
@@ -191,6 +194,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
         hopper=_is_hopper(x.device),
     )
     config = choose(case)
+    tf32 = weight.dtype == torch.float32 and precision == "tf32"
     source = Pixels(x, 0, 0) if image else _pixels(x)
     added = Pixels(skip, 0, 0) if shuffle or skip is None else _pixels(skip)
     target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
@@ -208,6 +212,9 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
         "OUT_OFFSET": target.offset,
         "SHUFFLE": shuffle,
         "PRECISION": precision,
+        "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not image,
+        "ROUND_WEIGHT": tf32 and rounding.weight,
+        "ROUND_OUT": rounding.out and out.dtype == torch.float32 and not shuffle,
         "FORM": config.form,
         "BLOCK_H": config.height,
         "BLOCK_W": config.width,
