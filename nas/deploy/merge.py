@@ -3,6 +3,7 @@
 - the normalisation of the image into the first convolution,
 - a depthwise convolution and the 1x1 convolution after it into one dense kernel,
 - pixel shuffle, and the addition of a fixed skip branch, into the last one,
+- the conversion of a map to another precision into the kernels that read or write it,
 - a concatenation into the convolutions that it joins: each writes its channels of one wide map,
 - the rounding to TF32 of what is multiplied: of weights here, of maps into the launch that writes them.
 
@@ -36,6 +37,7 @@ def launched(
     gate_bias: Tensor | None = None,
     *,
     out: Tensor | None = None,
+    dtype: torch.dtype | None = None,
     mean: Tensor | None = None,
     shuffle: int = 0,
     precision: str | None = None,
@@ -44,8 +46,9 @@ def launched(
     """One launch of the kernel of conv_act without the operator around it; gives `out`.
 
     Args:
-        out: a channels_last map or a slice of one to write to; by default a new one in the precision of the
-            weight, or with `shuffle` a contiguous float32 image.
+        out: a channels_last map or a slice of one to write to; by default a new one, or with `shuffle` a
+            contiguous float32 image.
+        dtype: of a new map; by default that of the weight.
     """
     from nas.ops.conv_act.triton import launch  # an extra: loaded where it runs
 
@@ -56,7 +59,7 @@ def launched(
             shape = (count, channels // shuffle**2, shuffle * height, shuffle * width)
             out = torch.empty(shape, device=x.device)
         else:
-            out = empty_map(x, channels, weight.dtype)
+            out = empty_map(x, channels, dtype or weight.dtype)
     launch(
         x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
         mean=mean, shuffle=shuffle, precision=precision, rounding=rounding,
@@ -90,7 +93,7 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
             node.target = launched
             _pack(typed, node)
     _normalise(typed)
-    _read_images_as_they_are(typed)
+    _convert_inside(typed)
     _shuffle(typed)
     _join(typed)
     _round_once(typed)
@@ -160,11 +163,17 @@ def _normalise(typed: fx.GraphModule) -> None:
         node.kwargs = {**node.kwargs, "mean": held}
 
 
-def _read_images_as_they_are(typed: fx.GraphModule) -> None:
-    """The kernel converts an image where it reads it."""
-    for node in typed.graph.find_nodes(op="call_function", target=launched):
-        if _reads_image(typed, node):
-            node.args = (_uncast(node.args[0]), *node.args[1:])
+def _convert_inside(typed: fx.GraphModule) -> None:
+    """Let each launch read its maps as they are, and write what all its readers would convert to."""
+    launches = typed.graph.find_nodes(op="call_function", target=launched)
+    for node in launches:
+        x, weight, bias, epilogue, skip, *gate = node.args
+        skip = _uncast(skip) if skip is not None else None
+        node.args = (_uncast(x), weight, bias, epilogue, skip, *gate)
+    typed.graph.eliminate_dead_code()
+    for node in launches:
+        if all(_multiplies(typed, reader, torch.float16) for reader in node.users):
+            node.kwargs = {**node.kwargs, "dtype": torch.float16}
 
 
 def _shuffle(typed: fx.GraphModule) -> None:
@@ -208,9 +217,10 @@ def _join(typed: fx.GraphModule) -> None:
         sources: Sequence[fx.Node] = cat.args[0]
         if cat.args[1:] != (1,) or len(set(sources)) < len(sources) or not all(map(_may_move, sources)):
             continue
-        dtype, *others = {value_of(typed, node.args[1]).dtype for node in sources}
-        if others:
-            continue
+        wide_sources = [node for node in sources if not _writes_float16(typed, node)]
+        readers = {user for node in (cat, *wide_sources) for user in node.users} - {cat}
+        halves = not wide_sources or all(_multiplies(typed, reader, torch.float16) for reader in readers)
+        dtype = torch.float16 if halves else torch.float32
         widths = [value_of(typed, node.args[1]).shape[0] for node in sources]
         (image,) = typed.graph.find_nodes(op="placeholder")
         with typed.graph.inserting_after(image):
@@ -232,7 +242,7 @@ def _round_once(typed: fx.GraphModule) -> None:
     launches = typed.graph.find_nodes(op="call_function", target=launched)
     rounding = {node: Rounding(weight=False) for node in launches}
     for node in launches:
-        if precision == "tf32" and _multiplies_float32(typed, node):
+        if precision == "tf32" and _multiplies(typed, node, torch.float32):
             _hold_rounded(typed, node)
             sources = _writers(node.args[0])
             rounding[node] = rounding[node]._replace(x=not sources)
@@ -249,8 +259,13 @@ def _writers(value: Any) -> Sequence[fx.Node]:
     return [value] if value.target is launched and "shuffle" not in value.kwargs else []
 
 
-def _multiplies_float32(typed: fx.GraphModule, node: fx.Node) -> bool:
-    return value_of(typed, node.args[1]).dtype == torch.float32
+def _multiplies(typed: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> bool:
+    """Whether a node is a launch whose products are of this precision."""
+    return node.target is launched and value_of(typed, node.args[1]).dtype == dtype
+
+
+def _writes_float16(typed: fx.GraphModule, node: fx.Node) -> bool:
+    return "dtype" in node.kwargs or _multiplies(typed, node, torch.float16)
 
 
 def _hold_rounded(typed: fx.GraphModule, node: fx.Node) -> None:

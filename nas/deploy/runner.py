@@ -34,7 +34,8 @@ class Runner(nn.Module):
     Args:
         network: any network of the grammar; training forms are folded. It is copied.
         precision: `tf32` (float32 kept, products in TF32 on CUDA, exact on the CPU), `fp16` (features and
-            weights in float16, sums in float32), `fp32` (exact products everywhere).
+            weights in float16, sums in float32; what does not stand that as under `tf32`), `fp32` (exact
+            products everywhere).
         graphs: on CUDA, replay CUDA graphs; else the kernels are launched one by one.
         trial: for `fp16` the images, by name, on which each layer has to stay within range and above 40 dB
             to float64; what does not computes in float32. None: `hostile_images()`. What this promises for
@@ -109,7 +110,7 @@ class Runner(nn.Module):
     def _numerics(self) -> AbstractContextManager[None]:
         if self.device.type != "cuda":
             return nullcontext()
-        return _products("tf32" if self.precision == "tf32" else "ieee", self.device)
+        return _products("ieee" if self.precision == "fp32" else "tf32", self.device)
 
 
 def check_image(image: Tensor, device: torch.device, *, called: str = "image") -> None:

@@ -100,7 +100,7 @@ def launch(
 
     Args:
         x: (N, Cin, H, W), channels_last or a slice of such a map; an image, of up to four channels,
-            with any strides and any dtype. Other maps are copied.
+            with any strides. Other maps are copied. Maps, skip and out too, may have any dtype.
         weight: (C, Cin, k, k) as `pack` gives it; its dtype is that of the products' operands.
         bias: (C,).
         epilogue: one of `EPILOGUES`.

@@ -132,7 +132,7 @@ def _tile_sums(
             a = _load_pixels(x, rows, columns, pixels, H, W, tap // KERNEL - HALF, tap % KERNEL - HALF, k,
                              CIN, BLOCK_K, PITCH)  # fmt: skip
             b = _load_weight(weight, tap, k, channels, TAPS, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
-            f = tl.dot(_round(a, ROUND_X), b, f, input_precision=PRECISION)
+            f = tl.dot(_round(a.to(b.dtype), ROUND_X), b, f, input_precision=PRECISION)
     else:
         coming = _load_pixels(x, rows, columns, pixels, H, W, -HALF, -HALF, 0, CIN, BLOCK_K, PITCH)
         for step in tl.static_range(STEPS):
@@ -143,7 +143,7 @@ def _tile_sums(
                 coming = _load_pixels(x, rows, columns, pixels, H, W,
                                       (step + 1) % TAPS // KERNEL - HALF, (step + 1) % KERNEL - HALF,
                                       (step + 1) // TAPS * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
-            f = tl.dot(_round(a, ROUND_X), b, f, input_precision=PRECISION)
+            f = tl.dot(_round(a.to(b.dtype), ROUND_X), b, f, input_precision=PRECISION)
     return f
 
 
@@ -251,7 +251,7 @@ def _convolve_rows(
     below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
     coming = _load_pixels(x, rows, columns, m, H, W, -1, -1, 0, CIN, BLOCK_K, X_PITCH)
     for step in tl.static_range(3 * (BLOCK_H + 2)):  # the row that is read: step // 3 - 1 of the block
-        a = _round(coming, ROUND_X)
+        a = _round(coming.to(w00.dtype), ROUND_X)
         if step + 1 < 3 * (BLOCK_H + 2):
             coming = _load_pixels(x, rows, columns, m, H, W, (step + 1) // 3 - 1, (step + 1) % 3 - 1,
                                   0, CIN, BLOCK_K, X_PITCH)  # fmt: skip

@@ -157,6 +157,24 @@ def test_pixel_shuffle_is_stored_as_an_image(scale, kernel, with_skip):
     assert relative_error(out, wanted) <= LIMITS[dtype]
 
 
+@pytest.mark.parametrize("form", ["tile", "loop", "rows"])
+@pytest.mark.parametrize("reads", LIMITS)
+@pytest.mark.parametrize("multiplies", LIMITS)
+def test_maps_of_either_width_are_read_and_written(multiplies, reads, form, monkeypatch):
+    used = Config(form=form, height=2, width=64, block_k=32, block_n=32, num_warps=4)
+    monkeypatch.setattr(tilings, "default", lambda case: used)
+    x, weight, bias, epilogue, skip, *gate = operands("conv1x1", cin=20, cout=28, size=(3, 5))
+    x, skip = (value.to(reads).contiguous(memory_format=torch.channels_last) for value in (x, skip))
+    weight, bias, *gate = (pack(value, multiplies) if value.dim() == 4 else value.to(multiplies)
+                           for value in (weight, bias, *gate))  # fmt: skip
+    wanted = reference(*in_double((x, weight, bias, epilogue, skip, *gate)))
+    for writes in LIMITS:
+        out, untouched = guarded((2, 28, 3, 5), writes)
+        launch(x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1])
+        assert relative_error(out, wanted) <= max(LIMITS[multiplies], LIMITS[writes])
+        assert untouched()
+
+
 def test_maps_by_pixel():
     whole = torch.zeros(2, 5, 4, 24).permute(0, 3, 1, 2)
     assert pixels_of(whole) == (whole, 24, 0)
