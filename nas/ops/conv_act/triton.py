@@ -145,6 +145,7 @@ class _Plan:
     numbers: tuple[int, ...]
     constants: dict[str, Any]
     num_warps: int
+    num_stages: int
     moved: tuple[bool, bool, bool]  # whether x, skip, out are passed as pixels_of or a copy gives them
     key: tuple[Any, ...]
 
@@ -165,7 +166,7 @@ class _Plan:
             *self.numbers,
             **self.constants,
             num_warps=self.num_warps,
-            num_stages=1,
+            num_stages=self.num_stages,
             enable_fp_fusion=True,  # as the tilings were compiled for the tests; Triton's default may change
         )
         if interpreting():
@@ -191,7 +192,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str,
         epilogue="pixel_shuffle" if shuffle else epilogue,
         image=image,
         strict=precision == "tf32x3",
-        hopper=_is_hopper(x.device),
+        capability=_capability(x.device),
     )
     config = choose(case)
     tf32 = weight.dtype == torch.float32 and precision == "tf32"
@@ -229,8 +230,9 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str,
         numbers=(height, width, *(x.stride() if image else (0, 0, 0, 0))),
         constants=constants,
         num_warps=config.num_warps,
+        num_stages=config.num_stages,
         moved=moved,
-        key=(x.device, config.num_warps, *kinds, *constants.values()),
+        key=(x.device, config.num_warps, config.num_stages, *kinds, *constants.values()),
     )
 
 
@@ -239,8 +241,10 @@ def _pixels(value: Tensor) -> Pixels:
 
 
 @cache
-def _is_hopper(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) == (9, 0)
+def _capability(device: torch.device) -> int:
+    """Such as 90; 0 where the kernels are interpreted."""
+    major, minor = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    return 10 * major + minor
 
 
 def _on(device: torch.device) -> Any:
