@@ -51,6 +51,7 @@ class Job:
     Attributes:
         capability: of the GPU, such as 90.
         precision: `fp16`, `tf32` or `fp32` (exact products).
+        separable: the kernel is that of a depthwise convolution before a 1x1 one.
         shuffle: scale of a pixel shuffle in the store, or 0.
         plan: as a merged plan launches it, operands rounded beforehand; else as the operator does.
         reads, writes: the dtypes of the maps, `fp16` or `fp32`; by default the weight's.
@@ -64,6 +65,7 @@ class Job:
     epilogue: str = "none"
     kernel: int = 3
     shuffle: int = 0
+    separable: bool = False
     plan: bool = True
     reads: str | None = None
     writes: str | None = None
@@ -79,6 +81,7 @@ class Job:
             "epilogue": "pixel_shuffle" if self.shuffle else self.epilogue,
             "image": reads_image(self.in_channels, self.kernel),
             "strict": self.precision == "fp32",
+            "separable": self.separable,
             "hopper": self.capability == 90,
             "capability": self.capability,
         }
@@ -119,6 +122,7 @@ def _pointers(job: Job, case: Case) -> dict[str, str | None]:
     gate = kind if job.epilogue in GATED and not job.shuffle else None
     return {
         "x": "*fp32" if case.image else reads,
+        "depth": "*fp32" if job.separable else None,
         "weight": kind,
         "bias": kind,
         "skip": reads if job.epilogue in ATTENTIONS and not job.shuffle else None,
@@ -192,6 +196,8 @@ def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
 
     yield from (job(3, 32, "relu"), job(32, 32, "relu"), job(32, 32, "conv1x1"), job(3, 48))
     yield job(80, 48, shuffle=4)
+    if "depth" in conv_act_kernel.arg_names:
+        yield job(80, 48, shuffle=4, separable=True)
     yield from (job(3, 28), job(28, 28, "silu"), job(28, 28, "parameter_free"), job(28, 48, shuffle=4))
     yield from (job(112, 28, kernel=1), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
     for channels in (16, 48, 52):

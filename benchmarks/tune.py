@@ -25,6 +25,7 @@ if __name__ in ("__main__", "__mp_main__"):
 
 import torch
 from ahead_of_time import Job, compile_job, measure_kernel, shipped_jobs
+from torch.nn import functional as F
 
 from nas.ops.conv_act import ATTENTIONS, GATED, reference
 from nas.ops.conv_act import triton as launcher
@@ -45,6 +46,9 @@ def propose_tilings(job: Job, limit: int) -> list[Config]:
     proposed = [first]
     if case.image:
         shapes = itertools.product((8, 4, 16), (16, 32), (4, 8))
+        proposed += [replace(first, height=h, width=w, num_warps=n) for h, w, n in shapes]
+    elif case.separable:
+        shapes = itertools.product((4, 8, 2, 16), (16, 32), (4, 8))
         proposed += [replace(first, height=h, width=w, num_warps=n) for h, w, n in shapes]
     else:
         proposed += _propose_for_maps(case, first)
@@ -76,7 +80,9 @@ def make_call(
     def normal(*shape: int, scale: float = 1.0) -> Any:
         return prepare((scale * torch.randn(shape, generator=generator)).to(dtype)).to(device)
 
-    channels, inner, kernel = job.channels, job.in_channels, job.kernel
+    channels, inner, kernel = job.channels, job.in_channels, 1 if job.separable else job.kernel
+    taps = torch.randn(job.kernel, job.kernel, inner, generator=generator).to(device) / job.kernel
+    depth = taps if job.separable else None
     x = normal(1, inner, *size).contiguous(memory_format=LAST)
     weight = launcher.pack(normal(channels, inner, kernel, kernel, scale=(inner * kernel**2) ** -0.5))
     bias, epilogue = normal(channels), "none" if job.shuffle else job.epilogue
@@ -92,12 +98,15 @@ def make_call(
         launcher.tune({job.case: config})
         launcher.launch(
             x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1],
-            shuffle=job.shuffle, precision="tf32x3" if job.precision == "fp32" else "tf32",
+            depth=depth, shuffle=job.shuffle, precision="tf32x3" if job.precision == "fp32" else "tf32",
             rounding=Rounding(x=False, weight=False, out=True),
         )  # fmt: skip
 
     def wanted() -> Any:
         given = [value.double() if value is not None else None for value in (x, weight, bias, skip, *gate)]
+        if depth is not None:
+            one_by_one = taps.double().permute(2, 0, 1)[:, None]
+            given[0] = F.conv2d(given[0], one_by_one, padding=job.kernel // 2, groups=inner)
         exact = reference(*given[:3], epilogue, *given[3:])
         return torch.pixel_shuffle(exact, job.shuffle) if job.shuffle else exact
 
@@ -197,7 +206,8 @@ def write_entries(path: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def describe(job: Job) -> str:
-    what = f"shuffle {job.shuffle}" if job.shuffle else job.epilogue
+    what = "separable " * job.separable
+    what += f"shuffle {job.shuffle}" if job.shuffle else job.epilogue
     return f"{job.in_channels}->{job.channels} {job.kernel}x{job.kernel} {what} {job.precision}"
 
 

@@ -1,7 +1,7 @@
 """Fewer launches for a plan on a GPU: what lies around a convolution moves into its kernel.
 
 - the normalisation of the image into the first convolution,
-- a depthwise convolution and the 1x1 convolution after it into one dense kernel,
+- a depthwise convolution and the 1x1 convolution after it into one kernel, of an image into a dense one,
 - pixel shuffle, and the addition of a fixed skip branch, into the last one,
 - the conversion of a map to another precision into the kernels that read or write it,
 - a concatenation into the convolutions that it joins: each writes its channels of one wide map,
@@ -38,6 +38,7 @@ def launched(
     *,
     out: Tensor | None = None,
     dtype: torch.dtype | None = None,
+    depth: Tensor | None = None,
     mean: Tensor | None = None,
     shuffle: int = 0,
     precision: str | None = None,
@@ -62,7 +63,7 @@ def launched(
             out = empty_map(x, channels, dtype or weight.dtype)
     launch(
         x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
-        mean=mean, shuffle=shuffle, precision=precision, rounding=rounding,
+        depth=depth, mean=mean, shuffle=shuffle, precision=precision, rounding=rounding,
     )  # fmt: skip
     return out
 
@@ -120,7 +121,7 @@ def _image_convolutions(typed: fx.GraphModule, device: torch.device) -> None:
 
 
 def _separable(typed: fx.GraphModule, device: torch.device) -> None:
-    """pw(dw(x)) as one dense convolution; the sums are formed in float64, once."""
+    """pw(dw(x)) as one launch; the bias between them is moved behind, its sum formed in float64, once."""
     for last in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
         first = _uncast(last.args[0])
         weight = value_of(typed, last.args[1])
@@ -129,19 +130,26 @@ def _separable(typed: fx.GraphModule, device: torch.device) -> None:
         depth = value_of(typed, first.args[1])
         if _groups(first) != depth.shape[0] or depth.shape[1] != 1 or not _keeps_size(first, depth):
             continue
-        if not _served(typed, last, device):
-            continue
         dtype = torch.promote_types(depth.dtype, weight.dtype)
-        dense = weight.double() * depth.double().permute(1, 0, 2, 3)  # (C, Cin, 1, 1) * (1, Cin, k, k)
         bias, inner = _bias(typed, last), _bias(typed, first)
         if inner is not None:
             moved = weight.double()[:, :, 0, 0] @ inner.double()
             bias = (moved if bias is None else moved + bias.double()).to(dtype)
+        image = reads_image(depth.shape[0], depth.shape[-1])
+        if not _has_kernel(device, weight.to(dtype), str(last.args[3]), depth=None if image else depth):
+            continue
         source = first.args[0]
         if dtype != depth.dtype:
             with typed.graph.inserting_before(last):
                 source = typed.graph.call_function(aten.to.dtype, (source, dtype))
-        _become(typed, last, source, dense.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:])
+        if image:  # its taps are one product: (C, Cin, 1, 1) * (1, Cin, k, k)
+            weight = weight.double() * depth.double().permute(1, 0, 2, 3)
+        _become(typed, last, source, weight.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:])
+        if not image:
+            with typed.graph.inserting_before(last):
+                taps = depth[:, 0].float().permute(1, 2, 0).contiguous()
+                held = _hold(typed, f"{last.name}_depth", taps)
+            last.target, last.kwargs = launched, {"depth": held}
 
 
 def _normalise(typed: fx.GraphModule) -> None:
@@ -240,14 +248,17 @@ def _round_once(typed: fx.GraphModule) -> None:
     """Fix the precision of each launch; float32 maps are rounded where they are written, not where read."""
     precision = precision_of(torch.float32)
     launches = typed.graph.find_nodes(op="call_function", target=launched)
-    rounding = {node: Rounding(weight=False) for node in launches}
+    rounding = {node: Rounding(x=False, weight=False) for node in launches}
     for node in launches:
-        if precision == "tf32" and _multiplies(typed, node, torch.float32):
-            _hold_rounded(typed, node)
-            sources = _writers(node.args[0])
-            rounding[node] = rounding[node]._replace(x=not sources)
-            for source in sources:
-                rounding[source] = rounding[source]._replace(out=True)
+        if precision != "tf32" or not _multiplies(typed, node, torch.float32):
+            continue
+        _hold_rounded(typed, node)
+        if "depth" in node.kwargs:  # what is read is multiplied in float32, what is summed then in TF32
+            continue
+        sources = _writers(node.args[0])
+        rounding[node] = rounding[node]._replace(x=not sources)
+        for source in sources:
+            rounding[source] = rounding[source]._replace(out=True)
     for node in launches:
         node.kwargs = {**node.kwargs, "precision": precision, "rounding": rounding[node]}
 
@@ -301,9 +312,13 @@ def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
     return _has_kernel(device, value_of(typed, node.args[1]), str(node.args[3]))
 
 
-def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
+def _has_kernel(device: torch.device, weight: Tensor, epilogue: str, *, depth: Tensor | None = None) -> bool:
+    """Whether the kernel serves a weight, with depth after a depthwise convolution of such a weight."""
     channels, in_channels, kernel, _ = weight.shape
-    return backend_of(device, channels, weight.dtype, epilogue, in_channels, kernel) == "triton"
+    case = (device, channels, weight.dtype, epilogue, in_channels)
+    if depth is not None:
+        return backend_of(*case, depth.shape[-1], separable=True) == "triton"
+    return backend_of(*case, kernel) == "triton"
 
 
 def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
@@ -318,7 +333,7 @@ def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
 
 def _reads_image(typed: fx.GraphModule, node: fx.Node) -> bool:
     weight = value_of(typed, node.args[1])
-    return reads_image(weight.shape[1], weight.shape[-1])
+    return "depth" not in node.kwargs and reads_image(weight.shape[1], weight.shape[-1])
 
 
 def _may_move(node: fx.Node) -> bool:

@@ -72,6 +72,8 @@ def test_a_tiling_is_checked_before_it_is_timed(tune, monkeypatch):
     config = replace(tune.default(job.case), num_stages=3)
     assert tune.find_fault(job, config, "cpu") is None
     assert tune.launcher.TUNED[job.case] == config
+    tail = tune.Job(capability=0, in_channels=20, channels=12, precision="tf32", shuffle=2, separable=True)
+    assert tune.find_fault(tail, tune.propose_tilings(tail, 3)[-1], "cpu") is None
     wrong = replace(config, form="rows", block_k=8)  # it leaves channels out
     assert "wrong by" in tune.find_fault(job, wrong, "cpu")
 

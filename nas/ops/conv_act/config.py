@@ -12,7 +12,7 @@ MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of the
 FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
 MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
-FORMS = ("image", "tile", "loop", "rows")
+FORMS = ("image", "tile", "loop", "rows", "separable")
 TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/tune.py timed
 
 _cudnn: Any = torch.backends.cudnn
@@ -27,6 +27,7 @@ class Case(NamedTuple):
         epilogue: one of `EPILOGUES`, or `pixel_shuffle`.
         image: the input has few channels and any strides.
         strict: float32 as three TF32 products.
+        separable: the weight is 1x1, and `kernel` that of a depthwise convolution before it.
         capability: of the GPU, such as 86 or 90.
     """
 
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     epilogue: str
     image: bool
     strict: bool
+    separable: bool
     capability: int
 
     @property
@@ -149,6 +151,8 @@ def default(case: Case) -> Config:
         gated = case.item_bytes == 4 and case.epilogue == "conv1x1" and not case.hopper
         height = 2 if block_n > 32 and (case.strict or gated) else 8
         return Config(form="image", height=height, width=16, block_k=columns, block_n=block_n, num_warps=8)
+    if case.separable:
+        return Config(form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4)
     block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4

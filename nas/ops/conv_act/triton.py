@@ -28,12 +28,14 @@ def why_not(
     in_channels: int | None = None,
     kernel: int = 3,
     precision: str | None = None,
+    separable: bool = False,
 ) -> str | None:
     """Say why the kernel cannot serve a case, or run it once on one pixel: what that raises is a reason too.
 
     Args:
         in_channels: by default as many as the result has.
         precision: as `launch` takes it.
+        separable: the kernel is that of a depthwise convolution before a 1x1 one.
     """
     if dtype not in DTYPES:
         return f"the kernel takes {', '.join(str(known) for known in DTYPES)}, not {dtype}"
@@ -45,7 +47,13 @@ def why_not(
     gate: tuple[Tensor | None, Tensor | None] = (None, None)
     if epilogue in GATED:
         gate = x.new_zeros(channels, channels if epilogue == "conv1x1" else 1, 1, 1), bias
-    forward(x, weight, bias, epilogue, skip, *gate, precision)
+    if separable:
+        depth, weight = x.new_zeros(kernel, kernel, x.shape[1], dtype=torch.float32), weight[..., :1, :1]
+        out = empty_map(x, channels, dtype)
+        with _on(device):
+            launch(x, pack(weight), bias, epilogue, out=out, skip=skip, depth=depth, precision=precision)
+    else:
+        forward(x, weight, bias, epilogue, skip, *gate, precision)
     return None
 
 
@@ -91,6 +99,7 @@ def launch(
     skip: Tensor | None = None,
     gate_weight: Tensor | None = None,
     gate_bias: Tensor | None = None,
+    depth: Tensor | None = None,
     mean: Tensor | None = None,
     shuffle: int = 0,
     precision: str | None = None,
@@ -109,13 +118,14 @@ def launch(
         skip: of out's shape: what an attention takes; with `shuffle` contiguous float32, added.
         gate_weight: (C, C, 1, 1) for `conv1x1`, (C, 1, 1, 1) for `diagonal`, contiguous.
         gate_bias: (C,).
+        depth: (k, k, Cin) float32, the taps of a depthwise convolution of x that comes before a 1x1 weight.
         mean: (Cin,) float32; the input is then 255 * (x - mean), padded with zeros after that.
         shuffle: scale of a pixel shuffle that follows, or 0; the epilogue is `none` then.
         precision: `tf32` or `tf32x3` for float32; by default that of cuDNN's convolutions.
         rounding: which float32 values are rounded to TF32 here, where that is the precision.
     """
     precision = precision or precision_of(weight.dtype)
-    tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+    tensors = (x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out)
     kinds = [
         (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
     ]
@@ -151,12 +161,12 @@ class _Plan:
 
     def launch(self, x: Tensor, *rest: Any) -> bool:
         """Launch; True: the kernel is compiled, and found again without Triton's own search."""
-        weight, bias, skip, gate_weight, gate_bias, mean, out = rest
+        depth, weight, bias, skip, gate_weight, gate_bias, mean, out = rest
         if True in self.moved:
             x = _pixels(x).base if self.moved[0] else x
             skip = _pixels(skip).base if self.moved[1] else skip
             out = _pixels(out).base if self.moved[2] else out
-        tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+        tensors = (x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out)
         found = _compiled.get(self.key)
         if found is not None:
             found[self.grid](*tensors, *self.numbers, *self.constants.values())
@@ -180,10 +190,12 @@ _compiled: dict[tuple[Any, ...], Any] = {}
 
 
 def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str, rounding: Rounding) -> _Plan:
-    x, weight, _, skip, *_, out = tensors
+    x, depth, weight, _, skip, *_, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
-    image = reads_image(in_channels, kernel)
+    separable = depth is not None
+    image = not separable and reads_image(in_channels, kernel)
+    kernel = depth.shape[0] if separable else kernel
     case = Case(
         in_channels=in_channels,
         channels=channels,
@@ -192,6 +204,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str,
         epilogue="pixel_shuffle" if shuffle else epilogue,
         image=image,
         strict=precision == "tf32x3",
+        separable=separable,
         capability=_capability(x.device),
     )
     config = choose(case)

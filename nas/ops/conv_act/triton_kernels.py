@@ -3,12 +3,13 @@
 
 A program gives BLOCK_H x BLOCK_W pixels and BLOCK_N channels of one map. Maps are addressed by pixel: PITCH
 elements from one pixel to the next and OFFSET to the first, both known when compiling, so that accesses are
-as wide as the channel count allows, also into a slice of a wider map. Four forms give the sums:
+as wide as the channel count allows, also into a slice of a wider map. Five forms give the sums:
 
 image: few channels, any strides; all taps of all channels are one row of one product.
 tile:  a product a tap, of all pixels of the block; the next tap is on its way while one is multiplied.
 loop:  the same as a loop, one tap after the other, where that would not fit the registers.
 rows:  a row of pixels at a time; each is read once a column of taps and serves the three rows around it.
+separable: BLOCK_K channels of a depthwise convolution, summed in registers, are an operand of one product.
 """
 
 import os
@@ -148,6 +149,30 @@ def _tile_sums(
 
 
 @triton.jit
+def _separable_sums(
+    x, depth, weight, rows, columns, pixels, channels, H, W,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
+):  # fmt: skip
+    """The form `separable`; depth is (KERNEL, KERNEL, CIN), weight (COUT, CIN)."""
+    f = tl.zeros((rows.shape[0], BLOCK_N), tl.float32)
+    for step in range((CIN + BLOCK_K - 1) // BLOCK_K):
+        k = step * BLOCK_K + tl.arange(0, BLOCK_K)
+        a = tl.zeros((rows.shape[0], BLOCK_K), tl.float32)
+        # KERNEL rows, as the compiler must not know: unrolled, the loads of all taps would not fit the registers
+        for row in range(KERNEL + (H < 0)):
+            for column in tl.static_range(KERNEL):
+                seen = _load_pixels(x, rows, columns, pixels, H, W, row - KERNEL // 2, column - KERNEL // 2,
+                                    step * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
+                taps = tl.load(depth + ((row * KERNEL + column) * CIN + k), mask=k < CIN, other=0.0)
+                a += seen.to(tl.float32) * taps[None, :]
+        b = _load_weight(weight, 0, step * BLOCK_K, channels, 1, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+        a = _round(a.to(b.dtype), (PRECISION == "tf32") & (b.dtype == tl.float32))
+        f = tl.dot(a, b, f, input_precision=PRECISION)
+    return f
+
+
+@triton.jit
 def _attend(
     f, total, gate_weight, gate_bias, channels, NAME: tl.constexpr, COUT: tl.constexpr,
     BLOCK_N: tl.constexpr, PRECISION: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
@@ -280,7 +305,7 @@ def _convolve_rows(
 
 @triton.jit(do_not_specialize=["H", "W", "stride_n", "stride_c", "stride_h", "stride_w"])
 def conv_act_kernel(
-    x, weight, bias, skip, gate_weight, gate_bias, mean, out,
+    x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out,
     H, W, stride_n, stride_c, stride_h, stride_w,
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, EPILOGUE: tl.constexpr,
     X_PITCH: tl.constexpr, X_OFFSET: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
@@ -310,6 +335,9 @@ def conv_act_kernel(
         if FORM == "image":
             f = _image_sums(x, weight, mean, n, rows, columns, channels, H, W, stride_n, stride_c, stride_h,
                             stride_w, CIN, COUT, KERNEL, BLOCK_K, BLOCK_N, PRECISION, ROUND_WEIGHT)  # fmt: skip
+        elif FORM == "separable":
+            f = _separable_sums(x + (X_OFFSET + first * X_PITCH), depth, weight, rows, columns, pixels, channels, H, W,
+                                CIN, COUT, KERNEL, X_PITCH, BLOCK_K, BLOCK_N, PRECISION, ROUND_WEIGHT)  # fmt: skip
         else:
             f = _tile_sums(x + (X_OFFSET + first * X_PITCH), weight, rows, columns, pixels, channels, H, W,
                            CIN, COUT, KERNEL, X_PITCH, FORM == "loop", BLOCK_K, BLOCK_N, PRECISION,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.deploy.hostile import hostile_images
-from nas.deploy.merge import launched
+from nas.deploy.merge import launched, value_of
 from nas.deploy.plan import Plan, computing, trace
 from nas.deploy.precision import earn_float16
 from nas.ops import backend
@@ -120,6 +120,19 @@ def test_a_map_keeps_the_width_that_its_readers_need():
 
     assert torch.float16 in stored({1})  # what it writes is only read in float16
     assert set(stored(set(range(count)))) == {None}
+
+
+@pytest.mark.parametrize("name", ["separable", "separable_bias"])
+def test_a_separable_tail_stays_separable(name):
+    """Dense it would be 9 times the products, with the padding to powers of two 14 times."""
+    graph = plan_of(SPECS[name])[2].graph_module
+    (tail,) = [
+        node
+        for node in graph.graph.find_nodes(op="call_function", target=launched)
+        if "shuffle" in node.kwargs and "depth" in node.kwargs
+    ]
+    assert value_of(graph, tail.args[1]).shape[-1] == 1
+    assert value_of(graph, tail.kwargs["depth"]).shape[:2] == (3, 3)
 
 
 def test_what_the_kernel_cannot_serve_stays_an_operator():

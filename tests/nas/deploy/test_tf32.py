@@ -1,5 +1,6 @@
 """Released networks through the merged plan in TF32, with the products of tensor cores, against float64."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.deploy.merge import launched, value_of
+from nas.deploy.merge import joined, launched, value_of
 from nas.deploy.plan import Plan, trace
 from nas.ops import backend
 from nas.ops.fuse import fuse
@@ -18,7 +19,7 @@ from tests.nas.ops.tensor_cores import tensor_cores
 
 pytest.importorskip("triton", reason="Triton is not installed")
 from nas.ops.conv_act import config as tilings
-from nas.ops.conv_act.config import Config, default
+from nas.ops.conv_act.config import default
 from nas.ops.conv_act.rounding import round_to_tf32
 
 pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1")
@@ -39,8 +40,8 @@ CROP = 64
 def large_tiling(case):
     """Few programs: the interpreter's time is theirs."""
     chosen = default(case)
-    return Config(form="image" if case.image else "tile", height=32, width=32, block_k=chosen.block_k,
-                  block_n=chosen.block_n, num_warps=8)  # fmt: skip
+    form = "tile" if chosen.form == "loop" else chosen.form
+    return dataclasses.replace(chosen, form=form, height=32, width=32)
 
 
 def photograph():
@@ -81,9 +82,12 @@ def test_every_value_is_rounded_once(name):
     assert {node.kwargs["precision"] for node in launches} == {"tf32"}
     assert not any(each.weight for each in rounding)
     assert not any(each.x for each, reads in zip(rounding, reads_map, strict=True) if reads)
-    assert [node for node in launches if not node.kwargs["rounding"].out] == [
-        node for node in launches if "shuffle" in node.kwargs
-    ]
+    for node, each in zip(launches, rounding, strict=True):
+        wide = [user for user in node.users if user.target is joined]
+        readers = [user for value in (node, *wide) for user in value.users if user.args[0] is value]
+        multiplied = [user for user in readers if user.target is launched and "depth" not in user.kwargs]
+        assert each.out == bool(multiplied)
+    assert [each.out for each in rounding].count(True) >= 14
     assert all(torch.equal(value, round_to_tf32(value)) for value in weights_of(graph, launches))
 
 

@@ -15,6 +15,7 @@ CASE = Case(
     epilogue="relu",
     image=False,
     strict=False,
+    separable=False,
     capability=90,
 )
 MADE_UP = Config(form="loop", height=4, width=32, block_k=16, block_n=32, num_warps=8, num_stages=3)

@@ -157,6 +157,27 @@ def test_pixel_shuffle_is_stored_as_an_image(scale, kernel, with_skip):
     assert relative_error(out, wanted) <= LIMITS[dtype]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 17), (9, 33)])
+@pytest.mark.parametrize(("kernel", "scale"), [(3, 4), (3, 0), (5, 2), (1, 3)])
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_a_depthwise_convolution_comes_before_a_pointwise_one(dtype, kernel, scale, size):
+    channels = 3 * scale**2 if scale else 20
+    x, weight, bias, *_ = operands("none", cin=20, cout=channels, size=size, kernel=1, dtype=dtype)
+    taps = torch.randn(kernel, kernel, 20, generator=torch.Generator().manual_seed(1))
+    x = x.contiguous(memory_format=torch.channels_last)
+    epilogue, out, untouched = "relu", *guarded((2, channels, *size), dtype)
+    if scale:
+        epilogue, out = "none", torch.full((2, 3, scale * size[0], scale * size[1]), float("nan"))
+    launch(x, pack(weight), bias, epilogue, out=out, depth=taps, shuffle=scale)
+    inner = torch.nn.functional.conv2d(
+        x.double(), taps.double().permute(2, 0, 1)[:, None], padding=kernel // 2, groups=20
+    )
+    wanted = reference(inner, *in_double((weight, bias)), epilogue, None, None, None)
+    wanted = torch.pixel_shuffle(wanted, scale) if scale else wanted
+    assert relative_error(out, wanted) <= LIMITS[dtype]
+    assert untouched() or scale
+
+
 @pytest.mark.parametrize("form", ["tile", "loop", "rows"])
 @pytest.mark.parametrize("reads", LIMITS)
 @pytest.mark.parametrize("multiplies", LIMITS)
