@@ -112,8 +112,13 @@ def compile_job(job: Job) -> Any:
         "num_warps": config.num_warps,
         "num_stages": getattr(config, "num_stages", 1),
         "enable_fp_fusion": True,
+        "launch_pdl": _overlaps(job) and "OVERLAP" in conv_act_kernel.arg_names,
     }
     return triton.compile(source, GPUTarget("cuda", job.capability, 32), options=options)
+
+
+def _overlaps(job: Job) -> bool:
+    return job.plan and job.capability >= 90
 
 
 def _pointers(job: Job, case: Case) -> dict[str, str | None]:
@@ -145,6 +150,7 @@ def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
         "ROUND_X": rounds and not job.plan and not case.image and job.reads != "fp16",
         "ROUND_WEIGHT": rounds and not job.plan,
         "ROUND_OUT": rounds and job.plan and not job.shuffle and job.writes != "fp16",
+        "OVERLAP": _overlaps(job),
         "FORM": config.form, "BLOCK_H": config.height, "BLOCK_W": config.width,
         "BLOCK_K": config.block_k, "BLOCK_N": config.block_n,
     }  # fmt: skip
@@ -165,6 +171,7 @@ def measure_kernel(kernel: Any) -> dict[str, int]:
         "registers": int(found[1]),
         "stack": int(found[2]),
         "shared_bytes": kernel.metadata.shared,
+        "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
         "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
         "instructions": len(names),
         **{kind: counts[kind] for kind in COUNTED},

@@ -46,6 +46,8 @@ def launched(
 ) -> Tensor:
     """One launch of the kernel of conv_act without the operator around it; gives `out`.
 
+    Its weights are a plan's and do not change, so that it may start while the launch before it ends.
+
     Args:
         out: a channels_last map or a slice of one to write to; by default a new one, or with `shuffle` a
             contiguous float32 image.
@@ -63,7 +65,7 @@ def launched(
             out = empty_map(x, channels, dtype or weight.dtype)
     launch(
         x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
-        depth=depth, mean=mean, shuffle=shuffle, precision=precision, rounding=rounding,
+        depth=depth, mean=mean, shuffle=shuffle, precision=precision, rounding=rounding, overlap=True,
     )  # fmt: skip
     return out
 

@@ -16,6 +16,7 @@ from nas.ops.conv_act.reference import ATTENTIONS, GATED
 from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
+OVERLAPS_FROM = 90  # compute capability that has programmatic dependent launch
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
 
@@ -104,6 +105,7 @@ def launch(
     shuffle: int = 0,
     precision: str | None = None,
     rounding: Rounding = ROUND_OPERANDS,
+    overlap: bool = False,
 ) -> None:
     """Run the kernel into a buffer, on the current stream; nothing is checked.
 
@@ -123,18 +125,20 @@ def launch(
         shuffle: scale of a pixel shuffle that follows, or 0; the epilogue is `none` then.
         precision: `tf32` or `tf32x3` for float32; by default that of cuDNN's convolutions.
         rounding: which float32 values are rounded to TF32 here, where that is the precision.
+        overlap: start while the launch before it ends (from Hopper on). Weights are read before that: no
+            launch on the stream may have written them just before.
     """
     precision = precision or precision_of(weight.dtype)
     tensors = (x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out)
     kinds = [
         (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
     ]
-    key = (epilogue, shuffle, precision, rounding, x.device, *kinds)
+    key = (epilogue, shuffle, precision, rounding, overlap, x.device, *kinds)
     plan = _plans.get(key)
     if plan is not None:
         plan.launch(*tensors)
     elif out.numel():
-        plan = _plan(tensors, epilogue, shuffle, precision, rounding)
+        plan = _plan(tensors, epilogue, shuffle, precision, rounding, overlap)
         if len(_plans) >= MAX_PLANS:
             _plans.clear()
         if plan.launch(*tensors):
@@ -177,6 +181,7 @@ class _Plan:
             **self.constants,
             num_warps=self.num_warps,
             num_stages=self.num_stages,
+            **({"launch_pdl": True} if self.constants["OVERLAP"] else {}),  # the interpreter does not know it
             enable_fp_fusion=True,  # as the tilings were compiled for the tests; Triton's default may change
         )
         if interpreting():
@@ -189,7 +194,9 @@ _plans: dict[tuple[Any, ...], _Plan] = {}
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
-def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str, rounding: Rounding) -> _Plan:
+def _plan(
+    tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str, rounding: Rounding, overlap: bool
+) -> _Plan:
     x, depth, weight, _, skip, *_, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
@@ -208,6 +215,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str,
         capability=_capability(x.device),
     )
     config = choose(case)
+    overlap = overlap and case.capability >= OVERLAPS_FROM
     tf32 = weight.dtype == torch.float32 and precision == "tf32"
     source = Pixels(x, 0, 0) if image else _pixels(x)
     added = Pixels(skip, 0, 0) if shuffle or skip is None else _pixels(skip)
@@ -229,6 +237,7 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str,
         "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not image,
         "ROUND_WEIGHT": tf32 and rounding.weight,
         "ROUND_OUT": rounding.out and out.dtype == torch.float32 and not shuffle,
+        "OVERLAP": overlap,
         "FORM": config.form,
         "BLOCK_H": config.height,
         "BLOCK_W": config.width,

@@ -16,6 +16,7 @@ import os
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
@@ -255,7 +256,7 @@ def _convolve_rows(
     EPILOGUE: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr,
     X_PITCH: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
     OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, PRECISION: tl.constexpr,
-    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr,
+    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr, OVERLAP: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The form `rows`, to the end. Three sums are under way: of the row below, at and above a row that is read."""
@@ -268,6 +269,8 @@ def _convolve_rows(
     w20 = _load_weight(weight, 6, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
     w21 = _load_weight(weight, 7, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
     w22 = _load_weight(weight, 8, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    if OVERLAP:
+        gdc_wait()  # no launch writes weights: they are on their way already
     m = tl.arange(0, BLOCK_W)
     rows = top + m * 0  # a vector: the interpreter takes no mask with a scalar in it
     columns = left + m
@@ -310,10 +313,15 @@ def conv_act_kernel(
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, EPILOGUE: tl.constexpr,
     X_PITCH: tl.constexpr, X_OFFSET: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
     OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, SHUFFLE: tl.constexpr, PRECISION: tl.constexpr,
-    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr,
+    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr, OVERLAP: tl.constexpr,
     FORM: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """One block. Strides are those of an image (FORM `image`); SHUFFLE is the scale of a pixel shuffle, or 0."""
+    """One block. Strides are those of an image (FORM `image`); SHUFFLE is the scale of a pixel shuffle, or 0.
+
+    OVERLAP: the launch after it may start now, and this one waits for the launch before it to end.
+    """
+    if OVERLAP:
+        gdc_launch_dependents()
     tiles_w = tl.cdiv(W, BLOCK_W)
     tile = tl.program_id(0)
     top = tile // tiles_w % tl.cdiv(H, BLOCK_H) * BLOCK_H
@@ -324,9 +332,11 @@ def conv_act_kernel(
     if FORM == "rows":
         _convolve_rows(x + (X_OFFSET + first * X_PITCH), weight, bias, skip, gate_weight, gate_bias, out,
                        first, top, left, channels, H, W, EPILOGUE, CIN, COUT, X_PITCH, SKIP_PITCH, SKIP_OFFSET,
-                       OUT_PITCH, OUT_OFFSET, PRECISION, ROUND_X, ROUND_WEIGHT, ROUND_OUT,
+                       OUT_PITCH, OUT_OFFSET, PRECISION, ROUND_X, ROUND_WEIGHT, ROUND_OUT, OVERLAP,
                        BLOCK_H, BLOCK_W, BLOCK_K, BLOCK_N)  # fmt: skip
     else:
+        if OVERLAP:
+            gdc_wait()
         y = tl.arange(0, BLOCK_H * BLOCK_W) // BLOCK_W
         z = tl.arange(0, BLOCK_H * BLOCK_W) % BLOCK_W
         rows = top + y

@@ -119,3 +119,13 @@ def test_operands_of_tf32_are_rounded_in_the_machine_code():
         job(86, 32, 32, "relu", "fp16"),
     ])  # fmt: skip
     assert exact["roundings"] == 0 < plan["roundings"] < operator["roundings"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_a_plan_waits_for_the_launch_before_it_where_the_gpu_can(precision):
+    jobs = [
+        job(cc, *case, precision) for cc in (86, 90, 120) for case in ((3, 32, "relu"), (32, 32, "conv1x1"))
+    ]
+    jobs.append(job(90, 80, 48, "none", precision, shuffle=4, separable=True))
+    jobs.append(job(90, 32, 32, "relu", precision, plan=False))
+    assert [found["waits"] for found in compile_all(jobs)] == [0, 0, 1, 1, 1, 1, 1, 0]

@@ -280,3 +280,30 @@ def test_the_released_spanv2_with_its_attention_in_the_epilogue():
         with backend.using("triton"):
             found = fused(image)
     assert relative_error(found, wanted) <= 1e-6
+
+
+class Recording:
+    """A kernel that only keeps how it was launched."""
+
+    def __init__(self):
+        self.options = []
+
+    def __getitem__(self, grid):
+        return lambda *tensors, **options: self.options.append(options)
+
+
+@pytest.mark.parametrize(
+    ("capability", "overlaps"), [(0, False), (86, False), (89, False), (90, True), (120, True)]
+)
+def test_only_launches_of_a_plan_overlap_and_only_where_the_gpu_can(capability, overlaps, monkeypatch):
+    recording = Recording()
+    monkeypatch.setattr(launcher, "conv_act_kernel", recording)
+    monkeypatch.setattr(launcher, "_capability", lambda device: capability)
+    monkeypatch.setattr(launcher, "_plans", {})
+    x, weight, *_ = operands("none", cin=16, cout=16, batch=1, size=(2, 2), dtype=torch.float32)
+    for overlap in (False, True):
+        launch(
+            x, pack(weight), None, "none", out=torch.empty(1, 2, 2, 16).permute(0, 3, 1, 2), overlap=overlap
+        )
+    assert [options["OVERLAP"] for options in recording.options] == [False, overlaps]
+    assert [options.get("launch_pdl", False) for options in recording.options] == [False, overlaps]
