@@ -1,7 +1,7 @@
 """How each case of conv_act is tiled: rules from before anything was timed, and a table above them."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ FEW_CHANNELS = 4  # up to which the input is taken for an image and read with an
 MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
 FORMS = ("image", "tile", "loop", "rows", "separable")
+ROWS_AT_ONCE = {2: 4, 4: 3}  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
+WORTH_A_HEIGHT = 0.9  # of the steps of the rules' height: another one has to save a tenth
 TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/tune.py timed
 
 _cudnn: Any = torch.backends.cudnn
@@ -95,6 +97,28 @@ def reads_image(in_channels: int, kernel: int) -> bool:
 def choose(case: Case) -> Config:
     """The tiling of a case: the timed one where there is one, else that of the rules."""
     return TUNED.get(case) or _shipped().get(case) or default(case)
+
+
+def fit_image(case: Case, count: int, height: int, width: int, multiprocessors: int) -> Config:
+    """The tiling of a case for images of a size: by the rules, blocks are as high as fills the GPU best.
+
+    Args:
+        count, height, width: of the map, in images and pixels.
+        multiprocessors: of the GPU.
+    """
+    config = choose(case)
+    if config.form != "rows" or config != default(case):
+        return config
+
+    def steps(rows: int) -> int:
+        """Steps one after the other: waves of blocks, each of which reads its rows and two more."""
+        blocks = count * -(-height // rows) * -(-width // config.width)
+        return -(-blocks // (multiprocessors * ROWS_AT_ONCE[rows])) * (rows + 2)
+
+    lower = [rows for rows in ROWS_AT_ONCE if rows < config.height]
+    best = min(lower, key=steps, default=config.height)
+    better = steps(best) < WORTH_A_HEIGHT * steps(config.height)
+    return replace(config, height=best) if better else config
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.ops.backend import interpreting
-from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, precision_of, reads_image
+from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, fit_image, precision_of, reads_image
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.reference import ATTENTIONS, GATED
 from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
@@ -214,7 +214,7 @@ def _plan(
         separable=separable,
         capability=_capability(x.device),
     )
-    config = choose(case)
+    config = fit_image(case, count, height, width, _multiprocessors(x.device))
     overlap = overlap and case.capability >= OVERLAPS_FROM
     tf32 = weight.dtype == torch.float32 and precision == "tf32"
     source = Pixels(x, 0, 0) if image else _pixels(x)
@@ -267,6 +267,11 @@ def _capability(device: torch.device) -> int:
     """Such as 90; 0 where the kernels are interpreted."""
     major, minor = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
     return 10 * major + minor
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def _on(device: torch.device) -> Any:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nas.ops.conv_act import config as tilings
-from nas.ops.conv_act.config import Case, Config, choose, default, read_table
+from nas.ops.conv_act.config import Case, Config, choose, default, fit_image, read_table
 
 CASE = Case(
     in_channels=32,
@@ -56,6 +56,30 @@ def test_a_timed_case_is_tiled_as_the_table_says_and_all_others_by_the_rules(tab
     for changed in ({"capability": 86}, {"epilogue": "none"}, {"item_bytes": 4}, {"channels": 28}):
         other = CASE._replace(**changed)
         assert choose(other) == default(other)
+
+
+@pytest.mark.parametrize(
+    ("size", "multiprocessors", "height"),
+    [
+        ((1, 339, 510), 132, 4),  # 680 blocks of 4 rows are two waves of six steps, 1360 of 2 three of four
+        ((1, 256, 256), 132, 2),  # a wave of either: the lower one is four steps, not six
+        ((1, 64, 64), 132, 2),
+        ((1, 128, 64), 1, 4),  # 32 blocks are 11 waves of six steps, 64 are 16 of four: no tenth less
+        ((2, 339, 510), 132, 4),
+        ((1, 1020, 2040), 132, 4),
+    ],
+)
+def test_blocks_are_as_high_as_fills_the_gpu_best(size, multiprocessors, height):
+    assert default(CASE).form == "rows"
+    assert fit_image(CASE, *size, multiprocessors).height == height
+    other = CASE._replace(capability=86)
+    assert fit_image(other, *size, multiprocessors) == default(other)
+
+
+def test_a_timed_tiling_keeps_its_height(table):
+    rows = Config(form="rows", height=4, width=64, block_k=32, block_n=32, num_warps=4, num_stages=2)
+    table(changed("config", **{field: getattr(rows, field) for field in ENTRY["config"]}))
+    assert fit_image(CASE, 1, 64, 64, 132) == rows
 
 
 def test_the_shipped_table_can_be_read():
