@@ -16,11 +16,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):
     os.environ.pop("TRITON_INTERPRET", None)  # interpreted kernels cannot be compiled
 
 import triton
@@ -192,8 +194,21 @@ def bytes_a_pixel(job: Job) -> int:
     return job.in_channels * (4 if image else reads) + skip + job.channels * (4 if job.shuffle else writes)
 
 
+def products_a_pixel(job: Job) -> int:
+    """The multiply-accumulates that a launch forms for a pixel, those with its padding included."""
+    config, taps = job.config, job.kernel**2
+    outputs = -(-job.channels // config.block_n) * config.block_n
+    inputs = -(-job.in_channels // config.block_k) * config.block_k
+    gate = config.block_n**2 if job.epilogue == "conv1x1" else 0
+    if config.form == "image":
+        return config.block_k * outputs + gate
+    if config.form == "separable":
+        return inputs * (taps + outputs) + gate
+    return taps * inputs * outputs + gate
+
+
 def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
-    """The launches of the published SPANV2, SPAN and SPANF and of the spaces' usual widths."""
+    """The launches of the published SPANV2, SPAN and SPANF."""
 
     def job(in_channels: int, channels: int, epilogue: str = "none", **options: Any) -> Job:
         return Job(
@@ -202,13 +217,9 @@ def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
         )  # fmt: skip
 
     yield from (job(3, 32, "relu"), job(32, 32, "relu"), job(32, 32, "conv1x1"), job(3, 48))
-    yield job(80, 48, shuffle=4)
-    if "depth" in conv_act_kernel.arg_names:
-        yield job(80, 48, shuffle=4, separable=True)
-    yield from (job(3, 28), job(28, 28, "silu"), job(28, 28, "parameter_free"), job(28, 48, shuffle=4))
-    yield from (job(112, 28, kernel=1), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
-    for channels in (16, 48, 52):
-        yield from (job(channels, channels, epilogue) for epilogue in ("silu", "conv1x1"))
+    yield job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
+    yield from (job(3, 28), job(28, 28, "silu"), job(28, 28, "parameter_free"), job(112, 28, kernel=1))
+    yield from (job(28, 48, shuffle=4), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
 
 
 def write_table(path: Path | None, capabilities: list[int], revision: str) -> None:
@@ -217,11 +228,11 @@ def write_table(path: Path | None, capabilities: list[int], revision: str) -> No
     if path is not None and path.exists():
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["revision"] != revision]
-    for capability in capabilities:
-        for precision in PRECISIONS:
-            for job in shipped_jobs(capability, precision):
-                rows.append(_row(job, revision))
-                print(",".join(str(value) for value in rows[-1].values()), flush=True)
+    jobs = [job for cc in capabilities for name in PRECISIONS for job in shipped_jobs(cc, name)]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
+        for row in pool.map(_row, jobs, [revision] * len(jobs)):
+            rows.append(row)
+            print(",".join(str(value) for value in row.values()), flush=True)
     if path is not None:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
@@ -239,7 +250,8 @@ def _row(job: Job, revision: str) -> dict[str, Any]:
     tiling = f"{config.form} {config.height}x{config.width} k{config.block_k} n{config.block_n}"
     tiling += f" warps{config.num_warps} stages{getattr(config, 'num_stages', 1)}"
     counts = measure_kernel(compile_job(job))
-    return {"revision": revision, **fields, "tiling": tiling, **counts, "bytes_a_pixel": bytes_a_pixel(job)}
+    needs = {"bytes_a_pixel": bytes_a_pixel(job), "products_a_pixel": products_a_pixel(job)}
+    return {"revision": revision, **fields, "tiling": tiling, **counts, **needs}
 
 
 def _parse() -> argparse.Namespace:

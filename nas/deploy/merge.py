@@ -10,74 +10,30 @@
 Every step is exact: the same function up to rounding, borders included.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from nas.ops.conv_act.config import precision_of, reads_image
+from nas.deploy.launches import (
+    hold_value,
+    joined,
+    launched,
+    multiplies_in,
+    part,
+    uncast,
+    value_of,
+    writes_float16,
+)
+from nas.deploy.widths import convert_inside, round_once
+from nas.ops.conv_act.config import reads_image
 from nas.ops.conv_act.op import backend_of
 from nas.ops.conv_act.pixels import empty_map
-from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding, round_to_tf32
 
 aten = torch.ops.aten
 CONV_ACT = torch.ops.nas.conv_act.default
 ACTIVATION_RANGE = 255.0  # the factor of the normalisation that the kernel knows
-
-
-def launched(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    epilogue: str,
-    skip: Tensor | None = None,
-    gate_weight: Tensor | None = None,
-    gate_bias: Tensor | None = None,
-    *,
-    out: Tensor | None = None,
-    dtype: torch.dtype | None = None,
-    depth: Tensor | None = None,
-    mean: Tensor | None = None,
-    shuffle: int = 0,
-    precision: str | None = None,
-    rounding: Rounding = ROUND_OPERANDS,
-) -> Tensor:
-    """One launch of the kernel of conv_act without the operator around it; gives `out`.
-
-    Its weights are a plan's and do not change, so that it may start while the launch before it ends.
-
-    Args:
-        out: a channels_last map or a slice of one to write to; by default a new one, or with `shuffle` a
-            contiguous float32 image.
-        dtype: of a new map; by default that of the weight.
-    """
-    from nas.ops.conv_act.triton import launch  # an extra: loaded where it runs
-
-    if out is None:
-        count, _, height, width = x.shape
-        channels = weight.shape[0]
-        if shuffle:
-            shape = (count, channels // shuffle**2, shuffle * height, shuffle * width)
-            out = torch.empty(shape, device=x.device)
-        else:
-            out = empty_map(x, channels, dtype or weight.dtype)
-    launch(
-        x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
-        depth=depth, mean=mean, shuffle=shuffle, precision=precision, rounding=rounding, overlap=True,
-    )  # fmt: skip
-    return out
-
-
-def part(wide: Tensor, first: int, channels: int) -> Tensor:
-    """Some channels of a wide map, as a view."""
-    return wide.narrow(1, first, channels)
-
-
-def joined(wide: Tensor, *parts: Tensor) -> Tensor:
-    """The wide map once all its parts are written; the arguments only keep that order."""
-    return wide
 
 
 def merge(typed: fx.GraphModule, device: torch.device) -> None:
@@ -96,10 +52,10 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
             node.target = launched
             _pack(typed, node)
     _normalise(typed)
-    _convert_inside(typed)
+    convert_inside(typed)
     _shuffle(typed)
     _join(typed)
-    _round_once(typed)
+    round_once(typed)
     typed.graph.eliminate_dead_code()
     typed.graph.lint()
     typed.recompile()
@@ -125,7 +81,7 @@ def _image_convolutions(typed: fx.GraphModule, device: torch.device) -> None:
 def _separable(typed: fx.GraphModule, device: torch.device) -> None:
     """pw(dw(x)) as one launch; the bias between them is moved behind, its sum formed in float64, once."""
     for last in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
-        first = _uncast(last.args[0])
+        first = uncast(last.args[0])
         weight = value_of(typed, last.args[1])
         if first.target != aten.conv2d.default or len(first.users) > 1 or weight.shape[-1] != 1:
             continue
@@ -150,14 +106,14 @@ def _separable(typed: fx.GraphModule, device: torch.device) -> None:
         if not image:
             with typed.graph.inserting_before(last):
                 taps = depth[:, 0].float().permute(1, 2, 0).contiguous()
-                held = _hold(typed, f"{last.name}_depth", taps)
+                held = hold_value(typed, f"{last.name}_depth", taps)
             last.target, last.kwargs = launched, {"depth": held}
 
 
 def _normalise(typed: fx.GraphModule) -> None:
     """255 (image - mean) inside the convolution that reads it, where padding is zero after that."""
     for node in typed.graph.find_nodes(op="call_function", target=launched):
-        scaled = _uncast(node.args[0])
+        scaled = uncast(node.args[0])
         if scaled.target != aten.mul.Tensor or scaled.args[1] != ACTIVATION_RANGE:
             continue
         centred = scaled.args[0]
@@ -168,22 +124,9 @@ def _normalise(typed: fx.GraphModule) -> None:
             continue
         flat = value_of(typed, mean).float().flatten().contiguous()
         with typed.graph.inserting_before(node):
-            held = _hold(typed, f"{node.name}_mean", flat)
+            held = hold_value(typed, f"{node.name}_mean", flat)
         node.args = (image, *node.args[1:])
         node.kwargs = {**node.kwargs, "mean": held}
-
-
-def _convert_inside(typed: fx.GraphModule) -> None:
-    """Let each launch read its maps as they are, and write what all its readers would convert to."""
-    launches = typed.graph.find_nodes(op="call_function", target=launched)
-    for node in launches:
-        x, weight, bias, epilogue, skip, *gate = node.args
-        skip = _uncast(skip) if skip is not None else None
-        node.args = (_uncast(x), weight, bias, epilogue, skip, *gate)
-    typed.graph.eliminate_dead_code()
-    for node in launches:
-        if all(_multiplies(typed, reader, torch.float16) for reader in node.users):
-            node.kwargs = {**node.kwargs, "dtype": torch.float16}
 
 
 def _shuffle(typed: fx.GraphModule) -> None:
@@ -227,9 +170,9 @@ def _join(typed: fx.GraphModule) -> None:
         sources: Sequence[fx.Node] = cat.args[0]
         if cat.args[1:] != (1,) or len(set(sources)) < len(sources) or not all(map(_may_move, sources)):
             continue
-        wide_sources = [node for node in sources if not _writes_float16(typed, node)]
+        wide_sources = [node for node in sources if not writes_float16(typed, node)]
         readers = {user for node in (cat, *wide_sources) for user in node.users} - {cat}
-        halves = not wide_sources or all(_multiplies(typed, reader, torch.float16) for reader in readers)
+        halves = not wide_sources or all(multiplies_in(typed, reader, torch.float16) for reader in readers)
         dtype = torch.float16 if halves else torch.float32
         widths = [value_of(typed, node.args[1]).shape[0] for node in sources]
         (image,) = typed.graph.find_nodes(op="placeholder")
@@ -246,51 +189,6 @@ def _join(typed: fx.GraphModule) -> None:
         cat.replace_all_uses_with(whole)
 
 
-def _round_once(typed: fx.GraphModule) -> None:
-    """Fix the precision of each launch; float32 maps are rounded where they are written, not where read."""
-    precision = precision_of(torch.float32)
-    launches = typed.graph.find_nodes(op="call_function", target=launched)
-    rounding = {node: Rounding(x=False, weight=False) for node in launches}
-    for node in launches:
-        if precision != "tf32" or not _multiplies(typed, node, torch.float32):
-            continue
-        _hold_rounded(typed, node)
-        if "depth" in node.kwargs:  # what is read is multiplied in float32, what is summed then in TF32
-            continue
-        sources = _writers(node.args[0])
-        rounding[node] = rounding[node]._replace(x=not sources)
-        for source in sources:
-            rounding[source] = rounding[source]._replace(out=True)
-    for node in launches:
-        node.kwargs = {**node.kwargs, "precision": precision, "rounding": rounding[node]}
-
-
-def _writers(value: Any) -> Sequence[fx.Node]:
-    """The launches that write all of a map; none: something else writes it."""
-    if value.target is joined:
-        return list(value.args[1:])
-    return [value] if value.target is launched and "shuffle" not in value.kwargs else []
-
-
-def _multiplies(typed: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> bool:
-    """Whether a node is a launch whose products are of this precision."""
-    return node.target is launched and value_of(typed, node.args[1]).dtype == dtype
-
-
-def _writes_float16(typed: fx.GraphModule, node: fx.Node) -> bool:
-    return "dtype" in node.kwargs or _multiplies(typed, node, torch.float16)
-
-
-def _hold_rounded(typed: fx.GraphModule, node: fx.Node) -> None:
-    """Round the weights of a launch that are operands of its products."""
-    operands = list(node.args)
-    for place in (1, 5) if node.args[3] == "conv1x1" else (1,):
-        with typed.graph.inserting_before(node):
-            rounded = round_to_tf32(value_of(typed, operands[place]))
-            operands[place] = _hold(typed, f"{node.name}_rounded{place}", rounded)
-    node.args = tuple(operands)
-
-
 def _become(
     typed: fx.GraphModule,
     node: fx.Node,
@@ -303,8 +201,8 @@ def _become(
 ) -> None:
     """Turn a node into a conv_act of another weight."""
     with typed.graph.inserting_before(node):
-        held = _hold(typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last))
-        held_bias = _hold(typed, f"{node.name}_bias", bias) if bias is not None else None
+        held = hold_value(typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last))
+        held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None
     node.target = CONV_ACT
     node.args = (source, held, held_bias, epilogue, *rest)
     node.kwargs = {}
@@ -329,7 +227,7 @@ def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
     if not weight.is_contiguous(memory_format=torch.channels_last):
         with typed.graph.inserting_before(node):
             packed = weight.contiguous(memory_format=torch.channels_last)
-            held = _hold(typed, f"{node.name}_packed", packed)
+            held = hold_value(typed, f"{node.name}_packed", packed)
         node.args = (node.args[0], held, *node.args[2:])
 
 
@@ -355,26 +253,6 @@ def _groups(node: fx.Node) -> int:
     return int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]
 
 
-def _uncast(node: Any) -> fx.Node:
-    """What a node is before it is brought to a precision."""
-    while node.target == aten.to.dtype:
-        node = node.args[0]
-    assert isinstance(node, fx.Node)
-    return node
-
-
-def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
-    """The weight or buffer that a node of a graph stands for."""
-    value: Tensor = operator.attrgetter(str(node.target))(graph)
-    return value.detach()
-
-
 def _bias(typed: fx.GraphModule, node: fx.Node) -> Tensor | None:
     held = node.args[2] if len(node.args) > 2 else None
     return value_of(typed, held) if held is not None else None
-
-
-def _hold(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
-    typed.register_buffer(name, value)
-    held: fx.Node = typed.graph.get_attr(name)
-    return held

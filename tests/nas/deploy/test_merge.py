@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.deploy.hostile import hostile_images
-from nas.deploy.merge import launched, value_of
+from nas.deploy.launches import launched, value_of
 from nas.deploy.plan import Plan, computing, trace
 from nas.deploy.precision import earn_float16
 from nas.ops import backend

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.deploy.merge import joined, launched, value_of
+from nas.deploy.launches import joined, launched, value_of
 from nas.deploy.plan import Plan, trace
 from nas.ops import backend
 from nas.ops.fuse import fuse
