@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from nas.ops.backend import interpreting
-from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, fit_image, precision_of, reads_image
+from nas.ops.conv_act.config import (
+    MAX_CHANNELS,
+    TUNED,
+    Case,
+    Config,
+    choose,
+    fit_image,
+    precision_of,
+    reads_image,
+)
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.reference import ATTENTIONS, GATED
 from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
@@ -129,7 +138,7 @@ def launch(
             launch on the stream may have written them just before.
     """
     precision = precision or precision_of(weight.dtype)
-    tensors = (x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out)
+    tensors = (x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out)
     kinds = [
         (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
     ]
@@ -165,12 +174,12 @@ class _Plan:
 
     def launch(self, x: Tensor, *rest: Any) -> bool:
         """Launch; True: the kernel is compiled, and found again without Triton's own search."""
-        depth, weight, bias, skip, gate_weight, gate_bias, mean, out = rest
+        weight, bias, skip, gate_weight, gate_bias, depth, mean, out = rest
         if True in self.moved:
             x = _pixels(x).base if self.moved[0] else x
             skip = _pixels(skip).base if self.moved[1] else skip
             out = _pixels(out).base if self.moved[2] else out
-        tensors = (x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out)
+        tensors = (x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out)
         found = _compiled.get(self.key)
         if found is not None:
             found[self.grid](*tensors, *self.numbers, *self.constants.values())
@@ -195,9 +204,14 @@ _compiled: dict[tuple[Any, ...], Any] = {}
 
 
 def _plan(
-    tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str, rounding: Rounding, overlap: bool
+    tensors: tuple[Any, ...],
+    epilogue: str,
+    shuffle: int,
+    precision: str,
+    rounding: Rounding = ROUND_OPERANDS,
+    overlap: bool = False,
 ) -> _Plan:
-    x, depth, weight, _, skip, *_, out = tensors
+    x, weight, _, skip, _, _, depth, _, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
     separable = depth is not None
@@ -214,7 +228,7 @@ def _plan(
         separable=separable,
         capability=_capability(x.device),
     )
-    config = fit_image(case, count, height, width, _multiprocessors(x.device))
+    config = fit_image(case, count, height, width, _multiprocessors(x.device)) if x.is_cuda else choose(case)
     overlap = overlap and case.capability >= OVERLAPS_FROM
     tf32 = weight.dtype == torch.float32 and precision == "tf32"
     source = Pixels(x, 0, 0) if image else _pixels(x)
@@ -271,7 +285,7 @@ def _capability(device: torch.device) -> int:
 
 @cache
 def _multiprocessors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def _on(device: torch.device) -> Any:

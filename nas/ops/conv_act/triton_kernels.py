@@ -308,7 +308,7 @@ def _convolve_rows(
 
 @triton.jit(do_not_specialize=["H", "W", "stride_n", "stride_c", "stride_h", "stride_w"])
 def conv_act_kernel(
-    x, depth, weight, bias, skip, gate_weight, gate_bias, mean, out,
+    x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out,
     H, W, stride_n, stride_c, stride_h, stride_w,
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, EPILOGUE: tl.constexpr,
     X_PITCH: tl.constexpr, X_OFFSET: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
