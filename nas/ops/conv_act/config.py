@@ -188,7 +188,10 @@ def default(case: Case) -> Config:
         )  # two registers more: eight rows spill
         form, height = "loop", 2 if block_n > 32 else 4 if masked else 8
     elif block_n > 32:
-        form, height = ("tile", 8) if case.hopper else ("loop", 4 if case.item_bytes == 4 else 8)
+        spills = case.capability == 80 and case.epilogue == "pixel_shuffle" and case.in_channels % block_k > 0
+        form, height = "loop", 8 if case.item_bytes == 2 or spills else 4  # in four rows, that is
+        if case.hopper:
+            form, height = "tile", 8
     elif case.item_bytes == 4:
         height, warps = 4, 4
     elif block_k <= 32:
