@@ -161,12 +161,14 @@ def _separable_sums(
         k = step * BLOCK_K + tl.arange(0, BLOCK_K)
         a = tl.zeros((rows.shape[0], BLOCK_K), tl.float32)
         # KERNEL rows, as the compiler must not know: unrolled, the loads of all taps would not fit the registers
-        for row in range(KERNEL + (H < 0)):
+        row = 0
+        while row < KERNEL + (H < 0):
             for column in tl.static_range(KERNEL):
                 seen = _load_pixels(x, rows, columns, pixels, H, W, row - KERNEL // 2, column - KERNEL // 2,
                                     step * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
                 taps = tl.load(depth + ((row * KERNEL + column) * CIN + k), mask=k < CIN, other=0.0)
                 a += seen.to(tl.float32) * taps[None, :]
+            row += 1
         b = _load_weight(weight, 0, step * BLOCK_K, channels, 1, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
         a = _round(a.to(b.dtype), (PRECISION == "tf32") & (b.dtype == tl.float32))
         f = tl.dot(a, b, f, input_precision=PRECISION)
