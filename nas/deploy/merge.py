@@ -1,20 +1,32 @@
 """Fewer launches for a plan on a GPU: what lies around a convolution moves into its kernel.
 
 - the normalisation of the image into the first convolution,
-- a depthwise convolution and the 1x1 convolution after it into one dense kernel,
+- a depthwise convolution and the 1x1 convolution after it into one kernel, of an image into a dense one,
 - pixel shuffle, and the addition of a fixed skip branch, into the last one,
-- a concatenation into the convolutions that it joins: each writes its channels of one wide map.
+- the conversion of a map to another precision into the kernels that read or write it,
+- a concatenation into the convolutions that it joins: each writes its channels of one wide map,
+- the rounding to TF32 of what is multiplied: of weights here, of maps into the launch that writes them.
 
 Every step is exact: the same function up to rounding, borders included.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from nas.deploy.launches import (
+    hold_value,
+    joined,
+    launched,
+    multiplies_in,
+    part,
+    uncast,
+    value_of,
+    writes_float16,
+)
+from nas.deploy.widths import convert_inside, round_once
 from nas.ops.conv_act.config import reads_image
 from nas.ops.conv_act.op import backend_of
 from nas.ops.conv_act.pixels import empty_map
@@ -24,54 +36,10 @@ CONV_ACT = torch.ops.nas.conv_act.default
 ACTIVATION_RANGE = 255.0  # the factor of the normalisation that the kernel knows
 
 
-def launched(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    epilogue: str,
-    skip: Tensor | None = None,
-    gate_weight: Tensor | None = None,
-    gate_bias: Tensor | None = None,
-    *,
-    out: Tensor | None = None,
-    mean: Tensor | None = None,
-    shuffle: int = 0,
-) -> Tensor:
-    """One launch of the kernel of conv_act without the operator around it; gives `out`.
-
-    Args:
-        out: a channels_last map or a slice of one to write to; by default a new one in the precision of the
-            weight, or with `shuffle` a contiguous float32 image.
-    """
-    from nas.ops.conv_act.triton import launch  # an extra: loaded where it runs
-
-    if out is None:
-        count, _, height, width = x.shape
-        channels = weight.shape[0]
-        if shuffle:
-            shape = (count, channels // shuffle**2, shuffle * height, shuffle * width)
-            out = torch.empty(shape, device=x.device)
-        else:
-            out = empty_map(x, channels, weight.dtype)
-    launch(
-        x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
-        mean=mean, shuffle=shuffle,
-    )  # fmt: skip
-    return out
-
-
-def part(wide: Tensor, first: int, channels: int) -> Tensor:
-    """Some channels of a wide map, as a view."""
-    return wide.narrow(1, first, channels)
-
-
-def joined(wide: Tensor, *parts: Tensor) -> Tensor:
-    """The wide map once all its parts are written; the arguments only keep that order."""
-    return wide
-
-
 def merge(typed: fx.GraphModule, device: torch.device) -> None:
     """Rewrite the graph of a plan in place; what the kernel cannot serve stays as it is.
+
+    Float32 products get the precision that cuDNN's convolutions have now, for good.
 
     Args:
         typed: the graph of a `Plan`: each operator in its own precision, `meta["val"]` with its shape.
@@ -84,9 +52,10 @@ def merge(typed: fx.GraphModule, device: torch.device) -> None:
             node.target = launched
             _pack(typed, node)
     _normalise(typed)
-    _read_images_as_they_are(typed)
+    convert_inside(typed)
     _shuffle(typed)
     _join(typed)
+    round_once(typed)
     typed.graph.eliminate_dead_code()
     typed.graph.lint()
     typed.recompile()
@@ -110,34 +79,41 @@ def _image_convolutions(typed: fx.GraphModule, device: torch.device) -> None:
 
 
 def _separable(typed: fx.GraphModule, device: torch.device) -> None:
-    """pw(dw(x)) as one dense convolution; the sums are formed in float64, once."""
+    """pw(dw(x)) as one launch; the bias between them is moved behind, its sum formed in float64, once."""
     for last in typed.graph.find_nodes(op="call_function", target=CONV_ACT):
-        first = _uncast(last.args[0])
+        first = uncast(last.args[0])
         weight = value_of(typed, last.args[1])
         if first.target != aten.conv2d.default or len(first.users) > 1 or weight.shape[-1] != 1:
             continue
         depth = value_of(typed, first.args[1])
         if _groups(first) != depth.shape[0] or depth.shape[1] != 1 or not _keeps_size(first, depth):
             continue
-        if not _served(typed, last, device):
-            continue
         dtype = torch.promote_types(depth.dtype, weight.dtype)
-        dense = weight.double() * depth.double().permute(1, 0, 2, 3)  # (C, Cin, 1, 1) * (1, Cin, k, k)
         bias, inner = _bias(typed, last), _bias(typed, first)
         if inner is not None:
             moved = weight.double()[:, :, 0, 0] @ inner.double()
             bias = (moved if bias is None else moved + bias.double()).to(dtype)
+        image = reads_image(depth.shape[0], depth.shape[-1])
+        if not _has_kernel(device, weight.to(dtype), str(last.args[3]), depth=None if image else depth):
+            continue
         source = first.args[0]
         if dtype != depth.dtype:
             with typed.graph.inserting_before(last):
                 source = typed.graph.call_function(aten.to.dtype, (source, dtype))
-        _become(typed, last, source, dense.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:])
+        if image:  # its taps are one product: (C, Cin, 1, 1) * (1, Cin, k, k)
+            weight = weight.double() * depth.double().permute(1, 0, 2, 3)
+        _become(typed, last, source, weight.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:])
+        if not image:
+            with typed.graph.inserting_before(last):
+                taps = depth[:, 0].float().permute(1, 2, 0).contiguous()
+                held = hold_value(typed, f"{last.name}_depth", taps)
+            last.target, last.kwargs = launched, {"depth": held}
 
 
 def _normalise(typed: fx.GraphModule) -> None:
     """255 (image - mean) inside the convolution that reads it, where padding is zero after that."""
     for node in typed.graph.find_nodes(op="call_function", target=launched):
-        scaled = _uncast(node.args[0])
+        scaled = uncast(node.args[0])
         if scaled.target != aten.mul.Tensor or scaled.args[1] != ACTIVATION_RANGE:
             continue
         centred = scaled.args[0]
@@ -148,16 +124,9 @@ def _normalise(typed: fx.GraphModule) -> None:
             continue
         flat = value_of(typed, mean).float().flatten().contiguous()
         with typed.graph.inserting_before(node):
-            held = _hold(typed, f"{node.name}_mean", flat)
+            held = hold_value(typed, f"{node.name}_mean", flat)
         node.args = (image, *node.args[1:])
         node.kwargs = {**node.kwargs, "mean": held}
-
-
-def _read_images_as_they_are(typed: fx.GraphModule) -> None:
-    """The kernel converts an image where it reads it."""
-    for node in typed.graph.find_nodes(op="call_function", target=launched):
-        if _reads_image(typed, node):
-            node.args = (_uncast(node.args[0]), *node.args[1:])
 
 
 def _shuffle(typed: fx.GraphModule) -> None:
@@ -201,9 +170,10 @@ def _join(typed: fx.GraphModule) -> None:
         sources: Sequence[fx.Node] = cat.args[0]
         if cat.args[1:] != (1,) or len(set(sources)) < len(sources) or not all(map(_may_move, sources)):
             continue
-        dtype, *others = {value_of(typed, node.args[1]).dtype for node in sources}
-        if others:
-            continue
+        wide_sources = [node for node in sources if not writes_float16(typed, node)]
+        readers = {user for node in (cat, *wide_sources) for user in node.users} - {cat}
+        halves = not wide_sources or all(multiplies_in(typed, reader, torch.float16) for reader in readers)
+        dtype = torch.float16 if halves else torch.float32
         widths = [value_of(typed, node.args[1]).shape[0] for node in sources]
         (image,) = typed.graph.find_nodes(op="placeholder")
         with typed.graph.inserting_after(image):
@@ -231,8 +201,8 @@ def _become(
 ) -> None:
     """Turn a node into a conv_act of another weight."""
     with typed.graph.inserting_before(node):
-        held = _hold(typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last))
-        held_bias = _hold(typed, f"{node.name}_bias", bias) if bias is not None else None
+        held = hold_value(typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last))
+        held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None
     node.target = CONV_ACT
     node.args = (source, held, held_bias, epilogue, *rest)
     node.kwargs = {}
@@ -242,9 +212,13 @@ def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
     return _has_kernel(device, value_of(typed, node.args[1]), str(node.args[3]))
 
 
-def _has_kernel(device: torch.device, weight: Tensor, epilogue: str) -> bool:
+def _has_kernel(device: torch.device, weight: Tensor, epilogue: str, *, depth: Tensor | None = None) -> bool:
+    """Whether the kernel serves a weight, with depth after a depthwise convolution of such a weight."""
     channels, in_channels, kernel, _ = weight.shape
-    return backend_of(device, channels, weight.dtype, epilogue, in_channels, kernel) == "triton"
+    case = (device, channels, weight.dtype, epilogue, in_channels)
+    if depth is not None:
+        return backend_of(*case, depth.shape[-1], separable=True) == "triton"
+    return backend_of(*case, kernel) == "triton"
 
 
 def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
@@ -253,13 +227,13 @@ def _pack(typed: fx.GraphModule, node: fx.Node) -> None:
     if not weight.is_contiguous(memory_format=torch.channels_last):
         with typed.graph.inserting_before(node):
             packed = weight.contiguous(memory_format=torch.channels_last)
-            held = _hold(typed, f"{node.name}_packed", packed)
+            held = hold_value(typed, f"{node.name}_packed", packed)
         node.args = (node.args[0], held, *node.args[2:])
 
 
 def _reads_image(typed: fx.GraphModule, node: fx.Node) -> bool:
     weight = value_of(typed, node.args[1])
-    return reads_image(weight.shape[1], weight.shape[-1])
+    return "depth" not in node.kwargs and reads_image(weight.shape[1], weight.shape[-1])
 
 
 def _may_move(node: fx.Node) -> bool:
@@ -279,26 +253,6 @@ def _groups(node: fx.Node) -> int:
     return int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]
 
 
-def _uncast(node: Any) -> fx.Node:
-    """What a node is before it is brought to a precision."""
-    while node.target == aten.to.dtype:
-        node = node.args[0]
-    assert isinstance(node, fx.Node)
-    return node
-
-
-def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
-    """The weight or buffer that a node of a graph stands for."""
-    value: Tensor = operator.attrgetter(str(node.target))(graph)
-    return value.detach()
-
-
 def _bias(typed: fx.GraphModule, node: fx.Node) -> Tensor | None:
     held = node.args[2] if len(node.args) > 2 else None
     return value_of(typed, held) if held is not None else None
-
-
-def _hold(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
-    typed.register_buffer(name, value)
-    held: fx.Node = typed.graph.get_attr(name)
-    return held

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nas.deploy.merge import launched, merge, value_of
+from nas.deploy.launches import launched, value_of
+from nas.deploy.merge import merge
 from nas.ops.products import products
 from search_spaces.network import Network
 

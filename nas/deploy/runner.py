@@ -40,7 +40,8 @@ class Runner(nn.Module):
     Args:
         network: any network of the grammar; training forms are folded. It is copied.
         precision: `tf32` (float32 kept, products in TF32 on CUDA, exact on the CPU), `fp16` (features and
-            weights in float16, sums in float32), `fp32` (exact products everywhere).
+            weights in float16, sums in float32; what does not stand that as under `tf32`), `fp32` (exact
+            products everywhere).
         graphs: on CUDA, replay CUDA graphs; else the kernels are launched one by one.
         trial: for `fp16` the images, by name, on which each layer has to stay within range and above 40 dB
             to float64; what does not computes in float32. None: `hostile_images()`. What this promises for
@@ -155,7 +156,7 @@ def _numerics(precision: Precision, device: torch.device) -> ExitStack:
     """On CUDA the products of a precision, and the device as the current one: launches go there."""
     stack = ExitStack()
     if device.type == "cuda":
-        stack.enter_context(products("tf32" if precision == "tf32" else "ieee"))
+        stack.enter_context(products("ieee" if precision == "fp32" else "tf32"))
         stack.enter_context(torch.cuda.device(device))
     return stack
 

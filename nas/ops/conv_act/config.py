@@ -1,6 +1,9 @@
 """How each case of conv_act is tiled: rules from before anything was timed, and a table above them."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +12,10 @@ MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of the
 FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
 MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
+FORMS = ("image", "tile", "loop", "rows", "separable")
+ROWS_AT_ONCE = {2: 4, 4: 3}  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
+WORTH_A_HEIGHT = 0.9  # of the steps of the rules' height: another one has to save a tenth
+TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/tune.py timed
 
 _cudnn: Any = torch.backends.cudnn
 _products = _cudnn.conv
@@ -22,7 +29,8 @@ class Case(NamedTuple):
         epilogue: one of `EPILOGUES`, or `pixel_shuffle`.
         image: the input has few channels and any strides.
         strict: float32 as three TF32 products.
-        hopper: the GPU has compute capability 9.0.
+        separable: the weight is 1x1, and `kernel` that of a depthwise convolution before it.
+        capability: of the GPU, such as 86 or 90.
     """
 
     in_channels: int
@@ -32,14 +40,24 @@ class Case(NamedTuple):
     epilogue: str
     image: bool
     strict: bool
-    hopper: bool
+    separable: bool
+    capability: int
+
+    @property
+    def hopper(self) -> bool:
+        """Whether the GPU is of compute capability 9.0: its matrix products read shared memory."""
+        return self.capability == 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A program gives height x width pixels and block_n channels, and adds up block_k inputs a step.
 
-    form: how it adds up: `image`, `tile`, `loop` or `rows`; see `triton_kernels`.
+    Attributes:
+        form: how it adds up, one of `FORMS`; see `triton_kernels`.
+        num_stages: loads that a loop has under way; of the other forms Triton makes nothing else.
+    Raises:
+        ValueError: a field is not what it has to be.
     """
 
     form: str
@@ -48,9 +66,20 @@ class Config:
     block_k: int
     block_n: int
     num_warps: int
+    num_stages: int = 1
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
+        for name in ("height", "width", "block_k", "block_n", "num_warps"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1 or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two, got {value!r}")
+        if type(self.num_stages) is not int or not 1 <= self.num_stages <= 8:
+            raise ValueError(f"num_stages must be 1 to 8, got {self.num_stages!r}")
 
 
-TUNED: dict[Case, Config] = {}  # filled by `triton.tune`
+TUNED: dict[Case, Config] = {}  # filled by `triton.tune`, of this process alone
 
 
 def precision_of(dtype: torch.dtype) -> str:
@@ -67,7 +96,75 @@ def reads_image(in_channels: int, kernel: int) -> bool:
 
 def choose(case: Case) -> Config:
     """The tiling of a case: the timed one where there is one, else that of the rules."""
-    return TUNED.get(case) or default(case)
+    return TUNED.get(case) or _shipped().get(case) or default(case)
+
+
+def fit_image(case: Case, count: int, height: int, width: int, multiprocessors: int) -> Config:
+    """The tiling of a case for images of a size: by the rules, blocks are as high as fills the GPU best.
+
+    Args:
+        count, height, width: of the map, in images and pixels.
+        multiprocessors: of the GPU.
+    """
+    config = choose(case)
+    if config.form != "rows" or config != default(case):
+        return config
+
+    def steps(rows: int) -> int:
+        """Steps one after the other: waves of blocks, each of which reads its rows and two more."""
+        blocks = count * -(-height // rows) * -(-width // config.width)
+        return -(-blocks // (multiprocessors * ROWS_AT_ONCE[rows])) * (rows + 2)
+
+    lower = [rows for rows in ROWS_AT_ONCE if rows < config.height]
+    best = min(lower, key=steps, default=config.height)
+    better = steps(best) < WORTH_A_HEIGHT * steps(config.height)
+    return replace(config, height=best) if better else config
+
+
+@cache
+def _shipped() -> dict[Case, Config]:
+    return read_table(TABLE)
+
+
+def read_table(path: Path) -> dict[Case, Config]:
+    """Read timed tilings, one for each case; a case that the table lacks is tiled by the rules.
+
+    Args:
+        path: JSON, a list of {"case": fields of `Case`, "config": fields of `Config`}; what else an entry
+            has, such as the GPU's name and what was timed, is for people.
+    Raises:
+        ValueError: an entry is none, in one line that names it.
+    """
+    table: dict[Case, Config] = {}
+    for place, entry in enumerate(_entries(path)):
+        where = f"{path.name}: entry {place}"
+        cure = "write the table again with benchmarks/tune.py"
+        try:
+            given = entry["case"]
+            wanted = Case.__annotations__
+            if given.keys() != wanted.keys() or any(type(given[name]) is not wanted[name] for name in wanted):
+                names = ", ".join(f"{name}: {kind.__name__}" for name, kind in wanted.items())
+                raise ValueError(f"case must be {{{names}}}, got {given}")
+            unknown = entry["config"].keys() - {field.name for field in fields(Config)}
+            if unknown:
+                raise ValueError(f"config has no {', '.join(sorted(unknown))}")
+            case, config = Case(**given), Config(**entry["config"])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{where}: {error}; {cure}") from None
+        if case in table:
+            raise ValueError(f"{where}: its case is there twice; {cure}")
+        table[case] = config
+    return table
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path.name} is no JSON: {error}; write it again with benchmarks/tune.py") from None
+    if not isinstance(found, list):
+        raise ValueError(f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/tune.py")
+    return found
 
 
 def default(case: Case) -> Config:
@@ -78,6 +175,8 @@ def default(case: Case) -> Config:
         gated = case.item_bytes == 4 and case.epilogue == "conv1x1" and not case.hopper
         height = 2 if block_n > 32 and (case.strict or gated) else 8
         return Config(form="image", height=height, width=16, block_k=columns, block_n=block_n, num_warps=8)
+    if case.separable:
+        return Config(form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4)
     block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
@@ -89,7 +188,10 @@ def default(case: Case) -> Config:
         )  # two registers more: eight rows spill
         form, height = "loop", 2 if block_n > 32 else 4 if masked else 8
     elif block_n > 32:
-        form, height = ("tile", 8) if case.hopper else ("loop", 4 if case.item_bytes == 4 else 8)
+        spills = case.capability == 80 and case.epilogue == "pixel_shuffle" and case.in_channels % block_k > 0
+        form, height = "loop", 8 if case.item_bytes == 2 or spills else 4  # in four rows, that is
+        if case.hopper:
+            form, height = "tile", 8
     elif case.item_bytes == 4:
         height, warps = 4, 4
     elif block_k <= 32:

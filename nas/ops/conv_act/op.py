@@ -65,16 +65,19 @@ def backend_of(
     in_channels: int | None = None,
     kernel: int = 3,
     precision: str | None = None,
+    separable: bool = False,
 ) -> str:
     """Name the backend that serves a case there: `triton`, which was then run once, or `reference`.
 
     Args:
         in_channels: by default as many as the result has.
         precision: of float32 products, `tf32` or `tf32x3`; by default that of cuDNN's convolutions.
+        separable: the kernel is that of a depthwise convolution before a 1x1 one.
     """
     if precision is None and device.type == "cuda":
         precision = precision_of(dtype)
-    return _CHOICE.pick(device, (channels, dtype, epilogue, in_channels or channels, kernel, precision))
+    case = (channels, dtype, epilogue, in_channels or channels, kernel, precision)
+    return _CHOICE.pick(device, (*case, True) if separable else case)
 
 
 def prepare(

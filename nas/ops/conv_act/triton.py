@@ -10,12 +10,23 @@ import torch
 from torch import Tensor
 
 from nas.ops.backend import interpreting, renew
-from nas.ops.conv_act.config import MAX_CHANNELS, TUNED, Case, Config, choose, precision_of, reads_image
+from nas.ops.conv_act.config import (
+    MAX_CHANNELS,
+    TUNED,
+    Case,
+    Config,
+    choose,
+    fit_image,
+    precision_of,
+    reads_image,
+)
 from nas.ops.conv_act.pixels import ALIGNMENT, Pixels, dense, empty_map, pixels_of
 from nas.ops.conv_act.reference import ATTENTIONS, GATED
+from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
 from nas.ops.conv_act.triton_kernels import conv_act_kernel
 from nas.ops.prepared import Arguments, Repeat, is_aligned, pointer, repeat
 
+OVERLAPS_FROM = 90  # compute capability that has programmatic dependent launch
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LARGEST_INT = 2**31 - 1
 MAX_PLANS = 8192  # of them a network needs some twenty for each size of image
@@ -29,12 +40,14 @@ def why_not(
     in_channels: int | None = None,
     kernel: int = 3,
     precision: str | None = None,
+    separable: bool = False,
 ) -> str | None:
     """Say why the kernel cannot serve a case, or run it once on one pixel: what that raises is a reason too.
 
     Args:
         in_channels: by default as many as the result has.
         precision: as `launch` takes it.
+        separable: the kernel is that of a depthwise convolution before a 1x1 one.
     """
     if dtype not in DTYPES:
         return f"the kernel takes {', '.join(str(known) for known in DTYPES)}, not {dtype}"
@@ -46,7 +59,13 @@ def why_not(
     gate: tuple[Tensor | None, Tensor | None] = (None, None)
     if epilogue in GATED:
         gate = x.new_zeros(channels, channels if epilogue == "conv1x1" else 1, 1, 1), bias
-    forward(x, weight, bias, epilogue, skip, *gate, precision)
+    if separable:
+        depth, weight = x.new_zeros(kernel, kernel, x.shape[1], dtype=torch.float32), weight[..., :1, :1]
+        out = empty_map(x, channels, dtype)
+        with _on(device):
+            launch(x, pack(weight), bias, epilogue, out=out, skip=skip, depth=depth, precision=precision)
+    else:
+        forward(x, weight, bias, epilogue, skip, *gate, precision)
     return None
 
 
@@ -92,15 +111,18 @@ def launch(
     skip: Tensor | None = None,
     gate_weight: Tensor | None = None,
     gate_bias: Tensor | None = None,
+    depth: Tensor | None = None,
     mean: Tensor | None = None,
     shuffle: int = 0,
     precision: str | None = None,
+    rounding: Rounding = ROUND_OPERANDS,
+    overlap: bool = False,
 ) -> None:
     """Run the kernel into a buffer, on the current stream; nothing is checked.
 
     Args:
         x: (N, Cin, H, W), channels_last or a slice of such a map; an image, of up to four channels,
-            with any strides and any dtype. Other maps are copied.
+            with any strides. Other maps are copied. Maps, skip and out too, may have any dtype.
         weight: (C, Cin, k, k) as `pack` gives it; its dtype is that of the products' operands.
         bias: (C,).
         epilogue: one of `EPILOGUES`.
@@ -109,21 +131,25 @@ def launch(
         skip: of out's shape: what an attention takes; with `shuffle` contiguous float32, added.
         gate_weight: (C, C, 1, 1) for `conv1x1`, (C, 1, 1, 1) for `diagonal`, contiguous.
         gate_bias: (C,).
+        depth: (k, k, Cin) float32, the taps of a depthwise convolution of x that comes before a 1x1 weight.
         mean: (Cin,) float32; the input is then 255 * (x - mean), padded with zeros after that.
         shuffle: scale of a pixel shuffle that follows, or 0; the epilogue is `none` then.
         precision: `tf32` or `tf32x3` for float32; by default that of cuDNN's convolutions.
+        rounding: which float32 values are rounded to TF32 here, where that is the precision.
+        overlap: start while the launch before it ends (from Hopper on). Weights are read before that: no
+            launch on the stream may have written them just before.
     """
     precision = precision or precision_of(weight.dtype)
-    tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+    tensors = (x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out)
     kinds = [
         (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
     ]
-    key = (epilogue, shuffle, precision, x.device, *kinds)
+    key = (epilogue, shuffle, precision, rounding, overlap, x.device, *kinds)
     plan = _plans.get(key)
     if plan is not None:
         plan.launch(*tensors)
     elif out.numel():
-        plan = _plan(tensors, epilogue, shuffle, precision)
+        plan = _plan(tensors, epilogue, shuffle, precision, rounding, overlap)
         if len(_plans) >= MAX_PLANS:
             _plans.clear()
         if plan.launch(*tensors):
@@ -172,17 +198,18 @@ class _Plan:
     numbers: tuple[int, ...]
     constants: dict[str, Any]
     num_warps: int
+    num_stages: int
     moved: tuple[bool, bool, bool]  # whether x, skip, out are passed as pixels_of or a copy gives them
     key: tuple[Any, ...]
 
     def launch(self, x: Tensor, *rest: Any) -> bool:
         """Launch; True: the kernel is compiled, and found again without Triton's own search."""
-        weight, bias, skip, gate_weight, gate_bias, mean, out = rest
+        weight, bias, skip, gate_weight, gate_bias, depth, mean, out = rest
         if True in self.moved:
             x = _pixels(x).base if self.moved[0] else x
             skip = _pixels(skip).base if self.moved[1] else skip
             out = _pixels(out).base if self.moved[2] else out
-        tensors = (x, weight, bias, skip, gate_weight, gate_bias, mean, out)
+        tensors = (x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out)
         found = _compiled.get(self.key)
         if found is not None:
             found[self.grid](*tensors, *self.numbers, *self.constants.values())
@@ -192,7 +219,8 @@ class _Plan:
             *self.numbers,
             **self.constants,
             num_warps=self.num_warps,
-            num_stages=1,
+            num_stages=self.num_stages,
+            **({"launch_pdl": True} if self.constants["OVERLAP"] else {}),  # the interpreter does not know it
             enable_fp_fusion=True,  # as the tilings were compiled for the tests; Triton's default may change
         )
         if interpreting():
@@ -205,11 +233,20 @@ _plans: dict[tuple[Any, ...], _Plan] = {}
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
-def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str) -> _Plan:
-    x, weight, _, skip, *_, out = tensors
+def _plan(
+    tensors: tuple[Any, ...],
+    epilogue: str,
+    shuffle: int,
+    precision: str,
+    rounding: Rounding = ROUND_OPERANDS,
+    overlap: bool = False,
+) -> _Plan:
+    x, weight, _, skip, _, _, depth, _, out = tensors
     channels, in_channels, kernel, _ = weight.shape
     count, _, height, width = x.shape
-    image = reads_image(in_channels, kernel)
+    separable = depth is not None
+    image = not separable and reads_image(in_channels, kernel)
+    kernel = depth.shape[0] if separable else kernel
     case = Case(
         in_channels=in_channels,
         channels=channels,
@@ -218,9 +255,12 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
         epilogue="pixel_shuffle" if shuffle else epilogue,
         image=image,
         strict=precision == "tf32x3",
-        hopper=_is_hopper(x.device),
+        separable=separable,
+        capability=_capability(x.device),
     )
-    config = choose(case)
+    config = fit_image(case, count, height, width, _multiprocessors(x.device)) if x.is_cuda else choose(case)
+    overlap = overlap and case.capability >= OVERLAPS_FROM
+    tf32 = weight.dtype == torch.float32 and precision == "tf32"
     source = Pixels(x, 0, 0) if image else _pixels(x)
     added = Pixels(skip, 0, 0) if shuffle or skip is None else _pixels(skip)
     target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
@@ -238,6 +278,10 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
         "OUT_OFFSET": target.offset,
         "SHUFFLE": shuffle,
         "PRECISION": precision,
+        "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not image,
+        "ROUND_WEIGHT": tf32 and rounding.weight,
+        "ROUND_OUT": rounding.out and out.dtype == torch.float32 and not shuffle,
+        "OVERLAP": overlap,
         "FORM": config.form,
         "BLOCK_H": config.height,
         "BLOCK_W": config.width,
@@ -254,8 +298,9 @@ def _plan(tensors: tuple[Any, ...], epilogue: str, shuffle: int, precision: str)
         numbers=numbers,
         constants=constants,
         num_warps=config.num_warps,
+        num_stages=config.num_stages,
         moved=moved,
-        key=(x.device, config.num_warps, wide, *kinds, *constants.values()),
+        key=(x.device, config.num_warps, config.num_stages, wide, *kinds, *constants.values()),
     )
 
 
@@ -264,8 +309,15 @@ def _pixels(value: Tensor) -> Pixels:
 
 
 @cache
-def _is_hopper(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) == (9, 0)
+def _capability(device: torch.device) -> int:
+    """Such as 90; 0 where the kernels are interpreted."""
+    major, minor = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    return 10 * major + minor
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def _on(device: torch.device) -> Any:

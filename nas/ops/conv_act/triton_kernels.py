@@ -3,16 +3,36 @@
 
 A program gives BLOCK_H x BLOCK_W pixels and BLOCK_N channels of one map. Maps are addressed by pixel: PITCH
 elements from one pixel to the next and OFFSET to the first, both known when compiling, so that accesses are
-as wide as the channel count allows, also into a slice of a wider map. Four forms give the sums:
+as wide as the channel count allows, also into a slice of a wider map. Five forms give the sums:
 
 image: few channels, any strides; all taps of all channels are one row of one product.
 tile:  a product a tap, of all pixels of the block; the next tap is on its way while one is multiplied.
 loop:  the same as a loop, one tap after the other, where that would not fit the registers.
 rows:  a row of pixels at a time; each is read once a column of taps and serves the three rows around it.
+separable: BLOCK_K channels of a depthwise convolution, summed in registers, are an operand of one product.
 """
+
+import os
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+
+
+@triton.jit
+def _round(f, ROUND: tl.constexpr):
+    """float32 at the nearest value that TF32 holds: tensor cores cut off what is below its 10 bits. NaN stays NaN."""
+    if ROUND:
+        if INTERPRETED:  # it knows no assembler
+            bits = tl.where(f == f, f.to(tl.int32, bitcast=True) + 0x1000, 0x7FFFFFFF)
+        else:
+            bits = tl.inline_asm_elementwise(
+                "cvt.rna.tf32.f32 $0, $1;", "=r,r", [f], dtype=tl.int32, is_pure=True, pack=1
+            )
+        f = (bits & -0x2000).to(tl.float32, bitcast=True)  # the instruction leaves what lies below undefined
+    return f
 
 
 @triton.jit
@@ -57,6 +77,7 @@ def _load_pixels(
 @triton.jit
 def _load_weight(
     weight, tap, first, channels, TAPS: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr, BLOCK_K: tl.constexpr,
+    ROUND: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_K input channels from `first` on of a tap of a weight (COUT, TAPS, CIN), as (BLOCK_K, channels)."""
     k = first + tl.arange(0, BLOCK_K)
@@ -64,14 +85,14 @@ def _load_weight(
     if CIN % BLOCK_K != 0:
         mask = mask & (k < CIN)[None, :]
     at = weight + (channels * TAPS + tap)[:, None] * CIN + k[None, :]
-    return tl.trans(tl.load(at, mask=mask, other=0.0))
+    return tl.trans(_round(tl.load(at, mask=mask, other=0.0), ROUND))
 
 
 @triton.jit
 def _image_sums(
     image, weight, mean, n, rows, columns, channels, H, W, stride_n, stride_c, stride_h, stride_w,
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """The form `image`; with a mean the image is normalised as a network does it.
 
@@ -89,8 +110,9 @@ def _image_sums(
     a = tl.load(image + at, mask=inside, other=0.0)
     if mean is not None:
         a = tl.where(inside, 255.0 * (a - tl.load(mean + channel)[None, :]), 0.0)
-    b = _load_weight(weight, 0, 0, channels, 1, CIN * KERNEL * KERNEL, COUT, BLOCK_K)
-    return tl.dot(a.to(b.dtype), b, input_precision=PRECISION)
+    b = _load_weight(weight, 0, 0, channels, 1, CIN * KERNEL * KERNEL, COUT, BLOCK_K, ROUND_WEIGHT)
+    a = _round(a.to(b.dtype), (PRECISION == "tf32") & (b.dtype == tl.float32))
+    return tl.dot(a, b, input_precision=PRECISION)
 
 
 @triton.jit
@@ -98,6 +120,7 @@ def _tile_sums(
     x, weight, rows, columns, pixels, channels, H, W,
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr, LOOP: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """The forms `tile` and `loop` (LOOP)."""
     TAPS: tl.constexpr = KERNEL * KERNEL
@@ -110,25 +133,52 @@ def _tile_sums(
             k = step // TAPS * BLOCK_K
             a = _load_pixels(x, rows, columns, pixels, H, W, tap // KERNEL - HALF, tap % KERNEL - HALF, k,
                              CIN, BLOCK_K, PITCH)  # fmt: skip
-            b = _load_weight(weight, tap, k, channels, TAPS, CIN, COUT, BLOCK_K)
-            f = tl.dot(a, b, f, input_precision=PRECISION)
+            b = _load_weight(weight, tap, k, channels, TAPS, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+            f = tl.dot(_round(a.to(b.dtype), ROUND_X), b, f, input_precision=PRECISION)
     else:
         coming = _load_pixels(x, rows, columns, pixels, H, W, -HALF, -HALF, 0, CIN, BLOCK_K, PITCH)
         for step in tl.static_range(STEPS):
             a = coming
-            b = _load_weight(weight, step % TAPS, step // TAPS * BLOCK_K, channels, TAPS, CIN, COUT, BLOCK_K)
+            b = _load_weight(weight, step % TAPS, step // TAPS * BLOCK_K, channels, TAPS, CIN, COUT, BLOCK_K,
+                             ROUND_WEIGHT)  # fmt: skip
             if step + 1 < STEPS:
                 coming = _load_pixels(x, rows, columns, pixels, H, W,
                                       (step + 1) % TAPS // KERNEL - HALF, (step + 1) % KERNEL - HALF,
                                       (step + 1) // TAPS * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
-            f = tl.dot(a, b, f, input_precision=PRECISION)
+            f = tl.dot(_round(a.to(b.dtype), ROUND_X), b, f, input_precision=PRECISION)
+    return f
+
+
+@triton.jit
+def _separable_sums(
+    x, depth, weight, rows, columns, pixels, channels, H, W,
+    CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, PITCH: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
+):  # fmt: skip
+    """The form `separable`; depth is (KERNEL, KERNEL, CIN), weight (COUT, CIN)."""
+    f = tl.zeros((rows.shape[0], BLOCK_N), tl.float32)
+    for step in range((CIN + BLOCK_K - 1) // BLOCK_K):
+        k = step * BLOCK_K + tl.arange(0, BLOCK_K)
+        a = tl.zeros((rows.shape[0], BLOCK_K), tl.float32)
+        # KERNEL rows, as the compiler must not know: unrolled, the loads of all taps would not fit the registers
+        row = 0
+        while row < KERNEL + (H < 0):
+            for column in tl.static_range(KERNEL):
+                seen = _load_pixels(x, rows, columns, pixels, H, W, row - KERNEL // 2, column - KERNEL // 2,
+                                    step * BLOCK_K, CIN, BLOCK_K, PITCH)  # fmt: skip
+                taps = tl.load(depth + ((row * KERNEL + column) * CIN + k), mask=k < CIN, other=0.0)
+                a += seen.to(tl.float32) * taps[None, :]
+            row += 1
+        b = _load_weight(weight, 0, step * BLOCK_K, channels, 1, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+        a = _round(a.to(b.dtype), (PRECISION == "tf32") & (b.dtype == tl.float32))
+        f = tl.dot(a, b, f, input_precision=PRECISION)
     return f
 
 
 @triton.jit
 def _attend(
     f, total, gate_weight, gate_bias, channels, NAME: tl.constexpr, COUT: tl.constexpr,
-    BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_N: tl.constexpr, PRECISION: tl.constexpr, ROUND_WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """An attention of features f with total = skip + f; `residual` is that alone."""
     if NAME == "parameter_free":
@@ -137,8 +187,9 @@ def _attend(
         total *= tl.minimum(tl.maximum(f / 6, -0.5), 0.5)
     elif (NAME == "conv1x1") | (NAME == "diagonal"):
         if NAME == "conv1x1":
-            weight = _load_weight(gate_weight, 0, 0, channels, 1, COUT, COUT, BLOCK_N)
-            gate = tl.dot(f.to(weight.dtype), weight, input_precision=PRECISION)
+            weight = _load_weight(gate_weight, 0, 0, channels, 1, COUT, COUT, BLOCK_N, ROUND_WEIGHT)
+            a = _round(f.to(weight.dtype), (PRECISION == "tf32") & (weight.dtype == tl.float32))
+            gate = tl.dot(a, weight, input_precision=PRECISION)
         else:
             gate = f * _load_vector(gate_weight, channels, COUT)
         if gate_bias is not None:
@@ -152,6 +203,7 @@ def _finish(
     f, bias, skip, gate_weight, gate_bias, out, first, pixels, channels, inside,
     EPILOGUE: tl.constexpr, COUT: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
     OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
+    ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr,
 ):  # fmt: skip
     """Bias, epilogue and store of sums f at some pixels, counted from the pixel `first`."""
     if bias is not None:
@@ -160,11 +212,12 @@ def _finish(
     if skip is not None:
         at = (SKIP_OFFSET + first * SKIP_PITCH) + (pixels[:, None] * SKIP_PITCH + channels[None, :])
         total = tl.load(skip + at, mask=mask, other=0.0).to(tl.float32) + f
-        f = _attend(f, total, gate_weight, gate_bias, channels, EPILOGUE, COUT, BLOCK_N, PRECISION)
+        f = _attend(f, total, gate_weight, gate_bias, channels, EPILOGUE, COUT, BLOCK_N, PRECISION,
+                    ROUND_WEIGHT)  # fmt: skip
     else:
         f = _activate(f, EPILOGUE)
     at = (OUT_OFFSET + first * OUT_PITCH) + (pixels[:, None] * OUT_PITCH + channels[None, :])
-    tl.store(out + at, f.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + at, _round(f.to(out.dtype.element_ty), ROUND_OUT), mask=mask)
 
 
 @triton.jit
@@ -205,18 +258,21 @@ def _convolve_rows(
     EPILOGUE: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr,
     X_PITCH: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
     OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, PRECISION: tl.constexpr,
+    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr, OVERLAP: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The form `rows`, to the end. Three sums are under way: of the row below, at and above a row that is read."""
-    w00 = _load_weight(weight, 0, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w01 = _load_weight(weight, 1, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w02 = _load_weight(weight, 2, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w10 = _load_weight(weight, 3, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w11 = _load_weight(weight, 4, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w12 = _load_weight(weight, 5, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w20 = _load_weight(weight, 6, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w21 = _load_weight(weight, 7, 0, channels, 9, CIN, COUT, BLOCK_K)
-    w22 = _load_weight(weight, 8, 0, channels, 9, CIN, COUT, BLOCK_K)
+    w00 = _load_weight(weight, 0, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w01 = _load_weight(weight, 1, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w02 = _load_weight(weight, 2, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w10 = _load_weight(weight, 3, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w11 = _load_weight(weight, 4, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w12 = _load_weight(weight, 5, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w20 = _load_weight(weight, 6, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w21 = _load_weight(weight, 7, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    w22 = _load_weight(weight, 8, 0, channels, 9, CIN, COUT, BLOCK_K, ROUND_WEIGHT)
+    if OVERLAP:
+        gdc_wait()  # no launch writes weights: they are on their way already
     m = tl.arange(0, BLOCK_W)
     rows = top + m * 0  # a vector: the interpreter takes no mask with a scalar in it
     columns = left + m
@@ -225,7 +281,7 @@ def _convolve_rows(
     below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
     coming = _load_pixels(x, rows, columns, m, H, W, -1, -1, 0, CIN, BLOCK_K, X_PITCH)
     for step in tl.static_range(3 * (BLOCK_H + 2)):  # the row that is read: step // 3 - 1 of the block
-        a = coming
+        a = _round(coming.to(w00.dtype), ROUND_X)
         if step + 1 < 3 * (BLOCK_H + 2):
             coming = _load_pixels(x, rows, columns, m, H, W, (step + 1) // 3 - 1, (step + 1) % 3 - 1,
                                   0, CIN, BLOCK_K, X_PITCH)  # fmt: skip
@@ -246,7 +302,7 @@ def _convolve_rows(
                 inside = (columns < W) & (rows + (step // 3 - 2) < H)
                 _finish(above, bias, skip, gate_weight, gate_bias, out, first, m + (step // 3 - 2) * W, channels, inside,
                         EPILOGUE, COUT, SKIP_PITCH, SKIP_OFFSET, OUT_PITCH, OUT_OFFSET,
-                        BLOCK_N, PRECISION)  # fmt: skip
+                        BLOCK_N, PRECISION, ROUND_WEIGHT, ROUND_OUT)  # fmt: skip
             above = here
             here = below
             below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
@@ -254,14 +310,20 @@ def _convolve_rows(
 
 @triton.jit(do_not_specialize=["H", "W", "stride_n", "stride_c", "stride_h", "stride_w"])
 def conv_act_kernel(
-    x, weight, bias, skip, gate_weight, gate_bias, mean, out,
+    x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out,
     H, W, stride_n, stride_c, stride_h, stride_w,
     CIN: tl.constexpr, COUT: tl.constexpr, KERNEL: tl.constexpr, EPILOGUE: tl.constexpr,
     X_PITCH: tl.constexpr, X_OFFSET: tl.constexpr, SKIP_PITCH: tl.constexpr, SKIP_OFFSET: tl.constexpr,
     OUT_PITCH: tl.constexpr, OUT_OFFSET: tl.constexpr, SHUFFLE: tl.constexpr, PRECISION: tl.constexpr,
+    ROUND_X: tl.constexpr, ROUND_WEIGHT: tl.constexpr, ROUND_OUT: tl.constexpr, OVERLAP: tl.constexpr,
     FORM: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """One block. Strides are those of an image (FORM `image`); SHUFFLE is the scale of a pixel shuffle, or 0."""
+    """One block. Strides are those of an image (FORM `image`); SHUFFLE is the scale of a pixel shuffle, or 0.
+
+    OVERLAP: the launch after it may start now, and this one waits for the launch before it to end.
+    """
+    if OVERLAP:
+        gdc_launch_dependents()
     tiles_w = tl.cdiv(W, BLOCK_W)
     tile = tl.program_id(0)
     top = tile // tiles_w % tl.cdiv(H, BLOCK_H) * BLOCK_H
@@ -272,8 +334,11 @@ def conv_act_kernel(
     if FORM == "rows":
         _convolve_rows(x + (X_OFFSET + first * X_PITCH), weight, bias, skip, gate_weight, gate_bias, out,
                        first, top, left, channels, H, W, EPILOGUE, CIN, COUT, X_PITCH, SKIP_PITCH, SKIP_OFFSET,
-                       OUT_PITCH, OUT_OFFSET, PRECISION, BLOCK_H, BLOCK_W, BLOCK_K, BLOCK_N)  # fmt: skip
+                       OUT_PITCH, OUT_OFFSET, PRECISION, ROUND_X, ROUND_WEIGHT, ROUND_OUT, OVERLAP,
+                       BLOCK_H, BLOCK_W, BLOCK_K, BLOCK_N)  # fmt: skip
     else:
+        if OVERLAP:
+            gdc_wait()
         y = tl.arange(0, BLOCK_H * BLOCK_W) // BLOCK_W
         z = tl.arange(0, BLOCK_H * BLOCK_W) % BLOCK_W
         rows = top + y
@@ -281,13 +346,17 @@ def conv_act_kernel(
         pixels = y * W + z
         if FORM == "image":
             f = _image_sums(x, weight, mean, n, rows, columns, channels, H, W, stride_n, stride_c, stride_h,
-                            stride_w, CIN, COUT, KERNEL, BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
+                            stride_w, CIN, COUT, KERNEL, BLOCK_K, BLOCK_N, PRECISION, ROUND_WEIGHT)  # fmt: skip
+        elif FORM == "separable":
+            f = _separable_sums(x + (X_OFFSET + first * X_PITCH), depth, weight, rows, columns, pixels, channels, H, W,
+                                CIN, COUT, KERNEL, X_PITCH, BLOCK_K, BLOCK_N, PRECISION, ROUND_WEIGHT)  # fmt: skip
         else:
             f = _tile_sums(x + (X_OFFSET + first * X_PITCH), weight, rows, columns, pixels, channels, H, W,
-                           CIN, COUT, KERNEL, X_PITCH, FORM == "loop", BLOCK_K, BLOCK_N, PRECISION)  # fmt: skip
+                           CIN, COUT, KERNEL, X_PITCH, FORM == "loop", BLOCK_K, BLOCK_N, PRECISION,
+                           ROUND_X, ROUND_WEIGHT)  # fmt: skip
         inside = (rows < H) & (columns < W)
         if SHUFFLE > 0:
             _shuffle(f, bias, skip, out, n, top, left, y, z, channels, inside, H, W, COUT, SHUFFLE)
         else:
             _finish(f, bias, skip, gate_weight, gate_bias, out, first, pixels, channels, inside, EPILOGUE, COUT,
-                    SKIP_PITCH, SKIP_OFFSET, OUT_PITCH, OUT_OFFSET, BLOCK_N, PRECISION)  # fmt: skip
+                    SKIP_PITCH, SKIP_OFFSET, OUT_PITCH, OUT_OFFSET, BLOCK_N, PRECISION, ROUND_WEIGHT, ROUND_OUT)  # fmt: skip

@@ -28,6 +28,12 @@ SHARED = Path(__file__).parents[5] / "shared"
 CHECKPOINT = SHARED / "reference" / "checkpoints" / "team22_spanv2_c2.pth"
 
 
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """Products of float32 as three of TF32: TF32 itself is test_rounding's."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def run(arguments, *, width=None, first=0):
     """Launch into a slice of a guarded buffer, on inputs that stand in NaN; give the slice."""
     x, weight, bias, epilogue, skip, gate_weight, gate_bias = arguments
@@ -151,6 +157,45 @@ def test_pixel_shuffle_is_stored_as_an_image(scale, kernel, with_skip):
     assert relative_error(out, wanted) <= LIMITS[dtype]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 17), (9, 33)])
+@pytest.mark.parametrize(("kernel", "scale"), [(3, 4), (3, 0), (5, 2), (1, 3)])
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_a_depthwise_convolution_comes_before_a_pointwise_one(dtype, kernel, scale, size):
+    channels = 3 * scale**2 if scale else 20
+    x, weight, bias, *_ = operands("none", cin=20, cout=channels, size=size, kernel=1, dtype=dtype)
+    taps = torch.randn(kernel, kernel, 20, generator=torch.Generator().manual_seed(1))
+    x = x.contiguous(memory_format=torch.channels_last)
+    epilogue, out, untouched = "relu", *guarded((2, channels, *size), dtype)
+    if scale:
+        epilogue, out = "none", torch.full((2, 3, scale * size[0], scale * size[1]), float("nan"))
+    launch(x, pack(weight), bias, epilogue, out=out, depth=taps, shuffle=scale)
+    inner = torch.nn.functional.conv2d(
+        x.double(), taps.double().permute(2, 0, 1)[:, None], padding=kernel // 2, groups=20
+    )
+    wanted = reference(inner, *in_double((weight, bias)), epilogue, None, None, None)
+    wanted = torch.pixel_shuffle(wanted, scale) if scale else wanted
+    assert relative_error(out, wanted) <= LIMITS[dtype]
+    assert untouched() or scale
+
+
+@pytest.mark.parametrize("form", ["tile", "loop", "rows"])
+@pytest.mark.parametrize("reads", LIMITS)
+@pytest.mark.parametrize("multiplies", LIMITS)
+def test_maps_of_either_width_are_read_and_written(multiplies, reads, form, monkeypatch):
+    used = Config(form=form, height=2, width=64, block_k=32, block_n=32, num_warps=4)
+    monkeypatch.setattr(tilings, "default", lambda case: used)
+    x, weight, bias, epilogue, skip, *gate = operands("conv1x1", cin=20, cout=28, size=(3, 5))
+    x, skip = (value.to(reads).contiguous(memory_format=torch.channels_last) for value in (x, skip))
+    weight, bias, *gate = (pack(value, multiplies) if value.dim() == 4 else value.to(multiplies)
+                           for value in (weight, bias, *gate))  # fmt: skip
+    wanted = reference(*in_double((x, weight, bias, epilogue, skip, *gate)))
+    for writes in LIMITS:
+        out, untouched = guarded((2, 28, 3, 5), writes)
+        launch(x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1])
+        assert relative_error(out, wanted) <= max(LIMITS[multiplies], LIMITS[writes])
+        assert untouched()
+
+
 def test_maps_by_pixel():
     whole = torch.zeros(2, 5, 4, 24).permute(0, 3, 1, 2)
     assert pixels_of(whole) == (whole, 24, 0)
@@ -235,3 +280,30 @@ def test_the_released_spanv2_with_its_attention_in_the_epilogue():
         with backend.using("triton"):
             found = fused(image)
     assert relative_error(found, wanted) <= 1e-6
+
+
+class Recording:
+    """A kernel that only keeps how it was launched."""
+
+    def __init__(self):
+        self.options = []
+
+    def __getitem__(self, grid):
+        return lambda *tensors, **options: self.options.append(options)
+
+
+@pytest.mark.parametrize(
+    ("capability", "overlaps"), [(0, False), (86, False), (89, False), (90, True), (120, True)]
+)
+def test_only_launches_of_a_plan_overlap_and_only_where_the_gpu_can(capability, overlaps, monkeypatch):
+    recording = Recording()
+    monkeypatch.setattr(launcher, "conv_act_kernel", recording)
+    monkeypatch.setattr(launcher, "_capability", lambda device: capability)
+    monkeypatch.setattr(launcher, "_plans", {})
+    x, weight, *_ = operands("none", cin=16, cout=16, batch=1, size=(2, 2), dtype=torch.float32)
+    for overlap in (False, True):
+        launch(
+            x, pack(weight), None, "none", out=torch.empty(1, 2, 2, 16).permute(0, 3, 1, 2), overlap=overlap
+        )
+    assert [options["OVERLAP"] for options in recording.options] == [False, overlaps]
+    assert [options.get("launch_pdl", False) for options in recording.options] == [False, overlaps]

@@ -1,0 +1,94 @@
+"""What a merged plan is made of: launches of the kernel of conv_act, slices of wide maps, held weights."""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from nas.ops.conv_act.pixels import empty_map
+from nas.ops.conv_act.rounding import ROUND_OPERANDS, Rounding
+
+aten = torch.ops.aten
+
+
+def launched(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    epilogue: str,
+    skip: Tensor | None = None,
+    gate_weight: Tensor | None = None,
+    gate_bias: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+    depth: Tensor | None = None,
+    mean: Tensor | None = None,
+    shuffle: int = 0,
+    precision: str | None = None,
+    rounding: Rounding = ROUND_OPERANDS,
+) -> Tensor:
+    """One launch of the kernel of conv_act without the operator around it; gives `out`.
+
+    Its weights are a plan's and do not change, so that it may start while the launch before it ends.
+
+    Args:
+        out: a channels_last map or a slice of one to write to; by default a new one, or with `shuffle` a
+            contiguous float32 image.
+        dtype: of a new map; by default that of the weight.
+    """
+    from nas.ops.conv_act.triton import launch  # an extra: loaded where it runs
+
+    if out is None:
+        count, _, height, width = x.shape
+        channels = weight.shape[0]
+        if shuffle:
+            shape = (count, channels // shuffle**2, shuffle * height, shuffle * width)
+            out = torch.empty(shape, device=x.device)
+        else:
+            out = empty_map(x, channels, dtype or weight.dtype)
+    launch(
+        x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate_weight, gate_bias=gate_bias,
+        depth=depth, mean=mean, shuffle=shuffle, precision=precision, rounding=rounding, overlap=True,
+    )  # fmt: skip
+    return out
+
+
+def part(wide: Tensor, first: int, channels: int) -> Tensor:
+    """Some channels of a wide map, as a view."""
+    return wide.narrow(1, first, channels)
+
+
+def joined(wide: Tensor, *parts: Tensor) -> Tensor:
+    """The wide map once all its parts are written; the arguments only keep that order."""
+    return wide
+
+
+def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
+    """The weight or buffer that a node of a graph stands for."""
+    value: Tensor = operator.attrgetter(str(node.target))(graph)
+    return value.detach()
+
+
+def hold_value(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
+    typed.register_buffer(name, value)
+    held: fx.Node = typed.graph.get_attr(name)
+    return held
+
+
+def uncast(node: Any) -> fx.Node:
+    """What a node is before it is brought to a precision."""
+    while node.target == aten.to.dtype:
+        node = node.args[0]
+    assert isinstance(node, fx.Node)
+    return node
+
+
+def multiplies_in(typed: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> bool:
+    """Whether a node is a launch whose products are of this precision."""
+    return node.target is launched and value_of(typed, node.args[1]).dtype == dtype
+
+
+def writes_float16(typed: fx.GraphModule, node: fx.Node) -> bool:
+    return "dtype" in node.kwargs or multiplies_in(typed, node, torch.float16)
