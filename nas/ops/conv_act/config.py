@@ -193,7 +193,7 @@ def default(case: Case) -> Config:
         if case.hopper:
             form, height = "tile", 8
     elif case.item_bytes == 4:
-        height, warps = 4, 4
+        height, warps = 8 if block_n == 16 and case.capability == 80 else 4, 4  # in four rows it spills there
     elif block_k <= 32:
         height, warps = 16 if block_n == 16 else 8, 4
     return Config(form=form, height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps)
