@@ -470,6 +470,7 @@ def test_challenge_graph_replays_the_candidate_and_times_the_baseline_as_release
 
     monkeypatch.setattr("nas.deploy.graphs.GraphCache._capture", capture)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "the only one")
     monkeypatch.setitem(MODES, "challenge_graph", on_the_cpu(MODES["challenge_graph"]))
     config = dataclasses.replace(config, mode="challenge_graph", sizes=[(8, 8), (8, 12)])
     clock, spec = Recorder(), published("spanv2")
