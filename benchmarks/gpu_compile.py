@@ -8,10 +8,12 @@ CPU tensors, with launches that only note their case.
 """
 
 import argparse
+import contextlib
 import itertools
 import multiprocessing
 import sys
 import time
+import unittest.mock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,7 @@ from nas.system.cores import num_cores
 CPU = torch.device("cpu")
 # Pixels of 2048x2048 and of 339x510 as Triton tells them apart: a multiple of 16, and not.
 EVEN, ODD = (16, 16), (3, 34)
+MULTIPROCESSORS = {80: 108, 86: 84, 89: 128, 90: 132, 100: 148, 120: 170}  # of the usual GPU of each
 Job = Callable[[], object]
 
 
@@ -124,14 +127,18 @@ def _noting(capability: int) -> Iterator[dict[Any, Job]]:
         return "triton"
 
     triton.runtime.driver.set_active(Driver())
-    before = backend.Choice.pick, conv_act_triton._is_hopper
-    JITFunction._do_compile = note
-    backend.Choice.pick, conv_act_triton._is_hopper = pick, lambda device: capability == 90
-    try:
+    gpu = {  # what conv_act asks of a GPU, as far as it does
+        "_is_hopper": lambda device: capability == 90,
+        "_capability": lambda device: capability,
+        "_multiprocessors": lambda device: MULTIPROCESSORS.get(capability, 108),
+    }
+    with contextlib.ExitStack() as stack:
+        patch = unittest.mock.patch.object
+        stack.enter_context(patch(JITFunction, "_do_compile", note))
+        stack.enter_context(patch(backend.Choice, "pick", pick))
+        for name in gpu.keys() & vars(conv_act_triton).keys():
+            stack.enter_context(patch(conv_act_triton, name, gpu[name]))
         yield found
-    finally:
-        JITFunction._do_compile = compile_case
-        backend.Choice.pick, conv_act_triton._is_hopper = before
 
 
 def _attention(channels: int, dtype: torch.dtype, size: tuple[int, int], last: bool = False) -> list[Tensor]:

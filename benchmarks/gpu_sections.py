@@ -78,7 +78,7 @@ TESTS = Command(
 )
 TUNE = Command(
     title="tilings",
-    arguments=("{python}", "benchmarks/tune.py", "--out", "{out}"),
+    arguments=("{python}", "benchmarks/tune.py", "--out", "{out}/tilings.json", "--cases", "4"),
     limit_s=100,
     needs=("benchmarks/tune.py",),
 )
@@ -143,8 +143,8 @@ def why_not(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
 
 
 def arguments_of(step: Command, *, out: Path, cores: int) -> list[str]:
-    words = {"{python}": sys.executable, "{out}": str(out), "{cores}": str(cores)}
-    return [words.get(argument, argument) for argument in step.arguments]
+    words = {"python": sys.executable, "out": str(out.resolve()), "cores": str(cores)}
+    return [argument.format(**words) for argument in step.arguments]
 
 
 def _is_here(need: str) -> bool:

@@ -2,18 +2,21 @@
 
     python tests/benchmarks/made_up_gpu.py gpu_networks:whole_networks
 
-Tensors that are asked for on CUDA are the CPU's, graphs replay nothing, sizes are small. What it prints are the
-kinds and names of the rows; it fails where the section raises.
+Tensors that are asked for on CUDA are the CPU's, graphs replay nothing, sizes are small. It prints kind and
+name of every row, and fails where a section raises.
 """
 
 import contextlib
 import importlib
+import json
 import sys
 import time
 import types
+from dataclasses import asdict
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import gpu_compile
 import gpu_figures
@@ -104,7 +107,8 @@ def make_it_small():
     canary.WARM_SECONDS["cuda"] = gpu_probes.IDLE_S = 0.01
     gpu_probes.RAMP_S = 0.05
     gpu_timing.SETS_OVER_L2, gpu_timing.MIN_CALLS = 1, 1
-    gpu_timing.Limits = lambda **given: LIMITS(**given | {"max_seconds": 0.1, "warmup_seconds": 0.0})
+    brief = {"max_seconds": 0.1, "warmup_seconds": 0.0, "min_rounds": 3}
+    gpu_timing.Limits = lambda **given: LIMITS(**given | brief)
     gpu_latency.BRIEF |= {"min_rounds": 3, "max_rounds": 5, "warmup_seconds": 0.0}
     specs = gpu_latency.rank_specs(3)
     gpu_latency.rank_specs = lambda: specs
@@ -127,3 +131,4 @@ if __name__ == "__main__":
         with OnCpu():
             for row in getattr(importlib.import_module(module), name)(Given()):
                 print(target, type(row).__name__, row.name)
+                json.dumps(asdict(row), allow_nan=False)

@@ -328,3 +328,19 @@ def test_networks_are_timed_in_turn_with_their_spread(monkeypatch):
     assert reading.ratio_low <= reading.ratio <= reading.ratio_high
     assert order[-4:] == ["baseline", "candidate", "candidate", "baseline"]
     assert reading.candidate_host_ms == pytest.approx(1.0)
+
+
+@pytest.mark.slow
+def test_every_section_runs_to_its_end_on_a_made_up_gpu():
+    """No line of them is met first in the few minutes that a GPU is lent."""
+    targets = [section.target for section in SECTIONS if section.title != "checks"]  # they run on the CPU too
+    command = [sys.executable, str(Path(__file__).parent / "made_up_gpu.py"), *targets]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    rows = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("gpu_")]
+    assert {target for target, *_ in rows} == set(targets)
+    found = [name for _, kind, name in rows if kind == "Figure"]
+    for mode in ("challenge", "challenge_graph", "graph", "deploy"):
+        assert any(f"mode {mode}," in name for name in found)
+    for word in ("benchmark on", "benchmark off", "copy of", "product of"):
+        assert any(word in name for name in found)
