@@ -1,132 +1,118 @@
-"""Everything that only a CUDA GPU can show, in one command: right first, then fast.
+"""Everything that only a CUDA GPU can show, in one command: the headline figures first, each as it comes.
 
-    python benchmarks/gpu.py [--minutes 10] [--out benchmarks/results] [--weights spanv2.pth]
+    python benchmarks/gpu.py [--minutes 8] [--out FOLDER] [--weights spanv2.pth] [--only attention accuracy]
+    python benchmarks/gpu.py --session 1      # then 2: all that fifteen minutes at a GPU should answer
 
-Needs torch and numpy alone beside this checkout (Triton and nvcc where their kernels are to run). Writes
-<out>/<gpu name>.json and the same as a Markdown table. Every figure is a ratio of two things timed in turn in
-this run; what was not measured is written so, with the reason. Without a GPU it checks what can be checked
-there and says what it could not.
+Needs torch and numpy alone beside this checkout (Triton and nvcc where their kernels are to run). Every
+section runs in a process of its own with a time limit: one that fails, hangs or is killed costs itself alone.
+Rows are printed, and written to gpu-<time>.jsonl as they come, a table of them to gpu-<time>.md, both in
+--out, else in $OUT, else in benchmarks/results. Compiled kernels are kept where XDG_CACHE_HOME and
+TRITON_CACHE_DIR say, and can be carried. Without a GPU it checks what can be checked there and says what it
+could not.
+
+Exit status: 0, 1 where a check is wrong, 2 where a section failed.
 """
 
 import argparse
-import json
-import platform
+import os
+import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import gpu_checks
-import gpu_figures
-import gpu_latency
-from gpu_figures import Figure
+import gpu_rows
+from gpu_rows import Outcome
+from gpu_sections import SECTIONS, SESSIONS, Section, Step, arguments_of, why_not
+from gpu_steps import run_step
 
-from nas.measure.device import fingerprint
-from nas.ops import backend
+from nas.system.cores import num_cores
 
-
-def sections(names: tuple[str, ...], state: Any) -> dict[str, Callable[[], list[Figure]]]:
-    """What is measured, in order: title -> how."""
-    return {
-        "attention against eager": lambda: gpu_figures.attention_against_eager(names),
-        "whole networks": lambda: gpu_figures.whole_networks(state),
-        "conv_act against cuDNN": gpu_figures.conv_act_against_cudnn,
-        "accuracy": lambda: gpu_figures.accuracy(state),
-        "attention, forward and backward": gpu_figures.attention_training,
-        "bandwidth": lambda: gpu_figures.attention_bandwidth(names),
-        "repeatability": gpu_latency.repeatability,
-        "a trainer beside it": gpu_latency.beside_a_trainer,
-        "rank stability": gpu_latency.rank_stability,
-    }
+RESULTS = Path(__file__).parent / "results"
+LEAST_S = 8.0  # a section is not begun where less is left
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="no section is begun after this time")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--minutes", type=float, help="for all of it; by default 8, of a session 9.5")
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or RESULTS), help="a folder")
     parser.add_argument("--weights", type=Path, help="a released SPANV2 checkpoint; else random weights")
     parser.add_argument("--only", nargs="*", help="words in the titles of the sections to run")
+    parser.add_argument(
+        "--session", choices=SESSIONS, help="the steps of one call at a GPU, tools among them"
+    )
     options = parser.parse_args()
+    if options.weights is not None and not options.weights.is_file():
+        parser.error(f"--weights {options.weights}: there is no such file")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the step that runs is then ended too
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / f"gpu-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    steps = SESSIONS[options.session] if options.session else SECTIONS
+    minutes = options.minutes or (9.5 if options.session else 8)
+    run_all(
+        [step for step in steps if not options.only or any(word in step.title for word in options.only)],
+        file,
+        seconds=60 * minutes,
+        weights=options.weights,
+        dry=options.session is not None,
+    )
+    rows = gpu_rows.read(file)
+    text = gpu_rows.table(f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}", rows)
+    file.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\n{file}", flush=True)
+    return status_of(rows)
+
+
+def run_all(
+    steps: list[Step], file: Path, *, seconds: float, weights: Path | None = None, dry: bool = False
+) -> None:
+    """Run steps one after another, each until its limit or the end of the time, and write how each ended.
+
+    Args:
+        file: of the rows; commands keep their output beside it.
+        seconds: for all of them.
+        dry: without a GPU nothing runs.
+    """
     begin = time.monotonic()
     on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
-    checks = gpu_checks.run(device)
-    print(gpu_checks.listed(checks), flush=True)
-    figures: list[Figure] = []
-    missing: dict[str, str] = {}
-    names = tuple(
-        name
-        for name in ("cuda", "triton")
-        if on_gpu and backend.why_not(name, "span_attention", case=(32, torch.float32)) is None
-    )
-    todo = sections(names, gpu_checks.released(options.weights))
-    for title, measure in todo.items():
-        if options.only and not any(word in title for word in options.only):
-            missing[title] = "not asked for"
-        elif not on_gpu:
-            missing[title] = "no CUDA GPU"
-        elif (time.monotonic() - begin) / 60 > options.minutes:
-            missing[title] = f"{options.minutes:g} minutes were over"
-        else:
-            try:
-                figures += measure()
-            except Exception as error:  # the other sections are worth having
-                traceback.print_exc()
-                missing[title] = f"{type(error).__name__}: {error}".splitlines()[0]
-            print(f"{title}: {(time.monotonic() - begin) / 60:.1f} min", flush=True)
-    profile = gpu_figures.worst_profile() if on_gpu and not options.only else ""
-    name = torch.cuda.get_device_name(0) if on_gpu else platform.processor() or platform.machine()
-    text = table(name, checks, figures, missing)
-    print(text)
-    if on_gpu:
-        stem = options.out / name.replace(" ", "_")
-        options.out.mkdir(parents=True, exist_ok=True)
-        result = {
-            "device": fingerprint(device),
-            "checks": checks,
-            "figures": [asdict(figure) for figure in figures],
-            "not_measured": missing,
-            "minutes": (time.monotonic() - begin) / 60,
-        }
-        stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-        stem.with_suffix(".profile.txt").write_text(profile, encoding="utf-8")
-    return 1 if any(words.startswith("WRONG") for words in checks.values()) else 0
-
-
-def table(name: str, checks: dict[str, str], figures: list[Figure], missing: dict[str, str]) -> str:
-    """Markdown: figures with what is demanded and hoped for, then what was not measured."""
-    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
-    rows = [
-        f"{name}, {versions}, {time.strftime('%Y-%m-%d')}",
-        "",
-        "| figure | measured | demand | hoped | met | note |",
-        "|---|---|---|---|---|---|",
-    ]
-    for figure in figures:
-        met = "-" if figure.demand is None else "yes" if _is_met(figure, figure.demand) else "no"
-        met = "yes, as hoped" if figure.hoped is not None and _is_met(figure, figure.hoped) else met
-        rows.append(
-            f"| {figure.name} | {_number(figure.value, figure.unit)} | {_number(figure.demand, figure.unit)} "
-            f"| {_number(figure.hoped, figure.unit)} | {met} | {figure.note} |"
+    for step in steps:
+        left = seconds - (time.monotonic() - begin)
+        reason = why_not(step, on_gpu=on_gpu, dry=dry)
+        if reason is None and left < LEAST_S:
+            reason = f"the {seconds / 60:g} minutes were over"
+        if reason is not None:
+            gpu_rows.write(file, step.title, Outcome(status="not run", reason=reason))
+            continue
+        log = None if isinstance(step, Section) else _log_of(step, file)
+        environment = {} if isinstance(step, Section) else dict(step.environment)
+        outcome = run_step(
+            _command(step, file, weights), limit_s=min(step.limit_s, left), log=log, environment=environment
         )
-    rows += [f"| {title} | not measured | | | | {reason} |" for title, reason in missing.items()]
-    return "\n".join([*rows, "", gpu_checks.listed(checks)])
+        gpu_rows.write(file, step.title, outcome)
 
 
-def _is_met(figure: Figure, wanted: float) -> bool:
-    return figure.value >= wanted if figure.higher else figure.value <= wanted
+def status_of(rows: list[dict[str, object]]) -> int:
+    """The exit status of a run: 2 where a section failed, 1 where a check is wrong, else 0."""
+    if any(row["kind"] == "outcome" and row["status"] == "failed" for row in rows):
+        return 2
+    return int(any(row["kind"] == "check" and row["is_wrong"] for row in rows))
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.3g}{'' if unit == 'x' else ' '}{unit}".strip()
+def _command(step: Step, file: Path, weights: Path | None) -> list[str]:
+    if not isinstance(step, Section):
+        return arguments_of(step, out=file.parent, cores=num_cores())
+    runner = Path(__file__).parent / "gpu_steps.py"
+    command = [sys.executable, str(runner), step.target, "--title", step.title, "--file", str(file.resolve())]
+    return [*command, "--weights", str(weights.resolve())] if weights is not None else command
+
+
+def _log_of(step: Step, file: Path) -> Path:
+    word = "".join(letter if letter.isalnum() else "-" for letter in step.title)
+    return file.with_suffix(f".{word}.txt")
 
 
 if __name__ == "__main__":

@@ -65,14 +65,17 @@ class Latency:
     ratio is the median of the paired ratios and ci its bootstrap 95 % half-width; runtime_ms and
     baseline_ms are means over the sizes, of the medians; sizes reads "64x64,339x510" (LR, height first).
     rounds counts the pairs that were kept, rejected those that were disturbed. first_ms and
-    baseline_first_ms are the first forward of each, which the other figures leave out.
+    baseline_first_ms are the first forward of each, which the other figures leave out. host_ms and
+    baseline_host_ms are the time in which the host issues a forward to a GPU, runtime_ms being the time
+    between its events; None on a CPU.
 
     flags says in words, by commas, why the reading is not to be relied on: disturbed (more than a fifth of
     the rounds were rejected; on a CPU only where the interval is too wide as well), drifted (fixed work took
     another time at the end), contaminated (another process computed on the GPU; `details["neighbours"]` is
-    "unknown" where that cannot be seen). operators names the fused ones that ran in the candidate's forward;
-    details holds spread, warm-up, the number of layers in each precision (of modes with a runner) and the
-    state of the device before and after, as JSON takes it.
+    "unknown" where that cannot be seen), host_bound (the host issued a forward of one of them in 0.8 of its time
+    or more: the ratio comes near to one of launches). operators names the fused ones that ran in the candidate's
+    forward; details holds spread, warm-up, the number of layers in each precision (of modes with a runner) and
+    the state of the device before and after, as JSON takes it.
     """
 
     runtime_ms: float
@@ -88,6 +91,8 @@ class Latency:
     rejected: int
     first_ms: float | None = None
     baseline_first_ms: float | None = None
+    host_ms: float | None = None
+    baseline_host_ms: float | None = None
     flags: str = ""
     operators: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -26,7 +26,7 @@ COLUMNS = (  # noqa: SIM905
 EXTRA_COLUMNS = (  # noqa: SIM905
     "num_conv,psnr_base_db,restarts,baseline_ms,latency_dtype,latency_sizes,latency_threads,latency_rounds,"
     "latency_rejected,latency_flags,first_ms,ratio_with_first,ties,psnr_seeds,front_probability,"
-    "measure_seconds,wait_seconds,control_seconds,inherits"
+    "measure_seconds,wait_seconds,control_seconds,inherits,host_ms,baseline_host_ms"
 ).split(",")
 INTEGERS = (  # noqa: SIM905
     "fidelity,params,flops,activations,num_conv,restarts,latency_threads,latency_rounds,latency_rejected,"
@@ -35,7 +35,7 @@ INTEGERS = (  # noqa: SIM905
 FLOATS = (  # noqa: SIM905
     "psnr_db,psnr_gain_db,runtime_ms,runtime_ratio,runtime_ci,memory_mib,score,train_seconds,psnr_base_db,"
     "baseline_ms,first_ms,ratio_with_first,front_probability,"
-    "measure_seconds,wait_seconds,control_seconds"
+    "measure_seconds,wait_seconds,control_seconds,host_ms,baseline_host_ms"
 ).split(",")
 TIMED = ("runtime_ratio", "runtime_ms", "score")  # objectives that a latency decides
 WORDS = ("best_score", "knee", "fastest", "smallest", "best_psnr")
@@ -246,6 +246,8 @@ def row_of(record: TrialRecord, state: RunState, yardstick: Yardstick) -> dict[s
             "latency_flags": latency.flags,
             "first_ms": latency.first_ms,
             "ratio_with_first": latency.ratio_with_first,
+            "host_ms": latency.host_ms,
+            "baseline_host_ms": latency.baseline_host_ms,
         }
     if quality := record.quality:
         row |= {

@@ -29,6 +29,7 @@ FLAGS = {
     "disturbed": "more than a fifth of the rounds were, on a CPU with too wide an interval",
     "drifted": "fixed work took another time at the end than at the start",
     "contaminated": "another process computed on the GPU",
+    "host_bound": "the host issued a network in 0.8 of its time or more: ratios come near to one of launches",
 }
 
 
@@ -57,6 +58,9 @@ def runtimes(readings: Sequence[Latency], spec: ArchSpec, base: ArchSpec, challe
         if one.ratio_with_first is not None:
             first = f"{one.first_ms:.3f}", f"{one.baseline_first_ms:.3f}"
             rows.append(("  first image", *first, f"{one.ratio_with_first:.3f} with it"))
+        if one.host_ms is not None:
+            hosts = f"{one.host_ms:.3f}", f"{one.baseline_host_ms:.3f}"
+            rows.append(("  of it issuing", *hosts, "host time of a forward, beside the GPU's"))
     ours, theirs = measure_cost(spec), measure_cost(base)
     score = _score(readings[0], ours, theirs, challenge)
     return [*rows, ("score", f"{score:.3f}", f"{challenge.score(1, 1, 1):.3f}", "")]

@@ -13,7 +13,7 @@ import torch
 from nas.system.cores import num_cores
 
 ROOT = Path(__file__).parents[2]  # the checkout, where there is one
-PACKAGES = ("esr-nas", "torch", "numpy", "optuna")
+PACKAGES = ("esr-nas", "torch", "triton", "numpy", "optuna")
 GPU_FIELDS = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from nas.record import GOALS
+from nas.record import GOALS, Latency
 from nas.results import RunState
 from search_spaces.spec import ArchSpec, BlockSpec
 
@@ -130,7 +130,20 @@ def score_label(state: RunState) -> str:
     places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
     if any(latency.mode.startswith("cpu") for latency in latencies):
         return f"{rule}; score from CPU latency: compare within this run only ({', '.join(places)})."
-    return f"{rule}; from latency {', '.join(places)}, as a ratio to the baseline timed beside it."
+    words = f"{rule}; from latency {', '.join(places)}, as a ratio to the baseline timed beside it."
+    return f"{words}{_host_words(latencies)}"
+
+
+def _host_words(latencies: Sequence[Latency]) -> str:
+    """How many readings the host decided, not the GPU; empty: none."""
+    bound = [latency for latency in latencies if "host_bound" in latency.flags.split(",")]
+    if not bound:
+        return ""
+    return (
+        f" {len(bound)} of {_number(len(latencies), 'reading')} host_bound: to issue a forward took the host "
+        "0.8 of its time on the GPU or more, so these ratios come near to one of launches; "
+        "latency.mode=challenge_graph or graph takes the host out."
+    )
 
 
 def protocol(state: RunState) -> str:

@@ -147,6 +147,15 @@ def test_flags_and_first_image_are_columns():
     assert frame["first_ms"].isna().tolist() == [False, True]
 
 
+def test_host_time_is_a_column_after_those_of_the_contract():
+    record = complete(0)
+    latency = dataclasses.replace(record.latency, host_ms=0.5, baseline_host_ms=0.4)
+    frame = table(run_state([dataclasses.replace(record, latency=latency), row(1, 0.1, 0.9)]))
+    assert (frame["host_ms"].iloc[0], frame["baseline_host_ms"].iloc[0]) == (0.5, 0.4)
+    assert frame["host_ms"].isna().tolist() == [False, True]
+    assert list(frame.columns[: len(COLUMNS)]) == list(COLUMNS)
+
+
 def test_costs_turn_psnr_round():
     frame = table(run_state([row(1, 0.1, 0.9)]))
     assert costs(frame, ("psnr_gain_db", "runtime_ratio"))[0] == pytest.approx([-0.1, 0.9])

@@ -1,6 +1,7 @@
 """Fixed work at the start and end of a reading: where it does not take the same time, the device changed."""
 
 import statistics
+import time
 
 import torch
 
@@ -14,12 +15,16 @@ SIDES = {"cpu": (1024, 256), "cuda": (8192, 2048)}
 # On two shared cores, 0.04 to 0.10 in the median and 0.36 at most over three seconds, in which paired ratios
 # stay within their intervals: on a CPU it tells a change of the machine, not of its load.
 MAX_DRIFT = {"cpu": 0.5, "cuda": 0.02}
+# Of matrix products before fixed work is timed. A GPU that waited while networks were built stands at its
+# idle clock (an H200 at 345 MHz of 1980): read there, the start would differ from the end by a multiple.
+WARM_SECONDS = {"cpu": 0.0, "cuda": 0.3}
 
 
 class Canary:
     """A copy and a matrix product on a device, float32."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         copied, multiplied = SIDES[device.type]
         source = torch.ones(copied, copied, device=device)
         target = torch.empty_like(source)
@@ -30,8 +35,21 @@ class Canary:
         ]
 
     def read(self, stopwatch: Stopwatch) -> tuple[float, ...]:
-        """Seconds of each, the median of some blocks."""
+        """Seconds of each, the median of some blocks, at the device's working clock."""
+        warm_up(self.device)
         return tuple(_seconds(stopwatch, forward) for forward in self._forwards)
+
+
+def warm_up(device: torch.device) -> None:
+    """Multiply matrices for `WARM_SECONDS`, so that a GPU reaches its working clock."""
+    side = SIDES[device.type][1]
+    factor = torch.full((side, side), 1 / side, device=device)
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < WARM_SECONDS[device.type]:
+        for _ in range(8):
+            torch.mm(factor, factor)
+        if device.type == "cuda":  # else thousands would be queued before the time is over
+            torch.cuda.synchronize(device)
 
 
 def drift(before: tuple[float, ...], after: tuple[float, ...]) -> float:

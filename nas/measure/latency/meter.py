@@ -118,6 +118,7 @@ class LatencyMeter:
             ratio=1.0,
             ci=0.0,
             first_ms=reading.baseline_first_ms,
+            host_ms=reading.baseline_host_ms,
             operators="",
         )
 
@@ -145,7 +146,7 @@ class LatencyMeter:
 
             with torch.inference_mode():
                 canary = Canary(self.device)
-                start = canary.read(self.stopwatch)
+                start, clock = canary.read(self.stopwatch), _sm_mhz(self.device)
                 readings = read(
                     timer,
                     len(subjects) - 1,
@@ -158,6 +159,7 @@ class LatencyMeter:
             details = {
                 "attempt": attempt,
                 "drift": moved,
+                "sm_mhz": [clock, _sm_mhz(self.device)],
                 "neighbours": strangers or neighbours(self.device, users(name)),
                 "together": len(specs),
                 "warmup_seconds": config.warmup_seconds,
@@ -213,6 +215,8 @@ class LatencyMeter:
             rejected=reading.rejected,
             first_ms=candidate.first_ms,
             baseline_first_ms=baseline.first_ms,
+            host_ms=reading.candidate_host_ms,
+            baseline_host_ms=reading.baseline_host_ms,
             flags=",".join(
                 faults(
                     reading,
@@ -233,20 +237,28 @@ class LatencyMeter:
         )
 
 
+def _sm_mhz(device: torch.device) -> float | None:
+    """The clock of a GPU that has just worked; None: it cannot be known, or there is none."""
+    found = surroundings(device).get("sm_mhz")
+    return found if isinstance(found, float) else None
+
+
 def faults(
     reading: Reading, *, drifted: bool, contaminated: bool, on_gpu: bool, target_ci: float
 ) -> list[str]:
-    """Why a reading is not to be relied on: disturbed, drifted or contaminated; empty: it is.
+    """Why a reading is not to be relied on: disturbed, drifted, contaminated, host_bound; empty: it is.
 
     On a CPU that others use too, rejected rounds are the rule: more than a fifth in 9 of 12 readings on a
     quiet machine, whose ratios agreed within 0.7 %. There a reading is disturbed only if its interval is
-    wider than it should be as well.
+    wider than it should be as well. Where the host decides a runtime on a GPU (`HOST_BOUND`), ratios between
+    networks come near to a count of their launches.
     """
     is_wide = reading.ci > target_ci * reading.ratio
     said = {
         "disturbed": reading.is_disturbed and (on_gpu or is_wide),
         "drifted": drifted,
         "contaminated": contaminated,
+        "host_bound": reading.is_host_bound,
     }
     return [word for word, holds in said.items() if holds]
 

@@ -193,7 +193,18 @@ def _round(timer: Timer, candidate: int, repeats: Mapping[int, Sequence[int]]) -
         baseline=(first, fourth),
         candidate=(second, third),
         idle=max(block.idle for size in blocks for block in size),
+        host=_host(blocks),
     )
+
+
+def _host(blocks: Sequence[Sequence[Block]]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Seconds in which the host issued a forward of the baseline, and of the candidate, at each size."""
+    seconds = [[block.host for block in size if block.host is not None] for size in blocks]
+    if any(len(size) < 4 for size in seconds):
+        return None
+    baseline = tuple((first + fourth) / 2 for first, _, _, fourth in seconds)
+    candidate = tuple((second + third) / 2 for _, second, third, _ in seconds)
+    return baseline, candidate
 
 
 def _lasted(entry: Round, baseline: Sequence[int], candidate: Sequence[int]) -> float:

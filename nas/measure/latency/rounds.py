@@ -12,15 +12,20 @@ MAX_GAP = 0.03  # between the two blocks of a network
 MAX_IDLE = 0.05  # share of the time in which a block did not run
 MAX_SLOWDOWN = 0.10  # of a network over its median: another clock, or a neighbour that shares the memory
 MAX_REJECTED = 0.2  # share of the rounds: above it the reading is disturbed as a whole
+HOST_BOUND = 0.8  # share of a GPU forward's time in which the host issues it: from there the host decides it
 NUM_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Some forwards in a row: seconds each, and the share of that time in which they did not run."""
+    """Some forwards in a row: seconds each, and the share of that time in which they did not run.
+
+    host is the seconds in which the host issued each to a GPU; None: nothing is issued, the CPU computes.
+    """
 
     seconds: float
     idle: float = 0.0
+    host: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,7 @@ class Round:
     baseline: tuple[tuple[float, ...], tuple[float, ...]]
     candidate: tuple[tuple[float, ...], tuple[float, ...]]
     idle: float  # of the worst block
+    host: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # of baseline and candidate, at each size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,8 @@ class Reading:
     """What the kept rounds say; ci is the half-width of the 95 % interval of the median ratio.
 
     ratio_low and ratio_high are the 10th and 90th percentile of the rounds' ratios; idle is the share of
-    the time in which a typical round's worst block did not run, of all rounds.
+    the time in which a typical round's worst block did not run, of all rounds. candidate_host_ms and
+    baseline_host_ms are the time in which the host issued a forward to a GPU; None on a CPU.
     """
 
     candidate_ms: float
@@ -53,10 +60,21 @@ class Reading:
     rounds: int
     rejected: int
     idle: float
+    candidate_host_ms: float | None = None
+    baseline_host_ms: float | None = None
 
     @property
     def is_disturbed(self) -> bool:
         return self.rejected > MAX_REJECTED * (self.rounds + self.rejected)
+
+    @property
+    def is_host_bound(self) -> bool:
+        """Whether the host, not the GPU, decided the time of one of the two networks."""
+        pairs = (
+            (self.candidate_host_ms, self.candidate_ms),
+            (self.baseline_host_ms, self.baseline_ms),
+        )
+        return any(host is not None and host >= HOST_BOUND * spent for host, spent in pairs)
 
 
 def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.Generator) -> Reading:
@@ -64,6 +82,7 @@ def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.
     kept = calm(rounds, weights)
     found = ratios(kept, weights)
     low, high = np.percentile(found, [10, 90])
+    hosts = [entry.host for entry in kept if entry.host is not None]
     return Reading(
         candidate_ms=1e3 * _of_medians([_mean(*entry.candidate) for entry in kept], weights),
         baseline_ms=1e3 * _of_medians([_mean(*entry.baseline) for entry in kept], weights),
@@ -74,6 +93,8 @@ def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.
         rounds=len(kept),
         rejected=len(rounds) - len(kept),
         idle=statistics.median(entry.idle for entry in rounds),
+        baseline_host_ms=1e3 * _of_medians([host[0] for host in hosts], weights) if hosts else None,
+        candidate_host_ms=1e3 * _of_medians([host[1] for host in hosts], weights) if hosts else None,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.deploy import Runner
+from nas.deploy.graphs import GraphCache
 from nas.measure.latency.modes import Make, Setting
 from nas.measure.latency.rounds import Block
 from nas.measure.latency.sizes import Size
@@ -134,6 +135,8 @@ def _operators(run: Upscaler, image: Tensor) -> set[str]:
     """The fused operators of a forward; a replayed graph hides them, so a runner says what it captured."""
     if isinstance(run, Runner):
         return {step.operator.removeprefix("nas.") for step in run.steps if step.fused}
+    if isinstance(run, GraphCache):
+        run = run.function
     seen = _Names()
     if isinstance(run, nn.Module):
         with seen:

@@ -172,7 +172,7 @@ def prepare(
     packed = packed and (gate_weight is None or gate_weight.is_contiguous())
     if not packed or not out.numel() or not is_aligned(x, skip, out):
         return None
-    tensors = (x, weight, bias, skip, gate_weight, gate_bias, None, out)
+    tensors = (x, weight, bias, skip, gate_weight, gate_bias, None, None, out)
     plan = _plan(tensors, epilogue, 0, precision or precision_of(weight.dtype))
     kernel = _compiled.get(plan.key)
     if kernel is None or True in plan.moved:
@@ -180,7 +180,7 @@ def prepare(
     places = tuple(pointer(value) for value in tensors)
     after = (*plan.numbers, *plan.constants.values())
     held = tuple(None if value is None else value.detach() for value in tensors[1:3] + tensors[4:6])
-    return repeat(kernel, plan.grid, Arguments(places[1:3], places[4:7], after, held), out)
+    return repeat(kernel, plan.grid, Arguments(places[1:3], places[4:8], after, held), out)
 
 
 def tune(found: Mapping[Case, Config]) -> None:

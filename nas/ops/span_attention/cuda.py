@@ -138,11 +138,15 @@ def _alike(x: Tensor, f: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(out).copy_(x), torch.empty_like(out).copy_(f), out
 
 
+def defines_of(channels: int, dtype: torch.dtype) -> dict[str, str | int]:
+    """The macros with which kernel.cu is built for a case."""
+    return {"NAS_CHANNELS": channels, "NAS_ELEMENT": ELEMENTS[dtype]}
+
+
 @cache
 def _span_library(device: int, channels: int, dtype: torch.dtype) -> ctypes.CDLL:
-    defines: dict[str, str | int] = {"NAS_CHANNELS": channels, "NAS_ELEMENT": ELEMENTS[dtype]}
     arch = nvcc.architecture(torch.device("cuda", device))
-    library = nvcc.load(FOLDER / "kernel.cu", arch=arch, defines=defines)
+    library = nvcc.load(FOLDER / "kernel.cu", arch=arch, defines=defines_of(channels, dtype))
     pointer, number = ctypes.c_void_p, ctypes.c_longlong
     library.nas_span_attention.argtypes = [pointer] * 5 + [number] * 15 + [pointer]
     return _with_errors(library)

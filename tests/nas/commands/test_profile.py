@@ -10,7 +10,10 @@ import yaml
 
 from nas.commands.architectures import resolve_arch
 from nas.commands.door import main
+from nas.commands.profile_tables import FLAGS
 from nas.measure.latency import meter, modes, stopwatch
+from nas.measure.latency.meter import faults
+from nas.measure.latency.rounds import Reading
 from search_spaces import published
 from tests.nas.measure.latency.clocks import by_params, on_the_cpu
 from tests.nas.measure.networks import tiny
@@ -45,6 +48,15 @@ def test_profile_prints_the_published_counts_latency_and_score(capsys):
     assert found["score"] == [f"{0.9 * fast + 0.1 * flops:.3f}", "7.389"]
     assert "from CPU latency: compare only with scores from this machine" in text
     assert "mode cpu, float32, LR 64x64" in text
+
+
+def test_every_flag_of_a_reading_has_its_words():
+    reading = Reading(
+        candidate_ms=1, baseline_ms=1, ratio=1.0, ci=1.0, ratio_low=1, ratio_high=1, rounds=1, rejected=9,
+        idle=0, candidate_host_ms=0.5, baseline_host_ms=0.8,
+    )  # fmt: skip
+    found = faults(reading, drifted=True, contaminated=True, on_gpu=True, target_ci=0.01)
+    assert set(found) == set(FLAGS)
 
 
 def test_the_baseline_scores_e_squared_and_its_ratio_is_one(capsys):

@@ -14,7 +14,7 @@ def test_fingerprint_is_json_and_names_versions():
     found = json.loads(json.dumps(fingerprint(CPU), allow_nan=False))
     assert found["device"] == device_name(CPU) != ""
     assert found["versions"]["torch"] == torch.__version__
-    assert set(found["versions"]) == {"esr-nas", "torch", "numpy", "optuna"}
+    assert set(found["versions"]) == {"esr-nas", "torch", "triton", "numpy", "optuna"}
     assert found["python"].startswith("3.")
     assert device_id(CPU) == "cpu"
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nas.measure import surroundings as module
+from nas.measure.latency import canary
 from nas.measure.latency.canary import Canary, drift
 from nas.measure.latency.rounds import Block
 from nas.measure.surroundings import UNKNOWN, neighbours, surroundings
@@ -93,3 +94,21 @@ def test_the_fixed_work_is_done_and_its_median_is_told():
 
     assert Canary(CPU).read(stopwatch) == (0.009, 0.003)
     assert done == [((1024, 1024), 1), *[((1024, 1024), 5)] * 7, ((256, 256), 1), *[((256, 256), 5)] * 7]
+
+
+@pytest.mark.parametrize(("seconds", "works"), [(0.0, False), (0.02, True)])
+def test_a_device_works_before_its_fixed_work_is_timed(monkeypatch, seconds, works):
+    """A GPU stands at its idle clock after networks were built; a CPU is not kept waiting."""
+    assert canary.WARM_SECONDS["cpu"] == 0
+    assert canary.WARM_SECONDS["cuda"] >= 0.3
+    products, before_timing = [], []
+    multiply = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *pair: products.append(pair) or multiply(*pair))
+    monkeypatch.setitem(canary.WARM_SECONDS, "cpu", seconds)
+
+    def stopwatch(forward, repeats):
+        before_timing.append(len(products))
+        return Block(seconds=1.0)
+
+    Canary(CPU).read(stopwatch)
+    assert (before_timing[0] > 0) == works

@@ -76,6 +76,17 @@ def test_verdict_that_passes_and_one_that_is_not_known():
     assert "feasibility is unknown" in words
 
 
+def test_score_label_says_how_many_readings_the_host_decided():
+    def timed(number, flags):
+        record = runs.complete(number)
+        latency = dataclasses.replace(record.latency, mode="challenge", device="NVIDIA A100", flags=flags)
+        return dataclasses.replace(record, latency=latency)
+
+    records = [timed(0, ""), timed(1, "drifted,host_bound"), timed(2, "host_bound")]
+    assert "2 of 3 readings host_bound: to issue a forward took" in score_label(runs.run_state(records))
+    assert "host_bound" not in score_label(runs.run_state(records[:1]))
+
+
 def test_score_label_names_the_mode_and_warns_of_cpu_scores():
     cpu = score_label(runs.run_state([runs.complete(0)]))
     assert "score from CPU latency: compare within this run only" in cpu

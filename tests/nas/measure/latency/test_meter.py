@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import dataclasses
 import importlib.util
 import math
@@ -19,7 +20,7 @@ from nas.measure.latency.meter import LatencyMeter, faults
 from nas.measure.latency.modes import MODES, Mode, available, resolve
 from nas.measure.latency.rounds import Block, Reading
 from nas.measure.latency.sizes import CHALLENGE_SIZES, folder_sizes, weighted
-from nas.measure.latency.stopwatch import time_on_cuda
+from nas.measure.latency.stopwatch import Forward, time_on_cuda
 from nas.measure.surroundings import UNKNOWN
 from nas.record import TrialRecord
 from search_spaces import published
@@ -369,7 +370,7 @@ def test_a_folder_of_sizes_that_is_not_there_or_empty_is_refused(config, tmp_pat
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("mode", "fast", "mode 'fast' is not known; use auto, challenge, graph, deploy, cpu"),
+        ("mode", "fast", "not known; use auto, challenge, challenge_graph, graph, deploy, cpu"),
         ("sizes", [], "at least one size"),
         ("sizes", [(0, 64)], "at least 1x1, got 0x64"),
         ("threads", 0, "threads must be at least 1"),
@@ -393,6 +394,96 @@ def test_conditions_are_put_back_after_an_error():
     with pytest.raises(KeyError):
         fail()
     assert (torch.get_num_threads(), flushes_denormals()) == (threads, flushes)
+
+
+def test_host_time_stands_beside_the_runtime_and_decides_it_from_a_share_of_0_8(config):
+    """The candidate's share is 0.79 or 0.81, the baseline's a half; on a CPU there is none."""
+
+    def meter(share):
+        def stopwatch(forward, repeats):
+            seconds = by_params(forward, repeats).seconds
+            part = 0.5 if forward.spec == published("span") else share
+            return Block(seconds=seconds, host=part * seconds)
+
+        return LatencyMeter(config, baseline=published("span"), device=CPU, stopwatch=stopwatch)
+
+    found = meter(0.79).measure(published("spanv2"), seed=1)
+    assert (found.host_ms, found.baseline_host_ms) == pytest.approx((0.79 * 139.104, 0.5 * 150.688))
+    assert found.flags == ""
+    bound = meter(0.81).measure(published("spanv2"), seed=1)
+    assert bound.flags == "host_bound"
+    assert meter(0.5).baseline_reading().host_ms == pytest.approx(0.5 * 150.688)
+    record = TrialRecord(number=1, state="failed", spec=tiny(), latency=bound)
+    assert TrialRecord.from_json(record.to_json()) == record
+    plain = LatencyMeter(config, baseline=tiny(), device=CPU).measure(tiny(), seed=0)
+    assert (plain.host_ms, plain.baseline_host_ms) == (None, None)
+
+
+def test_host_time_is_that_of_the_forward_alone_between_its_events(config, monkeypatch):
+    """Three forwards of 2, 3 and 4 s on the host's clock; the events say 10 ms each."""
+    now = [0.0]
+
+    class Event:
+        def __init__(self, enable_timing):
+            now[0] += 100
+
+        def record(self):
+            now[0] += 100
+
+        synchronize = record
+
+        def elapsed_time(self, other):
+            return 10.0
+
+    lasts = iter((2.0, 3.0, 4.0))
+
+    def network(image):
+        now[0] += next(lasts)
+        return image
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr("nas.measure.latency.stopwatch.time.perf_counter", lambda: now[0])
+    block = time_on_cuda(Forward(network=network, image=torch.rand(1, 3, 4, 4), spec=None), 3)
+    assert (block.seconds, block.host) == pytest.approx((0.01, 3.0))
+
+
+def test_the_clock_of_the_gpu_is_kept_at_both_canaries(config, monkeypatch):
+    clocks = iter((345.0, 1980.0, 1965.0, 1965.0))
+    place = "nas.measure.latency.meter.surroundings"
+    monkeypatch.setattr(place, lambda device: {"sm_mhz": next(clocks)})
+    found = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=by_params).measure(tiny(), seed=0)
+    assert found.details["sm_mhz"] == [1980.0, 1965.0]
+    assert (found.details["before"]["sm_mhz"], found.details["after"]["sm_mhz"]) == (345.0, 1965.0)
+
+
+def test_challenge_graph_replays_the_candidate_and_times_the_baseline_as_released(config, monkeypatch):
+    """A graph is captured at the first image of each size, and its operators are known all the same."""
+    captures = []
+
+    def capture(cache, image):
+        captures.append(tuple(image.shape[2:]))
+        held = image.clone()
+        out = cache.function(held)
+
+        class Graph:
+            def replay(self):
+                out.copy_(cache.function(held))
+
+        return Graph(), held, out
+
+    monkeypatch.setattr("nas.deploy.graphs.GraphCache._capture", capture)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "the only one")
+    monkeypatch.setitem(MODES, "challenge_graph", on_the_cpu(MODES["challenge_graph"]))
+    config = dataclasses.replace(config, mode="challenge_graph", sizes=[(8, 8), (8, 12)])
+    clock, spec = Recorder(), published("spanv2")
+    meter = LatencyMeter(config, baseline=published("span"), device=CPU, stopwatch=clock.stopwatch)
+    found = meter.measure(spec, seed=0)
+    assert captures == [(8, 8), (8, 12)]
+    assert (found.mode, found.operators) == ("challenge_graph", "conv_act,span_attention")
+    assert clock.seen[spec.arch_id, "span_attention"] > 0
+    assert not [key for key in clock.seen if key[0] != spec.arch_id]
 
 
 @pytest.mark.gpu

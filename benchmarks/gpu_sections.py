@@ -1,0 +1,156 @@
+"""What benchmarks/gpu.py runs, in which order, and how long each may take."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NO_GPU = "no CUDA GPU"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Figures that belong together.
+
+    Attributes:
+        target: module:function of what gives the rows.
+        limit_s: after which its process is ended.
+        on_cpu: it has something to say without a GPU too.
+    """
+
+    title: str
+    target: str
+    limit_s: float
+    on_cpu: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Another program that a session runs: its output is kept in a file of its own.
+
+    Attributes:
+        arguments: made when its turn comes; {python}, {out} and {cores} stand for what they say.
+        needs: programs on the PATH, modules or files of the checkout without which it is not run.
+        environment: variables beside ours.
+    """
+
+    title: str
+    arguments: tuple[str, ...]
+    limit_s: float
+    needs: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+Step = Section | Command
+
+# The two headline figures come first. Limits together are under eight minutes; what is usual is half of it.
+SECTIONS = (
+    Section(title="environment", target="gpu_probes:environment", limit_s=10, on_cpu=True),
+    Section(title="compilations", target="gpu_compile:compile_kernels", limit_s=50),
+    Section(title="attention against eager", target="gpu_figures:attention_against_eager", limit_s=25),
+    Section(title="whole networks", target="gpu_networks:whole_networks", limit_s=50),
+    Section(title="checks", target="gpu_checks:check_all", limit_s=50, on_cpu=True),
+    Section(title="conv_act against cuDNN", target="gpu_figures:conv_act_against_cudnn", limit_s=30),
+    Section(title="accuracy", target="gpu_networks:accuracy", limit_s=20),
+    Section(title="bandwidth", target="gpu_figures:attention_bandwidth", limit_s=30),
+    Section(title="attention, forward and backward", target="gpu_figures:attention_training", limit_s=20),
+    Section(title="probes", target="gpu_probes:probe", limit_s=20),
+    Section(title="profiles", target="gpu_probes:profiles", limit_s=15),
+    Section(title="modes", target="gpu_latency:modes", limit_s=30),
+    Section(title="repeatability", target="gpu_latency:repeatability", limit_s=25),
+    Section(title="rank stability", target="gpu_latency:rank_stability", limit_s=55),
+    Section(title="a trainer beside it", target="gpu_latency:beside_a_trainer", limit_s=40),
+)
+BY_TITLE = {section.title: section for section in SECTIONS}
+
+GPU_TESTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py")))
+TESTS = Command(
+    title="GPU tests",
+    arguments=(
+        *("{python}", "-m", "pytest", "-q", "-m", "gpu", "-n", "{cores}", "-p", "no:cacheprovider"),
+        *(*GPU_TESTS, "tests/nas/deploy/test_runner.py"),
+    ),
+    limit_s=150,
+    needs=("pytest", "xdist"),
+)
+TUNE = Command(
+    title="tilings",
+    arguments=("{python}", "benchmarks/tune.py", "--out", "{out}/tilings.json", "--cases", "4"),
+    limit_s=100,
+    needs=("benchmarks/tune.py",),
+)
+NCU = Command(
+    title="ncu of the runner's kernels",
+    arguments=(
+        *("ncu", "--clock-control", "none", "--set", "basic", "--profile-from-start", "off"),
+        *("{python}", "benchmarks/gpu_probes.py", "--forward"),
+    ),
+    limit_s=60,
+    needs=("ncu",),
+)
+
+
+def _sanitizer(tool: str) -> Command:
+    """Small shapes of every operator under one tool; without the allocator's cache, borders are watched."""
+    return Command(
+        title=f"compute-sanitizer, {tool}",
+        arguments=(
+            *("compute-sanitizer", "--tool", tool, "--error-exitcode", "9"),
+            *("{python}", "benchmarks/gpu_probes.py", "--small"),
+        ),
+        limit_s=30,
+        needs=("compute-sanitizer",),
+        environment=(("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),),
+    )
+
+
+def _of(*titles: str) -> tuple[Section, ...]:
+    return tuple(BY_TITLE[title] for title in titles)
+
+
+# Fifteen minutes at a GPU, as two calls of at most ten; the order in which an answer is worth most.
+SESSIONS: dict[str, tuple[Step, ...]] = {
+    "1": (
+        *_of("environment", "compilations", "probes", "profiles"),
+        TESTS,
+        *_of("whole networks", "modes", "conv_act against cuDNN"),
+    ),
+    "2": (
+        TUNE,
+        NCU,
+        _sanitizer("memcheck"),
+        _sanitizer("racecheck"),
+        *_of("attention against eager", "bandwidth", "repeatability", "rank stability"),
+        *_of("a trainer beside it"),
+    ),
+}
+SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])
+
+
+def why_not(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
+    """Say why a step is not run here; None: it is.
+
+    Args:
+        dry: without a GPU nothing runs, also what could.
+    """
+    if not on_gpu and (dry or isinstance(step, Command) or not step.on_cpu):
+        return NO_GPU
+    missing = [need for need in getattr(step, "needs", ()) if not _is_here(need)]
+    return f"{', '.join(missing)}: not here" if missing else None
+
+
+def arguments_of(step: Command, *, out: Path, cores: int) -> list[str]:
+    words = {"python": sys.executable, "out": str(out.resolve()), "cores": str(cores)}
+    return [argument.format(**words) for argument in step.arguments]
+
+
+def _is_here(need: str) -> bool:
+    ways: tuple[Callable[[], bool], ...] = (
+        lambda: (ROOT / need).is_file(),
+        lambda: shutil.which(need) is not None,
+        lambda: need.isidentifier() and importlib.util.find_spec(need) is not None,
+    )
+    return any(way() for way in ways)
