@@ -127,8 +127,7 @@ def _noting(capability: int) -> Iterator[dict[Any, Job]]:
         return "triton"
 
     triton.runtime.driver.set_active(Driver())
-    gpu = {  # what conv_act asks of a GPU, as far as it does
-        "_is_hopper": lambda device: capability == 90,
+    gpu = {  # what conv_act asks of a GPU
         "_capability": lambda device: capability,
         "_multiprocessors": lambda device: MULTIPROCESSORS.get(capability, 108),
     }
@@ -136,8 +135,8 @@ def _noting(capability: int) -> Iterator[dict[Any, Job]]:
         patch = unittest.mock.patch.object
         stack.enter_context(patch(JITFunction, "_do_compile", note))
         stack.enter_context(patch(backend.Choice, "pick", pick))
-        for name in gpu.keys() & vars(conv_act_triton).keys():
-            stack.enter_context(patch(conv_act_triton, name, gpu[name]))
+        for name, answer in gpu.items():
+            stack.enter_context(patch(conv_act_triton, name, answer))
         yield found
 
 

@@ -72,10 +72,10 @@ class Latency:
     flags says in words, by commas, why the reading is not to be relied on: disturbed (more than a fifth of
     the rounds were rejected; on a CPU only where the interval is too wide as well), drifted (fixed work took
     another time at the end), contaminated (another process computed on the GPU; `details["neighbours"]` is
-    "unknown" where that cannot be seen), host_bound (the host issued a forward of one of them in 0.8 of its time
-    or more: the ratio comes near to one of launches). operators names the fused ones that ran in the candidate's
-    forward; details holds spread, warm-up, the number of layers in each precision (of modes with a runner) and
-    the state of the device before and after, as JSON takes it.
+    "unknown" where that cannot be seen), host_bound (the host issued a forward of one of them in 0.8 of its
+    time or more: the ratio comes near to one of launches). operators names the fused ones that ran in the
+    candidate's forward; details holds spread, warm-up, the number of layers in each precision (of modes with
+    a runner) and the state of the device before and after, as JSON takes it.
     """
 
     runtime_ms: float

@@ -15,6 +15,7 @@ import torch
 
 FOLDER = Path(__file__).parent
 WORDS = 7 + 24  # of a launch in the log, see libcuda.c
+MULTIPROCESSORS = 132  # as an H200 has
 
 
 def why_not():
@@ -103,6 +104,5 @@ def _choose_triton(capability):
     for choice in backend._CHOICES.values():
         choice.picked = Triton()
     span_attention._on = lambda value: nullcontext()
-    for name, value in {"_is_hopper": capability == 90, "_capability": capability}.items():
-        if hasattr(conv_act, name):  # what tilings depend on
-            setattr(conv_act, name, lambda device, value=value: value)
+    conv_act._capability = lambda device: capability  # what tilings depend on
+    conv_act._multiprocessors = lambda device: MULTIPROCESSORS
