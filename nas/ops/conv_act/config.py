@@ -176,7 +176,9 @@ def default(case: Case) -> Config:
         height = 2 if block_n > 32 and (case.strict or gated) else 8
         return Config(form="image", height=height, width=16, block_k=columns, block_n=block_n, num_warps=8)
     if case.separable:
-        return Config(form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4)
+        masked = case.item_bytes == 4 and case.in_channels % 16 > 0
+        warps = 8 if case.capability == 120 and masked else 4  # with four it spills there
+        return Config(form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=warps)
     block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
