@@ -189,6 +189,8 @@ def default(case: Case) -> Config:
             block_n == 32 and case.channels < 32 and not case.hopper
         )  # two registers more: eight rows spill
         form, height = "loop", 2 if block_n > 32 else 4 if masked else 8
+        if masked and case.capability == 120 and case.epilogue == "conv1x1":
+            height = 2  # Triton 3.7.1 spills four rows there
     elif block_n > 32:
         spills = case.capability == 80 and case.epilogue == "pixel_shuffle" and case.in_channels % block_k > 0
         form, height = "loop", 8 if case.item_bytes == 2 or spills else 4  # in four rows, that is
