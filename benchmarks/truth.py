@@ -37,6 +37,7 @@ from nas.measure.cost import summed_cost
 from nas.measure.quality import mean_db, per_image
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
 from nas.search.seeds import derived_seed
+from nas.system.user_cache import user_cache
 from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer, TrainingError
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
@@ -227,7 +228,7 @@ def main() -> None:
         "--table", action="store_true", help="print the table of what is there, and train nothing"
     )
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "truth.jsonl")
-    parser.add_argument("--checkpoints", type=Path, default=Path.home() / ".cache" / "esr-nas" / "truth")
+    parser.add_argument("--checkpoints", type=Path, default=user_cache("truth"))
     options = parser.parse_args()
     if unknown := set(options.networks) - set(networks()):
         parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")

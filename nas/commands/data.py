@@ -13,7 +13,6 @@ Examples:
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +69,7 @@ def _draw_samples(roles: Roles, target: Path) -> None:
     if any(target.resolve() == pair.hr.resolve() for images in sets for pair in images.pairs):
         raise ValueError(f"out={target}: is one of the images; name another file")
     sheet = draw_sheet(sets)
-    with replaced(target, target.with_name(f".{target.name}.{os.getpid()}")) as draft:
+    with replaced(target) as draft:
         sheet.save(draft, format="PNG")
 
 

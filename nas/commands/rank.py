@@ -16,7 +16,6 @@ Examples:
 
 import csv
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,7 +105,7 @@ def write(out: str, header: list[str], ranked: list[tuple[Entry, Row]]) -> None:
     check_target("out", out, "CSV file")
     target = Path(out)
     with (
-        replaced(target, target.with_name(f".{target.name}.{os.getpid()}")) as draft,
+        replaced(target) as draft,
         draft.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.DictWriter(stream, [*header, *WRITTEN], lineterminator="\n")

@@ -7,15 +7,16 @@ from pathlib import Path
 
 
 @contextmanager
-def replaced(path: Path, draft: Path) -> Iterator[Path]:
+def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
     """Yield the draft of a file, which takes the file's place where nothing was raised.
 
     What lies under the draft's name is removed first: a kill may have left it, and through a link, as a
     stranger's folder may hold it, another file would be written.
 
     Args:
-        draft: in the same folder, which is made where it is missing.
+        draft: in the same folder, which is made where it is missing; None: a hidden file of this process.
     """
+    draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.unlink(missing_ok=True)
     try:

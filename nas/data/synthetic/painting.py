@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from nas.data.sets import Pixels
 from nas.data.synthetic.leaves import Leaves, draw_leaves
 
-Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
