@@ -91,6 +91,12 @@ NCU = Command(
     limit_s=60,
     needs=("ncu",),
 )
+HOST_TIME = Command(
+    title="host time of a call, over a stub of the driver",
+    arguments=("{python}", "benchmarks/host_time.py", "--repeats", "100"),
+    limit_s=40,
+    needs=("gcc", "tests/nas/ops/stub/driver.py", "triton"),
+)
 
 
 def _sanitizer(tool: str) -> Command:
@@ -125,6 +131,7 @@ SESSIONS: dict[str, tuple[Step, ...]] = {
         _sanitizer("racecheck"),
         *_of("attention against eager", "bandwidth", "repeatability", "rank stability"),
         *_of("a trainer beside it"),
+        HOST_TIME,
     ),
 }
 SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch import nn
 
+from nas.ops.prepared import Prepared
 from tests.nas.ops.stub import driver
 
 BLOCK = 50  # calls
@@ -93,7 +94,7 @@ def main():
             print(f"{name:26s} {stub.count() - before} launches")
 
 
-class Never(dict):
+class Never(Prepared):
     """No launch is prepared."""
 
     def keep(self, key, prepare):

@@ -32,9 +32,17 @@ class Arguments(NamedTuple):
 class Prepared(dict[Hashable, Repeat | None]):
     """The launches of a module, by how its operands lie: see `lies`. A copy of it starts with none."""
 
+    def repeat(self, key: Hashable, first: Tensor, second: Tensor | None) -> Tensor | None:
+        """Launch what is kept for a key and return the result; None: the operator has to be called."""
+        launch = self.get(key)
+        return launch(first, second) if launch is not None else None
+
     def keep(self, key: Hashable, prepare: Callable[[], Repeat | None]) -> None:
-        """Prepare a launch for a key, once; what cannot be prepared is not tried again."""
-        if key not in self:
+        """Prepare a launch for a key, once; what cannot be prepared is not tried again.
+
+        None is the key of operands whose launches cannot be repeated.
+        """
+        if key is not None and key not in self:
             if len(self) >= MAX_KEPT:
                 self.clear()
             self[key] = prepare()

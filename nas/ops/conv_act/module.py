@@ -38,15 +38,14 @@ class ConvAct(nn.Conv2d):
     def forward(self, x: Tensor, skip: Tensor | None = None, gate: nn.Conv2d | None = None) -> Tensor:
         """(N, Cin, H, W) to (N, C, H, W); an attention takes its skip, and its gate where it has one."""
         key = self._key(x, skip, gate) if is_bare(x) else None
-        repeat = self._launches.get(key)
-        out = repeat(x, skip) if repeat is not None else None
+        out = self._launches.repeat(key, x, skip)
         if out is not None:
             return out
+
         gate_weight, gate_bias = (None, None) if gate is None else (gate.weight, gate.bias)
         operands = (x, self.weight, self.bias, self.epilogue, skip, gate_weight, gate_bias)
         out = conv_act(*operands)
-        if key is not None:
-            self._launches.keep(key, lambda: prepare(*operands))
+        self._launches.keep(key, lambda: prepare(*operands))
         return out
 
     def _key(self, x: Tensor, skip: Tensor | None, gate: nn.Conv2d | None) -> tuple[Any, ...] | None:

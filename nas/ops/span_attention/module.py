@@ -19,14 +19,12 @@ class FusedLearnedPointwise(nn.Module):
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         key = self._key(x, f) if is_bare(x) else None
-        repeat = self._launches.get(key)
-        out = repeat(x, f) if repeat is not None else None
+        out = self._launches.repeat(key, x, f)
         if out is None:
             weight, bias = self.conv.weight, self.conv.bias
             assert bias is not None
             out = span_attention(x, f, weight, bias)
-            if key is not None:
-                self._launches.keep(key, lambda: prepare("span_attention", x, f, weight, bias))
+            self._launches.keep(key, lambda: prepare("span_attention", x, f, weight, bias))
         return out
 
     def _key(self, x: Tensor, f: Tensor) -> tuple[Any, ...] | None:
@@ -46,10 +44,8 @@ class FusedParameterFree(nn.Module):
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         key = lies(x, f, None, None) if is_bare(x) else None
-        repeat = self._launches.get(key)
-        out = repeat(x, f) if repeat is not None else None
+        out = self._launches.repeat(key, x, f)
         if out is None:
             out = parameter_free_attention(x, f)
-            if key is not None:
-                self._launches.keep(key, lambda: prepare("parameter_free_attention", x, f))
+            self._launches.keep(key, lambda: prepare("parameter_free_attention", x, f))
         return out
