@@ -184,7 +184,7 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
     asked = {step.title for step in SESSIONS["all"] if isinstance(step, Command)}
     assert asked == {
         "GPU tests", "tilings", "ncu of the runner's kernels", "compute-sanitizer, memcheck",
-        "compute-sanitizer, racecheck",
+        "compute-sanitizer, racecheck", "host time of a call, over a stub of the driver",
     }  # fmt: skip
 
 
