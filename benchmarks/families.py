@@ -1,6 +1,6 @@
 """Whether a brief training ranks families of blocks as a long one does.
 
-    python benchmarks/families.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 [NETWORK ...]
+    python benchmarks/families.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 [NETWORK ...]
 
 The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
 holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`,
@@ -129,13 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
     parser.add_argument("--train", required=True, help="folder of training photographs")
-    parser.add_argument("--select", required=True, help="folder of validation photographs")
+    parser.add_argument("--val", required=True, help="folder of validation photographs")
     parser.add_argument("--workers", type=int, default=num_cores())
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl")
     options = parser.parse_args()
     if unknown := set(options.networks) - set(networks()):
         parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")
-    folders = {"train": options.train, "select": options.select}
+    folders = {"train": options.train, "val": options.val}
     found = train(folders, options.results, options.workers, options.networks)
     print("\n".join(table(found)))
 

@@ -33,7 +33,7 @@ MIXTURES = {
         "data.synthetic=0",
         f"{PHOTOGRAPHS}.scales=[1]",
         f"{PHOTOGRAPHS}.train=[motorcycle_left,motorcycle_right,coffee,rocket,ihc]",
-        f"{PHOTOGRAPHS}.select=[astronaut,chelsea]",
+        f"{PHOTOGRAPHS}.val=[astronaut,chelsea]",
     ],
     "photographs": ["data.synthetic=0"],
     "quarter": ["data.synthetic=0.25"],
@@ -57,7 +57,7 @@ def train(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet]) -> L
     trainer = ProxyTrainer(rung_spec(size, 4), proxy, patches, seed=seed, device=DEVICE)
     trainer.run(steps, tell=lambda _: None, give_way=lambda: None)
     upscale = OverBase(trainer.averaged())
-    sets = judged | {"val": roles.need("select")}
+    sets = judged | {"val": roles.need("val")}
     return {"psnr_db": {name: mean_db(per_image(upscale, one, DEVICE)) for name, one in sets.items()}}
 
 

@@ -1,6 +1,6 @@
 """Which proxy can rank: networks trained briefly in several ways, against the same networks trained long.
 
-    python benchmarks/proxy.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 [VARIANT ...]
+    python benchmarks/proxy.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 [VARIANT ...]
         [--parent-weights SPAN.pth] [--clock] [--plot proxy.svg]
 
 The networks are the ladder and 16 members of space=span, drawn with a fixed seed; the ladder is trained with
@@ -95,7 +95,7 @@ class Study:
     """Photographs, the parent's weights, and what was found so far.
 
     Args:
-        folders: of photographs by role, train and select.
+        folders: of photographs by role, train and val.
         weights: of the released SPAN, for the variants that have it as parent.
     """
 
@@ -201,7 +201,7 @@ def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: in
     with tempfile.TemporaryDirectory() as run:
         settings = EvaluatorSettings(
             run=Path(run),
-            sets={"train": roles.need("train"), "select": roles.need("select")},
+            sets={"train": roles.need("train"), "val": roles.need("val")},
             memory_mib=8192,
             cache=None,
             scale=4,
@@ -382,7 +382,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("variants", nargs="*", default=list(known), help=", ".join(known))
     parser.add_argument("--train", required=True, help="folder of training photographs")
-    parser.add_argument("--select", required=True, help="folder of validation photographs")
+    parser.add_argument("--val", required=True, help="folder of validation photographs")
     parser.add_argument(
         "--parent-weights", help="SPAN's released checkpoint; without it variants are left out"
     )
@@ -399,7 +399,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=num_cores())
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
     options = parser.parse_args()
-    study = Study({"train": options.train, "select": options.select}, options.parent_weights, options.results)
+    study = Study({"train": options.train, "val": options.val}, options.parent_weights, options.results)
     for name in () if options.table else options.variants:
         if name not in known:
             parser.error(f"{name} is no variant; known: {', '.join(known)}")

@@ -30,8 +30,8 @@ def network_of(checkpoint: str) -> str:
 
 
 def images_of(folder: Path) -> ImageSet:
-    data = parts_of(["data=folder", f"data.report='{folder}'"])["data"]
-    return open_roles(data, scale=4, roles=("report",)).need("report")
+    data = parts_of(["data=folder", f"data.test='{folder}'"])["data"]
+    return open_roles(data, scale=4, roles=("test",)).need("test")
 
 
 def main() -> None:

@@ -212,7 +212,7 @@ def _control(
             ledger,
             pool,
             Budget(trials=len(watch.gains), hours=None),
-            has_report=False,
+            has_test=False,
             show=lambda running, left: None,
             changed=lambda: watch.look(ledger.records),
             clock=source.clock,

@@ -111,8 +111,8 @@ def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
     """The training images, without scenes of the test sets, and each test set by its name."""
     folders = [str(shared / "data" / name) for name in TEST_SETS]
     base: DataConfig = parts_of(["data=folder"])["data"]
-    config = replace(base, train=str(shared / "data" / "BSDS200"), select=folders)
-    train = open_roles(config, scale=4, roles=("train", "select"), progress=False).need("train")
+    config = replace(base, train=str(shared / "data" / "BSDS200"), val=folders)
+    train = open_roles(config, scale=4, roles=("train", "val"), progress=False).need("train")
     return train, open_judged(shared)
 
 
@@ -121,8 +121,8 @@ def open_judged(shared: Path) -> dict[str, ImageSet]:
     base: DataConfig = parts_of(["data=folder"])["data"]
     judged = {}
     for name in TEST_SETS:
-        one = replace(base, select=str(shared / "data" / name))
-        judged[name] = open_roles(one, scale=4, roles=("select",), progress=False).need("select")
+        one = replace(base, val=str(shared / "data" / name))
+        judged[name] = open_roles(one, scale=4, roles=("val",), progress=False).need("val")
     return judged
 
 

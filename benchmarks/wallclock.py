@@ -1,6 +1,6 @@
 """Ways to search for the same wall-clock time on the same machine: what hypervolume each has found.
 
-    python benchmarks/wallclock.py --train ../shared/data/BSDS200 --select ../shared/data/Set14 --out runs
+    python benchmarks/wallclock.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 --out runs
 
 Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and baseline
 are part of its time. Methods take turns, seed by seed, each first every other time. Lines are appended to the
@@ -59,7 +59,7 @@ def search(run: Path, method: str, seed: int, options: argparse.Namespace) -> Li
         f"hours={options.minutes / 60}",
         "data=folder",
         f"data.train={options.train}",
-        f"data.select={options.select}",
+        f"data.val={options.val}",
         *METHODS[method],
     ]
     subprocess.run([sys.executable, "-m", "nas", "search", *overrides], check=True, stdout=subprocess.DEVNULL)
@@ -104,12 +104,12 @@ def _difference(pairs: Sequence[tuple[float, float]]) -> str:
 def main() -> None:
     asked = parser(__doc__, list(METHODS), "wallclock.jsonl", seeds=5, one_at_a_time=True)
     asked.add_argument("--train", required=True, help="folder of training photographs")
-    asked.add_argument("--select", required=True, help="folder of validation photographs")
+    asked.add_argument("--val", required=True, help="folder of validation photographs")
     asked.add_argument("--out", type=Path, required=True, help="folder for the runs")
     asked.add_argument("--minutes", type=float, default=8.0)
     options = asked.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    names = {role: Path(getattr(options, role)).name for role in ("train", "select")}
+    names = {role: Path(getattr(options, role)).name for role in ("train", "val")}
     setting = {**names, "minutes": options.minutes}
     done = {(line["method"], line["seed"]) for line in read(options.results, setting)}
     for seed in range(options.seeds):

@@ -152,7 +152,7 @@ def curve_of(pairs: Iterable[Iterable[Any]]) -> Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """PSNR of the proxy on the select set, by the challenge's protocol.
+    """PSNR of the proxy on the val set, by the challenge's protocol.
 
     fidelity is the number of training steps; base_db the PSNR of the fixed base alone; restarts counts
     the runs that got stuck or diverged before the one that is reported. curve is what the training reached

@@ -86,7 +86,7 @@ class RunState:
     records: tuple[TrialRecord, ...]
     settings: Mapping[str, Any]
     notices: tuple[str, ...] = ()
-    report_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
+    test_psnr_db: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by arch_id
     ladder_seeds: int = 1  # runs of each rung that make a ladder complete
     probes: tuple[int, ...] = ()  # numbers of the trials that are trained to the end whatever they promise
     retrained: tuple[Retrained, ...] = ()
@@ -159,8 +159,8 @@ def _rows(state: RunState) -> pd.DataFrame:
     frame["on_front"] = np.where(_on_front(frame, state, pool), "yes", "no")
     frame["front_probability"] = _probability(frame, state, pool)
     frame["ties"] = _ties(frame, state)
-    if state.report_psnr_db:
-        frame["report_psnr_db"] = frame["arch_id"].map(state.report_psnr_db)
+    if state.test_psnr_db:
+        frame["test_psnr_db"] = frame["arch_id"].map(state.test_psnr_db)
     return frame.astype(dict.fromkeys(INTEGERS, "Int64"))
 
 

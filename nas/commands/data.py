@@ -2,13 +2,13 @@
 
 Examples:
     nas data
-    nas data data=folder data.train=/data/DIV2K data.select=/data/Set14 data.report=/data/Set5
+    nas data data=folder data.train=/data/DIV2K data.val=/data/Set14 data.test=/data/Set5
     nas data data=[div2k,lsdir] data.sources.div2k.root=/data/DIV2K data.sources.lsdir.root=/data/LSDIR
     nas data data=div2k data.sources.div2k.root=/data/DIV2K challenge=ntire2026
     nas data data=folder data.train=/data/mine data.on_error=skip sample=null
     nas data data=folder data.train=/data/mine data.synthetic=0.5 out=samples.png
-    nas data data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
-    nas data data=folder data.train=/data/A data.lr_train=/data/A_small data.select=/data/B data.lr=none
+    nas data data=folder data.test=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
+    nas data data=folder data.train=/data/A data.lr_train=/data/A_small data.val=/data/B data.lr=none
 """
 
 from __future__ import annotations

@@ -4,16 +4,16 @@ Without arch= the architecture follows from the file: our own say it, and the na
 networks and their relatives (a SPAN of any width, depth and scale) tell it. Where a file holds averaged
 weights (params_ema, ema, ...) beside raw ones, those are read; weights=FILE:ENTRY chooses another entry.
 
-The images are those of data.report, else those of data.select. Beside the challenge's PSNR stands that on the
+The images are those of data.test, else those of data.val. Beside the challenge's PSNR stands that on the
 Y channel, as papers print it, and how the LR images were made: by MATLAB's bicubic, as the challenge does, or
 otherwise. Proxy weights are evaluated with the base over which they were trained.
 
 Examples:
-    nas evaluate arch=published/span weights=team00_SPAN.pth data=folder data.report=/data/Set5
-    nas evaluate weights=spanx2_ch48.pth data=folder data.report=/data/Set5
-    nas evaluate arch=mine.yaml weights=mine.safetensors data=folder data.report=/data/Set14 out=set14.csv
-    nas evaluate arch=runs/mine:knee data=folder data.report=/data/Set5
-    nas evaluate arch=runs/mine:knee data=folder data.report=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
+    nas evaluate arch=published/span weights=team00_SPAN.pth data=folder data.test=/data/Set5
+    nas evaluate weights=spanx2_ch48.pth data=folder data.test=/data/Set5
+    nas evaluate arch=mine.yaml weights=mine.safetensors data=folder data.test=/data/Set14 out=set14.csv
+    nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5
+    nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5/GTmod12 data.lr=/data/Set5/LRbicx4
     nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
 """
 
@@ -131,16 +131,16 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
 
 
 def open_images(data: DataConfig, scale: int) -> tuple[ImageSet, str, tuple[str, ...]]:
-    """The report images, or the select images where no report ones are given; how their LR images were made,
+    """The test images, or the val images where no test images are given; how their LR images were made,
     and what was left out.
     """
-    roles: tuple[Role, ...] = ("report", "select")
+    roles: tuple[Role, ...] = ("test", "val")
     for role in roles:
         opened = open_roles(data, scale=scale, roles=(role,))
         images = opened.get(role)
         if images is not None:
             return images, opened.lr_origin(role), opened.notices
-    raise ValueError("no images are named; use data=folder data.report=/path/to/images")
+    raise ValueError("no images are named; use data=folder data.test=/path/to/images")
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 Examples:
     nas search
     nas search space=spanv2 trials=100 limits.params=150e3
-    nas search data=folder data.train=/data/BSDS200 data.select=/data/BSD100 data.report=/data/Set14
+    nas search data=folder data.train=/data/BSDS200 data.val=/data/BSD100 data.test=/data/Set14
     nas search run=runs/mine trials=400
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
     nas search fidelity=rungs proxy=overnight trials=60
@@ -262,7 +262,7 @@ def run(
                 ledger,
                 pool,
                 budget,
-                has_report=source.has_report,
+                has_test=source.has_test,
                 show=show,
                 changed=lambda: files.update(state()),
                 clock=source.clock,

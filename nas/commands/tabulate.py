@@ -3,7 +3,7 @@
 Examples:
     nas tabulate out=tables/mini.parquet
     nas tabulate space=span space.channels=[16,24] ladder=[16x1,16x3,24x6] out=tables/span.parquet
-    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.select=/data/Set14 proxy=overnight
+    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.val=/data/Set14 proxy=overnight
 """
 
 import tempfile
@@ -29,7 +29,7 @@ from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
 # Told to others by their names.
-FOLDERS = tuple(f"data.{name}" for name in ("train", "select", "report", "lr", "lr_train", "cache"))
+FOLDERS = tuple(f"data.{name}" for name in ("train", "val", "test", "lr", "lr_train", "cache"))
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
     roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)
-    sets = {"train": roles.need("train"), "select": roles.need("select")}
+    sets = {"train": roles.need("train"), "val": roles.need("val")}
     count = worker_count(workers, where)
     shown = {
         key: _name_folders(value) if key in FOLDERS else value

@@ -1,6 +1,6 @@
 """The photographs inside the wheels of scikit-image and scikit-learn; nothing is downloaded.
 
-Which of them train and which select stands in conf/data/builtin.yaml.
+Which of them train and which are val stands in conf/data/builtin.yaml.
 
 - In colour: astronaut (512x512), chelsea, a cat (451x300), china, a temple (640x427), coffee (600x400),
   flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a stereo pair of one

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-RoleName = Literal["train", "select", "report"]
+RoleName = Literal["train", "val", "test"]
 
-_JUDGED: tuple[RoleName, ...] = ("select", "report")
+_JUDGED: tuple[RoleName, ...] = ("val", "test")
 SYNTHETIC = "synthetic"  # as a source: the images that data.synthetic adds
 FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
@@ -31,8 +31,8 @@ class PhotoSource:
     """Photographs that installed packages carry, by name; training ones at each of `scales`."""
 
     train: list[str]
-    select: list[str]
-    report: list[str]
+    val: list[str]
+    test: list[str]
     scales: list[float]
     synthetic: float
     weight: float
@@ -56,8 +56,8 @@ class DataConfig:
     """
 
     train: str | list[str] | None
-    select: str | list[str] | None
-    report: str | list[str] | None
+    val: str | list[str] | None
+    test: str | list[str] | None
     lr: str | list[str] | None
     lr_train: str | list[str] | None
     synthetic: float | None
@@ -67,7 +67,7 @@ class DataConfig:
     sources: dict[str, FolderSource | PhotoSource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for role, named in (("train", self.train), ("select", self.select), ("report", self.report)):
+        for role, named in (("train", self.train), ("val", self.val), ("test", self.test)):
             if named == "" or (isinstance(named, list) and "" in named):
                 raise ValueError(f"data.{role} is empty; name a folder, or null for none")
         self._check_lr()
@@ -92,12 +92,12 @@ class DataConfig:
 
     def folders(self, role: RoleName) -> list[str]:
         """The folders that the user named for a role."""
-        return _as_list({"train": self.train, "select": self.select, "report": self.report}[role])
+        return _as_list({"train": self.train, "val": self.val, "test": self.test}[role])
 
     def lr_folders(self, role: RoleName) -> list[str | None]:
         """For each folder of a role the folder of its LR images, "none" to make them, None to look for them.
 
-        `lr` names those of data.select, then those of data.report; those of one of these roles alone serve
+        `lr` names those of data.val, then those of data.test; those of one of these roles alone serve
         where only it is opened. Where only training images are named they are meant.
 
         Raises:
@@ -125,13 +125,13 @@ class DataConfig:
     def _check_lr(self) -> None:
         """Refuse LR folders that no folder of HR images is named for."""
         for key, given, is_named in (
-            ("lr", self.lr, bool(self.train or self.select or self.report)),
+            ("lr", self.lr, bool(self.train or self.val or self.test)),
             ("lr_train", self.lr_train, bool(self.train)),
         ):
             if "" in _as_list(given):
                 raise ValueError(f"data.{key} is empty; name a folder of LR images, {FROM_HR}, or null")
             if given not in (None, FROM_HR) and not is_named:
-                role = "train" if key == "lr_train" else "report"
+                role = "train" if key == "lr_train" else "test"
                 raise ValueError(
                     f"data.{key} goes with a folder of HR images; name it, such as data.{role}=FOLDER"
                 )

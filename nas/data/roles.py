@@ -1,4 +1,4 @@
-"""The three roles of data: train, select (all that a search sees), report (read once); no scene in two."""
+"""The three roles of data: train, val (all that a search sees), test (read once); no scene in two."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.data.rules import resembles_div2k, why_forbidden
 from nas.data.sets import MAKE_LR, ImageSet, Pair
 from nas.data.sources import find_images
 
-ALL: tuple[Role, ...] = ("train", "select", "report")
+ALL: tuple[Role, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +26,14 @@ class Roles:
     """The opened sets; a role that nothing was given for is None."""
 
     train: ImageSet | None
-    select: ImageSet | None
-    report: ImageSet | None
+    val: ImageSet | None
+    test: ImageSet | None
     notices: tuple[str, ...]  # what was dropped or skipped, one line each, file by file
     found: tuple[tuple[Role, Found], ...]  # what lay in each folder, before anything was dropped
     origins: tuple[Origin, ...]  # of the LR images of each folder
 
     def get(self, role: Role) -> ImageSet | None:
-        return {"train": self.train, "select": self.select, "report": self.report}[role]
+        return {"train": self.train, "val": self.val, "test": self.test}[role]
 
     def need(self, role: Role) -> ImageSet:
         """Give the set of a role.
@@ -86,7 +86,7 @@ def open_roles(
 ) -> Roles:
     """Find the images of each role, check them, and drop from the lower role what a higher one shows too.
 
-    Report stands above select, and select above train. Every image is hashed when there are two roles or
+    Test stands above val, and val above train. Every image is hashed when there are two roles or
     more; a training image from its LR file where it has one. So whatever is validated has been read whole
     before a search starts, its LR files too.
 

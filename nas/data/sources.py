@@ -59,7 +59,7 @@ def _find_in_root(name: str, source: FolderSource, role: Role, scale: int, lr: s
     if role == "train":
         return open_folder(root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr)
     # Its validation images serve for selecting only: reporting on them as well would read them twice.
-    folder = validation_folder(root) if role == "select" else None
+    folder = validation_folder(root) if role == "val" else None
     if folder is None:
         return None
     return open_folder(folder, role=role, scale=scale, key=key, source=name, lr=lr)
@@ -67,7 +67,7 @@ def _find_in_root(name: str, source: FolderSource, role: Role, scale: int, lr: s
 
 def _find_builtin(name: str, source: PhotoSource, role: Role, scale: int, progress: bool) -> Found | None:
     """Find photographs of installed packages; those that train also made smaller."""
-    names = {"train": source.train, "select": source.select, "report": source.report}[role]
+    names = {"train": source.train, "val": source.val, "test": source.test}[role]
     key = f"data.sources.{name}.{role}"
     whole = [photograph(one, source=name, key=key) for one in names]
     if not whole:

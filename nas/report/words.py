@@ -150,18 +150,18 @@ def protocol(state: RunState) -> str:
     """How PSNR was computed; it stands beside every PSNR."""
     border = state.records[0].spec.scale if state.records else "scale"
     return (
-        f"PSNR on the select set: RGB, clamped, uint8, a border of {border} pixels dropped, "
+        f"PSNR on the val set: RGB, clamped, uint8, a border of {border} pixels dropped, "
         f"mean of the per-image dB.{_lr_words(state)}"
     )
 
 
 def _lr_words(state: RunState) -> str:
     """How the LR images of what is judged were made, where the run says it."""
-    said = [f" LR is {words}." for role, words in state.lr_origins.items() if role == "select"]
+    said = [f" LR is {words}." for role, words in state.lr_origins.items() if role == "val"]
     said += [
-        f" Report set: LR is {words}."
+        f" Test set: LR is {words}."
         for role, words in state.lr_origins.items()
-        if role == "report" and words != state.lr_origins.get("select")
+        if role == "test" and words != state.lr_origins.get("val")
     ]
     return "".join(said)
 

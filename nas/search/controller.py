@@ -1,4 +1,4 @@
-"""The loop of a search: baseline, ladder, trials, and the reading of the report set at the end."""
+"""The loop of a search: baseline, ladder, trials, and the reading of the test set at the end."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -62,7 +62,7 @@ class Controller:
         workers: Pool,
         budget: Budget,
         *,
-        has_report: bool,
+        has_test: bool,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +70,7 @@ class Controller:
         self.ledger = ledger
         self.workers = workers
         self.budget = budget
-        self.has_report = has_report
+        self.has_test = has_test
         self.show = show
         self.changed = changed
         self.clock = clock
@@ -86,8 +86,8 @@ class Controller:
         reason = self._search()
         if self.budget.confirm:
             self._confirm(self.budget.confirm)
-        if self.has_report:
-            self._report()
+        if self.has_test:
+            self._read_test()
         return reason
 
     def seconds_left(self) -> float | None:
@@ -247,14 +247,14 @@ class Controller:
 
         self._work(jobs, take)
 
-    def _report(self) -> None:
-        """Read the report set once for each front member that has not been read."""
+    def _read_test(self) -> None:
+        """Read the test set once for each front member that has not been read."""
         state = self.ledger.now
-        known = dict(state.report_psnr_db)
+        known = dict(state.test_psnr_db)
         members = [int(number) for number in front_table(table(state))["number"]]
         records = [self.ledger.records[number] for number in members]
         jobs = [
-            Job(key=f"report {record.number}", method="report", args=(record.spec,))
+            Job(key=f"test {record.number}", method="read_test", args=(record.spec,))
             for record in records
             if record.spec.arch_id not in known
         ]
@@ -263,7 +263,7 @@ class Controller:
             known[outcome.job.args[0].arch_id] = outcome.result
 
         self._work(jobs, take)
-        self.ledger.set_report(known)
+        self.ledger.set_test_psnr(known)
         self.changed()
 
 

@@ -344,7 +344,7 @@ class Ledger:
                 ladder=tuple(self.ladder),
                 records=tuple(self.records[number] for number in sorted(self.records)),
                 settings={},
-                report_psnr_db=dict(self.study.user_attrs.get("report", {})),
+                test_psnr_db=dict(self.study.user_attrs.get("test", {})),
                 ladder_seeds=self.ladder_seeds,
                 rungs=self.rungs,
                 probes=self.probes,
@@ -355,8 +355,8 @@ class Ledger:
         """The run as it is shown."""
         return replace(self.now, name=name, settings=settings, notices=tuple(notices))
 
-    def set_report(self, psnr_db: Mapping[str, float]) -> None:
-        self.study.set_user_attr("report", dict(psnr_db))
+    def set_test_psnr(self, psnr_db: Mapping[str, float]) -> None:
+        self.study.set_user_attr("test", dict(psnr_db))
         self._now = None
 
     @property

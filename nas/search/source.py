@@ -52,7 +52,7 @@ class Source:
         fingerprints: of all that results depend on, by name: a run is not resumed with other ones.
         conditions: of the latencies that it gives; empty: those of a replay, whatever they are.
         lr_origins: role -> how its LR images were made; it stands beside every PSNR.
-        has_report: whether there is a report set.
+        has_test: whether there is a test set.
         pool: makes the workers; `clock` gives their seconds.
     """
 
@@ -63,7 +63,7 @@ class Source:
     environment: Mapping[str, Any]
     notices: Sequence[str]
     conditions: Mapping[str, Any]
-    has_report: bool
+    has_test: bool
     pool: Callable[[], AbstractContextManager[Pool]]
     clock: Callable[[], float]
     lr_origins: Mapping[str, str] = field(default_factory=dict)
@@ -98,10 +98,10 @@ def training_source(
     roles = open_roles(
         data, scale=scale, challenge=challenge.name, patch=proxy.patch, batch_size=proxy.batch_size
     )
-    roles.need("train"), roles.need("select")
+    roles.need("train"), roles.need("val")
     settings = EvaluatorSettings(
         run=run,
-        sets={role: images for role in ("train", "select", "report") if (images := roles.get(role))},
+        sets={role: images for role in ("train", "val", "test") if (images := roles.get(role))},
         memory_mib=data.memory_mib / count,
         cache=data.cache,
         scale=scale,
@@ -131,7 +131,7 @@ def training_source(
             *([] if file_locks.are_there() else [file_locks.MISSING]),
         ],
         conditions={} if replay else meter.conditions,
-        has_report=roles.report is not None,
+        has_test=roles.test is not None,
         lr_origins=roles.lr_origins,
         pool=lambda: Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1),
         clock=time.monotonic,
@@ -194,7 +194,7 @@ def table_source(
         environment={"table": {"path": str(path), **facts.environment}},
         notices=[f"results are looked up in {path.name}: nothing is trained, seconds are simulated"],
         conditions=facts.conditions,
-        has_report=False,
+        has_test=False,
         pool=lambda: contextlib.nullcontext(simulation),  # no process has to be ended
         clock=lambda: simulation.now,
         lacks=lambda spec: "" if spec.arch_id in found.entries else f"is not in table={table}",

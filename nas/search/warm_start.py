@@ -82,7 +82,7 @@ def _trained_alike(
 ) -> bool:
     """Whether a PSNR gain of a run means what it will mean in the new one."""
     stored = read_environment(run).get("data", {})
-    roles = ("train", "select", "table")
+    roles = ("train", "val", "table")
     same_images = all(stored.get(role) == fingerprints.get(role) for role in roles)
     now = shown_settings(config)
     keys = [key for key in {*now, *state.settings} if key.startswith("proxy.")]

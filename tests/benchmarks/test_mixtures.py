@@ -37,7 +37,7 @@ def test_a_training_is_one_line_and_not_made_twice(compare, monkeypatch):
     printed, lines = compare("half", "synthetic")
     assert [line["mixture"] for line in lines] == ["half", "synthetic"]
     assert set(lines[0]["psnr_db"]) == {*benchmark.TEST_SETS, "val"}
-    assert lines[0]["data"]["select"] == lines[1]["data"]["select"]
+    assert lines[0]["data"]["val"] == lines[1]["data"]["val"]
     assert lines[0]["data"]["train"] != lines[1]["data"]["train"]
     monkeypatch.setattr(benchmark, "train", None)
     again, kept = compare("half", "synthetic", "--table")

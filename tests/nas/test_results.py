@@ -295,6 +295,6 @@ def test_pick_of_an_empty_run_says_so(which, message):
 
 def test_report_psnr_stands_beside_its_architecture():
     record = complete(0)
-    frame = table(run_state([record, row(1, 0, 1)], report_psnr_db={record.spec.arch_id: 27.5}))
-    assert frame["report_psnr_db"].iloc[0] == 27.5
-    assert np.isnan(frame["report_psnr_db"].iloc[1])
+    frame = table(run_state([record, row(1, 0, 1)], test_psnr_db={record.spec.arch_id: 27.5}))
+    assert frame["test_psnr_db"].iloc[0] == 27.5
+    assert np.isnan(frame["test_psnr_db"].iloc[1])

@@ -18,7 +18,7 @@ from nas.data.images import ImageError, read_image
 from nas.data.progress import each
 from nas.data.sets import Pair, Pixels
 
-ABOVE: dict[Role, tuple[Role, ...]] = {"report": (), "select": ("report",), "train": ("report", "select")}
+ABOVE: dict[Role, tuple[Role, ...]] = {"test": (), "val": ("test",), "train": ("test", "val")}
 # Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
 # 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
 MAX_PIXELS = 100_000_000
@@ -64,7 +64,7 @@ class _Finders:
 def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
     """Take near-duplicates and crops of a higher role's images out of each lower role.
 
-    Report stands above select, and select above train. A training image is hashed from its LR file where it
+    Test stands above val, and val above train. A training image is hashed from its LR file where it
     has one: decoding the HR files of a large set takes minutes. Every other file is read whole, so that a
     damaged one is found before the search that would end over it.
     """

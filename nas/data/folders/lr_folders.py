@@ -133,7 +133,7 @@ def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> l
         return [f"{key}: LR images lie in {place.base}, {names}, and are not used: data.lr=none"]
     way = (
         f"; data.{'lr_train' if role == 'train' else 'lr'}=FOLDER takes others"
-        if role in ("train", "select", "report")
+        if role in ("train", "val", "test")
         else ""
     )
     return [f"{key}: LR images lie in {place.base}, {names}, and are not used: {why}{way}"]

@@ -26,8 +26,8 @@ _MAX_WRAPPERS = 3  # folders around a data set that hold nothing but it, or insi
 # Which part serves a role, in order of preference; training images judge only if their folder is named.
 _PREFERENCE: dict[Role, tuple[Part, ...]] = {
     "train": ("train", "any", "valid", "test"),
-    "select": ("valid", "any", "test"),
-    "report": ("test", "valid", "any"),
+    "val": ("valid", "any", "test"),
+    "test": ("test", "valid", "any"),
 }
 
 

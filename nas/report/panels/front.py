@@ -39,8 +39,8 @@ def table(state: RunState) -> pd.DataFrame:
         "FLOPs": rows["flops"],
         "memory (MiB)": rows["memory_mib"],
     }
-    if "report_psnr_db" in rows:
-        columns["report-set PSNR (dB)"] = rows["report_psnr_db"]
+    if "test_psnr_db" in rows:
+        columns["test PSNR (dB)"] = rows["test_psnr_db"]
     return pd.DataFrame(columns | {"arch_id": rows["arch_id"]})
 
 
@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         "parameters": whole,
         "FLOPs": giga,
         "memory (MiB)": lambda value: fixed(value, 1),
-        "report-set PSNR (dB)": lambda value: fixed(value, 3),
+        "test PSNR (dB)": lambda value: fixed(value, 3),
     }
     marks = dict.fromkeys(table.index[table["trial"] == 0], "baseline")
     return (html_table(shown, formats, marks=marks, label=TITLE),)

@@ -127,12 +127,12 @@ class ProxyEvaluator:
         assert record.quality
         return dataclasses.replace(record, latency=latency, quality=record.quality.with_seed(quality))
 
-    def report(self, spec: ArchSpec, tell: Tell) -> float:
-        """PSNR of a front member on the report set, from its kept weights."""
-        tell(f"reading the report set for {spec.arch_id}")
+    def read_test(self, spec: ArchSpec, tell: Tell) -> float:
+        """PSNR of a front member on the test set, from its kept weights."""
+        tell(f"reading the test set for {spec.arch_id}")
         with self.trainings.sharing():
             upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
-            return self.trainings.mean_db(upscaler, "report")
+            return self.trainings.mean_db(upscaler, "test")
 
     def _read(self, record: TrialRecord, again: int = 0) -> TrialRecord:
         """The record with a latency read now, and the seconds that took; errors as `_measure`."""

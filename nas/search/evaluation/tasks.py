@@ -47,7 +47,7 @@ class Evaluator(Protocol):
     def trial(self, task: Task, screen: Screen | None, tell: Tell) -> TrialRecord: ...
     def advance(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
     def confirm(self, task: Task, record: TrialRecord, tell: Tell) -> TrialRecord: ...
-    def report(self, spec: ArchSpec, tell: Tell) -> float: ...
+    def read_test(self, spec: ArchSpec, tell: Tell) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class EvaluatorSettings:
 
     Attributes:
         fidelities: steps at which a training is read, its end the last.
-        sets: the opened roles: train, select and, where there is one, report.
+        sets: the opened roles: train, val and, where there is one, test.
         parent: what candidates start from; None: fresh weights.
         time_cap: how many times the baseline's a training step may take; None: any time.
         replay: latencies by arch_id that stand in for measuring, as a repeated search needs them.

@@ -143,7 +143,7 @@ class Trainings:
         )
 
     def _validate(self, net: Network, reference_db: float | None) -> float:
-        psnr = self.mean_db(OverBase(net), "select")
+        psnr = self.mean_db(OverBase(net), "val")
         if not math.isfinite(psnr):
             raise TrainingError("diverged", f"PSNR is {psnr}")
         if reference_db is None:
@@ -191,14 +191,14 @@ class Trainings:
     def _open_base_db(self) -> float:
         if self._base_db is None:
             scale = self.settings.scale
-            self._base_db = self.mean_db(lambda x: bicubic_base(x, scale), "select")
+            self._base_db = self.mean_db(lambda x: bicubic_base(x, scale), "val")
         return self._base_db
 
     def _open_linear_db(self) -> float:
         if self._linear_db is None:
             patches = self.open_patches()
             upscale = linear_filter(patches, self.device, patch=patches.fitting_patch(PATCH))
-            self._linear_db = self.mean_db(upscale, "select")
+            self._linear_db = self.mean_db(upscale, "val")
         return self._linear_db
 
 

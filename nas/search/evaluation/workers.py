@@ -28,7 +28,7 @@ class Job:
     """A call of an evaluator's method, under a key of the caller's."""
 
     key: str
-    method: Literal["baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "report"]
+    method: Literal["baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "read_test"]
     args: tuple[Any, ...]
 
 

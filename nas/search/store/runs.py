@@ -21,7 +21,7 @@ from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrain
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 LONGER_PROXY = (
     "proxy=overnight, or more proxy.steps, "
-    "on photographs of your own (data=folder data.train=... data.select=...)"
+    "on photographs of your own (data=folder data.train=... data.val=...)"
 )
 
 
@@ -101,7 +101,7 @@ def read_state(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     records: dict[int, TrialRecord] = {}
     ladder: list[LadderRun] = []
-    report: dict[str, float] = {}
+    test_psnr_db: dict[str, float] = {}
     rungs, probes = RUNGS, ()
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
@@ -111,7 +111,7 @@ def read_state(
         records = {record.number: record for record in ([baseline] if baseline else []) + rows} | later
         rungs = tuple(study.user_attrs.get("rungs", RUNGS))
         probes = tuple(study.user_attrs.get("probes", ()))
-        report = dict(study.user_attrs.get("report", {}))
+        test_psnr_db = dict(study.user_attrs.get("test", {}))
     return RunState(
         name=name,
         challenge=challenge,
@@ -120,7 +120,7 @@ def read_state(
         ladder=tuple(ladder),
         records=tuple(records[number] for number in sorted(records)),
         settings=settings,
-        report_psnr_db=report,
+        test_psnr_db=test_psnr_db,
         ladder_seeds=ladder_seeds,
         rungs=rungs,
         probes=probes,

@@ -92,8 +92,8 @@ class TableEvaluator:
         quality = record.quality.with_seed(self._quality(run, task.until, 0))
         return dataclasses.replace(record, quality=quality)
 
-    def report(self, spec: ArchSpec, tell: Tell) -> float:
-        raise ValueError("a table holds no report set")
+    def read_test(self, spec: ArchSpec, tell: Tell) -> float:
+        raise ValueError("a table holds no test set")
 
     def _first(self, spec: ArchSpec) -> int:
         """Which of a member's trainings a trial gets."""

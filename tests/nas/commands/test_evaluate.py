@@ -59,7 +59,7 @@ def reference(name, images):
 
 
 def command(folder, *arguments):
-    return ["evaluate", "data=folder", f"data.report={folder / 'images'}", "device=cpu", *arguments]
+    return ["evaluate", "data=folder", f"data.test={folder / 'images'}", "device=cpu", *arguments]
 
 
 @needs_shared
@@ -73,7 +73,7 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
                 "arch=published/span",
                 f"weights={weights}",
                 "data=folder",
-                f"data.report={images}",
+                f"data.test={images}",
                 f"out={out}",
             ]
         )
@@ -99,7 +99,7 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
     ("zenosr", "Set5", (1, 2)), ("zenosr", "Set14", (4,)),
 ])  # fmt: skip
 def test_released_networks_have_their_published_psnr(name, data, places):
-    images = open_roles(config(report=SHARED / "data" / data), scale=4, roles=("report",)).need("report")
+    images = open_roles(config(test=SHARED / "data" / data), scale=4, roles=("test",)).need("test")
     images = dataclasses.replace(images, pairs=tuple(images.pairs[i] for i in places))
     rows, problems = evaluate(load_upscaler(published(name), CHECKPOINTS / RELEASED[name][0]), images, CPU)
     expected = [reference(name, data)["per_image"][i] for i in places]
@@ -172,13 +172,13 @@ CASES = [  # arguments below ../shared/cases, and the right value on s1_ceil_LR/
 @pytest.mark.parametrize(("arguments", "expected"), CASES)
 def test_checkpoints_as_people_have_them_have_their_right_psnr(arguments, expected, tmp_path):
     cases, out = SHARED / "cases", tmp_path / "out.csv"
-    images = [f"data.report={cases / 's1_ceil_LR' / 'floor'}", "data=folder", "device=cpu", f"out={out}"]
+    images = [f"data.test={cases / 's1_ceil_LR' / 'floor'}", "data=folder", "device=cpu", f"out={out}"]
     assert main(["evaluate", *arguments.replace("{}", str(cases)).split(), *images]) == 0
     assert pd.read_csv(out)["psnr_db"].mean() == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(tiny_run, tmp_path, capsys):
-    """On the select set it has the PSNR that the run's table says."""
+    """On the val set it has the PSNR that the run's table says."""
     row = pd.read_csv(tiny_run / "front.csv").iloc[0]
     out = tmp_path / "out.csv"
     assert main(["evaluate", f"arch={tiny_run}:{row['number']}", f"out={out}"]) == 0
@@ -188,8 +188,8 @@ def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(t
 
 def test_select_images_serve_where_no_report_ones_are_given(folder, capsys):
     arguments = ["evaluate", "arch=published/span", f"weights={folder / 'span.pth'}", "data=folder"]
-    assert main([*arguments, f"data.select={folder / 'images'}"]) == 0
-    assert "data.select, 2 images" in capsys.readouterr().out
+    assert main([*arguments, f"data.val={folder / 'images'}"]) == 0
+    assert "data.val, 2 images" in capsys.readouterr().out
     assert main(arguments) == 2
     assert "no images are named" in capsys.readouterr().err
 
@@ -260,9 +260,7 @@ def test_a_pick_without_weights_names_those_that_are_there(tiny_copy, capsys):
 
 def test_an_image_that_breaks_while_it_is_read_is_skipped_where_the_data_say_so(folder, tmp_path):
     root = shutil.copytree(folder, tmp_path / "work")
-    images = open_roles(config(report=root / "images", on_error="skip"), scale=4, roles=("report",)).need(
-        "report"
-    )
+    images = open_roles(config(test=root / "images", on_error="skip"), scale=4, roles=("test",)).need("test")
     data = (root / "images" / "a.png").read_bytes()
     os.truncate(root / "images" / "a.png", len(data) // 2)
     upscaler = load_upscaler(published("span"), root / "span.pth")
@@ -288,7 +286,7 @@ def test_origin_of_lr_stands_beside_psnr(folder, tmp_path, capsys):
         "device=cpu",
         f"out={out}",
     ]
-    arguments += ["data=folder", f"data.report={tmp_path / 'set'}"]
+    arguments += ["data=folder", f"data.test={tmp_path / 'set'}"]
     psnr = {}
     for lr, said in (
         ("null", "not MATLAB bicubic: "),
@@ -314,7 +312,7 @@ def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp
         "data=folder",
         "device=cpu",
     ]
-    assert main([*arguments, f"data.report={tmp_path / 'set'}", f"out={tmp_path / 'out.csv'}"]) == 2
+    assert main([*arguments, f"data.test={tmp_path / 'set'}", f"out={tmp_path / 'out.csv'}"]) == 2
     assert "a.png: 8x9 (height x width) leaves no pixel inside the border" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
 
@@ -325,7 +323,7 @@ def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp
     ("a3_HR_LR/set/HR", [33.3819, 31.7046]),
 ])  # fmt: skip
 def test_cases_have_the_psnr_of_their_own_lr(case, expected):
-    images = open_roles(config(report=SHARED / "cases" / case), scale=4, roles=("report",)).need("report")
+    images = open_roles(config(test=SHARED / "cases" / case), scale=4, roles=("test",)).need("test")
     rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
     assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
 
@@ -333,6 +331,6 @@ def test_cases_have_the_psnr_of_their_own_lr(case, expected):
 @needs_shared
 def test_case_of_hr_and_lr_in_one_folder_has_the_psnr_of_its_pairs():
     root = SHARED / "cases" / "c1_SRF_4_HR_LR_one_folder" / "Set5"
-    images = open_roles(config(report=root), scale=4, roles=("report",)).need("report")
+    images = open_roles(config(test=root), scale=4, roles=("test",)).need("test")
     rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
     assert sum(row.psnr_db for row in rows) / 3 == pytest.approx(32.03, abs=0.005)

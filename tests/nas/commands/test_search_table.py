@@ -125,7 +125,7 @@ def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, 
     arguments = [
         "tabulate", "out=t.parquet", "proxy.steps=2", "fidelity.rungs=[0.5]", "seeds=2", "repeated=3",
         "workers=1",
-        "data=folder", "data.train=pictures/train", "data.select=pictures/select", "space.num_blocks=[1]",
+        "data=folder", "data.train=pictures/train", "data.val=pictures/val", "space.num_blocks=[1]",
         "space.channels=[8,12]", "space.attention=[parameter_free,none]", "space.activation=[silu]",
         "ladder=[8x1,12x1]", "latency.sizes=[[16,16]]", "latency.max_seconds=0.3", "latency.min_rounds=3",
         "latency.max_rounds=3", "latency.warmup_seconds=0",

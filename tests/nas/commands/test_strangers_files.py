@@ -272,7 +272,7 @@ def test_a_file_that_is_a_pipe_is_refused_and_not_waited_for(refused, downloaded
 
 def test_an_origin_of_lr_that_steers_a_terminal_is_not_shown(downloaded, capsys):
     environment = json.loads((downloaded / "environment.json").read_text())
-    environment["lr"] = {"select": "exact\x1b[2J", "train": "made from HR"}
+    environment["lr"] = {"val": "exact\x1b[2J", "train": "made from HR"}
     (downloaded / "environment.json").write_text(json.dumps(environment))
     assert main(["report", f"run={downloaded}"]) == 0
     assert "\x1b[2J" not in capsys.readouterr().out + (downloaded / "report.html").read_text()

@@ -38,8 +38,8 @@ def write_pairs(hr, lr, names, *, scale=4, first_seed=0):
 def config(**given):
     values = {
         "train": None,
-        "select": None,
-        "report": None,
+        "val": None,
+        "test": None,
         "lr": None,
         "lr_train": None,
         "synthetic": 0.0,

@@ -14,7 +14,7 @@ from nas.data.roles import open_roles
 from tests.nas.data.pictures import config, picture, write, write_pairs
 
 CONF = Path(__file__).parents[3] / "conf" / "data"
-COMMON = ("train", "select", "report", "lr", "lr_train", "synthetic", "on_error", "memory_mib", "cache")
+COMMON = ("train", "val", "test", "lr", "lr_train", "synthetic", "on_error", "memory_mib", "cache")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def benchmark(tmp_path):
 
 
 def origin(folder, sample=None):
-    pairs = open_roles(config(report=folder), scale=4).need("report").pairs
+    pairs = open_roles(config(test=folder), scale=4).need("test").pairs
     return find_origin(pairs, scale=4, sample=sample, progress=False)
 
 
@@ -66,9 +66,9 @@ def test_lr_images_of_another_scene_are_refused(benchmark, lr):
     write(benchmark / "HR/b.png", bright_above)
     write(benchmark / "LR_bicubic/X4/bx4.png", imresize(bright_at_corners, 4) * (lr == "scene"))
     with pytest.raises(ValueError, match=r"bx4\.png: it is no LR image of b\.png: .* dB .*data\.lr=none"):
-        open_roles(config(report=benchmark), scale=4)
-    skipped = open_roles(config(report=benchmark, on_error="skip"), scale=4)
-    assert len(skipped.need("report")) == 2
+        open_roles(config(test=benchmark), scale=4)
+    skipped = open_roles(config(test=benchmark, on_error="skip"), scale=4)
+    assert len(skipped.need("test")) == 2
 
 
 def test_degraded_lr_images_of_the_same_scene_stay(benchmark):
@@ -98,13 +98,11 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     train = benchmark / "mine"
     write_pairs(train, None, ["copy", "own"], first_seed=2)
     (train / "bad.png").write_text("text")
-    assert (
-        run(data=config(train=train, report=benchmark, on_error="skip"), scale=4, sample=None, out=None) == 0
-    )
+    assert run(data=config(train=train, test=benchmark, on_error="skip"), scale=4, sample=None, out=None) == 0
     out = capsys.readouterr().out
     assert "MATLAB bicubic, exact (3 of 3 checked)" in out
     assert "train: 1 images" in out
-    assert "select: none" in out
+    assert "val: none" in out
     assert f"skipped train: {train / 'bad.png'}: not an image" in out
     assert (
         f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in report"
@@ -114,7 +112,7 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
 
 def test_run_refuses_a_sample_of_nothing(benchmark):
     with pytest.raises(ValueError, match="sample must be at least 1"):
-        run(data=config(report=benchmark), scale=4, sample=0, out=None)
+        run(data=config(test=benchmark), scale=4, sample=0, out=None)
     with pytest.raises(ValueError, match="no images were named"):
         run(data=config(), scale=4, sample=None, out=None)
 
@@ -131,8 +129,8 @@ def test_files_of_conf_say_the_common_keys_alike():
 
 def test_built_in_roles_share_no_picture():
     photos = yaml.safe_load((CONF / "builtin.yaml").read_text())["sources"]["builtin"]
-    assert not set(photos["train"]) & set(photos["select"])
-    scenes = [{name.partition("_")[0] for name in photos[role]} for role in ("train", "select")]
+    assert not set(photos["train"]) & set(photos["val"])
+    scenes = [{name.partition("_")[0] for name in photos[role]} for role in ("train", "val")]
     assert not scenes[0] & scenes[1]  # a stereo pair is one scene
 
 
@@ -141,7 +139,7 @@ def test_built_in_roles_share_no_picture():
     [
         (["data=folder", "data.train={tmp}/gone"], "data.train: no such folder: "),
         (["data=folder", "data.train={tmp}/empty"], "data.train: no images in "),
-        (["data=folder", "data.select={tmp}/text"], "/text/a.png: not an image (it holds text)"),
+        (["data=folder", "data.val={tmp}/text"], "/text/a.png: not an image (it holds text)"),
         (["data=div2k"], "data.sources.div2k.root is not set"),
         (["data.on_error=maybe"], "data.on_error"),
         (["scale=5"], "scale"),

@@ -29,18 +29,18 @@ def write_turned(folder, orientation, *, height=64, width=64, upright=True):
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 96)])
 def test_lr_of_the_upright_picture_is_refused(tmp_path, orientation, height, width):
     write_turned(tmp_path, orientation, height=height, width=width)
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert found.pairs == ()
     assert f"shows the scene {TURNS[orientation - 1]} (as EXIF orientations do)" in found.problems[0][1]
     with pytest.raises(ValueError, match=r"HR/a\.jpg: its LR file ax4\.png .*data\.lr=none") as caught:
-        open_roles(config(report=tmp_path), scale=4, progress=False)
+        open_roles(config(test=tmp_path), scale=4, progress=False)
     assert "\n" not in str(caught.value)
 
 
 def test_lr_of_the_stored_pixels_is_right_whatever_exif_says(tmp_path):
     write_turned(tmp_path, 6, upright=False)
     assert read_header(tmp_path / "HR/a.jpg").orientation == 6
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert len(found.pairs) == 1
     assert find_origin(found.pairs, scale=4, sample=None, progress=False).kind == "matlab"
 
@@ -66,9 +66,9 @@ def test_a_pair_that_is_turned_without_exif_is_found_by_its_pixels(tmp_path):
     with pytest.raises(
         ValueError, match=r"HR/b\.png: its LR file bx4\.png shows the scene turned by 90 degrees"
     ):
-        open_roles(config(report=tmp_path), scale=4, progress=False)
-    roles = open_roles(config(report=tmp_path, on_error="skip"), scale=4, progress=False)
-    assert [pair.name for pair in roles.need("report").pairs] == ["a"]
+        open_roles(config(test=tmp_path), scale=4, progress=False)
+    roles = open_roles(config(test=tmp_path, on_error="skip"), scale=4, progress=False)
+    assert [pair.name for pair in roles.need("test").pairs] == ["a"]
 
 
 @pytest.mark.parametrize("degrade", [
@@ -86,8 +86,8 @@ def test_a_degraded_lr_image_is_not_taken_for_a_turned_one(degrade):
 @pytest.mark.parametrize("shape", ["tall", "square"])
 def test_cases_of_exif_are_refused(shape):
     with pytest.raises(ValueError, match="shows the scene turned by 90 degrees to the right"):
-        open_roles(config(report=CASES / "r4_exif_HR_upright_LR" / shape), scale=4, progress=False)
+        open_roles(config(test=CASES / "r4_exif_HR_upright_LR" / shape), scale=4, progress=False)
     made = open_roles(
-        config(report=CASES / "r4_exif_HR_upright_LR" / shape, lr="none"), scale=4, progress=False
+        config(test=CASES / "r4_exif_HR_upright_LR" / shape, lr="none"), scale=4, progress=False
     )
-    assert made.lr_origin("report") == "made from HR, MATLAB bicubic"
+    assert made.lr_origin("test") == "made from HR, MATLAB bicubic"

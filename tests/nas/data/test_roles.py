@@ -15,25 +15,23 @@ from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture,
 @pytest.fixture
 def folders(tmp_path):
     """Three folders of two scenes each, all different."""
-    for seed, role in enumerate(("train", "select", "report")):
+    for seed, role in enumerate(("train", "val", "test")):
         write_pairs(tmp_path / role, None, [f"{role}_a", f"{role}_b"], first_seed=10 * seed)
     return tmp_path
 
 
 def open_all(folders, **given):
     return open_roles(
-        config(
-            **{"train": folders / "train", "select": folders / "select", "report": folders / "report"} | given
-        ),
+        config(**{"train": folders / "train", "val": folders / "val", "test": folders / "test"} | given),
         scale=4,
     )
 
 
 def test_different_scenes_all_stay(folders):
     roles = open_all(folders)
-    assert [len(roles.need(role)) for role in ("train", "select", "report")] == [2, 2, 2]
+    assert [len(roles.need(role)) for role in ("train", "val", "test")] == [2, 2, 2]
     assert roles.notices == ()
-    assert sorted(roles.fingerprints) == ["report", "select", "train"]
+    assert sorted(roles.fingerprints) == ["test", "val", "train"]
 
 
 @pytest.mark.parametrize(
@@ -49,16 +47,16 @@ def test_different_scenes_all_stay(folders):
 )
 def test_near_duplicates_leave_the_lower_role(folders, change):
     write(folders / "train" / "copy_of_report.png", change(picture(20)))
-    write(folders / "select" / "copy_of_report.png", change(picture(21)))
+    write(folders / "val" / "copy_of_report.png", change(picture(21)))
     write(folders / "train" / "copy_of_select.png", change(picture(10)))
     roles = open_all(folders)
     assert [pair.name for pair in roles.need("train").pairs] == ["train_a", "train_b"]
-    assert [pair.name for pair in roles.need("select").pairs] == ["select_a", "select_b"]
-    assert len(roles.need("report")) == 2
+    assert [pair.name for pair in roles.need("val").pairs] == ["select_a", "select_b"]
+    assert len(roles.need("test")) == 2
     assert len(roles.notices) == 3
     assert all("near-duplicate of" in notice for notice in roles.notices)
     assert "copy_of_select.png from train" in roles.notices[-1]
-    assert "select_a.png in select" in roles.notices[-1]
+    assert "select_a.png in val" in roles.notices[-1]
 
 
 def test_images_without_content_resemble_nothing():
@@ -71,7 +69,7 @@ def test_a_role_without_images_left_is_refused(folders):
     with pytest.raises(
         ValueError, match=r"data\.train has no image left: dropped .*select_a\.png from train"
     ):
-        open_all(folders, train=folders / "select")
+        open_all(folders, train=folders / "val")
 
 
 def test_womans_scene_is_found_and_nothing_else():
@@ -79,17 +77,15 @@ def test_womans_scene_is_found_and_nothing_else():
         pytest.skip(f"no {SHARED}: the photographs are not in the repository")
     given = {
         "train": SHARED / "BSDS200",
-        "select": SHARED / "BSD100",
-        "report": [str(SHARED / "Set5"), str(SHARED / "Set14")],
+        "val": SHARED / "BSD100",
+        "test": [str(SHARED / "Set5"), str(SHARED / "Set14")],
     }
     roles = open_roles(config(**given), scale=4)
     assert len(roles.notices) == 1
     assert "302003.jpg from train" in roles.notices[0]
     assert "set5_005.png in report" in roles.notices[0]
-    assert [len(roles.need(role)) for role in ("train", "select", "report")] == [199, 100, 19]
-    hashes = [
-        np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs]) for r in ("train", "select")
-    ]
+    assert [len(roles.need(role)) for role in ("train", "val", "test")] == [199, 100, 19]
+    hashes = [np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs]) for r in ("train", "val")]
     assert nearest(*hashes)[1].min() > LIMIT + 15  # the limit lies in a wide gap
 
 
@@ -114,7 +110,7 @@ def test_ntire_refuses_its_judging_images_in_training_alone(tmp_path, folder, na
     write_pairs(folder, None, [name])
     with pytest.raises(ValueError, match=rf"{name}\.png, which ntire2026 does not allow.*{reason}"):
         open_roles(config(train=folder), scale=4, challenge="ntire2026")
-    assert open_roles(config(select=folder), scale=4, challenge="ntire2026").select is not None
+    assert open_roles(config(val=folder), scale=4, challenge="ntire2026").val is not None
     assert open_roles(config(train=folder), scale=4).train is not None
 
 
@@ -160,8 +156,8 @@ def test_sources_mix_by_weight_and_subset(tmp_path):
     assert [(p.source, p.name) for p in train.pairs][1:3] == [("div2k", "0002"), ("lsdir", "0000001")]
     assert len(train) == 4
     assert train.weights == (("div2k", 3.0), ("lsdir", 1.0))
-    assert [pair.name for pair in roles.need("select").pairs] == ["0801"]
-    assert roles.report is None
+    assert [pair.name for pair in roles.need("val").pairs] == ["0801"]
+    assert roles.test is None
     other = tmp_path / "mine"
     write_pairs(other, None, ["a"], first_seed=40)
     replaced = open_roles(config(sources=sources, train=other), scale=4)
@@ -171,17 +167,17 @@ def test_sources_mix_by_weight_and_subset(tmp_path):
 def test_built_in_photographs_need_nothing_else():
     photos = PhotoSource(
         train=["motorcycle_left", "motorcycle_right"],
-        select=["chelsea"],
-        report=[],
+        val=["chelsea"],
+        test=[],
         scales=[1.0],
         synthetic=0.0,
         weight=1.0,
     )
     roles = open_roles(config(sources={"builtin": photos}), scale=4)
-    lr, hr = roles.need("select").load(0)
+    lr, hr = roles.need("val").load(0)
     assert hr.shape == (300, 448, 3)
     assert lr.shape == (75, 112, 3)
-    unknown = PhotoSource(train=["lena"], select=[], report=[], scales=[1.0], synthetic=0.0, weight=1.0)
+    unknown = PhotoSource(train=["lena"], val=[], test=[], scales=[1.0], synthetic=0.0, weight=1.0)
     with pytest.raises(
         ValueError, match=r"data\.sources\.builtin\.train: unknown .*'lena'; known: astronaut"
     ):
@@ -199,17 +195,15 @@ def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_to
         open_roles(data, scale=4, patch=8, batch_size=9)
     open_roles(config(train=tmp_path / "train", synthetic=0.5), scale=4, patch=8, batch_size=9)
     # What a higher role shows too does not count.
-    write_pairs(tmp_path / "select", None, ["b"], first_seed=1)
+    write_pairs(tmp_path / "val", None, ["b"], first_seed=1)
     with pytest.raises(ValueError, match="hold 4 LR patches of 8x8"):
-        open_roles(
-            config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, patch=8, batch_size=5
-        )
+        open_roles(config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, patch=8, batch_size=5)
 
 
 def test_what_is_missing_is_said_by_its_key(folders):
     roles = open_roles(config(train=folders / "train"), scale=4, roles=("train",))
-    with pytest.raises(ValueError, match=r"data\.select is not set"):
-        roles.need("select")
+    with pytest.raises(ValueError, match=r"data\.val is not set"):
+        roles.need("val")
     empty = {"div2k": FolderSource(root=None, weight=1.0, first=None)}
     with pytest.raises(ValueError, match=r"data\.sources\.div2k\.root is not set"):
         open_roles(config(sources=empty), scale=4)
@@ -227,9 +221,9 @@ def test_judged_images_without_a_pixel_inside_the_border_are_refused_with_their_
     with pytest.raises(
         ValueError, match=r"set/a\.png: 11x40 .height x width. leaves no pixel inside the border of 4"
     ):
-        open_roles(config(report=tmp_path / "set"), scale=4, progress=False)
-    roles = open_roles(config(select=tmp_path / "set", on_error="skip"), scale=4, progress=False)
-    assert [pair.name for pair in roles.need("select").pairs] == ["b"]
+        open_roles(config(test=tmp_path / "set"), scale=4, progress=False)
+    roles = open_roles(config(val=tmp_path / "set", on_error="skip"), scale=4, progress=False)
+    assert [pair.name for pair in roles.need("val").pairs] == ["b"]
     assert len(open_roles(config(train=tmp_path / "set"), scale=4, progress=False).need("train")) == 2
 
 
@@ -257,7 +251,7 @@ def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
     write_pairs(tmp_path / "train", tmp_path / "train_lr", ["a", "b"])
     write_pairs(tmp_path / "HR", tmp_path / "LR", ["c"], first_seed=5)
     write_pairs(tmp_path / "x", tmp_path / "own", ["c"], first_seed=5)
-    both = {"train": tmp_path / "train", "select": tmp_path / "HR"}
+    both = {"train": tmp_path / "train", "val": tmp_path / "HR"}
 
     def lr_of(role, **given):
         roles = open_roles(config(**both, **given), scale=4, progress=False)
@@ -265,13 +259,13 @@ def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
         return found and found.parent.name
 
     own, train_lr = str(tmp_path / "own"), str(tmp_path / "train_lr")
-    assert (lr_of("train"), lr_of("select")) == (None, "LR")
-    assert (lr_of("train", lr=own), lr_of("select", lr=own)) == (None, "own")  # of what is judged
-    assert (lr_of("train", lr="none"), lr_of("select", lr="none")) == (None, None)
+    assert (lr_of("train"), lr_of("val")) == (None, "LR")
+    assert (lr_of("train", lr=own), lr_of("val", lr=own)) == (None, "own")  # of what is judged
+    assert (lr_of("train", lr="none"), lr_of("val", lr="none")) == (None, None)
     by_role = {"lr_train": train_lr, "lr": "none"}
-    assert (lr_of("train", **by_role), lr_of("select", **by_role)) == ("train_lr", None)
+    assert (lr_of("train", **by_role), lr_of("val", **by_role)) == ("train_lr", None)
     assert lr_of("train", lr_train="none", lr=own) is None
-    assert lr_of("select", lr=[own]) == "own"
+    assert lr_of("val", lr=[own]) == "own"
     alone = open_roles(config(train=tmp_path / "train", lr=train_lr), scale=4, progress=False)
     assert alone.need("train").pairs[0].lr is not None
 
@@ -281,7 +275,7 @@ def test_lr_of_a_role_is_named_and_ends_guessing(tmp_path):
     [
         ({"lr": "x"}, r"data\.lr goes with a folder of HR images"),
         (
-            {"select": "s", "lr_train": "x"},
+            {"val": "s", "lr_train": "x"},
             r"data\.lr_train goes with a folder of HR images.*data\.train=FOLDER",
         ),
         ({"train": "t", "lr": ""}, r"data\.lr is empty"),
@@ -294,16 +288,16 @@ def test_lr_without_hr_is_refused(given, message):
 
 
 def test_lr_folders_are_one_for_each_hr_folder():
-    two = {"select": ["s1", "s2"], "report": "r"}
-    assert config(**two, lr=["a", "none", "c"]).lr_folders("select") == ["a", "none"]
-    assert config(**two, lr=["a", "none", "c"]).lr_folders("report") == ["c"]
-    assert config(**two, lr="none").lr_folders("select") == ["none", "none"]
+    two = {"val": ["s1", "s2"], "test": "r"}
+    assert config(**two, lr=["a", "none", "c"]).lr_folders("val") == ["a", "none"]
+    assert config(**two, lr=["a", "none", "c"]).lr_folders("test") == ["c"]
+    assert config(**two, lr="none").lr_folders("val") == ["none", "none"]
     assert config(**two, train="t", lr=["a", "b", "c"]).lr_folders("train") == [None]
     assert config(train=["t1", "t2"], lr_train="none").lr_folders("train") == ["none", "none"]
     with pytest.raises(
-        ValueError, match=r"data\.lr names 1 folder.s., data\.select and data\.report 3: name an LR"
+        ValueError, match=r"data\.lr names 1 folder.s., data\.val and data\.test 3: name an LR"
     ):
-        config(**two, lr="a").lr_folders("report")
+        config(**two, lr="a").lr_folders("test")
     with pytest.raises(ValueError, match=r"data\.lr_train names 2 folder.s., data\.train 1"):
         config(train="t", lr_train=["a", "b"]).lr_folders("train")
 
@@ -311,16 +305,16 @@ def test_lr_folders_are_one_for_each_hr_folder():
 def test_origin_of_lr_is_said_for_each_role(tmp_path):
     write_pairs(tmp_path / "HR", tmp_path / "LR_bicubic/X4", ["a", "b"])
     write_pairs(tmp_path / "mine", None, ["c"], first_seed=5)
-    roles = open_roles(config(train=tmp_path / "mine", select=tmp_path), scale=4, progress=False)
+    roles = open_roles(config(train=tmp_path / "mine", val=tmp_path), scale=4, progress=False)
     assert roles.lr_origins == {
         "train": "made from HR, MATLAB bicubic",
-        "select": "MATLAB bicubic, exact (2 of 2 checked)",
+        "val": "MATLAB bicubic, exact (2 of 2 checked)",
     }
     assert roles.lr_notice == (
-        "train: LR is made from HR, MATLAB bicubic. select: LR is MATLAB bicubic, exact (2 of 2 checked)"
+        "train: LR is made from HR, MATLAB bicubic. val: LR is MATLAB bicubic, exact (2 of 2 checked)"
     )
-    two = open_roles(config(select=[str(tmp_path), str(tmp_path / "mine")]), scale=4, progress=False)
-    assert two.lr_origin("select") == "MATLAB bicubic, exact (2 of 2 checked); made from HR, MATLAB bicubic"
+    two = open_roles(config(val=[str(tmp_path), str(tmp_path / "mine")]), scale=4, progress=False)
+    assert two.lr_origin("val") == "MATLAB bicubic, exact (2 of 2 checked); made from HR, MATLAB bicubic"
 
 
 @needs_cases
@@ -330,13 +324,13 @@ def test_origin_of_lr_is_said_for_each_role(tmp_path):
 )
 def test_cases_of_files_that_cannot_be_used_are_refused(folder, reason):
     with pytest.raises(ValueError, match=reason):
-        open_roles(config(report=CASES / "r1_kinds_of_files" / folder), scale=4, progress=False)
+        open_roles(config(test=CASES / "r1_kinds_of_files" / folder), scale=4, progress=False)
 
 
 @needs_cases
 def test_cases_of_files_that_can_be_used_are_read():
     roots = [str(CASES / "r1_kinds_of_files" / folder) for folder in ("ok", "mpo", "trailer")]
-    images = open_roles(config(report=roots), scale=4, progress=False).need("report")
+    images = open_roles(config(test=roots), scale=4, progress=False).need("test")
     assert len(images) == 8
     assert all(images.load(i)[1].shape[2] == 3 for i in range(8))
 
@@ -344,13 +338,13 @@ def test_cases_of_files_that_can_be_used_are_read():
 @needs_cases
 def test_case_of_tiny_images_is_refused():
     reason = (
-        r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); data\.report has no other images"
+        r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); data\.test has no other images"
     )
     with pytest.raises(ValueError, match=reason):
-        open_roles(config(report=CASES / "p3_tiny_report_image/set"), scale=4, progress=False)
+        open_roles(config(test=CASES / "p3_tiny_report_image/set"), scale=4, progress=False)
 
 
 @needs_cases
 def test_case_of_pillows_lr_is_told():
-    roles = open_roles(config(report=CASES / "w1_LR_by_pillow/set"), scale=4, progress=False)
-    assert roles.lr_origin("report").startswith("not MATLAB bicubic: 26.7% of values differ, by up to 4")
+    roles = open_roles(config(test=CASES / "w1_LR_by_pillow/set"), scale=4, progress=False)
+    assert roles.lr_origin("test").startswith("not MATLAB bicubic: 26.7% of values differ, by up to 4")

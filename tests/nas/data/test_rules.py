@@ -77,7 +77,7 @@ def test_case_of_a_sub_image_is_refused():
     case = CASES / "d1_subimage_of_0801"
     with pytest.raises(ValueError, match=r"0801_s001\.png, which ntire2026 does not allow"):
         open_roles(
-            config(train=case / "train", select=case / "valid"),
+            config(train=case / "train", val=case / "valid"),
             scale=4,
             challenge="ntire2026",
             progress=False,

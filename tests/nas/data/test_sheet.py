@@ -13,9 +13,9 @@ from tests.nas.data.pictures import config, picture, write, write_pairs
 def test_a_row_for_each_source_of_each_role_shows_images_and_their_middle(tmp_path):
     for seed in range(COLUMNS + 4):
         write(tmp_path / "train" / f"{seed:02}.png", picture(seed, 240, 300))
-    write_pairs(tmp_path / "select", None, ["a"], first_seed=50)
-    roles = open_roles(config(train=tmp_path / "train", select=tmp_path / "select"), scale=4)
-    sheet = np.asarray(draw_sheet([roles.need("train"), roles.need("select")]))
+    write_pairs(tmp_path / "val", None, ["a"], first_seed=50)
+    roles = open_roles(config(train=tmp_path / "train", val=tmp_path / "val"), scale=4)
+    sheet = np.asarray(draw_sheet([roles.need("train"), roles.need("val")]))
     assert sheet.shape == (GAP + 2 * (LINE + 2 * (TILE + GAP)), COLUMNS * (TILE + GAP) + GAP, 3)
     top = GAP + LINE + TILE + GAP
     first, last = read_image(tmp_path / "train/00.png"), read_image(tmp_path / f"train/{COLUMNS + 3}.png")

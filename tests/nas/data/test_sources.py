@@ -19,12 +19,12 @@ def few_pictures(monkeypatch, tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     write_pairs(tmp_path / "train", None, ["a", "b"])
-    write_pairs(tmp_path / "select", None, ["c"], first_seed=10)
+    write_pairs(tmp_path / "val", None, ["c"], first_seed=10)
     return tmp_path
 
 
 def test_a_share_of_the_patches_is_synthetic(folder):
-    data = config(train=folder / "train", select=folder / "select", synthetic=0.25)
+    data = config(train=folder / "train", val=folder / "val", synthetic=0.25)
     roles = open_roles(data, scale=4)
     train = roles.need("train")
     assert [pair.source for pair in train.pairs] == ["", "", SYNTHETIC, SYNTHETIC]
@@ -32,13 +32,13 @@ def test_a_share_of_the_patches_is_synthetic(folder):
     store._positions[8] = store._place(8)
     drawn = [image for image, *_ in store._draw(0, 4000, 8)]
     assert sum(image >= 2 for image in drawn) / 4000 == pytest.approx(0.25, abs=0.03)
-    assert [pair.source for pair in roles.need("select").pairs] == [""]
-    changed = config(train=folder / "train", select=folder / "select", synthetic=0.5)
+    assert [pair.source for pair in roles.need("val").pairs] == [""]
+    changed = config(train=folder / "train", val=folder / "val", synthetic=0.5)
     assert open_roles(changed, scale=4).need("train").fingerprint != train.fingerprint
 
 
 def test_shares_hold_beside_weights_of_sources(folder):
-    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], synthetic=0.0, weight=3.0)
+    photos = PhotoSource(train=["rocket"], val=[], test=[], scales=[1.0], synthetic=0.0, weight=3.0)
     train = open_roles(config(sources={"builtin": photos}, synthetic=0.4), scale=4).need("train")
     assert dict(train.weights) == pytest.approx({"builtin": 3.0, SYNTHETIC: 2.0})
 
@@ -46,7 +46,7 @@ def test_shares_hold_beside_weights_of_sources(folder):
 def test_synthetic_images_alone(folder):
     train = open_roles(config(train=folder / "train", synthetic=1.0), scale=4).need("train")
     assert {pair.source for pair in train.pairs} == {SYNTHETIC}
-    assert len(open_roles(config(select=folder / "select", synthetic=1.0), scale=4).need("train")) == 2
+    assert len(open_roles(config(val=folder / "val", synthetic=1.0), scale=4).need("train")) == 2
 
 
 def test_the_share_of_named_folders_is_shown(folder, capsys):
@@ -56,7 +56,7 @@ def test_the_share_of_named_folders_is_shown(folder, capsys):
 
 
 def test_builtin_photographs_ask_for_a_share_where_they_alone_train(folder):
-    photos = PhotoSource(train=["rocket"], select=[], report=[], scales=[1.0], synthetic=0.75, weight=1.0)
+    photos = PhotoSource(train=["rocket"], val=[], test=[], scales=[1.0], synthetic=0.75, weight=1.0)
     mine = FolderSource(root=str(folder / "train"), weight=1.0, first=None)
     alone = config(sources={"builtin": photos}, synthetic=None)
     assert dict(open_roles(alone, scale=4).need("train").weights) == {"builtin": 1.0, SYNTHETIC: 3.0}
@@ -69,12 +69,12 @@ def test_builtin_photographs_ask_for_a_share_where_they_alone_train(folder):
 
 
 def test_synthetic_images_do_not_stand_for_images_that_cannot_be_used(folder):
-    same = config(train=folder / "select", select=folder / "select", synthetic=0.5)
+    same = config(train=folder / "val", val=folder / "val", synthetic=0.5)
     with pytest.raises(ValueError, match=r"data\.train has no image left: dropped"):
         open_roles(same, scale=4)
     (folder / "broken").mkdir()
     (folder / "broken" / "a.png").write_text("text")
-    broken = config(train=folder / "broken", select=folder / "select", synthetic=0.5, on_error="skip")
+    broken = config(train=folder / "broken", val=folder / "val", synthetic=0.5, on_error="skip")
     with pytest.raises(ValueError, match=r"data\.train has no image left: skipped"):
         open_roles(broken, scale=4)
 
@@ -92,7 +92,7 @@ def test_the_name_of_synthetic_images_is_taken(folder):
 
 
 def test_where_nothing_was_named_to_train_on_nothing_is_added(folder):
-    assert open_roles(config(select=folder / "select", synthetic=0.5), scale=4).train is None
+    assert open_roles(config(val=folder / "val", synthetic=0.5), scale=4).train is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
@@ -103,11 +103,11 @@ def test_a_share_outside_0_to_1_is_refused(share):
 
 def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
     photos = PhotoSource(
-        train=["rocket"], select=["chelsea"], report=[], scales=[1.0, 0.5], synthetic=0.0, weight=1.0
+        train=["rocket"], val=["chelsea"], test=[], scales=[1.0, 0.5], synthetic=0.0, weight=1.0
     )
     roles = open_roles(config(sources={"builtin": photos}), scale=4)
     assert [pair.size for pair in roles.need("train").pairs] == [(427, 640), (214, 320)]
-    assert [pair.size for pair in roles.need("select").pairs] == [(300, 451)]
+    assert [pair.size for pair in roles.need("val").pairs] == [(300, 451)]
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
 )
 def test_scales_that_cannot_be_are_refused(scales, message):
     with pytest.raises(ValueError, match=message):
-        PhotoSource(train=[], select=[], report=[], scales=scales, synthetic=0.0, weight=1.0)
+        PhotoSource(train=[], val=[], test=[], scales=scales, synthetic=0.0, weight=1.0)

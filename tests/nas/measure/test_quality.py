@@ -68,7 +68,7 @@ def test_the_mean_is_that_of_the_images_db():
 @pytest.mark.parametrize("scale", [2, 4])
 def test_per_image_drops_a_border_of_the_scale(scale, tmp_path):
     write_pairs(tmp_path, None, ["a"])
-    images = open_roles(config(report=tmp_path), scale=scale, roles=("report",)).need("report")
+    images = open_roles(config(test=tmp_path), scale=scale, roles=("test",)).need("test")
 
     def wrong_down_to(rows, x):
         hr = torch.from_numpy(images.load(0)[1]).permute(2, 0, 1).unsqueeze(0).float() / 255
@@ -86,8 +86,8 @@ def test_images_of_one_name_in_two_folders_all_count(tmp_path):
     for seed, folder in enumerate("ab"):
         write(tmp_path / folder / "0001.png", picture(seed))
     write(tmp_path / "b" / "0002.png", picture(7))
-    given = config(report=[str(tmp_path / "a"), str(tmp_path / "b")])
-    images = open_roles(given, scale=4, roles=("report",)).need("report")
+    given = config(test=[str(tmp_path / "a"), str(tmp_path / "b")])
+    images = open_roles(given, scale=4, roles=("test",)).need("test")
     results = per_image(nearest, images, CPU)
     assert list(results) == labels(images)
     assert len(results) == 3

@@ -129,7 +129,7 @@ def search(num_trials=60, *, means=GOOD, seed=0, limit=300_000, **changes) -> Ru
             "seed": 0,
             "device": "cpu",
             "proxy": {"steps": 600, "optimizer": "muon + adamw"},
-            "data": {"train": "built-in photographs (5)", "select": "built-in photographs (2)"},
+            "data": {"train": "built-in photographs (5)", "val": "built-in photographs (2)"},
             "longer_proxy": "nas search proxy=bsds_long, whose ladder was seen to pass",
         },
         "notices": (

@@ -26,7 +26,7 @@ FLAGS = (  # noqa: SIM905
 ).split()
 WIDTHS = (1400, 390)
 STATES = {
-    "can_rank": runs.search(60, report_psnr_db={runs.SPAN.arch_id: 27.1}),
+    "can_rank": runs.search(60, test_psnr_db={runs.SPAN.arch_id: 27.1}),
     "cannot_rank": runs.search(60, means=runs.POOR, limit=150_000),
     "empty": runs.run_state(ladder=()),
 }

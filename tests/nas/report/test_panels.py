@@ -118,13 +118,13 @@ def test_pareto_hover_tells_all_and_escapes():
 
 
 def test_front_table_is_the_front_best_score_first():
-    state = runs.search(60, report_psnr_db={runs.SPAN.arch_id: 27.0})
+    state = runs.search(60, test_psnr_db={runs.SPAN.arch_id: 27.0})
     table = front.table(state)
     frame = result_table(state)
     assert set(table["trial"]) == set(frame.query("on_front == 'yes'")["number"])
     assert table["score"].tolist() == sorted(table["score"])
-    assert "report-set PSNR (dB)" in table
-    assert "report-set PSNR (dB)" not in front.table(runs.search(10))
+    assert "test PSNR (dB)" in table
+    assert "test PSNR (dB)" not in front.table(runs.search(10))
 
 
 def test_front_note_labels_cpu_scores_and_a_proxy_that_cannot_rank():

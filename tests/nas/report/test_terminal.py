@@ -124,7 +124,7 @@ def test_summary(means, parts):
     where = console(terminal=False)
     where.print(summary(runs.search(30, means=means)))
     text = " ".join(where.file.getvalue().split())
-    for part in ("30 architectures tried", "PSNR on the select set: RGB", *parts):
+    for part in ("30 architectures tried", "PSNR on the val set: RGB", *parts):
         assert part in text
 
 

@@ -99,12 +99,12 @@ def test_score_label_names_the_mode_and_warns_of_cpu_scores():
 
 
 def test_protocol_says_how_lr_was_made():
-    told = {"train": "made from HR", "select": "not MATLAB bicubic: 9%", "report": "MATLAB bicubic, exact"}
+    told = {"train": "made from HR", "val": "not MATLAB bicubic: 9%", "test": "MATLAB bicubic, exact"}
     text = protocol(runs.run_state([], lr_origins=told))
-    assert text.endswith("LR is not MATLAB bicubic: 9%. Report set: LR is MATLAB bicubic, exact.")
+    assert text.endswith("LR is not MATLAB bicubic: 9%. Test set: LR is MATLAB bicubic, exact.")
     assert "made from HR" not in text
     assert protocol(runs.run_state([])).endswith("mean of the per-image dB.")
-    alike = {"select": "made from HR", "report": "made from HR"}
+    alike = {"val": "made from HR", "test": "made from HR"}
     assert protocol(runs.run_state([], lr_origins=alike)).count("made from HR") == 1
 
 

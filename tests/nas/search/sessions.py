@@ -18,9 +18,9 @@ PATIENCE = 120.0
 
 
 def make_pictures(folder):
-    """Four photographs-to-be for training, 128x128, and two to select on, 96x96."""
+    """Four photographs-to-be for training, 128x128, and two for val, 96x96."""
     draw = np.random.default_rng(0)
-    for role, count, side in (("train", 4, 128), ("select", 2, 96)):
+    for role, count, side in (("train", 4, 128), ("val", 2, 96)):
         (folder / role).mkdir(parents=True)
         for number in range(count):
             coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8))
@@ -34,7 +34,7 @@ def arguments(pictures, **changes):
         "space.num_blocks": "[1,2,3]", "space.channels": "[8,12,16]", "latency.sizes": "[[16,16]]",
         "latency.max_seconds": 0.3, "latency.min_rounds": 3, "latency.max_rounds": 3,
         "latency.warmup_seconds": 0, "data": "folder", "data.train": pictures / "train",
-        "data.select": pictures / "select",
+        "data.val": pictures / "val",
     } | changes  # fmt: skip
     return [f"{key}={value}" for key, value in values.items()]
 

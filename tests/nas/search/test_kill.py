@@ -163,7 +163,7 @@ def test_same_seed_with_replayed_runtimes_gives_the_same_search_also_across_a_ki
         ("limits.params=1e5", "limits.params"),
         ("challenge=ntire2025", "challenge"),
         ("latency.target_ci=0.5", "latency.target_ci"),
-        ("data.select=null", "data.select"),
+        ("data.val=null", "data.val"),
         ("scale=2", "scale"),
         ("ladder_seeds=2", "ladder_seeds"),
         ("sampler=random", "sampler"),

@@ -280,7 +280,7 @@ def test_reading_gives_the_state_and_writes_nothing(tmp_path):
     ledger = open_ledger(tmp_path)
     search(ledger, 5)
     ledger.propose()
-    ledger.set_report({"abc": 25.0})
+    ledger.set_test_psnr({"abc": 25.0})
     before = (tmp_path / JOURNAL).read_bytes()
     state = read_state(
         open_storage(tmp_path / JOURNAL, read_only=True),

@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 def test_linear_filter_beats_the_base_on_photographs_it_has_not_seen():
     upscale = linear_filter(patch_store("coffee", "motorcycle_left"), CPU)
-    images = image_set("astronaut", "chelsea", role="select")
+    images = image_set("astronaut", "chelsea", role="val")
     base = per_image(lambda x: bicubic_base(x, 4), images, CPU)
     found = per_image(upscale, images, CPU)
     assert mean_db(found) > mean_db(base) + 0.1

@@ -145,7 +145,7 @@ def test_diverged_run_is_an_error_of_its_kind(patches, optimizer):
 
 def test_training_learns(patches):
     """A few dozen steps on one photograph beat the base on it."""
-    images = image_set("coffee", role="select")
+    images = image_set("coffee", role="val")
     config = proxy(steps=120, batch_size=8, patch=24)
     net = train_proxy(tiny_spec(channels=16, attention="none"), config, patches, seed=0)
     base = mean_db(per_image(lambda x: bicubic_base(x, 4), images, CPU))

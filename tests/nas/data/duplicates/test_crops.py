@@ -149,30 +149,28 @@ def test_edges_of_two_scenes_are_not_taken_for_each_other(tmp_path):
 @pytest.mark.parametrize("lr", [False, True])
 def test_crops_of_judged_images_leave_training(tmp_path, lr):
     scene = picture(1, 128, 160)
-    write(tmp_path / "select/v.png", scene)
+    write(tmp_path / "val/v.png", scene)
     write_pairs(tmp_path / "train/HR", tmp_path / "train/LR" if lr else None, ["own"])
     for name, crop in (("a", scene[8:72, 3:83]), ("b", scene[40:104, 60:140][:, ::-1])):
         write(tmp_path / f"train/HR/{name}.png", crop)
         if lr:
             write(tmp_path / f"train/LR/{name}x4.png", imresize(crop, 4))
-    roles = open_roles(config(train=tmp_path / "train", select=tmp_path / "select"), scale=4, progress=False)
+    roles = open_roles(config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, progress=False)
     assert [pair.name for pair in roles.need("train").pairs] == ["own"]
     notice = next(line for line in roles.notices if "crops of" in line)
-    assert all(name in notice for name in ("a.png", "b.png", "v.png in select"))
+    assert all(name in notice for name in ("a.png", "b.png", "v.png in val"))
 
 
 def test_crops_of_report_images_leave_select(tmp_path):
     scene = picture(1, 128, 160)
     write(tmp_path / "report/v.png", scene)
-    write_pairs(tmp_path / "select", None, ["own"])
-    write(tmp_path / "select/a.png", scene[:64, :80])
-    roles = open_roles(
-        config(select=tmp_path / "select", report=tmp_path / "report"), scale=4, progress=False
-    )
-    assert [pair.name for pair in roles.need("select").pairs] == ["own"]
+    write_pairs(tmp_path / "val", None, ["own"])
+    write(tmp_path / "val/a.png", scene[:64, :80])
+    roles = open_roles(config(val=tmp_path / "val", test=tmp_path / "test"), scale=4, progress=False)
+    assert [pair.name for pair in roles.need("val").pairs] == ["own"]
 
 
-@pytest.mark.parametrize("lower", ["train", "select"])
+@pytest.mark.parametrize("lower", ["train", "val"])
 def test_changed_crops_of_report_images_leave_the_lower_role(tmp_path, lower):
     scene = photograph(1)
     write(tmp_path / "report/v.png", scene)
@@ -180,7 +178,7 @@ def test_changed_crops_of_report_images_leave_the_lower_role(tmp_path, lower):
     write(tmp_path / f"{lower}/other.png", photograph(2, 120, 120))
     Image.fromarray(scene[30:150, 40:180]).save(tmp_path / lower / "a.jpg", quality=80)
     Image.fromarray(scene[:, :160]).save(tmp_path / lower / "b.webp", quality=80)
-    given = config(**{lower: tmp_path / lower, "report": tmp_path / "report"})
+    given = config(**{lower: tmp_path / lower, "test": tmp_path / "test"})
     roles = open_roles(given, scale=4, progress=False)
     assert [pair.name for pair in roles.need(lower).pairs] == ["other", "own"]
     notice = next(line for line in roles.notices if "crops of" in line)
@@ -190,10 +188,10 @@ def test_changed_crops_of_report_images_leave_the_lower_role(tmp_path, lower):
 def test_looking_for_changed_crops_is_bounded_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr(overlaps, "MAX_SECONDS", 0.012)  # two images or three
     scene = photograph(50)
-    write(tmp_path / "select/v.png", scene)
+    write(tmp_path / "val/v.png", scene)
     for seed, name in enumerate("abcd"):
         write(tmp_path / f"train/{name}.png", photograph(seed, 80, 80))
-    given = config(train=tmp_path / "train", select=tmp_path / "select")
+    given = config(train=tmp_path / "train", val=tmp_path / "val")
     roles = open_roles(given, scale=4, progress=False)
     assert len(roles.need("train")) == 4
     assert any("2 of 4 training images that could be changed crops" in line for line in roles.notices)
@@ -209,9 +207,9 @@ def test_looking_for_changed_crops_is_bounded_and_told(tmp_path, monkeypatch):
 def test_what_is_decoded_for_crops_alone_is_bounded_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr(overlaps, "MAX_PIXELS", 2 * 64 * 80)
     scene = picture(50, 128, 160)
-    write(tmp_path / "select/v.png", scene)
+    write(tmp_path / "val/v.png", scene)
     write_pairs(tmp_path / "train/HR", tmp_path / "train/LR", ["a", "b", "c", "d"])
-    given = config(train=tmp_path / "train", select=tmp_path / "select")
+    given = config(train=tmp_path / "train", val=tmp_path / "val")
     roles = open_roles(given, scale=4, progress=False)
     assert len(roles.need("train")) == 4
     assert any("2 of 4 training images that could be crops" in line for line in roles.notices)
@@ -231,7 +229,7 @@ def test_no_photograph_is_taken_for_a_crop_of_another():
     judged = [
         pair
         for name in ("Set5", "Set14", "BSD100")
-        for pair in open_folder(SHARED / name, role="report", scale=4).pairs
+        for pair in open_folder(SHARED / name, role="test", scale=4).pairs
     ]
     finder = CropFinder(judged, [hash_tiles(read_image(pair.hr)) for pair in judged])
     changed = ChangedCropFinder(judged, [find_spots(read_image(pair.hr)) for pair in judged])
@@ -247,6 +245,6 @@ def test_no_photograph_is_taken_for_a_crop_of_another():
 @needs_cases
 def test_cases_of_crops_and_twins_leave_training():
     for case, kept in (("d1_subimage_of_0801", ["0001_s001"]), ("d4_mirrored_twin", ["c"])):
-        given = config(train=CASES / case / "train", select=CASES / case / "valid")
+        given = config(train=CASES / case / "train", val=CASES / case / "valid")
         roles = open_roles(given, scale=4, progress=False)
         assert [pair.name for pair in roles.need("train").pairs] == kept

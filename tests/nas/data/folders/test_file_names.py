@@ -143,10 +143,10 @@ HR, LR = picture(1), imresize(picture(1), 4)
 def test_hr_and_lr_in_one_folder_are_pairs(tmp_path, hr, lr):
     write(tmp_path / f"{hr}.png", HR)
     write(tmp_path / f"{lr}.png", LR)
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert [(pair.hr.stem, pair.lr.stem) for pair in found.pairs] == [(hr, lr)]
     assert "holds HR and LR images" in found.notices[0]
-    made = open_folder(tmp_path, role="report", scale=4, lr="none")
+    made = open_folder(tmp_path, role="test", scale=4, lr="none")
     assert [(pair.hr.stem, pair.lr) for pair in made.pairs] == [(hr, None)]
 
 
@@ -154,7 +154,7 @@ def test_hr_and_lr_in_one_folder_are_refused_by_name_where_they_are_no_pairs(tmp
     write(tmp_path / "cat.png", HR)
     write(tmp_path / "cat_x4.png", picture(2))  # of HR's size
     write(tmp_path / "dog.png", picture(3))
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert found.pairs == ()
     assert sorted(file.name for file, _ in found.problems) == ["cat_x4.png", "dog.png"]
 
@@ -163,7 +163,7 @@ def test_results_of_others_beside_pairs_are_told_and_not_used(tmp_path):
     write(tmp_path / "a_HR.png", HR)
     write(tmp_path / "a_LR.png", LR)
     write(tmp_path / "a_SRCNN.png", picture(2))
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert [pair.hr.name for pair in found.pairs] == ["a_HR.png"]
     assert "1 images of" in found.notices[1]
     assert "a_SRCNN.png: not used" in found.notices[1]

@@ -86,7 +86,7 @@ def test_lr_folder_of_bicubic_images_goes_first_and_the_other_is_told(tmp_path):
     write_pairs(tmp_path / "HR", tmp_path / "LR_bicubic/X4", ["a"])
     write_pairs(tmp_path / "HR", tmp_path / "LR", ["a"])
     write_pairs(tmp_path / "HR", tmp_path / "LR_unknown/X4", ["a"])
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert found.pairs[0].lr.parent == tmp_path / "LR_bicubic/X4"
     assert "LR, LR_unknown/X4, and are not used: those of LR_bicubic/X4 are" in found.notices[0]
 
@@ -94,7 +94,7 @@ def test_lr_folder_of_bicubic_images_goes_first_and_the_other_is_told(tmp_path):
 def test_cropped_copies_go_before_originals(tmp_path):
     for name in ("original", "GTmod12"):
         write_pairs(tmp_path / name, tmp_path / "LRbicx4", ["a"])
-    assert open_folder(tmp_path, role="report", scale=4).folder == tmp_path / "GTmod12"
+    assert open_folder(tmp_path, role="test", scale=4).folder == tmp_path / "GTmod12"
 
 
 @pytest.mark.parametrize("named", ["root", "hr", "link"])
@@ -171,39 +171,39 @@ def test_folders_that_mix_hr_and_lr_folders_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"several folders of images, LR ones too, such as Set14/LR; name the"
     ):
-        open_folder(tmp_path, role="report", scale=4)
+        open_folder(tmp_path, role="test", scale=4)
 
 
 @pytest.mark.parametrize("named", ["DIV2K_valid_HR", "DIV2K_valid_HR/DIV2K_valid_HR"])
 def test_an_hr_folder_unzipped_into_its_own_name_finds_its_lr_folder(tmp_path, named):
     write_pairs(tmp_path / "DIV2K_valid_HR/DIV2K_valid_HR", tmp_path / "DIV2K_valid_LR_bicubic/X4", ["0801"])
-    assert pairs_of(open_folder(tmp_path / named, role="report", scale=4)) == [("0801.png", "0801x4.png")]
+    assert pairs_of(open_folder(tmp_path / named, role="test", scale=4)) == [("0801.png", "0801x4.png")]
 
 
 def test_a_folder_around_a_data_set_is_looked_through(tmp_path):
     write_pairs(tmp_path / "Set5/Set5/GTmod12", tmp_path / "Set5/Set5/LRbicx4", ["a"])
-    assert pairs_of(open_folder(tmp_path / "Set5", role="report", scale=4)) == [("a.png", "ax4.png")]
+    assert pairs_of(open_folder(tmp_path / "Set5", role="test", scale=4)) == [("a.png", "ax4.png")]
 
 
 def test_an_lr_folder_named_as_hr_is_told(tmp_path):
     write_pairs(tmp_path / "HR", tmp_path / "LR_bicubic/X4", ["a"])
-    found = open_folder(tmp_path / "LR_bicubic/X4", role="report", scale=4)
+    found = open_folder(tmp_path / "LR_bicubic/X4", role="test", scale=4)
     assert "holds LR images by its name; they are taken as HR images" in found.notices[0]
 
 
 def test_lr_can_be_named_and_made(tmp_path):
     write_pairs(tmp_path / "HR", tmp_path / "LR", ["a"])
     write_pairs(tmp_path / "x", tmp_path / "own/X4", ["a"])
-    found = open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "own"))
+    found = open_folder(tmp_path, role="test", scale=4, lr=str(tmp_path / "own"))
     assert found.pairs[0].lr == tmp_path / "own/X4/ax4.png"
-    made = open_folder(tmp_path, role="report", scale=4, lr="none")
+    made = open_folder(tmp_path, role="test", scale=4, lr="none")
     assert made.pairs[0].lr is None
-    assert made.notices == (f"data.report: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",)
+    assert made.notices == (f"data.test: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",)
     with pytest.raises(ValueError, match=r"data\.lr: no such folder: .*gone; name the folder"):
-        open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "gone"))
+        open_folder(tmp_path, role="test", scale=4, lr=str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"data\.lr: no images in .*empty"):
-        open_folder(tmp_path, role="report", scale=4, lr=str(tmp_path / "empty"))
+        open_folder(tmp_path, role="test", scale=4, lr=str(tmp_path / "empty"))
 
 
 def test_validation_folder_is_found_in_any_case(tmp_path):
@@ -246,15 +246,15 @@ def test_folder_names_are_read_word_by_word(name, kind, scale, rest):
 @pytest.mark.parametrize(
     ("folder", "role", "pairs"),
     [
-        ("a1_GT_LR/set", "report", [("000.png", "000.png"), ("001.png", "001.png")]),
-        ("a1_GT_LR/set/GT", "report", [("000.png", "000.png"), ("001.png", "001.png")]),
-        ("a2_GTmod12_LRbicx4/Set14", "report", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
-        ("a2_GTmod12_LRbicx4/Set14/GTmod12", "report", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
-        ("a3_HR_LR/set", "report", [("000.png", "000.png"), ("001.png", "001.png")]),
-        ("a3_HR_LR/set/HR", "report", [("000.png", "000.png"), ("001.png", "001.png")]),
+        ("a1_GT_LR/set", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
+        ("a1_GT_LR/set/GT", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
+        ("a2_GTmod12_LRbicx4/Set14", "test", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
+        ("a2_GTmod12_LRbicx4/Set14/GTmod12", "test", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
+        ("a3_HR_LR/set", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
+        ("a3_HR_LR/set/HR", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
         ("a5_lowercase_x4/DIV2K", "train", [("0001.png", "0001x4.png"), ("0002.png", "0002x4.png")]),
-        ("b1_bicLRx4_suffix/set", "report", [("im0.png", "im0_bicLRx4.png"), ("im1.png", "im1_bicLRx4.png")]),
-        ("b3_both_end_in_x4/set", "report", [("im0_x4.png", "im0_x4.png"), ("im1_x4.png", "im1_x4.png")]),
+        ("b1_bicLRx4_suffix/set", "test", [("im0.png", "im0_bicLRx4.png"), ("im1.png", "im1_bicLRx4.png")]),
+        ("b3_both_end_in_x4/set", "test", [("im0_x4.png", "im0_x4.png"), ("im1_x4.png", "im1_x4.png")]),
         ("l3_nested_class_folders/DF2K_OST", "train", [("0000.png", None), ("0001.png", None)]),
         (
             "l1_LSDIR_HR_train_shards/LSDIR",
@@ -271,11 +271,11 @@ def test_folder_names_are_read_word_by_word(name, kind, scale, rest):
             "train",
             [("0001_s001.png", "0001_s001.png"), ("0002_s001.png", "0002_s001.png")],
         ),
-        ("s1_ceil_LR/floor", "report", [("comic.png", "comicx4.png")]),
-        ("s2_jpg_HR_png_LR/set", "report", [("one.JPG", "one.png")]),
+        ("s1_ceil_LR/floor", "test", [("comic.png", "comicx4.png")]),
+        ("s2_jpg_HR_png_LR/set", "test", [("one.JPG", "one.png")]),
         (
             "c1_SRF_4_HR_LR_one_folder/Set5/image_SRF_4",
-            "report",
+            "test",
             [(f"img_00{i}_SRF_4_HR.png", f"img_00{i}_SRF_4_LR.png") for i in (1, 2, 3)],
         ),
     ],
@@ -301,7 +301,7 @@ def test_case_of_linked_folders_is_paired(tmp_path, named):
 
 @needs_cases
 def test_case_of_ceiled_lr_is_refused_with_both_sizes():
-    found = open_folder(CASES / "s1_ceil_LR/set", role="report", scale=4)
+    found = open_folder(CASES / "s1_ceil_LR/set", role="test", scale=4)
     assert "LR is 25x33 (height x width), HR 98x129, which at scale 4 needs 24x32" in found.problems[0][1]
 
 
@@ -309,7 +309,7 @@ def test_ceiled_lr_is_refused_with_both_sizes(tmp_path):
     image = picture(0, 66, 81)
     write(tmp_path / "HR/a.png", image)
     write(tmp_path / "LR_bicubic/X4/ax4.png", imresize(picture(0, 68, 84), 4))
-    found = open_folder(tmp_path, role="report", scale=4)
+    found = open_folder(tmp_path, role="test", scale=4)
     assert "LR is 17x21 (height x width), HR 66x81, which at scale 4 needs 16x20" in found.problems[0][1]
 
 

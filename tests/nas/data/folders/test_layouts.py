@@ -37,7 +37,7 @@ def test_lsdir_shards_are_recognised(tmp_path, hr):
     assert found.layout == "LSDIR"
     assert [pair.name for pair in found.pairs] == ["0000001", "0001001"]
     assert all(pair.lr is not None for pair in found.pairs)
-    judged = open_folder(tmp_path, role="select", scale=4)
+    judged = open_folder(tmp_path, role="val", scale=4)
     assert judged.folder == tmp_path / "val1/HR/val"
     assert judged.pairs[0].lr == tmp_path / "val1/X4/val/0000001x4.png"
 
@@ -45,16 +45,15 @@ def test_lsdir_shards_are_recognised(tmp_path, hr):
 def test_roles_take_their_parts_of_div2k(tmp_path):
     write_pairs(tmp_path / "DIV2K_train_HR", None, ["0001"])
     with pytest.raises(
-        ValueError, match=r"data\.select: .* only training images .DIV2K_train_HR.*name the folder"
+        ValueError, match=r"data\.val: .* only training images .DIV2K_train_HR.*name the folder"
     ):
-        open_folder(tmp_path, role="select", scale=4)
+        open_folder(tmp_path, role="val", scale=4)
     write_pairs(tmp_path / "DIV2K_valid_HR", None, ["0801"])
     names = {
-        role: open_folder(tmp_path, role=role, scale=4).pairs[0].name
-        for role in ("train", "select", "report")
+        role: open_folder(tmp_path, role=role, scale=4).pairs[0].name for role in ("train", "val", "test")
     }
-    assert names == {"train": "0001", "select": "0801", "report": "0801"}
-    assert open_folder(tmp_path / "DIV2K_train_HR", role="select", scale=4).pairs[0].name == "0001"
+    assert names == {"train": "0001", "val": "0801", "test": "0801"}
+    assert open_folder(tmp_path / "DIV2K_train_HR", role="val", scale=4).pairs[0].name == "0001"
 
 
 def test_several_data_sets_in_one_folder_are_refused(tmp_path):
@@ -87,8 +86,8 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path, name):
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(ValueError, match=r"data\.report: no images in .*known layouts"):
-        open_folder(tmp_path, role="report", scale=4)
+    with pytest.raises(ValueError, match=r"data\.test: no images in .*known layouts"):
+        open_folder(tmp_path, role="test", scale=4)
 
 
 def test_problems_are_named(tmp_path):

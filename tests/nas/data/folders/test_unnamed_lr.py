@@ -51,13 +51,13 @@ def test_hr_and_lr_images_under_unknown_names_are_refused(tmp_path, hr, lr, coun
 def test_names_without_numbers_are_compared_by_their_words(tmp_path, hr, lr):
     write_both(tmp_path, hr, lr, 1)
     with pytest.raises(ValueError, match=r"data\.lr=none"):
-        open_folder(tmp_path, role="report", scale=4)
+        open_folder(tmp_path, role="test", scale=4)
 
 
 @pytest.mark.parametrize(("hr", "lr"), [one for one in UNKNOWN_TAGS if one[1] not in ("im{0}_x4", "L/{0}")])
 def test_the_two_folders_that_the_refusal_asks_for_are_pairs(tmp_path, hr, lr):
     write_both(tmp_path, f"x/{hr}", f"y/{lr}")
-    found = open_folder(tmp_path / "x", role="report", scale=4, lr=str(tmp_path / "y"))
+    found = open_folder(tmp_path / "x", role="test", scale=4, lr=str(tmp_path / "y"))
     assert found.problems == ()
     assert [pair.lr.stem for pair in found.pairs] == [lr.format(n).split("/")[-1] for n in (1, 2, 3)]
 
@@ -66,7 +66,7 @@ def test_lr_images_of_sizes_rounded_up_are_found(tmp_path):
     write(tmp_path / "cat1.png", picture(1, 63, 81))
     write(tmp_path / "small1.png", picture(1, 16, 21))
     with pytest.raises(ValueError, match=r"small1\.png has 1/4"):
-        open_folder(tmp_path, role="report", scale=4)
+        open_folder(tmp_path, role="test", scale=4)
 
 
 @pytest.mark.parametrize(
@@ -98,25 +98,25 @@ def test_a_small_copy_among_many_images_is_told(tmp_path):
 def test_lr_tags_of_a_part_without_hr_images_are_refused(tmp_path):
     write_pairs(tmp_path, None, ["cat", "dog_LR", "bird_x2"])
     with pytest.raises(ValueError, match=r"2 of 3 images are LR ones by their names, such as bird_x2\.png"):
-        open_folder(tmp_path, role="report", scale=4)
+        open_folder(tmp_path, role="test", scale=4)
 
 
 @pytest.mark.parametrize("lr", ["L", "input", "HR/bicubic"])
 def test_lr_images_beside_an_hr_folder_are_told_by_their_sizes(tmp_path, lr):
     write_both(tmp_path, "HR/{0}", "tmp/{0}")
     (tmp_path / "tmp").rename(tmp_path / lr)
-    notices = open_folder(tmp_path / "HR", role="report", scale=4).notices
+    notices = open_folder(tmp_path / "HR", role="test", scale=4).notices
     assert len(notices) == 1
     assert "1/4 of the size and of the same names lie in" in notices[0]
     assert "data.lr=FOLDER takes them" in notices[0]
-    found = open_folder(tmp_path / "HR", role="report", scale=4, lr=str(tmp_path / lr))
+    found = open_folder(tmp_path / "HR", role="test", scale=4, lr=str(tmp_path / lr))
     assert all(pair.lr is not None for pair in found.pairs)
 
 
 def test_other_images_beside_an_hr_folder_are_not_told(tmp_path):
     write_pairs(tmp_path / "mine", None, ["1", "2"])
     write_pairs(tmp_path / "others", None, ["1", "2"], first_seed=5)
-    assert open_folder(tmp_path / "mine", role="report", scale=4).notices == ()
+    assert open_folder(tmp_path / "mine", role="test", scale=4).notices == ()
 
 
 @pytest.mark.parametrize("tag", ["x4m", "x4d", "x4w1"])

@@ -41,7 +41,7 @@ def make(tmp_path):
 
     def make(config=None, **changes):
         values = {
-            "run": tmp_path, "sets": {"train": image_set("coffee"), "select": image_set("rocket")},
+            "run": tmp_path, "sets": {"train": image_set("coffee"), "val": image_set("rocket")},
             "memory_mib": 100.0, "cache": None, "scale": 4, "challenge": CHALLENGE,
             "proxy": config or proxy(BARELY), "fidelities": ((config or proxy()).steps,), "latency": None,
             "limits": {}, "device": "cpu", "seed": 0,
@@ -258,7 +258,7 @@ def test_no_step_and_no_image_overlaps_a_measurement_where_trainings_make_way(ma
     monkeypatch.setattr(training, "MAKES_WAY", ("cpu",))
     record, used, held = busy(make(proxy(steps=12)))
     assert record.state == "complete"
-    assert len(used) == 12 + 1  # one image in the select set
+    assert len(used) == 12 + 1  # one image in the val set
     between = [one for one in held if used[0][1] < one[0] < used[-1][0]]
     assert len(between) >= 3
     assert not overlaps(used, held)

@@ -29,7 +29,7 @@ def search(folder, *, trials=12, count=1, hours=None, confirm=0, made=None, **ch
     )  # fmt: skip
     pool = Simulation(evaluator, count=count)
     controller = Controller(
-        ledger, pool, Budget(trials=trials, hours=hours, confirm=confirm), has_report=False,
+        ledger, pool, Budget(trials=trials, hours=hours, confirm=confirm), has_test=False,
         show=lambda *_: None, changed=lambda: None, clock=lambda: pool.now,
     )  # fmt: skip
     return ledger, pool, controller.run()

@@ -73,7 +73,7 @@ def test_a_child_equal_to_its_parent_is_its_parent():
 
 
 def db(net):
-    return mean_db(per_image(OverBase(net), image_set("astronaut", "chelsea", role="select"), CPU))
+    return mean_db(per_image(OverBase(net), image_set("astronaut", "chelsea", role="val"), CPU))
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def first_channels(net, spec):
 
 @pytest.fixture(scope="module")
 def linear_db():
-    images = image_set("astronaut", "chelsea", role="select")
+    images = image_set("astronaut", "chelsea", role="val")
     return mean_db(per_image(linear_filter(patches(), CPU), images, CPU))
 
 
