@@ -31,7 +31,7 @@ def test_different_scenes_all_stay(folders):
     roles = open_all(folders)
     assert [len(roles.need(role)) for role in ("train", "val", "test")] == [2, 2, 2]
     assert roles.notices == ()
-    assert sorted(roles.fingerprints) == ["test", "val", "train"]
+    assert sorted(roles.fingerprints) == ["test", "train", "val"]
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,17 @@ def test_different_scenes_all_stay(folders):
     ids=["same", "smaller", "cropped", "mirrored", "turned"],
 )
 def test_near_duplicates_leave_the_lower_role(folders, change):
-    write(folders / "train" / "copy_of_report.png", change(picture(20)))
-    write(folders / "val" / "copy_of_report.png", change(picture(21)))
-    write(folders / "train" / "copy_of_select.png", change(picture(10)))
+    write(folders / "train" / "copy_of_test.png", change(picture(20)))
+    write(folders / "val" / "copy_of_test.png", change(picture(21)))
+    write(folders / "train" / "copy_of_val.png", change(picture(10)))
     roles = open_all(folders)
     assert [pair.name for pair in roles.need("train").pairs] == ["train_a", "train_b"]
-    assert [pair.name for pair in roles.need("val").pairs] == ["select_a", "select_b"]
+    assert [pair.name for pair in roles.need("val").pairs] == ["val_a", "val_b"]
     assert len(roles.need("test")) == 2
     assert len(roles.notices) == 3
     assert all("near-duplicate of" in notice for notice in roles.notices)
-    assert "copy_of_select.png from train" in roles.notices[-1]
-    assert "select_a.png in val" in roles.notices[-1]
+    assert "copy_of_val.png from train" in roles.notices[-1]
+    assert "val_a.png in val" in roles.notices[-1]
 
 
 def test_images_without_content_resemble_nothing():
@@ -67,7 +67,7 @@ def test_images_without_content_resemble_nothing():
 
 def test_a_role_without_images_left_is_refused(folders):
     with pytest.raises(
-        ValueError, match=r"data\.train has no image left: dropped .*select_a\.png from train"
+        ValueError, match=r"data\.train has no image left: dropped .*val_a\.png from train"
     ):
         open_all(folders, train=folders / "val")
 
@@ -83,7 +83,7 @@ def test_womans_scene_is_found_and_nothing_else():
     roles = open_roles(config(**given), scale=4)
     assert len(roles.notices) == 1
     assert "302003.jpg from train" in roles.notices[0]
-    assert "set5_005.png in report" in roles.notices[0]
+    assert "set5_005.png in test" in roles.notices[0]
     assert [len(roles.need(role)) for role in ("train", "val", "test")] == [199, 100, 19]
     hashes = [np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs]) for r in ("train", "val")]
     assert nearest(*hashes)[1].min() > LIMIT + 15  # the limit lies in a wide gap

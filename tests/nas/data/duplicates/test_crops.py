@@ -161,9 +161,9 @@ def test_crops_of_judged_images_leave_training(tmp_path, lr):
     assert all(name in notice for name in ("a.png", "b.png", "v.png in val"))
 
 
-def test_crops_of_report_images_leave_select(tmp_path):
+def test_crops_of_test_images_leave_val(tmp_path):
     scene = picture(1, 128, 160)
-    write(tmp_path / "report/v.png", scene)
+    write(tmp_path / "test/v.png", scene)
     write_pairs(tmp_path / "val", None, ["own"])
     write(tmp_path / "val/a.png", scene[:64, :80])
     roles = open_roles(config(val=tmp_path / "val", test=tmp_path / "test"), scale=4, progress=False)
@@ -171,9 +171,9 @@ def test_crops_of_report_images_leave_select(tmp_path):
 
 
 @pytest.mark.parametrize("lower", ["train", "val"])
-def test_changed_crops_of_report_images_leave_the_lower_role(tmp_path, lower):
+def test_changed_crops_of_test_images_leave_the_lower_role(tmp_path, lower):
     scene = photograph(1)
-    write(tmp_path / "report/v.png", scene)
+    write(tmp_path / "test/v.png", scene)
     write_pairs(tmp_path / lower, None, ["own"])
     write(tmp_path / f"{lower}/other.png", photograph(2, 120, 120))
     Image.fromarray(scene[30:150, 40:180]).save(tmp_path / lower / "a.jpg", quality=80)
@@ -182,7 +182,7 @@ def test_changed_crops_of_report_images_leave_the_lower_role(tmp_path, lower):
     roles = open_roles(given, scale=4, progress=False)
     assert [pair.name for pair in roles.need(lower).pairs] == ["other", "own"]
     notice = next(line for line in roles.notices if "crops of" in line)
-    assert all(name in notice for name in ("a.jpg", "b.webp", "v.png in report"))
+    assert all(name in notice for name in ("a.jpg", "b.webp", "v.png in test"))
 
 
 def test_looking_for_changed_crops_is_bounded_and_told(tmp_path, monkeypatch):
