@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.commands.composition import compose_command
-from nas.commands.schema import build, check
+from nas.cli.composition import compose_command
+from nas.cli.schema import build, check
 from nas.commands.search import run as search
 from nas.system.cores import num_cores
 

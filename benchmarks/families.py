@@ -21,11 +21,11 @@ from pathlib import Path
 from comparison import Line, append, parts_of, read
 from proxy import FAILED, TRAINING, evaluated
 
-from nas.ladder import RUNGS, rung_spec
+from nas.analysis.ladder import RUNGS, rung_spec
+from nas.analysis.trust import agreement
 from nas.measure.cost import summed_cost
 from nas.search.evaluation.workers import Job
 from nas.system.cores import num_cores
-from nas.trust import agreement
 from search_spaces.chooser import ReplayChooser, Space, decisions
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec

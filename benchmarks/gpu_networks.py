@@ -16,9 +16,9 @@ from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.ops.fuse import fuse
 from nas.ops.span_attention import span_attention
 from nas.ops.span_attention.module import FusedLearnedPointwise
+from search_spaces.checkpoints.official import load_official
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network
-from search_spaces.official import load_official
 from search_spaces.spec import ArchSpec, BlockSpec
 
 TYPICAL, SMALL, LARGE = (339, 510), (256, 256), (1020, 2040)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from nas.pareto import front, hypervolume
+from nas.analysis.pareto import front, hypervolume
 
 Params = Mapping[str, int]
 Value = Callable[[Mapping[str, float | str]], tuple[float, float]]

@@ -23,9 +23,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from ranks import tau
 
-from nas.commands.composition import compose_command
-from nas.commands.schema import build as build_config
-from nas.commands.schema import conform
+from nas.cli.composition import compose_command
+from nas.cli.schema import build as build_config
+from nas.cli.schema import conform
 from nas.measure.device import device_name, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter

@@ -19,10 +19,10 @@ import torch
 from comparison import Line, append, parts_of, read
 from truth import DEVICE, TEST_SETS, open_judged
 
+from nas.analysis.ladder import RUNGS, rung_spec
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
 from nas.data.sets import ImageSet
-from nas.ladder import RUNGS, rung_spec
 from nas.measure.quality import mean_db, per_image
 from nas.search.seeds import derived_seed
 from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer

@@ -31,10 +31,10 @@ from typing import Any
 import torch
 import yaml
 
-from nas.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.results import table
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.report.page import render
-from nas.results import table
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.ledger import Ledger
 from nas.search.sampling.config import SamplerConfig

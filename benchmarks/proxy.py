@@ -11,9 +11,9 @@ With --clock nothing is trained to the end: how long a training takes is read on
 quiet machine.
 
 The table holds each variant's ladder and, over ladder and drawn networks, Kendall's tau-b of single trainings
-(seed 0) with the long ones, with its 95 % interval (`nas.trust.agreement`). `seeds_2` and `seeds_3` are means
-of `first` over seeds, `rates` is the best of its three rates for each network, and `again` is how a second
-long training would agree with the first by the noise of its seeds: none can be expected to agree better.
+(seed 0) with the long ones, with its 95 % interval (`nas.analysis.trust.agreement`). `seeds_2` and `seeds_3`
+are means of `first` over seeds, `rates` is the best of its three rates for each network, and `again` is how a
+second long training would agree with the first by the noise of its seeds: none can be expected to agree better.
 """
 
 import argparse
@@ -33,16 +33,16 @@ from comparison import Line, append, parts_of, read
 from proxy_variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 from scipy.stats import kendalltau
 
+from nas.analysis.ladder import RUNGS, LadderRun, judge, rung_spec
+from nas.analysis.trust import Agreement, agreement, noise
 from nas.commands.architectures import resolve_parent
 from nas.data.roles import open_roles
-from nas.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.measure.cost import summed_cost
 from nas.record import Quality
 from nas.search.evaluation.tasks import EvaluatorSettings
 from nas.search.evaluation.workers import Job, Workers, work
 from nas.system.cores import num_cores
 from nas.train.proxy import TrainingError
-from nas.trust import Agreement, agreement, noise
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import torch
 
-from nas.pareto import front
+from nas.analysis.pareto import front
 from nas.record import TrialRecord
 from nas.search.evaluation.tasks import Task
 from nas.search.sampling.decisions import IndexChooser, distributions, num_options

@@ -24,9 +24,9 @@ import numpy as np
 from comparison import Line, parser, parts_of, quartiles, ratios, run_missing
 from rivals import LIBRARIES, lacking, moasha
 
-from nas.commands import catalog
-from nas.ladder import rung_spec
-from nas.pareto import hypervolume
+from nas.analysis.ladder import rung_spec
+from nas.analysis.pareto import hypervolume
+from nas.cli import catalog
 from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.controller import Budget, Controller

@@ -23,11 +23,11 @@ from comparison import Line, parser, run_missing
 from scipy.stats import kendalltau
 from table import own_settings
 
-from nas.commands.door import main as nas
-from nas.ladder import rung_spec
+from nas.analysis.ladder import rung_spec
+from nas.analysis.trust import agreement
+from nas.cli.door import main as nas
 from nas.search.store.runs import load_run
 from nas.search.table.table import Table, find_table
-from nas.trust import agreement
 
 METHODS = ("cost_aware", "random")
 PROBES = 4  # of conf/fidelity/rungs.yaml

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from comparison import Line, append, parser, read
 
-from nas.pareto import hypervolume
+from nas.analysis.pareto import hypervolume
 
 METHODS = {
     "cost_aware_rungs": ["sampler=cost_aware", "fidelity=rungs"],

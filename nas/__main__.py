@@ -2,6 +2,6 @@
 
 import sys
 
-from nas.commands.door import main
+from nas.cli.door import main
 
 sys.exit(main())

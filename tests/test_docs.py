@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands.composition import compose_command
+from nas.cli.composition import compose_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from nas.analysis.results import WORDS, RunState, front_table, pick, table
+from nas.cli.message import part
 from nas.commands.csv_files import read_csv
-from nas.commands.message import part
 from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
-from nas.results import WORDS, RunState, front_table, pick, table
 from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path

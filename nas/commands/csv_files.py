@@ -4,7 +4,7 @@ import csv
 import re
 from pathlib import Path
 
-from nas.commands.message import part
+from nas.cli.message import part
 
 MAX_BYTES = 256 * 2**20  # of a file; trials.csv of 100,000 trials has some 150 MiB
 MAX_FIELD = 1024 * 1024  # characters; an architecture's JSON has some thousand

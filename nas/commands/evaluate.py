@@ -28,8 +28,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.analysis.results import pick
+from nas.cli.message import printable
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
-from nas.commands.message import printable
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
 from nas.data.images import ImageError
@@ -48,12 +49,11 @@ from nas.measure.quality import (
     upscale_pixels,
 )
 from nas.report.words import describe
-from nas.results import pick
 from nas.search.store.run_directory import write
 from nas.search.store.runs import load_run
 from nas.system.drafts import check_target
 from nas.train.weights import find_spec, read_metadata, read_upscaler
-from search_spaces.official import describe_origin
+from search_spaces.checkpoints.official import describe_origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

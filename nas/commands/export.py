@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from nas import results
+from nas.analysis import results
 from nas.commands.architectures import kept_weights
 from nas.export.bundle import Bundle, Exporter, check_free, export
 from nas.measure.quality import PROTOCOL
@@ -24,7 +24,7 @@ from nas.report.words import describe, score_label
 from nas.search.store.runs import load_run
 from nas.train.proxy import BASE
 from nas.train.weights import read_metadata, residual_network
-from search_spaces.official import read_state
+from search_spaces.checkpoints.official import read_state
 
 NOT_PROVENANCE = (
     "arch",

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas.cli.message import part, printable
 from nas.commands.csv_files import Row, number_hint, read_csv
-from nas.commands.message import part, printable
 from nas.score import Challenge, Components, ranks
 from nas.system.drafts import check_target, replaced
 

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from nas.cli.composition import Stored
+from nas.cli.invocation import Invocation, UsageError
+from nas.cli.overrides import parse
+from nas.cli.schema import check, plain
 from nas.commands.architectures import check_members, resolve_archs, resolve_parent
-from nas.commands.composition import Stored
-from nas.commands.invocation import Invocation, Refusal
-from nas.commands.overrides import parse
-from nas.commands.schema import check, plain
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -78,9 +78,9 @@ def checked_config(folder: Path) -> dict[str, Any]:
     config = run_directory.stored_config(folder)
     try:
         checked = check(run, config, given=("invocation",))
-    except Refusal as refusal:
+    except UsageError as error:
         raise ValueError(
-            f"run={folder}: {run_directory.CONFIG}: {refusal} (it was changed, or written by another version)"
+            f"run={folder}: {run_directory.CONFIG}: {error} (it was changed, or written by another version)"
         ) from None
     found: dict[str, Any] = plain(checked)
     return found
@@ -124,30 +124,30 @@ def run(
     _check(objectives, limits, ladder_seeds, seed)
     check_members(space)
     if time_cap is not None and not time_cap > 0:
-        raise Refusal(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
+        raise UsageError(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
     where = pick_device(device)
     count = worker_count(workers, where)
     folder = Path(run) if run else _new_name(invocation)
     if len(str(folder)) > MAX_PATH:
-        raise Refusal(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
+        raise UsageError(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
     resumes = run_directory.exists(folder)
     run_directory.check_own_files(folder)
     find_journal(folder)  # refused where it is no file of the run's own
     held = [name for name in former.RESULTS if (folder / name).exists()]
     if held and not resumes:
-        raise Refusal(
+        raise UsageError(
             f"run={folder}: {held[0]} lies there without {run_directory.CONFIG}, by which it is read (a copy "
             "may have left hidden folders out); restore it, or give another name"
         )
     changes = _changes(folder, invocation.config) if resumes else ""
     if changes and former.has_trial(folder):
-        raise Refusal(changes)
+        raise UsageError(changes)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
     named = [spec for text in start for spec in resolve_archs(text, key="start")]
     doubts = check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
     if inherit and (parent or evaluator.kind == "table"):
         other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
-        raise Refusal(f"inherit=true says what candidates start from, and so does {other}; leave one out")
+        raise UsageError(f"inherit=true says what candidates start from, and so does {other}; leave one out")
     if inherit:
         _refuse_outsiders(space, seed)
     if evaluator.kind == "table":
@@ -184,11 +184,11 @@ def run(
         changes = changes or _other_latency(folder, source.conditions)
         changes = changes or _other_data(folder, source.fingerprints)
         if changes and former.has_trial(folder):
-            raise Refusal(changes)
+            raise UsageError(changes)
     for spec in named:
         lacks = f"is of scale {spec.scale}, here it is {scale}" if spec.scale != scale else source.lacks(spec)
         if lacks:
-            raise Refusal(f"start: {spec.arch_id} {lacks}")
+            raise UsageError(f"start: {spec.arch_id} {lacks}")
     earlier = read_earlier(
         [Path(one) for one in warm_start],
         config=invocation.config,
@@ -296,7 +296,7 @@ def _refuse_outsiders(space: Space, seed: int) -> None:
         try:
             check_family(space.sample(RandomChooser(rng)))
         except ValueError as error:
-            raise Refusal(f"inherit=true does not know every network of this space: {error}") from None
+            raise UsageError(f"inherit=true does not know every network of this space: {error}") from None
 
 
 def _check(
@@ -307,18 +307,18 @@ def _check(
 ) -> None:
     unknown = [name for name in objectives if name not in GOALS]
     if unknown:
-        raise Refusal(f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}")
+        raise UsageError(f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}")
     if not 1 <= len(objectives) <= 4 or len(set(objectives)) < len(objectives):
-        raise Refusal(f"objectives must be one to four different columns, got {objectives}")
+        raise UsageError(f"objectives must be one to four different columns, got {objectives}")
     if unlimited := [name for name in limits if name not in LIMITS]:
-        raise Refusal(f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}")
+        raise UsageError(f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}")
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
-            raise Refusal(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
+            raise UsageError(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
     if ladder_seeds < 1:
-        raise Refusal(f"ladder_seeds must be at least 1, got {ladder_seeds}; 3 show the noise")
+        raise UsageError(f"ladder_seeds must be at least 1, got {ladder_seeds}; 3 show the noise")
     if seed < 0:
-        raise Refusal(f"seed must be at least 0, got {seed}")
+        raise UsageError(f"seed must be at least 0, got {seed}")
 
 
 def _new_name(invocation: Invocation) -> Path:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nas.commands import catalog
+from nas.cli import catalog
 from nas.commands.architectures import check_members
 from nas.measure.cost import summed_cost
 from nas.report.words import describe

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.commands.invocation import Refusal
-from nas.commands.message import part
-from nas.plain_data import read_plain
+from nas.cli.invocation import UsageError
+from nas.cli.message import part
+from nas.system.plain_data import read_plain
 from search_spaces.spec import ArchSpec
 
 KEYS = ("arch", "baseline", "parent", "start")  # whose values may name such a file
@@ -31,7 +31,7 @@ def check_spec_files(tree: Mapping[str, Any]) -> None:
     """Refuse a configuration that names a file without a readable architecture.
 
     Raises:
-        Refusal: a file that is there cannot be read; what is not there is told by the command.
+        UsageError: a file that is there cannot be read; what is not there is told by the command.
     """
     for key, text in _named(tree):
         path = Path(text).expanduser()
@@ -39,7 +39,7 @@ def check_spec_files(tree: Mapping[str, Any]) -> None:
             try:
                 read_spec(path)
             except ValueError as error:
-                raise Refusal(f"{key}={part(text)}: {error}") from error
+                raise UsageError(f"{key}={part(text)}: {error}") from error
 
 
 def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

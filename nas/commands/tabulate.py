@@ -13,7 +13,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from nas.commands.invocation import Invocation, Refusal
+from nas.cli.invocation import Invocation, UsageError
 from nas.data.config import DataConfig
 from nas.data.roles import open_roles
 from nas.measure.device import fingerprint, pick_device
@@ -52,14 +52,16 @@ def run(
     """Make a table, or go on making it; gives the exit status."""
     path = Path(out)
     if path.suffix != ".parquet":
-        raise Refusal(f"out: a table is a .parquet file, got {out}; such as {path.with_suffix('.parquet')}")
+        raise UsageError(
+            f"out: a table is a .parquet file, got {out}; such as {path.with_suffix('.parquet')}"
+        )
     if path.exists():
-        raise Refusal(f"out: {out} exists and is complete; give another name")
+        raise UsageError(f"out: {out} exists and is complete; give another name")
     for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
         if value < least:
-            raise Refusal(f"{name} must be at least {least}, got {value}")
+            raise UsageError(f"{name} must be at least {least}, got {value}")
     if len(ladder) < 2:
-        raise Refusal(f"ladder must name at least two members, smallest first, got {ladder}")
+        raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
     fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
     plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
     roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)

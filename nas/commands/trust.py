@@ -19,14 +19,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from nas.analysis.results import Retrained
+from nas.cli.invocation import UsageError
+from nas.cli.schema import build, check
 from nas.commands import search
 from nas.commands.architectures import resolve_parent
-from nas.commands.invocation import Refusal
-from nas.commands.schema import build, check
 from nas.measure.device import pick_device
 from nas.report.numbers import fixed
 from nas.report.page import render
-from nas.results import Retrained
 from nas.search.evaluation.workers import worker_count
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
@@ -50,9 +50,9 @@ def run(
     """Train, print and rewrite the report; gives the exit status."""
     for name, value in (("members", members), ("factor", factor)):
         if value < 2:
-            raise Refusal(f"{name} must be at least 2, got {value}")
+            raise UsageError(f"{name} must be at least 2, got {value}")
     if not rate > 0:
-        raise Refusal(f"rate must be above 0, got {rate:g}")
+        raise UsageError(f"rate must be above 0, got {rate:g}")
     folder = Path(run)
     parts = build(check(search.run, search.checked_config(folder), given=("invocation",)))
     state = load_run(folder)

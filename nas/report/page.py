@@ -10,11 +10,11 @@ from itertools import groupby
 
 from plotly.offline import get_plotlyjs
 
+from nas.analysis.results import RunState, front_table, table
 from nas.report.panel import Panel, Part
 from nas.report.panels import PANELS
 from nas.report.style import CSS, SCRIPT
 from nas.report.words import headline
-from nas.results import RunState, front_table, table
 
 
 def render(state: RunState) -> str:

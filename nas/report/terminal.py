@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.analysis.results import RunState, front_table, table
 from nas.report.numbers import duration, fixed, giga, ratio, signed, whole
 from nas.report.words import counts, describe, headline, protocol, score_label, verdict_words
-from nas.results import RunState, front_table, table
 
 TOP_ROWS = 8  # of the front, on the live screen
 LAST_NOTICES = 3

@@ -6,8 +6,8 @@ from itertools import groupby
 
 import pandas as pd
 
+from nas.analysis.results import RunState
 from nas.record import GOALS, Latency
-from nas.results import RunState
 from search_spaces.spec import ArchSpec, BlockSpec
 
 BASELINE_SCORE = math.exp(2)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from nas.convergence import has_plateaued
+from nas.analysis.convergence import has_plateaued
+from nas.analysis.results import front_table, table
 from nas.record import Quality, TrialRecord
-from nas.results import front_table, table
 from nas.search.evaluation.tasks import Task
 from nas.search.evaluation.workers import Deaths, Job, Outcome, Pool, work
 from nas.search.ledger import Exhausted, Ledger, Proposal
@@ -20,8 +20,8 @@ MAX_DOUBT = 0.45  # a probability further from a half is no doubt
 class Budget:
     """When a search ends: after so many counted trials, so many hours of this session, or both.
 
-    stop: plateau: also where the front has stopped growing (`nas.convergence`). confirm: how many rows whose
-    place on the front is in doubt are then measured and trained with another seed.
+    stop: plateau: also where the front has stopped growing (`nas.analysis.convergence`). confirm: how many
+    rows whose place on the front is in doubt are then measured and trained with another seed.
     """
 
     trials: int | None

@@ -5,8 +5,8 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
+from nas.analysis.results import RunState, table
 from nas.measure.cost import SUMMED, summed_cost
-from nas.results import RunState, table
 from search_spaces.chooser import RandomChooser, Space
 from search_spaces.spaces.members import least, members, num_points
 from search_spaces.spec import ArchSpec

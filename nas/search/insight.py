@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.ladder import rung_spec
+from nas.analysis.ladder import rung_spec
+from nas.analysis.results import RunState
 from nas.measure.cost import summed_cost
-from nas.results import RunState
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.sampling.aim import Aim, GoalWord
 from nas.search.sampling.decisions import Distributions, IndexChooser

@@ -10,9 +10,9 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.results import RunState
 from nas.record import GOALS, TrialRecord
-from nas.results import RunState
 from nas.score import Challenge
 from nas.search.answers import answer
 from nas.search.fidelity.rungs import Rungs

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import torch
 
+from nas.analysis.ladder import RUNGS, rung_spec
 from nas.data.config import DataConfig
 from nas.data.roles import open_roles
-from nas.ladder import RUNGS, rung_spec
 from nas.measure.device import fingerprint
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from nas.system.drafts import replaced
 from nas.train.proxy import BASE, OverBase, residual_spec
 from search_spaces.checkpoints.files import split_entry
+from search_spaces.checkpoints.official import load_checkpoint, load_strict, read_state, recognise
 from search_spaces.network import Network, build
-from search_spaces.official import load_checkpoint, load_strict, read_state, recognise
 from search_spaces.spec import ArchSpec
 
 

@@ -7,8 +7,9 @@ from torch import nn
 from search_spaces.blocks.acb import ACB, LocalDistillation
 from search_spaces.blocks.chain import ResidualChain
 from search_spaces.blocks.conv import ActivatedConv, ConvStack, conv, depthwise, identity
+from search_spaces.blocks.dwmamba.wavelet import Wavelet
 from search_spaces.blocks.group import Group
-from search_spaces.blocks.hab import HAB, SHAB
+from search_spaces.blocks.haesr.hab import HAB, SHAB
 from search_spaces.blocks.hfeb import HFEB
 from search_spaces.blocks.mhcb import MHCB
 from search_spaces.blocks.norm import LayerNorm
@@ -16,7 +17,6 @@ from search_spaces.blocks.rfdb import RFDB
 from search_spaces.blocks.safm import SAFMBlock
 from search_spaces.blocks.scab import SCAB, MultiScaleConv
 from search_spaces.blocks.spab import SPAB, ImageSPAB
-from search_spaces.blocks.wavelet import Wavelet
 
 BLOCKS: dict[str, Callable[..., nn.Module]] = {
     "acb": ACB,

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from search_spaces.checkpoints.entries import DEPTH, WRAPPING, Entry, list_names, split_entry_state
-from search_spaces.keys import shorten_name
-from search_spaces.release import misfit
+from search_spaces.checkpoints.key_names import shorten_name
+from search_spaces.checkpoints.state_dict import misfit
 
 PREFIXES = (  # that wrapping modules put before all names
     *("module", "_orig_mod", "model", "net", "net_g", "netG", "network", "generator"),

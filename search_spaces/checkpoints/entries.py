@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search_spaces.checkpoints.averages import SLOTS, names_average, names_training
 from search_spaces.checkpoints.files import read_tree, split_entry
-from search_spaces.keys import shorten_name
+from search_spaces.checkpoints.key_names import shorten_name
 
 COUNTERS = (  # of torch's AveragedModel, of thop, of batch norm and of training loops, beside the weights
     *("n_averaged", "total_ops", "total_params", "num_batches_tracked", "num_updates", "initted"),

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_spaces.keys import our_branch, our_name
+from search_spaces.checkpoints.key_names import our_branch, our_name
+from search_spaces.checkpoints.state_dict import Release, Shapes, plain_shapes
 from search_spaces.network import build
 from search_spaces.published import entry, key_patterns, names, published
-from search_spaces.release import Release, Shapes, plain_shapes
 from search_spaces.spec import SCALES, ArchSpec
 
 WIDTHS = ("channels", "distilled", "hidden", "inner")  # arguments of blocks that are widths

@@ -2,7 +2,7 @@
 
 import families as benchmark
 
-from nas.ladder import RUNGS
+from nas.analysis.ladder import RUNGS
 from nas.measure.cost import summed_cost
 from search_spaces.published import published
 

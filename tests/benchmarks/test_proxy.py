@@ -6,7 +6,7 @@ import proxy as benchmark
 import pytest
 from proxy_variants import TRUTHS, VARIANTS
 
-from nas.ladder import RUNGS
+from nas.analysis.ladder import RUNGS
 
 
 @pytest.fixture

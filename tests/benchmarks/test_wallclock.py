@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import wallclock
 
-from nas.commands.door import main as nas
+from nas.cli.door import main as nas
 
 
 @pytest.fixture(scope="module")

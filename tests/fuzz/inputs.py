@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save
 
-from nas.commands import catalog
+from nas.cli import catalog
 from search_spaces.published import entry, names
 from tests.fuzz.watch import CANARY
 

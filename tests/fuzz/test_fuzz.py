@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from nas import results
-from nas.commands import composition, data, evaluate, export, profile, search, spaces, tabulate, trust
+from nas.analysis import results
+from nas.cli import composition
+from nas.cli.door import main
+from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
-from nas.commands.door import main
 from nas.data.images import ImageError, probe, read_image
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
-from search_spaces.official import read_state
+from search_spaces.checkpoints.official import read_state
 from tests.fuzz import inputs
 from tests.fuzz.watch import CANARY, Watch, watching
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nas.commands.door import main
+from nas.cli.door import main
 
 RUNS_CODE = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile",
              "subprocess.Popen", "socket.connect", "socket.bind", "ctypes.dlopen", "pty.spawn")  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 
 from nas.measure.cost import count, measure_cost, summed_cost
 from search_spaces import ArchSpec, build, published
-from search_spaces.official import load_official, read_state
+from search_spaces.checkpoints.official import load_official, read_state
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 CHECKPOINT = REFERENCE / "checkpoints" / "team12_DWMamba.pth"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 NETWORKS = [

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
+from nas.analysis.results import RunState, front_table
+from nas.analysis.results import table as result_table
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, giga, ratio, signed, whole
 from nas.report.panel import Part
 from nas.report.words import describe, protocol, score_label
-from nas.results import RunState, front_table
-from nas.results import table as result_table
 
 TITLE = "The front, by score"
 

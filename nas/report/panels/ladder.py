@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
+from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
+from nas.analysis.results import RunState
 from nas.report.figures import ACCENT, MUTED, figure
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed
 from nas.report.panel import Part
 from nas.report.words import protocol, verdict_words
-from nas.results import RunState
 
 TITLE = "Can the proxy rank?"
 

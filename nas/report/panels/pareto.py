@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nas.analysis.results import RunState
+from nas.analysis.results import table as result_table
 from nas.record import GOALS
 from nas.report.figures import ACCENT, MUTED, WARM, figure
 from nas.report.numbers import fixed, giga, missing, ratio, signed, whole
 from nas.report.panel import Part
 from nas.report.words import column_name, describe, gate_words, protocol, score_label, taps_in_words
-from nas.results import RunState
-from nas.results import table as result_table
 
 TITLE = "Pareto front"
 MARKERS: dict[str, dict[str, Any]] = {  # by role, in the order in which they are drawn

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.convergence import eligible, reference, volumes
+from nas.analysis.convergence import eligible, reference, volumes
+from nas.analysis.results import RunState
+from nas.analysis.results import table as result_table
 from nas.report.figures import ACCENT, WARM, figure
 from nas.report.panel import Part
 from nas.report.words import column_name, score_label, volume_unit
-from nas.results import RunState
-from nas.results import table as result_table
 
 TITLE = "Progress"
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from nas.convergence import eligible, volumes
+from nas.analysis.convergence import eligible, volumes
+from nas.analysis.results import RunState
+from nas.analysis.results import table as result_table
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, whole
 from nas.report.panel import Part
 from nas.report.words import volume_unit
-from nas.results import RunState
-from nas.results import table as result_table
 
 TITLE = "Where the time went"
 PARTS = {

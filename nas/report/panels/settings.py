@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from nas.analysis.results import RunState
 from nas.record import GOALS
 from nas.report.html_table import html_table
 from nas.report.panel import Part
 from nas.report.words import column_name
-from nas.results import RunState
 
 TITLE = "Settings and notices"
 ADVICE = "longer_proxy"  # what the verdict says to run instead: no setting

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
+from nas.analysis.results import RunState
+from nas.analysis.trust import Agreement
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, missing, whole
 from nas.report.panel import Part
-from nas.results import RunState
-from nas.trust import Agreement
 
 TITLE = "How far the PSNR can be trusted"
 

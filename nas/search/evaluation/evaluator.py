@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from nas.ladder import LadderRun, rung_spec
+from nas.analysis.ladder import LadderRun, rung_spec
 from nas.measure.cost import measure_cost
 from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.stopwatch import Stopwatch

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nas.analysis.ladder import LadderRun
 from nas.data.sets import ImageSet
-from nas.ladder import LadderRun
 from nas.measure.latency.config import LatencyConfig
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 from scipy.stats import qmc
 
-from nas.pareto import front
+from nas.analysis.pareto import front
 
 Floats = npt.NDArray[np.float64]
 NUM_CORNERS = 512  # points at which the front of three and more objectives is looked at

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nas.pareto import front
+from nas.analysis.pareto import front
 from nas.search.sampling.aim import QUALITIES, Aim, Forecast
 from nas.search.sampling.pool import Point, Pool
 from nas.search.sampling.surrogate import fit

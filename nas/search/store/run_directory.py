@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from nas.plain_data import dump_plain, read_plain
-from nas.results import Retrained, RunState, best_score_rows, front_table, table
+from nas.analysis.results import Retrained, RunState, best_score_rows, front_table, table
 from nas.system.drafts import replaced
+from nas.system.plain_data import dump_plain, read_plain
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it

@@ -9,9 +9,9 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
-from nas.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.results import RunState
 from nas.record import GOALS, LIMITS, TrialRecord
-from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, find_journal, open_storage

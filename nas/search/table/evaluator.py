@@ -4,7 +4,7 @@ import dataclasses
 import heapq
 from collections.abc import Iterator
 
-from nas.ladder import LadderRun, rung_spec
+from nas.analysis.ladder import LadderRun, rung_spec
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.evaluation.tasks import Task, Tell

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.ladder import rung_spec
+from nas.analysis.ladder import rung_spec
 from nas.record import Cost, Latency, Quality
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.tasks import EvaluatorSettings

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.commands.evaluate import evaluate
 from nas.data.roles import open_roles
 from nas.train.weights import load_upscaler

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.train.proxy import OverBase, bicubic_base
 from nas.train.weights import load_upscaler
 from search_spaces import ArchSpec

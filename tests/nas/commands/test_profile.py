@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
+from nas.cli.door import main
 from nas.commands.architectures import resolve_arch
-from nas.commands.door import main
 from nas.commands.profile_tables import FLAGS
 from nas.measure.latency import meter, modes, stopwatch
 from nas.measure.latency.meter import faults

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands import schema
-from nas.commands.composition import compose_command
-from nas.commands.door import main
+from nas.cli import schema
+from nas.cli.composition import compose_command
+from nas.cli.door import main
 from nas.commands.rank import TRACKS, WRITTEN
 from nas.score import NTIRE2026_WEIGHTS, Challenge, Gate, Weights
 

@@ -3,8 +3,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from nas.commands.door import main
-from nas.results import COLUMNS
+from nas.analysis.results import COLUMNS
+from nas.cli.door import main
 from nas.search.store.journal import RunLock
 
 MADE = ("trials.csv", "front.csv", "report.html")

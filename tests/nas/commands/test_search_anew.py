@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.search.store.journal import JOURNAL
 from nas.search.store.runs import load_run
 from tests.nas.search.sessions import Session, arguments, make_pictures

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.measure import lock
 from nas.measure.latency import meter
 from nas.measure.latency.modes import MODES

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.commands.door import main
+from nas.cli.door import main
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.search.store.runs import load_run
 from nas.search.table.table import Table
 from search_spaces import published

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from search_spaces.blocks import BLOCKS
 from search_spaces.layers.attention import ATTENTIONS
 from search_spaces.published import names

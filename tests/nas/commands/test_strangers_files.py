@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas.commands import search, targets
-from nas.commands.door import main
+from nas.cli import targets
+from nas.cli.door import main
+from nas.commands import search
 from search_spaces.spaces.span import SpanSpace
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "z_strangers_files"

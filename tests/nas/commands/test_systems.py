@@ -37,7 +37,7 @@ for name in ("sched_getaffinity", "sched_setaffinity", "getppid", "getuid", "get
 """
 MAIN = """
 import sys
-from nas.commands.door import main
+from nas.cli.door import main
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """

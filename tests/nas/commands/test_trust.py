@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.search.store.runs import load_run
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.sessions import arguments, make_pictures

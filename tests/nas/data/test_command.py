@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
+from nas.cli.door import main
 from nas.commands.data import run
-from nas.commands.door import main
 from nas.data import imresize
 from nas.data.lr_origin import find_origin
 from nas.data.roles import open_roles
@@ -105,8 +105,7 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     assert "val: none" in out
     assert f"skipped train: {train / 'bad.png'}: not an image" in out
     assert (
-        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in test"
-        in out
+        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in test" in out
     )
 
 

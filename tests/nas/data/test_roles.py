@@ -66,9 +66,7 @@ def test_images_without_content_resemble_nothing():
 
 
 def test_a_role_without_images_left_is_refused(folders):
-    with pytest.raises(
-        ValueError, match=r"data\.train has no image left: dropped .*val_a\.png from train"
-    ):
+    with pytest.raises(ValueError, match=r"data\.train has no image left: dropped .*val_a\.png from train"):
         open_all(folders, train=folders / "val")
 
 

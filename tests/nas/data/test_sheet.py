@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.data.images import read_image
 from nas.data.roles import open_roles
 from nas.data.sheet import COLUMNS, GAP, LINE, TILE, draw_sheet

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.data.config import SYNTHETIC, FolderSource, PhotoSource
 from nas.data.patches import PatchStore
 from nas.data.roles import open_roles

@@ -12,8 +12,8 @@ from nas.deploy.precision import earn_float16
 from nas.ops import backend
 from nas.ops.fuse import fuse
 from search_spaces import build, published
+from search_spaces.checkpoints.official import load_official
 from search_spaces.initialise import initial_network
-from search_spaces.official import load_official
 from tests.search_spaces.tiny import tiny_spec
 
 pytest.importorskip("triton", reason="Triton is not installed")

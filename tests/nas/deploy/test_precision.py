@@ -12,7 +12,7 @@ from nas.deploy.plan import trace
 from nas.deploy.precision import earn_float16
 from nas.ops.fuse import fuse
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 
 SHARED = Path(__file__).parents[4] / "shared"
 CHECKPOINT = SHARED / "reference" / "checkpoints" / "team22_spanv2_c2.pth"

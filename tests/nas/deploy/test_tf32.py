@@ -14,7 +14,7 @@ from nas.deploy.plan import Plan, trace
 from nas.ops import backend
 from nas.ops.fuse import fuse
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 from tests.nas.ops.tensor_cores import tensor_cores
 
 pytest.importorskip("triton", reason="Triton is not installed")

@@ -4,9 +4,9 @@ import dataclasses
 import math
 import random
 
-from nas.ladder import RUNGS, LadderRun, rung_spec
+from nas.analysis.ladder import RUNGS, LadderRun, rung_spec
+from nas.analysis.results import RunState
 from nas.record import Cost, Latency, Quality, TrialRecord
-from nas.results import RunState
 from nas.score import Baseline, Challenge, Gate, Weights
 from search_spaces.spec import ArchSpec, BlockSpec
 

@@ -4,11 +4,11 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from nas.pareto import hypervolume
+from nas.analysis.pareto import hypervolume
+from nas.analysis.results import costs
+from nas.analysis.results import table as result_table
 from nas.record import TrialRecord
 from nas.report.panels import PANELS, front, ladder, pareto, progress, settings, trials
-from nas.results import costs
-from nas.results import table as result_table
 from tests.nas.report import runs
 from tests.nas.report.runs import complete, run_state
 

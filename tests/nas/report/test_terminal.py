@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from nas import results
+from nas.analysis import results
 from nas.report.terminal import Display, summary
 from tests.nas.report import runs
 

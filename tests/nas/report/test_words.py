@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from nas.analysis.results import front_table, table
 from nas.report.numbers import duration, fixed, giga, ratio, signed, whole
 from nas.report.words import describe, headline, protocol, score_label, verdict_words
-from nas.results import front_table, table
 from search_spaces.published import names, published
 from tests.nas.report import runs
 

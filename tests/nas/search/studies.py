@@ -2,7 +2,7 @@
 
 import math
 
-from nas.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.ledger import Exhausted, Ledger

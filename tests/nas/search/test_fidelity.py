@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nas.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.results import table
 from nas.record import Quality
-from nas.results import table
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.fidelity.rungs import Rungs

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nas.ladder import rung_spec
+from nas.analysis.ladder import rung_spec
 from nas.search.sampling.proposer import stretch
 from nas.search.sampling.sampler import EXPECTED
 from tests.nas.search.studies import climb, open_ledger, record_of, rejected, search, small_space

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from nas.commands.door import main
+from nas.cli.door import main
 from nas.search.ledger import RECORD
 from nas.search.store.journal import JOURNAL
 from tests.nas.search.sessions import Session, arguments, make_pictures, recorded, search

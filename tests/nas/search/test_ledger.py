@@ -4,7 +4,7 @@ import random
 import pytest
 from optuna.trial import TrialState
 
-from nas.results import front_table, table
+from nas.analysis.results import front_table, table
 from nas.search import ledger as ledger_module
 from nas.search.ledger import RECORD, Exhausted
 from nas.search.store.journal import JOURNAL, open_storage, recover

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces import BlockSpec, build, published
+from search_spaces.checkpoints.official import load_official
 from search_spaces.layers.conv import plain_conv
-from search_spaces.official import load_official
 from search_spaces.parts import make_block
 from search_spaces.published import entry
 

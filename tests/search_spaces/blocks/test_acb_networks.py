@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 from search_spaces.published import entry
 from tests.search_spaces.blocks.naive_acb import Released, random_weights, released_shapes
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 from tests.search_spaces.blocks.naive_haesr import Naive, block_prefix, released_shapes, released_state
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from search_spaces.blocks.wavelet import Wavelet
+from search_spaces.blocks.dwmamba.wavelet import Wavelet
 from search_spaces.layers.conv import plain_conv
 from search_spaces.layers.pad import pad_to_multiple
 from tests.search_spaces.blocks.wavelets import SIZES, trained, wavelet

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.blocks.wavelet import Wavelet
+from search_spaces.blocks.dwmamba.wavelet import Wavelet
 from search_spaces.layers.conv import plain_conv
 
 SIZES = {

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from search_spaces import build, published
 from search_spaces.checkpoints.entries import NESTING, find_entries
-from search_spaces.official import load_checkpoint, read_state, recognise
+from search_spaces.checkpoints.official import load_checkpoint, read_state, recognise
 from tests.search_spaces.checkpoints.test_choice import GOOD, RAW, under
 
 TENSORS = list(GOOD.values())

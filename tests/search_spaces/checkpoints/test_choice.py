@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from search_spaces import build, published
 from search_spaces.checkpoints.entries import Entry
-from search_spaces.official import load_checkpoint, load_official, read_state
+from search_spaces.checkpoints.official import load_checkpoint, load_official, read_state
 from tests.search_spaces.span_files import merge_all, span_state
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"

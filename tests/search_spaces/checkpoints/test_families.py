@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from search_spaces import ArchSpec, BlockSpec, build, published
 from search_spaces.checkpoints.families import released_entries, with_blocks
-from search_spaces.keys import released_name
-from search_spaces.official import describe_origin, load_official, recognise
+from search_spaces.checkpoints.key_names import released_name
+from search_spaces.checkpoints.official import describe_origin, load_official, recognise
 from search_spaces.published import names
 from search_spaces.spec import with_scale
 from tests.search_spaces.span_files import merge_all, span_state

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.measure.cost import count, measure_cost, summed_cost, training_params
 from search_spaces import ArchSpec, build, published
+from search_spaces.checkpoints.official import load_official
 from search_spaces.layers.attention.mamba_gate import MambaGate
-from search_spaces.official import load_official
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
 PIXELS = 256 * 256

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.commands.composition import compose_command
-from nas.commands.schema import build as build_config
-from nas.commands.schema import conform
+from nas.cli.composition import compose_command
+from nas.cli.schema import build as build_config
+from nas.cli.schema import conform
 from nas.measure import lock
 from nas.measure.latency.conditions import flushes_denormals, reading_conditions
 from nas.measure.latency.config import LatencyConfig

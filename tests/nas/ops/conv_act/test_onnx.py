@@ -13,7 +13,7 @@ from nas.ops.conv_act.onnx import translations
 from nas.ops.fuse import fuse
 from nas.ops.span_attention.onnx import translations as attention_translations
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 from tests.nas.ops.conv_act.operands import operands
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -17,7 +17,7 @@ from nas.ops.conv_act.pixels import pixels_of
 from nas.ops.conv_act.triton import launch, pack, precision_of
 from nas.ops.fuse import fuse
 from search_spaces import build, published
-from search_spaces.official import load_official
+from search_spaces.checkpoints.official import load_official
 from tests.nas.ops.conv_act.operands import guarded, in_double, operands, relative_error
 
 pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1: see test_gpu")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas.pareto import hypervolume
+from nas.analysis.pareto import hypervolume
 from nas.search.sampling.gain import expected_excess, hypervolume_gain
 
 FLOOR = 0.0

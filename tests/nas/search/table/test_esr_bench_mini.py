@@ -5,8 +5,8 @@ import statistics
 import pandas as pd
 import pytest
 
-from nas.commands.door import main
-from nas.ladder import LadderRun, judge, rung_spec
+from nas.analysis.ladder import LadderRun, judge, rung_spec
+from nas.cli.door import main
 from nas.search.table.table import Table, find_table
 
 GATE_DB = 0.08

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from nas.analysis.results import table as rows_of
 from nas.record import Quality
-from nas.results import table as rows_of
 from nas.search.controller import Budget, Controller
 from nas.search.evaluation.tasks import Task
 from nas.search.evaluation.workers import Job

@@ -8,9 +8,9 @@ from nas.train.inherit import Teacher, inherit
 from nas.train.inherit.fitting import Fit
 from nas.train.linear import linear_filter
 from nas.train.proxy import OverBase, bicubic_base
+from search_spaces.checkpoints.official import load_strict
 from search_spaces.initialise import initial_network
 from search_spaces.network import build
-from search_spaces.official import load_strict
 from search_spaces.spec import BlockSpec
 from tests.nas.train.inherit.families import (
     CPU,
