@@ -203,7 +203,7 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
         statistics.median(values[-plan.window :]) for values in (asks, screens, tells, summed)
     )
     verdict = "yes" if median <= plan.demanded_ms else "no"
-    study = f"{plan.grow}, loaded" if plan.grow else "its own"
+    grown_by = f"{plan.grow}, loaded" if plan.grow else "its own"
     num_trials = len(study.told)
     print(
         "| sampler | space | decisions | trials (proposed) | grown by | ask | screen | tell | all, ms |",
@@ -214,7 +214,7 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
     decisions = len(asker.observer.candidates.decisions)
     print(
         f"| {plan.sampler} | {plan.space} | {decisions} | {plan.trials} ({num_trials}) "
-        f"| {study} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
+        f"| {grown_by} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
         f"| {statistics.median(busy[-plan.window :]):.1f} | {plan.demanded_ms:g}: {verdict} |"
     )
     if len(summed) >= 100 + plan.window:

@@ -99,7 +99,7 @@ def test_a_trial_that_is_kept_starts_the_count_again(tmp_path):
     for end in (rejected, rejected, record_of):
         proposal = asker.ask()
         asker.study.tell(proposal, end(proposal))
-    assert asker.study.num_fruitless_in_a_row == open_search(tmp_path).num_fruitless_in_a_row == 0
+    assert asker.study.num_fruitless_in_a_row == open_search(tmp_path).study.num_fruitless_in_a_row == 0
 
 
 def test_failed_trial_is_kept_typed_and_counted(tmp_path):

@@ -126,7 +126,7 @@ def test_doubtful_rows_are_trained_again_and_are_surer_then(tmp_path):
     same = {"trials": 20, "fidelities": (40,), "sampler": "random", "made": made}
     before, _, _ = search(tmp_path / "a", **same)
     after, _, _ = search(tmp_path / "b", confirm=20, **same)
-    ours, theirs = rows_of(before.now), rows_of(after.state("", {}))
+    ours, theirs = rows_of(before.study.state), rows_of(after.study.show("", {}))
     assert ours["arch_id"].tolist() == theirs["arch_id"].tolist()
     doubtful = (ours["front_probability"] - 0.5).abs() < 0.45
     again = theirs["psnr_seeds"] == 2
