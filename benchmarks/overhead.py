@@ -6,8 +6,8 @@
 
 A stub stands in for measuring and training, so that a trial takes no time; the study lies in a real journal
 in a temporary folder (`--folder` names another disk). The space `deep` is `space=span` with a width for each
-of 14 blocks: 21 decisions; `wide` has a width for each of its 6. Ask and tell are `Ledger.propose`,
-`Ledger.screen` and `Ledger.record`; the files are rewritten by `Files.update` after every record, as the
+of 14 blocks: 21 decisions; `wide` has a width for each of its 6. Ask and tell are `Asker.ask`,
+`Asker.make_screen` and `Study.tell`; the files are rewritten by `Files.update` after every record, as the
 controller does it, and throttled by it. Medians over the last 100 trials (`--window`); CPU time leaves out
 what other processes took, and waiting for the disk. With `--grow` another sampler proposes what comes before
 them, and with `--reopen` the same one: the study is then loaded from its journal, as a resumed search does
@@ -36,10 +36,18 @@ from nas.analysis.results import table
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.report.page import render
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
-from nas.search.ledger import Ledger
-from nas.search.sampling.config import SamplerConfig
+from nas.search.asking import Asker
+from nas.search.fidelity.rungs import Rungs
+from nas.search.model.decisions import read_decisions
+from nas.search.observer import Observer
+from nas.search.samplers.cost_aware import CostAware
+from nas.search.samplers.evolution import Evolution
+from nas.search.samplers.optuna_samplers import GP, NSGA2, TPE
+from nas.search.samplers.random import Random
+from nas.search.seeds import derived_seed
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.run_directory import Files
+from nas.search.store.study import Study, StudyRules
 from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 from search_spaces.spec import ArchSpec
@@ -92,33 +100,50 @@ def stub_record(number: int, spec: ArchSpec) -> TrialRecord:
     )  # fmt: skip
 
 
-def open_ledger(folder: Path, sampler: str, space: str) -> Ledger:
+SAMPLERS = {  # as conf/sampler has them, a population of 50
+    "cost_aware": lambda: CostAware(startup=6, screen=3.0),
+    "evolution": lambda: Evolution(population=50, startup=None),
+    "nsga2": lambda: NSGA2(population=50),
+    "tpe": lambda: TPE(startup=10),
+    "gp": lambda: GP(startup=10),
+    "random": Random,
+}
+
+
+def open_search(folder: Path, sampler: str, space: str) -> Asker:
     """Start the study, or open it again as a resumed search does."""
-    return Ledger(
+    searched = space_of(space)
+    study = Study(
         open_storage(folder / JOURNAL),
-        objectives=["psnr_gain_db", "runtime_ratio"],
-        limits={"params": 1e6},
-        challenge=CHALLENGE,
-        baseline=published("span"),
-        space=space_of(space),
-        sampler=SamplerConfig(kind=sampler, population=None, startup=None, screen=3.0),
-        goal="front",
+        StudyRules(
+            objectives=("psnr_gain_db", "runtime_ratio"),
+            limits={"params": 1e6},
+            challenge=CHALLENGE,
+            baseline=published("span"),
+            ladder_seeds=3,
+            planned_trials=200,
+        ),
+        read_decisions(searched),
+    )
+    return Asker(
+        study,
+        searched,
+        SAMPLERS[sampler](),
+        Observer(searched, goal="front", seed=derived_seed(0, "pool")),
+        Rungs(fidelities=(400,), probes=(), least_tau=-1.0),
         seed=0,
-        population=50,
-        ladder_seeds=3,
-        fidelities=(400,),
     )
 
 
-def climb(ledger: Ledger) -> None:
+def climb(study: Study) -> None:
     """A ladder that passes, and the baseline."""
     for place, rung in enumerate(RUNGS):
         for seed in range(3):
             psnr = 26.5 + 0.2 * place + 0.01 * seed
-            ledger.add_ladder_run(
+            study.add_ladder_run(
                 LadderRun(rung=rung, seed=seed, psnr_db=psnr, base_db=25.0, fidelity=400, train_seconds=9.0)
             )
-    ledger.set_baseline(stub_record(0, published("span")))
+    study.set_baseline(stub_record(0, published("span")))
 
 
 def clocked(call: Callable[[], object]) -> float:
@@ -140,36 +165,37 @@ class Plan:
     demanded_ms: float
 
 
-def grown(folder: Path, plan: Plan) -> Ledger:
-    """A ledger before the trials that are measured, loaded from its journal if it has any."""
+def grown(folder: Path, plan: Plan) -> Asker:
+    """A search before the trials that are measured, loaded from its journal if it has any."""
     if plan.grow is None:
-        ledger = open_ledger(folder, plan.sampler, plan.space)
-        climb(ledger)
-        return ledger
-    ledger = open_ledger(folder, plan.grow, plan.space)
-    climb(ledger)
+        asker = open_search(folder, plan.sampler, plan.space)
+        climb(asker.study)
+        return asker
+    asker = open_search(folder, plan.grow, plan.space)
+    climb(asker.study)
     for _ in range(plan.trials - plan.window):
-        proposal = ledger.propose()
-        ledger.record(proposal, stub_record(proposal.number, proposal.spec))
-    return open_ledger(folder, plan.sampler, plan.space)
+        trial = asker.ask()
+        asker.study.tell(trial, stub_record(trial.number, trial.spec))
+    return open_search(folder, plan.sampler, plan.space)
 
 
 def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
-    ledger = grown(folder, plan)
+    asker = grown(folder, plan)
+    study = asker.study
     files = Files(folder, render)
     asks, screens, tells, rewrites, busy = [], [], [], [], []
     start = time.perf_counter()
-    for count in range(ledger.num_counted + 1, plan.trials + 1):
+    for count in range(study.num_counted + 1, plan.trials + 1):
         last = count > plan.trials - plan.window
         with profile if profile and last else contextlib.nullcontext():
             begin, begin_cpu = time.perf_counter(), time.process_time()
-            proposal = ledger.propose()
+            trial = asker.ask()
             asks.append(1000 * (time.perf_counter() - begin))
-            screens.append(clocked(lambda p=proposal: ledger.screen(p)))
-            record = stub_record(proposal.number, proposal.spec)
-            tells.append(clocked(lambda p=proposal, r=record: ledger.record(p, r)))
+            screens.append(clocked(lambda t=trial: asker.make_screen(t)))
+            record = stub_record(trial.number, trial.spec)
+            tells.append(clocked(lambda t=trial, r=record: study.tell(t, r)))
             busy.append(1000 * (time.process_time() - begin_cpu))
-        rewrites.append(clocked(lambda: files.update(ledger.state("overhead", {}))))
+        rewrites.append(clocked(lambda: files.update(study.show("overhead", {}))))
     minutes = (time.perf_counter() - start) / 60
     summed = [sum(parts) for parts in zip(asks, screens, tells, strict=True)]
     whole = summed[-plan.window :]
@@ -177,18 +203,18 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
         statistics.median(values[-plan.window :]) for values in (asks, screens, tells, summed)
     )
     verdict = "yes" if median <= plan.demanded_ms else "no"
-    study = f"{plan.grow}, loaded" if plan.grow else "its own"
-    num_trials = len(ledger.study.get_trials(deepcopy=False))
+    grown_by = f"{plan.grow}, loaded" if plan.grow else "its own"
+    num_trials = len(study.told)
     print(
         "| sampler | space | decisions | trials (proposed) | grown by | ask | screen | tell | all, ms |",
         end="",
     )
     print(" most | CPU | demanded |")
     print("|" + "---|" * 12)
-    decisions = len(ledger.strategy.distributions)
+    decisions = len(asker.observer.candidates.decisions)
     print(
         f"| {plan.sampler} | {plan.space} | {decisions} | {plan.trials} ({num_trials}) "
-        f"| {study} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
+        f"| {grown_by} | {ask:.1f} | {screen:.1f} | {tell:.1f} | {median:.1f} | {max(whole):.0f} "
         f"| {statistics.median(busy[-plan.window :]):.1f} | {plan.demanded_ms:g}: {verdict} |"
     )
     if len(summed) >= 100 + plan.window:
@@ -197,13 +223,13 @@ def measure(folder: Path, plan: Plan, profile: cProfile.Profile | None) -> None:
         f"files: {files.num_rewrites} rewrites in {minutes:.2f} minutes, {files.num_rewrites / minutes:.1f} "
         f"a minute, {sum(rewrites) / (60e3 * minutes):.0%} of the time, asked for {len(rewrites)} times"
     )
-    state = ledger.state("overhead", {})
+    state = study.show("overhead", {})
     now = clocked(lambda: files.update(state, now=True))
     print(
         f"  one at {plan.trials} rows: {now:.0f} ms (table {clocked(lambda: table(state)):.0f} ms, "
         f"page {clocked(lambda: render(state)):.0f} ms); with none to do {statistics.median(rewrites):.2f} ms"
     )
-    reopened = clocked(lambda: open_ledger(folder, plan.sampler, plan.space))
+    reopened = clocked(lambda: open_search(folder, plan.sampler, plan.space))
     size = (folder / JOURNAL).stat().st_size / 2**20
     print(f"journal: {size:.1f} MiB, opened again in {reopened:.0f} ms")
 

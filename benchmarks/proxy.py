@@ -13,7 +13,8 @@ quiet machine.
 The table holds each variant's ladder and, over ladder and drawn networks, Kendall's tau-b of single trainings
 (seed 0) with the long ones, with its 95 % interval (`nas.analysis.trust.agreement`). `seeds_2` and `seeds_3`
 are means of `first` over seeds, `rates` is the best of its three rates for each network, and `again` is how a
-second long training would agree with the first by the noise of its seeds: none can be expected to agree better.
+second long training would agree with the first by the noise of its seeds: none can be expected to agree
+better.
 """
 
 import argparse

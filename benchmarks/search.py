@@ -19,16 +19,16 @@ import numpy as np
 import optuna
 from comparison import Line, parser, quartiles, ratios, run_missing
 from landscapes import LANDSCAPES, Landscape
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
-from rivals import botorch_known, lacking
-
 from nas.search.sampling.aim import Aim
 from nas.search.sampling.pool import Candidate, Point, Pool
 from nas.search.sampling.proposer import Choice, Proposer, Seen
 from nas.search.sampling.sampler import EXPECTED, ProposerSampler
 from nas.search.sampling.stock import stock_sampler
 from nas.search.sampling.surrogate import Surrogate, fit
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+from rivals import botorch_known, lacking
+
 from nas.search.screening import Screen
 
 OBJECTIVES = ("psnr_gain_db", "runtime_ratio")

@@ -2,7 +2,7 @@
 
     python benchmarks/table.py [METHOD ...] [--table esr_bench_mini] [--goal front] [--seeds 10] [--gate DB]
 
-Every method is a real search of `nas search evaluator=table`: its sampler, its ledger, its rungs, one worker;
+Every method is a real search of `nas search evaluator=table`: its sampler, its study, its rungs, one worker;
 but moasha, which is Syne Tune's (benchmarks/rivals.py), is run only where it is named.
 A network counts once it was trained to the end, with the table's mean over seeds; the ladder's steps, which
 all methods pay alike, are left out. The hypervolume lies between the gate's gain (with --gate, another one)
@@ -29,12 +29,17 @@ from nas.analysis.pareto import hypervolume
 from nas.cli import catalog
 from nas.record import TrialRecord
 from nas.score import Challenge
+from nas.search.asking import Asker
 from nas.search.controller import Budget, Controller
 from nas.search.evaluation.workers import Pool
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.ledger import Ledger
+from nas.search.fidelity.rungs import Rungs
+from nas.search.model.decisions import read_decisions
+from nas.search.observer import Observer
+from nas.search.seeds import derived_seed
 from nas.search.source import Source, table_source
 from nas.search.store.journal import JOURNAL, open_storage
+from nas.search.store.study import Study, StudyRules
 from nas.search.table.table import Table, find_table
 
 SHARES = (0.9, 0.95, 0.98)
@@ -191,30 +196,35 @@ def _control(
 ) -> None:
     """Search as `nas search` does, until the watch has seen enough."""
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(
+        study = Study(
             open_storage(Path(folder) / JOURNAL),
-            objectives=["psnr_gain_db", "runtime_ratio"],
-            limits={},
-            challenge=parts["challenge"],
-            baseline=source.baseline,
-            space=parts["space"],
-            sampler=parts["sampler"],
-            goal=parts["goal"],
+            StudyRules(
+                objectives=("psnr_gain_db", "runtime_ratio"),
+                limits={},
+                challenge=parts["challenge"],
+                baseline=source.baseline,
+                ladder_sizes=source.rungs,
+                ladder_seeds=ladder_seeds,
+                num_probes=fidelity.probes,
+                planned_trials=200,
+            ),
+            read_decisions(parts["space"]),
+        )
+        asker = Asker(
+            study,
+            parts["space"],
+            parts["sampler"],
+            Observer(parts["space"], goal=parts["goal"], seed=derived_seed(seed, "pool")),
+            Rungs(fidelities=source.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
             seed=seed,
-            population=50,
-            ladder_seeds=ladder_seeds,
-            fidelities=source.fidelities,
-            probes=fidelity.probes,
-            least_tau=fidelity.least_tau,
-            rungs=source.rungs,
         )
         Controller(
-            ledger,
+            asker,
             pool,
             Budget(trials=len(watch.gains), hours=None),
             has_test=False,
             show=lambda running, left: None,
-            changed=lambda: watch.look(ledger.records),
+            changed=lambda: watch.look(study.records),
             clock=source.clock,
         ).run()
 

@@ -32,17 +32,22 @@ from nas.record import GOALS, LIMITS, Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
+from nas.search.asking import Asker
 from nas.search.controller import Budget, Controller
 from nas.search.evaluation.workers import worker_count
 from nas.search.feasibility import check_limits, why_empty
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.ledger import Ledger
-from nas.search.sampling.aim import GoalWord
-from nas.search.sampling.config import SamplerConfig, default_population
+from nas.search.fidelity.rungs import Rungs
+from nas.search.model.acquisition import GoalWord
+from nas.search.model.decisions import read_decisions
+from nas.search.observer import Observer
+from nas.search.samplers.base import Sampler
+from nas.search.seeds import derived_seed
 from nas.search.source import EvaluatorConfig, table_source, training_source
 from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
 from nas.search.store.runs import load_run, shown_settings
+from nas.search.store.study import Study, StudyRules
 from nas.search.warm_start import read_earlier
 from nas.train.inherit.teacher import check_family
 from nas.train.proxy import ProxyConfig
@@ -109,7 +114,7 @@ def run(
     warm_start: list[str],
     limits: dict[str, float | None],
     space: Space,
-    sampler: SamplerConfig,
+    sampler: Sampler,
     proxy: ProxyConfig,
     fidelity: FidelityConfig,
     data: DataConfig,
@@ -219,31 +224,38 @@ def run(
             "lr": dict(source.lr_origins),
         },
     )
-    ledger = Ledger(
+    study = Study(
         open_storage(folder / JOURNAL),
-        objectives=objectives,
-        limits=used_limits,
-        challenge=challenge,
-        baseline=source.baseline,
-        space=space,
-        sampler=sampler,
-        goal=goal,
-        seed=seed,
-        population=default_population(budget.trials or 200),
-        ladder_seeds=ladder_seeds,
-        fidelities=source.fidelities,
-        probes=fidelity.probes,
-        least_tau=fidelity.least_tau,
-        rungs=source.rungs,
+        StudyRules(
+            objectives=tuple(objectives),
+            limits=used_limits,
+            challenge=challenge,
+            baseline=source.baseline,
+            ladder_sizes=source.rungs,
+            ladder_seeds=ladder_seeds,
+            num_probes=fidelity.probes,
+            planned_trials=budget.trials or 200,
+        ),
+        read_decisions(space),
         start=[*named, *(spec for spec in earlier.fronts if not source.lacks(spec))],
-        known=earlier.known,
+        start_inherits=0 if inherit else None,
+    )
+    asker = Asker(
+        study,
+        space,
+        sampler,
+        Observer(space, goal=goal, seed=derived_seed(seed, "pool"), earlier=earlier.results),
+        Rungs(fidelities=source.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
+        seed=seed,
         inherit=inherit,
     )
     shown = shown_settings(invocation.config)
-    files = run_directory.Files(folder, render, needed=lambda: ledger.needed)
+    files = run_directory.Files(
+        folder, render, needed=lambda: study.list_parents(source.fidelities[-1]) if inherit else set()
+    )
 
     def state() -> Any:
-        now = ledger.state(folder.resolve().name, shown, notices)
+        now = study.show(folder.resolve().name, shown, notices)
         return replace(now, lr_origins=source.lr_origins)
 
     for notice in notices:
@@ -259,7 +271,7 @@ def run(
                     files.update(now)
 
             controller = Controller(
-                ledger,
+                asker,
                 pool,
                 budget,
                 has_test=source.has_test,
@@ -268,11 +280,11 @@ def run(
                 clock=source.clock,
             )
             reason = controller.run()
-        if empty := why_empty(ledger.now):
+        if empty := why_empty(study.state):
             notices.append(empty)
             reason = f"{empty}; {reason}"
     except Exception:
-        if not resumes and not ledger.records and not ledger.ladder:  # nothing came out: nothing stays
+        if not resumes and not study.records and not study.ladder:  # nothing came out: nothing stays
             lock.release()
             former.remove_files(folder)
             former.remove_folders(made)

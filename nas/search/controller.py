@@ -8,9 +8,10 @@ from typing import Any, Literal
 from nas.analysis.convergence import has_plateaued
 from nas.analysis.results import front_table, table
 from nas.record import Quality, TrialRecord
+from nas.search.asking import Asker, Exhausted
 from nas.search.evaluation.tasks import Task
 from nas.search.evaluation.workers import Deaths, Job, Outcome, Pool, work
-from nas.search.ledger import Exhausted, Ledger, Proposal
+from nas.search.store.study import OpenTrial
 
 DEFAULT_TRIALS = 22
 MAX_DOUBT = 0.45  # a probability further from a half is no doubt
@@ -48,17 +49,21 @@ class Budget:
 
 
 class Controller:
-    """Keeps every worker busy until the budget is spent; every result goes to the ledger at once.
+    """Keeps every worker busy until the budget is spent: ask, run, tell.
 
     Args:
-        show: called with the number of each trial that runs and what is done for it, often.
+        asker: says what is evaluated next; its study is told every result at once.
+        workers: evaluate what they are sent.
+        has_test: whether the front members are read on the test set at the end.
+        show: called often, with the number of each trial that runs and what is done for it, and the seconds
+            that are left.
         changed: called after every record, to rewrite the run's files.
         clock: seconds, of which the budget's hours are made.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
+        asker: Asker,
         workers: Pool,
         budget: Budget,
         *,
@@ -67,7 +72,8 @@ class Controller:
         changed: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ledger = ledger
+        self.asker = asker
+        self.study = asker.study
         self.workers = workers
         self.budget = budget
         self.has_test = has_test
@@ -75,9 +81,13 @@ class Controller:
         self.changed = changed
         self.clock = clock
         self.start = clock()
+        self._exhausted = ""  # why no new architecture is left, in words
+        self._num_judged = 0  # counted trials at which the plateau was last looked for
+        self._num_before = 0  # counted trials of earlier sessions
+        self._trials_start = self.start
 
     def run(self) -> str:
-        """Search; gives the reason why it ended, in words.
+        """Search; return the reason why it ended, in words.
 
         Raises:
             ValueError: the baseline or the ladder cannot be evaluated at all.
@@ -91,54 +101,134 @@ class Controller:
         return reason
 
     def seconds_left(self) -> float | None:
-        """Time until the budget is spent at the pace so far; None while there is none to speak of."""
+        """Return the time until the budget is spent at the pace so far; None: there is no pace yet."""
         elapsed = self.clock() - self.start
         left = [] if self.budget.hours is None else [self.budget.hours * 3600 - elapsed]
-        done = self.ledger.num_counted - self._num_before
-        if self.budget.trials is not None and done > 0:
-            pace = (self.clock() - self._trials_start) / done
-            left.append(pace * max(0, self.budget.trials - self.ledger.num_counted))
+        num_done = self.study.num_counted - self._num_before
+        if self.budget.trials is not None and num_done > 0:
+            pace = (self.clock() - self._trials_start) / num_done
+            left.append(pace * max(0, self.budget.trials - self.study.num_counted))
         return min(left) if left else None
 
-    _exhausted = ""  # why no new architecture is left, in words
-    _judged = 0
-    _num_before = 0
-    _trials_start = 0.0
+    def _search(self) -> str:
+        """Ask, run and tell until the budget is spent; return the reason in words."""
+        self._num_before, self._trials_start = self.study.num_counted, self.clock()
+        waiting = self.study.pending  # what a kill interrupted
+        running: dict[str, OpenTrial] = {}
+        asking_seconds: dict[str, float] = {}
+        deaths = Deaths()
+        reason = ""
+
+        while True:
+            # Ask, while anybody is idle; what has a number is evaluated in any case.
+            reason = reason or self._find_end()
+            while self.workers.idle and (waiting or not reason):
+                start = time.perf_counter()
+                trial = waiting.pop(0) if waiting else self._ask(running)
+                if trial is None:
+                    break
+                running[str(trial.number)] = trial
+                job = self._make_job(trial)
+                asking_seconds[job.key] = asking_seconds.get(job.key, 0.0) + time.perf_counter() - start
+                self.workers.submit(job)
+            if not running:
+                return reason or self._exhausted or f"{self.study.num_counted} trials done"
+
+            # Tell what has ended.
+            for outcome in self.workers.outcomes(0.2):
+                trial = running.pop(outcome.job.key)
+                if deaths.may_retry(outcome):
+                    waiting.insert(0, trial)
+                    continue
+                record = outcome.result or _make_failed_record(trial, outcome.error)
+                self.study.tell(trial, record.plus(control=asking_seconds.pop(outcome.job.key)))
+                self.changed()
+            self.show({int(key): words for key, words in self.workers.doing.items()}, self.seconds_left())
+
+    def _ask(self, running: Mapping[str, OpenTrial]) -> OpenTrial | None:
+        """Return a training that goes on, or a new one; None: all that is left is to wait, or to end."""
+        num_new = sum(trial.record is None for trial in running.values())
+        wants_new = self.budget.trials is None or self.study.num_counted + num_new < self.budget.trials
+        wants_new = wants_new and not self._exhausted
+
+        if (resumed := self.asker.resume(is_last=not wants_new)) is not None:
+            return resumed
+        if not wants_new:
+            return None
+        try:
+            return self.asker.ask()
+        except Exhausted as end:
+            self._exhausted = f"{end}; the search ends"
+            return self.asker.resume(is_last=True)
+
+    def _find_end(self) -> str:
+        """Return why no new trial is started, in words; empty: there is time left."""
+        budget = self.budget
+        if budget.hours is not None and self.clock() - self.start >= budget.hours * 3600:
+            return f"{budget.hours:g} hours are over"
+        if budget.stop == "plateau" and self.study.num_counted > self._num_judged:
+            self._num_judged = self.study.num_counted  # at each trial once
+            if has_plateaued(self.study.state):
+                return "the front's hypervolume has stopped growing (stop=plateau)"
+        return ""
+
+    def _make_job(self, trial: OpenTrial) -> Job:
+        task = self._make_task(trial, self.asker.find_stop(trial))
+        if trial.record is not None:
+            return Job(key=str(trial.number), method="advance", args=(task, trial.record))
+        return Job(key=str(trial.number), method="trial", args=(task, self.asker.make_screen(trial)))
+
+    def _make_task(self, trial: OpenTrial, until: int) -> Task:
+        return Task(
+            number=trial.number,
+            spec=trial.spec,
+            until=until,
+            reference_db=self.study.state.yardstick.references.get(self.asker.rungs.fidelities[-1]),
+            inherits=trial.inherits,
+            parent=None if trial.inherits is None else self.study.records[trial.inherits].spec,
+        )
+
+    # Before and after the trials.
 
     def _prepare(self) -> None:
         """Measure the baseline and climb the ladder, as far as earlier sessions have not done it."""
-        measured: list[Any] = []
-        if 0 not in self.ledger.records:
-            self._work([Job(key="baseline", method="baseline", args=())], lambda o: measured.append(o.result))
-        seen = {(run.rung, run.seed) for run in self.ledger.ladder}
+        study, measured = self.study, list[Any]()
+        if 0 not in study.records:
+            job = Job(key="baseline", method="baseline", args=())
+            self._work([job], lambda outcome: measured.append(outcome.result))
+
+        done = {(run.rung, run.seed) for run in study.ladder}
         jobs = [
-            Job(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
-            for seed in range(self.ledger.ladder_seeds)
-            for rung in reversed(self.ledger.rungs)
-            if (rung, seed) not in seen
+            Job(key=f"ladder {size} seed {seed}", method="ladder_run", args=(size, seed))
+            for seed in range(study.rules.ladder_seeds)
+            for size in reversed(study.ladder_sizes)
+            if (size, seed) not in done
         ]
         self._work(jobs, self._add_ladder_run)
+
+        # Row 0 comes last: its PSNR is the ladder's.
         if measured:
             cost, latency = measured[0]
-            self.ledger.set_baseline(
+            study.set_baseline(
                 TrialRecord(
                     number=0,
                     state="complete",
-                    spec=self.ledger.baseline,
+                    spec=study.rules.baseline,
                     cost=cost,
                     latency=latency,
-                    quality=self._reference_quality(),
+                    quality=self._average_baseline_runs(),
                 )
             )
             self.changed()
 
     def _add_ladder_run(self, outcome: Outcome) -> None:
-        self.ledger.add_ladder_run(outcome.result)
+        self.study.add_ladder_run(outcome.result)
         self.changed()
 
-    def _reference_quality(self) -> Quality:
-        """Row 0's PSNR: the mean over the seeds of the ladder's last rung, which is the baseline."""
-        runs = [run for run in self.ledger.ladder if run.rung == self.ledger.rungs[-1]]
+    def _average_baseline_runs(self) -> Quality:
+        """Return row 0's PSNR: the mean over the seeds of the ladder's last size, which is the baseline."""
+        runs = [run for run in self.study.ladder if run.rung == self.study.ladder_sizes[-1]]
+        references = self.study.state.yardstick.references
         return Quality(
             psnr_db=sum(run.psnr_db for run in runs) / len(runs),
             base_db=runs[0].base_db,
@@ -146,8 +236,47 @@ class Controller:
             train_seconds=sum(run.train_seconds for run in runs),
             restarts=0,
             seeds=tuple(run.psnr_db for run in runs) if len(runs) > 1 else (),
-            curve=tuple(sorted(self.ledger.references.items())) if runs[0].curve else (),
+            curve=tuple(sorted(references.items())) if runs[0].curve else (),
         )
+
+    def _confirm(self, count: int) -> None:
+        """Train again, with other seeds, the rows of which it is least sure whether they are on the front."""
+        rows = table(self.study.state)
+        doubt = (rows["front_probability"] - 0.5).abs()
+        unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
+        unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
+
+        trials = {str(number): self.study.resume(int(number)) for number in unsure["number"]}
+        full_steps = self.asker.rungs.fidelities[-1]
+        jobs = [
+            Job(key=key, method="confirm", args=(self._make_task(trial, full_steps), trial.record))
+            for key, trial in trials.items()
+        ]
+
+        def tell(outcome: Outcome) -> None:
+            self.study.tell(trials[outcome.job.key], outcome.result)
+            self.changed()
+
+        self._work(jobs, tell)
+
+    def _read_test(self) -> None:
+        """Read the test set once for each front member that has not been read."""
+        state = self.study.state
+        test_psnr_db = dict(state.test_psnr_db)
+        members = [int(number) for number in front_table(table(state))["number"]]
+        records = [self.study.records[number] for number in members]
+        jobs = [
+            Job(key=f"test {record.number}", method="read_test", args=(record.spec,))
+            for record in records
+            if record.spec.arch_id not in test_psnr_db
+        ]
+
+        def keep(outcome: Outcome) -> None:
+            test_psnr_db[outcome.job.args[0].arch_id] = outcome.result
+
+        self._work(jobs, keep)
+        self.study.set_test_psnr(test_psnr_db)
+        self.changed()
 
     def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
         """Do jobs that have to succeed."""
@@ -156,118 +285,8 @@ class Controller:
                 raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
             take(outcome)
 
-    def _search(self) -> str:
-        ledger, workers = self.ledger, self.workers
-        self._num_before, self._trials_start = ledger.num_counted, self.clock()
-        deaths = Deaths()
-        waiting = ledger.pending  # what a kill interrupted
-        running: dict[str, Proposal] = {}
-        control: dict[str, float] = {}  # seconds that went by for choosing what runs
-        reason = ""
-        while True:
-            reason = reason or self._spent()
-            while workers.idle and (waiting or not reason):  # what has a number is finished in any case
-                start = time.perf_counter()
-                proposal = waiting.pop(0) if waiting else self._next(running)
-                if proposal is None:
-                    break
-                running[str(proposal.number)] = proposal
-                job = self._job(proposal)
-                control[job.key] = control.get(job.key, 0.0) + time.perf_counter() - start
-                workers.submit(job)
-            if not running:
-                return reason or self._exhausted or f"{ledger.num_counted} trials done"
-            for outcome in workers.outcomes(0.2):
-                proposal = running.pop(outcome.job.key)
-                if deaths.may_retry(outcome):
-                    waiting.insert(0, proposal)
-                    continue
-                record = outcome.result or _failed(proposal, outcome.error)
-                ledger.record(proposal, record.plus(control=control.pop(outcome.job.key)))
-                self.changed()
-            self.show({int(key): words for key, words in workers.doing.items()}, self.seconds_left())
 
-    def _next(self, running: Mapping[str, Proposal]) -> Proposal | None:
-        """A training that goes on, or a new one; None: there is nothing to do but to wait, or to end."""
-        new = sum(proposal.record is None for proposal in running.values())
-        wants_new = self.budget.trials is None or self.ledger.num_counted + new < self.budget.trials
-        wants_new = wants_new and not self._exhausted
-        if (promoted := self.ledger.promotion(is_last=not wants_new)) is not None:
-            return promoted
-        if wants_new:
-            try:
-                return self.ledger.propose()
-            except Exhausted as end:
-                self._exhausted = f"{end}; the search ends"
-                return self.ledger.promotion(is_last=True)
-        return None
-
-    def _task(self, proposal: Proposal) -> Task:
-        reference_db = self.ledger.references.get(self.ledger.fidelities[-1])
-        parent = None if proposal.inherits is None else self.ledger.records[proposal.inherits].spec
-        return Task(
-            number=proposal.number,
-            spec=proposal.spec,
-            until=proposal.until,
-            reference_db=reference_db,
-            inherits=proposal.inherits,
-            parent=parent,
-        )
-
-    def _job(self, proposal: Proposal) -> Job:
-        key, task = str(proposal.number), self._task(proposal)
-        if proposal.record is not None:
-            return Job(key=key, method="advance", args=(task, proposal.record))
-        return Job(key=key, method="trial", args=(task, self.ledger.screen(proposal)))
-
-    def _spent(self) -> str:
-        if self.budget.hours is not None and self.clock() - self.start >= self.budget.hours * 3600:
-            return f"{self.budget.hours:g} hours are over"
-        if self.budget.stop == "plateau" and self.ledger.num_counted > self._judged:
-            self._judged = self.ledger.num_counted  # at each trial once
-            if has_plateaued(self.ledger.now):
-                return "the front's hypervolume has stopped growing (stop=plateau)"
-        return ""
-
-    def _confirm(self, count: int) -> None:
-        """Train again, with other seeds, the rows of which it is least sure whether they are on the front."""
-        rows = table(self.ledger.now)
-        doubt = (rows["front_probability"] - 0.5).abs()
-        unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
-        unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
-        proposals = {str(number): self.ledger.again(int(number)) for number in unsure["number"]}
-        jobs = [
-            Job(key=key, method="confirm", args=(self._task(one), one.record))
-            for key, one in proposals.items()
-        ]
-
-        def take(outcome: Outcome) -> None:
-            self.ledger.record(proposals[outcome.job.key], outcome.result)
-            self.changed()
-
-        self._work(jobs, take)
-
-    def _read_test(self) -> None:
-        """Read the test set once for each front member that has not been read."""
-        state = self.ledger.now
-        known = dict(state.test_psnr_db)
-        members = [int(number) for number in front_table(table(state))["number"]]
-        records = [self.ledger.records[number] for number in members]
-        jobs = [
-            Job(key=f"test {record.number}", method="read_test", args=(record.spec,))
-            for record in records
-            if record.spec.arch_id not in known
-        ]
-
-        def take(outcome: Outcome) -> None:
-            known[outcome.job.args[0].arch_id] = outcome.result
-
-        self._work(jobs, take)
-        self.ledger.set_test_psnr(known)
-        self.changed()
-
-
-def _failed(proposal: Proposal, error: str) -> TrialRecord:
-    """Its process died too often, or it ended in an error of no kind; what was measured is kept."""
-    known = proposal.record or TrialRecord(number=proposal.number, state="failed", spec=proposal.spec)
+def _make_failed_record(trial: OpenTrial, error: str) -> TrialRecord:
+    """Return the record of a trial whose process died too often; what was measured is kept."""
+    known = trial.record or TrialRecord(number=trial.number, state="failed", spec=trial.spec)
     return replace(known, state="failed", quality=None, error=error)

@@ -1,13 +1,14 @@
 """Whether a candidate is worth a training once its costs are known: limits, and the best PSNR to hope for."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.record import Cost, TrialRecord
 from nas.score import Challenge
-from nas.search.sampling.aim import QUALITIES, GoalWord, costs_of
-from nas.search.sampling.proposer import Proposer, Rival, Seen, stretch
+from nas.search.model.acquisition import QUALITIES, GoalWord, list_costs
+from nas.search.model.incumbents import Incumbent, list_incumbents
+from nas.search.model.observations import Observations, PredictedQuality, calibration_factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,27 +18,30 @@ class Screen:
     Attributes:
         bound_db: the gain that it will hardly exceed.
         gate_db: least gain of goal=score.
-        rivals: the front, or for goal=score and goal=psnr the best row that passes.
+        incumbents: the front, or for goal=score and goal=psnr the best row that passes.
     """
 
     bound_db: float
     gate_db: float
     goal: GoalWord
     objectives: tuple[str, ...]
-    rivals: tuple[Rival, ...]
+    incumbents: tuple[Incumbent, ...]
 
     @classmethod
-    def of(
-        cls, proposer: Proposer, seen: Sequence[Seen], expected: Sequence[float], deviations: float
-    ) -> "Screen":
-        """The screen of a candidate whose quality is expected with this mean, standard deviation, noise."""
-        mean, std, noise = expected
+    def of(cls, observations: Observations, predicted: PredictedQuality, max_deviations: float) -> "Screen":
+        """Return the screen of a candidate of which this quality is predicted.
+
+        Args:
+            max_deviations: standard deviations above the mean that it will hardly exceed.
+        """
+        acquisition = observations.acquisition
+        deviation = calibration_factor(observations.rows) * math.hypot(predicted.std, predicted.noise)
         return cls(
-            bound_db=mean + deviations * stretch(seen) * math.hypot(std, noise),
-            gate_db=proposer.aim.gate_db,
-            goal=proposer.aim.goal,
-            objectives=proposer.aim.objectives,
-            rivals=tuple(proposer.rivals(seen)),
+            bound_db=predicted.mean + max_deviations * deviation,
+            gate_db=acquisition.gate_db,
+            goal=acquisition.goal,
+            objectives=acquisition.objectives,
+            incumbents=tuple(list_incumbents(observations)),
         )
 
     def reason(self, costs: Mapping[str, float]) -> str:
@@ -48,23 +52,23 @@ class Screen:
         """
         if self.goal == "score" and self.bound_db < self.gate_db:
             return f"screened: at most {self.bound_db:+.3f} dB, the gate is {self.gate_db:+.3f} dB"
-        names = costs_of(self.goal, self.objectives)
+        names = list_costs(self.goal, self.objectives)
         if not set(names) <= set(costs):
             return ""
-        for rival in self.rivals:
-            if self._is_beaten(costs, rival, names):
-                shown = [f"{name} {costs[name]:.4g} to {rival.costs[name]:.4g}" for name in names]
-                shown.append(f"at most {self.bound_db:+.3f} dB to {rival.gain_db:+.3f} dB")
-                return f"screened: trial {rival.number} cannot be beaten ({', '.join(shown)})"
+        for incumbent in self.incumbents:
+            if self._is_beaten(costs, incumbent, names):
+                shown = [f"{name} {costs[name]:.4g} to {incumbent.costs[name]:.4g}" for name in names]
+                shown.append(f"at most {self.bound_db:+.3f} dB to {incumbent.gain_db:+.3f} dB")
+                return f"screened: trial {incumbent.number} cannot be beaten ({', '.join(shown)})"
         return ""
 
-    def _is_beaten(self, costs: Mapping[str, float], rival: Rival, names: tuple[str, ...]) -> bool:
-        dearer = all(costs[name] >= rival.costs[name] for name in names)
+    def _is_beaten(self, costs: Mapping[str, float], incumbent: Incumbent, names: tuple[str, ...]) -> bool:
+        dearer = all(costs[name] >= incumbent.costs[name] for name in names)
         if self.goal == "score":
             return dearer
         if self.goal == "front" and set(self.objectives).isdisjoint(QUALITIES):
-            return dearer and any(costs[name] > rival.costs[name] for name in names)
-        return dearer and self.bound_db < rival.gain_db
+            return dearer and any(costs[name] > incumbent.costs[name] for name in names)
+        return dearer and self.bound_db < incumbent.gain_db
 
 
 def why_rejected(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis.results import RunState, front_table, table
-from nas.search.insight import Known
+from nas.search.observer import EarlierResult
 from nas.search.store.run_directory import read_environment
 from nas.search.store.runs import load_run, shown_settings
 from search_spaces.spec import ArchSpec
@@ -14,9 +14,15 @@ from search_spaces.spec import ArchSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """Attributes: known, to learn from; fronts, to be tried first; notices, in words, what cannot be used."""
+    """What a new run takes over.
 
-    known: tuple[Known, ...]
+    Attributes:
+        results: to learn from.
+        fronts: architectures to be tried first.
+        notices: what cannot be used, in words.
+    """
+
+    results: tuple[EarlierResult, ...]
     fronts: tuple[ArchSpec, ...]
     notices: tuple[str, ...]
 
@@ -36,7 +42,7 @@ def read_earlier(
     Raises:
         ValueError: one is no run, or of another scale.
     """
-    known: list[Known] = []
+    results: list[EarlierResult] = []
     fronts: list[ArchSpec] = []
     notices = []
     for run in runs:
@@ -55,8 +61,8 @@ def read_earlier(
         for record, row in zip(state.records, rows.to_dict("records"), strict=True):
             is_whole = record.state == "complete" and row["fidelity"] == top
             costs = {"runtime_ratio": row["runtime_ratio"], "runtime_ms": row["runtime_ms"]}
-            known.append(
-                Known(
+            results.append(
+                EarlierResult(
                     spec=record.spec,
                     gain_db=float(row["psnr_gain_db"]) if trained and is_whole else None,
                     costs=costs if timed and record.latency else {},
@@ -71,7 +77,7 @@ def read_earlier(
                 "not learned from; its front is tried first all the same"
             )
     return WarmStart(
-        known=tuple(one for one in known if one.gain_db is not None or one.costs),
+        results=tuple(one for one in results if one.gain_db is not None or one.costs),
         fronts=tuple({spec.arch_id: spec for spec in fronts}.values()),
         notices=tuple(notices),
     )

@@ -7,13 +7,12 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial
 
 from nas.analysis.ladder import RUNGS, LadderRun
 from nas.analysis.results import RunState
 from nas.record import GOALS, LIMITS, TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
-from nas.search.ledger import RECORD, STUDY, read_facts
+from nas.search.store.facts import STUDY, read_facts, read_records
 from nas.search.store.journal import JOURNAL, find_journal, open_storage
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 
@@ -105,13 +104,10 @@ def read_state(
     rungs, probes = RUNGS, ()
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
-        ladder, baseline, later = read_facts(study)
-        found: list[FrozenTrial] = study.get_trials(deepcopy=False)
-        rows = [TrialRecord.from_json(t.user_attrs[RECORD]) for t in found if RECORD in t.user_attrs]
-        records = {record.number: record for record in ([baseline] if baseline else []) + rows} | later
+        facts, records = read_facts(study), read_records(study)
+        ladder, test_psnr_db = facts.ladder, facts.test_psnr_db
         rungs = tuple(study.user_attrs.get("rungs", RUNGS))
         probes = tuple(study.user_attrs.get("probes", ()))
-        test_psnr_db = dict(study.user_attrs.get("test", {}))
     return RunState(
         name=name,
         challenge=challenge,

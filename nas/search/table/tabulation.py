@@ -15,7 +15,7 @@ from nas.record import Cost, Latency, Quality
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.tasks import EvaluatorSettings
 from nas.search.evaluation.workers import Job, Outcome, Workers, work
-from nas.search.sampling.decisions import MAX_LISTED, IndexChooser, distributions, num_options
+from nas.search.model.decisions import MAX_LISTED, IndexChooser, read_decisions
 from nas.search.table.table import Entry, Facts, Run, Table
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
@@ -85,7 +85,7 @@ def all_members(space: Space) -> Iterator[ArchSpec]:
     Raises:
         ValueError: there are too many.
     """
-    options = {name: num_options(one) for name, one in distributions(space).items()}
+    options = {decision.name: decision.num_options for decision in read_decisions(space)}
     if (points := math.prod(options.values())) > MAX_LISTED:
         raise ValueError(
             f"space: it has {points:,} points, a table holds every one of them and takes at most "

@@ -1,13 +1,21 @@
-"""A ledger over a stub: what trials would give follows from their specs by formula."""
+"""A search over a stub: what trials would give follows from their specs by formula."""
 
 import math
 
 from nas.analysis.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
-from nas.search.ledger import Exhausted, Ledger
-from nas.search.sampling.config import SamplerConfig
+from nas.search.asking import Asker, Exhausted
+from nas.search.fidelity.rungs import Rungs
+from nas.search.model.decisions import read_decisions
+from nas.search.observer import Observer
+from nas.search.samplers.cost_aware import CostAware
+from nas.search.samplers.evolution import Evolution
+from nas.search.samplers.optuna_samplers import GP, NSGA2, TPE
+from nas.search.samplers.random import Random
+from nas.search.seeds import derived_seed
 from nas.search.store.journal import JOURNAL, open_storage
+from nas.search.store.study import Study, StudyRules
 from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 
@@ -74,25 +82,58 @@ def failed(proposal, error="ValueError: no"):
     return record_of(proposal, state="failed", quality=None, error=error)
 
 
-def open_ledger(folder, **changes):
-    """A ledger over the journal in a folder, made or opened again."""
+def sampler_of(name):
+    """A sampler with a start short enough for tests."""
+    return {
+        "cost_aware": CostAware(startup=5, screen=3.0),
+        "evolution": Evolution(population=4, startup=5),
+        "nsga2": NSGA2(population=4),
+        "tpe": TPE(startup=5),
+        "gp": GP(startup=5),
+        "random": Random(),
+    }[name]
+
+
+RULES = ("objectives", "limits", "challenge", "baseline", "ladder_sizes", "ladder_seeds", "num_probes",
+         "planned_trials")  # fmt: skip
+
+
+def open_search(folder, **changes):
+    """An asker, and with it the study over the journal in a folder, made or opened again."""
     values = {
-        "objectives": ["psnr_gain_db", "runtime_ratio"], "limits": {}, "challenge": CHALLENGE,
-        "baseline": published("span"), "space": small_space(), "seed": 0, "population": 4, "ladder_seeds": 1,
-        "sampler": "nsga2", "goal": "front", "fidelities": (10,),
+        "objectives": ("psnr_gain_db", "runtime_ratio"), "limits": {}, "challenge": CHALLENGE,
+        "baseline": published("span"), "ladder_seeds": 1, "planned_trials": 16, "space": small_space(),
+        "seed": 0, "sampler": "nsga2", "goal": "front", "fidelities": (10,), "least_tau": -1.0,
+        "inherit": False, "start": (),
     } | changes  # fmt: skip
-    kind = values.pop("sampler")
-    sampler = SamplerConfig(kind=kind, population=None, startup=5, screen=3.0)
-    return Ledger(open_storage(folder / JOURNAL), sampler=sampler, **values)
+    study = Study(
+        open_storage(folder / JOURNAL),
+        StudyRules(**{name: values[name] for name in RULES if name in values}),
+        read_decisions(values["space"]),
+        start=values["start"],
+        start_inherits=0 if values["inherit"] else None,
+    )
+    observer = Observer(values["space"], goal=values["goal"], seed=derived_seed(values["seed"], "pool"))
+    rungs = Rungs(fidelities=values["fidelities"], probes=study.probes, least_tau=values["least_tau"])
+    sampler = values["sampler"]
+    return Asker(
+        study,
+        values["space"],
+        sampler_of(sampler) if isinstance(sampler, str) else sampler,
+        observer,
+        rungs,
+        seed=values["seed"],
+        inherit=values["inherit"],
+    )
 
 
-def climb(ledger, psnrs=(25.2, 25.4, 25.6, 25.8), seeds=(0,)):
+def climb(study, psnrs=(25.2, 25.4, 25.6, 25.8), seeds=(0,)):
     """Ladder and row 0, as far as they are missing; ends as the controller does."""
-    seen = {(run.rung, run.seed) for run in ledger.ladder}
+    seen = {(run.rung, run.seed) for run in study.ladder}
     for seed in seeds:
         for rung, psnr in zip(RUNGS, psnrs, strict=True):
             if (rung, seed) not in seen:
-                ledger.add_ladder_run(
+                study.add_ladder_run(
                     LadderRun(
                         rung=rung,
                         seed=seed,
@@ -102,9 +143,9 @@ def climb(ledger, psnrs=(25.2, 25.4, 25.6, 25.8), seeds=(0,)):
                         train_seconds=1.0,
                     )
                 )
-    if 0 not in ledger.records:
-        spec = ledger.baseline
-        ledger.set_baseline(
+    if 0 not in study.records:
+        spec = study.rules.baseline
+        study.set_baseline(
             TrialRecord(
                 number=0,
                 state="complete",
@@ -116,23 +157,24 @@ def climb(ledger, psnrs=(25.2, 25.4, 25.6, 25.8), seeds=(0,)):
         )
 
 
-def search(ledger, trials, evaluate=record_of):
-    """One worker: what is open first, then proposals; gives the reason why it ended early."""
-    climb(ledger)
-    for proposal in ledger.pending:
-        ledger.record(proposal, evaluate(proposal))
-    while ledger.num_counted < trials:
+def search(asker, trials, evaluate=record_of):
+    """One worker: what is open first, then new ones; gives the reason why it ended early."""
+    study = asker.study
+    climb(study)
+    for trial in study.pending:
+        study.tell(trial, evaluate(trial))
+    while study.num_counted < trials:
         try:
-            proposal = ledger.propose()
+            trial = asker.ask()
         except Exhausted as end:
             return str(end)
-        ledger.record(proposal, evaluate(proposal))
+        study.tell(trial, evaluate(trial))
     return ""
 
 
-def rows(ledger):
+def rows(study):
     """What a search has found, as far as it must not change: number, arch_id, PSNR."""
     return [
         (number, record.spec.arch_id, record.quality and record.quality.psnr_db)
-        for number, record in sorted(ledger.records.items())
+        for number, record in sorted(study.records.items())
     ]

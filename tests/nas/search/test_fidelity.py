@@ -11,7 +11,7 @@ from nas.record import Quality
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.fidelity.rungs import Rungs
-from tests.nas.search.studies import climb, open_ledger, quality_of, record_of
+from tests.nas.search.studies import climb, open_search, quality_of, record_of
 
 FIDELITIES = (10, 20, 40)
 PSNRS = (25.2, 25.4, 25.6, 25.8)
@@ -22,9 +22,9 @@ def curve(end_db, until=40):
     return tuple((steps, end_db + late) for steps, late in LATE.items() if steps <= until)
 
 
-def trained(proposal, reach=lambda spec: quality_of(spec).psnr_db):
-    """What a training to where the proposal says gives; it stood where `reach` says at its end."""
-    points = curve(reach(proposal.spec), proposal.until)
+def trained(proposal, until=10, reach=lambda spec: quality_of(spec).psnr_db):
+    """What a training of a trial until there gives; it stood where `reach` says at its end."""
+    points = curve(reach(proposal.spec), until)
     steps, psnr = points[-1]
     quality = Quality(
         psnr_db=psnr, base_db=24.9, fidelity=steps, train_seconds=steps / 10, restarts=0, curve=points
@@ -33,41 +33,42 @@ def trained(proposal, reach=lambda spec: quality_of(spec).psnr_db):
 
 
 def opened(folder, **changes):
-    ledger = open_ledger(folder, **{"fidelities": FIDELITIES, "sampler": "cost_aware"} | changes)
+    asker = open_search(folder, **{"fidelities": FIDELITIES, "sampler": "cost_aware"} | changes)
     for rung, psnr in zip(RUNGS, PSNRS, strict=True):
-        if (rung, 0) not in {(run.rung, run.seed) for run in ledger.ladder}:
+        if (rung, 0) not in {(run.rung, run.seed) for run in asker.study.ladder}:
             run = LadderRun(
                 rung=rung, seed=0, psnr_db=psnr, base_db=24.9, fidelity=40, train_seconds=4, curve=curve(psnr)
             )
-            ledger.add_ladder_run(run)
-    if 0 not in ledger.records:
-        climb(ledger)
-        quality = dataclasses.replace(ledger.records[0].quality, psnr_db=PSNRS[-1], fidelity=40)
-        ledger.set_baseline(dataclasses.replace(ledger.records[0], quality=quality))
-    return ledger
+            asker.study.add_ladder_run(run)
+    if 0 not in asker.study.records:
+        climb(asker.study)
+        quality = dataclasses.replace(asker.study.records[0].quality, psnr_db=PSNRS[-1], fidelity=40)
+        asker.study.set_baseline(dataclasses.replace(asker.study.records[0], quality=quality))
+    return asker
 
 
-def search(ledger, trials, stop=10**9, taken=None):
+def search(asker, trials, stop=10**9, taken=None):
     """One worker; what it did, in order: number and steps. Ends after `stop` trainings, as a kill would."""
     done = [] if taken is None else taken
-    waiting = ledger.pending
+    waiting = asker.study.pending
     while len(done) < stop:
-        wants = ledger.num_counted < trials
-        proposal = waiting.pop(0) if waiting else ledger.promotion(is_last=not wants)
-        proposal = proposal or (ledger.propose() if wants else None)
+        wants = asker.study.num_counted < trials
+        proposal = waiting.pop(0) if waiting else asker.resume(is_last=not wants)
+        proposal = proposal or (asker.ask() if wants else None)
         if proposal is None:
             break
-        done.append((proposal.number, proposal.until))
-        ledger.record(proposal, trained(proposal))
+        until = asker.find_stop(proposal)
+        done.append((proposal.number, until))
+        asker.study.tell(proposal, trained(proposal, until))
     return done
 
 
 def test_trials_pause_and_those_on_the_front_are_trained_to_the_end(tmp_path):
-    ledger = opened(tmp_path)
-    done = search(ledger, 12)
+    asker = opened(tmp_path)
+    done = search(asker, 12)
     assert [until for _, until in done].count(10) == 12
-    reached = {n: r.quality.fidelity for n, r in ledger.records.items()}
-    frame = table(ledger.now)
+    reached = {n: r.quality.fidelity for n, r in asker.study.records.items()}
+    frame = table(asker.study.state)
     members = frame[(frame["on_front"] == "yes") & (frame["number"] > 0)]
     assert len(members) >= 3
     assert set(members["fidelity"]) == {40}
@@ -90,35 +91,35 @@ def test_search_killed_anywhere_goes_on_as_it_would_have(tmp_path, sampler):
 
 
 def test_row_below_the_top_is_neither_feasible_nor_on_the_front(tmp_path):
-    ledger = opened(tmp_path)
-    proposal = ledger.propose()
-    ledger.record(proposal, trained(proposal, reach=lambda spec: 27.0))
-    row = table(ledger.now).iloc[1]
+    asker = opened(tmp_path)
+    proposal = asker.ask()
+    asker.study.tell(proposal, trained(proposal, reach=lambda spec: 27.0))
+    row = table(asker.study.state).iloc[1]
     assert (row["fidelity"], row["feasible"], row["on_front"]) == (10, "unknown", "no")
     assert row["psnr_gain_db"] == pytest.approx(27.0 - PSNRS[-1])  # over the reference of that fidelity
 
 
 def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
-    ledger = opened(tmp_path)
-    proposal = ledger.propose()
-    ledger.record(proposal, trained(proposal, reach=lambda spec: 25.5))
-    seen = next(one for one in ledger.seen() if one.number == proposal.number)
+    asker = opened(tmp_path)
+    proposal = asker.ask()
+    asker.study.tell(proposal, trained(proposal, reach=lambda spec: 25.5))
+    seen = next(row for row in asker.observer.observe(asker.study).rows if row.number == proposal.number)
     assert seen.quality == pytest.approx(25.5 - PSNRS[-1], abs=0.02)
     assert seen.std > 0
-    assert ledger.study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same
+    assert asker.study._study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same
 
 
 def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
-    ledger = opened(tmp_path)
-    proposal = ledger.propose()
+    asker = opened(tmp_path)
+    proposal = asker.ask()
     record = trained(proposal)
-    ledger.record(proposal, record)
-    assert ledger._paused() == [1]
-    further = dataclasses.replace(proposal, until=20, record=record)
-    ledger.record(further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
+    asker.study.tell(proposal, record)
+    assert asker.study.list_paused(40) == [1]
+    further = dataclasses.replace(proposal, record=record)
+    asker.study.tell(further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
     again = opened(tmp_path)
-    assert again.records[1].state == "failed"
-    assert again._paused() == []
+    assert again.study.records[1].state == "failed"
+    assert again.study.list_paused(40) == []
 
 
 def test_projection_finds_the_line_and_its_spread():
@@ -163,12 +164,12 @@ def test_other_values_that_mean_nothing_are_refused(changes, message):
 
 def test_probes_are_trained_to_the_end_before_the_search_ends(tmp_path):
     """Without probes some of these twelve stay where they paused, as the test above sees."""
-    ledger = opened(tmp_path, probes=12)
-    done = search(ledger, 12)
+    asker = opened(tmp_path, num_probes=12)
+    done = search(asker, 12)
     assert {(number, 10) for number in range(1, 13)} <= set(done)  # they pause as others do
-    assert {ledger.records[number].quality.fidelity for number in range(1, 13)} == {40}
-    assert [steps for steps, _ in ledger.records[2].quality.curve] == [10, 20, 40]
-    trust = ledger.now.trust
+    assert {asker.study.records[number].quality.fidelity for number in range(1, 13)} == {40}
+    assert [steps for steps, _ in asker.study.records[2].quality.curve] == [10, 20, 40]
+    trust = asker.study.state.trust
     assert [one.num_networks for one in trust.to_top] == [16, 16]  # and the four of the ladder
     assert [one.tau for one in trust.to_top] == pytest.approx([1, 1])
 
@@ -193,17 +194,17 @@ def test_probe_goes_on_while_probes_take_a_twentieth_of_all_steps(reached, is_la
 
 def test_trainings_do_not_pause_where_the_rung_ranks_otherwise_than_the_end(tmp_path):
     """At 10 steps the order of the probes is upside down."""
-    ledger = opened(tmp_path, probes=8, least_tau=0.5)
+    asker = opened(tmp_path, num_probes=8, least_tau=0.5)
     for _ in range(8):
-        proposal = dataclasses.replace(ledger.propose(), until=40)
-        record = trained(proposal)
+        proposal = asker.ask()
+        record = trained(proposal, 40)
         (first, psnr), *others = record.quality.curve
         curve = ((first, 50 - psnr), *others)
         quality = dataclasses.replace(record.quality, curve=curve)
-        ledger.record(proposal, dataclasses.replace(record, quality=quality))
-    assert ledger.propose().until == 20
-    again = opened(tmp_path, probes=8, least_tau=0.5)
-    assert again.pending[0].until == 20
+        asker.study.tell(proposal, dataclasses.replace(record, quality=quality))
+    assert asker.find_stop(asker.ask()) == 20
+    again = opened(tmp_path, num_probes=8, least_tau=0.5)
+    assert again.find_stop(again.study.pending[0]) == 20
 
 
 def test_fidelities_are_the_steps_of_the_rungs_and_the_end():

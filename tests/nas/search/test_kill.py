@@ -11,7 +11,7 @@ import time
 import pytest
 
 from nas.cli.door import main
-from nas.search.ledger import RECORD
+from nas.search.store.facts import RECORD
 from nas.search.store.journal import JOURNAL
 from tests.nas.search.sessions import Session, arguments, make_pictures, recorded, search
 

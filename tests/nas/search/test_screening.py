@@ -1,20 +1,20 @@
 import pytest
 
-from nas.search.sampling.proposer import Rival
+from nas.search.model.incumbents import Incumbent
 from nas.search.screening import Screen
 
 FRONT = ("psnr_gain_db", "runtime_ratio")
 
 
-def screen(bound_db=0.1, goal="front", objectives=FRONT, rival=None):
-    costs = {"runtime_ratio": 0.8, "params": 100.0, "score": 7.0} | (rival or {})
+def screen(bound_db=0.1, goal="front", objectives=FRONT, incumbent=None):
+    costs = {"runtime_ratio": 0.8, "params": 100.0, "score": 7.0} | (incumbent or {})
     gain = costs.pop("gain_db", 0.2)
     return Screen(
         bound_db=bound_db,
         gate_db=-0.04,
         goal=goal,
         objectives=objectives,
-        rivals=(Rival(point=(0,), number=7, gain_db=gain, costs=costs),),
+        incumbents=(Incumbent(point=(0,), number=7, gain_db=gain, costs=costs),),
     )
 
 

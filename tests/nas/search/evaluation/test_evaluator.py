@@ -13,7 +13,7 @@ from nas.measure.lock import exclusive
 from nas.search.evaluation import training
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.tasks import EvaluatorSettings, Task
-from nas.search.sampling.proposer import Rival
+from nas.search.model.incumbents import Incumbent
 from nas.search.screening import Screen
 from nas.train.proxy import ProxyTrainer
 from nas.train.weights import weights_path
@@ -133,9 +133,9 @@ def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, er
 
 @pytest.mark.parametrize(("hoped", "state"), [(0.1, "rejected"), (0.3, "complete")])
 def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state):
-    rival = Rival(point=(0,), number=3, gain_db=0.2, costs={"runtime_ratio": 1e-9})
+    incumbent = Incumbent(point=(0,), number=3, gain_db=0.2, costs={"runtime_ratio": 1e-9})
     objectives = ("psnr_gain_db", "runtime_ratio")
-    screen = Screen(bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, rivals=(rival,))
+    screen = Screen(bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, incumbents=(incumbent,))
     record = make().trial(task(1, 0.0), screen, told.append)
     assert record.state == state
     assert record.latency is not None

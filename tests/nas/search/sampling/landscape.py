@@ -2,11 +2,10 @@
 
 import math
 
-from optuna.distributions import CategoricalDistribution, IntDistribution
-
 from nas.search.sampling.aim import Aim
 from nas.search.sampling.pool import Candidate, Pool
 from nas.search.sampling.proposer import Proposer, Seen
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 SPACE = {
     "blocks": IntDistribution(0, 4),

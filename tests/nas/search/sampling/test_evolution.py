@@ -1,6 +1,6 @@
 import pytest
-
 from nas.search.sampling.evolution import TOURNAMENT, Evolution
+
 from tests.nas.search.sampling.landscape import proposer, seen_at
 
 

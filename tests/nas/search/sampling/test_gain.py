@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from nas.search.sampling.gain import expected_excess, hypervolume_gain
 
 from nas.analysis.pareto import hypervolume
-from nas.search.sampling.gain import expected_excess, hypervolume_gain
 
 FLOOR = 0.0
 

@@ -1,8 +1,8 @@
 import random
 
 import numpy as np
-
 from nas.search.sampling import pool as module
+
 from tests.nas.search.sampling.landscape import SPACE, describe, pool, size
 
 

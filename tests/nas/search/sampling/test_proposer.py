@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pytest
+from nas.search.sampling.proposer import Seen, stretch
 
 from nas.analysis.pareto import hypervolume
-from nas.search.sampling.proposer import Seen, stretch
 from tests.nas.search.sampling.landscape import pool, proposer, quality, runtime, search, seen_at
 
 

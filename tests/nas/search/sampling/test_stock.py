@@ -2,11 +2,11 @@
 
 import optuna
 import pytest
+from nas.search.sampling import stock
+from nas.search.sampling.stock import stock_sampler
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
-from nas.search.sampling import stock
-from nas.search.sampling.stock import stock_sampler
 from tests.nas.search.sampling.landscape import SPACE, quality, runtime
 
 

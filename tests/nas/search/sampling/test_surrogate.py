@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.gaussian_process import GaussianProcessRegressor
-
 from nas.search.sampling import surrogate
 from nas.search.sampling.surrogate import fit
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 
 def curve(count, seed=0, noise=0.0):

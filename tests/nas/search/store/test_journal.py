@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from nas.search.store.journal import JOURNAL, RunLock, open_storage, recover
 from nas.search.store.run_directory import Files, write
-from tests.nas.search.studies import open_ledger, search
+from tests.nas.search.studies import open_search, search
 
 HOLD = "import sys, time; from pathlib import Path; from nas.search.store.journal import RunLock; "
 HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -18,7 +18,7 @@ HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.slee
 @pytest.fixture
 def journal(tmp_path):
     """A journal of a short search."""
-    search(open_ledger(tmp_path), 2)
+    search(open_search(tmp_path), 2)
     return tmp_path / JOURNAL
 
 
@@ -44,7 +44,7 @@ def test_cut_journal_goes_back_to_its_last_whole_record(journal, lost):
     assert [path.read_bytes() for path in cut_files(journal)] == [tail]
     assert f"its {len(tail)} bytes are kept in {cut_files(journal)[0].name}" in notice
     assert recover(journal) is None
-    open_ledger(journal.parent)
+    open_search(journal.parent)
 
 
 @pytest.mark.parametrize("end", [b"\0" * 300 + b"\n", b"\0" * 300, b'{"op_code":6,"tri\n'])
@@ -61,7 +61,7 @@ def test_nothing_but_a_cut_record_leaves_an_empty_journal(tmp_path):
     journal.write_bytes(b'{"op_code":0,"wor')
     recover(journal)
     assert journal.read_bytes() == b""
-    search(open_ledger(tmp_path), 1)
+    search(open_search(tmp_path), 1)
 
 
 def test_damaged_record_in_the_middle_is_refused_by_its_number(journal):
@@ -88,8 +88,8 @@ def test_reading_ignores_a_record_that_is_not_whole_yet(journal):
 
 def test_appends_are_in_the_file_at_once(tmp_path):
     """A kill takes nothing that an append has returned from."""
-    ledger = open_ledger(tmp_path)
-    ledger.study.set_user_attr("fact", 7)
+    asker = open_search(tmp_path)
+    asker.study._study.set_user_attr("fact", 7)
     assert b'"fact":7' in (tmp_path / JOURNAL).read_bytes()
 
 
@@ -119,12 +119,12 @@ def test_lock_is_free_after_release(tmp_path):
 
 
 def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):
-    ledger = open_ledger(tmp_path)
-    search(ledger, 2)
+    asker = open_search(tmp_path)
+    search(asker, 2)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     files = Files(tmp_path, lambda state: f"{len(state.records)} rows")
-    state = ledger.state("run", {})
+    state = asker.study.show("run", {})
     for _ in range(50):
         clock[0] += 0.1
         files.update(state)
@@ -138,8 +138,8 @@ def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):
 
 
 def test_rewrites_that_take_long_come_less_often(tmp_path, monkeypatch):
-    ledger = open_ledger(tmp_path)
-    search(ledger, 1)
+    asker = open_search(tmp_path)
+    search(asker, 1)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
@@ -150,7 +150,7 @@ def test_rewrites_that_take_long_come_less_often(tmp_path, monkeypatch):
     files = Files(tmp_path, render)
     while clock[0] < 400:
         clock[0] += 0.5
-        files.update(ledger.state("run", {}))
+        files.update(asker.study.show("run", {}))
     assert 5 <= files.num_rewrites <= 8  # 2 seconds each, at most a twentieth of 300
 
 

@@ -10,7 +10,7 @@ from nas.search.controller import Budget, Controller
 from nas.search.evaluation.tasks import Task
 from nas.search.evaluation.workers import Job
 from nas.search.table.evaluator import Simulation, TableEvaluator
-from tests.nas.search.studies import open_ledger
+from tests.nas.search.studies import open_search
 from tests.nas.search.table.tables import FIDELITIES, GATE, RUNGS, SPACE, table
 
 
@@ -23,16 +23,16 @@ def make(made=None, *, seed=0, fidelities=FIDELITIES, limits=None):
 def search(folder, *, trials=12, count=1, hours=None, confirm=0, made=None, **changes):
     own = {"fidelities": FIDELITIES, "seed": 0, "limits": {}} | changes
     evaluator = make(made, **{name: own[name] for name in ("fidelities", "seed", "limits")})
-    ledger = open_ledger(
-        folder, space=SPACE, baseline=evaluator.reference, rungs=RUNGS, ladder_seeds=3, challenge=GATE,
+    asker = open_search(
+        folder, space=SPACE, baseline=evaluator.reference, ladder_sizes=RUNGS, ladder_seeds=3, challenge=GATE,
         **{"sampler": "cost_aware"} | own,
     )  # fmt: skip
     pool = Simulation(evaluator, count=count)
     controller = Controller(
-        ledger, pool, Budget(trials=trials, hours=hours, confirm=confirm), has_test=False,
+        asker, pool, Budget(trials=trials, hours=hours, confirm=confirm), has_test=False,
         show=lambda *_: None, changed=lambda: None, clock=lambda: pool.now,
     )  # fmt: skip
-    return ledger, pool, controller.run()
+    return asker, pool, controller.run()
 
 
 def task(spec, until=40, number=1):
@@ -88,19 +88,19 @@ def test_two_workers_need_half_the_time(tmp_path, fidelities):
     seconds = {}
     for count in (1, 2):
         (tmp_path / str(count)).mkdir()
-        ledger, pool, reason = search(
+        asker, pool, reason = search(
             tmp_path / str(count), count=count, fidelities=fidelities, sampler="random"
         )
         assert reason == "12 trials done"
-        assert ledger.num_counted == 12
+        assert asker.study.num_counted == 12
         seconds[count] = pool.now
     assert seconds[2] < 0.7 * seconds[1]
 
 
 def test_whole_table_can_be_searched_and_the_search_ends(tmp_path):
-    ledger, _, reason = search(tmp_path, trials=100, fidelities=(40,), sampler="random")
+    asker, _, reason = search(tmp_path, trials=100, fidelities=(40,), sampler="random")
     assert "exhausted" in reason
-    assert {record.spec.arch_id for record in ledger.records.values()} == set(table().entries)
+    assert {record.spec.arch_id for record in asker.study.records.values()} == set(table().entries)
 
 
 def test_hours_are_simulated_ones(tmp_path):
@@ -111,9 +111,9 @@ def test_hours_are_simulated_ones(tmp_path):
 
 def test_row_0_and_the_ladder_are_the_tables(tmp_path):
     made = table()
-    ledger, _, _ = search(tmp_path, trials=3)
-    assert [run.rung for run in ledger.ladder if run.seed == 0] == list(reversed(RUNGS))
-    base = ledger.records[0]
+    asker, _, _ = search(tmp_path, trials=3)
+    assert [run.rung for run in asker.study.ladder if run.seed == 0] == list(reversed(RUNGS))
+    base = asker.study.records[0]
     runs = made.entries[base.spec.arch_id].runs
     assert isinstance(base.quality, Quality)
     assert base.quality.psnr_db == pytest.approx(sum(run.curve[-1][1] for run in runs) / 3)
@@ -126,7 +126,7 @@ def test_doubtful_rows_are_trained_again_and_are_surer_then(tmp_path):
     same = {"trials": 20, "fidelities": (40,), "sampler": "random", "made": made}
     before, _, _ = search(tmp_path / "a", **same)
     after, _, _ = search(tmp_path / "b", confirm=20, **same)
-    ours, theirs = rows_of(before.now), rows_of(after.state("", {}))
+    ours, theirs = rows_of(before.study.state), rows_of(after.study.show("", {}))
     assert ours["arch_id"].tolist() == theirs["arch_id"].tolist()
     doubtful = (ours["front_probability"] - 0.5).abs() < 0.45
     again = theirs["psnr_seeds"] == 2

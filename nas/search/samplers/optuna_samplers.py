@@ -1,0 +1,248 @@
+"""sampler=nsga2, tpe, gp: Optuna's samplers, over a study in memory that mirrors what was told.
+
+No other sampler file knows Optuna. The mirror holds every suggestion in its order, so that a sampler finds
+there what it would find in the run's own study, which is never asked.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from nas.search.model.candidates import Point
+from nas.search.model.observations import Observations, ToldTrial
+from nas.search.samplers.base import Suggestion, check_count, default_population
+from nas.search.store.distributions import make_distributions
+
+GENERATION, PARENTS = "generation", "parents"  # notes of NSGA-II
+
+
+class _Mirror:
+    """A study in memory; its trial numbers are places in the order of what was told."""
+
+    def __init__(self, observations: Observations) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = optuna.create_study(
+            directions=list[Any](observations.directions), sampler=RandomSampler(seed=0)
+        )
+        self.distributions = make_distributions(observations.candidates.decisions)
+        self.num_trials = 0
+        self._open: dict[int, Trial] = {}
+
+    def has_followed(self, told: Sequence[ToldTrial]) -> bool:
+        """Whether the trials that it holds are the first of what was told."""
+        if len(told) < self.num_trials:
+            return False
+        return all(dict(told[place].params) == trial.params for place, trial in self._open.items())
+
+    def follow(self, told: Sequence[ToldTrial]) -> None:
+        """Bring the study up to what was told."""
+        for place in [place for place in self._open if told[place].state != "open"]:
+            self._end(self._open.pop(place), told[place])
+        for trial in told[self.num_trials :]:
+            self._add(trial)
+
+    def ask(self, sampler: BaseSampler) -> dict[str, int]:
+        """Open a trial with what a sampler suggests; it is expected to be told next."""
+        self.study.sampler = sampler
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self.study.ask(self.distributions)
+        self.study.sampler = RandomSampler(seed=0)
+        self._open[self.num_trials] = trial
+        self.num_trials += 1
+        return dict(trial.params)
+
+    def _add(self, told: ToldTrial) -> None:
+        """Add one trial that was told; an open one can be finished later."""
+        if told.state == "open":
+            self.study.enqueue_trial(dict(told.params))
+            self._open[self.num_trials] = self.study.ask(self.distributions)
+        else:
+            self.study.add_trial(
+                create_trial(
+                    state=TrialState.FAIL if told.values is None else TrialState.COMPLETE,
+                    params=dict(told.params),
+                    distributions=self.distributions,
+                    values=None if told.values is None else list(told.values),
+                    constraints=dict(told.constraints),
+                )
+            )
+        self.num_trials += 1
+
+    def _end(self, trial: Trial, told: ToldTrial) -> None:
+        if told.values is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        for name, excess in told.constraints.items():
+            trial.set_constraint(name, excess)
+        self.study.tell(trial, list(told.values))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Mirrored:
+    """The mirror of the search that a sampler serves; made anew where it serves another one."""
+
+    mirror: _Mirror | None = None
+
+    def follow(self, observations: Observations) -> _Mirror:
+        if self.mirror is None or not self.mirror.has_followed(observations.told):
+            self.mirror = _Mirror(observations)
+        self.mirror.follow(observations.told)
+        return self.mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TPE:
+    """Multivariate tree-structured Parzen estimator, a density-ratio model.
+
+    Attributes:
+        startup: suggestions that are drawn at random before the model.
+    Raises:
+        ValueError: a key is out of its range.
+    """
+
+    startup: int
+    picks_best = False
+    _mirrored: _Mirrored = field(default_factory=_Mirrored, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_count("startup", self.startup, 1)
+
+    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+        """Return the next suggestion. See `Sampler.ask`."""
+        mirror = self._mirrored.follow(observations)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = _TPE(mirror.distributions, multivariate=True, n_startup_trials=self.startup, seed=seed)
+        return Suggestion(params=mirror.ask(sampler))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GP:
+    """Gaussian processes with expected hypervolume improvement; seconds a suggestion after some hundred.
+
+    Attributes:
+        startup: suggestions that are drawn at random before the model.
+    Raises:
+        ValueError: a key is out of its range.
+    """
+
+    startup: int
+    picks_best = False
+    _mirrored: _Mirrored = field(default_factory=_Mirrored, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_count("startup", self.startup, 1)
+
+    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+        """Return the next suggestion. See `Sampler.ask`."""
+        mirror = self._mirrored.follow(observations)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = _GP(mirror.distributions, n_startup_trials=self.startup, seed=seed)
+        return Suggestion(params=mirror.ask(sampler))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NSGA2:
+    """NSGA-II, a genetic algorithm for several objectives.
+
+    Attributes:
+        population: members of a generation; None: a quarter of the trials asked for at first, from 8 to 50.
+    Raises:
+        ValueError: a key is out of its range.
+    """
+
+    population: int | None
+    picks_best = False
+    _mirrored: _Mirrored = field(default_factory=_Mirrored, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_count("population", self.population, 2)
+
+    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+        """Return the next suggestion. See `Sampler.ask`."""
+        mirror = self._mirrored.follow(observations)
+        population = self.population or default_population(observations.planned_trials)
+        sampler = _NSGAII(mirror.distributions, observations.told, population_size=population, seed=seed)
+        params = mirror.ask(sampler)
+        return Suggestion(params=params, notes=sampler.notes)
+
+
+class _WholeSpace:
+    """Models every decision: each trial has them all. Optuna would compare all trials to find that out."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(**options)
+        self._distributions = dict(sorted(distributions.items()))
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+
+class _TPE(_WholeSpace, TPESampler): ...
+
+
+class _GP(_WholeSpace, GPSampler): ...
+
+
+class _NSGAII(_WholeSpace, NSGAIISampler):
+    """Optuna's rules; generations and their parents are kept as notes of the suggestions.
+
+    Optuna keeps them in the study, where a search that goes on after a kill would find others: the parents
+    of a generation are chosen among those that had ended when its first member was suggested.
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], told: Sequence[ToldTrial], **options: Any
+    ) -> None:
+        super().__init__(distributions, **options)
+        self.notes: dict[str, Any] = {}
+        self._told = told
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """Return the generation of a new trial: the last one, until a population of it is complete."""
+        last, count = 0, 0
+        for told in reversed(self._told):
+            if told.values is None or GENERATION not in told.notes:
+                continue
+            generation = int(told.notes[GENERATION])
+            if generation < last:  # a later trial is never of an earlier generation
+                break
+            last, count = generation, count + 1 if generation == last else 1
+
+        assert self.population_size is not None
+        generation = last if count < self.population_size else last + 1
+        self.notes[GENERATION] = generation
+        return generation
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Return the complete trials of a generation."""
+        trials = study.get_trials(deepcopy=False)
+        return [
+            trials[place]
+            for place, told in enumerate(self._told)
+            if told.values is not None and told.notes.get(GENERATION) == generation
+        ]
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Return the parents of a generation, as they were chosen for its first member, in their order."""
+        if generation == 0:
+            return []
+        trials = study.get_trials(deepcopy=False)
+        for told in self._told:
+            if told.notes.get(GENERATION) == generation and PARENTS in told.notes:
+                return [trials[place] for place in told.notes[PARENTS]]
+
+        places = sorted(trial.number for trial in self.select_parent(study, generation))
+        if generation == self.notes.get(GENERATION):
+            self.notes[PARENTS] = places
+        return [trials[place] for place in places]

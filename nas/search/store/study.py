@@ -1,0 +1,439 @@
+"""The study behind a run: what was suggested and what came out. Everything else is rebuilt from it.
+
+This is the one writer, and the only file that touches Optuna's private names.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.results import RunState
+from nas.record import GOALS, TrialRecord
+from nas.score import Challenge
+from nas.search.model.decisions import Decision
+from nas.search.model.observations import ToldTrial
+from nas.search.samplers.base import Suggestion
+from nas.search.store.distributions import make_distributions
+from nas.search.store.facts import (
+    ABANDONED,
+    BASELINE,
+    INHERITS,
+    LADDER,
+    LATER,
+    NUMBER,
+    RECORD,
+    SAME_AS,
+    SPEC,
+    STUDY,
+    SUGGESTION,
+    TEST_PSNR,
+    read_facts,
+    read_suggestion,
+    write_suggestion,
+)
+from nas.search.store.told_values import find_told_values
+from search_spaces.spec import ArchSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRules:
+    """What the rows of a study mean.
+
+    Attributes:
+        baseline: row 0.
+        limits: upper limits by column.
+        ladder_sizes: of the ladder, smallest first; the last is the baseline.
+        ladder_seeds: trainings of each size.
+        num_probes: first suggested trials that are trained to the end before a search ends.
+        planned_trials: how many trials the search is first asked for.
+    """
+
+    objectives: tuple[str, ...]
+    limits: Mapping[str, float]
+    challenge: Challenge
+    baseline: ArchSpec
+    ladder_sizes: tuple[str, ...] = RUNGS
+    ladder_seeds: int
+    num_probes: int = 0
+    planned_trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTrial:
+    """An architecture that has a number and is being evaluated.
+
+    Attributes:
+        suggestion: of the sampler; None where the architecture was named to start with.
+        record: what is known of one whose training paused; None of a new one.
+        inherits: number of the row whose weights its training starts from.
+        place: in the order of what was told; None where it has no suggestion.
+    """
+
+    number: int
+    spec: ArchSpec
+    suggestion: Suggestion | None
+    record: TrialRecord | None = None
+    inherits: int | None = None
+    place: int | None = None
+
+
+class Study:
+    """All that a search knows, kept in a journal.
+
+    Rows are numbered from 0, the baseline. Opening a study settles what a kill left open: trials without a
+    number are given up, ended ones that Optuna was not told of are told, the others are `pending`.
+
+    Args:
+        storage: of the run's journal.
+        start: architectures that are tried first; they may lie outside the space.
+        start_inherits: the row whose weights they start from.
+    """
+
+    def __init__(
+        self,
+        storage: JournalStorage,
+        rules: StudyRules,
+        decisions: Sequence[Decision],
+        *,
+        start: Sequence[ArchSpec] = (),
+        start_inherits: int | None = None,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY,
+            directions=[GOALS[name].direction for name in rules.objectives],
+            load_if_exists=True,
+            sampler=RandomSampler(seed=0),  # never asked: trials are opened with their parameters
+        )
+        self.rules = rules
+        self._distributions = make_distributions(decisions)
+
+        # Rows.
+        self.records: dict[int, TrialRecord] = {}
+        self.ladder: list[LadderRun] = []
+        self._numbers: dict[str, int] = {}  # by arch_id, of rows and of what is being evaluated
+        self._pending: dict[int, OpenTrial] = {}
+        self._resumed: set[int] = set()  # trials that paused and are being trained further
+        self._suggested: dict[int, OpenTrial] = {}  # rows that the sampler suggested
+        self._state: RunState | None = None
+
+        # Suggestions, in their order.
+        self.told: list[ToldTrial] = []
+        self._trials: list[Trial | None] = []  # of those that Optuna was not told of
+        self.num_known_in_a_row = 0
+        self.num_fruitless_in_a_row = 0  # rejected or known
+
+        # Facts that are kept from the first session on.
+        named = {spec.arch_id: spec for spec in start if spec.arch_id != rules.baseline.arch_id}
+        first = len(named) + 1
+        self.ladder_sizes = tuple(self._keep_fact("rungs", rules.ladder_sizes))
+        self.probes = tuple(self._keep_fact("probes", list(range(first, first + rules.num_probes))))
+        self.planned_trials = int(self._keep_fact("planned_trials", rules.planned_trials))
+        self._load()
+        self._open_start(named.values(), start_inherits)
+
+    # Reading.
+
+    @property
+    def pending(self) -> list[OpenTrial]:
+        """Trials that have a number and no record, in order: what a kill interrupted, or what runs."""
+        return [self._pending[number] for number in sorted(self._pending)]
+
+    @property
+    def running(self) -> list[int]:
+        """Numbers of what is being evaluated, trainings that went on among them."""
+        return [*self._pending, *self._resumed]
+
+    @property
+    def suggestions(self) -> Mapping[int, Suggestion]:
+        """Suggestions by the number of their row."""
+        return {number: trial.suggestion for number, trial in self._suggested.items() if trial.suggestion}
+
+    @property
+    def num_counted(self) -> int:
+        """Complete and failed rows other than the baseline."""
+        return sum(record.number > 0 and record.state != "rejected" for record in self.records.values())
+
+    def knows(self, arch_id: str) -> bool:
+        """Whether an architecture is a row, or is being evaluated."""
+        return arch_id in self._numbers
+
+    def list_paused(self, full_steps: int) -> list[int]:
+        """List the suggested trials whose training has paused before so many steps and waits."""
+        return [
+            number
+            for number, record in self.records.items()
+            if number in self._suggested
+            and number not in self._resumed
+            and record.state == "complete"
+            and steps_of(record) < full_steps
+        ]
+
+    def list_parents(self, full_steps: int) -> set[str]:
+        """List the arch_ids of row 0 and of what open and paused trials start from: weights to keep."""
+        inherited = [trial.inherits for trial in self._pending.values()]
+        waiting = [*self.list_paused(full_steps), *self._resumed]
+        inherited += [self.records[number].inherits for number in waiting]
+        rows = {0, *(number for number in inherited if number is not None)}
+        return {self.records[number].spec.arch_id for number in rows & self.records.keys()}
+
+    @property
+    def state(self) -> RunState:
+        """The run as it stands; it is made once between two records."""
+        if self._state is None:
+            self._state = RunState(
+                name="",
+                challenge=self.rules.challenge,
+                objectives=self.rules.objectives,
+                limits=self.rules.limits,
+                ladder=tuple(self.ladder),
+                records=tuple(self.records[number] for number in sorted(self.records)),
+                settings={},
+                test_psnr_db=dict(self._study.user_attrs.get(TEST_PSNR, {})),
+                ladder_seeds=self.rules.ladder_seeds,
+                rungs=self.ladder_sizes,
+                probes=self.probes,
+            )
+        return self._state
+
+    def show(self, name: str, settings: Mapping[str, Any], notices: Sequence[str] = ()) -> RunState:
+        """Return the run as it is shown."""
+        return replace(self.state, name=name, settings=settings, notices=tuple(notices))
+
+    # Writing.
+
+    def open(
+        self, suggestion: Suggestion, spec: ArchSpec, *, inherits: int | None = None
+    ) -> OpenTrial | None:
+        """Give a suggested architecture the next number.
+
+        Returns:
+            None where it is known: Optuna is told what is known of it, and it is no row.
+        """
+        self._study.enqueue_trial(dict(suggestion.params))
+        trial = self._study.ask(self._distributions)
+        kept = write_suggestion(suggestion)
+        if kept:
+            trial.set_user_attr(SUGGESTION, kept)
+        place = self._append_told(trial, suggestion)
+
+        if self.knows(spec.arch_id):
+            trial.set_user_attr(SAME_AS, spec.arch_id)
+            self.num_known_in_a_row += 1
+            self.num_fruitless_in_a_row += 1
+            self._tell_optuna(place, self._find_record(spec.arch_id))
+            return None
+
+        # The number comes last: a trial without one is given up when a study is opened again.
+        number = 1 + max([0, *self.records, *self._pending])
+        trial.set_user_attr(SPEC, spec.to_json())
+        trial.set_user_attr(INHERITS, inherits)
+        trial.set_user_attr(NUMBER, number)
+        self.num_known_in_a_row = 0
+        return self._open_trial(
+            OpenTrial(number=number, spec=spec, suggestion=suggestion, inherits=inherits, place=place)
+        )
+
+    def resume(self, number: int) -> OpenTrial:
+        """Open a complete trial again, to train it further or once more."""
+        record = self.records[number]
+        self._resumed.add(number)
+        suggested = self._suggested.get(number)
+        return OpenTrial(
+            number=number,
+            spec=record.spec,
+            suggestion=suggested.suggestion if suggested else None,
+            record=record,
+            inherits=record.inherits,
+            place=suggested.place if suggested else None,
+        )
+
+    def tell(self, trial: OpenTrial, record: TrialRecord) -> None:
+        """Write how a trial ended. The record comes first: a kill after it loses nothing."""
+        is_first = trial.record is None and trial.place is not None
+        if is_first:
+            self._set_attribute(trial.place, RECORD, record.to_json())
+            self._suggested[trial.number] = trial
+        else:  # Optuna lets nobody change a finished trial, and knows none of the others
+            self._study.set_user_attr(f"{LATER}{trial.number}", record.to_json())
+
+        self._pending.pop(trial.number, None)
+        self._resumed.discard(trial.number)
+        self._keep_record(record)
+        if is_first:
+            assert trial.place is not None
+            self._tell_optuna(trial.place, record)
+        self.num_fruitless_in_a_row = self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+
+    def set_baseline(self, record: TrialRecord) -> None:
+        """Write row 0."""
+        self._study.set_user_attr(BASELINE, record.to_json())
+        self._keep_record(record)
+
+    def add_ladder_run(self, run: LadderRun) -> None:
+        """Write one training of the ladder."""
+        self._study.set_user_attr(f"{LADDER}{run.rung}/{run.seed}", json.dumps(asdict(run)))
+        self.ladder.append(run)
+        self._state = None
+
+    def set_test_psnr(self, psnr_db: Mapping[str, float]) -> None:
+        """Write the PSNR on the test set, by arch_id."""
+        self._study.set_user_attr(TEST_PSNR, dict(psnr_db))
+        self._state = None
+
+    # Opening.
+
+    def _keep_fact(self, name: str, value: Any) -> Any:
+        """Return a fact of the study, which is kept from its first session on."""
+        attrs = self._study.user_attrs
+        if name not in attrs:
+            self._study.set_user_attr(name, value)
+            return value
+        return attrs[name]
+
+    def _load(self) -> None:
+        """Read the journal and settle what a kill left open."""
+        facts = read_facts(self._study)
+        self.ladder = facts.ladder
+        if facts.baseline:
+            self._keep_record(facts.baseline)
+
+        for trial in self._study.get_trials(deepcopy=False):
+            if ABANDONED in trial.user_attrs:
+                continue
+            if NUMBER in trial.user_attrs or SAME_AS in trial.user_attrs:
+                self._load_trial(trial, facts.later)
+            elif not trial.state.is_finished():
+                self._abandon(trial)
+
+        # Rows that Optuna knows nothing of.
+        for record in facts.later.values():
+            if record.number not in self.records:
+                self._keep_record(record)
+
+    def _load_trial(self, trial: FrozenTrial, later: Mapping[int, TrialRecord]) -> None:
+        """Take over one suggestion of an earlier session."""
+        attrs = trial.user_attrs
+        suggestion = read_suggestion(trial.params, attrs)
+        if trial.state.is_finished():
+            place = self._append_finished(trial, suggestion)
+        else:
+            place = self._append_told(Trial(self._study, trial._trial_id), suggestion)
+
+        if SAME_AS in attrs:
+            self.num_known_in_a_row += 1
+            self.num_fruitless_in_a_row += 1
+            if not trial.state.is_finished():
+                self._tell_optuna(place, self._find_record(attrs[SAME_AS]))
+            return
+
+        self.num_known_in_a_row = 0
+        opened = OpenTrial(
+            number=attrs[NUMBER],
+            spec=ArchSpec.from_json(attrs[SPEC]),
+            suggestion=suggestion,
+            inherits=attrs.get(INHERITS),
+            place=place,
+        )
+        if RECORD not in attrs:
+            self._open_trial(opened)
+            return
+
+        record = TrialRecord.from_json(attrs[RECORD])
+        self._suggested[record.number] = opened
+        self._keep_record(later.get(record.number, record))
+        self.num_fruitless_in_a_row = self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+        if not trial.state.is_finished():
+            self._tell_optuna(place, record)
+
+    def _abandon(self, trial: FrozenTrial) -> None:
+        """Give up a trial that was killed before it had a number: it is suggested again."""
+        storage, handle = self._study._storage, trial._trial_id
+        storage.set_trial_user_attr(handle, ABANDONED, True)
+        storage.set_trial_state_values(handle, TrialState.FAIL)
+
+    def _open_start(self, specs: Iterable[ArchSpec], inherits: int | None) -> None:
+        """Give the first numbers to what was named to start with.
+
+        Optuna is not told of these: given a trial without parameters its samplers would model nothing.
+        """
+        for number, spec in enumerate(specs, start=1):
+            if number not in self.records:
+                self._open_trial(OpenTrial(number=number, spec=spec, suggestion=None, inherits=inherits))
+
+    # The pieces of it.
+
+    def _open_trial(self, trial: OpenTrial) -> OpenTrial:
+        self._pending[trial.number] = trial
+        self._numbers.setdefault(trial.spec.arch_id, trial.number)
+        return trial
+
+    def _keep_record(self, record: TrialRecord) -> None:
+        self.records[record.number] = record
+        self._numbers.setdefault(record.spec.arch_id, record.number)
+        self._state = None
+
+    def _find_record(self, arch_id: str) -> TrialRecord | None:
+        """Return the record of an architecture; None: it is being evaluated."""
+        number = self._numbers.get(arch_id)
+        return None if number is None else self.records.get(number)
+
+    def _append_told(self, trial: Trial, suggestion: Suggestion) -> int:
+        """Add a suggestion that Optuna was not told of; gives its place."""
+        self._trials.append(trial)
+        self.told.append(ToldTrial(params=suggestion.params, state="open", notes=suggestion.notes))
+        return len(self.told) - 1
+
+    def _append_finished(self, trial: FrozenTrial, suggestion: Suggestion) -> int:
+        """Add a suggestion of which Optuna has been told; gives its place."""
+        is_complete = trial.state == TrialState.COMPLETE
+        self._trials.append(None)
+        self.told.append(
+            ToldTrial(
+                params=suggestion.params,
+                state="complete" if is_complete else "failed",
+                values=tuple(trial.values) if is_complete else None,
+                constraints=dict(trial.constraints),
+                notes=suggestion.notes,
+            )
+        )
+        return len(self.told) - 1
+
+    def _tell_optuna(self, place: int, record: TrialRecord | None) -> None:
+        """Tell what is known of a suggestion; None: it counts as failed, as one that failed does."""
+        trial = self._trials[place]
+        assert trial is not None
+        values, constraints = find_told_values(record, self.state)
+        for name, excess in constraints.items():
+            trial.set_constraint(name, excess)
+        if values is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, list(values))
+
+        self._trials[place] = None
+        self.told[place] = replace(
+            self.told[place],
+            state="failed" if values is None else "complete",
+            values=values,
+            constraints=constraints,
+        )
+
+    def _set_attribute(self, place: int | None, name: str, value: Any) -> None:
+        assert place is not None
+        trial = self._trials[place]
+        assert trial is not None
+        trial.set_user_attr(name, value)
+
+
+def steps_of(record: TrialRecord) -> int:
+    """Return how far a trial was trained, in steps."""
+    return record.quality.fidelity if record.quality else 0
