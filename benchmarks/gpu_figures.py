@@ -17,6 +17,7 @@ from nas.ops.span_attention import parameter_free_attention, span_attention
 
 TYPICAL, LARGE = (339, 510), (2048, 2048)
 BACKENDS = ("cuda", "triton")
+CONV_BACKEND = "triton"
 SIDE = 8192  # of the matrices whose products are timed
 CHANNELS_LAST = torch.channels_last
 HALF, SINGLE = (torch.float16, "fp16"), (torch.float32, "fp32")
@@ -220,7 +221,8 @@ def _over_cudnn(kind: tuple[torch.dtype, str, float | None, float | None], chann
     bias = random(channels, dtype=dtype)
     rows = weight.contiguous(memory_format=CHANNELS_LAST)
     for benchmark in (False, True):
-        with tf32(True), torch.no_grad(), _benchmark(benchmark):
+        # By name: `auto` would time cuDNN against itself where the kernel does not run.
+        with tf32(True), torch.no_grad(), _benchmark(benchmark), backend.using(CONV_BACKEND):
             fused = [lambda x=x: conv_act(x, rows, bias, "relu") for x in images]  # as ConvAct holds it
             last = [lambda x=x: F.relu_(F.conv2d(x, rows, bias, padding=1)) for x in images]
             first = [lambda x=x: F.relu_(F.conv2d(x, weight, bias, padding=1)) for x in planes]

@@ -209,6 +209,8 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
     for name in ("1", "2"):
         assert sum(step.limit_s for step in SESSIONS[name]) <= 9.5 * 60
     assert len({step.title for step in SESSIONS["all"]}) == len(SESSIONS["all"])
+    titles = [step.title for step in SESSIONS["all"]]
+    assert "accuracy" in titles, "the README's table asks for it"
     asked = {step.title for step in SESSIONS["all"] if isinstance(step, Command)}
     assert asked == {
         "GPU tests", "tilings", "ncu of the runner's kernels", "compute-sanitizer, memcheck",
