@@ -16,6 +16,8 @@ from nas.ops.conv_act import conv_act
 from nas.ops.span_attention import parameter_free_attention, span_attention
 
 TYPICAL, LARGE = (339, 510), (2048, 2048)
+BACKENDS = ("cuda", "triton")
+CONV_BACKEND = "triton"
 SIDE = 8192  # of the matrices whose products are timed
 CHANNELS_LAST = torch.channels_last
 HALF, SINGLE = (torch.float16, "fp16"), (torch.float32, "fp32")
@@ -23,11 +25,11 @@ HALF, SINGLE = (torch.float16, "fp16"), (torch.float32, "fp32")
 
 def kernels() -> tuple[str, ...]:
     """The backends of span_attention that serve here, the one that `auto` takes first."""
-    return tuple(
-        name
-        for name in ("cuda", "triton")
-        if backend.why_not(name, "span_attention", case=(32, torch.float32)) is None
-    )
+    return tuple(name for name in BACKENDS if _why_not(name) is None)
+
+
+def _why_not(name: str) -> str | None:
+    return backend.why_not(name, "span_attention", case=(32, torch.float32))
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32, last: bool = False) -> Tensor:
@@ -36,7 +38,14 @@ def random(*shape: int, dtype: torch.dtype = torch.float32, last: bool = False) 
 
 
 def attention_against_eager(given: Given) -> Iterator[Row]:
-    """Fused op against conv1x1, add, multiply, in TF32 as the harness runs them, cold."""
+    """Fused op against conv1x1, add, multiply, in TF32 as the harness runs them, cold.
+
+    Raises:
+        RuntimeError: the op has no kernel here, so there is nothing to time.
+    """
+    if not kernels():
+        reasons = [f"{name}: {_why_not(name)}" for name in BACKENDS]
+        raise RuntimeError(f"span_attention has no kernel here: {'; '.join(reasons)}")
     yield from each(
         {
             f"{name} {channels}": lambda name=name, channels=channels: _over_eager(name, channels)
@@ -212,7 +221,8 @@ def _over_cudnn(kind: tuple[torch.dtype, str, float | None, float | None], chann
     bias = random(channels, dtype=dtype)
     rows = weight.contiguous(memory_format=CHANNELS_LAST)
     for benchmark in (False, True):
-        with tf32(True), torch.no_grad(), _benchmark(benchmark):
+        # By name: `auto` would time cuDNN against itself where the kernel does not run.
+        with tf32(True), torch.no_grad(), _benchmark(benchmark), backend.using(CONV_BACKEND):
             fused = [lambda x=x: conv_act(x, rows, bias, "relu") for x in images]  # as ConvAct holds it
             last = [lambda x=x: F.relu_(F.conv2d(x, rows, bias, padding=1)) for x in images]
             first = [lambda x=x: F.relu_(F.conv2d(x, weight, bias, padding=1)) for x in planes]

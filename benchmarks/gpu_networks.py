@@ -95,7 +95,6 @@ def whole_networks(given: Given) -> Iterator[Row]:
     """SPANV2 through the runner over plain eager fp32 SPANV2 with the fused attention alone."""
     net = network(spanv2(), released(given.weights))
     official = with_fused_attention(net)
-    yield _agreement(net, official)
 
     def runner(precision: str, **options: object) -> Callable[[], Runner]:
         return lambda: Runner(net, precision=precision, share_output=True, **options)
@@ -108,7 +107,8 @@ def whole_networks(given: Given) -> Iterator[Row]:
         "fuse(net)": (lambda: fuse(net), None, None),
         "plain": (lambda: net, None, None),
     }
-    tasks = {word: lambda word=word: _over(word, *ways[word], official, TYPICAL) for word in ways}
+    tasks: dict[str, Callable[[], Iterator[Row]]] = {"agreement": lambda: iter([_agreement(net, official)])}
+    tasks |= {word: lambda word=word: _over(word, *ways[word], official, TYPICAL) for word in ways}
     make_tf32, make_fp16 = ways["TF32 as a graph"][0], ways["fp16 as a graph"][0]
     tasks["small"] = lambda: _over("fp16 as a graph", make_fp16, 0.28, 0.18, official, SMALL)
     tasks["large"] = lambda: _over("fp16 as a graph", make_fp16, None, None, official, LARGE)
@@ -142,7 +142,7 @@ def _over(
     image = torch.rand(1, 3, *size, device="cuda")
     with tf32(True):
         reading, clocks = read_networks(official, candidate, [(image, 1.0)])
-    layers = f", layers {candidate.layers}" if isinstance(candidate, Runner) else ""
+    layers = _what_ran(candidate) if isinstance(candidate, Runner) else ""
     ours = f"{reading.candidate_ms:.3f} ms (host {reading.candidate_host_ms:.3f})"
     theirs = f"{reading.baseline_ms:.3f} ms (host {reading.baseline_host_ms:.3f})"
     yield Figure(
@@ -156,6 +156,14 @@ def _over(
         sm_mhz=clocks,
         note=f"{ours} against {theirs}, {reading.rounds} rounds{layers}",
     )
+
+
+def _what_ran(runner: Runner) -> str:
+    """The layers of a runner, and what of it is not as its name says."""
+    words = f", layers {runner.layers}"
+    if runner.plain_parts:
+        words += f", WITHOUT A KERNEL {sorted(runner.plain_parts)}"
+    return words + (f", NO GRAPH: {runner.why_no_graph}" if runner.why_no_graph else "")
 
 
 def _listed(word: str, candidate: Upscaler, official: Network, has_demand: bool) -> Iterator[Figure]:

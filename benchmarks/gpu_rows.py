@@ -1,10 +1,11 @@
 """What a section of benchmarks/gpu.py is handed and gives: rows, printed and written as they come."""
 
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,27 @@ def each(tasks: Mapping[str, Callable[[], Iterator[Row]]]) -> Iterator[Row]:
 
 
 def write(file: Path, section: str, row: Row) -> None:
-    """Print a row, and add it to the file as a line of JSON of its own, at once."""
+    """Print a row, and add it to the file as a line of JSON of its own, at once.
+
+    A figure that is no number, such as the error of a kernel that gives NaN, is written as a wrong check.
+    """
+    row = _as_json_takes_it(row)
     line = {"kind": type(row).__name__.lower(), "section": section, "time": time.strftime("%H:%M:%S")}
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line | asdict(row), allow_nan=False) + "\n")
     print(f"{section}: {_in_words(row)}", flush=True)
+
+
+def _as_json_takes_it(row: Row) -> Row:
+    if isinstance(row, Figure) and not math.isfinite(row.value):
+        return Check(name=row.name, words=f"{row.value} {row.unit}, no number", is_wrong=True)
+    try:
+        json.dumps(asdict(row), allow_nan=False)
+    except ValueError:  # beside it something is not finite
+        if isinstance(row, Figure):
+            return replace(row, low=None, high=None)
+        return replace(row, value=repr(row.value)) if isinstance(row, Fact) else row
+    return row
 
 
 def read(file: Path) -> list[dict[str, Any]]:

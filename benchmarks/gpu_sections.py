@@ -67,14 +67,15 @@ SECTIONS = (
 BY_TITLE = {section.title: section for section in SECTIONS}
 
 GPU_TESTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py")))
+IN_PARALLEL = ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()  # alone: as far as the limit
 TESTS = Command(
     title="GPU tests",
     arguments=(
-        *("{python}", "-m", "pytest", "-q", "-m", "gpu", "-n", "{cores}", "-p", "no:cacheprovider"),
+        *("{python}", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *IN_PARALLEL),
         *(*GPU_TESTS, "tests/nas/deploy/test_runner.py"),
     ),
     limit_s=150,
-    needs=("pytest", "xdist"),
+    needs=("pytest",),
 )
 TUNE = Command(
     title="tilings",
@@ -95,7 +96,7 @@ HOST_TIME = Command(
     title="host time of a call, over a stub of the driver",
     arguments=("{python}", "benchmarks/host_time.py", "--repeats", "100"),
     limit_s=40,
-    needs=("gcc", "tests/nas/ops/stub/driver.py", "triton"),
+    needs=("gcc", "tests/nas/ops/stub/driver.py", "triton", "yaml"),
 )
 
 
@@ -122,7 +123,7 @@ SESSIONS: dict[str, tuple[Step, ...]] = {
     "1": (
         *_of("environment", "compilations", "probes", "profiles"),
         TESTS,
-        *_of("whole networks", "modes", "conv_act against cuDNN"),
+        *_of("whole networks", "modes", "conv_act against cuDNN", "accuracy"),
     ),
     "2": (
         TUNE,

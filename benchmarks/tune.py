@@ -27,6 +27,7 @@ import torch
 from ahead_of_time import Job, compile_job, measure_kernel, shipped_jobs
 from torch.nn import functional as F
 
+from nas.measure.latency.canary import warm_up
 from nas.ops.conv_act import ATTENTIONS, GATED, reference
 from nas.ops.conv_act import triton as launcher
 from nas.ops.conv_act.config import HELD_BYTES, TABLE, Case, Config, default, read_table
@@ -135,6 +136,7 @@ def time_us(job: Job, config: Config, size: tuple[int, int]) -> float:
         for _ in range(repeats):
             for call in calls:
                 call()
+    warm_up(torch.device("cuda"))  # maps were made on the CPU: at an idle clock the first, the rules', loses
     times = []
     for _ in range(25):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

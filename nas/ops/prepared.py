@@ -56,9 +56,11 @@ def lies(first: Tensor, second: Tensor | None, weight: Tensor | None, bias: Tens
 
     Where weights lie tells them apart, as long as a launch holds those that it was prepared for.
     """
-    maps: tuple[Any, ...] = first.shape, first.stride(), first.dtype, first.data_ptr() & 15, GENERATION[0]
+    place = first.data_ptr() & 15, first.get_device()
+    maps: tuple[Any, ...] = first.shape, first.stride(), first.dtype, place, GENERATION[0]
     if second is not None:
-        maps = (*maps, second.shape, second.stride(), second.dtype, second.data_ptr() & 15)
+        place = second.data_ptr() & 15, second.get_device()
+        maps = (*maps, second.shape, second.stride(), second.dtype, place)
     if weight is None:
         return maps
     return (*maps, weight.data_ptr(), weight.stride(), None if bias is None else bias.data_ptr())

@@ -100,6 +100,7 @@ def make_it_small():
         if hasattr(module, "copy_gb_s"):
             module.copy_gb_s = lambda num_bytes: 1.0
     gpu_figures.SIDE = gpu_timing.SIDE = 64
+    gpu_figures.CONV_BACKEND = "reference"
     gpu_figures.kernels = lambda: ("reference", "reference")
     few = tuple((8 + 4 * place, 12, 0.5) for place in range(2))
     gpu_networks.CHALLENGE_SIZES = gpu_latency.CHALLENGE_SIZES = sizes.CHALLENGE_SIZES = few

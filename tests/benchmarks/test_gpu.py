@@ -8,7 +8,9 @@ from pathlib import Path
 
 import gpu
 import gpu_checks
+import gpu_figures
 import gpu_rows
+import gpu_steps
 import gpu_timing
 import pytest
 import torch
@@ -54,8 +56,9 @@ def is_wrong(given):
     yield Check(name="sum", words="off", is_wrong=True)
 
 def is_not_json(given):
+    yield Figure(name="not finite", value=float("nan"), unit="dB")
+    yield Fact(name="reading", value={"ci": float("inf")})
     yield from _first(given)
-    yield Figure(name="not finite", value=float("nan"))
 """
 
 
@@ -122,7 +125,7 @@ def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
     assert found["raises"] == ("failed", "exit status 1: KeyError: 'a fault'")
     assert found["is_killed"] == ("failed", "killed by SIGKILL")
     assert found["segfaults"] == ("failed", "killed by SIGSEGV")
-    assert found["is_not_json"][0] == "failed"
+    assert found["is_not_json"] == ("done", "")
     assert found["fine"] == ("done", "")
     assert rows[-2]["value"].endswith("spanv2.pth")
     assert gpu.status_of(rows) == 2
@@ -144,6 +147,31 @@ def test_a_wrong_check_is_told_from_a_failed_section(run_sections):
 
 def test_no_section_begins_when_the_time_is_over(run_sections):
     assert outcomes(run_sections("fine", seconds=6.0)) == {"fine": ("not run", "the 0.1 minutes were over")}
+
+
+def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections):
+    rows = run_sections("is_not_json")
+    assert figures(rows) == ["is_not_json"], "what comes after it is still measured"
+    assert [(row["name"], row["words"]) for row in rows if row["kind"] == "check"] == [
+        ("not finite", "nan dB, no number")
+    ]
+    assert gpu.status_of(rows) == 1
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_process_that_no_signal_ends_costs_itself_alone(monkeypatch):
+    """As one that waits inside a GPU's driver does."""
+    monkeypatch.setattr(gpu_steps.os, "killpg", lambda *_: None)
+    monkeypatch.setattr(gpu_steps, "KILL_WAIT_S", 0.1)
+    command = [sys.executable, "-c", "import time; time.sleep(2)"]
+    outcome = gpu_steps.run_step(command, limit_s=0.2)
+    assert (outcome.status, outcome.reason) == ("failed", "over its limit of 0 s")
+
+
+def test_without_a_kernel_the_headline_is_not_measured(monkeypatch):
+    monkeypatch.setattr(gpu_figures.backend, "why_not", lambda *_, **__: "no nvcc")
+    with pytest.raises(RuntimeError, match="cuda: no nvcc; triton: no nvcc"):
+        list(gpu_figures.attention_against_eager(gpu_rows.Given()))
 
 
 def test_half_a_line_at_the_end_of_a_file_costs_itself_alone(tmp_path):
@@ -181,6 +209,8 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
     for name in ("1", "2"):
         assert sum(step.limit_s for step in SESSIONS[name]) <= 9.5 * 60
     assert len({step.title for step in SESSIONS["all"]}) == len(SESSIONS["all"])
+    titles = [step.title for step in SESSIONS["all"]]
+    assert "accuracy" in titles, "the README's table asks for it"
     asked = {step.title for step in SESSIONS["all"] if isinstance(step, Command)}
     assert asked == {
         "GPU tests", "tilings", "ncu of the runner's kernels", "compute-sanitizer, memcheck",

@@ -1,5 +1,6 @@
 """benchmarks/tune.py without a GPU: it says so, compiles, checks in the interpreter, writes a table."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,6 +77,32 @@ def test_a_tiling_is_checked_before_it_is_timed(tune, monkeypatch):
     assert tune.find_fault(tail, tune.propose_tilings(tail, 3)[-1], "cpu") is None
     wrong = replace(config, form="rows", block_k=8)  # it leaves channels out
     assert "wrong by" in tune.find_fault(job, wrong, "cpu")
+
+
+def test_each_tiling_is_timed_at_the_working_clock(tune, monkeypatch):
+    events = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            pass
+
+        def record(self):
+            events.append("timed")
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, other):
+            return 1.0
+
+    graph = type("Graph", (), {"replay": lambda self: None})
+    monkeypatch.setattr(tune.torch.cuda, "CUDAGraph", graph)
+    monkeypatch.setattr(tune.torch.cuda, "graph", lambda graph: contextlib.nullcontext())
+    monkeypatch.setattr(tune.torch.cuda, "Event", Event)
+    monkeypatch.setattr(tune, "make_call", lambda *_: (lambda: events.append("made"), None, None))
+    monkeypatch.setattr(tune, "warm_up", lambda device: events.append("warm"))
+    assert tune.time_us(None, None, (2, 2)) == pytest.approx(50.0)
+    assert events.index("warm") == events.index("timed") - 1
 
 
 def test_entries_are_written_as_config_reads_them(tune, tmp_path):

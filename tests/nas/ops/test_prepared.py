@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.ops.prepared import MAX_KEPT, Prepared
+from nas.ops.prepared import MAX_KEPT, Prepared, lies
 from tests.nas.ops.stub import driver
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +67,24 @@ def test_fused_modules_prepare_each_launch_that_copies_nothing(launched, name, c
     """The last convolution of two networks reads what a plain one gives here, by planes."""
     found = launched["networks"][name]
     assert found["prepared"] == found["modules"] - copied
+
+
+def test_maps_of_two_gpus_share_no_launch():
+    """An attention without weights has nothing else that would tell them apart."""
+
+    class Map(torch.Tensor):
+        device_index = 0
+
+        def get_device(self):
+            return self.device_index
+
+    x, f = (torch.zeros(1, 3, 4, 5).as_subclass(Map) for _ in "xf")
+    before = lies(x, f, None, None)
+    assert lies(x, f, None, None) == before
+    f.device_index = 1
+    mixed = lies(x, f, None, None)
+    x.device_index = 1
+    assert len({before, mixed, lies(x, f, None, None)}) == 3
 
 
 def test_launches_that_are_kept_are_few():
