@@ -105,6 +105,22 @@ def compose_command(command: str, arguments: Sequence[str], *, stored: Stored | 
     )
 
 
+def check_first_names(command: str, arguments: Sequence[str]) -> None:
+    """Refuse what names no key and no group of a command, whatever a stored run holds.
+
+    Raises:   UsageError: an override cannot be read, or the first name of its key is unknown.
+    """
+    with initialize_config_module(catalog.PACKAGE, version_base="1.3"):
+        defaults, choices = _compose(command, {}, {})
+    refuse_habits(command, arguments, {"run", *_unresolved(defaults), *choices})
+    parsed = {one.key_or_group: one for one in map(parse, arguments)}
+    refuse_chains(parsed)
+    for key in parsed:
+        name = key.partition(".")[0]
+        if name != "run" and name not in choices:  # run names what is stored
+            _check_key(command, name, defaults, choices)
+
+
 def _resumed(
     stored: Stored, groups: Mapping[str, Override], chosen: DictConfig
 ) -> tuple[DictConfig, dict[str, Choice]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
-from nas.cli.composition import Composition, compose_command, message_of
+from nas.cli.composition import Composition, check_first_names, compose_command, message_of
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.message import one_line, part, printable
@@ -72,6 +72,9 @@ def _call(command: str, overrides: list[str]) -> int:
         with _usage_errors():
             composition = compose_command(command, overrides)
             importlib.import_module("nas.commands.spec_files").check_spec_files(composition.tree)
+    else:  # what the run was started with tells the rest of its keys
+        with _usage_errors():
+            check_first_names(command, overrides)
     module = importlib.import_module(f"nas.commands.{command}")
     with _usage_errors():
         if stores:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache, lru_cache
 
 # Within a Conv3XC of SPAN's repository: the branches' names there and here.
 BRANCHES = {"sk": "shortcut", "conv.0": "expand", "conv.1": "conv", "conv.2": "project"}
@@ -26,7 +27,7 @@ def our_name(key: str, patterns: Mapping[str, str]) -> str:
             less one: counts start at 0 here or there. An empty replacement: known, and not needed.
     """
     for pattern, replacement in patterns.items():
-        if match := re.fullmatch(pattern, key):
+        if match := _compile_pattern(pattern).fullmatch(key):
             return _SHIFTED.sub(lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement))
     return key
 
@@ -47,9 +48,14 @@ def our_branch(key: str, patterns: Mapping[str, str]) -> tuple[str, str] | None:
 
 def released_name(name: str, patterns: Mapping[str, str]) -> str:
     """The name in a released checkpoint of a key here; the key itself where the patterns do not tell it."""
-    for pattern, replacement in patterns.items():
+    return _search_released_name(name, tuple(patterns.items()))
+
+
+@lru_cache(maxsize=65536)  # a misfit is judged in every part of a file: the same names again and again
+def _search_released_name(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in patterns:
         found = _turned_round(name, pattern, replacement)
-        if found and our_name(found, patterns) == name:
+        if found and our_name(found, dict(patterns)) == name:
             return found
     return name
 
@@ -62,8 +68,17 @@ def released_branch(conv: str, branch: str, patterns: Mapping[str, str]) -> str:
     return merged.replace(f".{MERGED}.", f".{theirs}.")
 
 
-def _turned_round(name: str, pattern: str, replacement: str) -> str | None:
-    """What a pattern of literal text and flat groups would have matched to give a name."""
+@cache  # a network has more patterns than the cache of `re` holds, and a misfit asks for all of each name
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+@cache
+def _invert_pattern(pattern: str, replacement: str) -> tuple[re.Pattern[str] | None, dict[int, int]]:
+    """Return the expression of the names that a replacement gives, and by how much its groups are shifted.
+
+    The expression is None where it cannot be written; group N of the pattern is its group gN.
+    """
     groups = re.findall(r"\(([^()]*)\)", pattern)
     wanted, shifts, end = "", {}, 0
     for found in _REFERENCE.finditer(replacement):
@@ -74,9 +89,15 @@ def _turned_round(name: str, pattern: str, replacement: str) -> str | None:
         shifts[number] = int(found[3] or 0)
         end = found.end()
     try:
-        match = re.fullmatch(wanted + re.escape(replacement[end:]), name)
+        return re.compile(wanted + re.escape(replacement[end:])), shifts
     except re.error:
-        return None
+        return None, shifts
+
+
+def _turned_round(name: str, pattern: str, replacement: str) -> str | None:
+    """What a pattern of literal text and flat groups would have matched to give a name."""
+    expression, shifts = _invert_pattern(pattern, replacement)
+    match = expression.fullmatch(name) if expression else None
     if not match:
         return None
     text = ""

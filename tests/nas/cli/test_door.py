@@ -252,3 +252,17 @@ def test_help_and_rank_do_not_load_what_is_slow():
         ).returncode
         == 0
     )
+
+
+@pytest.mark.parametrize("overrides", [["trails=5"], ["run=there", "trails=5"], ["run=new", "trails=5"]])
+def test_a_typo_is_answered_before_torch_is_loaded(overrides, tmp_path):
+    (tmp_path / "there").mkdir()
+    code = (
+        "import sys; from nas.cli.door import main; status = main(['search', *sys.argv[1:]]); "
+        "print(status, 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", code, *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert "nas search: unknown key 'trails'" in done.stderr
+    assert done.stdout == "2 False\n"
