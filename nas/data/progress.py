@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nas.data.images import ImageError
+from nas.data.pixels.images import ImageError
 from nas.system.cores import num_cores
 
 Item = TypeVar("Item")

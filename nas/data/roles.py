@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nas.data.checks.lr_origin import Origin, find_origin, say_origins
+from nas.data.checks.rules import resembles_div2k, why_forbidden
 from nas.data.config import SYNTHETIC, DataConfig
 from nas.data.duplicates.overlaps import drop_overlaps
 from nas.data.folders.folder_names import shorten
 from nas.data.folders.layouts import Found
 from nas.data.folders.places import Role
-from nas.data.lr_origin import Origin, find_origin, say_origins
-from nas.data.rules import resembles_div2k, why_forbidden
 from nas.data.sets import MAKE_LR, ImageSet, Pair
 from nas.data.sources import find_images
 

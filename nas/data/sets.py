@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.bicubic import imresize
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.bicubic import imresize
+from nas.data.pixels.images import ImageError, read_image
 
 OnError = Literal["stop", "skip"]
 Pixels = npt.NDArray[np.uint8]

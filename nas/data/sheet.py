@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.images import ImageError, read_image
 from nas.data.sets import ImageSet, Pair
 
 TILE = 176  # side in pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nas.data.builtin import photograph, shrunk_photographs
+from nas.data.builtin.photographs import photograph, shrunk_photographs
 from nas.data.config import FROM_HR, SYNTHETIC, DataConfig, FolderSource, PhotoSource
 from nas.data.folders.layouts import Found, open_folder, sized
 from nas.data.folders.places import Role, validation_folder

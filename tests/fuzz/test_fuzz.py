@@ -20,7 +20,7 @@ from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
-from nas.data.images import ImageError, probe, read_image
+from nas.data.pixels.images import ImageError, probe, read_image
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
 from search_spaces.checkpoints.official import read_state

@@ -22,8 +22,8 @@ from nas.data.duplicates.spots import (
     turn_place,
     turn_signs,
 )
-from nas.data.images import read_image
-from nas.data.orientation import orientations
+from nas.data.pixels.images import read_image
+from nas.data.pixels.orientation import orientations
 from nas.data.sets import Pair
 
 SMALLEST = 40  # side in pixels of what is looked for

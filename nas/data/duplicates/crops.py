@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.images import read_image
-from nas.data.orientation import orientations
+from nas.data.pixels.images import read_image
+from nas.data.pixels.orientation import orientations
 from nas.data.sets import Pair
 
 Pixels = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ from nas.data.duplicates.crops import CropFinder, Hashes, hash_tiles, is_smaller
 from nas.data.duplicates.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.duplicates.spots import Spots, find_spots
 from nas.data.folders.places import Role
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.images import ImageError, read_image
 from nas.data.progress import each
 from nas.data.sets import Pair, Pixels
 

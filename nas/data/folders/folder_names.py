@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nas.data.images import EXTENSIONS
+from nas.data.pixels.images import EXTENSIONS
 
 Part = Literal["train", "valid", "test", "any"]
 

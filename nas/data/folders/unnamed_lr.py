@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.data.folders.file_names import SCALES, read_stem
 from nas.data.folders.folder_names import child_folders, own_images
-from nas.data.images import ImageError, probe
+from nas.data.pixels.images import ImageError, probe
 from nas.data.sets import Pair
 
 _ENOUGH = 0.25  # of the images, in pairs or tagged as LR: below it they are told, not refused

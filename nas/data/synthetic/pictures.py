@@ -6,10 +6,10 @@ import functools
 
 import numpy as np
 
-from nas.data.builtin import photograph
+from nas.data.builtin.made_images import keep_images
+from nas.data.builtin.photographs import photograph
 from nas.data.config import SYNTHETIC
-from nas.data.images import read_image
-from nas.data.made_images import keep_images
+from nas.data.pixels.images import read_image
 from nas.data.sets import Pair, Pixels
 from nas.data.synthetic.painting import paint_picture
 

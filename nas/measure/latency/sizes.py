@@ -58,7 +58,7 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         ValueError: there is no such folder, or it holds no images.
         ImageError: a file cannot be read.
     """
-    from nas.data.images import EXTENSIONS, probe  # here alone: to measure takes no more than torch
+    from nas.data.pixels.images import EXTENSIONS, probe  # here alone: to measure takes no more than torch
 
     if not folder.is_dir():
         raise ValueError(

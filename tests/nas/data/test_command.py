@@ -9,7 +9,7 @@ import yaml
 from nas.cli.door import main
 from nas.commands.data import run
 from nas.data import imresize
-from nas.data.lr_origin import find_origin
+from nas.data.checks.lr_origin import find_origin
 from nas.data.roles import open_roles
 from tests.nas.data.pictures import config, picture, write, write_pairs
 

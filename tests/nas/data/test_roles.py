@@ -6,7 +6,7 @@ from PIL import Image
 
 from nas.data.config import FolderSource, PhotoSource
 from nas.data.duplicates.hashes import LIMIT, image_hash, nearest
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.roles import open_roles
 from nas.data.synthetic import pictures
 from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs

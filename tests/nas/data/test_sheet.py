@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.cli.door import main
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.roles import open_roles
 from nas.data.sheet import COLUMNS, GAP, LINE, TILE, draw_sheet
 from tests.nas.data.pictures import config, picture, write, write_pairs

@@ -13,8 +13,8 @@ from nas.data.duplicates.changed_crops import ChangedCropFinder
 from nas.data.duplicates.crops import CropFinder, hash_tiles
 from nas.data.duplicates.spots import find_spots
 from nas.data.folders.layouts import open_folder
-from nas.data.images import read_image
-from nas.data.orientation import orientations
+from nas.data.pixels.images import read_image
+from nas.data.pixels.orientation import orientations
 from nas.data.roles import open_roles
 from nas.data.sets import Pair
 from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs

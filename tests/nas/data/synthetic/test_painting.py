@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from nas.data.builtin import photograph
-from nas.data.images import read_image
+from nas.data.builtin.photographs import photograph
+from nas.data.pixels.images import read_image
 from nas.data.synthetic.leaves import COVERAGE, MAX_RADIUS_SHARE, MIN_RADIUS, draw_leaves
 from nas.data.synthetic.outlines import SHARES, draw_outlines
 from nas.data.synthetic.painting import paint_picture

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from nas.data import imresize
+from nas.data.checks.lr_origin import find_origin
 from nas.data.folders.layouts import open_folder
-from nas.data.images import read_header
-from nas.data.lr_origin import find_origin
-from nas.data.orientation import TURNS, find_turn, orientations
+from nas.data.pixels.images import read_header
+from nas.data.pixels.orientation import TURNS, find_turn, orientations
 from nas.data.roles import open_roles
 from tests.nas.data.pictures import CASES, config, needs_cases, picture, write
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from nas.data.images import ImageError, probe, read_header, read_image
+from nas.data.pixels.images import ImageError, probe, read_header, read_image
 
 
 def noise(height=20, width=30, channels=3):

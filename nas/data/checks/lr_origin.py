@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from nas.data.bicubic import Variant, imresize
 from nas.data.folders.folder_names import shorten
-from nas.data.images import ImageError, read_image
-from nas.data.orientation import find_turn, turn_in_words
+from nas.data.pixels.bicubic import Variant, imresize
+from nas.data.pixels.images import ImageError, read_image
+from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.progress import each
 from nas.data.sets import MAKE_LR, Pair, Pixels, crop_to_multiple
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.data.images import read_image
-from nas.data.made_images import keep_images
+from nas.data.builtin.made_images import keep_images
+from nas.data.pixels.images import read_image
 from nas.data.sets import Pair, Pixels
 
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}  # by the name that is imported

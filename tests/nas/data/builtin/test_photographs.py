@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nas.data.builtin import FILES, photograph, shrunk_photographs
-from nas.data.images import probe, read_image
+from nas.data.builtin.photographs import FILES, photograph, shrunk_photographs
+from nas.data.pixels.images import probe, read_image
 
 
 @pytest.mark.parametrize("name", FILES)

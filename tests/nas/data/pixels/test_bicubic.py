@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nas.data import imresize
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.sets import crop_to_multiple
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
+SHARED = Path(__file__).parents[4].parent / "shared" / "data"
 
 
 def exact(signal, scale):

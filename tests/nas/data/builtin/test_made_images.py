@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data.images import ImageError, read_image
-from nas.data.made_images import keep_images
+from nas.data.builtin.made_images import keep_images
+from nas.data.pixels.images import ImageError, read_image
 
 IMAGE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nas.data.images import ImageError
+from nas.data.patches.shards import Decoded, Planes, load_shards, planes, write_shards
+from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import ImageSet
-from nas.data.shards import Decoded, Planes, load_shards, planes, write_shards
 
 
 @dataclass(frozen=True, slots=True)

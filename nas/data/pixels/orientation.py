@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.bicubic import imresize
+from nas.data.pixels.bicubic import imresize
 from nas.data.sets import MAKE_LR, crop_to_multiple
 
 Pixels = npt.NDArray[np.uint8]

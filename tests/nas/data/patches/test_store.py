@@ -145,7 +145,7 @@ def test_half_written_files_are_not_taken(tmp_path, monkeypatch):
 
 
 def test_shards_are_split_and_found_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.data.shards._SHARD_BYTES", 20_000)
+    monkeypatch.setattr("nas.data.patches.shards._SHARD_BYTES", 20_000)
     images = photographs(tmp_path / "images", count=5)
     mapped = PatchStore(images, seed=0, memory_mib=0.01, cache=tmp_path / "cache", progress=False)
     assert len(list((tmp_path / "cache").glob("*/*.u8"))) == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nas.data.images import ImageError
+from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import Pixels
 from nas.system.drafts import replaced

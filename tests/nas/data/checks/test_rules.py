@@ -3,8 +3,8 @@
 
 import pytest
 
+from nas.data.checks.rules import find_div2k_number, resembles_div2k, why_forbidden
 from nas.data.roles import open_roles
-from nas.data.rules import find_div2k_number, resembles_div2k, why_forbidden
 from tests.nas.data.pictures import CASES, config, needs_cases, picture, write, write_pairs
 
 CERTAIN = [
