@@ -23,7 +23,9 @@ class FolderSource:
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if self.first is not None and self.first < 1:
-            raise ValueError(f"first must be at least 1, got first={self.first}; use null for all images")
+            raise ValueError(
+                f"first must be at least 1, got first={self.first}; use null for all images"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,14 @@ class PhotoSource:
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if not self.scales or len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales must hold one or more different numbers, got {self.scales}; use [1]")
+            raise ValueError(
+                f"scales must hold one or more different numbers, got {self.scales}; use [1]"
+            )
         for scale in self.scales:
             if not 0.1 <= scale <= 1:
-                raise ValueError(f"scales must be from 0.1 to 1, the photograph's own, got {scale:g}")
+                raise ValueError(
+                    f"scales must be from 0.1 to 1, the photograph's own, got {scale:g}"
+                )
         _check_share("synthetic", self.synthetic)
 
 
@@ -74,7 +80,9 @@ class DataConfig:
         if self.synthetic is not None:
             _check_share("data.synthetic", self.synthetic)
         if SYNTHETIC in self.sources:
-            raise ValueError(f"data.sources: {SYNTHETIC} is the name of the images that data.synthetic adds")
+            raise ValueError(
+                f"data.sources: {SYNTHETIC} is the name of the images that data.synthetic adds"
+            )
         if self.on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error must be stop or skip, got {self.on_error!r}")
         if not self.memory_mib > 0:
@@ -115,7 +123,9 @@ class DataConfig:
         places = [one for one in judged for _ in self.folders(one)]
         if len(judged) > 1 and len(given) == len(places):
             return [folder for folder, one in zip(given, places, strict=True) if one == role]
-        return _one_each("data.lr", given, " and ".join(f"data.{one}" for one in judged), len(places))
+        return _one_each(
+            "data.lr", given, " and ".join(f"data.{one}" for one in judged), len(places)
+        )
 
     @property
     def makes_lr(self) -> bool:
@@ -129,7 +139,9 @@ class DataConfig:
             ("lr_train", self.lr_train, bool(self.train)),
         ):
             if "" in _as_list(given):
-                raise ValueError(f"data.{key} is empty; name a folder of LR images, {FROM_HR}, or null")
+                raise ValueError(
+                    f"data.{key} is empty; name a folder of LR images, {FROM_HR}, or null"
+                )
             if given not in (None, FROM_HR) and not is_named:
                 role = "train" if key == "lr_train" else "test"
                 raise ValueError(

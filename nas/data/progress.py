@@ -30,8 +30,15 @@ def each(
     """
     threads = min(8, num_cores(), max(1, len(items)))
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(
+        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
+    )
     task = bar.add_task(label, total=len(items))
     begin = time.monotonic()
     started = False

@@ -103,7 +103,9 @@ def open_roles(
         ValueError: a folder is missing or empty, a file cannot be used and `on_error` is stop, an image must
             not train under the challenge's rules, or a role has no image left.
     """
-    found = [(role, one) for role in roles for one in find_images(config, role, scale, progress=progress)]
+    found = [
+        (role, one) for role in roles for one in find_images(config, role, scale, progress=progress)
+    ]
     notices = [notice for _, one in found for notice in one.notices]
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += _refuse_forbidden(found, challenge)
@@ -113,11 +115,15 @@ def open_roles(
     problems += find_too_small(found, scale)
     usable = _usable_pairs(found, roles, {path for _, path, _ in problems})
     notices += _settle(
-        problems, config, some_left={role for role, left in usable.items() if _own_pairs(left, config)}
+        problems,
+        config,
+        some_left={role for role, left in usable.items() if _own_pairs(left, config)},
     )
     if patch is not None:
         notices += _refuse_below_patch(found, scale, patch, config)
-    origins = [find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found]
+    origins = [
+        find_origin(one.pairs, scale=scale, sample=sample, progress=progress) for _, one in found
+    ]
     turned = [
         (role, one.path, one.reason)
         for (role, _), origin in zip(found, origins, strict=True)
@@ -129,7 +135,10 @@ def open_roles(
     pairs = _usable_pairs(found, roles, {path for _, path, _ in problems + turned})
     synthetic = [pair for pair in pairs.get("train", ()) if pair.source == SYNTHETIC]
     if sum(bool(one) for one in pairs.values()) > 1:
-        compared = {role: [pair for pair in some if pair.source != SYNTHETIC] for role, some in pairs.items()}
+        compared = {
+            role: [pair for pair in some if pair.source != SYNTHETIC]
+            for role, some in pairs.items()
+        }
         overlaps = drop_overlaps(compared, progress=progress)
         notices += _settle(overlaps.problems, config) + overlaps.notices
         pairs = overlaps.pairs
@@ -152,7 +161,9 @@ def _usable_pairs(
     """The pairs of each role, without those of which a file cannot be used."""
     pairs: dict[Role, list[Pair]] = {role: [] for role in roles}
     for role, one in found:
-        pairs[role] += [pair for pair in one.pairs if pair.hr not in unusable and pair.lr not in unusable]
+        pairs[role] += [
+            pair for pair in one.pairs if pair.hr not in unusable and pair.lr not in unusable
+        ]
     return pairs
 
 
@@ -229,9 +240,7 @@ def _refuse_below_patch(
         f"{pair.hr.name} ({pair.size[0] // scale}x{pair.size[1] // scale})" for pair in small[:2]
     )
     more = f" and {len(small) - 2} more" if len(small) > 2 else ""
-    line = (
-        f"{len(small)} of {len(pairs)} training images have LR sides below proxy.patch={patch}: {names}{more}"
-    )
+    line = f"{len(small)} of {len(pairs)} training images have LR sides below proxy.patch={patch}: {names}{more}"
     if config.on_error == "skip" and len(small) < len(pairs):
         return [f"left out of training: {line}"]
     least = min(sides.values())
@@ -255,7 +264,10 @@ def _refuse_below_batch(
 
 
 def _settle(
-    problems: Sequence[tuple[Role, Path, str]], config: DataConfig, *, some_left: Collection[Role] = ALL
+    problems: Sequence[tuple[Role, Path, str]],
+    config: DataConfig,
+    *,
+    some_left: Collection[Role] = ALL,
 ) -> list[str]:
     """Stop at what cannot be used, or say that it was skipped.
 

@@ -38,7 +38,9 @@ class ImageSet:
     name: str
     pairs: tuple[Pair, ...]
     scale: int
-    weights: tuple[tuple[str, float], ...] = ()  # source -> how often it is drawn; 1 where it is not named
+    weights: tuple[
+        tuple[str, float], ...
+    ] = ()  # source -> how often it is drawn; 1 where it is not named
     on_error: OnError = "stop"
 
     def __len__(self) -> int:
@@ -66,7 +68,12 @@ class ImageSet:
         Folders do not enter: the same data elsewhere is the same data.
         """
         files = [
-            (pair.source, pair.name, pair.hr.stat().st_size, pair.lr.stat().st_size if pair.lr else None)
+            (
+                pair.source,
+                pair.name,
+                pair.hr.stat().st_size,
+                pair.lr.stat().st_size if pair.lr else None,
+            )
             for pair in self.pairs
         ]
         text = json.dumps([self.name, self.scale, self.weights, files], allow_nan=False)
@@ -75,7 +82,8 @@ class ImageSet:
     def num_bytes(self) -> int:
         """Memory of all images as uint8, LR and HR, in bytes."""
         hr = sum(
-            3 * (h - h % self.scale) * (w - w % self.scale) for h, w in (pair.size for pair in self.pairs)
+            3 * (h - h % self.scale) * (w - w % self.scale)
+            for h, w in (pair.size for pair in self.pairs)
         )
         return hr + hr // self.scale**2
 

@@ -27,16 +27,16 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
     Raises:
         ImageError: a file cannot be read, and the set's `on_error` is stop.
     """
-    rows = [(images, source, pairs) for images in sets for source, pairs in _by_source(images).items()]
+    rows = [
+        (images, source, pairs) for images in sets for source, pairs in _by_source(images).items()
+    ]
     height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
     top = GAP
     for images, source, pairs in rows:
-        caption = (
-            f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
-        )
+        caption = f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
         pen.text((GAP, top), caption, fill=INK, font=font)
         top += LINE
         for column, pair in enumerate(_spread(pairs)):
@@ -47,7 +47,9 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
                     raise
                 continue  # training goes on without it too
             left = GAP + column * (TILE + GAP)
-            sheet.paste(ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top))
+            sheet.paste(
+                ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top)
+            )
             sheet.paste(_middle(image), (left, top + TILE + GAP))
         top += 2 * (TILE + GAP)
     return sheet

@@ -49,7 +49,9 @@ def _find_photographs(config: DataConfig, role: Role, scale: int, progress: bool
     return [one for one in found if one is not None]
 
 
-def _find_in_root(name: str, source: FolderSource, role: Role, scale: int, lr: str | None) -> Found | None:
+def _find_in_root(
+    name: str, source: FolderSource, role: Role, scale: int, lr: str | None
+) -> Found | None:
     """Find the part of a data set that serves a role; None where it has none."""
     if source.root is None:
         raise ValueError(
@@ -57,7 +59,9 @@ def _find_in_root(name: str, source: FolderSource, role: Role, scale: int, lr: s
         )
     root, key = Path(source.root), f"data.sources.{name}.root"
     if role == "train":
-        return open_folder(root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr)
+        return open_folder(
+            root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr
+        )
     # Its validation images serve for selecting only: reporting on them as well would read them twice.
     folder = validation_folder(root) if role == "val" else None
     if folder is None:
@@ -65,7 +69,9 @@ def _find_in_root(name: str, source: FolderSource, role: Role, scale: int, lr: s
     return open_folder(folder, role=role, scale=scale, key=key, source=name, lr=lr)
 
 
-def _find_builtin(name: str, source: PhotoSource, role: Role, scale: int, progress: bool) -> Found | None:
+def _find_builtin(
+    name: str, source: PhotoSource, role: Role, scale: int, progress: bool
+) -> Found | None:
     """Find photographs of installed packages; those that train also made smaller."""
     names = {"train": source.train, "val": source.val, "test": source.test}[role]
     key = f"data.sources.{name}.{role}"

@@ -17,7 +17,9 @@ class SafetensorsExporter:
         metadata = {"arch": bundle.spec.to_json()}
         if bundle.base is not None:
             metadata["base"] = bundle.base
-        state = {key: value.detach().cpu().contiguous() for key, value in bundle.net.state_dict().items()}
+        state = {
+            key: value.detach().cpu().contiguous() for key, value in bundle.net.state_dict().items()
+        }
         save_file(state, folder / name, metadata=metadata)
         (folder / name).chmod(0o644)  # safetensors makes files for their owner alone
         return [name]

@@ -32,7 +32,10 @@ def _quota(group: Path) -> Iterator[float]:
     """Yield what a group's files allow: cpu.max of version 2, cpu.cfs_quota_us of version 1."""
     words = _read(group / "cpu.max").split()
     if len(words) != 2:
-        words = [*_read(group / "cpu.cfs_quota_us").split(), *_read(group / "cpu.cfs_period_us").split()]
+        words = [
+            *_read(group / "cpu.cfs_quota_us").split(),
+            *_read(group / "cpu.cfs_period_us").split(),
+        ]
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
         yield int(words[0]) / int(words[1])  # "max" and -1 are no quota
 

@@ -7,7 +7,9 @@ import time
 import warnings
 from typing import Any
 
-with warnings.catch_warnings():  # where fcntl is missing filelock says so; MISSING says what follows from it
+with (
+    warnings.catch_warnings()
+):  # where fcntl is missing filelock says so; MISSING says what follows from it
     warnings.simplefilter("ignore")
     from filelock import FileLock, Timeout
 
@@ -23,7 +25,9 @@ def _module(name: str) -> Any:
 
 
 fcntl, msvcrt = _module("fcntl"), _module("msvcrt")  # POSIX, Windows
-PLACES = 64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
+PLACES = (
+    64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
+)
 POLL_SECONDS = 0.01
 MISSING = (
     "this Python has no file locks (neither fcntl nor msvcrt): runs and workers do not make way for each "

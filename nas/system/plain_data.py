@@ -24,7 +24,9 @@ FLOAT = re.compile(  # as Hydra reads numbers: 5e-4 and 9.83e9 are numbers, to P
     |\.(?:nan|NaN|NAN))$""",
     re.X,
 )
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it
+_Base: Any = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's, where PyYAML was built with it
 
 
 def read_plain(path: Path) -> Any:
@@ -40,11 +42,15 @@ def read_plain(path: Path) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ValueError(f"holds more than {MAX_BYTES // 1024} KiB, which no such file of ours needs")
+        raise ValueError(
+            f"holds more than {MAX_BYTES // 1024} KiB, which no such file of ours needs"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is no YAML or JSON: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise ValueError(
+            f"is no YAML or JSON: not UTF-8 at byte {error.start}; save it as UTF-8"
+        ) from None
     return parse_plain(text)
 
 
@@ -70,7 +76,9 @@ def dump_plain(data: Any) -> str:
 
 
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} deep; no such file of ours needs that"
-_TOO_MUCH = f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; write out what is needed alone"
+_TOO_MUCH = (
+    f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; write out what is needed alone"
+)
 
 
 def _check_events(text: str) -> None:
@@ -81,7 +89,9 @@ def _check_events(text: str) -> None:
     for event in events:
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in CORE_TAGS:
-            raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not read", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {tag} is not read", problem_mark=event.start_mark
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append(_Open(event.anchor, 1, 1))
         elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
@@ -177,7 +187,9 @@ class _Loader(_Base):  # type: ignore[misc]
         try:
             return int(super().construct_yaml_int(node))
         except ValueError:  # 4,300 digits and more
-            raise yaml.MarkedYAMLError(problem="no such number", problem_mark=node.start_mark) from None
+            raise yaml.MarkedYAMLError(
+                problem="no such number", problem_mark=node.start_mark
+            ) from None
 
 
 class _Dumper(yaml.SafeDumper):
@@ -187,7 +199,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        breaks = any(mark in data for mark in "\x85\u2028\u2029")  # unquoted they come back as spaces
+        breaks = any(
+            mark in data for mark in "\x85\u2028\u2029"
+        )  # unquoted they come back as spaces
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if breaks else None)
 
 
@@ -195,7 +209,11 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _kind in (_Loader, _Dumper):
     _resolvers = {
-        first: [(tag, rule) for tag, rule in rules if tag in CORE_TAGS | {MERGE_TAG} and "float" not in tag]
+        first: [
+            (tag, rule)
+            for tag, rule in rules
+            if tag in CORE_TAGS | {MERGE_TAG} and "float" not in tag
+        ]
         for first, rules in _kind.yaml_implicit_resolvers.items()
     }
     _kind.yaml_implicit_resolvers = _resolvers

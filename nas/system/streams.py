@@ -35,7 +35,9 @@ def make_printable() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-        elif hasattr(stream, "reconfigure"):  # not where a test or a notebook has put a stream of its own
+        elif hasattr(
+            stream, "reconfigure"
+        ):  # not where a test or a notebook has put a stream of its own
             stream.reconfigure(errors=ERRORS)
 
 

@@ -35,7 +35,9 @@ class Muon(torch.optim.Optimizer):
     Source: K. Jordan et al., Muon, 2024; as MuAdamW in VARH-AI's entry of NTIRE 2026 Efficient SR.
     """
 
-    def __init__(self, params: Iterable[Tensor], *, lr: float, momentum: float, decay: float) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], *, lr: float, momentum: float, decay: float
+    ) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -56,7 +58,9 @@ class Muon(torch.optim.Optimizer):
                     updates.append(gradient.add(state["momentum"], alpha=mu).flatten(1))
                 rows, columns = shape[0], shape[1:].numel()
                 scale = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for (p, _), update in zip(members, orthogonalise(torch.stack(updates)), strict=True):
+                for (p, _), update in zip(
+                    members, orthogonalise(torch.stack(updates)), strict=True
+                ):
                     p.mul_(1 - group["lr"] * group["decay"]).add_(update.view(shape), alpha=-scale)
 
 
@@ -67,5 +71,9 @@ def hidden_kernels(net: nn.Module) -> list[Tensor]:
     """
     kinds = tuple(ATTENTIONS.values())
     gates = {m for part in net.modules() if isinstance(part, kinds) for m in part.modules()}
-    dense = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3]
+    dense = [
+        m
+        for m in net.modules()
+        if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels != 3
+    ]
     return [m.weight for m in dense[:-1] if m not in gates]

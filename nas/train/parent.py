@@ -13,7 +13,10 @@ from nas.train.weights import load_upscaler
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
-NUM_IMAGES, SIDE = 120, 24  # calibration patches: as good as larger ones of the same pixels, or better
+NUM_IMAGES, SIDE = (
+    120,
+    24,
+)  # calibration patches: as good as larger ones of the same pixels, or better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,11 @@ class Optimizer:
     clip: float
 
     def __post_init__(self) -> None:
-        if not self.lr > 0 or (self.muon_lr is not None and not self.muon_lr > 0) or not self.clip > 0:
+        if (
+            not self.lr > 0
+            or (self.muon_lr is not None and not self.muon_lr > 0)
+            or not self.clip > 0
+        ):
             raise ValueError(f"lr, muon_lr and clip must be above 0, got {self}")
 
 
@@ -83,7 +87,8 @@ def residual_spec(spec: ArchSpec) -> ArchSpec:
     """
     fixed = spec.skip is not None and spec.skip.kind in FIXED_SKIPS
     wrap = tuple(
-        BlockSpec.of("centre", restore=False) if layer.kind == "centre" else layer for layer in spec.wrap
+        BlockSpec.of("centre", restore=False) if layer.kind == "centre" else layer
+        for layer in spec.wrap
     )
     return dataclasses.replace(spec, skip=None if fixed else spec.skip, wrap=wrap)
 
@@ -227,9 +232,13 @@ def _optimizers(net: Network, config: Optimizer, rate: float) -> list[torch.opti
     taken = {id(p) for p in muon}
     rest = [p for p in net.parameters() if id(p) not in taken]
     found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=config.lr * rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        torch.optim.AdamW(
+            rest, lr=config.lr * rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
     ]
     if muon:
         assert config.muon_lr is not None
-        found.append(Muon(muon, lr=config.muon_lr * rate, momentum=config.momentum, decay=config.decay))
+        found.append(
+            Muon(muon, lr=config.muon_lr * rate, momentum=config.momentum, decay=config.decay)
+        )
     return found

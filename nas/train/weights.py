@@ -39,7 +39,9 @@ def read_metadata(path: Path) -> Weights:
         return Weights(base=None, spec=None)
     base = metadata.get("base")
     if base not in (None, BASE):
-        raise ValueError(f"weights: {path} is a residual over base={base}, which is not known; known: {BASE}")
+        raise ValueError(
+            f"weights: {path} is a residual over base={base}, which is not known; known: {BASE}"
+        )
     try:
         spec = ArchSpec.from_json(metadata["arch"]) if "arch" in metadata else None
     except (ValueError, TypeError) as error:

@@ -70,7 +70,9 @@ def _make_missing(
             return _digest(draft)
 
     try:
-        for name, outcome in zip(missing, each(make, missing, label=label, show=progress), strict=True):
+        for name, outcome in zip(
+            missing, each(make, missing, label=label, show=progress), strict=True
+        ):
             if isinstance(outcome, ImageError):
                 raise outcome
             digests[files[name].name] = outcome

@@ -72,7 +72,9 @@ def photograph(name: str, *, source: str, key: str = "data.sources.builtin") -> 
     return Pair(name, path, source=source)
 
 
-def shrunk_photographs(pairs: Sequence[Pair], scales: Sequence[float], *, progress: bool) -> list[Pair]:
+def shrunk_photographs(
+    pairs: Sequence[Pair], scales: Sequence[float], *, progress: bool
+) -> list[Pair]:
     """Return photographs made smaller: each at each scale, as files in the user's cache.
 
     Fine detail of a photograph is soft, from the lens and from demosaicing; made smaller it is sharp.
@@ -83,8 +85,12 @@ def shrunk_photographs(pairs: Sequence[Pair], scales: Sequence[float], *, progre
         progress: whether a bar may be shown while they are made.
     """
     named = {f"{pair.name}_{scale:g}": (pair, scale) for pair in pairs for scale in scales}
-    makers = {name: functools.partial(_shrink, pair.hr, scale) for name, (pair, scale) in named.items()}
-    files = keep_images("photographs-1", makers, label="making photographs smaller", progress=progress)
+    makers = {
+        name: functools.partial(_shrink, pair.hr, scale) for name, (pair, scale) in named.items()
+    }
+    files = keep_images(
+        "photographs-1", makers, label="making photographs smaller", progress=progress
+    )
     return [
         replace(pair, name=name, hr=file)
         for (name, (pair, _)), file in zip(named.items(), files, strict=True)

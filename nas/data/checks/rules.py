@@ -18,7 +18,9 @@ from pathlib import Path
 
 _PART = r"(?:valid(?:ation)?|val|test)(?![a-z])"
 # DIV2K_valid_HR, DIV2K_LSDIR_test, DIV2Kvalid, val_DIV2K; and DIV2K/valid.
-_FORBIDDEN_FOLDER = re.compile(rf"(?i)DIV2K(?:_?LSDIR)?[_\-. /]?{_PART}|{_PART}[_\-. ]?DIV2K(?![a-z0-9])")
+_FORBIDDEN_FOLDER = re.compile(
+    rf"(?i)DIV2K(?:_?LSDIR)?[_\-. /]?{_PART}|{_PART}[_\-. ]?DIV2K(?![a-z0-9])"
+)
 _TEST_FOLDER = re.compile(r"(^|[_\-. ])test($|[_\-. ])", re.IGNORECASE)
 _NUMBER = r"0(?:80[1-9]|8[1-9]\d|9\d\d)|1000"
 # The first number of four digits is the image's: 0001_0801 is a part of 0001.
@@ -58,7 +60,9 @@ def why_forbidden(file: Path, root: Path) -> str | None:
         number = find_div2k_number(one)
         if number is not None:
             part = "validation" if number <= 900 else "test"
-            return f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
+            return (
+                f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
+            )
         if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(one.parent))):
             return "an image of the challenge's validation or test set"
     folders = file.parent.parts

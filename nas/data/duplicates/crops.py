@@ -15,7 +15,9 @@ Pixels = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 
 _TILE = 8  # side in pixels: a tile of RGB is 24 whole words of 64 bits
-_REGION = 2 * _TILE - 1  # every region of this side holds one whole tile of whatever grid it was cut from
+_REGION = (
+    2 * _TILE - 1
+)  # every region of this side holds one whole tile of whatever grid it was cut from
 _NUM_REGIONS = 3
 _NUM_TURNS = 8
 _GRID = 6  # regions looked at a side, of which those with most different values are taken
@@ -45,7 +47,11 @@ class CropFinder:
         """
         self._pairs = list(pairs)
         self._shapes = [one.shape for one in tiles]
-        hashes = np.concatenate([one.ravel() for one in tiles]) if tiles else np.zeros(0, dtype=np.uint64)
+        hashes = (
+            np.concatenate([one.ravel() for one in tiles])
+            if tiles
+            else np.zeros(0, dtype=np.uint64)
+        )
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
         sizes = [one.size for one in tiles]
@@ -62,7 +68,11 @@ class CropFinder:
         if not len(self._hashes) or min(pixels.shape[:2]) < _REGION:
             return None
         corners = _regions(pixels)
-        turned = [one for y, x in corners for one in orientations(pixels[y : y + _REGION, x : x + _REGION])]
+        turned = [
+            one
+            for y, x in corners
+            for one in orientations(pixels[y : y + _REGION, x : x + _REGION])
+        ]
         for index, place, image, tile in self._lookup(turned):
             corner, turn = divmod(index, _NUM_TURNS)
             if self._was_cut(pixels, corners[corner], turn, place, image, tile):
@@ -127,7 +137,9 @@ def _regions(pixels: Pixels) -> list[tuple[int, int]]:
 
     Contrast alone would take lettering and checks, which repeat.
     """
-    ys, xs = (np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2])
+    ys, xs = (
+        np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2]
+    )
     num_values = {
         (int(y), int(x)): np.count_nonzero(
             np.bincount(pixels[y : y + _REGION, x : x + _REGION].ravel(), minlength=1)

@@ -63,5 +63,10 @@ def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArr
 def _orientations(hashes: Hash) -> list[Hash]:
     """A mirrored image changes the signs of the odd frequencies, a transposed one transposes them."""
     parity = np.where(np.arange(_KEPT) % 2, -1.0, 1.0).astype(np.float32)
-    straight = [hashes, hashes * parity, hashes * parity[:, None], hashes * parity * parity[:, None]]
+    straight = [
+        hashes,
+        hashes * parity,
+        hashes * parity[:, None],
+        hashes * parity * parity[:, None],
+    ]
     return straight + [turned.transpose(0, 2, 1) for turned in straight]

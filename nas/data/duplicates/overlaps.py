@@ -101,7 +101,9 @@ def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
     return result
 
 
-def _look(pair: Pair, role: Role, above: dict[Role, _Finders], below: set[tuple[int, int]]) -> _Look:
+def _look(
+    pair: Pair, role: Role, above: dict[Role, _Finders], below: set[tuple[int, int]]
+) -> _Look:
     if role == "train" and pair.lr is not None:
         return _Look(pair, image_hash(read_image(pair.lr)))
     if pair.lr is not None:
@@ -116,7 +118,9 @@ def _look(pair: Pair, role: Role, above: dict[Role, _Finders], below: set[tuple[
     )
 
 
-def _find(pixels: Pixels, finders: Mapping[Role, CropFinder | ChangedCropFinder]) -> tuple[Role, Pair] | None:
+def _find(
+    pixels: Pixels, finders: Mapping[Role, CropFinder | ChangedCropFinder]
+) -> tuple[Role, Pair] | None:
     """What an image was cut from, of the highest role."""
     found = ((other, finder.find(pixels)) for other, finder in finders.items())
     return next(((other, whole) for other, whole in found if whole is not None), None)
@@ -136,7 +140,9 @@ def _drop_duplicates(
 ) -> list[_Look]:
     if not seen or not above:
         return seen
-    index, bits = nearest(np.stack([one.hash for one in seen]), np.stack([one.hash for one in above]))
+    index, bits = nearest(
+        np.stack([one.hash for one in seen]), np.stack([one.hash for one in above])
+    )
     for i in np.flatnonzero(bits <= LIMIT):
         notices.append(
             f"dropped {seen[i].pair.hr} from {role}: near-duplicate of {above[index[i]].pair.hr} in {other} "
@@ -153,7 +159,8 @@ def _look_for_crops(
     waiting = [
         one
         for one in seen
-        if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in finders.values())
+        if one.pair.lr is not None
+        and any(finder.fits(one.pair.size) for finder in finders.values())
     ]
     pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
     step = -(-pixels // MAX_PIXELS)
@@ -216,7 +223,9 @@ def _look_at(
             "looked at, evenly spread: none is one"
         )
     return [
-        replace(one, cut_from=cut_from.get(id(one), one.cut_from)) for one in seen if id(one) not in broken
+        replace(one, cut_from=cut_from.get(id(one), one.cut_from))
+        for one in seen
+        if id(one) not in broken
     ]
 
 

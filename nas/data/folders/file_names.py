@@ -80,7 +80,9 @@ def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
 
 @functools.cache
 def _prefix(scale: int) -> re.Pattern[str]:
-    return re.compile(rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)")
+    return re.compile(
+        rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,10 @@ def match_files(
         lr_of = match_renamed(hr_files, lr_files)
     lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
     spoken_for = set(lr_of.values()) | {
-        file for hr in unclear for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())
+        file
+        for hr in unclear
+        for hr_key, lr_by_key in tables
+        for file in lr_by_key.get(hr_key[hr], ())
     }
     return Matches(lr_of, _left_over(lr_files, spoken_for), unclear)
 
@@ -163,7 +168,9 @@ def _find_unclear(
     for hr in hr_files:
         if hr in lr_of:
             continue
-        options = sorted({file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())})
+        options = sorted(
+            {file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())}
+        )
         if not options:
             continue
         names = ", ".join(file.name for file in options[:2])
@@ -171,7 +178,9 @@ def _find_unclear(
         also = f", and so could that of {rivals[0].name}" if rivals else ""
         unclear[hr] = f"its LR file could be {names}{also}; rename them so that one name fits"
         for rival in rivals:
-            unclear[rival] = f"its LR file could be that of {hr.name} too; rename them so that one name fits"
+            unclear[rival] = (
+                f"its LR file could be that of {hr.name} too; rename them so that one name fits"
+            )
     return unclear
 
 
@@ -196,7 +205,9 @@ def _without_one(stem: str, scale: int) -> str:
 
 def _without_all(stem: str, scale: int) -> str:
     core = read_stem(stem, scale).core
-    return re.sub(rf"(?i)(?<=.){_SEPARATOR}+x1\Z", "", core).lower()  # DRealSR: HR files end in x4, LR in x1
+    return re.sub(
+        rf"(?i)(?<=.){_SEPARATOR}+x1\Z", "", core
+    ).lower()  # DRealSR: HR files end in x4, LR in x1
 
 
 # What is compared of an HR name and of an LR name, and whether their subfolders have to agree.

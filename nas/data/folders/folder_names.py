@@ -22,7 +22,9 @@ _COMPOUND = re.compile(
     rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?(?P<kernel2>{KERNEL_WORD})?"
     rf"(?P<mod>{_MOD})?(?:x(?P<scale>\d))?"
 )
-_TWO_WORDS = re.compile(r"(?i)(ground(?=.truth)|(?:low|high)(?=.res))[^a-z0-9]")  # ground_truth, low_res
+_TWO_WORDS = re.compile(
+    r"(?i)(ground(?=.truth)|(?:low|high)(?=.res))[^a-z0-9]"
+)  # ground_truth, low_res
 _KAIR = re.compile(
     r"(?<![A-Za-z])((?i:train|valid|val|test))_?([HL])(?=x\d|[^A-Za-z]|\Z)"
 )  # trainH, trainLx4

@@ -16,9 +16,7 @@ from nas.data.pixels.images import ImageError, probe, read_header, read_image
 from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 
-KNOWN = (
-    "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or image files"
-)
+KNOWN = "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or image files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,9 @@ def open_folder(
     key = key or f"data.{role}"
     root = absolute(root)
     if not root.is_dir():
-        raise ValueError(f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}")
+        raise ValueError(
+            f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}"
+        )
     place = find_place(root, role, key)
     files, notices = _hr_files(place, key)
     if place.layout == "images" and says_lr(Path(root.name)):
@@ -73,7 +73,9 @@ def open_folder(
         lr_files = mixed.lr if lr != FROM_HR else []
         lr_folder = place.folder if lr_files else None
     else:
-        lr_files, told = one_of_each_kind(images_below(lr_folder) if lr_folder is not None else [], scale)
+        lr_files, told = one_of_each_kind(
+            images_below(lr_folder) if lr_folder is not None else [], scale
+        )
         notices += [f"{key}: {line}" for line in told]
     pairs, problems, told = _pair(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
@@ -110,7 +112,9 @@ def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     if not files:
         raise ValueError(f"{key}: no images in {shorten(folder)}; known layouts: {KNOWN}")
     names = list_some([str(one.relative_to(folder)) for one in below])
-    return files, [f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"]
+    return files, [
+        f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"
+    ]
 
 
 def _separate(
@@ -120,7 +124,11 @@ def _separate(
     high, low = mixed.example
     notices = [
         f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
-        + (f"read as pairs ({len(mixed.hr)})" if uses_lr else f"the LR images are not used ({len(mixed.lr)})")
+        + (
+            f"read as pairs ({len(mixed.hr)})"
+            if uses_lr
+            else f"the LR images are not used ({len(mixed.lr)})"
+        )
     ]
     if mixed.others:
         notices.append(
@@ -144,7 +152,9 @@ def _pair(
     problems: list[tuple[Path, str]] = []
     notices: list[str] = []
     pairs: list[Pair] = []
-    matches = match_files(files, lr_files, hr_root=hr_folder, lr_root=lr_folder or hr_folder, scale=scale)
+    matches = match_files(
+        files, lr_files, hr_root=hr_folder, lr_root=lr_folder or hr_folder, scale=scale
+    )
     for file in files:
         lr = matches.lr_of.get(file)
         if lr_folder is not None and lr is None:

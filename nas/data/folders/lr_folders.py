@@ -37,11 +37,15 @@ def choose_lr_folder(
     if given is not None and given != FROM_HR:
         return _named_lr_folder(given, scale), []
     wanted = [
-        (name, folder) for name, folder in lies_there if name.scale in (None, scale) and _belongs(name, place)
+        (name, folder)
+        for name, folder in lies_there
+        if name.scale in (None, scale) and _belongs(name, place)
     ]
     if given == FROM_HR:
         return None, _tell_unused([folder for _, folder in wanted], place, key, FROM_HR)
-    wanted.sort(key=lambda one: (one[0].rest != place.name.rest, not one[0].kernel, one[0].scale is None))
+    wanted.sort(
+        key=lambda one: (one[0].rest != place.name.rest, not one[0].kernel, one[0].scale is None)
+    )
     if not wanted:
         beside = [] if is_mixed else _lr_beside(place)
         if beside:
@@ -60,17 +64,23 @@ def choose_lr_folder(
     ]
     if (chosen / place.inner).is_dir():
         chosen = chosen / place.inner
-    return chosen, _tell_unused(others, place, key, f"those of {chosen.relative_to(place.base)} are")
+    return chosen, _tell_unused(
+        others, place, key, f"those of {chosen.relative_to(place.base)} are"
+    )
 
 
 def _named_lr_folder(given: str, scale: int) -> Path:
     folder = absolute(Path(given))
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
-        raise ValueError(f"data.lr: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}")
+        raise ValueError(
+            f"data.lr: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
+        )
     if own_images(folder):
         return folder
-    of_scale = [child for child in child_folders(folder) if read_folder_name(child.name).scale == scale]
+    of_scale = [
+        child for child in child_folders(folder) if read_folder_name(child.name).scale == scale
+    ]
     inside = of_scale[0] if of_scale else folder
     if not holds_images(inside):
         raise ValueError(
@@ -86,7 +96,9 @@ def _lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
         name = read_folder_name(child.name)
         if name.kind != "LR" or child == place.folder:
             continue
-        inner = [(read_folder_name(f"{child.name}/{one.name}"), one) for one in child_folders(child)]
+        inner = [
+            (read_folder_name(f"{child.name}/{one.name}"), one) for one in child_folders(child)
+        ]
         inner = [(name, one) for name, one in inner if name.kind == "LR" and _is_inner_lr(one)]
         if inner:
             found += [(name, one) for name, one in inner if holds_images(one)]
@@ -102,7 +114,9 @@ def _lr_beside(place: Place) -> list[Path]:
     own = read_folder_name(place.base.name)
     around = Place("images", place.base.parent, place.base.name, own)
     return [
-        folder for name, folder in _lr_folders(around) if name.rest in ((), own.rest) and own.kind != "LR"
+        folder
+        for name, folder in _lr_folders(around)
+        if name.rest in ((), own.rest) and own.kind != "LR"
     ]
 
 

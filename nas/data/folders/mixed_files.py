@@ -65,7 +65,5 @@ def one_of_each_kind(files: Sequence[Path], scale: int) -> tuple[list[Path], lis
     if not further:
         return list(files), []
     gone = set(further)
-    line = (
-        f"of several LR files of one image the first is used, not such as {further[0].name} ({len(further)})"
-    )
+    line = f"of several LR files of one image the first is used, not such as {further[0].name} ({len(further)})"
     return [file for file in files if file not in gone], [line]

@@ -123,7 +123,10 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
         places = [_place(root.parent, f"{root.name}/{part.name}") for part in _part_folders(root)]
     if not places:
         return None
-    if len({place.layout if place.layout == "LSDIR" else place.name.set_words for place in places}) > 1:
+    if (
+        len({place.layout if place.layout == "LSDIR" else place.name.set_words for place in places})
+        > 1
+    ):
         folders = ", ".join(place.path for place in places[:4])
         raise ValueError(
             f"{key}: {shorten(root)} holds several data sets ({folders}); name their folders one by one"

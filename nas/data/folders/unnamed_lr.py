@@ -18,11 +18,15 @@ _MAX_FOLDERS = 20  # beside or below the HR images that are looked into
 _MAX_LOOKED_AT = 3  # HR images for which these are searched
 _TOKEN = re.compile(r"x\d(?!\d)|\d+x(?![^\W\d_])|[^\W\d_]+|\d+")  # x4, 4x, a word, a number
 _SAY_NOTHING = frozenset({"im", "img", "image", "photo", "pic", "picture", "frame"})
-_SMALLER_COPY = re.compile(r"T\d\Z")  # 0001T2: a multi-scale copy to train on, as BasicSR names them
+_SMALLER_COPY = re.compile(
+    r"T\d\Z"
+)  # 0001T2: a multi-scale copy to train on, as BasicSR names them
 
 Size = tuple[int, int]
 _Core = tuple[str, ...]
-_Owners = defaultdict[tuple[_Core, bool], list[Path]]  # files by a core, and whether it is all of the name
+_Owners = defaultdict[
+    tuple[_Core, bool], list[Path]
+]  # files by a core, and whether it is all of the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
             raise ValueError(f"{key}: {line}; {_way_out(copies[0], key)}")
         return [f"{key}: {line}; they are taken as HR images"]
     low = [
-        pair.hr for pair in pairs if any(read_stem(pair.hr.stem, one).kind in ("LR", "x") for one in SCALES)
+        pair.hr
+        for pair in pairs
+        if any(read_stem(pair.hr.stem, one).kind in ("LR", "x") for one in SCALES)
     ]
     if _ENOUGH * len(pairs) <= len(low) < len(pairs):
         raise ValueError(
@@ -90,13 +96,17 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
     """Find folders beside or in an HR folder that hold its LR images by their sizes and file names."""
     own = {pair.hr.parent for pair in pairs}
     around = [*child_folders(folder), *child_folders(folder.parent)]
-    chosen = {pair.hr: pair for pair in pairs[:: max(1, len(pairs) // _MAX_LOOKED_AT)][:_MAX_LOOKED_AT]}
+    chosen = {
+        pair.hr: pair for pair in pairs[:: max(1, len(pairs) // _MAX_LOOKED_AT)][:_MAX_LOOKED_AT]
+    }
     found = []
     for other in around if chosen and len(around) <= _MAX_FOLDERS else ():
         if other in own or any(other in one.parents for one in own):
             continue
         copies = _match_cores(list(chosen), own_images(other), scale)
-        fitting = [one for one in copies if _size(one.small) in _lr_sizes(chosen[one.large].size, scale)]
+        fitting = [
+            one for one in copies if _size(one.small) in _lr_sizes(chosen[one.large].size, scale)
+        ]
         if len(fitting) == len(chosen):
             found.append(other)
     return found
@@ -159,7 +169,9 @@ def _cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
             yield ("numbers", *numbers[-end:]), False
     else:
         words = {token for token in tokens if token.isalpha() and len(token) > 1} - _SAY_NOTHING
-        yield from ((("word", word), True) for word in sorted(words, key=lambda word: (-len(word), word)))
+        yield from (
+            (("word", word), True) for word in sorted(words, key=lambda word: (-len(word), word))
+        )
 
 
 def _say_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str:

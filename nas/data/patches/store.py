@@ -128,7 +128,9 @@ class PatchStore:
     def _draw(self, step: int, batch_size: int, patch: int) -> Iterator[tuple[int, int, int, int]]:
         """Image, top, left, orientation of each LR patch; from raw words, which no NumPy version changes."""
         where = self._positions[patch]
-        words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw((batch_size, 3))
+        words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw(
+            (batch_size, 3)
+        )
         source = np.searchsorted(where.shares[:-1], words[:, 0] / 2.0**64, side="right")
         within = (words[:, 1] % where.counts[source].astype(np.uint64)).astype(np.int64)
         position = where.starts[source] + within
@@ -143,9 +145,13 @@ class PatchStore:
             raise ValueError(f"patch must be at least 1, got {patch=}")
         sizes = np.array([image.lr.shape[1:] for image in self._images], dtype=np.int64)
         counts = np.prod(np.maximum(sizes - patch + 1, 0), axis=1)
-        small = [f"{self._images[i].name} ({h}x{w})" for i, (h, w) in enumerate(sizes) if counts[i] == 0]
+        small = [
+            f"{self._images[i].name} ({h}x{w})" for i, (h, w) in enumerate(sizes) if counts[i] == 0
+        ]
         if small:
-            listed = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+            listed = ", ".join(small[:3]) + (
+                f" and {len(small) - 3} more" if len(small) > 3 else ""
+            )
             line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {listed}"
             if self._on_error == "stop" or len(small) == len(sizes):
                 raise ValueError(
@@ -155,7 +161,9 @@ class PatchStore:
         names = [image.source for image in self._images]
         images = np.array(sorted(np.flatnonzero(counts), key=lambda i: names[i]))
         sources = sorted({names[i] for i in images})
-        totals = np.array([sum(counts[i] for i in images if names[i] == source) for source in sources])
+        totals = np.array(
+            [sum(counts[i] for i in images if names[i] == source) for source in sources]
+        )
         shares = np.cumsum([self._weights.get(source, 1.0) for source in sources])
         return _Positions(
             images=images,
@@ -174,12 +182,16 @@ class PatchStore:
             return list(decoded)
         if cache is None:
             self._temporary = _Temporary()
-        folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(images)
+        folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(
+            images
+        )
         mapped = load_shards(folder)
         if mapped is None:
             return write_shards(folder, decoded)
         if len(mapped) < len(images):
-            self.notices.append(f"{len(images) - len(mapped)} images were skipped when {folder} was made")
+            self.notices.append(
+                f"{len(images) - len(mapped)} images were skipped when {folder} was made"
+            )
         return mapped
 
     def _decode(self, images: ImageSet, progress: bool) -> Iterator[Decoded]:
@@ -187,7 +199,9 @@ class PatchStore:
             lr, hr = images.load(i)
             return Decoded(images.pairs[i].name, images.pairs[i].source, planes(lr), planes(hr))
 
-        for one in each(decode, range(len(images)), label=f"decoding {images.name} images", show=progress):
+        for one in each(
+            decode, range(len(images)), label=f"decoding {images.name} images", show=progress
+        ):
             if not isinstance(one, ImageError):
                 yield one
             elif self._on_error == "stop":

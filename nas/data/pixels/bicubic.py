@@ -59,7 +59,9 @@ def _check(image: Image, scale: int, variant: str) -> None:
             "convert it with (255 * image).round().astype('uint8')"
         )
     if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f"image must be (H, W) or (H, W, C) and not empty, got shape {image.shape}")
+        raise ValueError(
+            f"image must be (H, W) or (H, W, C) and not empty, got shape {image.shape}"
+        )
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise ValueError(

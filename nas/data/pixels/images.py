@@ -155,7 +155,8 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
             lowest = np.asarray(image.getchannel("A")).min()
             if lowest < 255:
                 raise ImageError(
-                    path, f"partly transparent (alpha down to {lowest}); flatten it onto a background first"
+                    path,
+                    f"partly transparent (alpha down to {lowest}); flatten it onto a background first",
                 )
             return image.convert("RGB")
     except ImageError:

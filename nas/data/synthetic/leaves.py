@@ -122,7 +122,9 @@ class _Drawing:
         # Write it on a sheet of its own, and turn that.
         sheet = Image.new("L", (int(height * len(text)) + 4, int(height * 1.5) + 4), 0)
         ImageDraw.Draw(sheet).text((2, 2), text, fill=255, font=ImageFont.load_default(height))
-        sheet = sheet.rotate(math.degrees(self._draw_turn()), expand=True, resample=Image.Resampling.BILINEAR)
+        sheet = sheet.rotate(
+            math.degrees(self._draw_turn()), expand=True, resample=Image.Resampling.BILINEAR
+        )
         bounds = sheet.getbbox()
         if bounds is None:
             return

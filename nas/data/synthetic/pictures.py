@@ -35,7 +35,8 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]
     return [
-        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE)) for name, file in zip(names, files, strict=True)
+        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE))
+        for name, file in zip(names, files, strict=True)
     ]
 
 

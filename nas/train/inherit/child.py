@@ -15,7 +15,9 @@ NUM_FRESH = 8  # images that set the size of fresh channels
 
 
 @torch.no_grad()
-def inherit(teacher: Teacher, spec: ArchSpec, *, seed: int, target: Tensor | None = None) -> Network:
+def inherit(
+    teacher: Teacher, spec: ArchSpec, *, seed: int, target: Tensor | None = None
+) -> Network:
     """Start a child from a trained parent, in closed form.
 
     Parent and child are walked side by side. Every convolution of the child begins as the parent's kernel as
@@ -50,7 +52,9 @@ def inherit(teacher: Teacher, spec: ArchSpec, *, seed: int, target: Tensor | Non
     num, _, height, width = teacher.images.shape
     wanted = (num, 3, spec.scale * height, spec.scale * width)
     if target is not None and tuple(target.shape) != wanted:
-        raise ValueError(f"target must be {wanted} for the teacher's images, got {tuple(target.shape)}")
+        raise ValueError(
+            f"target must be {wanted} for the teacher's images, got {tuple(target.shape)}"
+        )
     plan = Plan(teacher, spec)
     child = initial_network(spec, seed, teacher.images[:NUM_FRESH], zero_output=False)
     walk = Walk(teacher, child, plan)

@@ -16,7 +16,10 @@ from search_spaces.layers.attention.gates import (
     Residual,
 )
 
-LINEAR_GATES = (LearnedPointwise, LearnedDiagonal)  # linear in their weights: fitted, others start afresh
+LINEAR_GATES = (
+    LearnedPointwise,
+    LearnedDiagonal,
+)  # linear in their weights: fitted, others start afresh
 
 
 def fit_gate(
@@ -72,7 +75,9 @@ def fit_gate(
         _fit_learned(gate, passed, f, target)
 
 
-def _start_learned(gate: nn.Module, source: SPAB | None, down: Tensor, features: Tensor, f: Tensor) -> None:
+def _start_learned(
+    gate: nn.Module, source: SPAB | None, down: Tensor, features: Tensor, f: Tensor
+) -> None:
     """The gate of the parent as the child sees it; of a new block an open one: x stays where f is zero."""
     assert isinstance(gate, LearnedPointwise | LearnedDiagonal)
     kept, width = down.shape
@@ -84,7 +89,10 @@ def _start_learned(gate: nn.Module, source: SPAB | None, down: Tensor, features:
         assert theirs.conv.bias is not None
         bias = theirs.conv.bias
     elif isinstance(theirs, ParameterFree | HardParameterFree):
-        mix, bias = torch.eye(width) / (4 if isinstance(theirs, ParameterFree) else 6), torch.zeros(width)
+        mix, bias = (
+            torch.eye(width) / (4 if isinstance(theirs, ParameterFree) else 6),
+            torch.zeros(width),
+        )
     assert gate.conv.bias is not None
     gate.conv.bias[:kept] = down @ bias
     if source is None:

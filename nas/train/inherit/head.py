@@ -12,7 +12,9 @@ from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
 ROUNDS = 4  # alternating fits of a separable head
-SEPARABLE_ROWS = 6144  # pixels for the depthwise part, whose Gram matrix has 9 rows a tapped channel
+SEPARABLE_ROWS = (
+    6144  # pixels for the depthwise part, whose Gram matrix has 9 rows a tapped channel
+)
 
 
 def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None) -> None:
@@ -27,7 +29,9 @@ def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None
         wanted = pixels.rows(F.pixel_unshuffle(target, child.spec.scale))
     if has_fixed_skip(child.spec):
         assert child.skip is not None
-        wanted = wanted - pixels.rows(F.pixel_unshuffle(child.skip(teacher.images), child.spec.scale))
+        wanted = wanted - pixels.rows(
+            F.pixel_unshuffle(child.skip(teacher.images), child.spec.scale)
+        )
     elif target is None and not has_fixed_skip(teacher.spec):
         wanted = teacher.features["up"]
     x = torch.cat([walk.taps[tap] for tap in child.spec.taps], 1)
@@ -51,7 +55,10 @@ def _concatenated_view(theirs: ArchSpec, ours: ArchSpec, walk: Walk) -> Tensor:
         name = "skip" if tap == "skip" else tap
         match = next((one for one in ours.taps if walk.sources.get(one) == name), None)
         height = 3 * theirs.scale**2 if tap == "skip" else walk.theirs[tap].shape[1]
-        row = [walk.views[one].up if one == match else torch.zeros(height, widths[one]) for one in ours.taps]
+        row = [
+            walk.views[one].up if one == match else torch.zeros(height, widths[one])
+            for one in ours.taps
+        ]
         rows.append(torch.cat(row, 1))
     return torch.cat(rows, 0)
 
@@ -74,7 +81,11 @@ def _fit_dense(teacher: Teacher, child: Network, x: Tensor, up: Tensor, wanted: 
     else:
         theirs = convolution(net.fusion)
         middle = teacher.features["fused"]
-        read, bias, kernel = theirs.weight.flatten(1), theirs.bias, convolution(net.upsampler.conv).weight
+        read, bias, kernel = (
+            theirs.weight.flatten(1),
+            theirs.bias,
+            convolution(net.upsampler.conv).weight,
+        )
     if kernel.shape[-1] != last.kernel_size[0]:
         kernel = F.pad(kernel, [(last.kernel_size[0] - kernel.shape[-1]) // 2] * 4)
     down = project(middle, kernel, fusion.out_channels)
@@ -133,19 +144,25 @@ def _take_separable(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
     kernels = torch.where(used[:, None, None, None], theirs.weight[like], _delta(depth))
     depth.weight.copy_(kernels)
     if depth.bias is not None:
-        depth.bias.copy_(torch.zeros(len(like)) if theirs.bias is None else theirs.bias[like] * used)
+        depth.bias.copy_(
+            torch.zeros(len(like)) if theirs.bias is None else theirs.bias[like] * used
+        )
     return convolution(net.upsampler.conv).weight.flatten(1) @ up
 
 
 def _separate(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
     """Each channel's part of a dense head as a kernel times a column, by its first singular vectors."""
     read = torch.einsum(
-        "omhw,mi->oihw", convolution(net.upsampler.conv).weight, convolution(net.fusion).weight.flatten(1)
+        "omhw,mi->oihw",
+        convolution(net.upsampler.conv).weight,
+        convolution(net.fusion).weight.flatten(1),
     )
     ours = torch.einsum("oihw,ij->johw", read, up).flatten(2)
     u, s, v = torch.linalg.svd(ours, full_matrices=False)
     used = s[:, 0] > 1e-9 * s.max()
-    depth.weight.copy_(torch.where(used[:, None, None, None], v[:, 0].view_as(depth.weight), _delta(depth)))
+    depth.weight.copy_(
+        torch.where(used[:, None, None, None], v[:, 0].view_as(depth.weight), _delta(depth))
+    )
     if depth.bias is not None:
         depth.bias.zero_()
     columns: Tensor = u[:, :, 0] * (s[:, 0] * used)[:, None]

@@ -36,7 +36,11 @@ def match(
     some = target[::EVERY]
     wanted = some - some.mean(0)
     power = wanted.square().mean(0) + 1e-30
-    best, size_of, shift_of = torch.full_like(power, -1.0), torch.ones_like(power), torch.zeros_like(power)
+    best, size_of, shift_of = (
+        torch.full_like(power, -1.0),
+        torch.ones_like(power),
+        torch.zeros_like(power),
+    )
     features = choices[0].clone()
     for choice in choices:
         for size, shifted in itertools.product(SIZES, SHIFTS if shift else (0.0,)):

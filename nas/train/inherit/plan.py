@@ -48,7 +48,9 @@ class Plan:
         at_end = _attention(spec) in CLOSED
         self._sources = match(self.num_blocks, self._num_theirs, at_end=at_end)
         self._outputs = self._find_outputs()
-        self._widths = {part.name: int(dict(part.block.args).get("channels", 0)) for part in parts(spec)}
+        self._widths = {
+            part.name: int(dict(part.block.args).get("channels", 0)) for part in parts(spec)
+        }
         self._downs = self._share_channels()
 
     def _check(self, has_end: bool) -> None:
@@ -83,7 +85,9 @@ class Plan:
         rows = self.teacher.features[name]
         ours = self._widths[f"block{self.num_blocks + 1}"]
         readers = self._fusion_readers(name)
-        return project(rows, torch.cat(readers), ours) if readers else torch.eye(rows.shape[1])[:ours]
+        return (
+            project(rows, torch.cat(readers), ours) if readers else torch.eye(rows.shape[1])[:ours]
+        )
 
     def inner_uses(self, block: str, name: str, reader: nn.Module) -> list[Use]:
         """How an activated convolution of a block is used."""
@@ -123,7 +127,9 @@ class Plan:
         names = ["stem"] + [f"block{i}" for i in range(1, self._num_theirs + 1)]
         begin, end = names.index(self.output(stage)), names.index(self.output(stage + 1))
         between = [self.teacher.net.blocks[str(i)] for i in range(begin + 1, end + 1)]
-        return all(isinstance(block, SPAB) and isinstance(block.shortcut, nn.Identity) for block in between)
+        return all(
+            isinstance(block, SPAB) and isinstance(block.shortcut, nn.Identity) for block in between
+        )
 
     def _trunk_readers(self, name: str) -> tuple[Tensor, ...]:
         number = 1 if name == "stem" else int(name.removeprefix("block")) + 1
@@ -143,7 +149,9 @@ class Plan:
             fusion = convolution(net.upsampler.conv).weight * fusion.transpose(0, 1)
         start = 0
         for tap in self.theirs.taps:
-            width = 3 * self.theirs.scale**2 if tap == "skip" else self.teacher.features[tap].shape[1]
+            width = (
+                3 * self.theirs.scale**2 if tap == "skip" else self.teacher.features[tap].shape[1]
+            )
             if tap == name:
                 return (fusion[:, start : start + width],)
             start += width

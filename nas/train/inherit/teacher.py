@@ -26,7 +26,9 @@ class Pixels:
         *_, height, width = images.shape
         generator = torch.Generator().manual_seed(seed)
         likely = _contrast(images).flatten() + FLAT
-        flat = torch.multinomial(likely, min(rows, likely.numel()), generator=generator).sort().values
+        flat = (
+            torch.multinomial(likely, min(rows, likely.numel()), generator=generator).sort().values
+        )
         self.image = flat // (height * width)
         self.y = flat // width % height
         self.x = flat % width
@@ -39,14 +41,20 @@ class Pixels:
         """What a kernel sees at the pixels, zero padding included: (rows, C * kernel^2), as in weights."""
         pad = kernel // 2
         padded = F.pad(features, [pad] * 4).permute(0, 2, 3, 1).contiguous()
-        taps = [padded[self.image, self.y + dy, self.x + dx] for dy in range(kernel) for dx in range(kernel)]
+        taps = [
+            padded[self.image, self.y + dy, self.x + dx]
+            for dy in range(kernel)
+            for dx in range(kernel)
+        ]
         return torch.stack(taps, 2).flatten(1)
 
 
 def _contrast(images: Tensor) -> Tensor:
     """Standard deviation of the brightness in 5x5 pixels, (N, 1, H, W)."""
     grey = images.mean(1, keepdim=True)
-    mean, square = (F.avg_pool2d(x, 5, 1, 2, count_include_pad=False) for x in (grey, grey.square()))
+    mean, square = (
+        F.avg_pool2d(x, 5, 1, 2, count_include_pad=False) for x in (grey, grey.square())
+    )
     return (square - mean.square()).clamp_min(0).sqrt()
 
 

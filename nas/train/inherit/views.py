@@ -93,7 +93,8 @@ def choose(uses: list[Use], keep: int) -> Tensor:
     chosen: list[int] = []
     for _ in range(keep):
         gains = sum(
-            ((e @ q @ e).diagonal() / (e.diagonal() + s)) for (e, q), s in zip(left, small, strict=True)
+            ((e @ q @ e).diagonal() / (e.diagonal() + s))
+            for (e, q), s in zip(left, small, strict=True)
         )
         assert isinstance(gains, Tensor)
         gains[chosen] = -1.0

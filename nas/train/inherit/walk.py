@@ -96,7 +96,9 @@ class Walk:
         out: Tensor = conv(x)
         return out
 
-    def _fit(self, conv: nn.Module, source: nn.Module | None, x: Tensor, view: View, down: Tensor) -> Fit:
+    def _fit(
+        self, conv: nn.Module, source: nn.Module | None, x: Tensor, view: View, down: Tensor
+    ) -> Fit:
         """The convolution at the parent's kernel, as the child's channels see it."""
         ours, theirs = convolution(conv), convolution(source)
         fit = Fit(ours, x, self.pixels, kept=len(down))
@@ -137,7 +139,9 @@ class Walk:
                 self.taps[name], self.views[name], self.sources[name] = x, view, f"{theirs}.inner"
         return x, view
 
-    def _run_stack(self, i: int, block: ConvStack, source: ConvStack, x: Tensor, view: View) -> Tensor:
+    def _run_stack(
+        self, i: int, block: ConvStack, source: ConvStack, x: Tensor, view: View
+    ) -> Tensor:
         x, view = self._run_inner(i, block, source, x, view)
         down = self.plan.trunk(i)
         target = self.theirs[self.plan.output(i)] @ down.T

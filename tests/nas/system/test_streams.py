@@ -16,7 +16,10 @@ print(sys.argv[1])
 print(sys.argv[1], file=sys.stderr)
 """
 BOXES = {
-    letter for name in vars(box) if isinstance(kind := getattr(box, name), box.Box) for letter in str(kind)
+    letter
+    for name in vars(box)
+    if isinstance(kind := getattr(box, name), box.Box)
+    for letter in str(kind)
 }
 
 
@@ -56,7 +59,11 @@ def test_every_line_that_rich_draws_becomes_one_of_ascii():
 
 
 def test_everything_that_we_print_has_a_readable_stand_in():
-    ours = {letter for path in Path(nas.__file__).parent.rglob("*.py") for letter in path.read_text("utf-8")}
+    ours = {
+        letter
+        for path in Path(nas.__file__).parent.rglob("*.py")
+        for letter in path.read_text("utf-8")
+    }
     assert {letter for letter in ours if "\\" in streams._plain(letter)} - {"\\"} == set()
 
 

@@ -46,7 +46,10 @@ def test_what_is_there_is_not_made_again(cache):
     def forbidden():
         raise AssertionError("made again")
 
-    assert keep({"a": forbidden, "b": lambda: IMAGE}) == [cache / "x" / "a.bmp", cache / "x" / "b.bmp"]
+    assert keep({"a": forbidden, "b": lambda: IMAGE}) == [
+        cache / "x" / "a.bmp",
+        cache / "x" / "b.bmp",
+    ]
 
 
 @pytest.mark.parametrize("change", ["cut", "empty", "exchanged", "damaged"])

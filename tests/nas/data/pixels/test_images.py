@@ -20,7 +20,9 @@ def png16(path, colour_type):
     channels = {0: 1, 2: 3}[colour_type]
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     rows = b"".join(b"\0" + bytes(8 * channels) for _ in range(4))
     header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
@@ -110,10 +112,14 @@ def test_opaque_alpha_is_dropped(tmp_path):
 def test_grey_and_palette_become_rgb(tmp_path):
     grey = noise(channels=1)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2)
+    )
     palette = Image.fromarray(noise()).quantize(16)
     palette.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])

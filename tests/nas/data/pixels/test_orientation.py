@@ -31,8 +31,13 @@ def test_lr_of_the_upright_picture_is_refused(tmp_path, orientation, height, wid
     write_turned(tmp_path, orientation, height=height, width=width)
     found = open_folder(tmp_path, role="test", scale=4)
     assert found.pairs == ()
-    assert f"shows the scene {TURNS[orientation - 1]} (as EXIF orientations do)" in found.problems[0][1]
-    with pytest.raises(ValueError, match=r"HR/a\.jpg: its LR file ax4\.png .*data\.lr=none") as caught:
+    assert (
+        f"shows the scene {TURNS[orientation - 1]} (as EXIF orientations do)"
+        in found.problems[0][1]
+    )
+    with pytest.raises(
+        ValueError, match=r"HR/a\.jpg: its LR file ax4\.png .*data\.lr=none"
+    ) as caught:
         open_roles(config(test=tmp_path), scale=4, progress=False)
     assert "\n" not in str(caught.value)
 
