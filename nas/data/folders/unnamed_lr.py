@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.data.folders.file_names import SCALES, read_stem
 from nas.data.folders.folder_names import child_folders, own_images
-from nas.data.pixels.images import ImageError, probe
+from nas.data.pixels.images import ImageError, read_size
 from nas.data.sets import Pair
 
 _ENOUGH = 0.25  # of the images, in pairs or tagged as LR: below it they are told, not refused
@@ -119,7 +119,7 @@ def _lr_sizes(size: Size, scale: int) -> set[Size]:
 
 def _size(file: Path) -> Size | None:
     try:
-        return probe(file)
+        return read_size(file)
     except ImageError:
         return None
 

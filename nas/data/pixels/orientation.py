@@ -1,4 +1,4 @@
-"""HR and LR images of one scene that are turned against each other, as EXIF data leave them."""
+"""Pairs whose HR and LR images are turned against each other, as programs that ignore EXIF do."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TURNS = (
     "mirrored along its other diagonal",
     "turned by 90 degrees to the left",
 )
-# Of the squared difference to the LR image, as the pixels are stored: a turned one that is below this share
-# shows the scene and the stored one does not. A degraded or a shifted LR image fits best as it is stored.
-_SHARE = 0.25
-_LEAST = 25.0  # squared grey levels: below, the stored pixels fit
+# A turned HR image is taken for the right one if its squared error to the LR image is below this
+# share of the stored one's. A degraded or shifted LR image fits best as it is stored.
+_MAX_ERROR_SHARE = 0.25
+_MIN_ERROR = 25.0  # squared grey levels: below it the stored pixels fit
 
 
 def orientations(image: npt.NDArray[Value]) -> list[npt.NDArray[Value]]:
-    """The eight orientations of (H, W, C), in the order of EXIF's values 1 to 8."""
+    """Return the eight orientations of (H, W, C), in the order of EXIF's values 1 to 8."""
     turned = image.transpose(1, 0, 2)
     return [
         image,
@@ -47,27 +47,30 @@ def orientations(image: npt.NDArray[Value]) -> list[npt.NDArray[Value]]:
 
 
 def find_turn(hr: Pixels, lr: Pixels, scale: int) -> int | None:
-    """Find the orientation in which the HR image is that of the LR image.
+    """Find the orientation in which the HR image shows what the LR image shows.
 
     Args:
         hr: (H, W, 3), as stored.
         lr: (h, w, 3).
     Returns:
-        An index of `TURNS` above 0; None where the image fits as it is stored, or in no orientation.
+        An index of `TURNS` above 0.
+        None: the image fits as it is stored, or in no orientation.
     """
-    differences: dict[int, float] = {}
+    # Mean squared error of each orientation that has the LR image's shape.
+    errors: dict[int, float] = {}
     for index, turned in enumerate(orientations(hr)):
         turned = crop_to_multiple(np.ascontiguousarray(turned), scale)
         if (turned.shape[0] // scale, turned.shape[1] // scale) == lr.shape[:2]:
             small = imresize(turned, scale).astype(np.float64)
-            differences[index] = float(np.square(small - lr).mean())
-    if not differences:
+            errors[index] = float(np.square(small - lr).mean())
+    if not errors:
         return None
-    stored = differences.pop(0, np.inf)
-    best = min(differences, key=lambda index: differences[index], default=0)
-    if best and stored > _LEAST and differences[best] < _SHARE * min(stored, 255.0**2):
-        return best
-    return None
+
+    # The stored orientation may have another shape than the LR image: then any error is too high.
+    stored_error = errors.pop(0, np.inf)
+    best = min(errors, key=lambda index: errors[index], default=0)
+    limit = _MAX_ERROR_SHARE * min(stored_error, 255.0**2)
+    return best if best and stored_error > _MIN_ERROR and errors[best] < limit else None
 
 
 def turn_in_words(turn: int, lr: Path) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from nas.data.pixels.images import ImageError, probe, read_header, read_image
+from nas.data.pixels.images import ImageError, read_size, read_header, read_image
 
 
 def noise(height=20, width=30, channels=3):
@@ -38,7 +38,7 @@ def refused(path, reason, *, by_header=True):
     assert isinstance(caught.value, ValueError)
     if by_header:
         with pytest.raises(ImageError, match=reason):
-            probe(path)
+            read_size(path)
 
 
 def test_text_file_named_png_is_refused(tmp_path):
@@ -99,7 +99,7 @@ def test_cmyk_is_refused(tmp_path):
 def test_rgb_is_read_as_it_is(tmp_path):
     Image.fromarray(noise()).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), noise())
-    assert probe(tmp_path / "a.png") == (20, 30)
+    assert read_size(tmp_path / "a.png") == (20, 30)
 
 
 def test_opaque_alpha_is_dropped(tmp_path):
@@ -137,7 +137,7 @@ def test_header_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
     Image.fromarray(noise()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("decoded"))
-    assert probe(tmp_path / "a.png") == (20, 30)
+    assert read_size(tmp_path / "a.png") == (20, 30)
 
 
 def test_exif_orientation_is_ignored(tmp_path):
@@ -145,4 +145,4 @@ def test_exif_orientation_is_ignored(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(noise()).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (20, 30, 3)
-    assert probe(tmp_path / "a.jpg") == (20, 30)
+    assert read_size(tmp_path / "a.jpg") == (20, 30)
