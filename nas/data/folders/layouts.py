@@ -12,7 +12,7 @@ from nas.data.folders.lr_folders import choose_lr_folder, list_some, says_lr
 from nas.data.folders.mixed_files import MixedFolder, one_of_each_kind, split_mixed
 from nas.data.folders.places import Place, Role, absolute, find_place, shards_of
 from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
-from nas.data.pixels.images import ImageError, read_size, read_header, read_image
+from nas.data.pixels.images import ImageError, read_header, read_image, read_size
 from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.data.builtin.photographs import FILES, photograph, shrunk_photographs
-from nas.data.pixels.images import read_size, read_image
+from nas.data.pixels.images import read_image, read_size
 
 
 @pytest.mark.parametrize("name", FILES)

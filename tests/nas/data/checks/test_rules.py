@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - names, many a line
+
 """The challenge's ban: DIV2K's validation and test images by their names, whole, in parts and derived."""
 
 import pytest

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from nas.data.pixels.images import ImageError, read_size, read_header, read_image
+from nas.data.pixels.images import ImageError, read_header, read_image, read_size
 
 
 def noise(height=20, width=30, channels=3):
