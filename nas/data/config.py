@@ -7,7 +7,7 @@ from typing import Literal
 
 RoleName = Literal["train", "val", "test"]
 
-_JUDGED: tuple[RoleName, ...] = ("val", "test")
+_JUDGED_ROLES: tuple[RoleName, ...] = ("val", "test")
 SYNTHETIC = "synthetic"  # as a source: the images that data.synthetic adds
 FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
@@ -113,17 +113,17 @@ class DataConfig:
         """
         count = len(self.folders(role))
         if role == "train" and self.lr_train is not None:
-            return _one_each("data.lr_train", _as_list(self.lr_train), "data.train", count)
+            return _match_folders("data.lr_train", _as_list(self.lr_train), "data.train", count)
         given = _as_list(self.lr)
         if given in ([], [FROM_HR]):
             return [FROM_HR if given else None] * count
-        judged: list[RoleName] = [one for one in _JUDGED if self.folders(one)]
+        judged: list[RoleName] = [one for one in _JUDGED_ROLES if self.folders(one)]
         if role == "train":
-            return [None] * count if judged else _one_each("data.lr", given, "data.train", count)
+            return [None] * count if judged else _match_folders("data.lr", given, "data.train", count)
         places = [one for one in judged for _ in self.folders(one)]
         if len(judged) > 1 and len(given) == len(places):
             return [folder for folder, one in zip(given, places, strict=True) if one == role]
-        return _one_each(
+        return _match_folders(
             "data.lr", given, " and ".join(f"data.{one}" for one in judged), len(places)
         )
 
@@ -149,7 +149,7 @@ class DataConfig:
                 )
 
 
-def _one_each(key: str, given: list[str], of: str, count: int) -> list[str | None]:
+def _match_folders(key: str, given: list[str], of: str, count: int) -> list[str | None]:
     """As many LR folders as HR folders; "none" alone stands for all.
 
     Raises:

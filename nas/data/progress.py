@@ -48,7 +48,7 @@ def each(
         waiting = iter(items)
         for done in range(len(items)):
             while len(pending) < 2 * threads and (item := next(waiting, None)) is not None:
-                pending.append(pool.submit(_guarded, function, item))
+                pending.append(pool.submit(_call_guarded, function, item))
             yield pending.popleft().result()
             if not started and time.monotonic() - begin > _PATIENCE_S:
                 bar.start()
@@ -60,7 +60,7 @@ def each(
             bar.stop()
 
 
-def _guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
+def _call_guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
     try:
         return function(item)
     except ImageError as error:

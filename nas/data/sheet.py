@@ -28,7 +28,7 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
         ImageError: a file cannot be read, and the set's `on_error` is stop.
     """
     rows = [
-        (images, source, pairs) for images in sets for source, pairs in _by_source(images).items()
+        (images, source, pairs) for images in sets for source, pairs in _group_by_source(images).items()
     ]
     height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
@@ -39,7 +39,7 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
         caption = f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
         pen.text((GAP, top), caption, fill=INK, font=font)
         top += LINE
-        for column, pair in enumerate(_spread(pairs)):
+        for column, pair in enumerate(_choose_spread(pairs)):
             try:
                 image = Image.fromarray(read_image(pair.hr))
             except ImageError:
@@ -50,12 +50,12 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
             sheet.paste(
                 ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top)
             )
-            sheet.paste(_middle(image), (left, top + TILE + GAP))
+            sheet.paste(_crop_middle(image), (left, top + TILE + GAP))
         top += 2 * (TILE + GAP)
     return sheet
 
 
-def _by_source(images: ImageSet) -> dict[str, list[Pair]]:
+def _group_by_source(images: ImageSet) -> dict[str, list[Pair]]:
     """Group the pairs of a set by their source."""
     found: dict[str, list[Pair]] = {}
     for pair in images.pairs:
@@ -63,13 +63,13 @@ def _by_source(images: ImageSet) -> dict[str, list[Pair]]:
     return found
 
 
-def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+def _choose_spread(pairs: Sequence[Pair]) -> list[Pair]:
     """Choose as many as fit in a row, evenly spread."""
     places = np.linspace(0, len(pairs) - 1, min(COLUMNS, len(pairs))).round().astype(int)
     return [pairs[place] for place in places]
 
 
-def _middle(image: Image.Image) -> Image.Image:
+def _crop_middle(image: Image.Image) -> Image.Image:
     """Cut the middle of an image, a tile or what there is of it."""
     width, height = min(TILE, image.width), min(TILE, image.height)
     left, top = (image.width - width) // 2, (image.height - height) // 2

@@ -16,7 +16,7 @@ with (
 __all__ = ["MISSING", "FileLock", "Timeout", "are_there", "drop", "take"]
 
 
-def _module(name: str) -> Any:
+def _import_module(name: str) -> Any:
     """Return a module of the standard library; None where this system has none of that name."""
     try:
         return importlib.import_module(name)
@@ -24,7 +24,7 @@ def _module(name: str) -> Any:
         return None
 
 
-fcntl, msvcrt = _module("fcntl"), _module("msvcrt")  # POSIX, Windows
+fcntl, msvcrt = _import_module("fcntl"), _import_module("msvcrt")  # POSIX, Windows
 PLACES = (
     64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
 )
@@ -50,7 +50,7 @@ def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
         wait: for whoever is in the way; False: return at once.
     """
     if fcntl is not None:
-        return _flock(handle, alone, wait)
+        return _lock_with_flock(handle, alone, wait)
     while msvcrt is not None and not _lock_bytes(handle, alone):
         if not wait:
             return False
@@ -68,7 +68,7 @@ def drop(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_UNLCK, count)
 
 
-def _flock(handle: int, alone: bool, wait: bool) -> bool:
+def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     try:
         fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)

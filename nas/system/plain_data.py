@@ -59,13 +59,13 @@ def parse_plain(text: str) -> Any:
     try:
         if text.lstrip()[:1] in ("{", "["):
             try:
-                return _bounded(json.loads(text, object_pairs_hook=_mapping))
+                return _check_bounds(json.loads(text, object_pairs_hook=_build_mapping))
             except json.JSONDecodeError:
                 pass  # YAML's own lists and mappings look the same
         _check_events(text)
-        return _bounded(yaml.load(text, Loader=_Loader))
+        return _check_bounds(yaml.load(text, Loader=_Loader))
     except yaml.YAMLError as error:
-        raise ValueError(f"is no YAML or JSON: {_place(error)}") from None
+        raise ValueError(f"is no YAML or JSON: {_describe_place(error)}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -95,7 +95,7 @@ def _check_events(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append(_Open(event.anchor, 1, 1))
         elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
-            anchor, weight, height = _ended(event, anchors, stack)
+            anchor, weight, height = _close_value(event, anchors, stack)
             anchors |= {anchor: (weight, height)} if anchor else {}
             outer = stack[-1]
             stack[-1] = _Open(outer.anchor, outer.weight + weight, max(outer.height, height + 1))
@@ -113,7 +113,7 @@ class _Open(NamedTuple):
     height: int
 
 
-def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
+def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
     """What a value comes to whose end this event is."""
     if isinstance(event, yaml.CollectionEndEvent):
         return stack.pop()
@@ -125,19 +125,19 @@ def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) 
     return _Open(None, *anchors[event.anchor])
 
 
-def _bounded(data: Any) -> Any:
+def _check_bounds(data: Any) -> Any:
     """Return the data as they are, once they are known to be within bounds (of JSON no events were seen)."""
     weight, level = 0, [data]
     for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
-        if not (level := list(_inner(level))):
+        if not (level := list(_list_inner(level))):
             return data
     raise ValueError(_TOO_DEEP)
 
 
-def _inner(level: list[Any]) -> Iterator[Any]:
+def _list_inner(level: list[Any]) -> Iterator[Any]:
     for one in level:
         if isinstance(one, Mapping):
             yield from one.values()
@@ -145,7 +145,7 @@ def _inner(level: list[Any]) -> Iterator[Any]:
             yield from one
 
 
-def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -154,7 +154,7 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _describe_place(error: yaml.YAMLError) -> str:
     """Say what a YAML reader stumbled over, and where."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())

@@ -46,22 +46,22 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(map(_plain, text)), error.end
+    return "".join(map(_to_ascii, text)), error.end
 
 
-def _plain(letter: str) -> str:
+def _to_ascii(letter: str) -> str:
     """Return ASCII in place of a character: its stand-in, else its letter without marks, else its escape."""
     if letter in STAND_INS:
         return STAND_INS[letter]
     if ord(letter) in LINES:
-        return _line(unicodedata.name(letter))
+        return _draw_line(unicodedata.name(letter))
     if ord(letter) in BLOCKS or ord(letter) in DOTS:
         return "#"
     parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return parts or letter.encode("ascii", "backslashreplace").decode()
 
 
-def _line(name: str) -> str:
+def _draw_line(name: str) -> str:
     """Return ASCII in place of a piece of a line, whose Unicode name says where it leads."""
     level = any(word in name for word in ("HORIZONTAL", "LEFT", "RIGHT"))
     upright = any(word in name for word in ("VERTICAL", "UP", "DOWN"))

@@ -67,7 +67,7 @@ def _make_missing(
     def make(name: str) -> str:
         with replaced(files[name], place / f".{name}.draft") as draft:
             Image.fromarray(makers[name]()).save(draft, format="BMP")
-            return _digest(draft)
+            return _hash_file(draft)
 
     try:
         for name, outcome in zip(
@@ -92,8 +92,8 @@ def _read_digests(place: Path) -> dict[str, str]:
 
 def _is_whole(file: Path, digests: Mapping[str, str]) -> bool:
     """Whether a file is as it was written: not cut, exchanged or damaged."""
-    return file.name in digests and file.is_file() and _digest(file) == digests[file.name]
+    return file.name in digests and file.is_file() and _hash_file(file) == digests[file.name]
 
 
-def _digest(file: Path) -> str:
+def _hash_file(file: Path) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()

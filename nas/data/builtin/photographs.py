@@ -86,7 +86,7 @@ def shrunk_photographs(
     """
     named = {f"{pair.name}_{scale:g}": (pair, scale) for pair in pairs for scale in scales}
     makers = {
-        name: functools.partial(_shrink, pair.hr, scale) for name, (pair, scale) in named.items()
+        name: functools.partial(_shrink_photograph, pair.hr, scale) for name, (pair, scale) in named.items()
     }
     files = keep_images(
         "photographs-1", makers, label="making photographs smaller", progress=progress
@@ -97,7 +97,7 @@ def shrunk_photographs(
     ]
 
 
-def _shrink(path: Path, scale: float) -> Pixels:
+def _shrink_photograph(path: Path, scale: float) -> Pixels:
     """Read an image and resample it with a Lanczos filter."""
     image = Image.fromarray(read_image(path))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -81,13 +81,13 @@ def find_origin(
             a large one as a start has time for.
     """
     paired = [pair for pair in pairs if pair.lr is not None]
-    count = _count_few(paired) if sample == "few" else len(paired) if sample is None else sample
+    count = _count_affordable(paired) if sample == "few" else len(paired) if sample is None else sample
     chosen = paired
     if count < len(paired):
         chosen = [paired[i] for i in np.linspace(0, len(paired) - 1, count).round().astype(int)]
 
     def compare(pair: Pair) -> _Comparison:
-        return _compare(pair, scale)
+        return _compare_pair(pair, scale)
 
     compared = list(each(compare, chosen, label="recomputing LR images", show=progress))
     good = [one for one in compared if not isinstance(one, ImageError)]
@@ -118,14 +118,14 @@ def say_origins(origins: Sequence[Origin]) -> str:
     return "; ".join(dict.fromkeys(map(str, origins)))
 
 
-def _count_few(pairs: Sequence[Pair]) -> int:
+def _count_affordable(pairs: Sequence[Pair]) -> int:
     pixels = sum(height * width for height, width in (pair.size for pair in pairs))
     if pixels <= _MAX_PIXELS:
         return len(pairs)
     return max(_MIN_IMAGES, len(pairs) * _MAX_PIXELS // pixels)
 
 
-def _compare(pair: Pair, scale: int) -> _Comparison:
+def _compare_pair(pair: Pair, scale: int) -> _Comparison:
     """Recompute one LR image.
 
     Raises:

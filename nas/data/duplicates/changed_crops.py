@@ -82,22 +82,22 @@ class ChangedCropFinder:
             return None
         spots = find_spots(pixels)
         grey = np.asarray(Image.fromarray(pixels).convert("L"))
-        for turn, image, top, left in self._candidates(spots):
+        for turn, image, top, left in self._propose_places(spots):
             small = orientations(spots.detail[..., None])[turn][..., 0]
             place = _compare_roughly(small, self._details[image], top, left)
             if place is None:
                 continue
             turned = orientations(grey[..., None])[turn][..., 0]
             whole = self._read_grey(self._pairs[image].hr)
-            if _is_same(turned, whole, HALF * place[0], HALF * place[1]):
+            if _is_same_detail(turned, whole, HALF * place[0], HALF * place[1]):
                 return self._pairs[image]
         return None
 
-    def _candidates(self, spots: Spots) -> Iterator[tuple[int, int, int, int]]:
+    def _propose_places(self, spots: Spots) -> Iterator[tuple[int, int, int, int]]:
         """Where the most alike spots say that it was cut: turn, image, top and left at half the size."""
         num = min(_NUM_SPOTS, len(spots.places))
         wanted = turn_signs(spots.signs[:num]).reshape(-1, NUM_WORDS)
-        best, alike = self._most_alike(wanted)
+        best, alike = self._find_most_alike(wanted)
         seen = set()
         for k in np.argsort(-alike)[:_NUM_CANDIDATES]:
             if alike[k] < _ALIKE:
@@ -111,7 +111,7 @@ class ChangedCropFinder:
                 seen.add(found)
                 yield found
 
-    def _most_alike(self, wanted: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    def _find_most_alike(self, wanted: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
         """The known spot most alike each of (N, 16), and its cosine."""
         best = np.zeros(len(wanted), dtype=np.intp)
         alike = np.full(len(wanted), -1.0, dtype=np.float32)
@@ -142,7 +142,7 @@ def _compare_roughly(
         if row < 0 or column < 0:
             return -1.0
         other = whole[row : row + height, column : column + width]
-        return _correlation(part, other.astype(np.float32)) if other.shape == part.shape else -1.0
+        return _correlate(part, other.astype(np.float32)) if other.shape == part.shape else -1.0
 
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     if agreement((0, 0)) < _HOPELESS:
@@ -151,28 +151,28 @@ def _compare_roughly(
     return (top + best[0], left + best[1]) if agreement(best) >= _ROUGH else None
 
 
-def _is_same(crop: Pixels, whole: Pixels, top: int, left: int) -> bool:
+def _is_same_detail(crop: Pixels, whole: Pixels, top: int, left: int) -> bool:
     """Whether the detail of a grey image is that of another around this place."""
     height, width = crop.shape
     if height > whole.shape[0] or width > whole.shape[1]:
         return False
     detail = even_detail(crop.astype(np.float32), 1.5)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-    if np.square(detail).sum() < _LEAST_DETAIL or _likeness_to_itself(detail) > _LIKE_ITSELF:
+    if np.square(detail).sum() < _LEAST_DETAIL or _correlate_with_itself(detail) > _LIKE_ITSELF:
         return False
 
     # The places that are tried, and the part of the other image that they cover.
-    tops = _near(top, whole.shape[0] - height)
-    lefts = _near(left, whole.shape[1] - width)
+    tops = _list_near_places(top, whole.shape[0] - height)
+    lefts = _list_near_places(left, whole.shape[1] - width)
     region = whole[tops[0] : tops[-1] + height, lefts[0] : lefts[-1] + width]
     other = even_detail(region.astype(np.float32), 1.5)
     shifts = [(y - tops[0] + _MARGIN, x - lefts[0] + _MARGIN) for y in tops for x in lefts]
     return any(
-        _correlation(detail, other[y : y + detail.shape[0], x : x + detail.shape[1]]) >= _SAME
+        _correlate(detail, other[y : y + detail.shape[0], x : x + detail.shape[1]]) >= _SAME
         for y, x in shifts
     )
 
 
-def _likeness_to_itself(detail: Floats) -> float:
+def _correlate_with_itself(detail: Floats) -> float:
     """The highest correlation of detail with itself, moved by `_SHIFTS`."""
     size = [side + _SHIFTS[-1] for side in detail.shape]
     spectrum = np.abs(np.fft.rfft2(detail, size)) ** 2
@@ -186,12 +186,12 @@ def _likeness_to_itself(detail: Floats) -> float:
     return float(values[asked].max(initial=0.0))
 
 
-def _near(place: int, last: int) -> range:
+def _list_near_places(place: int, last: int) -> range:
     """The places that may be meant, of 0 to `last`."""
     middle = min(max(place, 0), last)
     return range(max(0, middle - _REACH), min(last, middle + _REACH) + 1)
 
 
-def _correlation(one: Floats, other: Floats) -> float:
+def _correlate(one: Floats, other: Floats) -> float:
     norms = float(np.vdot(one, one)) * float(np.vdot(other, other))
     return float(np.vdot(one, other)) / float(np.sqrt(norms + 1e-6))

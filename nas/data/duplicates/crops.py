@@ -67,19 +67,19 @@ class CropFinder:
         """Find the image that this one, (H, W, 3), was cut from; None where there is none."""
         if not len(self._hashes) or min(pixels.shape[:2]) < _REGION:
             return None
-        corners = _regions(pixels)
+        corners = _choose_regions(pixels)
         turned = [
             one
             for y, x in corners
             for one in orientations(pixels[y : y + _REGION, x : x + _REGION])
         ]
-        for index, place, image, tile in self._lookup(turned):
+        for index, place, image, tile in self._look_up_tiles(turned):
             corner, turn = divmod(index, _NUM_TURNS)
-            if self._was_cut(pixels, corners[corner], turn, place, image, tile):
+            if self._is_cut_there(pixels, corners[corner], turn, place, image, tile):
                 return self._pairs[image]
         return None
 
-    def _lookup(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
+    def _look_up_tiles(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
         """Tiles of regions that are known: the region, the place in it, the image, its tile."""
         if not regions:
             return
@@ -92,7 +92,7 @@ class CropFinder:
             for k in range(start, last if last - start <= _MAX_HITS else start):
                 yield int(region), int(place), int(self._image[k]), int(self._tile[k])
 
-    def _was_cut(
+    def _is_cut_there(
         self, pixels: Pixels, corner: tuple[int, int], turn: int, place: int, image: int, tile: int
     ) -> bool:
         """Compare all pixels where one tile agrees."""
@@ -132,7 +132,7 @@ def _hash_places(regions: Pixels) -> Hashes:
     return np.asarray((words * _WEIGHTS[:, 0]).sum(axis=(2, 3), dtype=np.uint64))
 
 
-def _regions(pixels: Pixels) -> list[tuple[int, int]]:
+def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
     """Top left corners of the regions with most different values, of a grid of them; none in a flat image.
 
     Contrast alone would take lettering and checks, which repeat.

@@ -54,13 +54,13 @@ def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArr
     """
     flat = others.reshape(len(others), -1)
     agreement = np.full((len(hashes), len(others)), -np.inf, dtype=np.float32)
-    for turned in _orientations(hashes):
+    for turned in _turn_hashes(hashes):
         np.maximum(agreement, turned.reshape(len(hashes), -1) @ flat.T, out=agreement)
     index = agreement.argmax(axis=1)
     return index, (NUM_BITS - agreement[np.arange(len(hashes)), index]) / 2
 
 
-def _orientations(hashes: Hash) -> list[Hash]:
+def _turn_hashes(hashes: Hash) -> list[Hash]:
     """A mirrored image changes the signs of the odd frequencies, a transposed one transposes them."""
     parity = np.where(np.arange(_KEPT) % 2, -1.0, 1.0).astype(np.float32)
     straight = [

@@ -42,7 +42,7 @@ def find_spots(pixels: Pixels) -> Spots:
     """Find the spots of an image, (H, W, 3); a flat one has none."""
     grey = np.asarray(Image.fromarray(pixels).convert("L").reduce(HALF), dtype=np.float32)
     smooth = ndimage.gaussian_filter(grey, _BLUR, truncate=3)
-    curved = _curvature(smooth)
+    curved = _measure_curvature(smooth)
 
     # The strongest of their surroundings, where all that describes them is inside.
     is_spot = (curved == ndimage.maximum_filter(curved, _APART)) & (curved > _WEAKEST)
@@ -53,7 +53,7 @@ def find_spots(pixels: Pixels) -> Spots:
     places = np.argwhere(is_spot)[order].astype(np.int32)
 
     detail = np.clip(np.rint(even_detail(grey, 1.0) * 32), -127, 127).astype(np.int8)
-    return Spots(places, _describe(smooth, places), detail)
+    return Spots(places, _describe_spots(smooth, places), detail)
 
 
 def even_detail(grey: Floats, sigma: float) -> Floats:
@@ -91,7 +91,7 @@ def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tupl
     return y, x
 
 
-def _curvature(smooth: Floats) -> Floats:
+def _measure_curvature(smooth: Floats) -> Floats:
     """The determinant of the second derivatives: high at blobs and corners, about 0 along an edge."""
     padded = np.pad(smooth, 1, mode="edge")
     yy = padded[2:, 1:-1] + padded[:-2, 1:-1] - 2 * smooth
@@ -100,7 +100,7 @@ def _curvature(smooth: Floats) -> Floats:
     return np.asarray(yy * xx - xy * xy, dtype=np.float32)
 
 
-def _describe(smooth: Floats, places: npt.NDArray[np.int32]) -> Floats:
+def _describe_spots(smooth: Floats, places: npt.NDArray[np.int32]) -> Floats:
     steps = np.arange(-_RADIUS, _RADIUS + 1, 2)
     patches = smooth[places[:, 0, None, None] + steps[:, None], places[:, 1, None, None] + steps]
     angles = np.pi * np.outer(np.arange(_KEPT), np.arange(len(steps)) + 0.5) / len(steps)

@@ -41,7 +41,7 @@ def read_stem(stem: str, scale: int) -> Stem:
     """
     kinds: list[Kind] = []
     core = stem
-    prefix = _prefix(scale).match(core)
+    prefix = _prefix_pattern(scale).match(core)
     if prefix:
         kinds.append("HR" if prefix[1] else "LR")
         core = core[prefix.end() :]
@@ -54,7 +54,7 @@ def read_stem(stem: str, scale: int) -> Stem:
 
 def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
     """Cut the last tag of a name, if it ends in one and something is left."""
-    for pattern, kind in _tags(scale):
+    for pattern, kind in _list_tags(scale):
         found = pattern.search(stem)
         if found and found.start() > 0:
             return stem[: found.start()], kind
@@ -62,7 +62,7 @@ def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
 
 
 @functools.cache
-def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
+def _list_tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
     """What a name may end in, with what it says of the file."""
     rules: tuple[tuple[str, Kind], ...] = (
         (
@@ -79,7 +79,7 @@ def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
 
 
 @functools.cache
-def _prefix(scale: int) -> re.Pattern[str]:
+def _prefix_pattern(scale: int) -> re.Pattern[str]:
     return re.compile(
         rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)"
     )
@@ -104,26 +104,26 @@ def match_files(
     the others for what it leaves. An LR file that two HR files could claim is given to none. Where no rule
     pairs any, names that differ by one and the same part throughout are paired.
     """
-    hr_split, lr_split = _split(hr_files, hr_root), _split(lr_files, lr_root)
+    hr_split, lr_split = _split_names(hr_files, hr_root), _split_names(lr_files, lr_root)
     tables: list[_Table] = []
     lr_of: dict[Path, Path] = {}
     for rule in _RULES:
         of_hr, of_lr, nested = rule
-        hr_keys = _keys(hr_split, of_hr, scale, nested=nested)
-        lr_keys = _keys(lr_split, of_lr, scale, nested=nested)
-        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _by_key(lr_files, lr_keys)))
-        found = _pair(hr_files, tables[-1], taken=set())
+        hr_keys = _make_keys(hr_split, of_hr, scale, nested=nested)
+        lr_keys = _make_keys(lr_split, of_lr, scale, nested=nested)
+        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _group_by_key(lr_files, lr_keys)))
+        found = _pair_by_key(hr_files, tables[-1], taken=set())
         if len(found) > len(lr_of):
             lr_of = found
         if len(found) == len(hr_files):
-            return Matches(found, _left_over(lr_files, found.values()), {})
+            return Matches(found, _find_left_over(lr_files, found.values()), {})
     # Where subfolders agree for some, a file of another subfolder is no partner for the rest.
     by_folder = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
-    best = max((_pair(hr_files, table, taken=set()) for table in by_folder), key=len)
+    best = max((_pair_by_key(hr_files, table, taken=set()) for table in by_folder), key=len)
     if best:
         tables, lr_of = by_folder, best
     for table in tables:
-        lr_of |= _pair([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
+        lr_of |= _pair_by_key([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
 
     unclear = _find_unclear(hr_files, lr_of, tables)
     if not lr_of and not unclear:
@@ -135,15 +135,15 @@ def match_files(
         for hr_key, lr_by_key in tables
         for file in lr_by_key.get(hr_key[hr], ())
     }
-    return Matches(lr_of, _left_over(lr_files, spoken_for), unclear)
+    return Matches(lr_of, _find_left_over(lr_files, spoken_for), unclear)
 
 
-def _left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path]:
+def _find_left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path]:
     gone = set(used)
     return [file for file in lr_files if file not in gone]
 
 
-def _pair(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
+def _pair_by_key(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
     """Pair the HR files with LR files of the same key, where each side has one of it."""
     hr_key, lr_by_key = table
     claims: defaultdict[str, list[Path]] = defaultdict(list)
@@ -190,7 +190,7 @@ _Name = Callable[[str, int], str]
 _Rule = tuple[_Name, _Name, bool]
 
 
-def _whole(stem: str, scale: int) -> str:
+def _keep_whole(stem: str, scale: int) -> str:
     return stem
 
 
@@ -214,17 +214,17 @@ def _without_all(stem: str, scale: int) -> str:
 _RULES: tuple[_Rule, ...] = tuple(
     (of_hr, of_lr, nested)
     for of_hr, of_lr in (
-        (_whole, _whole),
-        (_whole, _without_scale),
-        (_whole, _without_one),
-        (_whole, _without_all),
+        (_keep_whole, _keep_whole),
+        (_keep_whole, _without_scale),
+        (_keep_whole, _without_one),
+        (_keep_whole, _without_all),
         (_without_all, _without_all),
     )
     for nested in (True, False)
 )
 
 
-def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
+def _split_names(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
     """The subfolder and the stem of each file."""
     folders: dict[str, str] = {}
     split = []
@@ -236,13 +236,13 @@ def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
     return split
 
 
-def _keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
+def _make_keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
     if nested:
         return [f"{folder}/{of(stem, scale)}" for folder, stem in split]
     return [of(stem, scale) for _, stem in split]
 
 
-def _by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:
+def _group_by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:
     table: defaultdict[str, list[Path]] = defaultdict(list)
     for file, key in zip(files, keys, strict=True):
         table[key].append(file)

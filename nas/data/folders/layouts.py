@@ -61,14 +61,14 @@ def open_folder(
             f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}"
         )
     place = find_place(root, role, key)
-    files, notices = _hr_files(place, key)
+    files, notices = _list_hr_files(place, key)
     if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
     mixed = split_mixed(files, scale)
     lr_folder, lr_notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
     notices += lr_notices
     if mixed is not None and lr_folder in (None, place.folder):
-        files, told = _separate(mixed, place, scale, key, uses_lr=lr != FROM_HR)
+        files, told = _describe_mixed(mixed, place, scale, key, uses_lr=lr != FROM_HR)
         notices += told
         lr_files = mixed.lr if lr != FROM_HR else []
         lr_folder = place.folder if lr_files else None
@@ -77,7 +77,7 @@ def open_folder(
             images_below(lr_folder) if lr_folder is not None else [], scale
         )
         notices += [f"{key}: {line}" for line in told]
-    pairs, problems, told = _pair(
+    pairs, problems, told = _pair_files(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
     )
     notices += [f"{key}: {line}" for line in told]
@@ -88,7 +88,7 @@ def open_folder(
     return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
 
 
-def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
+def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     """The HR images of a place: its own, or those of the folders below it where it holds none itself.
 
     Raises:
@@ -117,7 +117,7 @@ def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     ]
 
 
-def _separate(
+def _describe_mixed(
     mixed: MixedFolder, place: Place, scale: int, key: str, *, uses_lr: bool
 ) -> tuple[list[Path], list[str]]:
     """The HR files of a folder that holds LR files too, and what has to be said about that."""
@@ -138,7 +138,7 @@ def _separate(
     return mixed.hr, notices
 
 
-def _pair(
+def _pair_files(
     files: list[Path],
     lr_files: list[Path],
     hr_folder: Path,

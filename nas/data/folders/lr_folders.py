@@ -33,13 +33,13 @@ def choose_lr_folder(
     Raises:
         ValueError: the folder that the user named for them is not there or holds no images.
     """
-    lies_there = _lr_folders(place)
+    lies_there = _find_lr_folders(place)
     if given is not None and given != FROM_HR:
-        return _named_lr_folder(given, scale), []
+        return _open_named_folder(given, scale), []
     wanted = [
         (name, folder)
         for name, folder in lies_there
-        if name.scale in (None, scale) and _belongs(name, place)
+        if name.scale in (None, scale) and _is_of_place(name, place)
     ]
     if given == FROM_HR:
         return None, _tell_unused([folder for _, folder in wanted], place, key, FROM_HR)
@@ -47,7 +47,7 @@ def choose_lr_folder(
         key=lambda one: (one[0].rest != place.name.rest, not one[0].kernel, one[0].scale is None)
     )
     if not wanted:
-        beside = [] if is_mixed else _lr_beside(place)
+        beside = [] if is_mixed else _find_lr_beside(place)
         if beside:
             around = replace(place, base=place.base.parent)
             why = f"nothing says that they are those of {place.base.name}"
@@ -60,7 +60,7 @@ def choose_lr_folder(
     others += [
         folder
         for name, folder in lies_there
-        if name.scale in (None, scale) and not _belongs(name, place) and _is_variant(name, place)
+        if name.scale in (None, scale) and not _is_of_place(name, place) and _is_variant(name, place)
     ]
     if (chosen / place.inner).is_dir():
         chosen = chosen / place.inner
@@ -69,7 +69,7 @@ def choose_lr_folder(
     )
 
 
-def _named_lr_folder(given: str, scale: int) -> Path:
+def _open_named_folder(given: str, scale: int) -> Path:
     folder = absolute(Path(given))
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
@@ -89,7 +89,7 @@ def _named_lr_folder(given: str, scale: int) -> Path:
     return inside
 
 
-def _lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
+def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
     """The folders beside a place's HR folder that hold LR images by their names."""
     found = []
     for child in child_folders(place.base):
@@ -107,7 +107,7 @@ def _lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
     return found
 
 
-def _lr_beside(place: Place) -> list[Path]:
+def _find_lr_beside(place: Place) -> list[Path]:
     """Folders of LR images beside one whose name does not say HR: likely its own, but not certainly."""
     if place.layout != "images":
         return []
@@ -115,7 +115,7 @@ def _lr_beside(place: Place) -> list[Path]:
     around = Place("images", place.base.parent, place.base.name, own)
     return [
         folder
-        for name, folder in _lr_folders(around)
+        for name, folder in _find_lr_folders(around)
         if name.rest in ((), own.rest) and own.kind != "LR"
     ]
 
@@ -125,7 +125,7 @@ def _is_inner_lr(folder: Path) -> bool:
     return read_folder_name(folder.name).scale is not None or folder.name.lower() in PARTS
 
 
-def _belongs(name: FolderName, place: Place) -> bool:
+def _is_of_place(name: FolderName, place: Place) -> bool:
     """Whether an LR folder is of the same set and part; LSDIR's own images are its training images."""
     alike = {place.name.rest}
     if place.layout == "LSDIR" and place.name.rest == ("train",):

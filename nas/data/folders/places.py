@@ -88,17 +88,17 @@ def _place_of_hr_folder(root: Path) -> Place | None:
     if root.name and read_folder_name(root.name).kind == "HR":
         twice = root / root.name  # as archives unpack into a folder of their own name
         if child_folders(root) == [twice] and not own_images(root) and holds_images(twice):
-            return replace(_place(root.parent, root.name), inner=root.name)
-    if root.name and read_folder_name(root.name).kind == "HR" and not _places_in(root):
+            return replace(_make_place(root.parent, root.name), inner=root.name)
+    if root.name and read_folder_name(root.name).kind == "HR" and not _find_places(root):
         if _part_folders(root) and not own_images(root):
             return None  # HR/ above train/ and val/: which of them is a question of the role
         above = root.parent
         if above.name.lower() == root.name.lower() and not own_images(above):  # as archives unpack
-            return replace(_place(above.parent, above.name), inner=root.name)
-        return _place(root.parent, root.name) if holds_images(root) else None
+            return replace(_make_place(above.parent, above.name), inner=root.name)
+        return _make_place(root.parent, root.name) if holds_images(root) else None
     path = f"{root.parent.name}/{root.name}"
     is_part = root.name.lower() in PARTS and read_folder_name(root.parent.name).kind == "HR"
-    return _place(root.parent.parent, path) if is_part and holds_images(root) else None
+    return _make_place(root.parent.parent, path) if is_part and holds_images(root) else None
 
 
 def _place_of_inner(root: Path) -> Place | None:
@@ -107,7 +107,7 @@ def _place_of_inner(root: Path) -> Place | None:
         inner = str(root.relative_to(above))
         if re.fullmatch(r"\d{7}", root.name) and root.parent == above and root in shards_of(above):
             place = _place_of_hr_folder(above) or next(
-                (one for one in _places_in(above) if one.path == "."), None
+                (one for one in _find_places(above) if one.path == "."), None
             )
         else:
             place = _place_of_hr_folder(above)
@@ -118,9 +118,9 @@ def _place_of_inner(root: Path) -> Place | None:
 
 def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
     """The HR folder in a data set's folder that serves a role; None where there is none."""
-    places = _places_in(root)
+    places = _find_places(root)
     if not places and read_folder_name(root.name).kind == "HR" and _part_folders(root):
-        places = [_place(root.parent, f"{root.name}/{part.name}") for part in _part_folders(root)]
+        places = [_make_place(root.parent, f"{root.name}/{part.name}") for part in _part_folders(root)]
     if not places:
         return None
     if (
@@ -141,24 +141,24 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
     )
 
 
-def _places_in(root: Path) -> list[Place]:
+def _find_places(root: Path) -> list[Place]:
     """The HR folders in a data set's folder."""
     places = []
     for child in child_folders(root):
         if read_folder_name(child.name).kind == "HR":
             parts = [] if own_images(child) else _part_folders(child)
             paths = [f"{child.name}/{part.name}" for part in parts] or [child.name]
-            places += [_place(root, path) for path in paths if holds_images(root / path)]
+            places += [_make_place(root, path) for path in paths if holds_images(root / path)]
         elif re.fullmatch(r"(?i)val\d*", child.name):  # LSDIR keeps HR/val and X4/val in val1
             inner = [(child, f"HR/{part.name}") for part in _part_folders(child / "HR")]
-            places += [_place(base, path) for base, path in inner if holds_images(base / path)]
+            places += [_make_place(base, path) for base, path in inner if holds_images(base / path)]
     if shards_of(root):
         shards = replace(read_folder_name("train"), kind="HR")
         places.append(Place("LSDIR", root, ".", shards))
     return places
 
 
-def _place(base: Path, path: str) -> Place:
+def _make_place(base: Path, path: str) -> Place:
     name = read_folder_name(path)
     words, has_parts = name.set_words, len(Path(path).parts) > 1
     layout = "HR and LR"
@@ -189,5 +189,5 @@ def shards_of(folder: Path) -> list[Path]:
 
 def validation_folder(root: Path) -> Path | None:
     """The validation images that a data set keeps beside its training images, if they are there."""
-    kept = [place for place in _places_in(absolute(root)) if place.name.part == "valid"]
+    kept = [place for place in _find_places(absolute(root)) if place.name.part == "valid"]
     return min(kept, key=lambda place: place.name.rank).folder if kept else None

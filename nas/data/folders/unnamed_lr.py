@@ -49,9 +49,9 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
     """
     copies = find_small_copies(pairs, scale)
     if copies:
-        line = _say_copies(copies, len(pairs), scale)
+        line = _describe_copies(copies, len(pairs), scale)
         if 2 * len(copies) >= _ENOUGH * len(pairs):
-            raise ValueError(f"{key}: {line}; {_way_out(copies[0], key)}")
+            raise ValueError(f"{key}: {line}; {_describe_way_out(copies[0], key)}")
         return [f"{key}: {line}; they are taken as HR images"]
     low = [
         pair.hr
@@ -61,7 +61,7 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
     if _ENOUGH * len(pairs) <= len(low) < len(pairs):
         raise ValueError(
             f"{key}: {len(low)} of {len(pairs)} images are LR ones by their names, such as "
-            f"{_clip(low[0].name)}, but have no HR image; take them out, or say that all are HR images: "
+            f"{_shorten_name(low[0].name)}, but have no HR image; take them out, or say that all are HR images: "
             f"{_lr_key(key)}=none"
         )
     return []
@@ -105,7 +105,7 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
             continue
         copies = _match_cores(list(chosen), own_images(other), scale)
         fitting = [
-            one for one in copies if _size(one.small) in _lr_sizes(chosen[one.large].size, scale)
+            one for one in copies if _read_size_or_none(one.small) in _lr_sizes(chosen[one.large].size, scale)
         ]
         if len(fitting) == len(chosen):
             found.append(other)
@@ -117,7 +117,7 @@ def _lr_sizes(size: Size, scale: int) -> set[Size]:
     return {(h, w) for h in height for w in width}
 
 
-def _size(file: Path) -> Size | None:
+def _read_size_or_none(file: Path) -> Size | None:
     try:
         return read_size(file)
     except ImageError:
@@ -128,12 +128,12 @@ def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> li
     """Pair files whose names share their core, each file once."""
     owners: _Owners = defaultdict(list)
     for file in large if small else ():
-        for named in _cores(file, scale):
+        for named in _list_cores(file, scale):
             owners[named].append(file)
     copies: list[SmallCopy] = []
     taken: set[Path] = set()
     for file in small:
-        found = (_owner(owners, *named, taken) for named in _cores(file, scale))
+        found = (_find_owner(owners, *named, taken) for named in _list_cores(file, scale))
         owner = next((one for one in found if one is not None), None)
         if owner is not None and not _SMALLER_COPY.search(file.stem):
             taken.add(owner)
@@ -141,7 +141,7 @@ def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> li
     return copies
 
 
-def _owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) -> Path | None:
+def _find_owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) -> Path | None:
     """An image of this core that is not taken; a part of one name's numbers has to be all of the other's."""
     for other_is_whole in (True, False) if is_whole else (True,):
         files = owners.get((core, other_is_whole), [])
@@ -152,7 +152,7 @@ def _owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) -> Pa
     return None
 
 
-def _cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
+def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
     """What may name the scene in a file's name, the likeliest first, and whether it is all that may.
 
     The name without its tags; its numbers, and the first or last of them (im1_lr4 is of im1); its words where
@@ -174,21 +174,21 @@ def _cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
         )
 
 
-def _say_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str:
+def _describe_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str:
     large, small = copies[0].large, copies[0].small
     names = [one.name for one in (small, large)]
     if large.parent != small.parent:
         names = [f"{one.parent.name}/{one.name}" for one in (small, large)]
     return (
-        f"{_clip(names[0])} has 1/{scale} of the size of {_clip(names[1])}, as its LR image has "
+        f"{_shorten_name(names[0])} has 1/{scale} of the size of {_shorten_name(names[1])}, as its LR image has "
         f"({len(copies)} pairs in {count} images)"
     )
 
 
-def _way_out(copy: SmallCopy, key: str) -> str:
+def _describe_way_out(copy: SmallCopy, key: str) -> str:
     high, low = "HR_FOLDER", "LR_FOLDER"
     if copy.large.parent != copy.small.parent:
-        high, low = (f".../{_clip(one.parent.name)}" for one in (copy.large, copy.small))
+        high, low = (f".../{_shorten_name(one.parent.name)}" for one in (copy.large, copy.small))
     named = "data.train" if _is_source(key) else key
     return (
         f"name two folders, {named}={high} {_lr_key(named)}={low}, or, if all are HR images, "
@@ -204,5 +204,5 @@ def _is_source(key: str) -> bool:
     return key.startswith("data.sources.")
 
 
-def _clip(name: str, most: int = 28) -> str:
+def _shorten_name(name: str, most: int = 28) -> str:
     return name if len(name) <= most else f"...{name[3 - most :]}"

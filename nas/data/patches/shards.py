@@ -66,7 +66,7 @@ def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.unfinished.", dir=folder.parent))
     try:
-        entries = _write(unfinished, images)
+        entries = _write_files(unfinished, images)
         (unfinished / _INDEX).write_text(json.dumps(entries, allow_nan=False))
         try:
             unfinished.rename(folder)
@@ -80,7 +80,7 @@ def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
     return mapped
 
 
-def _write(folder: Path, images: Iterable[Decoded]) -> list[dict[str, object]]:
+def _write_files(folder: Path, images: Iterable[Decoded]) -> list[dict[str, object]]:
     entries: list[dict[str, object]] = []
     file: BinaryIO | None = None
     shard, offset = -1, 0

@@ -30,7 +30,7 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     Raises:
         ValueError: see `keep_images` and `photograph`.
     """
-    makers = {f"leaves_{number:03d}": functools.partial(_paint, number) for number in range(COUNT)}
+    makers = {f"leaves_{number:03d}": functools.partial(_paint_numbered, number) for number in range(COUNT)}
     folder = f"synthetic-{VERSION}"
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]
@@ -40,10 +40,10 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     ]
 
 
-def _paint(number: int) -> Pixels:
-    return paint_picture(np.random.default_rng([SEED, number]), SIDE, _photographs())
+def _paint_numbered(number: int) -> Pixels:
+    return paint_picture(np.random.default_rng([SEED, number]), SIDE, _read_photographs())
 
 
 @functools.cache
-def _photographs() -> tuple[Pixels, ...]:
+def _read_photographs() -> tuple[Pixels, ...]:
     return tuple(read_image(photograph(name, source=SYNTHETIC).hr) for name in COLOURED_BY)
