@@ -14,7 +14,13 @@ FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSource:
-    """A data set on disk as a part of a mixture: its training part trains, its validation part selects."""
+    """A data set on disk as a part of a mixture: its training images train, its validation images are val.
+
+    Attributes:
+        root: the data set's folder; None: it has to be named.
+        weight: how often patches come from it, relative to the other sources.
+        first: keep only that many training images, in the order of their names; None: all.
+    """
 
     root: str | None
     weight: float
@@ -30,7 +36,14 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoSource:
-    """Photographs that installed packages carry, by name; training ones at each of `scales`."""
+    """Photographs that installed packages carry.
+
+    Attributes:
+        train, val, test: their names, by role.
+        scales: sides at which training photographs are used, in shares of their own.
+        synthetic: share of the training patches from synthetic images, where these alone train.
+        weight: how often patches come from here, relative to the other sources.
+    """
 
     train: list[str]
     val: list[str]
@@ -57,8 +70,15 @@ class PhotoSource:
 class DataConfig:
     """The data of one run; a folder given for a role replaces what the sources offer for it.
 
-    `synthetic` is the share of the training patches that come from synthetic images, 1: all; None: what the
-    built-in photographs ask for where they alone train, else none.
+    Attributes:
+        train, val, test: folders of HR images, by role.
+        lr: folders of the LR images of val, then of test; "none": LR is made from HR.
+        lr_train: folders of the LR images of train, in the same way.
+        synthetic: share of the training patches from synthetic images; None: what the built-in
+            photographs ask for where they alone train, else 0.
+        on_error: whether an unusable image stops the run or is skipped.
+        memory_mib: decoded training images that need more lie in files, in the folder `cache`.
+        sources: data sets by name, used for the roles that no folder is named for.
     """
 
     train: str | list[str] | None
@@ -90,24 +110,28 @@ class DataConfig:
 
     @property
     def synthetic_share(self) -> float:
-        """The share of the training patches that come from synthetic images."""
+        """Return the share of the training patches that come from synthetic images."""
         if self.synthetic is not None:
             return self.synthetic
-        photographs = [one for one in self.sources.values() if isinstance(one, PhotoSource)]
+        photographs = [
+            source for source in self.sources.values() if isinstance(source, PhotoSource)
+        ]
         if self.train or len(photographs) < len(self.sources):
             return 0.0
-        return max((one.synthetic for one in photographs), default=0.0)
+        return max((source.synthetic for source in photographs), default=0.0)
 
     def folders(self, role: RoleName) -> list[str]:
-        """The folders that the user named for a role."""
+        """Return the folders that the user named for a role."""
         return _as_list({"train": self.train, "val": self.val, "test": self.test}[role])
 
     def lr_folders(self, role: RoleName) -> list[str | None]:
-        """For each folder of a role the folder of its LR images, "none" to make them, None to look for them.
+        """Return for each folder of a role where its LR images come from.
 
-        `lr` names those of data.val, then those of data.test; those of one of these roles alone serve
-        where only it is opened. Where only training images are named they are meant.
+        `lr` names the LR folders of data.val, then those of data.test. If only one of these two
+        roles is named, `lr` names its folders alone; if only data.train is named, those of train.
 
+        Returns:
+            For each HR folder its LR folder; "none": LR is made from HR; None: LR is looked for.
         Raises:
             ValueError: more or fewer LR folders are named than there are HR folders.
         """
@@ -117,14 +141,20 @@ class DataConfig:
         given = _as_list(self.lr)
         if given in ([], [FROM_HR]):
             return [FROM_HR if given else None] * count
-        judged: list[RoleName] = [one for one in _JUDGED_ROLES if self.folders(one)]
+
+        # The roles that `lr` speaks of.
+        judged: list[RoleName] = [other for other in _JUDGED_ROLES if self.folders(other)]
         if role == "train":
-            return [None] * count if judged else _match_folders("data.lr", given, "data.train", count)
-        places = [one for one in judged for _ in self.folders(one)]
-        if len(judged) > 1 and len(given) == len(places):
-            return [folder for folder, one in zip(given, places, strict=True) if one == role]
+            return (
+                [None] * count if judged else _match_folders("data.lr", given, "data.train", count)
+            )
+        role_of_each = [other for other in judged for _ in self.folders(other)]
+        if len(judged) > 1 and len(given) == len(role_of_each):
+            return [
+                folder for folder, other in zip(given, role_of_each, strict=True) if other == role
+            ]
         return _match_folders(
-            "data.lr", given, " and ".join(f"data.{one}" for one in judged), len(places)
+            "data.lr", given, " and ".join(f"data.{other}" for other in judged), len(role_of_each)
         )
 
     @property
@@ -150,7 +180,7 @@ class DataConfig:
 
 
 def _match_folders(key: str, given: list[str], of: str, count: int) -> list[str | None]:
-    """As many LR folders as HR folders; "none" alone stands for all.
+    """Check that there are as many LR folders as HR folders; "none" alone stands for all.
 
     Raises:
         ValueError: they are more or fewer.

@@ -25,8 +25,14 @@ def each(
 ) -> Iterator[Result | ImageError]:
     """Yield the result for each item in order, or the ImageError that it raised.
 
-    Only a few items are in flight at a time, so that a large set never lies in memory twice. The bar goes to
-    the standard error stream where that is a terminal, and not before a second has passed.
+    A few items are in flight at a time, so that a large set never lies in memory twice. A bar is
+    shown on the standard error stream if that is a terminal, and only after a second.
+
+    Args:
+        function: is called in several threads.
+        items: what it is called with.
+        label: what is done, beside the bar.
+        show: whether a bar may be shown.
     """
     threads = min(8, num_cores(), max(1, len(items)))
     console = Console(stderr=True)
@@ -40,10 +46,13 @@ def each(
         *columns, console=console, transient=True, disable=not (show and console.is_terminal)
     )
     task = bar.add_task(label, total=len(items))
+
     begin = time.monotonic()
     started = False
     pending: deque[Future[Result | ImageError]] = deque()
     pool = ThreadPoolExecutor(max_workers=threads)
+
+    # Results come in order, while twice as many items as threads are in work or wait.
     try:
         waiting = iter(items)
         for done in range(len(items)):
@@ -61,6 +70,7 @@ def each(
 
 
 def _call_guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
+    """Call a function; an image that cannot be used is a result, other errors are raised."""
     try:
         return function(item)
     except ImageError as error:

@@ -18,7 +18,7 @@ INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
-    """Draw samples of image sets: for each source of each role a row of whole images over a row of crops.
+    """Draw samples of image sets: for each source of a role whole images above crops of them.
 
     Args:
         sets: one a role.
@@ -27,18 +27,27 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
     Raises:
         ImageError: a file cannot be read, and the set's `on_error` is stop.
     """
+    # One row a source, as high as its caption and two tiles.
     rows = [
-        (images, source, pairs) for images in sets for source, pairs in _group_by_source(images).items()
+        (images, source, pairs)
+        for images in sets
+        for source, pairs in _group_by_source(images).items()
     ]
+
     height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
+
     top = GAP
     for images, source, pairs in rows:
-        caption = f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
+        caption = (
+            f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel "
+            "by pixel"
+        )
         pen.text((GAP, top), caption, fill=INK, font=font)
         top += LINE
+
         for column, pair in enumerate(_choose_spread(pairs)):
             try:
                 image = Image.fromarray(read_image(pair.hr))
@@ -57,10 +66,10 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
 
 def _group_by_source(images: ImageSet) -> dict[str, list[Pair]]:
     """Group the pairs of a set by their source."""
-    found: dict[str, list[Pair]] = {}
+    groups: dict[str, list[Pair]] = {}
     for pair in images.pairs:
-        found.setdefault(pair.source, []).append(pair)
-    return found
+        groups.setdefault(pair.source, []).append(pair)
+    return groups
 
 
 def _choose_spread(pairs: Sequence[Pair]) -> list[Pair]:

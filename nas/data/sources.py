@@ -1,4 +1,4 @@
-"""Which images a role has: those of named folders or of sources, and synthetic ones."""
+"""Which images a role gets: from named folders or from sources, and synthetic ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.data.synthetic.pictures import synthetic_pictures
 def find_images(config: DataConfig, role: Role, scale: int, *, progress: bool) -> list[Found]:
     """Find the images of a role: in the folders named for it, else what the sources offer.
 
-    Synthetic images train beside them; where nothing was named to train on, only if they are to train alone.
+    Synthetic images train beside them; without any others only if they are to train alone.
 
     Args:
         progress: whether a bar may be shown while images are made.
@@ -32,13 +32,14 @@ def find_images(config: DataConfig, role: Role, scale: int, *, progress: bool) -
 
 
 def _find_photographs(config: DataConfig, role: Role, scale: int, progress: bool) -> list[Found]:
-    """Find what the folders named for a role hold, else what the sources offer for it."""
+    """Find the images of the folders named for a role, else those of the sources."""
     if named := config.folders(role):
         lr = config.lr_folders(role)
         return [
-            open_folder(Path(folder), role=role, scale=scale, lr=one)
-            for folder, one in zip(named, lr, strict=True)
+            open_folder(Path(folder), role=role, scale=scale, lr=lr_folder)
+            for folder, lr_folder in zip(named, lr, strict=True)
         ]
+
     lr_choice = FROM_HR if config.makes_lr else None
     found = []
     for name, source in config.sources.items():
@@ -46,7 +47,7 @@ def _find_photographs(config: DataConfig, role: Role, scale: int, progress: bool
             found.append(_find_builtin(name, source, role, scale, progress))
         else:
             found.append(_find_in_root(name, source, role, scale, lr_choice))
-    return [one for one in found if one is not None]
+    return [folder for folder in found if folder is not None]
 
 
 def _find_in_root(
@@ -62,7 +63,7 @@ def _find_in_root(
         return open_folder(
             root, role=role, scale=scale, key=key, source=name, first=source.first, lr=lr
         )
-    # Its validation images serve for selecting only: reporting on them as well would read them twice.
+    # Its validation images are for val alone: a search chooses by them, so they cannot test it.
     folder = validation_folder(root) if role == "val" else None
     if folder is None:
         return None
@@ -72,12 +73,14 @@ def _find_in_root(
 def _find_builtin(
     name: str, source: PhotoSource, role: Role, scale: int, progress: bool
 ) -> Found | None:
-    """Find photographs of installed packages; those that train also made smaller."""
+    """Find photographs of installed packages; to train on, smaller copies of them too."""
     names = {"train": source.train, "val": source.val, "test": source.test}[role]
     key = f"data.sources.{name}.{role}"
     whole = [photograph(one, source=name, key=key) for one in names]
     if not whole:
         return None
+
+    # Val and test images stay as they are: smaller copies would show the same scene twice.
     scales = source.scales if role == "train" else [1.0]
     pairs = whole if 1 in scales else []
     pairs = pairs + shrunk_photographs(whole, [one for one in scales if one < 1], progress=progress)

@@ -62,7 +62,9 @@ class Muon(torch.optim.Optimizer):
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
                 steps = orthogonalise(torch.stack(updates))
                 for kernel, step in zip(kernels, steps, strict=True):
-                    kernel.mul_(1 - group["lr"] * group["decay"]).add_(step.view(shape), alpha=-rate)
+                    kernel.mul_(1 - group["lr"] * group["decay"]).add_(
+                        step.view(shape), alpha=-rate
+                    )
 
     def _add_momentum(self, kernel: Tensor, mu: float) -> Tensor:
         """Update the momentum; return the gradient with Nesterov momentum, (out, in * kh * kw)."""

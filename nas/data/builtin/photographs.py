@@ -1,6 +1,6 @@
 """The photographs inside the wheels of scikit-image and scikit-learn; nothing is downloaded.
 
-Which of them train and which are val stands in conf/data/builtin.yaml.
+conf/data/builtin.yaml says which of them are for training and which for validation.
 
 - In colour: astronaut (512x512), chelsea, a cat (451x300), china, a temple (640x427), coffee (600x400),
   flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a stereo pair of one
@@ -86,7 +86,8 @@ def shrunk_photographs(
     """
     named = {f"{pair.name}_{scale:g}": (pair, scale) for pair in pairs for scale in scales}
     makers = {
-        name: functools.partial(_shrink_photograph, pair.hr, scale) for name, (pair, scale) in named.items()
+        name: functools.partial(_shrink_photograph, pair.hr, scale)
+        for name, (pair, scale) in named.items()
     }
     files = keep_images(
         "photographs-1", makers, label="making photographs smaller", progress=progress

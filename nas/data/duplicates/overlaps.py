@@ -102,9 +102,7 @@ def _look_at_role(
     progress: bool,
 ) -> list[_Look]:
     """Read the images of a role; those that cannot be read become problems."""
-    sizes_below = {
-        pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]
-    }
+    sizes_below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
 
     def look_at(pair: Pair) -> _Look:
         return _look_at_image(pair, role, above, sizes_below)

@@ -123,7 +123,9 @@ def match_files(
     if best:
         tables, lr_of = by_folder, best
     for table in tables:
-        lr_of |= _pair_by_key([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
+        lr_of |= _pair_by_key(
+            [hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values())
+        )
 
     unclear = _find_unclear(hr_files, lr_of, tables)
     if not lr_of and not unclear:
@@ -236,7 +238,9 @@ def _split_names(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
     return split
 
 
-def _make_keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
+def _make_keys(
+    split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool
+) -> list[str]:
     if nested:
         return [f"{folder}/{of(stem, scale)}" for folder, stem in split]
     return [of(stem, scale) for _, stem in split]

@@ -1,4 +1,4 @@
-"""What a folder of images is: where its HR and LR images lie, found by the names of folders and files."""
+"""What a folder of images holds: its HR and LR images, told by the names of folders and files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ KNOWN = "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LS
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The pairs of one folder, and what was wrong with others: (file, reason)."""
+    """What a folder was found to hold.
+
+    Attributes:
+        layout: the kind of data set, such as DIV2K.
+        root: the folder that was named; `folder` that of the HR images.
+        pairs: the images that can be used.
+        problems: the files that cannot, each with the reason.
+        notices: what a user should know about the others.
+    """
 
     layout: str
     root: Path
@@ -41,7 +49,7 @@ def open_folder(
     first: int | None = None,
     lr: str | None = None,
 ) -> Found:
-    """Recognise what lies in a folder and pair HR with LR.
+    """Recognise the layout of a folder, and pair its HR images with LR images.
 
     Args:
         root: the data set's folder, or one of its HR folders.
@@ -60,10 +68,13 @@ def open_folder(
         raise ValueError(
             f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}"
         )
+
     place = find_place(root, role, key)
     files, notices = _list_hr_files(place, key)
     if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
+
+    # LR images lie in a folder of their own, or among the HR images, told by their names.
     mixed = split_mixed(files, scale)
     lr_folder, lr_notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
     notices += lr_notices
@@ -77,10 +88,13 @@ def open_folder(
             images_below(lr_folder) if lr_folder is not None else [], scale
         )
         notices += [f"{key}: {line}" for line in told]
+
     pairs, problems, told = _pair_files(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
     )
     notices += [f"{key}: {line}" for line in told]
+
+    # No LR image was found: some of the HR images may be LR ones that no name tells.
     if lr is None and lr_folder is None:
         notices += check_all_hr(pairs, scale, key)
         if not lr_notices:
@@ -89,7 +103,7 @@ def open_folder(
 
 
 def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
-    """The HR images of a place: its own, or those of the folders below it where it holds none itself.
+    """List the HR images of a place, or of the folders below it where it holds none itself.
 
     Raises:
         ValueError: there are none, or LR images lie among them.
@@ -102,6 +116,8 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     if place.layout == "LSDIR":
         below = [folder, *shards_of(folder)] if shards_of(folder) else below
         return sorted(file for one in dict.fromkeys(below) for file in own_images(one)), []
+
+    # Other folders may hold anything: LR folders among them are not guessed about.
     low = [one for one in below if says_lr(one.relative_to(folder))]
     if low:
         raise ValueError(
@@ -120,7 +136,7 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
 def _describe_mixed(
     mixed: MixedFolder, place: Place, scale: int, key: str, *, uses_lr: bool
 ) -> tuple[list[Path], list[str]]:
-    """The HR files of a folder that holds LR files too, and what has to be said about that."""
+    """Return the HR files of a folder that holds LR files too, and notices on that."""
     high, low = mixed.example
     notices = [
         f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
@@ -148,7 +164,13 @@ def _pair_files(
     *,
     whole: bool,
 ) -> tuple[list[Pair], list[tuple[Path, str]], list[str]]:
-    """Pair by name; `whole` also asks that no LR file is left over."""
+    """Pair HR and LR files by name.
+
+    Args:
+        whole: the files are all of the folder, so that an LR file left over is a problem.
+    Returns:
+        The pairs; the files that cannot be used, with the reason; notices.
+    """
     problems: list[tuple[Path, str]] = []
     notices: list[str] = []
     pairs: list[Pair] = []
@@ -165,6 +187,8 @@ def _pair_files(
             pairs.append(sized(Pair(file.stem, file, lr, source), scale))
         except ImageError as error:
             problems.append((error.path, error.reason))
+
+    # LR files without an HR file: of another scale, which is fine, or partners that got lost.
     if whole:
         other_scale = [file for file in matches.left_over if _is_of_other_scale(file, scale)]
         if other_scale:
@@ -180,15 +204,16 @@ def _pair_files(
 
 
 def _is_of_other_scale(file: Path, scale: int) -> bool:
+    """Whether a file is an LR image of another scale by its name."""
     return not read_stem(file.stem, scale).kind and any(
         read_stem(file.stem, other).kind in ("LR", "x") for other in SCALES if other != scale
     )
 
 
 def sized(pair: Pair, scale: int) -> Pair:
-    """Look at the headers: the pair with its HR size, once the sizes are known to belong together.
+    """Return the pair with its HR size, after a check that the two sizes belong together.
 
-    An HR file whose EXIF data turn it is compared with its LR file pixel by pixel.
+    Headers are enough, but for an HR file that EXIF turns: it is compared pixel by pixel.
 
     Raises:
         ImageError: a file cannot be used, or the sizes do not belong together.

@@ -1,4 +1,4 @@
-"""Where the LR images of an HR folder lie, and which of those that lie there are not used."""
+"""Which folder holds the LR images of an HR folder, and which LR folders are not used."""
 
 from __future__ import annotations
 
@@ -22,45 +22,67 @@ _MAX_NOTED = 3  # names in a notice
 
 
 def says_lr(path: Path) -> bool:
+    """Whether a folder of a path says LR."""
     return any(read_folder_name(part).kind == "LR" for part in path.parts)
 
 
 def choose_lr_folder(
     place: Place, scale: int, key: str, given: str | None, *, is_mixed: bool
 ) -> tuple[Path | None, list[str]]:
-    """The folder of a place's LR images, and what has to be said about those that are not used.
+    """Choose the folder of a place's LR images.
 
+    Args:
+        place: where the HR images lie.
+        scale: of LR to HR.
+        key: what the HR folder was given as, for messages.
+        given: the LR folder that the user named; "none": no LR files; None: it is looked for.
+        is_mixed: whether the HR folder holds LR images itself.
+    Returns:
+        The folder, None without one, and notices on LR folders that are not used.
     Raises:
         ValueError: the folder that the user named for them is not there or holds no images.
     """
-    lies_there = _find_lr_folders(place)
     if given is not None and given != FROM_HR:
         return _open_named_folder(given, scale), []
-    wanted = [
+    folders = _find_lr_folders(place)
+    fitting = [
         (name, folder)
-        for name, folder in lies_there
+        for name, folder in folders
         if name.scale in (None, scale) and _is_of_place(name, place)
     ]
     if given == FROM_HR:
-        return None, _tell_unused([folder for _, folder in wanted], place, key, FROM_HR)
-    wanted.sort(
-        key=lambda one: (one[0].rest != place.name.rest, not one[0].kernel, one[0].scale is None)
-    )
-    if not wanted:
+        return None, _tell_unused([folder for _, folder in fitting], place, key, FROM_HR)
+
+    # None that certainly belongs here: say what lies around, so that the user can name it.
+    if not fitting:
         beside = [] if is_mixed else _find_lr_beside(place)
         if beside:
             around = replace(place, base=place.base.parent)
             why = f"nothing says that they are those of {place.base.name}"
             return None, _tell_unused(beside, around, key, why)
-        if lies_there and not is_mixed:
-            why = f"no LR images of scale {scale} for {place.path} by their names, so they are made from HR"
-            return None, _tell_unused([folder for _, folder in lies_there], place, key, why)
+        if folders and not is_mixed:
+            why = (
+                f"no LR images of scale {scale} for {place.path} by their names, so they are made "
+                "from HR"
+            )
+            return None, _tell_unused([folder for _, folder in folders], place, key, why)
         return None, []
-    chosen, *others = [folder for _, folder in wanted]
+
+    # The best: of the very same part, said to be bicubic, with its scale in the name.
+    fitting.sort(
+        key=lambda item: (
+            item[0].rest != place.name.rest,
+            not item[0].kernel,
+            item[0].scale is None,
+        )
+    )
+    chosen, *others = [folder for _, folder in fitting]
     others += [
         folder
-        for name, folder in lies_there
-        if name.scale in (None, scale) and not _is_of_place(name, place) and _is_variant(name, place)
+        for name, folder in folders
+        if name.scale in (None, scale)
+        and not _is_of_place(name, place)
+        and _is_variant(name, place)
     ]
     if (chosen / place.inner).is_dir():
         chosen = chosen / place.inner
@@ -70,6 +92,7 @@ def choose_lr_folder(
 
 
 def _open_named_folder(given: str, scale: int) -> Path:
+    """Return the folder of LR images that a user named, or its subfolder of this scale."""
     folder = absolute(Path(given))
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
@@ -90,8 +113,8 @@ def _open_named_folder(given: str, scale: int) -> Path:
 
 
 def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
-    """The folders beside a place's HR folder that hold LR images by their names."""
-    found = []
+    """Find the folders beside a place's HR folder that hold LR images by their names."""
+    folders = []
     for child in child_folders(place.base):
         name = read_folder_name(child.name)
         if name.kind != "LR" or child == place.folder:
@@ -101,14 +124,17 @@ def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
         ]
         inner = [(name, one) for name, one in inner if name.kind == "LR" and _is_inner_lr(one)]
         if inner:
-            found += [(name, one) for name, one in inner if holds_images(one)]
+            folders += [(name, one) for name, one in inner if holds_images(one)]
         if own_images(child) or (not inner and holds_images(child)):
-            found.append((name, child))
-    return found
+            folders.append((name, child))
+    return folders
 
 
 def _find_lr_beside(place: Place) -> list[Path]:
-    """Folders of LR images beside one whose name does not say HR: likely its own, but not certainly."""
+    """Find folders of LR images beside an HR folder whose name does not say HR.
+
+    They are likely its own, but not certainly.
+    """
     if place.layout != "images":
         return []
     own = read_folder_name(place.base.name)
@@ -139,6 +165,7 @@ def _is_variant(name: FolderName, place: Place) -> bool:
 
 
 def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> list[str]:
+    """Say that LR folders are not used, and how they would be."""
     if not folders:
         return []
     role = key.partition(".")[2].partition(".")[0]
@@ -154,5 +181,6 @@ def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> l
 
 
 def list_some(names: Sequence[str]) -> str:
+    """List the first names, and say how many more there are."""
     more = f" and {len(names) - _MAX_NOTED} more" if len(names) > _MAX_NOTED else ""
     return ", ".join(names[:_MAX_NOTED]) + more

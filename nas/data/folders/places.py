@@ -120,7 +120,9 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
     """The HR folder in a data set's folder that serves a role; None where there is none."""
     places = _find_places(root)
     if not places and read_folder_name(root.name).kind == "HR" and _part_folders(root):
-        places = [_make_place(root.parent, f"{root.name}/{part.name}") for part in _part_folders(root)]
+        places = [
+            _make_place(root.parent, f"{root.name}/{part.name}") for part in _part_folders(root)
+        ]
     if not places:
         return None
     if (

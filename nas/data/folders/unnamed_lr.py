@@ -105,7 +105,9 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
             continue
         copies = _match_cores(list(chosen), own_images(other), scale)
         fitting = [
-            one for one in copies if _read_size_or_none(one.small) in _lr_sizes(chosen[one.large].size, scale)
+            one
+            for one in copies
+            if _read_size_or_none(one.small) in _lr_sizes(chosen[one.large].size, scale)
         ]
         if len(fitting) == len(chosen):
             found.append(other)

@@ -30,7 +30,10 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     Raises:
         ValueError: see `keep_images` and `photograph`.
     """
-    makers = {f"leaves_{number:03d}": functools.partial(_paint_numbered, number) for number in range(COUNT)}
+    makers = {
+        f"leaves_{number:03d}": functools.partial(_paint_numbered, number)
+        for number in range(COUNT)
+    }
     folder = f"synthetic-{VERSION}"
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]

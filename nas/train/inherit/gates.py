@@ -46,9 +46,7 @@ def fit_gate(
     # Under another gate than the parent's, other features come nearest to the target.
     is_same_gate = source is not None and type(gate) is type(source.attention)
     if isinstance(gate, PARAMETER_FREE_GATES) and not is_same_gate:
-        features, target = _match_features(
-            gate, source, down, fit, passed, all_features, target
-        )
+        features, target = _match_features(gate, source, down, fit, passed, all_features, target)
     if isinstance(gate, Residual) and not is_same_gate:
         kept_input = passed[:, : target.shape[1]]
         rest = target - kept_input

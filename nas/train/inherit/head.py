@@ -77,7 +77,9 @@ def _merge_separable(net: Network) -> Tensor:
     return convolution(net.upsampler.conv).weight * convolution(net.fusion).weight.transpose(0, 1)
 
 
-def _fit_dense(teacher: Teacher, child: Network, x: Tensor, up: Tensor, target_rows: Tensor) -> None:
+def _fit_dense(
+    teacher: Teacher, child: Network, x: Tensor, up: Tensor, target_rows: Tensor
+) -> None:
     """Fit a 1x1 convolution to the fused features, then a k x k one to the image.
 
     A separable parent is read as the concatenated taps themselves and one dense kernel over them.
@@ -125,7 +127,9 @@ def _merge_bias(net: Network) -> Tensor | None:
     return bias
 
 
-def _fit_separable(teacher: Teacher, child: Network, x: Tensor, up: Tensor, target_rows: Tensor) -> None:
+def _fit_separable(
+    teacher: Teacher, child: Network, x: Tensor, up: Tensor, target_rows: Tensor
+) -> None:
     """Fit a depthwise k x k convolution and a 1x1 to the image: at the parent's, then by turns."""
     pixels = teacher.pixels
     depth, point = convolution(child.fusion), convolution(child.upsampler.conv)
@@ -189,7 +193,9 @@ def _split_kernels(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
     u, s, v = torch.linalg.svd(ours, full_matrices=False)
     used = s[:, 0] > 1e-9 * s.max()
     depth.weight.copy_(
-        torch.where(used[:, None, None, None], v[:, 0].view_as(depth.weight), _identity_kernels(depth))
+        torch.where(
+            used[:, None, None, None], v[:, 0].view_as(depth.weight), _identity_kernels(depth)
+        )
     )
     if depth.bias is not None:
         depth.bias.zero_()

@@ -9,7 +9,10 @@ from search_spaces.blocks.spab import SPAB
 from search_spaces.parts import parts
 from search_spaces.spec import ArchSpec
 
-CLOSED_GATES = ("parameter_free", "hard_parameter_free")  # gates that cannot pass their input as it is
+CLOSED_GATES = (
+    "parameter_free",
+    "hard_parameter_free",
+)  # gates that cannot pass their input as it is
 
 
 def _read_last_attention(spec: ArchSpec) -> str | None:
@@ -129,7 +132,9 @@ class Plan:
         downs = [torch.zeros(0)] * first
         while first <= self.num_blocks:
             last = first
-            while last < self.num_blocks and ours[last + 1] == ours[first] and self._are_linked(last):
+            while (
+                last < self.num_blocks and ours[last + 1] == ours[first] and self._are_linked(last)
+            ):
                 last += 1
             names = dict.fromkeys(self.output(stage) for stage in range(first, last + 1))
             uses = [Use(rows=rows[name], kernels=self._trunk_readers(name)) for name in names]

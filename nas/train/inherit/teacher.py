@@ -129,8 +129,12 @@ class Teacher:
     def _run_block(self, name: str, block: SPAB | ConvStack, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run a block and record its inner features; return its output and its first activation."""
         act = ACTIVATIONS[block.activation]
-        inner = self._record(f"{name}.inner", act(self._record(f"{name}.z1", block.conv1(x)), False))
-        second = self._record(f"{name}.a2", act(self._record(f"{name}.z2", block.conv2(inner)), False))
+        inner = self._record(
+            f"{name}.inner", act(self._record(f"{name}.z1", block.conv1(x)), False)
+        )
+        second = self._record(
+            f"{name}.a2", act(self._record(f"{name}.z2", block.conv2(inner)), False)
+        )
         f = self._record(f"{name}.f", block.conv3(second))
         if isinstance(block, SPAB):
             x = self._record(f"{name}.x", block.shortcut(x))
