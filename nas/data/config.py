@@ -175,7 +175,8 @@ class DataConfig:
             if given not in (None, FROM_HR) and not is_named:
                 role = "train" if key == "lr_train" else "test"
                 raise ValueError(
-                    f"data.{key} goes with a folder of HR images; name it, such as data.{role}=FOLDER"
+                    f"data.{key} goes with a folder of HR images; name it, such as "
+                    f"data.{role}=FOLDER"
                 )
 
 
@@ -189,7 +190,8 @@ def _match_folders(key: str, given: list[str], of: str, count: int) -> list[str 
         return [FROM_HR] * count
     if len(given) != count:
         raise ValueError(
-            f"{key} names {len(given)} folder(s), {of} {count}: name an LR folder, or {FROM_HR}, for each"
+            f"{key} names {len(given)} folder(s), {of} {count}: name an LR folder, or {FROM_HR}, "
+            "for each"
         )
     return [*given]
 
@@ -203,7 +205,8 @@ def _as_list(given: str | list[str] | None) -> list[str]:
 def _check_share(key: str, share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(
-            f"{key} must be from 0 to 1, got {share:g}: it is the share of the training patches that come "
+            f"{key} must be from 0 to 1, got {share:g}: it is the share of the training patches "
+            "that come "
             "from synthetic images"
         )
 
@@ -211,5 +214,6 @@ def _check_share(key: str, share: float) -> None:
 def _check_weight(weight: float) -> None:
     if not 0 < weight < float("inf"):
         raise ValueError(
-            f"weight must be more than 0, got {weight=}; leave the source out instead of weighing it 0"
+            f"weight must be more than 0, got {weight=}; leave the source out instead of weighing "
+            "it 0"
         )

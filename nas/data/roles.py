@@ -56,7 +56,8 @@ class Roles:
         images = self.get(role)
         if images is None:
             raise ValueError(
-                f"data.{role} is not set and no source holds it; name a folder: data.{role}=/path/to/images"
+                f"data.{role} is not set and no source holds it; name a folder: "
+                f"data.{role}=/path/to/images"
             )
         return images
 

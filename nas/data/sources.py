@@ -56,7 +56,8 @@ def _find_in_root(
     """Find the part of a data set that serves a role; None where it has none."""
     if source.root is None:
         raise ValueError(
-            f"data.sources.{name}.root is not set; name the folder: data.sources.{name}.root=/data/{name}"
+            f"data.sources.{name}.root is not set; name the folder: "
+            f"data.sources.{name}.root=/data/{name}"
         )
     root, key = Path(source.root), f"data.sources.{name}.root"
     if role == "train":

@@ -46,7 +46,8 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
     """Write a folder in every format, whole or not at all; gives its files.
 
     Raises:
-        ValueError: no format is named, one of them cannot hold these weights, or the folder is not free.
+        ValueError: no format is named, one of them cannot hold these weights, or the folder is not
+            free.
     """
     if not exporters:
         raise ValueError("formats names none; use formats=[safetensors]")
@@ -54,8 +55,10 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
         refused = [name for name, exporter in exporters.items() if not exporter.takes_residuals]
         if refused:
             raise ValueError(
-                f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual over a "
-                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] takes them"
+                f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual "
+                "over a "
+                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] "
+                "takes them"
             )
     check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,9 @@ def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
     }
     if bundle.base is not None:
         content["note"] = (
-            f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} base that "
-            "has to be added to the network's output (nas evaluate does). Train the network before using it."
+            f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} "
+            "base that "
+            "has to be added to the network's output (nas evaluate does). Train the network before "
+            "using it."
         )
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -10,8 +10,9 @@ ROOT = Path("/")  # of the file system in which Linux tells of control groups
 def num_cores() -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    The least of three numbers: the machine's cores; those to which this process is bound, where the system
-    binds processes; and the time quota of its control groups in whole cores, as of `docker run --cpus=2`.
+    The least of three numbers: the machine's cores; those to which this process is bound, where the
+    system binds processes; and the time quota of its control groups in whole cores, as of `docker
+    run --cpus=2`.
     """
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -43,7 +44,8 @@ def _read_quota(group: Path) -> Iterator[float]:
 def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
     """Yield the folder of each hierarchy's group that holds this process, and the hierarchy's own folder.
 
-    Inside a container the group's path may be the host's, of which only the container's part is mounted:
+    Inside a container the group's path may be the host's, of which only the container's part is
+    mounted:
     what is not there below the hierarchy's folder is read at that folder.
     """
     own = dict(_list_own_groups())

@@ -34,8 +34,9 @@ def read_plain(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is too large, too deep, grows beyond bounds by its aliases, names a key twice or by
-            something other than text, holds a tag, or is no YAML or JSON; the message says which and where.
+        ValueError: it is too large, too deep, grows beyond bounds by its aliases, names a key twice
+            or by something other than text, holds a tag, or is no YAML or JSON; the message says
+            which and where.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError("is no regular file")

@@ -28,7 +28,8 @@ ERRORS = "nas.stand_in"  # the name under which codecs knows `_stand_in`
 def make_printable() -> None:
     """Let the standard streams of this process take every character, whatever the terminal's encoding is.
 
-    A stream that is closed, as by `>&-`, is opened on nothing: what is printed there is lost, not an error.
+    A stream that is closed, as by `>&-`, is opened on nothing: what is printed there is lost, not
+    an error.
     """
     codecs.register_error(ERRORS, _stand_in)
     for name in ("stdout", "stderr"):

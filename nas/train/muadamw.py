@@ -37,7 +37,8 @@ class Muon(torch.optim.Optimizer):
     decay d the norm of a kernel stays near or below 1 / d, however long the training. Ours because
     torch.optim.Muon takes matrices only; kernels of one shape are orthogonalised in one batch.
 
-    Source: K. Jordan et al., "Muon", 2024; as MuAdamW in VARH-AI's entry of NTIRE 2026 Efficient SR.
+    Source: K. Jordan et al., "Muon", 2024; as MuAdamW in VARH-AI's entry of NTIRE 2026 Efficient
+        SR.
     """
 
     def __init__(

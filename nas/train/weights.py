@@ -67,7 +67,8 @@ def load_upscaler(spec: ArchSpec, path: Path) -> nn.Module:
     Args:
         spec: the architecture of the weights; for a published network or a relative of it the file
             may use the released names.
-        path: .safetensors, or what torch.load(weights_only=True) reads; FILE:ENTRY for an entry of it.
+        path: .safetensors, or what torch.load(weights_only=True) reads; FILE:ENTRY for an entry of
+            it.
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read without running code, belongs to another architecture, or a
@@ -86,7 +87,8 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
     metadata = read_metadata(path)
     if metadata.spec is not None and metadata.spec.arch_id != spec.arch_id:
         raise ValueError(
-            f"weights: {path} belongs to the architecture {metadata.spec.arch_id}, arch is {spec.arch_id}; "
+            f"weights: {path} belongs to the architecture {metadata.spec.arch_id}, arch is "
+            f"{spec.arch_id}; "
             "give the arch that it was made for"
         )
     if metadata.base is not None:

@@ -32,7 +32,8 @@ def keep_images(
         label: what is done, beside the bar.
         progress: whether a bar may be shown.
     Raises:
-        ValueError: the cache cannot be written, or an image that another is made from cannot be read.
+        ValueError: the cache cannot be written, or an image that another is made from cannot be
+            read.
     """
     place = user_cache("images") / folder
     files = {name: place / f"{name}.bmp" for name in makers}
@@ -46,7 +47,8 @@ def keep_images(
             _make_missing(place, files, makers, label=label, progress=progress)
     except OSError as error:
         raise ValueError(
-            f"{place} cannot be written ({error.strerror or error}): these images are made once and kept "
+            f"{place} cannot be written ({error.strerror or error}): these images are made once "
+            "and kept "
             "there; name another folder in XDG_CACHE_HOME"
         ) from None
     return list(files.values())

@@ -2,12 +2,16 @@
 
 conf/data/builtin.yaml says which of them are for training and which for validation.
 
-- In colour: astronaut (512x512), chelsea, a cat (451x300), china, a temple (640x427), coffee (600x400),
-  flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a stereo pair of one
+- In colour: astronaut (512x512), chelsea, a cat (451x300), china, a temple (640x427), coffee
+    (600x400),
+  flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a stereo
+  pair of one
   scene: both on one side).
-- Grey: camera, a cameraman (512x512), coins (384x303), brick, grass, gravel and moon (512x512 each), page and
+- Grey: camera, a cameraman (512x512), coins (384x303), brick, grass, gravel and moon (512x512
+    each), page and
   text, written or printed (384x191, 448x172).
-- In colour, but not of everyday scenes: ihc, a stained section under the microscope (512x512), retina
+- In colour, but not of everyday scenes: ihc, a stained section under the microscope (512x512),
+    retina
   (1411x1411) and hubble_deep_field (1000x872).
 """
 
@@ -54,7 +58,8 @@ def photograph(name: str, *, source: str, key: str = "data.sources.builtin") -> 
     """Find one of the photographs by its name.
 
     Raises:
-        ValueError: an unknown name, or its package is missing or does not carry the file (any more).
+        ValueError: an unknown name, or its package is missing or does not carry the file (any
+            more).
     """
     if name not in FILES:
         raise ValueError(f"{key}: unknown built-in photograph {name!r}; known: {', '.join(FILES)}")
@@ -77,7 +82,8 @@ def shrunk_photographs(
 ) -> list[Pair]:
     """Return photographs made smaller: each at each scale, as files in the user's cache.
 
-    Fine detail of a photograph is soft, from the lens and from demosaicing; made smaller it is sharp.
+    Fine detail of a photograph is soft, from the lens and from demosaicing; made smaller it is
+    sharp.
 
     Args:
         pairs: as `photograph` gives them.

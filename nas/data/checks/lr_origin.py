@@ -18,13 +18,15 @@ from nas.data.sets import MAKE_LR, Pair, Pixels, crop_to_multiple
 
 Kind = Literal["none", "matlab", "python", "neither"]
 
-# The ports differ among themselves in the last bits of their floats, which turns a few roundings by one.
+# The ports differ among themselves in the last bits of their floats, which turns a few roundings by
+# one.
 _SAME_SHARE = 1e-3
 _LEAST_SHOWN = 5e-4  # what would read 0.0% is counted instead
 _LEAST_DB = 15.0  # blur, noise and other resizers stay above it; two scenes have some 10 dB
 _LEAST_LIKENESS = 0.5  # correlation; two scenes seldom have more, one scene in other colours has
 _BLOCK = 4  # pixels a side that are averaged first, so that strong noise is no other scene
-# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on one core.
+# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on
+# one core.
 _MAX_PIXELS = 8_000_000
 _MIN_IMAGES = 6
 
@@ -77,8 +79,8 @@ def find_origin(
 
     Args:
         pairs: those without an LR file are passed over.
-        sample: how many to look at, evenly spread; None for all, "few" for all of a small set and as many of
-            a large one as a start has time for.
+        sample: how many to look at, evenly spread; None for all, "few" for all of a small set and
+            as many of a large one as a start has time for.
     """
     # A sample, evenly spread, where all would take too long.
     paired = [pair for pair in pairs if pair.lr is not None]
@@ -159,7 +161,8 @@ def _compare_pair(pair: Pair, scale: int) -> _Comparison:
     if psnr < _LEAST_DB and likeness < _LEAST_LIKENESS:
         raise ImageError(
             pair.lr,
-            f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made from it, as "
+            f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made "
+            "from it, as "
             f"another scene has; {MAKE_LR}",
         )
     return _Comparison(counts["matlab"], counts["python"])

@@ -1,11 +1,14 @@
 """What the NTIRE challenges forbid in training.
 
-DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their names, whole and in parts:
+DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their names, whole and in
+parts:
 
-- Certain, and refused: only what people derive from an image follows the four-digit number, and anything
-  stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3); or the
-  name or a folder of it says DIV2K beside the number, whatever else it says.
-- Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801), and numbers
+- Certain, and refused: only what people derive from an image follows the four-digit number, and
+    anything
+  stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3);
+  or the name or a folder of it says DIV2K beside the number, whatever else it says.
+- Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801),
+    and numbers
   before words that say nothing (0801_holiday).
 - Neither: numbers of more digits, such as Flickr2K's 000801 and LSDIR's 0000801.
 """
@@ -53,8 +56,8 @@ def why_forbidden(file: Path, root: Path) -> str | None:
 
     Args:
         file: an HR image.
-        root: the folder that the user named; a folder above it may be called test, its name and those below
-            not.
+        root: the folder that the user named; a folder above it may be called test, its name and
+            those below not.
     """
     for one in _names_of(file):
         number = find_div2k_number(one)

@@ -37,9 +37,10 @@ _HOPELESS, _ROUGH = 0.2, 0.45  # correlation there: of a place, and of the best 
 _MARGIN = 6  # pixels at the edges of a crop whose detail depends on what was cut off
 _REACH = 3  # pixels by which a place found at half the size may be off
 _SAME = 0.93  # correlation of the detail at full size
-# A single edge, or a pattern, is alike in many images: a crop needs detail that is not like itself a few
-# pixels on. Measured on Set14, BSD100 and BSDS200: true crops correlate with their images at 0.96 and more,
-# and with themselves at 0.62 at most in 99 %; what was wrongly alike at 0.8 and more had 0.85 and more there.
+# A single edge, or a pattern, is alike in many images: a crop needs detail that is not like itself
+# a few pixels on. Measured on Set14, BSD100 and BSDS200: true crops correlate with their images at
+# 0.96 and more, and with themselves at 0.62 at most in 99 %; what was wrongly alike at 0.8 and more
+# had 0.85 and more there.
 _LEAST_DETAIL = 650.0
 _LIKE_ITSELF = 0.75
 _SHIFTS = range(8, 21)  # pixels by which it is moved against itself
@@ -48,9 +49,9 @@ _SHIFTS = range(8, 21)  # pixels by which it is moved against itself
 class ChangedCropFinder:
     """Finds the image that a changed crop was cut from, in all eight orientations, at the size it had.
 
-    The strongest spots of an image are looked up among the spots of all others. Each of the most alike says
-    where in which image it would have been cut; there the detail is compared, at half the size and then at
-    full size. Spots alone never decide.
+    The strongest spots of an image are looked up among the spots of all others. Each of the most
+    alike says where in which image it would have been cut; there the detail is compared, at half
+    the size and then at full size. Spots alone never decide.
     """
 
     def __init__(self, pairs: Sequence[Pair], spots: Sequence[Spots]) -> None:

@@ -32,10 +32,11 @@ _WEIGHTS = np.random.default_rng(0).integers(0, 2**63, (_TILE, 1, 3), dtype=np.u
 class CropFinder:
     """Finds the image that another one was cut from, among images whose tiles it has hashed.
 
-    A whole image is laid out in tiles of 8x8 pixels; their hashes are kept, 8 bytes for 64 pixels. What was
-    cut from it holds, in any 15x15 pixels, one of these tiles whole. Three such regions are hashed at all 64
-    places in all eight orientations, and what is found is compared pixel by pixel: a chance hit costs time,
-    never a false answer.
+    A whole image is laid out in tiles of 8x8 pixels; their hashes are kept, 8 bytes for 64 pixels.
+    What was cut from it holds, in any 15x15 pixels, one of these tiles whole. Three such regions
+    are hashed at all 64
+    places in all eight orientations, and what is found is compared pixel by pixel: a chance hit
+    costs time, never a false answer.
     """
 
     def __init__(self, pairs: Sequence[Pair], tiles: Sequence[Hashes]) -> None:

@@ -8,9 +8,9 @@ from PIL import Image
 
 NUM_BITS = 255
 # Bits that may differ. Measured on Set5, Set14, BSD100 and BSDS200 against each other in all eight
-# orientations: the two true duplicates differ in 13 and 16 bits, the closest pair of different scenes in 88;
-# a photograph differs from itself at a quarter of the size in up to 4, from itself without 2 % on each side
-# in up to 49.
+# orientations: the two true duplicates differ in 13 and 16 bits, the closest pair of different
+# scenes in 88; a photograph differs from itself at a quarter of the size in up to 4, from itself
+# without 2 % on each side in up to 49.
 LIMIT = 64
 
 _SIDE = 32
@@ -26,8 +26,8 @@ def image_hash(pixels: npt.NDArray[np.uint8]) -> Hash:
     Args:
         pixels: (H, W, 3).
     Returns:
-        (16, 16): +1 or -1; 0 for the mean, and everywhere for an image without content, which resembles
-        nothing.
+        (16, 16): +1 or -1; 0 for the mean, and everywhere for an image without content, which
+        resembles nothing.
     """
     size = (_SIDE, _SIDE)
     grey = Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.LANCZOS)
@@ -49,8 +49,8 @@ def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArr
         hashes: (N, 16, 16).
         others: (M, 16, 16), M > 0.
     Returns:
-        Indices into `others` (N,), differing bits (N,), half of all bits where one of the two is without
-        content.
+        Indices into `others` (N,), differing bits (N,), half of all bits where one of the two is
+        without content.
     """
     flat = others.reshape(len(others), -1)
     agreement = np.full((len(hashes), len(others)), -np.inf, dtype=np.float32)

@@ -19,8 +19,9 @@ from nas.data.progress import each
 from nas.data.sets import Pair, Pixels
 
 ABOVE: dict[Role, tuple[Role, ...]] = {"test": (), "val": ("test",), "train": ("test", "val")}
-# Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
-# 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
+# Of HR files that are decoded for crops alone, because the training images are hashed from their LR
+# files: 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked
+# at.
 MAX_PIXELS = 100_000_000
 MAX_SECONDS = 6.0  # of one core, estimated, for looking for changed crops; spread in the same way
 

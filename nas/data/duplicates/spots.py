@@ -29,7 +29,8 @@ class Spots:
 
     Attributes:
         places: row and column, (N, 2).
-        signs: what describes each, of norm 1, (N, 4, 4): low frequencies around it without the mean.
+        signs: what describes each, of norm 1, (N, 4, 4): low frequencies around it without the
+            mean.
         detail: of the whole image, from -127 to 127, (H / 2, W / 2).
     """
 

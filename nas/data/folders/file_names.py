@@ -36,8 +36,8 @@ class Stem:
 def read_stem(stem: str, scale: int) -> Stem:
     """Strip all tags: baby_x4, baby_LRBI_x4, baby_bicLRx4, LR_baby, img_001_SRF_4_LR, baby_HR, baby_GT.
 
-    A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is nothing but tags
-    keeps them.
+    A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is
+    nothing but tags keeps them.
     """
     kinds: list[Kind] = []
     core = stem
@@ -99,10 +99,11 @@ def match_files(
 ) -> Matches:
     """Find the LR file of each HR file by name.
 
-    Equal names go first, then LR names without one tag, without all tags, and both without all tags, each
-    within the same subfolder and then wherever the file lies. The rule that pairs most files is taken, and
-    the others for what it leaves. An LR file that two HR files could claim is given to none. Where no rule
-    pairs any, names that differ by one and the same part throughout are paired.
+    Equal names go first, then LR names without one tag, without all tags, and both without all
+    tags, each within the same subfolder and then wherever the file lies. The rule that pairs most
+    files is taken, and the others for what it leaves. An LR file that two HR files could claim is
+    given to none. Where no rule pairs any, names that differ by one and the same part throughout
+    are paired.
     """
     hr_split, lr_split = _split_names(hr_files, hr_root), _split_names(lr_files, lr_root)
     tables: list[_Table] = []

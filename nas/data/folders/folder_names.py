@@ -45,8 +45,8 @@ class FolderName:
         scale: of a word such as x4; None without one.
         kernel: whether a word says bicubic.
         rest: the other words, in lower case: which set, which part.
-        rank: among HR folders of one set, the lowest is taken: plain ones before cropped copies, originals
-            and sub-images.
+        rank: among HR folders of one set, the lowest is taken: plain ones before cropped copies,
+            originals and sub-images.
     """
 
     kind: Literal["HR", "LR", ""]
@@ -148,7 +148,8 @@ def folders_below(folder: Path) -> Iterator[Path]:
         seen.add(real)
         if len(seen) > _MAX_FOLDERS:
             raise ValueError(
-                f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the images itself"
+                f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the "
+                "images itself"
             )
         yield one
         waiting += reversed(child_folders(one))

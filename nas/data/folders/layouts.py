@@ -53,12 +53,13 @@ def open_folder(
 
     Args:
         root: the data set's folder, or one of its HR folders.
-        role: in a folder with several parts, training takes the training part, the others what is kept for
-            judging.
+        role: in a folder with several parts, training takes the training part, the others what is
+            kept for judging.
         key: what the folder was given as, for messages.
         source: whose weight the images share in a mixture.
         first: keep only that many images, in the order of their names.
-        lr: the folder of LR images; "none" to make them from HR; None to look for them beside the HR images.
+        lr: the folder of LR images; "none" to make them from HR; None to look for them beside the
+            HR images.
     Raises:
         ValueError: no such folder, nothing usable in it, or several data sets at once.
     """
@@ -122,7 +123,8 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     if low:
         raise ValueError(
             f"{key}: {shorten(folder)} holds several folders of images, LR ones too, such as "
-            f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of them"
+            f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of "
+            "them"
         )
     files = [file for one in below for file in own_images(one)]
     if not files:
@@ -148,7 +150,8 @@ def _describe_mixed(
     ]
     if mixed.others:
         notices.append(
-            f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their names, such "
+            f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their "
+            "names, such "
             f"as {mixed.others[0].name}: not used"
         )
     return mixed.hr, notices
@@ -193,7 +196,8 @@ def _pair_files(
         other_scale = [file for file in matches.left_over if _is_of_other_scale(file, scale)]
         if other_scale:
             notices.append(
-                f"LR images of other scales, such as {other_scale[0].name}, are not used ({len(other_scale)})"
+                f"LR images of other scales, such as {other_scale[0].name}, are not used "
+                f"({len(other_scale)})"
             )
         problems += [
             (lr, f"an LR file without its HR file {read_stem(lr.stem, scale).core}")

@@ -23,7 +23,8 @@ Role = RoleName
 
 _MAX_WRAPPERS = 3  # folders around a data set that hold nothing but it, or inside an HR folder
 
-# Which part serves a role, in order of preference; training images judge only if their folder is named.
+# Which part serves a role, in order of preference; training images judge only if their folder is
+# named.
 _PREFERENCE: dict[Role, tuple[Part, ...]] = {
     "train": ("train", "any", "valid", "test"),
     "val": ("valid", "any", "test"),
@@ -131,14 +132,16 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
     ):
         folders = ", ".join(place.path for place in places[:4])
         raise ValueError(
-            f"{key}: {shorten(root)} holds several data sets ({folders}); name their folders one by one"
+            f"{key}: {shorten(root)} holds several data sets ({folders}); name their folders one "
+            "by one"
         )
     for part in _PREFERENCE[role]:
         fitting = [place for place in places if place.name.part == part]
         if fitting:
             return min(fitting, key=lambda place: (place.name.rank, place.path))
     raise ValueError(
-        f"{key}: {shorten(root)} holds only training images ({places[0].path}); to use them for {role}, "
+        f"{key}: {shorten(root)} holds only training images ({places[0].path}); to use them for "
+        f"{role}, "
         f"name the folder {shorten(places[0].folder)}"
     )
 

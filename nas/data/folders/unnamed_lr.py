@@ -61,7 +61,8 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
     if _ENOUGH * len(pairs) <= len(low) < len(pairs):
         raise ValueError(
             f"{key}: {len(low)} of {len(pairs)} images are LR ones by their names, such as "
-            f"{_shorten_name(low[0].name)}, but have no HR image; take them out, or say that all are HR images: "
+            f"{_shorten_name(low[0].name)}, but have no HR image; take them out, or say that all "
+            "are HR images: "
             f"{_lr_key(key)}=none"
         )
     return []
@@ -87,7 +88,8 @@ def tell_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int, key: str) ->
     names = ", ".join(str(one.relative_to(folder.parent)) for one in found[:_MAX_LOOKED_AT])
     takes = "" if _is_source(key) else f": {_lr_key(key)}=FOLDER takes them"
     return [
-        f"{key}: images of 1/{scale} of the size and of the same names lie in {folder.parent}, {names}, and "
+        f"{key}: images of 1/{scale} of the size and of the same names lie in {folder.parent}, "
+        f"{names}, and "
         f"are not used{takes}"
     ]
 
@@ -157,8 +159,8 @@ def _find_owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) 
 def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
     """What may name the scene in a file's name, the likeliest first, and whether it is all that may.
 
-    The name without its tags; its numbers, and the first or last of them (im1_lr4 is of im1); its words where
-    it has no numbers.
+    The name without its tags; its numbers, and the first or last of them (im1_lr4 is of im1); its
+    words where it has no numbers.
     """
     core = read_stem(file.stem, scale).core.casefold()
     yield ("name", core), True
@@ -182,7 +184,8 @@ def _describe_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str
     if large.parent != small.parent:
         names = [f"{one.parent.name}/{one.name}" for one in (small, large)]
     return (
-        f"{_shorten_name(names[0])} has 1/{scale} of the size of {_shorten_name(names[1])}, as its LR image has "
+        f"{_shorten_name(names[0])} has 1/{scale} of the size of {_shorten_name(names[1])}, as its "
+        "LR image has "
         f"({len(copies)} pairs in {count} images)"
     )
 

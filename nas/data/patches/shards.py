@@ -60,8 +60,8 @@ def load_shards(folder: Path) -> list[Decoded] | None:
 def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
     """Write images one after the other into files of about 1 GiB and map them.
 
-    The folder appears only when it is complete: a killed process leaves no half of it, and of two processes
-    that write the same one the first wins.
+    The folder appears only when it is complete: a killed process leaves no half of it, and of two
+    processes that write the same one the first wins.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.unfinished.", dir=folder.parent))

@@ -72,7 +72,8 @@ class PatchStore:
             cache: where these go, to be found again by the next run; a temporary folder when None.
             progress: whether a bar may be shown while decoding takes long.
         Raises:
-            ValueError: an image cannot be read and the set's `on_error` is stop, or nothing is left.
+            ValueError: an image cannot be read and the set's `on_error` is stop, or nothing is
+                left.
         """
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed=}")

@@ -17,10 +17,11 @@ _BLOCK = 16
 def imresize(image: Image, scale: int, *, variant: Variant = "matlab") -> Image:
     """Shrink an image by a whole factor with antialiased bicubic interpolation (a = -0.5).
 
-    `matlab` is what MATLAB's imresize does to uint8: the vertical pass first, rounded and clamped to uint8,
-    then the horizontal one; pixels beyond the edge repeat the edge. `python` is what the common ports do:
-    floats between the passes, mirrored edges, one rounding at the end; about 11 % of the pixels differ.
-    Halves are rounded up. At scales 2 and 4 every sum is exact. At scale 3 about one pixel in 160
+    `matlab` is what MATLAB's imresize does to uint8: the vertical pass first, rounded and clamped
+    to uint8, then the horizontal one; pixels beyond the edge repeat the edge. `python` is what the
+    common ports do: floats between the passes, mirrored edges, one rounding at the end; about 11 %
+    of the pixels differ. Halves are rounded up. At scales 2 and 4 every sum is exact. At scale 3
+    about one pixel in 160
     is a half in exact arithmetic: there the float64 noise of adding the taps in order decides.
 
     Args:

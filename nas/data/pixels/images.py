@@ -149,7 +149,8 @@ def _check_depth(path: Path, image: Image.Image) -> None:
     if deep:
         raise ImageError(
             path,
-            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of them)",
+            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of "
+            "them)",
         )
 
 
@@ -169,7 +170,8 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
             if lowest < 255:
                 raise ImageError(
                     path,
-                    f"partly transparent (alpha down to {lowest}); flatten it onto a background first",
+                    f"partly transparent (alpha down to {lowest}); flatten it onto a background "
+                    "first",
                 )
             return image.convert("RGB")
     except ImageError:

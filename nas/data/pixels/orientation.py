@@ -14,7 +14,8 @@ from nas.data.sets import MAKE_LR, crop_to_multiple
 Pixels = npt.NDArray[np.uint8]
 Value = TypeVar("Value", bound=np.generic)
 
-# What brings the HR pixels as they are stored to the LR image's view; the index is one orientation of eight.
+# What brings the HR pixels as they are stored to the LR image's view; the index is one orientation
+# of eight.
 TURNS = (
     "not turned",
     "mirrored",
@@ -76,6 +77,7 @@ def find_turn(hr: Pixels, lr: Pixels, scale: int) -> int | None:
 def turn_in_words(turn: int, lr: Path) -> str:
     """Say what is wrong with an HR file that is turned against its LR file, and the way out."""
     return (
-        f"its LR file {lr.name} shows the scene {TURNS[turn]} (as EXIF orientations do); save the HR file "
+        f"its LR file {lr.name} shows the scene {TURNS[turn]} (as EXIF orientations do); save the "
+        "HR file "
         f"upright; {MAKE_LR}"
     )

@@ -48,7 +48,8 @@ def paint_picture(rng: np.random.Generator, side: int, photographs: Sequence[Pix
 def _choose_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels) -> Values:
     """Give each leaf a colour of the photograph, (N, 3) in [0, 255].
 
-    A part of the photograph is laid over the picture. Each leaf takes a pixel near its place, a large leaf
+    A part of the photograph is laid over the picture. Each leaf takes a pixel near its place, a
+    large leaf
     from further away than a small one: neighbours have like colours, as in photographs.
     """
     height, width = photograph.shape[:2]
@@ -66,7 +67,8 @@ def _choose_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels
     y = np.minimum((top + places[:, 1] * part).astype(int), height - 1)
     colours = photograph[y, x].astype(np.float32)
 
-    # Half of the pictures have their channels in another order; each leaf is lighter or darker of its own.
+    # Half of the pictures have their channels in another order; each leaf is lighter or darker of
+    # its own.
     order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
     light = rng.normal(0, 14, len(colours)).astype(np.float32)[leaves.groups]
     own = rng.normal(0, 2.0, (len(colours), 1)).astype(np.float32)

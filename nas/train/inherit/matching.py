@@ -39,7 +39,8 @@ def match(
     best_size, best_shift = torch.ones_like(power), torch.zeros_like(power)
     features = choices[0].clone()
 
-    # Quality is the squared correlation with the target: it does not see size and mean of the output.
+    # Quality is the squared correlation with the target: it does not see size and mean of the
+    # output.
     for choice in choices:
         for size, shift_units in itertools.product(SIZES, SHIFTS if shift else (0.0,)):
             output = apply(size * choice[::EVERY] + shift_units * units, EVERY)

@@ -75,7 +75,8 @@ class Plan:
         ):
             if a != b:
                 raise ValueError(
-                    f"{name} of a child must be its parent's to inherit weights, got {a!r} for {b!r}; take a "
+                    f"{name} of a child must be its parent's to inherit weights, got {a!r} for "
+                    f"{b!r}; take a "
                     "parent of the same space"
                 )
 

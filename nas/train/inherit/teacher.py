@@ -88,7 +88,8 @@ class Teacher:
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
-                f"images must be (N, 3, H, W) in [0, 1], got {tuple(images.shape)}; stack LR patches"
+                f"images must be (N, 3, H, W) in [0, 1], got {tuple(images.shape)}; stack LR "
+                "patches"
             )
         check_family(parent.spec)
         self.net = parent.fold().cpu().float().eval()
@@ -174,7 +175,8 @@ def check_family(spec: ArchSpec) -> None:
     body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
         raise ValueError(
-            "blocks must be spabs after a stem or a conv_stack, with at most one conv at the end, to inherit "
+            "blocks must be spabs after a stem or a conv_stack, with at most one conv at the end, "
+            "to inherit "
             f"weights, got {kinds}; start such a network afresh"
         )
 
