@@ -1,4 +1,4 @@
-"""What a user can set about data: conf/data/*.yaml holds the values, these constructors are the schema."""
+"""The settings of data: conf/data/*.yaml holds the values, these constructors are the schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FROM_HR = "none"  # the value of data.lr with which LR images are made from HR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSource:
-    """A data set on disk as a part of a mixture: its training images train, its validation images are val.
+    """A data set on disk as a part of a mixture, for the roles train and val.
 
     Attributes:
         root: the data set's folder; None: it has to be named.

@@ -1,4 +1,4 @@
-"""The three roles of data: train, val (which a search compares on) and test (read once at the end)."""
+"""The three roles of data: train, val (a search compares on it), test (read once, at the end)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class ImageSet:
         return len(self.pairs)
 
     def load(self, i: int) -> tuple[Pixels, Pixels]:
-        """Read one pair: LR (h, w, 3) and HR (scale h, scale w, 3), cropped at the right and bottom.
+        """Read LR (h, w, 3) and HR (scale h, scale w, 3), the HR cropped at right and bottom.
 
         Raises:
             ImageError: a file cannot be read, or the two sizes do not belong together.

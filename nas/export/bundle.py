@@ -1,4 +1,4 @@
-"""What is exported, and the folder that it becomes: architecture, provenance, each format's files."""
+"""An exported network, and the folder that it becomes: architecture, provenance, files."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def check_free(out: Path) -> None:
 
 
 def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
-    """The spec under `spec`, where `arch=` finds it, and beside it all that its reader has to know."""
+    """Write the spec under `spec`, where `arch=` finds it, and beside it what a reader needs."""
     content: dict[str, Any] = {
         "arch_id": bundle.spec.arch_id,
         "spec": bundle.spec.to_dict(),

@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use: of the machine, of its affinity, of its control groups."""
+"""The number of CPU cores that this process may use."""
 
 import os
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _read_quota(group: Path) -> Iterator[float]:
 
 
 def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
-    """Yield the folder of each hierarchy's group that holds this process, and the hierarchy's own folder.
+    """Yield the folder of each group that holds this process, and its hierarchy's folder.
 
     Inside a container the group's path may be the host's, of which only the container's part is
     mounted:

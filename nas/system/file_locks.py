@@ -60,7 +60,7 @@ def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
 
 
 def drop(handle: int) -> None:
-    """Unlock a file, also for children that were forked meanwhile; nothing where it is not locked."""
+    """Unlock a file, for forked children too; do nothing where it is not locked."""
     if fcntl is not None:
         fcntl.flock(handle, fcntl.LOCK_UN)
     elif handle in _held:
@@ -79,7 +79,7 @@ def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
 
 
 def _lock_bytes(handle: int, alone: bool) -> bool:
-    """Hold all bytes, or one that is free, as Windows locks them: exclusively; False: they are taken."""
+    """Lock all bytes, or a free one, as Windows does: exclusively; False: they are taken."""
     drop(handle)
     for first in range(1 if alone else PLACES):
         count = PLACES if alone else 1

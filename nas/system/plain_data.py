@@ -1,4 +1,4 @@
-"""YAML and JSON that users hand in: read as plain data, within bounds, before anything else sees them."""
+"""YAML and JSON files of users, read as plain data and within bounds."""
 
 import json
 import re
@@ -30,7 +30,7 @@ _Base: Any = getattr(
 
 
 def read_plain(path: Path) -> Any:
-    """Return what a YAML or JSON file holds: mappings with text keys, lists, text, numbers, booleans, null.
+    """Read a YAML or JSON file: mappings with text keys, lists, text, numbers, booleans, null.
 
     Raises:
         OSError: the file cannot be read.
@@ -83,7 +83,7 @@ _TOO_MUCH = (
 
 
 def _check_events(text: str) -> None:
-    """Refuse tags, and what would be too deep or too much with its aliases followed; nothing is built."""
+    """Refuse tags, and what is too deep or too much with aliases followed; nothing is built."""
     anchors: dict[str, tuple[int, int]] = {}  # weight and height of what each names
     stack: list[_Open] = [_Open(None, 0, 0)]
     events: Iterator[Any] = yaml.parse(text, Loader=_Base)
@@ -107,7 +107,7 @@ def _check_events(text: str) -> None:
 
 
 class _Open(NamedTuple):
-    """A list or mapping whose end has not come yet: its anchor, and its weight and height so far."""
+    """A list or mapping that is still open: its anchor, and weight and height so far."""
 
     anchor: str | None
     weight: int
@@ -127,7 +127,7 @@ def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_O
 
 
 def _check_bounds(data: Any) -> Any:
-    """Return the data as they are, once they are known to be within bounds (of JSON no events were seen)."""
+    """Return data as they are after a check of their bounds (JSON has no events to check)."""
     weight, level = 0, [data]
     for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)

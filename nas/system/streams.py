@@ -1,4 +1,4 @@
-"""What this program prints reaches every terminal: characters that it cannot take have a stand-in."""
+"""Printing to any terminal: characters that it cannot show have a stand-in."""
 
 import codecs
 import os
@@ -26,7 +26,7 @@ ERRORS = "nas.stand_in"  # the name under which codecs knows `_stand_in`
 
 
 def make_printable() -> None:
-    """Let the standard streams of this process take every character, whatever the terminal's encoding is.
+    """Let the standard streams of this process take every character, in any encoding.
 
     A stream that is closed, as by `>&-`, is opened on nothing: what is printed there is lost, not
     an error.
@@ -35,7 +35,8 @@ def make_printable() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open till the end
+            setattr(sys, name, nothing)
         elif hasattr(
             stream, "reconfigure"
         ):  # not where a test or a notebook has put a stream of its own
@@ -51,7 +52,7 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
 
 
 def _to_ascii(letter: str) -> str:
-    """Return ASCII in place of a character: its stand-in, else its letter without marks, else its escape."""
+    """Return ASCII for a character: its stand-in, its letter without marks, or its escape."""
     if letter in STAND_INS:
         return STAND_INS[letter]
     if ord(letter) in LINES:

@@ -15,7 +15,7 @@ EPSILON = 1e-7  # added to the norm, for gradients of zero
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Push the singular values of each matrix (B, rows, columns) towards 1 by Newton-Schulz steps."""
+    """Push the singular values of matrices (B, rows, columns) towards 1 by Newton-Schulz steps."""
     a, b, c = NEWTON_SCHULZ
 
     # Wide rather than tall: the Gram matrix is then the smaller of the two.

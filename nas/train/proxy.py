@@ -1,4 +1,4 @@
-"""The proxy: a brief training of the residual over a fixed bicubic base, equal for every network."""
+"""The proxy: a brief training of the residual over a fixed bicubic base."""
 
 import dataclasses
 from collections.abc import Callable
@@ -94,7 +94,7 @@ class ProxyConfig:
 
 
 def bicubic_base(x: Tensor, scale: int) -> Tensor:
-    """Upsample (N, 3, H, W) by PyTorch's bicubic filter (a = -0.75), not clamped: the fixed base."""
+    """Upsample (N, 3, H, W) with the fixed base: PyTorch's bicubic (a = -0.75), not clamped."""
     return F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
 
 
@@ -265,8 +265,9 @@ class ProxyTrainer:
                 self.average[name].lerp_(value, 1 - decay)
 
     def averaged(self) -> Network:
-        """Build the network with the averaged weights, in evaluation mode, on the training device."""
-        net = build(self.net.spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Build the network with the averaged weights, for evaluation, on the training device."""
+        net = build(self.net.spec)
+        net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         net.load_state_dict(self.average)
         averaged: Network = net.eval()
         return averaged

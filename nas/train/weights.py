@@ -110,7 +110,7 @@ def find_spec(path: Path) -> ArchSpec:
 
 
 def residual_network(spec: ArchSpec, state: dict[str, Tensor], source: str) -> Network:
-    """Build the residual network that the proxy trains for a spec, with its weights, without base."""
+    """Build the residual network of a spec with its weights, without the base."""
     net = build(residual_spec(spec))
     load_strict(net, state, source)
     return net

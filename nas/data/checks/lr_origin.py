@@ -66,7 +66,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Values of one LR image that differ from a variant's: how many, of how many, by how much at most."""
+    """The values of one LR image that differ from each variant's.
+
+    Attributes:
+        matlab, python: how many differ, of how many, and by how much at most.
+    """
 
     matlab: tuple[int, int, int]
     python: tuple[int, int, int]

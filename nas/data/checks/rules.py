@@ -36,17 +36,22 @@ _NAMED_NUMBER = re.compile(
 _SET_WORD = r"div2k|df2k|ntire\d*|train(?:ing)?|valid(?:ation)?|val|test|dataset|data"
 _IMAGE_WORD = r"hr|lr|gt|hq|lq|lrbi|bic(?:ubic)?|bi|high|low|original|image"
 _DERIVED_WORD = (
-    r"[a-wyz](?=\d)|crop(?:ped)?|patch|sub|tile|part|piece|block|slice|seg|section|aug(?:mented)?|[hvlrud]?flip(?:ped)?"
-    r"|flip(?:lr|ud|h|v)|mirror(?:ed)?|rot(?:ated?)?|turn(?:ed)?|transposed?|scaled?|resized?|down|up|mod"
-    r"|hue|bright(?:ness)?|contrast|colou?r|gamma|sat(?:uration)?|mix(?:up)?|cut(?:mix|out|blur)?|warp(?:ed)?|affine"
-    r"|shift(?:ed)?|zoom(?:ed)?|elastic|sharp(?:ened)?|invert(?:ed)?|swap(?:ped)?|perm(?:uted)?|rgb|bgr|ycbcr|half|quarter"
+    r"[a-wyz](?=\d)|crop(?:ped)?|patch|sub|tile|part|piece|block|slice|seg|section"
+    r"|aug(?:mented)?|[hvlrud]?flip(?:ped)?"
+    r"|flip(?:lr|ud|h|v)|mirror(?:ed)?|rot(?:ated?)?|turn(?:ed)?|transposed?|scaled?|resized?|down|up"
+    r"|mod"
+    r"|hue|bright(?:ness)?|contrast|colou?r|gamma|sat(?:uration)?|mix(?:up)?"
+    r"|cut(?:mix|out|blur)?|warp(?:ed)?|affine"
+    r"|shift(?:ed)?|zoom(?:ed)?|elastic|sharp(?:ened)?|invert(?:ed)?|swap(?:ped)?|perm(?:uted)?"
+    r"|rgb|bgr|ycbcr|half|quarter"
     r"|row|col(?:umn)?|cent(?:er|re)|left|right|top|bottom|[xy](?=\d{2})|\d+x\d+|sr"
     r"|gr[ae]y|noise|noisy|jpe?g|blur(?:red)?|copy|[hvlr]|ud|x[2348](?!\d)|deg"
 )
 # Possessive: what can be read in several ways is read in one, so no name takes long.
 _HARMLESS = re.compile(rf"(?i)(?:[_\-. ()+]|{_SET_WORD}|{_IMAGE_WORD}|{_DERIVED_WORD}|\d)*+")
 _COUNTED_BY = re.compile(
-    r"(?i)(?<![a-z])(?:img|dsc[fn]?|imgp|pict?|picture|photo|foto|bild|pxl|mvi|gopr|dji|cam(?:era)?|frame|video|vid"
+    r"(?i)(?<![a-z])(?:img|dsc[fn]?|imgp|pict?|picture|photo|foto|bild|pxl|mvi|gopr|dji"
+    r"|cam(?:era)?|frame|video|vid"
     r"|clip|scan|page|screen(?:shot)?|shot|untitled)s?(?![a-z])"
 )
 
@@ -95,16 +100,16 @@ def find_div2k_number(file: Path) -> int | None:
 
 
 def resembles_div2k(file: Path) -> bool:
-    """Whether a name holds a number of DIV2K's validation or test images, though it may be another's."""
+    """Whether a name holds a number of DIV2K's val or test images, though maybe by chance."""
     return _LONE_NUMBER.match(file.stem) is not None and find_div2k_number(file) is None
 
 
 def _folders_and_pairs(folder: Path) -> list[str]:
-    """The folders above a file by name, and each behind the one that it lies in: DIV2K/valid."""
+    """List the folders above a file, alone and behind the one above: valid, DIV2K/valid."""
     names = folder.parts
     return [*names, *(f"{above}/{name}" for above, name in itertools.pairwise(names))]
 
 
 def _names_of(file: Path) -> list[Path]:
-    """A file as it was named, and what it is a link to."""
+    """Return the file as it was named, and what it is a link to."""
     return [file, file.resolve()] if file.is_symlink() or file.parent.is_symlink() else [file]

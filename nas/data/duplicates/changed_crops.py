@@ -1,4 +1,4 @@
-"""Changed crops: cut out of other images, then saved as JPEG or WebP, brightened, made grey or noisy."""
+"""Changed crops: cut out of other images, then compressed, brightened, greyed or noisy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SHIFTS = range(8, 21)  # pixels by which it is moved against itself
 
 
 class ChangedCropFinder:
-    """Finds the image that a changed crop was cut from, in all eight orientations, at the size it had.
+    """Finds the image that a changed crop was cut from, at its size, in all orientations.
 
     The strongest spots of an image are looked up among the spots of all others. Each of the most
     alike says where in which image it would have been cut; there the detail is compared, at half
@@ -74,7 +74,7 @@ class ChangedCropFinder:
         return len(self._image)
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these, and is smaller."""
+        """Whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -95,7 +95,7 @@ class ChangedCropFinder:
         return None
 
     def _propose_places(self, spots: Spots) -> Iterator[tuple[int, int, int, int]]:
-        """Where the most alike spots say that it was cut: turn, image, top and left at half the size."""
+        """Yield turn, image, top and left (at half the size) that the most alike spots propose."""
         num = min(_NUM_SPOTS, len(spots.places))
         wanted = turn_signs(spots.signs[:num]).reshape(-1, NUM_WORDS)
         best, alike = self._find_most_alike(wanted)
@@ -113,7 +113,7 @@ class ChangedCropFinder:
                 yield found
 
     def _find_most_alike(self, wanted: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
-        """The known spot most alike each of (N, 16), and its cosine."""
+        """Find the known spot most alike each of (N, 16), and its cosine."""
         best = np.zeros(len(wanted), dtype=np.intp)
         alike = np.full(len(wanted), -1.0, dtype=np.float32)
         rows = np.arange(len(wanted))
@@ -133,7 +133,7 @@ def _read_grey(path: Path) -> Pixels:
 def _compare_roughly(
     small: npt.NDArray[np.int8], whole: npt.NDArray[np.int8], top: int, left: int
 ) -> tuple[int, int] | None:
-    """The place next to this one where the middle of a crop agrees best; None where it does not."""
+    """Find the place next to this one where a crop's middle agrees best; None: it does not."""
     height, width = min(small.shape[0] - 4, _WINDOW), min(small.shape[1] - 4, _WINDOW)
     y, x = (small.shape[0] - height) // 2, (small.shape[1] - width) // 2
     part = small[y : y + height, x : x + width].astype(np.float32)
@@ -174,7 +174,7 @@ def _is_same_detail(crop: Pixels, whole: Pixels, top: int, left: int) -> bool:
 
 
 def _correlate_with_itself(detail: Floats) -> float:
-    """The highest correlation of detail with itself, moved by `_SHIFTS`."""
+    """Compute the highest correlation of detail with itself, moved by `_SHIFTS`."""
     size = [side + _SHIFTS[-1] for side in detail.shape]
     spectrum = np.abs(np.fft.rfft2(detail, size)) ** 2
     likeness = np.fft.irfft2(spectrum, size)
@@ -188,7 +188,7 @@ def _correlate_with_itself(detail: Floats) -> float:
 
 
 def _list_near_places(place: int, last: int) -> range:
-    """The places that may be meant, of 0 to `last`."""
+    """Return the places that may be meant, of 0 to `last`."""
     middle = min(max(place, 0), last)
     return range(max(0, middle - _REACH), min(last, middle + _REACH) + 1)
 

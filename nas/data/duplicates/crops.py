@@ -1,4 +1,4 @@
-"""Crops: images cut out of others, pixel by pixel, wherever they were cut and in all eight orientations."""
+"""Crops: images cut out of others pixel by pixel, anywhere, in all eight orientations."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CropFinder:
         self._tile = (order - starts[self._image]).astype(np.int32) if tiles else order
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these, and is smaller."""
+        """Whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -81,7 +81,7 @@ class CropFinder:
         return None
 
     def _look_up_tiles(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
-        """Tiles of regions that are known: the region, the place in it, the image, its tile."""
+        """Yield the known tiles in regions: the region, the place in it, the image, its tile."""
         if not regions:
             return
         hashes = _hash_places(np.stack(regions))
@@ -112,13 +112,13 @@ class CropFinder:
 
 
 def is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
-    """Whether an image of one height and width could be cut, upright or turned, from one of another."""
+    """Whether an image of one size could be cut, upright or turned, from one of another."""
     (low, high), (whole_low, whole_high) = sorted(size), sorted(whole)
     return low <= whole_low and high <= whole_high and (low, high) != (whole_low, whole_high)
 
 
 def hash_tiles(pixels: Pixels) -> Hashes:
-    """Hash the 8x8 tiles of an image, (H, W, 3) -> (H // 8, W // 8); what is left at its edges is not."""
+    """Hash the 8x8 tiles of an image, (H, W, 3) -> (H // 8, W // 8)."""
     rows, columns = pixels.shape[0] // _TILE, pixels.shape[1] // _TILE
     whole = np.ascontiguousarray(pixels[: rows * _TILE, : columns * _TILE])
     words = whole.reshape(rows, _TILE, -1).view(np.uint64).reshape(rows, _TILE, columns, 3)
@@ -134,7 +134,9 @@ def _hash_places(regions: Pixels) -> Hashes:
 
 
 def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
-    """Top left corners of the regions with most different values, of a grid of them; none in a flat image.
+    """Choose the regions of a grid with most different values, by their top left corners.
+
+    A flat image has none.
 
     Contrast alone would take lettering and checks, which repeat.
     """

@@ -1,4 +1,4 @@
-"""Near-duplicates: an image hash that survives resizing, re-compression, a thin crop and turning."""
+"""Near-duplicates: an image hash that survives resizing, re-compression and turning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Hash = npt.NDArray[np.float32]
 
 
 def image_hash(pixels: npt.NDArray[np.uint8]) -> Hash:
-    """Give the signs of the low frequencies of a 32x32 grey thumbnail.
+    """Compute the signs of the low frequencies of a 32x32 grey thumbnail.
+
+    The low frequencies of the discrete cosine transform, as in perceptual hashes (pHash).
 
     Args:
         pixels: (H, W, 3).
@@ -61,7 +63,10 @@ def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArr
 
 
 def _turn_hashes(hashes: Hash) -> list[Hash]:
-    """A mirrored image changes the signs of the odd frequencies, a transposed one transposes them."""
+    """Return the hashes of the eight orientations of the images.
+
+    A mirrored image changes the signs of the odd frequencies, a transposed one transposes them.
+    """
     parity = np.where(np.arange(_KEPT) % 2, -1.0, 1.0).astype(np.float32)
     straight = [
         hashes,

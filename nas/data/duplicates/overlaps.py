@@ -193,7 +193,7 @@ def _look_for_crops(
 def _look_for_changed(
     role: Role, looks: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
-    """Look at images that are no crops as they stand, but may be saved as JPEG or brightened ones."""
+    """Look at images that may be crops that were compressed or brightened since."""
     finders = {other: one.changed for other, one in above.items() if len(one.changed)}
     suspects = [
         look

@@ -1,4 +1,4 @@
-"""Spots: places of an image that look the same after it was cut, compressed, brightened or turned."""
+"""Spots: places of an image that look alike after it was cut, changed or turned."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def find_spots(pixels: Pixels) -> Spots:
 
 
 def even_detail(grey: Floats, sigma: float) -> Floats:
-    """Detail of the frequencies around one, as strong in faint texture as at an edge, (H, W) -> (H, W)."""
+    """Compute the fine detail, as strong in faint texture as at an edge, (H, W) -> (H, W)."""
     fine = ndimage.gaussian_filter(grey, sigma, truncate=3)
     band = fine - ndimage.gaussian_filter(grey, 3 * sigma, truncate=3)
     power = ndimage.uniform_filter(np.square(band), int(8 * sigma) | 1)
@@ -81,7 +81,7 @@ def turn_signs(signs: Floats) -> Floats:
 
 
 def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Where a pixel of an image of this height and width lies in one of its `orientations`."""
+    """Return where a pixel of an image of this size lies in one of its `orientations`."""
     (y, x), (height, width) = place, size
     if turn >= 4:
         y, x, height, width = x, y, width, height
@@ -93,7 +93,7 @@ def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tupl
 
 
 def _measure_curvature(smooth: Floats) -> Floats:
-    """The determinant of the second derivatives: high at blobs and corners, about 0 along an edge."""
+    """Compute the determinant of second derivatives: high at blobs, about 0 along an edge."""
     padded = np.pad(smooth, 1, mode="edge")
     yy = padded[2:, 1:-1] + padded[:-2, 1:-1] - 2 * smooth
     xx = padded[1:-1, 2:] + padded[1:-1, :-2] - 2 * smooth

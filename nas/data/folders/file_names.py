@@ -1,4 +1,4 @@
-"""HR and LR files by their names: which LR file belongs to which HR file, where people tag one or both."""
+"""HR and LR files paired by their names, where people tag one or both."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stem:
 
 
 def read_stem(stem: str, scale: int) -> Stem:
-    """Strip all tags: baby_x4, baby_LRBI_x4, baby_bicLRx4, LR_baby, img_001_SRF_4_LR, baby_HR, baby_GT.
+    """Strip all tags from a name, such as baby_x4, LR_baby or img_001_SRF_4_LR.
 
     A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is
     nothing but tags keeps them.
@@ -53,7 +53,7 @@ def read_stem(stem: str, scale: int) -> Stem:
 
 
 def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
-    """Cut the last tag of a name, if it ends in one and something is left."""
+    """Cut the last tag off a name; None where there is none or nothing would be left."""
     for pattern, kind in _list_tags(scale):
         found = pattern.search(stem)
         if found and found.start() > 0:
@@ -63,7 +63,7 @@ def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
 
 @functools.cache
 def _list_tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
-    """What a name may end in, with what it says of the file."""
+    """List the patterns of tags that a name may end in, each with what it says of the file."""
     rules: tuple[tuple[str, Kind], ...] = (
         (
             rf"(?i:{_SEPARATOR}*x{scale}(?:[md]|w\d?)?|{_SEPARATOR}+{scale}x)",
@@ -87,7 +87,13 @@ def _prefix_pattern(scale: int) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """LR files by their HR files, those that no HR file wants, and for others why none was taken."""
+    """Which LR file belongs to which HR file.
+
+    Attributes:
+        lr_of: the LR file of each HR file that has one.
+        left_over: LR files that no HR file claims.
+        unclear: for other HR files why none was taken.
+    """
 
     lr_of: dict[Path, Path]
     left_over: list[Path]
@@ -165,7 +171,7 @@ def _find_unclear(
     lr_of: dict[Path, Path],
     tables: Sequence[_Table],
 ) -> dict[Path, str]:
-    """Say of HR files without an LR file which ones they could have had, and of those who hold them too."""
+    """Say for each HR file without an LR file which ones it could have, and who holds them."""
     owner = {lr: hr for hr, lr in lr_of.items()}
     unclear: dict[Path, str] = {}
     for hr in hr_files:

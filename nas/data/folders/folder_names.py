@@ -19,7 +19,8 @@ LR_WORD = r"lr|lq|low(?:res(?:olution)?)?"
 KERNEL_WORD = r"bicubic|bic|bi|matlab"
 _MOD = r"mod(?:crop)?\d+"
 _COMPOUND = re.compile(
-    rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?(?P<kernel2>{KERNEL_WORD})?"
+    rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?"
+    rf"(?P<kernel2>{KERNEL_WORD})?"
     rf"(?P<mod>{_MOD})?(?:x(?P<scale>\d))?"
 )
 _TWO_WORDS = re.compile(

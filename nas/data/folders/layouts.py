@@ -16,7 +16,10 @@ from nas.data.pixels.images import ImageError, read_header, read_image, read_siz
 from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 
-KNOWN = "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or image files"
+KNOWN = (
+    "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or "
+    "image files"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,12 +147,12 @@ def _find_lr_beside(place: Place) -> list[Path]:
 
 
 def _is_inner_lr(folder: Path) -> bool:
-    """Whether a folder inside an LR folder is a choice among several (X2, X4, train, val) and no shard."""
+    """Whether a folder in an LR folder is one of several (X2, X4, train, val), and no shard."""
     return read_folder_name(folder.name).scale is not None or folder.name.lower() in PARTS
 
 
 def _is_of_place(name: FolderName, place: Place) -> bool:
-    """Whether an LR folder is of the same set and part; LSDIR's own images are its training images."""
+    """Whether an LR folder is of the same set and part; without a part, LSDIR's is train."""
     alike = {place.name.rest}
     if place.layout == "LSDIR" and place.name.rest == ("train",):
         alike.add(())

@@ -77,5 +77,8 @@ def one_of_each_kind(files: Sequence[Path], scale: int) -> tuple[list[Path], lis
         return list(files), []
 
     dropped = set(further)
-    line = f"of several LR files of one image the first is used, not such as {further[0].name} ({len(further)})"
+    line = (
+        "of several LR files of one image the first is used, not such as "
+        f"{further[0].name} ({len(further)})"
+    )
     return [file for file in files if file not in dropped], [line]

@@ -1,4 +1,4 @@
-"""Where a data set keeps its HR images: recognised by the names of its folders, whatever their case."""
+"""The folder where a data set keeps its HR images, recognised by names in any case."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Place:
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute without following its links: a linked folder keeps the name it was given."""
+    """Make a path absolute without following links: a linked folder keeps its given name."""
     path = path.expanduser()
     if ".." in path.parts:
         last = len(path.parts) - path.parts[::-1].index("..")
@@ -64,7 +64,7 @@ def absolute(path: Path) -> Path:
 
 
 def find_place(root: Path, role: Role, key: str) -> Place:
-    """Find the HR folder that a user means by a data set's folder, by an HR folder, or by a link to one.
+    """Find the HR folder that a user means by a data set's folder, an HR folder, or a link.
 
     Raises:
         ValueError: it holds several data sets, or none for this role.
@@ -85,7 +85,7 @@ def find_place(root: Path, role: Role, key: str) -> Place:
 
 
 def _place_of_hr_folder(root: Path) -> Place | None:
-    """The place of a folder that is itself an HR folder by its name, or a part of one, such as HR/train."""
+    """Return the place of a folder that is an HR folder by its name, or a part such as HR/train."""
     if root.name and read_folder_name(root.name).kind == "HR":
         twice = root / root.name  # as archives unpack into a folder of their own name
         if child_folders(root) == [twice] and not own_images(root) and holds_images(twice):
@@ -103,7 +103,7 @@ def _place_of_hr_folder(root: Path) -> Place | None:
 
 
 def _place_of_inner(root: Path) -> Place | None:
-    """The place of a folder inside an HR folder, such as a class or a shard."""
+    """Return the place of a folder inside an HR folder, such as a class or a shard."""
     for above in list(root.parents)[:_MAX_WRAPPERS]:
         inner = str(root.relative_to(above))
         if re.fullmatch(r"\d{7}", root.name) and root.parent == above and root in shards_of(above):
@@ -118,7 +118,7 @@ def _place_of_inner(root: Path) -> Place | None:
 
 
 def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
-    """The HR folder in a data set's folder that serves a role; None where there is none."""
+    """Find the HR folder in a data set's folder that serves a role; None where there is none."""
     places = _find_places(root)
     if not places and read_folder_name(root.name).kind == "HR" and _part_folders(root):
         places = [
@@ -147,7 +147,7 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
 
 
 def _find_places(root: Path) -> list[Place]:
-    """The HR folders in a data set's folder."""
+    """Find the HR folders in a data set's folder."""
     places = []
     for child in child_folders(root):
         if read_folder_name(child.name).kind == "HR":
@@ -187,12 +187,12 @@ def _part_folders(folder: Path) -> list[Path]:
 
 
 def shards_of(folder: Path) -> list[Path]:
-    """LSDIR's subfolders of a thousand images each."""
+    """List LSDIR's subfolders of a thousand images each."""
     numbered = [child for child in child_folders(folder) if re.fullmatch(r"\d{7}", child.name)]
     return numbered if any(own_images(shard) for shard in numbered[:1]) else []
 
 
 def validation_folder(root: Path) -> Path | None:
-    """The validation images that a data set keeps beside its training images, if they are there."""
+    """Return the folder of validation images that a data set keeps beside its training images."""
     kept = [place for place in _find_places(absolute(root)) if place.name.part == "valid"]
     return min(kept, key=lambda place: place.name.rank).folder if kept else None

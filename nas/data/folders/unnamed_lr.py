@@ -1,4 +1,4 @@
-"""LR images that no name tells from HR images, found by their sizes: they are 1/scale of their HR image."""
+"""LR images that only their sizes tell: they are 1/scale of their HR image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SmallCopy:
 
 
 def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
-    """Refuse images taken as HR of which a good part looks like LR images; gives a notice where few do.
+    """Check that images taken as HR are no LR images; return a notice where a few may be.
 
     Args:
         pairs: images without LR files, with their sizes.
@@ -69,7 +69,7 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
 
 
 def find_small_copies(pairs: Sequence[Pair], scale: int) -> list[SmallCopy]:
-    """Find images that are 1/scale of another one, rounded down or up, whose names share their core."""
+    """Find images that are 1/scale of another one, rounded, and whose names share their core."""
     by_size: defaultdict[Size, list[Path]] = defaultdict(list)
     for pair in pairs:
         by_size[pair.size].append(pair.hr)
@@ -95,7 +95,7 @@ def tell_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int, key: str) ->
 
 
 def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Path]:
-    """Find folders beside or in an HR folder that hold its LR images by their sizes and file names."""
+    """Find folders beside or in an HR folder that hold its LR images by size and name."""
     own = {pair.hr.parent for pair in pairs}
     around = [*child_folders(folder), *child_folders(folder.parent)]
     chosen = {
@@ -146,7 +146,10 @@ def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> li
 
 
 def _find_owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) -> Path | None:
-    """An image of this core that is not taken; a part of one name's numbers has to be all of the other's."""
+    """Find an image of this core that is not taken.
+
+    A part of one name's numbers has to be all of the other's.
+    """
     for other_is_whole in (True, False) if is_whole else (True,):
         files = owners.get((core, other_is_whole), [])
         while files and files[-1] in taken:
@@ -157,7 +160,9 @@ def _find_owner(owners: _Owners, core: _Core, is_whole: bool, taken: set[Path]) 
 
 
 def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
-    """What may name the scene in a file's name, the likeliest first, and whether it is all that may.
+    """Yield what may name the scene in a file's name, the likeliest first.
+
+    Each comes with whether it is all of the name that may.
 
     The name without its tags; its numbers, and the first or last of them (im1_lr4 is of im1); its
     words where it has no numbers.

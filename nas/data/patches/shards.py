@@ -1,4 +1,4 @@
-"""Where decoded images lie: uint8 planes in memory, or in memory-mapped files when memory is short."""
+"""Decoded images as uint8 planes, in memory or in memory-mapped files."""
 
 from __future__ import annotations
 

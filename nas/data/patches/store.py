@@ -225,7 +225,7 @@ class PatchStore:
         return mapped
 
     def _decode_images(self, images: ImageSet, progress: bool) -> Iterator[Decoded]:
-        """Decode images one by one; skip or stop at those that cannot be read, as `on_error` asks."""
+        """Decode images one by one; at a bad one skip or stop, as `on_error` asks."""
 
         def decode(i: int) -> Decoded:
             lr, hr = images.load(i)
@@ -242,7 +242,10 @@ class PatchStore:
 
 
 def _cache_name(images: ImageSet) -> str:
-    """Name a set by its fingerprint and its files' times: a repaired image may have its old size."""
+    """Name a set by its fingerprint and its files' times.
+
+    The times matter: a repaired image may have its old size.
+    """
     files = [file for pair in images.pairs for file in (pair.hr, pair.lr) if file is not None]
     times = [file.stat().st_mtime_ns for file in files]
     return f"{images.fingerprint}-{zlib.crc32(repr(times).encode()):08x}"

@@ -85,7 +85,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 (as stored) where the file names none or a wrong one."""
+    """Return the EXIF orientation, 1 to 8; 1 (as stored) where the file names no valid one."""
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
         return 1  # Pillow would decode the whole file to look behind its pixels
     try:

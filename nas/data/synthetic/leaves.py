@@ -1,4 +1,4 @@
-"""Where the leaves of a picture lie: shapes of power-law sizes that occlude each other, as a label map."""
+"""The leaves of a picture as a label map: shapes of power-law sizes that occlude each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the leaves of a picture look: colours of photographs, gradients, stripes, checks and grain."""
+"""The leaves' looks: colours of photographs, gradients, stripes, checks and grain."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _draw_grain(
 
 
 def _draw_noise(rng: np.random.Generator) -> Values:
-    """Draw periodic noise whose amplitude falls with a power of the frequency, stretched in one direction.
+    """Draw periodic noise of a power-law spectrum, stretched in one direction.
 
     Returns:
         (GRAIN_SIDE, GRAIN_SIDE), with mean 0 and standard deviation 1.

@@ -13,7 +13,8 @@ from nas.data.pixels.images import read_image
 from nas.data.sets import Pair, Pixels
 from nas.data.synthetic.painting import paint_picture
 
-VERSION = 1  # of how they look; counts up with every change, so that files of another version are not taken
+# Counts up with every change of how they look, so that files of another version are not taken.
+VERSION = 1
 SEED = 0
 COUNT = 64
 SIDE = 512  # pixels

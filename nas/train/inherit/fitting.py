@@ -7,7 +7,8 @@ from nas.train.inherit.teacher import Pixels
 from nas.train.inherit.views import is_close
 
 CHUNK = 2048  # rows that are multiplied in float32; their sums are added in float64
-RIDGE = 1e-4  # of each unknown's own second moment, drawing it to its start; 1e-5 to 1e-3 measure the same
+# Of each unknown's own second moment; draws it to its start. 1e-5 to 1e-3 measured the same.
+RIDGE = 1e-4
 FLOOR = 1e-9  # of their mean, for unknowns that are never seen
 
 
@@ -57,7 +58,7 @@ class Fit:
         self._factor: Tensor | None = None
 
     def start(self, kernel: Tensor, bias: Tensor | None) -> None:
-        """Set the kept channels' weights: (kept, C, k, k) and (kept,); without a bias it is zero."""
+        """Set the kept channels: weights (kept, C, k, k), bias (kept,) or None for zero."""
         self.conv.weight[: self.kept] = kernel
         if self.conv.bias is not None:
             self.conv.bias[: self.kept] = 0.0 if bias is None else bias
@@ -98,7 +99,7 @@ class Fit:
         return torch.cholesky_solve(product(self._columns, residual), self._factor).float()
 
     def _add_to_weights(self, rows: Tensor) -> None:
-        """Add (kept, inputs) to the kept channels; the last input is the bias, where there is one."""
+        """Add (kept, inputs) to the kept channels; the last input is the bias, if there is one."""
         if self.conv.bias is not None:
             self.conv.bias[: self.kept] += rows[:, -1]
             rows = rows[:, :-1]

@@ -19,7 +19,9 @@ def match(
     *,
     shift: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Choose for each channel the input whose output is nearest to an affine function of the target.
+    """Choose for each channel the input whose output follows the target best.
+
+    To follow means to be near an affine function of it.
 
     What follows is fitted to the output, so its size and mean are free: silu of eight times a
     feature is close to relu, and a gate that halves its input keeps its pattern.

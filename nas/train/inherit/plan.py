@@ -24,7 +24,9 @@ def _read_last_attention(spec: ArchSpec) -> str | None:
 
 
 def match_blocks(num_ours: int, num_theirs: int, *, at_end: bool) -> list[int | None]:
-    """Choose the parent's block, from 1, for each block of a child (SPABs, and a stack before them).
+    """Choose the parent's block, from 1, for each block of a child.
+
+    Blocks are the SPABs, and a stack before them.
 
     Fewer blocks: the first and the last ones. Released SPAN and SPANF lose least without their
     middle: SPAN has 27.64 dB, the mean of Set5 and Set14, with blocks 1, 2, 5, 6 of six, and 26.79

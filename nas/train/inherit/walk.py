@@ -124,7 +124,7 @@ class Walk:
         x: Tensor,
         view: View,
     ) -> tuple[Tensor, View]:
-        """Fit the two activated convolutions of a block; return the second's output and its view."""
+        """Fit the two activated convolutions of a block; return the second's output and view."""
         act = ACTIVATIONS[block.activation]
         theirs = f"block{self.plan.source(i)}"
         for conv, source_conv, before, after, reader in (
