@@ -9,6 +9,7 @@ from typing import Literal
 
 from nas.data.checks.lr_origin import Origin, find_origin, say_origins
 from nas.data.checks.usable_images import (
+    Problem,
     check_batch_fits,
     check_challenge_rules,
     check_patch_fits,
@@ -134,12 +135,44 @@ def open_roles(
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += check_challenge_rules(found, challenge)
 
-    # Files that cannot be used, cheap checks first: names and sizes, which headers tell ...
+    origins, problems, problem_notices = _check_files(
+        found, roles, config, scale=scale, patch=patch, sample=sample, progress=progress
+    )
+    notices += problem_notices
+    pairs = _usable_pairs(found, roles, {path for _, path, _ in problems})
+    pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
+    notices += overlap_notices
+    sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
+    for role in {role for role, _ in found}:
+        if not _own_pairs(pairs[role], config):
+            raise ValueError(f"data.{role} has no image left: {_join_some(notices)}")
+        sets[role] = _make_set(role, pairs[role], config, scale)
+    if patch is not None and sets["train"] is not None:
+        check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
+    return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
+
+
+def _check_files(
+    found: Sequence[tuple[Role, Found]],
+    roles: Sequence[Role],
+    config: DataConfig,
+    *,
+    scale: int,
+    patch: int | None,
+    sample: int | Literal["few"] | None,
+    progress: bool,
+) -> tuple[list[Origin], list[Problem], list[str]]:
+    """Check each file by itself, and each LR file against its HR file; see `open_roles`.
+
+    Returns:
+        How each folder's LR images were made; the files that cannot be used; notices.
+    """
+    # Cheap checks first, names and sizes, which headers tell ...
     problems = [(role, *problem) for role, folder in found for problem in folder.problems]
     problems += find_too_small(found, scale)
     usable = _usable_pairs(found, roles, {path for _, path, _ in problems})
     some_left = {role for role, pairs in usable.items() if _own_pairs(pairs, config)}
-    notices += skip_or_stop(problems, config, some_left=some_left)
+    notices = skip_or_stop(problems, config, some_left=some_left)
     if patch is not None:
         notices += check_patch_fits(found, scale, patch, config)
 
@@ -155,18 +188,7 @@ def open_roles(
     ]
     notices += skip_or_stop(mismatches, config, some_left=ALL)
 
-    pairs = _usable_pairs(found, roles, {path for _, path, _ in problems + mismatches})
-    pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
-    notices += overlap_notices
-
-    sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
-    for role in {role for role, _ in found}:
-        if not _own_pairs(pairs[role], config):
-            raise ValueError(f"data.{role} has no image left: {_join_some(notices)}")
-        sets[role] = _make_set(role, pairs[role], config, scale)
-    if patch is not None and sets["train"] is not None:
-        check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
-    return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
+    return origins, problems + mismatches, notices
 
 
 def _drop_shared_scenes(

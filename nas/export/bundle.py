@@ -33,17 +33,17 @@ class Bundle:
 
 
 class Exporter(Protocol):
-    """One format. `takes_residuals` says whether it can hold weights that need a base added."""
+    """One format; `takes_residuals` says whether it can hold weights that need a base added."""
 
     takes_residuals: bool
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
-        """Write the files of this format into a folder; gives their names."""
+        """Write the files of this format into a folder; return their names."""
         ...
 
 
 def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list[Path]:
-    """Write a folder in every format, whole or not at all; gives its files.
+    """Write a folder in every format, whole or not at all; return its files.
 
     Raises:
         ValueError: no format is named, one of them cannot hold these weights, or the folder is not
@@ -51,6 +51,8 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
     """
     if not exporters:
         raise ValueError("formats names none; use formats=[safetensors]")
+
+    # Proxy weights alone are no network: not every format can say that a base belongs to them.
     if bundle.base is not None:
         refused = [name for name, exporter in exporters.items() if not exporter.takes_residuals]
         if refused:
@@ -61,6 +63,8 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
                 "takes them"
             )
     check_free(out)
+
+    # In a hidden folder beside it, which takes its place at the end: a kill leaves no half.
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:

@@ -87,12 +87,16 @@ def _check_events(text: str) -> None:
     anchors: dict[str, tuple[int, int]] = {}  # weight and height of what each names
     stack: list[_Open] = [_Open(None, 0, 0)]
     events: Iterator[Any] = yaml.parse(text, Loader=_Base)
+
+    # Weight and height of each open list or mapping grow as its members close: an alias counts as
+    # much as what it names, so that a few lines cannot stand for millions of values.
     for event in events:
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in CORE_TAGS:
             raise yaml.MarkedYAMLError(
                 problem=f"the tag {tag} is not read", problem_mark=event.start_mark
             )
+
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append(_Open(event.anchor, 1, 1))
         elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
@@ -100,6 +104,7 @@ def _check_events(text: str) -> None:
             anchors |= {anchor: (weight, height)} if anchor else {}
             outer = stack[-1]
             stack[-1] = _Open(outer.anchor, outer.weight + weight, max(outer.height, height + 1))
+
         if stack[-1].weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
         if len(stack) + stack[-1].height > MAX_DEPTH + 2:
@@ -115,7 +120,7 @@ class _Open(NamedTuple):
 
 
 def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
-    """What a value comes to whose end this event is."""
+    """Return anchor, weight and height of the value that an event ends."""
     if isinstance(event, yaml.CollectionEndEvent):
         return stack.pop()
     if isinstance(event, yaml.ScalarEvent):
@@ -128,6 +133,7 @@ def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_O
 
 def _check_bounds(data: Any) -> Any:
     """Return data as they are after a check of their bounds (JSON has no events to check)."""
+    # Level by level: recursion would meet its own limit first.
     weight, level = 0, [data]
     for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
@@ -147,12 +153,12 @@ def _list_inner(level: list[Any]) -> Iterator[Any]:
 
 
 def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in mapping:
             raise ValueError(f"names the key {key!r} twice; leave one out")
-        found[key] = value
-    return found
+        mapping[key] = value
+    return mapping
 
 
 def _describe_place(error: yaml.YAMLError) -> str:

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - one case a line
+
 """Seeded inputs of every kind: no traceback, one readable line, no code run, nothing written elsewhere.
 
 Some hundred in the suite; NAS_FUZZ=10000 python -m pytest tests/fuzz -s for more.
@@ -20,7 +20,7 @@ from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
-from nas.data.pixels.images import ImageError, read_size, read_image
+from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
 from search_spaces.checkpoints.official import read_state

@@ -44,8 +44,7 @@ def image_hash(pixels: npt.NDArray[np.uint8]) -> Hash:
 
 
 def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """For each hash the index of the closest of the others, in any of the eight orientations, and the bits
-    between.
+    """Find for each hash the closest of the others, in any of the eight orientations.
 
     Args:
         hashes: (N, 16, 16).

@@ -111,6 +111,7 @@ def match_files(
     given to none. Where no rule pairs any, names that differ by one and the same part throughout
     are paired.
     """
+    # Every rule is tried on all files; one that pairs them all is right.
     hr_split, lr_split = _split_names(hr_files, hr_root), _split_names(lr_files, lr_root)
     tables: list[_Table] = []
     lr_of: dict[Path, Path] = {}
@@ -124,6 +125,7 @@ def match_files(
             lr_of = found
         if len(found) == len(hr_files):
             return Matches(found, _find_left_over(lr_files, found.values()), {})
+
     # Where subfolders agree for some, a file of another subfolder is no partner for the rest.
     by_folder = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
     best = max((_pair_by_key(hr_files, table, taken=set()) for table in by_folder), key=len)

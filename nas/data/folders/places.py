@@ -135,6 +135,8 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
             f"{key}: {shorten(root)} holds several data sets ({folders}); name their folders one "
             "by one"
         )
+
+    # The part that suits the role best; of its folders the plain one, not a cropped copy.
     for part in _PREFERENCE[role]:
         fitting = [place for place in places if place.name.part == part]
         if fitting:

@@ -123,7 +123,8 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     assert "val: none" in out
     assert f"skipped train: {train / 'bad.png'}: not an image" in out
     assert (
-        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in test"
+        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in "
+        "test"
         in out
     )
 

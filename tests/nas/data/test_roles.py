@@ -331,7 +331,8 @@ def test_origin_of_lr_is_said_for_each_role(tmp_path):
         "val": "MATLAB bicubic, exact (2 of 2 checked)",
     }
     assert roles.lr_notice == (
-        "train: LR is made from HR, MATLAB bicubic. val: LR is MATLAB bicubic, exact (2 of 2 checked)"
+        "train: LR is made from HR, MATLAB bicubic. val: LR is MATLAB bicubic, exact (2 of 2 "
+        "checked)"
     )
     two = open_roles(config(val=[str(tmp_path), str(tmp_path / "mine")]), scale=4, progress=False)
     assert (

@@ -1,3 +1,4 @@
+import doctest
 import math
 import random
 
@@ -237,3 +238,12 @@ def test_training_that_paused_ends_in_the_same_bits(patches, tmp_path, muon_lr, 
         torch.save(trainer.state(), tmp_path / "state.pt")
     for a, b in zip(through.parameters(), trainer.averaged().parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_example_of_the_trainer_runs(patches):
+    names = {"ProxyTrainer": ProxyTrainer, "config": proxy(), "patches": patches}
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(ProxyTrainer, "ProxyTrainer", globs=names)
+    result = doctest.DocTestRunner().run(example)
+    assert result.attempted == 8
+    assert result.failed == 0

@@ -1,4 +1,3 @@
-
 """The challenge's ban: DIV2K's validation and test images by their names, whole, in parts and derived."""
 
 import pytest
