@@ -96,6 +96,7 @@ class DataConfig:
         for role, named in (("train", self.train), ("val", self.val), ("test", self.test)):
             if named == "" or (isinstance(named, list) and "" in named):
                 raise ValueError(f"data.{role} is empty; name a folder, or null for none")
+
         self._check_lr()
         if self.synthetic is not None:
             _check_share("data.synthetic", self.synthetic)
@@ -172,6 +173,7 @@ class DataConfig:
                 raise ValueError(
                     f"data.{key} is empty; name a folder of LR images, {FROM_HR}, or null"
                 )
+
             if given not in (None, FROM_HR) and not is_named:
                 role = "train" if key == "lr_train" else "test"
                 raise ValueError(

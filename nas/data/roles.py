@@ -221,6 +221,7 @@ def _usable_pairs(
         pairs[role] += [
             pair for pair in folder.pairs if pair.hr not in unusable and pair.lr not in unusable
         ]
+
     return pairs
 
 
@@ -241,6 +242,7 @@ def _make_set(role: Role, pairs: Sequence[Pair], config: DataConfig, scale: int)
         weights |= dict.fromkeys(used - weights.keys() - {SYNTHETIC}, 1.0)
         share = config.synthetic_share
         weights[SYNTHETIC] = sum(weights.values()) * share / (1 - share)
+
     return ImageSet(
         name=role,
         pairs=tuple(pairs),

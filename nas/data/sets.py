@@ -101,6 +101,7 @@ def check_sizes(lr_path: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: 
         raise ImageError(
             lr_path, f"its HR image, {hr[0]}x{hr[1]}, is smaller than one LR pixel at scale {scale}"
         )
+
     if tuple(lr) != expected:
         raise ImageError(
             lr_path,

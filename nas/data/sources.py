@@ -24,6 +24,8 @@ def find_images(config: DataConfig, role: Role, scale: int, *, progress: bool) -
     """
     share = config.synthetic_share if role == "train" else 0.0
     found = [] if share == 1 else _find_photographs(config, role, scale, progress)
+
+    # A file of each synthetic image is made on first use and kept in the user's cache.
     if share > 0 and (found or share == 1):
         pairs = tuple(synthetic_pictures(progress=progress))
         folder = pairs[0].hr.parent
@@ -59,6 +61,7 @@ def _find_in_root(
             f"data.sources.{name}.root is not set; name the folder: "
             f"data.sources.{name}.root=/data/{name}"
         )
+
     root, key = Path(source.root), f"data.sources.{name}.root"
     if role == "train":
         return open_folder(
@@ -66,6 +69,7 @@ def _find_in_root(
         )
     # Its validation images are for val alone: a search chooses by them, so they cannot test it.
     folder = validation_folder(root) if role == "val" else None
+
     if folder is None:
         return None
     return open_folder(folder, role=role, scale=scale, key=key, source=name, lr=lr)

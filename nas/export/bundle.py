@@ -99,6 +99,7 @@ def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
         "files": dict(names),
         "provenance": dict(bundle.provenance),
     }
+
     if bundle.base is not None:
         content["note"] = (
             f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} "

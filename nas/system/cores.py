@@ -17,6 +17,7 @@ def num_cores() -> int:
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = min(cores, len(os.sched_getaffinity(0)))
+
     return max(1, min([cores, *(int(quota) for quota in _list_quotas())]))
 
 
@@ -37,6 +38,7 @@ def _read_quota(group: Path) -> Iterator[float]:
             *_read_text(group / "cpu.cfs_quota_us").split(),
             *_read_text(group / "cpu.cfs_period_us").split(),
         ]
+
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
         yield int(words[0]) / int(words[1])  # "max" and -1 are no quota
 
@@ -49,6 +51,7 @@ def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
     what is not there below the hierarchy's folder is read at that folder.
     """
     own = dict(_list_own_groups())
+
     for mount in _read_text(ROOT / "proc/self/mountinfo").splitlines():
         fields, _, source = mount.partition(" - ")
         kind, options = source.split()[0], source.split()[-1].split(",")

@@ -20,6 +20,7 @@ def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
     draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.unlink(missing_ok=True)
+
     try:
         yield draft
         os.replace(draft, path)

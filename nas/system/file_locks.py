@@ -52,6 +52,8 @@ def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
     """
     if fcntl is not None:
         return _lock_with_flock(handle, alone, wait)
+
+    # Windows cannot wait without an end, so it is asked again and again.
     while msvcrt is not None and not _lock_bytes(handle, alone):
         if not wait:
             return False
@@ -71,6 +73,7 @@ def drop(handle: int) -> None:
 
 def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+
     try:
         fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -81,6 +84,7 @@ def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
 def _lock_bytes(handle: int, alone: bool) -> bool:
     """Lock all bytes, or a free one, as Windows does: exclusively; False: they are taken."""
     drop(handle)
+
     for first in range(1 if alone else PLACES):
         count = PLACES if alone else 1
         os.lseek(handle, first, os.SEEK_SET)

@@ -40,12 +40,14 @@ def read_plain(path: Path) -> Any:
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError("is no regular file")
+
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(
             f"holds more than {MAX_BYTES // 1024} KiB, which no such file of ours needs"
         )
+
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -125,6 +127,7 @@ def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_O
         return stack.pop()
     if isinstance(event, yaml.ScalarEvent):
         return _Open(event.anchor, 1 + len(event.value) // TEXT_WEIGHT, 0)
+
     if event.anchor not in anchors:
         problem = f"the alias *{event.anchor} stands before or within what it names"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
@@ -135,6 +138,7 @@ def _check_bounds(data: Any) -> Any:
     """Return data as they are after a check of their bounds (JSON has no events to check)."""
     # Level by level: recursion would meet its own limit first.
     weight, level = 0, [data]
+
     for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
         if weight > MAX_WEIGHT:
@@ -178,15 +182,18 @@ class _Loader(_Base):  # type: ignore[misc]
         for key_node, _ in node.value:
             if key_node.tag == MERGE_TAG:
                 continue
+
             is_scalar = isinstance(key_node, yaml.ScalarNode)
             key = self.construct_object(key_node, deep=True) if is_scalar else None
             problem = f"the key {key!r} stands there twice" if key in seen else ""
             if not isinstance(key, str):
                 given = key_node.value if is_scalar else "a list or mapping"
                 problem = f"a key must be text, got {given}; quote it"
+
             if problem:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
+
         found: dict[str, Any] = super().construct_mapping(node, deep=deep)
         return found
 

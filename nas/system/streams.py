@@ -59,6 +59,7 @@ def _to_ascii(letter: str) -> str:
         return _draw_line(unicodedata.name(letter))
     if ord(letter) in BLOCKS or ord(letter) in DOTS:
         return "#"
+
     parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return parts or letter.encode("ascii", "backslashreplace").decode()
 
@@ -67,4 +68,5 @@ def _draw_line(name: str) -> str:
     """Return ASCII in place of a piece of a line, whose Unicode name says where it leads."""
     level = any(word in name for word in ("HORIZONTAL", "LEFT", "RIGHT"))
     upright = any(word in name for word in ("VERTICAL", "UP", "DOWN"))
+
     return "+" if level and upright else "|" if upright else "-"

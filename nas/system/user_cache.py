@@ -23,4 +23,5 @@ def user_cache(name: str) -> Path:
                 "this user has no home directory; name a folder for files that are kept: "
                 "XDG_CACHE_HOME=/path"
             ) from None
+
     return home / "esr-nas" / name

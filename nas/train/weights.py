@@ -91,6 +91,7 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
             f"{spec.arch_id}; "
             "give the arch that it was made for"
         )
+
     if metadata.base is not None:
         return OverBase(residual_network(spec, read_state(path), str(path))).eval(), str(path)
     net = build(spec)
@@ -128,5 +129,6 @@ def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
     """
     path = weights_path(run, spec)
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+
     with replaced(path, path.with_suffix(".partial")) as draft:
         save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})

@@ -63,11 +63,13 @@ def photograph(name: str, *, source: str, key: str = "data.sources.builtin") -> 
     """
     if name not in FILES:
         raise ValueError(f"{key}: unknown built-in photograph {name!r}; known: {', '.join(FILES)}")
+
     package, file = FILES[name]
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         wheel = PACKAGES[package]
         raise ValueError(f"the built-in photograph {name} comes with {wheel}; pip install {wheel}")
+
     # Not skimage.data: its functions may ask the network for a file that the wheel lacks.
     path = Path(spec.submodule_search_locations[0]) / file
     if not path.is_file():
@@ -95,6 +97,8 @@ def shrunk_photographs(
         name: functools.partial(_shrink_photograph, pair.hr, scale)
         for name, (pair, scale) in named.items()
     }
+
+    # The folder's name counts up with every change of how they are made.
     files = keep_images(
         "photographs-1", makers, label="making photographs smaller", progress=progress
     )

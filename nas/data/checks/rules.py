@@ -73,6 +73,8 @@ def why_forbidden(file: Path, root: Path) -> str | None:
             )
         if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(one.parent))):
             return "an image of the challenge's validation or test set"
+
+    # Of a test set, by the folders that the user named or that lie below.
     folders = file.parent.parts
     below = folders[max(0, len(root.parts) - 1) :]
     if any(_TEST_FOLDER.search(folder) for folder in below):
@@ -87,10 +89,14 @@ def find_div2k_number(file: Path) -> int | None:
     named = _NAMED_NUMBER.search(file.stem)
     if named:
         return int(named["number"])
+
+    # Not named with DIV2K: the number may stand alone, as a folder or in the name.
     in_div2k = any("div2k" in folder.lower() for folder in file.parts[-4:-1])
     for folder in file.parts[-3:-1]:  # of one image's parts
         if re.fullmatch(_NUMBER, folder) and (in_div2k or _HARMLESS.fullmatch(file.stem)):
             return int(folder)
+
+    # What stands around the number decides whether it is DIV2K's.
     found = _LONE_NUMBER.match(file.stem)
     if found is None:
         return None

@@ -83,11 +83,14 @@ class ChangedCropFinder:
             return None
         spots = find_spots(pixels)
         grey = np.asarray(Image.fromarray(pixels).convert("L"))
+
         for turn, image, top, left in self._propose_places(spots):
             small = orientations(spots.detail[..., None])[turn][..., 0]
             place = _compare_roughly(small, self._details[image], top, left)
             if place is None:
                 continue
+
+            # At full size only where half the size agrees: it takes the image from disk.
             turned = orientations(grey[..., None])[turn][..., 0]
             whole = self._read_grey(self._pairs[image].hr)
             if _is_same_detail(turned, whole, HALF * place[0], HALF * place[1]):
@@ -107,6 +110,8 @@ class ChangedCropFinder:
             row, column = spots.places[spot]
             y, x = turn_place((int(row), int(column)), spots.detail.shape, turn)
             row, column = self._places[best[k]]
+
+            # Where the crop's corner would lie, if both spots are one place of the scene.
             found = turn, int(self._image[best[k]]), int(row) - y, int(column) - x
             if found not in seen:
                 seen.add(found)
@@ -117,6 +122,8 @@ class ChangedCropFinder:
         best = np.zeros(len(wanted), dtype=np.intp)
         alike = np.full(len(wanted), -1.0, dtype=np.float32)
         rows = np.arange(len(wanted))
+
+        # Chunk by chunk, so that the cosines of a large set fit in memory.
         for start in range(0, len(self) if len(wanted) else 0, _CHUNK):
             cosines = wanted @ self._signs[:, start : start + _CHUNK]
             index = cosines.argmax(axis=1)
@@ -179,6 +186,8 @@ def _correlate_with_itself(detail: Floats) -> float:
     spectrum = np.abs(np.fft.rfft2(detail, size)) ** 2
     likeness = np.fft.irfft2(spectrum, size)
     far = _SHIFTS[-1]
+
+    # Correlation per pixel that both cover; small overlaps say nothing.
     y, x = np.mgrid[0 : far + 1, -far : far + 1]
     moved = np.hypot(y, x)
     covered = (detail.shape[0] - y) * (detail.shape[1] - np.abs(x)) / detail.size

@@ -57,6 +57,7 @@ class CropFinder:
         self._hashes = hashes[order]
         sizes = [one.size for one in tiles]
         starts = np.cumsum([0, *sizes])
+
         self._image = np.repeat(np.arange(len(tiles), dtype=np.int32), sizes)[order]
         self._tile = (order - starts[self._image]).astype(np.int32) if tiles else order
 
@@ -69,11 +70,13 @@ class CropFinder:
         if not len(self._hashes) or min(pixels.shape[:2]) < _REGION:
             return None
         corners = _choose_regions(pixels)
+
         turned = [
             one
             for y, x in corners
             for one in orientations(pixels[y : y + _REGION, x : x + _REGION])
         ]
+
         for index, place, image, tile in self._look_up_tiles(turned):
             corner, turn = divmod(index, _NUM_TURNS)
             if self._is_cut_there(pixels, corners[corner], turn, place, image, tile):
@@ -98,12 +101,17 @@ class CropFinder:
     ) -> bool:
         """Compare all pixels where one tile agrees."""
         turned = orientations(pixels)[turn]
+
+        # Where the region lies after the turn, followed by marking it.
         marks = np.zeros((*pixels.shape[:2], 1), dtype=np.uint8)
         marks[corner[0] : corner[0] + _REGION, corner[1] : corner[1] + _REGION] = 1
         y, x, _ = np.argwhere(orientations(marks)[turn])[0]
+
+        # From tile and place in the region to where the whole crop would lie.
         row, column = divmod(tile, self._shapes[image][1])
         top = row * _TILE - (int(y) + place // _TILE)
         left = column * _TILE - (int(x) + place % _TILE)
+
         whole = read_image(self._pairs[image].hr)
         height, width = turned.shape[:2]
         if top < 0 or left < 0 or top + height > whole.shape[0] or left + width > whole.shape[1]:
@@ -150,5 +158,6 @@ def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
         for y in ys
         for x in xs
     }
+
     best = sorted(num_values, key=lambda corner: -num_values[corner])[:_NUM_REGIONS]
     return [corner for corner in best if num_values[corner] >= _MIN_VALUES]

@@ -36,6 +36,8 @@ def image_hash(pixels: npt.NDArray[np.uint8]) -> Hash:
     thumbnail = np.asarray(grey, dtype=np.float64)
     if thumbnail.std() < _FLAT:
         return np.zeros((_KEPT, _KEPT), dtype=np.float32)
+
+    # Signs of the cosine transform's low frequencies; its mean says nothing about the scene.
     k = np.arange(_SIDE)
     cosines = np.cos(np.pi * np.outer(k[:_KEPT], k + 0.5) / _SIDE)
     signs = np.where(cosines @ thumbnail @ cosines.T > 0, 1.0, -1.0).astype(np.float32)
@@ -57,6 +59,7 @@ def nearest(hashes: Hash, others: Hash) -> tuple[npt.NDArray[np.intp], npt.NDArr
     agreement = np.full((len(hashes), len(others)), -np.inf, dtype=np.float32)
     for turned in _turn_hashes(hashes):
         np.maximum(agreement, turned.reshape(len(hashes), -1) @ flat.T, out=agreement)
+
     index = agreement.argmax(axis=1)
     return index, (NUM_BITS - agreement[np.arange(len(hashes)), index]) / 2
 

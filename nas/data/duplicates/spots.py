@@ -61,6 +61,7 @@ def even_detail(grey: Floats, sigma: float) -> Floats:
     """Compute the fine detail, as strong in faint texture as at an edge, (H, W) -> (H, W)."""
     fine = ndimage.gaussian_filter(grey, sigma, truncate=3)
     band = fine - ndimage.gaussian_filter(grey, 3 * sigma, truncate=3)
+
     power = ndimage.uniform_filter(np.square(band), int(8 * sigma) | 1)
     return np.asarray(band / np.sqrt(np.maximum(power, 0) + _FAINT**2), dtype=np.float32)
 
@@ -104,9 +105,13 @@ def _measure_curvature(smooth: Floats) -> Floats:
 def _describe_spots(smooth: Floats, places: npt.NDArray[np.int32]) -> Floats:
     steps = np.arange(-_RADIUS, _RADIUS + 1, 2)
     patches = smooth[places[:, 0, None, None] + steps[:, None], places[:, 1, None, None] + steps]
+
+    # Low frequencies of the cosine transform, without the mean: brightness drops out.
     angles = np.pi * np.outer(np.arange(_KEPT), np.arange(len(steps)) + 0.5) / len(steps)
     cosines = np.cos(angles).astype(np.float32)
     signs = cosines @ patches @ cosines.T
     signs[:, 0, 0] = 0
+
+    # Of norm 1: contrast drops out too.
     norms = np.sqrt(np.square(signs).sum(axis=(1, 2), keepdims=True))
     return np.asarray(signs / np.maximum(norms, 1e-6), dtype=np.float32)

@@ -160,6 +160,7 @@ def _pair_by_key(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -
     claims: defaultdict[str, list[Path]] = defaultdict(list)
     for hr in hr_files:
         claims[hr_key[hr]].append(hr)
+
     found = {}
     for key, claimants in claims.items():
         free = [file for file in lr_by_key.get(key, ()) if file not in taken]
@@ -179,11 +180,14 @@ def _find_unclear(
     for hr in hr_files:
         if hr in lr_of:
             continue
+
         options = sorted(
             {file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())}
         )
         if not options:
             continue
+
+        # The HR files that hold these LR files now are unclear too: either could be meant.
         names = ", ".join(file.name for file in options[:2])
         rivals = sorted({owner[file] for file in options if file in owner})
         also = f", and so could that of {rivals[0].name}" if rivals else ""

@@ -143,6 +143,8 @@ def folders_below(folder: Path) -> Iterator[Path]:
     waiting = [folder]
     while waiting:
         one = waiting.pop()
+
+        # A link back up would never end.
         real = os.path.realpath(one)
         if real in seen:
             continue
@@ -153,6 +155,8 @@ def folders_below(folder: Path) -> Iterator[Path]:
                 "images itself"
             )
         yield one
+
+        # Pushed in reverse, so that they are taken in the order of their names.
         waiting += reversed(child_folders(one))
 
 

@@ -151,12 +151,14 @@ def _describe_mixed(
             else f"the LR images are not used ({len(mixed.lr)})"
         )
     ]
+
     if mixed.others:
         notices.append(
             f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their "
             "names, such "
             f"as {mixed.others[0].name}: not used"
         )
+
     return mixed.hr, notices
 
 

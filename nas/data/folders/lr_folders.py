@@ -99,12 +99,15 @@ def _open_named_folder(given: str, scale: int) -> Path:
         raise ValueError(
             f"data.lr: {what}: {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
         )
+
+    # As data sets keep them: X2, X3 and X4 in one folder.
     if own_images(folder):
         return folder
     of_scale = [
         child for child in child_folders(folder) if read_folder_name(child.name).scale == scale
     ]
     inside = of_scale[0] if of_scale else folder
+
     if not holds_images(inside):
         raise ValueError(
             f"data.lr: no images in {shorten(folder)}; name the folder of LR images, or {FROM_HR}"
@@ -123,6 +126,7 @@ def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
             (read_folder_name(f"{child.name}/{one.name}"), one) for one in child_folders(child)
         ]
         inner = [(name, one) for name, one in inner if name.kind == "LR" and _is_inner_lr(one)]
+
         if inner:
             folders += [(name, one) for name, one in inner if holds_images(one)]
         if own_images(child) or (not inner and holds_images(child)):

@@ -73,6 +73,8 @@ def find_place(root: Path, role: Role, key: str) -> Place:
         place = _place_of_hr_folder(one) or _place_of_root(one, role, key) or _place_of_inner(one)
         if place is not None:
             return place
+
+    # Archives unpack into folders that hold nothing but the data set.
     wrapped = root
     for _ in range(_MAX_WRAPPERS):
         inside = child_folders(wrapped)
@@ -81,6 +83,7 @@ def find_place(root: Path, role: Role, key: str) -> Place:
         wrapped = inside[0]
         if place := _place_of_root(wrapped, role, key):
             return place
+
     return Place("images", root, ".", read_folder_name(""))
 
 
@@ -90,6 +93,7 @@ def _place_of_hr_folder(root: Path) -> Place | None:
         twice = root / root.name  # as archives unpack into a folder of their own name
         if child_folders(root) == [twice] and not own_images(root) and holds_images(twice):
             return replace(_make_place(root.parent, root.name), inner=root.name)
+
     if root.name and read_folder_name(root.name).kind == "HR" and not _find_places(root):
         if _part_folders(root) and not own_images(root):
             return None  # HR/ above train/ and val/: which of them is a question of the role
@@ -97,6 +101,8 @@ def _place_of_hr_folder(root: Path) -> Place | None:
         if above.name.lower() == root.name.lower() and not own_images(above):  # as archives unpack
             return replace(_make_place(above.parent, above.name), inner=root.name)
         return _make_place(root.parent, root.name) if holds_images(root) else None
+
+    # A part inside an HR folder, such as HR/train.
     path = f"{root.parent.name}/{root.name}"
     is_part = root.name.lower() in PARTS and read_folder_name(root.parent.name).kind == "HR"
     return _make_place(root.parent.parent, path) if is_part and holds_images(root) else None
@@ -137,6 +143,7 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
         )
 
     # The part that suits the role best; of its folders the plain one, not a cropped copy.
+
     for part in _PREFERENCE[role]:
         fitting = [place for place in places if place.name.part == part]
         if fitting:
@@ -159,6 +166,8 @@ def _find_places(root: Path) -> list[Place]:
         elif re.fullmatch(r"(?i)val\d*", child.name):  # LSDIR keeps HR/val and X4/val in val1
             inner = [(child, f"HR/{part.name}") for part in _part_folders(child / "HR")]
             places += [_make_place(base, path) for base, path in inner if holds_images(base / path)]
+
+    # LSDIR's shards lie side by side, without a folder for HR.
     if shards_of(root):
         shards = replace(read_folder_name("train"), kind="HR")
         places.append(Place("LSDIR", root, ".", shards))
@@ -168,6 +177,8 @@ def _find_places(root: Path) -> list[Place]:
 def _make_place(base: Path, path: str) -> Place:
     name = read_folder_name(path)
     words, has_parts = name.set_words, len(Path(path).parts) > 1
+
+    # By the words for the set; the order decides, as the challenge's names hold DIV2K too.
     layout = "HR and LR"
     if {"div2k", "lsdir"} <= set(words):
         layout = "challenge"

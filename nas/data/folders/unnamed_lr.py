@@ -48,16 +48,21 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
         ValueError: sizes or names say that HR and LR images are mixed.
     """
     copies = find_small_copies(pairs, scale)
+
+    # Pairs by size and name: many of them mean that HR and LR are mixed.
     if copies:
         line = _describe_copies(copies, len(pairs), scale)
         if 2 * len(copies) >= _ENOUGH * len(pairs):
             raise ValueError(f"{key}: {line}; {_describe_way_out(copies[0], key)}")
         return [f"{key}: {line}; they are taken as HR images"]
+
+    # No pairs, but names that say LR.
     low = [
         pair.hr
         for pair in pairs
         if any(read_stem(pair.hr.stem, one).kind in ("LR", "x") for one in SCALES)
     ]
+
     if _ENOUGH * len(pairs) <= len(low) < len(pairs):
         raise ValueError(
             f"{key}: {len(low)} of {len(pairs)} images are LR ones by their names, such as "
@@ -98,13 +103,17 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
     """Find folders beside or in an HR folder that hold its LR images by size and name."""
     own = {pair.hr.parent for pair in pairs}
     around = [*child_folders(folder), *child_folders(folder.parent)]
+
+    # A few images, evenly spread, stand for all: this runs at every start.
     chosen = {
         pair.hr: pair for pair in pairs[:: max(1, len(pairs) // _MAX_LOOKED_AT)][:_MAX_LOOKED_AT]
     }
+
     found = []
     for other in around if chosen and len(around) <= _MAX_FOLDERS else ():
         if other in own or any(other in one.parents for one in own):
             continue
+
         copies = _match_cores(list(chosen), own_images(other), scale)
         fitting = [
             one
@@ -134,6 +143,7 @@ def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> li
     for file in large if small else ():
         for named in _list_cores(file, scale):
             owners[named].append(file)
+
     copies: list[SmallCopy] = []
     taken: set[Path] = set()
     for file in small:
@@ -169,8 +179,10 @@ def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
     """
     core = read_stem(file.stem, scale).core.casefold()
     yield ("name", core), True
+
     tokens: list[str] = _TOKEN.findall(core)
     numbers = [token.lstrip("0") or "0" for token in tokens if token.isdecimal()]
+
     if numbers:
         yield ("numbers", *numbers), True
         for end in range(len(numbers) - 1, 0, -1):

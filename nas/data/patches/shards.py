@@ -65,6 +65,8 @@ def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.unfinished.", dir=folder.parent))
+
+    # The index comes last, and the folder gets its name at the end.
     try:
         entries = _write_files(unfinished, images)
         (unfinished / _INDEX).write_text(json.dumps(entries, allow_nan=False))
@@ -75,6 +77,7 @@ def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
     mapped = load_shards(folder)
     assert mapped is not None
     return mapped
@@ -91,6 +94,7 @@ def _write_files(folder: Path, images: Iterable[Decoded]) -> list[dict[str, obje
                     file.close()
                 shard, offset = shard + 1, 0
                 file = (folder / f"{shard:04d}.u8").open("wb")
+
             entry = {"name": image.name, "source": image.source, "shard": shard, "offset": offset}
             entries.append(entry | {"lr": list(image.lr.shape), "hr": list(image.hr.shape)})
             offset += file.write(image.lr.tobytes()) + file.write(image.hr.tobytes())

@@ -77,6 +77,7 @@ class PatchStore:
         """
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed=}")
+
         self.seed = seed
         self.scale = images.scale
         self.notices: list[str] = []
@@ -84,6 +85,7 @@ class PatchStore:
         self._weights = dict(images.weights)
         self._positions: dict[int, _Positions] = {}
         self._temporary: _Temporary | None = None
+
         self._images = self._open_images(images, memory_mib, cache, progress)
         if not self._images:
             raise ValueError(
@@ -127,6 +129,7 @@ class PatchStore:
         side = patch * self.scale
         lr = np.empty((batch_size, 3, patch, patch), dtype=np.float32)
         hr = np.empty((batch_size, 3, side, side), dtype=np.float32)
+
         for i, (index, y, x, turn) in enumerate(self._draw_patches(step, batch_size, patch)):
             image = self._images[index]
             _write_crop(lr[i], image.lr[:, y : y + patch, x : x + patch], turn)
@@ -194,6 +197,7 @@ class PatchStore:
         ]
         if not small:
             return
+
         names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
         line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {names}"
         if self._on_error == "stop" or len(small) == len(sizes):
@@ -212,10 +216,13 @@ class PatchStore:
             return list(decoded)
         if cache is None:
             self._temporary = _Temporary()
+
+        # In files: those of an earlier run, found by the set's name, or new ones.
         folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(
             images
         )
         mapped = load_shards(folder)
+
         if mapped is None:
             return write_shards(folder, decoded)
         if len(mapped) < len(images):

@@ -63,6 +63,7 @@ def _check_arguments(image: Image, scale: int, variant: str) -> None:
         raise ValueError(f"scale must be a whole number of at least 1, got {scale=}; use 2, 3 or 4")
     if variant not in ("matlab", "python"):
         raise ValueError(f"variant must be 'matlab' or 'python', got {variant=}")
+
     if image.dtype != np.uint8:
         raise ValueError(
             f"image must be uint8, as MATLAB's rounding is part of the result, got {image.dtype}; "
@@ -72,6 +73,7 @@ def _check_arguments(image: Image, scale: int, variant: str) -> None:
         raise ValueError(
             f"image must be (H, W) or (H, W, C) and not empty, got shape {image.shape}"
         )
+
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise ValueError(

@@ -124,6 +124,7 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
         raise
     except _DECODER_ERRORS as error:
         raise ImageError(path, f"cannot be opened: {error}") from None
+
     with opened:
         yield opened
 
@@ -178,6 +179,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         raise
     except _DECODER_ERRORS as error:
         raise ImageError(path, f"cut or corrupt: {error}") from None
+
     if image.mode in _EXPANDED_MODES:
         return image.convert("RGB")
     _check_mode(path, image)

@@ -53,6 +53,8 @@ def draw_leaves(rng: np.random.Generator, side: int) -> Leaves:
     """
     drawing = _Drawing(rng, side)
     texts = sorted(rng.uniform(0.3, 1, rng.integers(TEXTS + 1)) * COVERAGE * side**2)
+
+    # A quarter of the area are patterns; writing comes when its share of the area is reached.
     while drawing.area < COVERAGE * side**2:
         if drawing.pattern_area < PATTERN_SHARE * drawing.area:
             drawing.add_pattern()

@@ -76,6 +76,8 @@ def _draw_stroke(rng: np.random.Generator) -> Points:
     middle = np.stack(
         [2 * along, bend[0] * along**2 + bend[1] * along**3 + bend[2] * np.sin(3 * along)], axis=1
     )
+
+    # A band along the line, thinner towards its ends.
     slope = np.gradient(middle, axis=0)
     normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1) / np.linalg.norm(
         slope, axis=1, keepdims=True

@@ -38,6 +38,7 @@ def match_blocks(num_ours: int, num_theirs: int, *, at_end: bool) -> list[int | 
     if num_ours <= num_theirs:
         first, last = (num_ours + 1) // 2, num_ours // 2
         return [*range(1, first + 1), *range(num_theirs - last + 1, num_theirs + 1)]
+
     body: list[int | None] = list(range(1, num_theirs + 1))
     place = num_theirs if at_end or num_theirs == 1 else num_theirs - 1
     return body[:place] + [None] * (num_ours - num_theirs) + body[place:]
@@ -139,6 +140,8 @@ class Plan:
                 last < self.num_blocks and ours[last + 1] == ours[first] and self._are_linked(last)
             ):
                 last += 1
+
+            # A feature counts once, though several stages may give it.
             names = dict.fromkeys(self.output(stage) for stage in range(first, last + 1))
             uses = [Use(rows=rows[name], kernels=self._trunk_readers(name)) for name in names]
             downs += [choose(uses, ours[first])] * (last + 1 - first)
@@ -149,6 +152,7 @@ class Plan:
         """Whether the parent keeps its channels from this stage's feature to the next stage's."""
         names = ["stem"] + [f"block{i}" for i in range(1, self._num_theirs + 1)]
         begin, end = names.index(self.output(stage)), names.index(self.output(stage + 1))
+
         between = [self.teacher.net.blocks[str(i)] for i in range(begin + 1, end + 1)]
         return all(
             isinstance(block, SPAB) and isinstance(block.shortcut, nn.Identity) for block in between
@@ -174,6 +178,8 @@ class Plan:
         fusion = convolution(net.fusion).weight
         if dict(self.theirs.fusion.args).get("channels") is None:
             fusion = convolution(net.upsampler.conv).weight * fusion.transpose(0, 1)
+
+        # The fusion reads the taps one behind the other.
         start = 0
         for tap in self.theirs.taps:
             width = (

@@ -44,6 +44,7 @@ class Pixels:
         """
         pad = kernel // 2
         padded = F.pad(features, [pad] * 4).permute(0, 2, 3, 1).contiguous()
+
         taps = [
             padded[self.image, self.y + dy, self.x + dx]
             for dy in range(kernel)
@@ -171,6 +172,7 @@ def check_family(spec: ArchSpec) -> None:
         raise ValueError(
             f"{', '.join(more)}: no weights are inherited over that; start such a network afresh"
         )
+
     kinds = [block.kind for block in spec.blocks]
     body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
