@@ -110,8 +110,8 @@ def open_roles(
         scale: 2, 3 or 4.
         challenge: a name; if it begins with "ntire" the challenge's rules on training data hold.
         roles: which of them to open; `evaluate` needs no training images.
-        patch: side in pixels of the LR patches that training images have to hold; None: not asked.
-        batch_size: number of such patches that they have to hold side by side.
+        patch, batch_size: side in pixels, and number side by side, of the LR patches that training
+            images have to hold; None: not asked.
         sample: LR files of a folder that are recomputed from HR, see `find_origin`.
         progress: whether a bar may be shown.
     Raises:
@@ -126,11 +126,10 @@ def open_roles(
         >>> lr.shape, hr.shape
         ((16, 20, 3), (64, 80, 3))
     """
-    found = [
-        (role, folder)
-        for role in roles
-        for folder in find_images(config, role, scale, progress=progress)
-    ]
+    found: list[tuple[Role, Found]] = []
+    for role in roles:
+        folders = find_images(config, role, scale, progress=progress)
+        found += [(role, folder) for folder in folders]
     notices = [notice for _, folder in found for notice in folder.notices]
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += check_challenge_rules(found, challenge)
@@ -139,14 +138,11 @@ def open_roles(
         found, roles, config, scale=scale, patch=patch, sample=sample, progress=progress
     )
     notices += problem_notices
+
     pairs = _usable_pairs(found, roles, {path for _, path, _ in problems})
     pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
     notices += overlap_notices
-    sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
-    for role in {role for role, _ in found}:
-        if not _own_pairs(pairs[role], config):
-            raise ValueError(f"data.{role} has no image left: {_join_some(notices)}")
-        sets[role] = _make_set(role, pairs[role], config, scale)
+    sets = _make_sets({role for role, _ in found}, pairs, config, scale, notices)
     if patch is not None and sets["train"] is not None:
         check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
     return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
@@ -230,6 +226,22 @@ def _own_pairs(pairs: Sequence[Pair], config: DataConfig) -> Sequence[Pair]:
     if config.synthetic_share == 1:
         return pairs
     return [pair for pair in pairs if pair.source != SYNTHETIC]
+
+
+def _make_sets(
+    roles: set[Role],
+    pairs: dict[Role, list[Pair]],
+    config: DataConfig,
+    scale: int,
+    notices: list[str],
+) -> dict[Role, ImageSet | None]:
+    """Make the sets of the roles; a role without an image of its own raises ValueError."""
+    sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
+    for role in roles:
+        if not _own_pairs(pairs[role], config):
+            raise ValueError(f"data.{role} has no image left: {_join_some(notices)}")
+        sets[role] = _make_set(role, pairs[role], config, scale)
+    return sets
 
 
 def _make_set(role: Role, pairs: Sequence[Pair], config: DataConfig, scale: int) -> ImageSet:

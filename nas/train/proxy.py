@@ -268,6 +268,8 @@ class ProxyTrainer:
         """Build the network with the averaged weights, for evaluation, on the training device."""
         net = build(self.net.spec)
         net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        # A fresh network: training goes on with the current weights.
         net.load_state_dict(self.average)
         averaged: Network = net.eval()
         return averaged

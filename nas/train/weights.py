@@ -106,6 +106,7 @@ def find_spec(path: Path) -> ArchSpec:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or no known network has such weights.
     """
+    # A file that names no architecture is recognised by what it holds.
     spec = read_metadata(path).spec
     return recognise(path) if spec is None else spec
 
@@ -128,6 +129,8 @@ def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
     The metadata names the architecture, and the base over which the weights are residuals.
     """
     path = weights_path(run, spec)
+
+    # On the CPU and contiguous, as safetensors takes them.
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
 
     with replaced(path, path.with_suffix(".partial")) as draft:

@@ -102,6 +102,7 @@ class ChangedCropFinder:
         num = min(_NUM_SPOTS, len(spots.places))
         wanted = turn_signs(spots.signs[:num]).reshape(-1, NUM_WORDS)
         best, alike = self._find_most_alike(wanted)
+
         seen = set()
         for k in np.argsort(-alike)[:_NUM_CANDIDATES]:
             if alike[k] < _ALIKE:

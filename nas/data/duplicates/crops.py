@@ -53,6 +53,8 @@ class CropFinder:
             if tiles
             else np.zeros(0, dtype=np.uint64)
         )
+
+        # All tiles in one sorted table: a hash is looked up by bisection.
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
         sizes = [one.size for one in tiles]

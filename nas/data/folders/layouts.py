@@ -67,12 +67,7 @@ def open_folder(
         ValueError: no such folder, nothing usable in it, or several data sets at once.
     """
     key = key or f"data.{role}"
-    root = absolute(root)
-    if not root.is_dir():
-        raise ValueError(
-            f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}"
-        )
-
+    root = _check_is_folder(absolute(root), key)
     place = find_place(root, role, key)
     files, notices = _list_hr_files(place, key)
     if place.layout == "images" and says_lr(Path(root.name)):
@@ -104,6 +99,14 @@ def open_folder(
         if not lr_notices:
             notices += tell_lr_beside(pairs, place.folder, scale, key)
     return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
+
+
+def _check_is_folder(root: Path, key: str) -> Path:
+    """Return the path of a folder; raise ValueError where it is none."""
+    if not root.is_dir():
+        what = "not a folder" if root.exists() else "no such folder"
+        raise ValueError(f"{key}: {what}: {shorten(root)}")
+    return root
 
 
 def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:

@@ -53,20 +53,8 @@ def choose_lr_folder(
     if given == FROM_HR:
         return None, _tell_unused([folder for _, folder in fitting], place, key, FROM_HR)
 
-    # None that certainly belongs here: say what lies around, so that the user can name it.
     if not fitting:
-        beside = [] if is_mixed else _find_lr_beside(place)
-        if beside:
-            around = replace(place, base=place.base.parent)
-            why = f"nothing says that they are those of {place.base.name}"
-            return None, _tell_unused(beside, around, key, why)
-        if folders and not is_mixed:
-            why = (
-                f"no LR images of scale {scale} for {place.path} by their names, so they are made "
-                "from HR"
-            )
-            return None, _tell_unused([folder for _, folder in folders], place, key, why)
-        return None, []
+        return None, [] if is_mixed else _tell_possible(folders, place, scale, key)
 
     # The best: of the very same part, said to be bicubic, with its scale in the name.
     fitting.sort(
@@ -89,6 +77,22 @@ def choose_lr_folder(
     return chosen, _tell_unused(
         others, place, key, f"those of {chosen.relative_to(place.base)} are"
     )
+
+
+def _tell_possible(
+    folders: Sequence[tuple[FolderName, Path]], place: Place, scale: int, key: str
+) -> list[str]:
+    """Say which LR folders lie around though none certainly belongs here: a user can name one."""
+    beside = _find_lr_beside(place)
+    if beside:
+        around = replace(place, base=place.base.parent)
+        why = f"nothing says that they are those of {place.base.name}"
+        return _tell_unused(beside, around, key, why)
+    if folders:
+        of_scale = f"no LR images of scale {scale} for {place.path} by their names"
+        why = f"{of_scale}, so they are made from HR"
+        return _tell_unused([folder for _, folder in folders], place, key, why)
+    return []
 
 
 def _open_named_folder(given: str, scale: int) -> Path:

@@ -59,6 +59,7 @@ def inherit(
             f"target must be {shape} for the teacher's images, got {tuple(target.shape)}"
         )
 
+    # Blocks first, then the head on the features that they give.
     plan = Plan(teacher, spec)
     child = initial_network(spec, seed, teacher.images[:NUM_FRESH], zero_output=False)
     walk = Walk(teacher, child, plan)

@@ -119,6 +119,7 @@ class Plan:
         """Name the parent's feature that each stage is to give."""
         outputs = []
         for stage in range(self.num_blocks + 1):
+            # The next block that has a source takes its source's input.
             following = [source for source in self._sources[stage:] if source]
             number = following[0] - 1 if following else self._num_theirs
             outputs.append(f"block{number}" if number else "stem")
@@ -163,6 +164,8 @@ class Plan:
         number = 1 if name == "stem" else int(name.removeprefix("block")) + 1
         kernels: list[Tensor] = []
         blocks = self.teacher.net.blocks
+
+        # The last stage is read by the fusion alone.
         if str(number) in blocks:
             block = blocks[str(number)]
             first = block.conv1 if isinstance(block, SPAB) else block

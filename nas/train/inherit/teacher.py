@@ -25,6 +25,8 @@ class Pixels:
     def __init__(self, images: Tensor, rows: int, seed: int) -> None:
         *_, height, width = images.shape
         generator = torch.Generator().manual_seed(seed)
+
+        # Drawn by contrast, then sorted: reading in order is faster.
         likely = _measure_contrast(images).flatten() + FLAT
         flat = (
             torch.multinomial(likely, min(rows, likely.numel()), generator=generator).sort().values
@@ -59,6 +61,8 @@ def _measure_contrast(images: Tensor) -> Tensor:
     mean, square = (
         F.avg_pool2d(x, 5, 1, 2, count_include_pad=False) for x in (grey, grey.square())
     )
+
+    # Rounding may leave a variance just below zero.
     return (square - mean.square()).clamp_min(0).sqrt()
 
 
@@ -122,6 +126,7 @@ class Teacher:
                 x = block(x)
             taps[name] = self._record(name, x)
 
+        # From the taps to the image, before and after pixel shuffle.
         fused = self._record("fused", net.fusion(torch.cat([taps[tap] for tap in spec.taps], 1)))
         up = self._record("up", convolution(net.upsampler.conv)(fused))
         out = F.pixel_shuffle(up, spec.scale)
