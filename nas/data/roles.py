@@ -108,7 +108,7 @@ def open_roles(
     Args:
         config: the data section.
         scale: 2, 3 or 4.
-        challenge: a name; if it begins with "ntire" the challenge's rules on training data hold.
+        challenge: its rules on training data hold if the name begins with "ntire".
         roles: which of them to open; `evaluate` needs no training images.
         patch, batch_size: side in pixels, and number side by side, of the LR patches that training
             images have to hold; None: not asked.
@@ -134,14 +134,13 @@ def open_roles(
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += check_challenge_rules(found, challenge)
 
-    origins, problems, problem_notices = _check_files(
+    # Each file by itself, then the scenes of all roles against each other.
+    origins, problems, file_notices = _check_files(
         found, roles, config, scale=scale, patch=patch, sample=sample, progress=progress
     )
-    notices += problem_notices
-
     pairs = _usable_pairs(found, roles, {path for _, path, _ in problems})
     pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
-    notices += overlap_notices
+    notices += file_notices + overlap_notices
     sets = _make_sets({role for role, _ in found}, pairs, config, scale, notices)
     if patch is not None and sets["train"] is not None:
         check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)

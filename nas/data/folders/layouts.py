@@ -56,13 +56,11 @@ def open_folder(
 
     Args:
         root: the data set's folder, or one of its HR folders.
-        role: in a folder with several parts, training takes the training part, the others what is
-            kept for judging.
+        role: in a folder with several parts it decides which one is taken.
         key: what the folder was given as, for messages.
         source: whose weight the images share in a mixture.
         first: keep only that many images, in the order of their names.
-        lr: the folder of LR images; "none" to make them from HR; None to look for them beside the
-            HR images.
+        lr: the folder of LR images; "none": made from HR; None: looked for beside the HR images.
     Raises:
         ValueError: no such folder, nothing usable in it, or several data sets at once.
     """
@@ -79,14 +77,11 @@ def open_folder(
     notices += lr_notices
     if mixed is not None and lr_folder in (None, place.folder):
         files, told = _describe_mixed(mixed, place, scale, key, uses_lr=lr != FROM_HR)
-        notices += told
         lr_files = mixed.lr if lr != FROM_HR else []
         lr_folder = place.folder if lr_files else None
     else:
-        lr_files, told = one_of_each_kind(
-            images_below(lr_folder) if lr_folder is not None else [], scale
-        )
-        notices += [f"{key}: {line}" for line in told]
+        lr_files, told = _list_lr_files(lr_folder, scale, key)
+    notices += told
 
     pairs, problems, told = _pair_files(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
@@ -139,6 +134,13 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     return files, [
         f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"
     ]
+
+
+def _list_lr_files(folder: Path | None, scale: int, key: str) -> tuple[list[Path], list[str]]:
+    """List the LR images of a folder, one for each HR image, and notices on the others."""
+    files = images_below(folder) if folder is not None else []
+    files, lines = one_of_each_kind(files, scale)
+    return files, [f"{key}: {line}" for line in lines]
 
 
 def _describe_mixed(

@@ -48,8 +48,7 @@ def inherit(
     Returns:
         The child in inference form and evaluation mode; `unfold` gives its training form.
     Raises:
-        ValueError: the child's parts do not correspond to the parent's, or the target has another
-            shape.
+        ValueError: the child's parts do not match the parent's, or the target has another shape.
     """
     check_family(spec)
     num, _, height, width = teacher.images.shape

@@ -124,8 +124,7 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     assert f"skipped train: {train / 'bad.png'}: not an image" in out
     assert (
         f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in "
-        "test"
-        in out
+        "test" in out
     )
 
 

@@ -13,7 +13,7 @@ from tests.nas.data.pictures import config, write_pairs
 
 
 def run_example(function, names, module):
-    """Run the example of a function with the names that it takes for granted; it has to have one."""
+    """Run the example of a function, which has to have one, with the names that it uses."""
     examples = doctest.DocTestFinder(recurse=False).find(
         function, function.__name__, globs=names, module=module
     )

@@ -110,7 +110,7 @@ def test_womans_scene_is_found_and_nothing_else():
         ("val1/HR/val", "0000001", "LSDIR's validation set"),
     ],
 )
-def test_ntire_refuses_its_judging_images_in_training_alone(tmp_path, folder, name, reason):
+def test_ntire_refuses_its_val_and_test_images_in_training_alone(tmp_path, folder, name, reason):
     folder = tmp_path / folder
     write_pairs(folder, None, [name])
     with pytest.raises(ValueError, match=rf"{name}\.png, which ntire2026 does not allow.*{reason}"):
@@ -232,7 +232,9 @@ def test_what_is_missing_is_said_by_its_key(folders):
         FolderSource(root=None, weight=1.0, first=0)
 
 
-def test_judged_images_without_a_pixel_inside_the_border_are_refused_with_their_size(tmp_path):
+def test_val_and_test_images_without_a_pixel_inside_the_border_are_refused_with_their_size(
+    tmp_path,
+):
     write(tmp_path / "set/a.png", picture(0, 11, 40))
     write(tmp_path / "set/b.png", picture(1, 12, 12))
     with pytest.raises(

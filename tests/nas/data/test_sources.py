@@ -108,7 +108,7 @@ def test_a_share_outside_0_to_1_is_refused(share):
         config(synthetic=share)
 
 
-def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
+def test_training_photographs_come_at_each_scale_and_others_whole():
     photos = PhotoSource(
         train=["rocket"], val=["chelsea"], test=[], scales=[1.0, 0.5], synthetic=0.0, weight=1.0
     )

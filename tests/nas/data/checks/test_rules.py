@@ -1,4 +1,4 @@
-"""The challenge's ban: DIV2K's validation and test images by their names, whole, in parts and derived."""
+"""The challenge's ban: DIV2K's validation and test images by name, whole and derived."""
 
 import pytest
 

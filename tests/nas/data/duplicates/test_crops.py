@@ -1,4 +1,4 @@
-"""Crops of judged images are found pixel by pixel and leave the lower role; other scenes never do."""
+"""Crops of val and test images are found by their pixels; other scenes never are."""
 
 import io
 
@@ -149,7 +149,7 @@ def test_edges_of_two_scenes_are_not_taken_for_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("lr", [False, True])
-def test_crops_of_judged_images_leave_training(tmp_path, lr):
+def test_crops_of_val_and_test_images_leave_training(tmp_path, lr):
     scene = picture(1, 128, 160)
     write(tmp_path / "val/v.png", scene)
     write_pairs(tmp_path / "train/HR", tmp_path / "train/LR" if lr else None, ["own"])

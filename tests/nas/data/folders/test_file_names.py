@@ -1,4 +1,4 @@
-"""HR and LR files find each other by name, in two folders and in one; what is unclear is refused."""
+"""HR and LR files are paired by name, in two folders and in one; unclear names are refused."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""HR folders find their LR folders as people name them, from the data set's folder and from the HR folder."""
+"""LR folders are found as people name them, from the data set's and from the HR folder."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""LR images that no name tells from HR images are found by their sizes: refused, told, or paired by hand."""
+"""LR images that only sizes tell are refused, told, or paired by the user."""
 
 import pytest
 

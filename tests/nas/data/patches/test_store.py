@@ -1,4 +1,4 @@
-"""The patch store: aligned, repeatable, in the promised proportions, from memory and from files alike."""
+"""The patch store: aligned, repeatable, in the promised shares, from memory and files."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def photographs(folder, count=3):
 
 
 def orientations(image):
-    """The eight of an (H, W, C) image, not as the store makes them: turns of it and of its mirror image."""
+    """Return the eight orientations of (H, W, C), made in another way than the store does."""
     return [np.rot90(one, k) for one in (image, image[:, ::-1]) for k in range(4)]
 
 
@@ -80,7 +80,7 @@ def test_batch_depends_on_seed_and_step_alone(tmp_path):
 
 
 def test_draws_stay_the_same_in_later_versions(tmp_path):
-    """The journal of a run says what was trained by seed and step: these draws are part of its meaning."""
+    """A run is resumed by seed and step: these draws are part of its meaning."""
     store = PatchStore(
         flat_set(tmp_path, [("", 64, 64), ("", 128, 96), ("", 48, 200)]), seed=5, progress=False
     )

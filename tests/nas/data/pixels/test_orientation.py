@@ -1,4 +1,4 @@
-"""HR and LR images that are turned against each other are told by their pixels, not by their sizes alone."""
+"""HR and LR images that are turned against each other are told by their pixels."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_lr_of_the_stored_pixels_is_right_whatever_exif_says(tmp_path):
 
 
 def test_orientations_are_those_of_exif():
-    """Pillow turns a picture upright by its EXIF orientation; ours of the same number does as well."""
+    """Pillow turns a picture upright by its EXIF orientation; ours agrees for each number."""
     from PIL import ImageOps
 
     stored = picture(0, 24, 40)

@@ -1,4 +1,4 @@
-"""Synthetic pictures: what is drawn from a seed, and the statistics that they share with photographs."""
+"""Synthetic pictures: repeatable from a seed, with the statistics of photographs."""
 
 import itertools
 
