@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """STYLE section 2's import table, held by reading the imports."""
 
 import ast

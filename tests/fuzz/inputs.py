@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - long lists of cases
 """Inputs that nobody should send: seeded mutations of real ones, and what strangers are known to try."""
 
 import copy

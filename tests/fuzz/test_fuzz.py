@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """Seeded inputs of every kind: no traceback, one readable line, no code run, nothing written elsewhere.
 
 Some hundred in the suite; NAS_FUZZ=10000 python -m pytest tests/fuzz -s for more.

@@ -58,10 +58,8 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         ValueError: there is no such folder, or it holds no images.
         ImageError: a file cannot be read.
     """
-    from nas.data.pixels.images import (  # here alone: to measure takes no more than torch
-        EXTENSIONS,
-        read_size,
-    )
+    # here alone: to measure takes no more than torch
+    from nas.data.pixels.images import EXTENSIONS, read_size
 
     if not folder.is_dir():
         raise ValueError(

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 """The Triton kernel of conv_act: a convolution over channels_last maps as products of matrices.
 
 A program gives BLOCK_H x BLOCK_W pixels and BLOCK_N channels of one map. Maps are addressed by pixel: PITCH

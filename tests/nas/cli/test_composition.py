@@ -119,7 +119,7 @@ def test_limits_are_keys():
 
 
 def test_unknown_keys_are_refused_among_groups_too():
-    assert error("spce=span").endswith("the keys of nas search are data, experiment, limits, seed, space, trials; did you mean space?")  # fmt: skip
+    assert error("spce=span").endswith("the keys of nas search are data, experiment, limits, seed, space, trials; did you mean space?")  # fmt: skip  # noqa: E501
     assert compose("experiment=null").overrides == ()
     assert error("experiment=big") == "experiment=big: there is no experiment 'big'; choose from small"
 

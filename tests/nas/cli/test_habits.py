@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line, with its whole message
 """What users of Hydra type out of habit: one line with the form that works here."""
 
 import pytest

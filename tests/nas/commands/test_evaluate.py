@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line, with its whole message
 import csv
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line, with its whole message
 """Files of strangers: spaces, architectures and downloaded runs run nothing and grow to nothing."""
 
 import json

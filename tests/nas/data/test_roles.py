@@ -363,7 +363,10 @@ def test_cases_of_files_that_can_be_used_are_read():
 
 @needs_cases
 def test_case_of_tiny_images_is_refused():
-    reason = r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); data\.test has no other images"
+    reason = (
+        r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); "
+        r"data\.test has no other images"
+    )
     with pytest.raises(ValueError, match=reason):
         open_roles(config(test=CASES / "p3_tiny_report_image/set"), scale=4, progress=False)
 

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """Averages are never passed over in silence: in lists, beside optimisers, without names; optimisers' states are none."""
 
 import re

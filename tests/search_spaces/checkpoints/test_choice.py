@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """Which state dict of a file is read: averages before what they are of, in whatever wrapper and under any prefix."""
 
 import argparse

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """Released names belong to a family: relatives of published networks, by arch= and from the file alone."""
 
 import dataclasses

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line, with its whole message
 """Checkpoints with training branches, as the repositories of SPAN and its heirs write them."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - names, many a line
 """The challenge's ban: DIV2K's validation and test images by name, whole and derived."""
 
 import pytest

@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - long lists of operands, one case or call a line
 import re
 import warnings
 

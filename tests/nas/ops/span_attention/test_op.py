@@ -1,4 +1,4 @@
-
+# ruff: noqa: E501 - one case a line
 """The operators as PyTorch sees them: meaning, layout, autograd, compilation, FLOPs and refusals."""
 
 import warnings
