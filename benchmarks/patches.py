@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from nas.data import imresize
-from nas.data.builtin import photograph
+from nas.data.builtin.photographs import photograph
 from nas.data.folders.layouts import open_folder
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet, Pair

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.data.builtin import photograph
+from nas.data.builtin.photographs import photograph
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet
 from search_spaces import BlockSpec, build, published

@@ -33,7 +33,7 @@ from nas.cli.message import printable
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
-from nas.data.images import ImageError
+from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nas.data.images import ImageError
+from nas.data.pixels.images import ImageError
 from nas.system.cores import num_cores
 
 Item = TypeVar("Item")
@@ -25,23 +25,39 @@ def each(
 ) -> Iterator[Result | ImageError]:
     """Yield the result for each item in order, or the ImageError that it raised.
 
-    Only a few items are in flight at a time, so that a large set never lies in memory twice. The bar goes to
-    the standard error stream where that is a terminal, and not before a second has passed.
+    A few items are in flight at a time, so that a large set never lies in memory twice. A bar is
+    shown on the standard error stream if that is a terminal, and only after a second.
+
+    Args:
+        function: is called in several threads.
+        items: what it is called with.
+        label: what is done, beside the bar.
+        show: whether a bar may be shown.
     """
     threads = min(8, num_cores(), max(1, len(items)))
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(
+        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
+    )
     task = bar.add_task(label, total=len(items))
+
     begin = time.monotonic()
     started = False
     pending: deque[Future[Result | ImageError]] = deque()
     pool = ThreadPoolExecutor(max_workers=threads)
+
+    # Results come in order, while twice as many items as threads are in work or wait.
     try:
         waiting = iter(items)
         for done in range(len(items)):
             while len(pending) < 2 * threads and (item := next(waiting, None)) is not None:
-                pending.append(pool.submit(_guarded, function, item))
+                pending.append(pool.submit(_call_guarded, function, item))
             yield pending.popleft().result()
             if not started and time.monotonic() - begin > _PATIENCE_S:
                 bar.start()
@@ -53,7 +69,8 @@ def each(
             bar.stop()
 
 
-def _guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
+def _call_guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:
+    """Call a function; an image that cannot be used is a result, other errors are raised."""
     try:
         return function(item)
     except ImageError as error:

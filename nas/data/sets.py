@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.bicubic import imresize
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.bicubic import imresize
+from nas.data.pixels.images import ImageError, read_image
 
 OnError = Literal["stop", "skip"]
 Pixels = npt.NDArray[np.uint8]
@@ -22,7 +22,7 @@ MAKE_LR = "data.lr=none makes LR images from HR"  # the way out where LR files d
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One photograph; without an LR file the LR image is made from the HR one by `imresize`."""
+    """One image; without an LR file the LR image is made from the HR one by `imresize`."""
 
     name: str
     hr: Path
@@ -38,15 +38,16 @@ class ImageSet:
     name: str
     pairs: tuple[Pair, ...]
     scale: int
-    weights: tuple[tuple[str, float], ...] = ()  # source -> how often it is drawn; 1 where it is not named
+    weights: tuple[
+        tuple[str, float], ...
+    ] = ()  # source -> how often it is drawn; 1 where it is not named
     on_error: OnError = "stop"
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def load(self, i: int) -> tuple[Pixels, Pixels]:
-        """Read one pair: LR (h, w, 3) and HR (scale h, scale w, 3), the HR cropped at the right and the
-        bottom.
+        """Read LR (h, w, 3) and HR (scale h, scale w, 3), the HR cropped at right and bottom.
 
         Raises:
             ImageError: a file cannot be read, or the two sizes do not belong together.
@@ -61,21 +62,28 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of names, file sizes in bytes and settings: a resumed run can tell that data changed.
+        """Return a short hash of names, file sizes in bytes and settings.
 
-        Folders do not enter: the same data elsewhere is the same data.
+        A resumed run tells by it that data changed. Folders do not enter: the same data elsewhere
+        is the same data.
         """
         files = [
-            (pair.source, pair.name, pair.hr.stat().st_size, pair.lr.stat().st_size if pair.lr else None)
+            (
+                pair.source,
+                pair.name,
+                pair.hr.stat().st_size,
+                pair.lr.stat().st_size if pair.lr else None,
+            )
             for pair in self.pairs
         ]
         text = json.dumps([self.name, self.scale, self.weights, files], allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def num_bytes(self) -> int:
-        """Memory of all images as uint8, LR and HR, in bytes."""
+        """Return the memory of all images as uint8, LR and HR, in bytes."""
         hr = sum(
-            3 * (h - h % self.scale) * (w - w % self.scale) for h, w in (pair.size for pair in self.pairs)
+            3 * (h - h % self.scale) * (w - w % self.scale)
+            for h, w in (pair.size for pair in self.pairs)
         )
         return hr + hr // self.scale**2
 
@@ -88,14 +96,15 @@ def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
 
 def check_sizes(lr_path: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: int) -> None:
     """Refuse an LR image that is not the HR image's size divided by the scale, rounded down."""
-    wanted = (hr[0] // scale, hr[1] // scale)
-    if 0 in wanted:
+    expected = (hr[0] // scale, hr[1] // scale)
+    if 0 in expected:
         raise ImageError(
             lr_path, f"its HR image, {hr[0]}x{hr[1]}, is smaller than one LR pixel at scale {scale}"
         )
-    if tuple(lr) != wanted:
+
+    if tuple(lr) != expected:
         raise ImageError(
             lr_path,
             f"LR is {lr[0]}x{lr[1]} (height x width), HR {hr[0]}x{hr[1]}, which at scale {scale} "
-            f"needs {wanted[0]}x{wanted[1]}; {MAKE_LR}",
+            f"needs {expected[0]}x{expected[1]}; {MAKE_LR}",
         )

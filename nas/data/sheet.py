@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.images import ImageError, read_image
 from nas.data.sets import ImageSet, Pair
 
 TILE = 176  # side in pixels
@@ -18,7 +18,7 @@ INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
-    """Draw samples of image sets: for each source of each role a row of whole images over a row of crops.
+    """Draw samples of image sets: for each source of a role whole images above crops of them.
 
     Args:
         sets: one a role.
@@ -27,19 +27,28 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
     Raises:
         ImageError: a file cannot be read, and the set's `on_error` is stop.
     """
-    rows = [(images, source, pairs) for images in sets for source, pairs in _by_source(images).items()]
+    # One row a source, as high as its caption and two tiles.
+    rows = [
+        (images, source, pairs)
+        for images in sets
+        for source, pairs in _group_by_source(images).items()
+    ]
+
     height = len(rows) * (LINE + 2 * (TILE + GAP)) + GAP
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
+
     top = GAP
     for images, source, pairs in rows:
         caption = (
-            f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel by pixel"
+            f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel "
+            "by pixel"
         )
         pen.text((GAP, top), caption, fill=INK, font=font)
         top += LINE
-        for column, pair in enumerate(_spread(pairs)):
+
+        for column, pair in enumerate(_choose_spread(pairs)):
             try:
                 image = Image.fromarray(read_image(pair.hr))
             except ImageError:
@@ -47,27 +56,29 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
                     raise
                 continue  # training goes on without it too
             left = GAP + column * (TILE + GAP)
-            sheet.paste(ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top))
-            sheet.paste(_middle(image), (left, top + TILE + GAP))
+            sheet.paste(
+                ImageOps.contain(image, (TILE, TILE), Image.Resampling.LANCZOS), (left, top)
+            )
+            sheet.paste(_crop_middle(image), (left, top + TILE + GAP))
         top += 2 * (TILE + GAP)
     return sheet
 
 
-def _by_source(images: ImageSet) -> dict[str, list[Pair]]:
+def _group_by_source(images: ImageSet) -> dict[str, list[Pair]]:
     """Group the pairs of a set by their source."""
-    found: dict[str, list[Pair]] = {}
+    groups: dict[str, list[Pair]] = {}
     for pair in images.pairs:
-        found.setdefault(pair.source, []).append(pair)
-    return found
+        groups.setdefault(pair.source, []).append(pair)
+    return groups
 
 
-def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+def _choose_spread(pairs: Sequence[Pair]) -> list[Pair]:
     """Choose as many as fit in a row, evenly spread."""
     places = np.linspace(0, len(pairs) - 1, min(COLUMNS, len(pairs))).round().astype(int)
     return [pairs[place] for place in places]
 
 
-def _middle(image: Image.Image) -> Image.Image:
+def _crop_middle(image: Image.Image) -> Image.Image:
     """Cut the middle of an image, a tile or what there is of it."""
     width, height = min(TILE, image.width), min(TILE, image.height)
     left, top = (image.width - width) // 2, (image.height - height) // 2

@@ -1,4 +1,4 @@
-"""What is exported, and the folder that it becomes: architecture, provenance, each format's files."""
+"""An exported network, and the folder that it becomes: architecture, provenance, files."""
 
 import json
 import shutil
@@ -33,31 +33,38 @@ class Bundle:
 
 
 class Exporter(Protocol):
-    """One format. `takes_residuals` says whether it can hold weights that need a base added."""
+    """One format; `takes_residuals` says whether it can hold weights that need a base added."""
 
     takes_residuals: bool
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
-        """Write the files of this format into a folder; gives their names."""
+        """Write the files of this format into a folder; return their names."""
         ...
 
 
 def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list[Path]:
-    """Write a folder in every format, whole or not at all; gives its files.
+    """Write a folder in every format, whole or not at all; return its files.
 
     Raises:
-        ValueError: no format is named, one of them cannot hold these weights, or the folder is not free.
+        ValueError: no format is named, one of them cannot hold these weights, or the folder is not
+            free.
     """
     if not exporters:
         raise ValueError("formats names none; use formats=[safetensors]")
+
+    # Proxy weights alone are no network: not every format can say that a base belongs to them.
     if bundle.base is not None:
         refused = [name for name, exporter in exporters.items() if not exporter.takes_residuals]
         if refused:
             raise ValueError(
-                f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual over a "
-                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] takes them"
+                f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual "
+                "over a "
+                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] "
+                "takes them"
             )
     check_free(out)
+
+    # In a hidden folder beside it, which takes its place at the end: a kill leaves no half.
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -84,7 +91,7 @@ def check_free(out: Path) -> None:
 
 
 def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
-    """The spec under `spec`, where `arch=` finds it, and beside it all that its reader has to know."""
+    """Write the spec under `spec`, where `arch=` finds it, and beside it what a reader needs."""
     content: dict[str, Any] = {
         "arch_id": bundle.spec.arch_id,
         "spec": bundle.spec.to_dict(),
@@ -92,9 +99,12 @@ def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
         "files": dict(names),
         "provenance": dict(bundle.provenance),
     }
+
     if bundle.base is not None:
         content["note"] = (
-            f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} base that "
-            "has to be added to the network's output (nas evaluate does). Train the network before using it."
+            f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} "
+            "base that "
+            "has to be added to the network's output (nas evaluate does). Train the network before "
+            "using it."
         )
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

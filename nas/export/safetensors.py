@@ -13,11 +13,15 @@ class SafetensorsExporter:
     takes_residuals = True
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
+        """Write the one file; return its name."""
         name = f"{bundle.name}.safetensors"
         metadata = {"arch": bundle.spec.to_json()}
         if bundle.base is not None:
             metadata["base"] = bundle.base
-        state = {key: value.detach().cpu().contiguous() for key, value in bundle.net.state_dict().items()}
+
+        state = {
+            key: value.detach().cpu().contiguous() for key, value in bundle.net.state_dict().items()
+        }
         save_file(state, folder / name, metadata=metadata)
         (folder / name).chmod(0o644)  # safetensors makes files for their owner alone
         return [name]

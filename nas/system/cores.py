@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use: of the machine, of its affinity, of its control groups."""
+"""The number of CPU cores that this process may use."""
 
 import os
 from collections.abc import Iterator
@@ -10,41 +10,49 @@ ROOT = Path("/")  # of the file system in which Linux tells of control groups
 def num_cores() -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    The least of three numbers: the machine's cores; those to which this process is bound, where the system
-    binds processes; and the time quota of its control groups in whole cores, as of `docker run --cpus=2`.
+    The least of three numbers: the machine's cores; those to which this process is bound, where the
+    system binds processes; and the time quota of its control groups in whole cores, as of `docker
+    run --cpus=2`.
     """
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = min(cores, len(os.sched_getaffinity(0)))
-    return max(1, min([cores, *(int(quota) for quota in _quotas())]))
+
+    return max(1, min([cores, *(int(quota) for quota in _list_quotas())]))
 
 
-def _quotas() -> Iterator[float]:
+def _list_quotas() -> Iterator[float]:
     """Yield the quota, in cores, of each control group that holds this process and has one."""
-    for folder, top in _cpu_groups():
+    for folder, top in _list_cpu_groups():
         for group in (folder, *folder.parents):
-            yield from _quota(group)
+            yield from _read_quota(group)
             if group == top:
                 break
 
 
-def _quota(group: Path) -> Iterator[float]:
+def _read_quota(group: Path) -> Iterator[float]:
     """Yield what a group's files allow: cpu.max of version 2, cpu.cfs_quota_us of version 1."""
-    words = _read(group / "cpu.max").split()
+    words = _read_text(group / "cpu.max").split()
     if len(words) != 2:
-        words = [*_read(group / "cpu.cfs_quota_us").split(), *_read(group / "cpu.cfs_period_us").split()]
+        words = [
+            *_read_text(group / "cpu.cfs_quota_us").split(),
+            *_read_text(group / "cpu.cfs_period_us").split(),
+        ]
+
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
         yield int(words[0]) / int(words[1])  # "max" and -1 are no quota
 
 
-def _cpu_groups() -> Iterator[tuple[Path, Path]]:
-    """Yield the folder of each hierarchy's group that holds this process, and the hierarchy's own folder.
+def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of each group that holds this process, and its hierarchy's folder.
 
-    Inside a container the group's path may be the host's, of which only the container's part is mounted:
+    Inside a container the group's path may be the host's, of which only the container's part is
+    mounted:
     what is not there below the hierarchy's folder is read at that folder.
     """
-    own = dict(_own_groups())
-    for mount in _read(ROOT / "proc/self/mountinfo").splitlines():
+    own = dict(_list_own_groups())
+
+    for mount in _read_text(ROOT / "proc/self/mountinfo").splitlines():
         fields, _, source = mount.partition(" - ")
         kind, options = source.split()[0], source.split()[-1].split(",")
         if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options):
@@ -55,15 +63,15 @@ def _cpu_groups() -> Iterator[tuple[Path, Path]]:
             yield (top / part if (top / part).is_dir() else top), top
 
 
-def _own_groups() -> Iterator[tuple[str, str]]:
+def _list_own_groups() -> Iterator[tuple[str, str]]:
     """Yield the path of this process's group by controller; under "" that of version 2."""
-    for line in _read(ROOT / "proc/self/cgroup").splitlines():
+    for line in _read_text(ROOT / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
             yield name, path
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """Return a file's text; empty where it is not there, as everywhere but on Linux."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")

@@ -10,15 +10,17 @@ from pathlib import Path
 def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
     """Yield the draft of a file, which takes the file's place where nothing was raised.
 
-    What lies under the draft's name is removed first: a kill may have left it, and through a link, as a
-    stranger's folder may hold it, another file would be written.
+    What lies under the draft's name is removed first: a kill may have left it, and through a link,
+    as a stranger's folder may hold it, another file would be written.
 
     Args:
-        draft: in the same folder, which is made where it is missing; None: a hidden file of this process.
+        draft: in the same folder, which is made where it is missing; None: a hidden file of this
+            process.
     """
     draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.unlink(missing_ok=True)
+
     try:
         yield draft
         os.replace(draft, path)

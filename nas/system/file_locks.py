@@ -7,14 +7,16 @@ import time
 import warnings
 from typing import Any
 
-with warnings.catch_warnings():  # where fcntl is missing filelock says so; MISSING says what follows from it
+with (
+    warnings.catch_warnings()
+):  # where fcntl is missing filelock says so; MISSING says what follows from it
     warnings.simplefilter("ignore")
     from filelock import FileLock, Timeout
 
 __all__ = ["MISSING", "FileLock", "Timeout", "are_there", "drop", "take"]
 
 
-def _module(name: str) -> Any:
+def _import_module(name: str) -> Any:
     """Return a module of the standard library; None where this system has none of that name."""
     try:
         return importlib.import_module(name)
@@ -22,11 +24,14 @@ def _module(name: str) -> Any:
         return None
 
 
-fcntl, msvcrt = _module("fcntl"), _module("msvcrt")  # POSIX, Windows
-PLACES = 64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
+fcntl, msvcrt = _import_module("fcntl"), _import_module("msvcrt")  # POSIX, Windows
+PLACES = (
+    64  # bytes of a file on Windows: who shares it holds one of them, who has it alone holds all
+)
 POLL_SECONDS = 0.01
 MISSING = (
-    "this Python has no file locks (neither fcntl nor msvcrt): runs and workers do not make way for each "
+    "this Python has no file locks (neither fcntl nor msvcrt): runs and workers do not make way "
+    "for each "
     "other's latency readings; run one at a time, with workers=1"
 )
 _held: dict[int, tuple[int, int]] = {}  # on Windows: first byte and number of bytes by handle
@@ -46,7 +51,9 @@ def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
         wait: for whoever is in the way; False: return at once.
     """
     if fcntl is not None:
-        return _flock(handle, alone, wait)
+        return _lock_with_flock(handle, alone, wait)
+
+    # Windows cannot wait without an end, so it is asked again and again.
     while msvcrt is not None and not _lock_bytes(handle, alone):
         if not wait:
             return False
@@ -55,7 +62,7 @@ def take(handle: int, *, alone: bool, wait: bool = True) -> bool:
 
 
 def drop(handle: int) -> None:
-    """Unlock a file, also for children that were forked meanwhile; nothing where it is not locked."""
+    """Unlock a file, for forked children too; do nothing where it is not locked."""
     if fcntl is not None:
         fcntl.flock(handle, fcntl.LOCK_UN)
     elif handle in _held:
@@ -64,8 +71,9 @@ def drop(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_UNLCK, count)
 
 
-def _flock(handle: int, alone: bool, wait: bool) -> bool:
+def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+
     try:
         fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,8 +82,9 @@ def _flock(handle: int, alone: bool, wait: bool) -> bool:
 
 
 def _lock_bytes(handle: int, alone: bool) -> bool:
-    """Hold all bytes, or one that is free, as Windows locks them: exclusively; False: they are taken."""
+    """Lock all bytes, or a free one, as Windows does: exclusively; False: they are taken."""
     drop(handle)
+
     for first in range(1 if alone else PLACES):
         count = PLACES if alone else 1
         os.lseek(handle, first, os.SEEK_SET)

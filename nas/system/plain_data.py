@@ -1,4 +1,4 @@
-"""YAML and JSON that users hand in: read as plain data, within bounds, before anything else sees them."""
+"""YAML and JSON files of users, read as plain data and within bounds."""
 
 import json
 import re
@@ -24,27 +24,36 @@ FLOAT = re.compile(  # as Hydra reads numbers: 5e-4 and 9.83e9 are numbers, to P
     |\.(?:nan|NaN|NAN))$""",
     re.X,
 )
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it
+_Base: Any = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's, where PyYAML was built with it
 
 
 def read_plain(path: Path) -> Any:
-    """Return what a YAML or JSON file holds: mappings with text keys, lists, text, numbers, booleans, null.
+    """Read a YAML or JSON file: mappings with text keys, lists, text, numbers, booleans, null.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is too large, too deep, grows beyond bounds by its aliases, names a key twice or by
-            something other than text, holds a tag, or is no YAML or JSON; the message says which and where.
+        ValueError: it is too large, too deep, grows beyond bounds by its aliases, names a key twice
+            or by something other than text, holds a tag, or is no YAML or JSON; the message says
+            which and where.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError("is no regular file")
+
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ValueError(f"holds more than {MAX_BYTES // 1024} KiB, which no such file of ours needs")
+        raise ValueError(
+            f"holds more than {MAX_BYTES // 1024} KiB, which no such file of ours needs"
+        )
+
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is no YAML or JSON: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise ValueError(
+            f"is no YAML or JSON: not UTF-8 at byte {error.start}; save it as UTF-8"
+        ) from None
     return parse_plain(text)
 
 
@@ -53,13 +62,13 @@ def parse_plain(text: str) -> Any:
     try:
         if text.lstrip()[:1] in ("{", "["):
             try:
-                return _bounded(json.loads(text, object_pairs_hook=_mapping))
+                return _check_bounds(json.loads(text, object_pairs_hook=_build_mapping))
             except json.JSONDecodeError:
                 pass  # YAML's own lists and mappings look the same
         _check_events(text)
-        return _bounded(yaml.load(text, Loader=_Loader))
+        return _check_bounds(yaml.load(text, Loader=_Loader))
     except yaml.YAMLError as error:
-        raise ValueError(f"is no YAML or JSON: {_place(error)}") from None
+        raise ValueError(f"is no YAML or JSON: {_describe_place(error)}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -70,25 +79,34 @@ def dump_plain(data: Any) -> str:
 
 
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} deep; no such file of ours needs that"
-_TOO_MUCH = f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; write out what is needed alone"
+_TOO_MUCH = (
+    f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; write out what is needed alone"
+)
 
 
 def _check_events(text: str) -> None:
-    """Refuse tags, and what would be too deep or too much with its aliases followed; nothing is built."""
+    """Refuse tags, and what is too deep or too much with aliases followed; nothing is built."""
     anchors: dict[str, tuple[int, int]] = {}  # weight and height of what each names
     stack: list[_Open] = [_Open(None, 0, 0)]
     events: Iterator[Any] = yaml.parse(text, Loader=_Base)
+
+    # Weight and height of each open list or mapping grow as its members close: an alias counts as
+    # much as what it names, so that a few lines cannot stand for millions of values.
     for event in events:
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in CORE_TAGS:
-            raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not read", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {tag} is not read", problem_mark=event.start_mark
+            )
+
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append(_Open(event.anchor, 1, 1))
         elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
-            anchor, weight, height = _ended(event, anchors, stack)
+            anchor, weight, height = _close_value(event, anchors, stack)
             anchors |= {anchor: (weight, height)} if anchor else {}
             outer = stack[-1]
             stack[-1] = _Open(outer.anchor, outer.weight + weight, max(outer.height, height + 1))
+
         if stack[-1].weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
         if len(stack) + stack[-1].height > MAX_DEPTH + 2:
@@ -96,38 +114,41 @@ def _check_events(text: str) -> None:
 
 
 class _Open(NamedTuple):
-    """A list or mapping whose end has not come yet: its anchor, and its weight and height so far."""
+    """A list or mapping that is still open: its anchor, and weight and height so far."""
 
     anchor: str | None
     weight: int
     height: int
 
 
-def _ended(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
-    """What a value comes to whose end this event is."""
+def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_Open]) -> _Open:
+    """Return anchor, weight and height of the value that an event ends."""
     if isinstance(event, yaml.CollectionEndEvent):
         return stack.pop()
     if isinstance(event, yaml.ScalarEvent):
         return _Open(event.anchor, 1 + len(event.value) // TEXT_WEIGHT, 0)
+
     if event.anchor not in anchors:
         problem = f"the alias *{event.anchor} stands before or within what it names"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
     return _Open(None, *anchors[event.anchor])
 
 
-def _bounded(data: Any) -> Any:
-    """Return the data as they are, once they are known to be within bounds (of JSON no events were seen)."""
+def _check_bounds(data: Any) -> Any:
+    """Return data as they are after a check of their bounds (JSON has no events to check)."""
+    # Level by level: recursion would meet its own limit first.
     weight, level = 0, [data]
+
     for _ in range(MAX_DEPTH + 1):
         weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
-        if not (level := list(_inner(level))):
+        if not (level := list(_list_inner(level))):
             return data
     raise ValueError(_TOO_DEEP)
 
 
-def _inner(level: list[Any]) -> Iterator[Any]:
+def _list_inner(level: list[Any]) -> Iterator[Any]:
     for one in level:
         if isinstance(one, Mapping):
             yield from one.values()
@@ -135,16 +156,16 @@ def _inner(level: list[Any]) -> Iterator[Any]:
             yield from one
 
 
-def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in mapping:
             raise ValueError(f"names the key {key!r} twice; leave one out")
-        found[key] = value
-    return found
+        mapping[key] = value
+    return mapping
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _describe_place(error: yaml.YAMLError) -> str:
     """Say what a YAML reader stumbled over, and where."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
@@ -161,15 +182,18 @@ class _Loader(_Base):  # type: ignore[misc]
         for key_node, _ in node.value:
             if key_node.tag == MERGE_TAG:
                 continue
+
             is_scalar = isinstance(key_node, yaml.ScalarNode)
             key = self.construct_object(key_node, deep=True) if is_scalar else None
             problem = f"the key {key!r} stands there twice" if key in seen else ""
             if not isinstance(key, str):
                 given = key_node.value if is_scalar else "a list or mapping"
                 problem = f"a key must be text, got {given}; quote it"
+
             if problem:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
+
         found: dict[str, Any] = super().construct_mapping(node, deep=deep)
         return found
 
@@ -177,7 +201,9 @@ class _Loader(_Base):  # type: ignore[misc]
         try:
             return int(super().construct_yaml_int(node))
         except ValueError:  # 4,300 digits and more
-            raise yaml.MarkedYAMLError(problem="no such number", problem_mark=node.start_mark) from None
+            raise yaml.MarkedYAMLError(
+                problem="no such number", problem_mark=node.start_mark
+            ) from None
 
 
 class _Dumper(yaml.SafeDumper):
@@ -187,7 +213,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        breaks = any(mark in data for mark in "\x85\u2028\u2029")  # unquoted they come back as spaces
+        breaks = any(
+            mark in data for mark in "\x85\u2028\u2029"
+        )  # unquoted they come back as spaces
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if breaks else None)
 
 
@@ -195,7 +223,11 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _kind in (_Loader, _Dumper):
     _resolvers = {
-        first: [(tag, rule) for tag, rule in rules if tag in CORE_TAGS | {MERGE_TAG} and "float" not in tag]
+        first: [
+            (tag, rule)
+            for tag, rule in rules
+            if tag in CORE_TAGS | {MERGE_TAG} and "float" not in tag
+        ]
         for first, rules in _kind.yaml_implicit_resolvers.items()
     }
     _kind.yaml_implicit_resolvers = _resolvers

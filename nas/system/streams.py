@@ -1,4 +1,4 @@
-"""What this program prints reaches every terminal: characters that it cannot take have a stand-in."""
+"""Printing to any terminal: characters that it cannot show have a stand-in."""
 
 import codecs
 import os
@@ -26,16 +26,20 @@ ERRORS = "nas.stand_in"  # the name under which codecs knows `_stand_in`
 
 
 def make_printable() -> None:
-    """Let the standard streams of this process take every character, whatever the terminal's encoding is.
+    """Let the standard streams of this process take every character, in any encoding.
 
-    A stream that is closed, as by `>&-`, is opened on nothing: what is printed there is lost, not an error.
+    A stream that is closed, as by `>&-`, is opened on nothing: what is printed there is lost, not
+    an error.
     """
     codecs.register_error(ERRORS, _stand_in)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-        elif hasattr(stream, "reconfigure"):  # not where a test or a notebook has put a stream of its own
+            nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open till the end
+            setattr(sys, name, nothing)
+        elif hasattr(
+            stream, "reconfigure"
+        ):  # not where a test or a notebook has put a stream of its own
             stream.reconfigure(errors=ERRORS)
 
 
@@ -44,23 +48,25 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(map(_plain, text)), error.end
+    return "".join(map(_to_ascii, text)), error.end
 
 
-def _plain(letter: str) -> str:
-    """Return ASCII in place of a character: its stand-in, else its letter without marks, else its escape."""
+def _to_ascii(letter: str) -> str:
+    """Return ASCII for a character: its stand-in, its letter without marks, or its escape."""
     if letter in STAND_INS:
         return STAND_INS[letter]
     if ord(letter) in LINES:
-        return _line(unicodedata.name(letter))
+        return _draw_line(unicodedata.name(letter))
     if ord(letter) in BLOCKS or ord(letter) in DOTS:
         return "#"
+
     parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return parts or letter.encode("ascii", "backslashreplace").decode()
 
 
-def _line(name: str) -> str:
+def _draw_line(name: str) -> str:
     """Return ASCII in place of a piece of a line, whose Unicode name says where it leads."""
     level = any(word in name for word in ("HORIZONTAL", "LEFT", "RIGHT"))
     upright = any(word in name for word in ("VERTICAL", "UP", "DOWN"))
+
     return "+" if level and upright else "|" if upright else "-"

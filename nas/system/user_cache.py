@@ -20,6 +20,8 @@ def user_cache(name: str) -> Path:
             home = Path.home() / ".cache"
         except RuntimeError:
             raise ValueError(
-                "this user has no home directory; name a folder for files that are kept: XDG_CACHE_HOME=/path"
+                "this user has no home directory; name a folder for files that are kept: "
+                "XDG_CACHE_HOME=/path"
             ) from None
+
     return home / "esr-nas" / name

@@ -1,4 +1,4 @@
-"""The best linear filter over the base: what a network has to beat to have learned anything."""
+"""The best linear filter over the base: a network that beats it has learned something."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,10 @@ from nas.measure.quality import Upscaler
 from nas.train.proxy import bicubic_base
 
 KERNEL = 5
-RIDGE = 1e-4
-PATCH = 16  # side of the LR patches
+RIDGE = 1e-4  # of the mean second moment of the inputs
+PATCH = 16  # side of the LR patches, in pixels
+FIRST_STEP = 2**31  # far from the steps of any training, so that its patches are not fitted
+BATCH_SIZE = 16
 
 
 def linear_filter(
@@ -18,26 +20,32 @@ def linear_filter(
 ) -> Upscaler:
     """Fit a 5x5 filter from LR colours to the residual over the base, by least squares.
 
-    It is what SPAN-like networks fall back to when their gates die: one convolution and pixel shuffle.
+    SPAN-like networks fall back to such a filter when their gates die: one convolution and a pixel
+    shuffle.
 
     Args:
-        patches: LR and HR; steps far from those of any training are read.
+        patches: LR and HR patches that the filter is fitted to.
+        device: where the filter runs.
+        num_batches: batches of 16 patches that are read.
         patch: side of the LR patches, which the images have to hold.
     Returns:
-        (N, 3, H, W) -> (N, 3, scale*H, scale*W).
+        The upscaler, (N, 3, H, W) -> (N, 3, scale H, scale W).
     """
     scale = patches.scale
-    size = 3 * KERNEL**2 + 1
+    size = 3 * KERNEL**2 + 1  # the filter's inputs, and 1 for its bias
+
+    # The normal equations, summed over batches in float64.
     gram = torch.zeros(size, size, dtype=torch.float64)
     cross = torch.zeros(size, 3 * scale**2, dtype=torch.float64)
     for step in range(num_batches):
-        lr, hr = patches.batch(2**31 + step, 16, patch)
-        columns = F.pad(F.unfold(lr, KERNEL, padding=KERNEL // 2), (0, 0, 0, 1), value=1.0)
-        targets = F.pixel_unshuffle(hr - bicubic_base(lr, scale), scale).flatten(2)
-        a = columns.transpose(1, 2).flatten(0, 1).double()
-        b = targets.transpose(1, 2).flatten(0, 1).double()
-        gram += a.T @ a
-        cross += a.T @ b
+        lr, hr = patches.batch(FIRST_STEP + step, BATCH_SIZE, patch)
+        inputs = F.pad(F.unfold(lr, KERNEL, padding=KERNEL // 2), (0, 0, 0, 1), value=1.0)
+        outputs = F.pixel_unshuffle(hr - bicubic_base(lr, scale), scale).flatten(2)
+        input_rows = inputs.transpose(1, 2).flatten(0, 1).double()
+        output_rows = outputs.transpose(1, 2).flatten(0, 1).double()
+        gram += input_rows.T @ input_rows
+        cross += input_rows.T @ output_rows
+
     gram += RIDGE * gram.diagonal().mean() * torch.eye(size, dtype=torch.float64)
     solution = torch.linalg.solve(gram, cross).float().to(device)
     kernel = solution[:-1].T.reshape(3 * scale**2, 3, KERNEL, KERNEL)

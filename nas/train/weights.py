@@ -1,4 +1,4 @@
-"""Weights on disk onto an upscaler: a released checkpoint, our own, or a proxy's residual over its base."""
+"""Weights on disk onto an upscaler: a released checkpoint, our own, or a proxy's residual."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,29 +17,41 @@ from search_spaces.spec import ArchSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What a file says of itself; `base` is what it is a residual over, None for a whole network."""
+    """The metadata of a file of weights.
+
+    Attributes:
+        base: the base over which the weights are a residual; None for a whole network.
+        spec: the architecture; None if the file does not name it.
+    """
 
     base: str | None
     spec: ArchSpec | None
 
 
 def read_metadata(path: Path) -> Weights:
-    """The metadata of a safetensors file; nothing is known of another file, or of one that cannot be read.
+    """Read the metadata of a safetensors file.
+
+    Both fields are None for a file of another format, and for one that cannot be read.
 
     Raises:
-        ValueError: its base is not known here, or its architecture is none.
+        ValueError: the base is not one of ours, or the architecture is not valid.
     """
     path, _ = split_entry(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return Weights(base=None, spec=None)
+
+    # A damaged file is not reported here: loading its weights says what is wrong.
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError:
         return Weights(base=None, spec=None)
+
     base = metadata.get("base")
     if base not in (None, BASE):
-        raise ValueError(f"weights: {path} is a residual over base={base}, which is not known; known: {BASE}")
+        raise ValueError(
+            f"weights: {path} is a residual over base={base}, which is not known; known: {BASE}"
+        )
     try:
         spec = ArchSpec.from_json(metadata["arch"]) if "arch" in metadata else None
     except (ValueError, TypeError) as error:
@@ -48,33 +60,39 @@ def read_metadata(path: Path) -> Weights:
 
 
 def load_upscaler(spec: ArchSpec, path: Path) -> nn.Module:
-    """A network with the weights of a file, its base added where they are a residual; in evaluation mode.
+    """Build an upscaler with the weights of a file, in evaluation mode.
+
+    The base is added if the weights are a residual.
 
     Args:
-        spec: what the weights are for; for a published network or a relative also under released names.
-        path: .safetensors, or what torch.load(weights_only=True) reads; FILE:ENTRY for an entry of it.
+        spec: the architecture of the weights; for a published network or a relative of it the file
+            may use the released names.
+        path: .safetensors, or what torch.load(weights_only=True) reads; FILE:ENTRY for an entry of
+            it.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read without running code, it is of another architecture, or a name or shape
-            does not fit.
+        ValueError: it cannot be read without running code, belongs to another architecture, or a
+            name or shape does not fit.
     """
     return read_upscaler(spec, path)[0]
 
 
 def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
-    """As `load_upscaler`, and which entry of the file was read.
+    """Build an upscaler as `load_upscaler` does; also return which entry of the file was read.
 
     Raises:
         FileNotFoundError: as `load_upscaler`.
         ValueError: as `load_upscaler`.
     """
-    known = read_metadata(path)
-    if known.spec is not None and known.spec.arch_id != spec.arch_id:
+    metadata = read_metadata(path)
+    if metadata.spec is not None and metadata.spec.arch_id != spec.arch_id:
         raise ValueError(
-            f"weights: {path} belongs to the architecture {known.spec.arch_id}, arch is {spec.arch_id}; "
+            f"weights: {path} belongs to the architecture {metadata.spec.arch_id}, arch is "
+            f"{spec.arch_id}; "
             "give the arch that it was made for"
         )
-    if known.base is not None:
+
+    if metadata.base is not None:
         return OverBase(residual_network(spec, read_state(path), str(path))).eval(), str(path)
     net = build(spec)
     source = load_checkpoint(net, path)
@@ -82,30 +100,38 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
 
 
 def find_spec(path: Path) -> ArchSpec:
-    """The architecture that a file says it is of, else the one that its names and shapes tell.
+    """Return the architecture that a file names, else the one that its names and shapes tell.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or is of no network that is known.
+        ValueError: it cannot be read, or no known network has such weights.
     """
+    # A file that names no architecture is recognised by what it holds.
     spec = read_metadata(path).spec
     return recognise(path) if spec is None else spec
 
 
 def residual_network(spec: ArchSpec, state: dict[str, Tensor], source: str) -> Network:
-    """The network that the proxy trains for a spec, with its weights, without the base."""
+    """Build the residual network of a spec with its weights, without the base."""
     net = build(residual_spec(spec))
     load_strict(net, state, source)
     return net
 
 
 def weights_path(run: Path, spec: ArchSpec) -> Path:
+    """Return where the proxy weights of an architecture lie in a run directory."""
     return run / "weights" / f"{spec.arch_id}.safetensors"
 
 
 def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
-    """Write proxy weights whole or not at all; the metadata says over which base they are residuals."""
+    """Write proxy weights into a run directory, whole or not at all.
+
+    The metadata names the architecture, and the base over which the weights are residuals.
+    """
     path = weights_path(run, spec)
+
+    # On the CPU and contiguous, as safetensors takes them.
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+
     with replaced(path, path.with_suffix(".partial")) as draft:
         save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})

@@ -20,7 +20,7 @@ from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
-from nas.data.images import ImageError, probe, read_image
+from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
 from search_spaces.checkpoints.official import read_state
@@ -201,7 +201,7 @@ def test_images_are_read_or_refused(watch):
     for _ in range(_count("images")):
         name, content = inputs.images(rng)
         Path(name).write_bytes(content)
-        for reader in (probe, read_image):
+        for reader in (read_size, read_image):
             watch.read(functools.partial(reader, Path(name)), (ImageError,), (name, content[:200]))
     _finish(watch, "images")
 

@@ -1,4 +1,4 @@
-"""Crops: images cut out of others, pixel by pixel, wherever they were cut and in all eight orientations."""
+"""Crops: images cut out of others pixel by pixel, anywhere, in all eight orientations."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.images import read_image
-from nas.data.orientation import orientations
+from nas.data.pixels.images import read_image
+from nas.data.pixels.orientation import orientations
 from nas.data.sets import Pair
 
 Pixels = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 
 _TILE = 8  # side in pixels: a tile of RGB is 24 whole words of 64 bits
-_REGION = 2 * _TILE - 1  # every region of this side holds one whole tile of whatever grid it was cut from
+_REGION = (
+    2 * _TILE - 1
+)  # every region of this side holds one whole tile of whatever grid it was cut from
 _NUM_REGIONS = 3
 _NUM_TURNS = 8
 _GRID = 6  # regions looked at a side, of which those with most different values are taken
@@ -30,10 +32,11 @@ _WEIGHTS = np.random.default_rng(0).integers(0, 2**63, (_TILE, 1, 3), dtype=np.u
 class CropFinder:
     """Finds the image that another one was cut from, among images whose tiles it has hashed.
 
-    A whole image is laid out in tiles of 8x8 pixels; their hashes are kept, 8 bytes for 64 pixels. What was
-    cut from it holds, in any 15x15 pixels, one of these tiles whole. Three such regions are hashed at all 64
-    places in all eight orientations, and what is found is compared pixel by pixel: a chance hit costs time,
-    never a false answer.
+    A whole image is laid out in tiles of 8x8 pixels; their hashes are kept, 8 bytes for 64 pixels.
+    What was cut from it holds, in any 15x15 pixels, one of these tiles whole. Three such regions
+    are hashed at all 64
+    places in all eight orientations, and what is found is compared pixel by pixel: a chance hit
+    costs time, never a false answer.
     """
 
     def __init__(self, pairs: Sequence[Pair], tiles: Sequence[Hashes]) -> None:
@@ -45,32 +48,45 @@ class CropFinder:
         """
         self._pairs = list(pairs)
         self._shapes = [one.shape for one in tiles]
-        hashes = np.concatenate([one.ravel() for one in tiles]) if tiles else np.zeros(0, dtype=np.uint64)
+        hashes = (
+            np.concatenate([one.ravel() for one in tiles])
+            if tiles
+            else np.zeros(0, dtype=np.uint64)
+        )
+
+        # All tiles in one sorted table: a hash is looked up by bisection.
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
         sizes = [one.size for one in tiles]
         starts = np.cumsum([0, *sizes])
+
         self._image = np.repeat(np.arange(len(tiles), dtype=np.int32), sizes)[order]
         self._tile = (order - starts[self._image]).astype(np.int32) if tiles else order
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these, and is smaller."""
+        """Whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
         """Find the image that this one, (H, W, 3), was cut from; None where there is none."""
         if not len(self._hashes) or min(pixels.shape[:2]) < _REGION:
             return None
-        corners = _regions(pixels)
-        turned = [one for y, x in corners for one in orientations(pixels[y : y + _REGION, x : x + _REGION])]
-        for index, place, image, tile in self._lookup(turned):
+        corners = _choose_regions(pixels)
+
+        turned = [
+            one
+            for y, x in corners
+            for one in orientations(pixels[y : y + _REGION, x : x + _REGION])
+        ]
+
+        for index, place, image, tile in self._look_up_tiles(turned):
             corner, turn = divmod(index, _NUM_TURNS)
-            if self._was_cut(pixels, corners[corner], turn, place, image, tile):
+            if self._is_cut_there(pixels, corners[corner], turn, place, image, tile):
                 return self._pairs[image]
         return None
 
-    def _lookup(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
-        """Tiles of regions that are known: the region, the place in it, the image, its tile."""
+    def _look_up_tiles(self, regions: Sequence[Pixels]) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the known tiles in regions: the region, the place in it, the image, its tile."""
         if not regions:
             return
         hashes = _hash_places(np.stack(regions))
@@ -82,17 +98,22 @@ class CropFinder:
             for k in range(start, last if last - start <= _MAX_HITS else start):
                 yield int(region), int(place), int(self._image[k]), int(self._tile[k])
 
-    def _was_cut(
+    def _is_cut_there(
         self, pixels: Pixels, corner: tuple[int, int], turn: int, place: int, image: int, tile: int
     ) -> bool:
         """Compare all pixels where one tile agrees."""
         turned = orientations(pixels)[turn]
+
+        # Where the region lies after the turn, followed by marking it.
         marks = np.zeros((*pixels.shape[:2], 1), dtype=np.uint8)
         marks[corner[0] : corner[0] + _REGION, corner[1] : corner[1] + _REGION] = 1
         y, x, _ = np.argwhere(orientations(marks)[turn])[0]
+
+        # From tile and place in the region to where the whole crop would lie.
         row, column = divmod(tile, self._shapes[image][1])
         top = row * _TILE - (int(y) + place // _TILE)
         left = column * _TILE - (int(x) + place % _TILE)
+
         whole = read_image(self._pairs[image].hr)
         height, width = turned.shape[:2]
         if top < 0 or left < 0 or top + height > whole.shape[0] or left + width > whole.shape[1]:
@@ -101,13 +122,13 @@ class CropFinder:
 
 
 def is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
-    """Whether an image of one height and width could be cut, upright or turned, from one of another."""
+    """Whether an image of one size could be cut, upright or turned, from one of another."""
     (low, high), (whole_low, whole_high) = sorted(size), sorted(whole)
     return low <= whole_low and high <= whole_high and (low, high) != (whole_low, whole_high)
 
 
 def hash_tiles(pixels: Pixels) -> Hashes:
-    """Hash the 8x8 tiles of an image, (H, W, 3) -> (H // 8, W // 8); what is left at its edges is not."""
+    """Hash the 8x8 tiles of an image, (H, W, 3) -> (H // 8, W // 8)."""
     rows, columns = pixels.shape[0] // _TILE, pixels.shape[1] // _TILE
     whole = np.ascontiguousarray(pixels[: rows * _TILE, : columns * _TILE])
     words = whole.reshape(rows, _TILE, -1).view(np.uint64).reshape(rows, _TILE, columns, 3)
@@ -122,12 +143,16 @@ def _hash_places(regions: Pixels) -> Hashes:
     return np.asarray((words * _WEIGHTS[:, 0]).sum(axis=(2, 3), dtype=np.uint64))
 
 
-def _regions(pixels: Pixels) -> list[tuple[int, int]]:
-    """Top left corners of the regions with most different values, of a grid of them; none in a flat image.
+def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
+    """Choose the regions of a grid with most different values, by their top left corners.
+
+    A flat image has none.
 
     Contrast alone would take lettering and checks, which repeat.
     """
-    ys, xs = (np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2])
+    ys, xs = (
+        np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2]
+    )
     num_values = {
         (int(y), int(x)): np.count_nonzero(
             np.bincount(pixels[y : y + _REGION, x : x + _REGION].ravel(), minlength=1)
@@ -135,5 +160,6 @@ def _regions(pixels: Pixels) -> list[tuple[int, int]]:
         for y in ys
         for x in xs
     }
+
     best = sorted(num_values, key=lambda corner: -num_values[corner])[:_NUM_REGIONS]
     return [corner for corner in best if num_values[corner] >= _MIN_VALUES]

@@ -1,4 +1,4 @@
-"""What two roles share: near-duplicates and crops, taken out of the lower role."""
+"""Scenes that two roles share: near-duplicates and crops are taken out of the lower role."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from nas.data.duplicates.crops import CropFinder, Hashes, hash_tiles, is_smaller
 from nas.data.duplicates.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
 from nas.data.duplicates.spots import Spots, find_spots
 from nas.data.folders.places import Role
-from nas.data.images import ImageError, read_image
+from nas.data.pixels.images import ImageError, read_image
 from nas.data.progress import each
 from nas.data.sets import Pair, Pixels
 
 ABOVE: dict[Role, tuple[Role, ...]] = {"test": (), "val": ("test",), "train": ("test", "val")}
-# Of HR files that are decoded for crops alone, because the training images are hashed from their LR files:
-# 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked at.
+# Of HR files that are decoded for crops alone, because the training images are hashed from their LR
+# files: 5 to 10 s on one core. They are spread evenly; where one of them is a crop, all are looked
+# at.
 MAX_PIXELS = 100_000_000
 MAX_SECONDS = 6.0  # of one core, estimated, for looking for changed crops; spread in the same way
 
@@ -42,8 +43,13 @@ class Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What reading an image gave: its hash, its tiles and spots if others may be cut from it, what it was
-    cut from.
+    """What reading an image gave.
+
+    Attributes:
+        pair: the image.
+        hash: of its HR file, or of its LR file where a training image has one.
+        tiles, spots: of a val or test image, to find crops of it; None where none are looked for.
+        cut_from: the image that it was cut from, and that one's role.
     """
 
     pair: Pair
@@ -65,66 +71,87 @@ def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
     """Take near-duplicates and crops of a higher role's images out of each lower role.
 
     Test stands above val, and val above train. A training image is hashed from its LR file where it
-    has one: decoding the HR files of a large set takes minutes. Every other file is read whole, so that a
-    damaged one is found before the search that would end over it.
+    has one: decoding the HR files of a large set takes minutes. Every other file is read whole, so
+    that a damaged one is found before the search that would end over it.
     """
     result = Overlaps({})
-    looks: dict[Role, list[_Look]] = {}
+    kept: dict[Role, list[_Look]] = {}
     finders: dict[Role, _Finders] = {}
-    for role in (one for one in ABOVE if one in pairs):
+    for role in (role for role in ABOVE if role in pairs):  # the highest first
         above = {other: finders[other] for other in ABOVE[role] if other in finders}
-        below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
+        looks = _look_at_role(role, pairs, above, result, progress)
 
-        def look(
-            pair: Pair,
-            role: Role = role,
-            above: dict[Role, _Finders] = above,
-            below: set[tuple[int, int]] = below,
-        ) -> _Look:
-            return _look(pair, role, above, below)
-
-        seen = []
-        for one in each(look, pairs[role], label=f"comparing {role} images", show=progress):
-            if isinstance(one, ImageError):
-                result.problems.append((role, one.path, one.reason))
-            else:
-                seen.append(one)
+        # Near-duplicates first: they are cheap to tell, and need no search for crops any more.
         for other in ABOVE[role]:
-            seen = _drop_duplicates(role, seen, other, looks.get(other, []), result.notices)
+            looks = _drop_duplicates(role, looks, other, kept.get(other, []), result.notices)
         if role == "train":
-            seen = _look_for_crops(seen, above, result, progress)
-        seen = _look_for_changed(role, seen, above, result, progress)
-        looks[role] = _drop_crops(role, seen, result.notices)
+            looks = _look_for_crops(looks, above, result, progress)
+        looks = _look_for_changed(role, looks, above, result, progress)
+        kept[role] = _drop_crops(role, looks, result.notices)
+
         if role != "train":
-            finders[role] = _index(looks[role])
-        result.pairs[role] = [one.pair for one in looks[role]]
+            finders[role] = _index_images(kept[role])
+        result.pairs[role] = [look.pair for look in kept[role]]
     return result
 
 
-def _look(pair: Pair, role: Role, above: dict[Role, _Finders], below: set[tuple[int, int]]) -> _Look:
+def _look_at_role(
+    role: Role,
+    pairs: dict[Role, list[Pair]],
+    above: dict[Role, _Finders],
+    result: Overlaps,
+    progress: bool,
+) -> list[_Look]:
+    """Read the images of a role; those that cannot be read become problems."""
+    sizes_below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
+
+    def look_at(pair: Pair) -> _Look:
+        return _look_at_image(pair, role, above, sizes_below)
+
+    looks = []
+    for look in each(look_at, pairs[role], label=f"comparing {role} images", show=progress):
+        if isinstance(look, ImageError):
+            result.problems.append((role, look.path, look.reason))
+        else:
+            looks.append(look)
+    return looks
+
+
+def _look_at_image(
+    pair: Pair, role: Role, above: dict[Role, _Finders], sizes_below: set[tuple[int, int]]
+) -> _Look:
+    """Read one image, and look whether it was cut from one of a higher role."""
     if role == "train" and pair.lr is not None:
         return _Look(pair, image_hash(read_image(pair.lr)))
+
     if pair.lr is not None:
-        read_image(pair.lr)
+        read_image(pair.lr)  # a damaged file is told now
     pixels = read_image(pair.hr)
+    may_be_cut = any(is_smaller(size, pair.size) for size in sizes_below)
     return _Look(
         pair,
         image_hash(pixels),
         tiles=None if role == "train" else hash_tiles(pixels),
-        spots=find_spots(pixels) if any(is_smaller(size, pair.size) for size in below) else None,
-        cut_from=_find(pixels, {other: one.exact for other, one in above.items()}),
+        spots=find_spots(pixels) if may_be_cut else None,
+        cut_from=_find_whole(pixels, {other: one.exact for other, one in above.items()}),
     )
 
 
-def _find(pixels: Pixels, finders: Mapping[Role, CropFinder | ChangedCropFinder]) -> tuple[Role, Pair] | None:
-    """What an image was cut from, of the highest role."""
-    found = ((other, finder.find(pixels)) for other, finder in finders.items())
-    return next(((other, whole) for other, whole in found if whole is not None), None)
+def _find_whole(
+    pixels: Pixels, finders: Mapping[Role, CropFinder | ChangedCropFinder]
+) -> tuple[Role, Pair] | None:
+    """Find the image of the highest role that an image was cut from."""
+    for role, finder in finders.items():
+        whole = finder.find(pixels)
+        if whole is not None:
+            return role, whole
+    return None
 
 
-def _index(seen: Sequence[_Look]) -> _Finders:
-    tiled = [(one.pair, one.tiles) for one in seen if one.tiles is not None]
-    spotted = [(one.pair, one.spots) for one in seen if one.spots is not None]
+def _index_images(looks: Sequence[_Look]) -> _Finders:
+    """Index the images of a role, so that crops of them are found."""
+    tiled = [(look.pair, look.tiles) for look in looks if look.tiles is not None]
+    spotted = [(look.pair, look.spots) for look in looks if look.spots is not None]
     return _Finders(
         CropFinder([pair for pair, _ in tiled], [tiles for _, tiles in tiled]),
         ChangedCropFinder([pair for pair, _ in spotted], [spots for _, spots in spotted]),
@@ -132,103 +159,117 @@ def _index(seen: Sequence[_Look]) -> _Finders:
 
 
 def _drop_duplicates(
-    role: Role, seen: list[_Look], other: Role, above: list[_Look], notices: list[str]
+    role: Role, looks: list[_Look], other: Role, above: list[_Look], notices: list[str]
 ) -> list[_Look]:
-    if not seen or not above:
-        return seen
-    index, bits = nearest(np.stack([one.hash for one in seen]), np.stack([one.hash for one in above]))
+    """Drop near-duplicates of another role's images; a notice for each."""
+    if not looks or not above:
+        return looks
+    hashes = np.stack([look.hash for look in looks])
+    index, bits = nearest(hashes, np.stack([look.hash for look in above]))
     for i in np.flatnonzero(bits <= LIMIT):
         notices.append(
-            f"dropped {seen[i].pair.hr} from {role}: near-duplicate of {above[index[i]].pair.hr} in {other} "
-            f"({bits[i]:.0f} of {NUM_BITS} bits of the image hash differ)"
+            f"dropped {looks[i].pair.hr} from {role}: near-duplicate of {above[index[i]].pair.hr} "
+            f"in {other} ({bits[i]:.0f} of {NUM_BITS} bits of the image hash differ)"
         )
-    return [one for one, far in zip(seen, bits > LIMIT, strict=True) if far]
+    return [look for look, is_far in zip(looks, bits > LIMIT, strict=True) if is_far]
 
 
 def _look_for_crops(
-    seen: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
+    looks: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
-    """Decode the HR files of training images that were hashed from LR and are small enough to be crops."""
+    """Decode the HR files of training images that were hashed from LR and may be crops."""
     finders = {other: one.exact for other, one in above.items()}
-    waiting = [
-        one
-        for one in seen
-        if one.pair.lr is not None and any(finder.fits(one.pair.size) for finder in finders.values())
+    suspects = [
+        look
+        for look in looks
+        if look.pair.lr is not None
+        and any(finder.fits(look.pair.size) for finder in finders.values())
     ]
-    pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
+    pixels = sum(look.pair.size[0] * look.pair.size[1] for look in suspects)
     step = -(-pixels // MAX_PIXELS)
-    return _look_at("train", seen, waiting, finders, "crops", step, result, progress)
+    return _look_at_some("train", looks, suspects, finders, "crops", step, result, progress)
 
 
 def _look_for_changed(
-    role: Role, seen: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
+    role: Role, looks: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
-    """Look at what is no crop as it stands, but could be one that was saved as JPEG or brightened."""
+    """Look at images that may be crops that were compressed or brightened since."""
     finders = {other: one.changed for other, one in above.items() if len(one.changed)}
-    waiting = [
-        one
-        for one in seen
-        if one.cut_from is None
-        and min(one.pair.size) >= SMALLEST
-        and any(finder.fits(one.pair.size) for finder in finders.values())
+    suspects = [
+        look
+        for look in looks
+        if look.cut_from is None
+        and min(look.pair.size) >= SMALLEST
+        and any(finder.fits(look.pair.size) for finder in finders.values())
     ]
-    # Measured on one core: an image, its pixels, what it is compared with.
+
+    # Seconds on one core, measured: for an image, for what it is compared with, and for its pixels.
     num_spots = sum(len(finder) for finder in finders.values())
-    pixels = sum(one.pair.size[0] * one.pair.size[1] for one in waiting)
-    seconds = len(waiting) * (5e-3 + 1e-7 * num_spots) + 1e-7 * pixels
+    pixels = sum(look.pair.size[0] * look.pair.size[1] for look in suspects)
+    seconds = len(suspects) * (5e-3 + 1e-7 * num_spots) + 1e-7 * pixels
     step = math.ceil(seconds / MAX_SECONDS)
-    return _look_at(role, seen, waiting, finders, "changed crops", step, result, progress)
+    return _look_at_some(role, looks, suspects, finders, "changed crops", step, result, progress)
 
 
-def _look_at(
+def _look_at_some(
     role: Role,
-    seen: list[_Look],
-    waiting: list[_Look],
+    looks: list[_Look],
+    suspects: list[_Look],
     finders: Mapping[Role, CropFinder | ChangedCropFinder],
     kind: str,
     step: int,
     result: Overlaps,
     progress: bool,
 ) -> list[_Look]:
-    """Decode one of every `step` waiting images, and the rest where one of these is a crop."""
-    step = max(1, step)
-    chosen, rest = waiting[::step], [one for i, one in enumerate(waiting) if i % step]
+    """Decode one of every `step` suspects, and the rest where one of these is a crop.
 
-    def find(one: _Look) -> tuple[Role, Pair] | None:
-        return _find(read_image(one.pair.hr), finders)
+    Returns:
+        All looks, with what was found; those that cannot be read are left out.
+    """
+    step = max(1, step)
+    sample = suspects[::step]
+    rest = [look for i, look in enumerate(suspects) if i % step]
+
+    def find(look: _Look) -> tuple[Role, Pair] | None:
+        return _find_whole(read_image(look.pair.hr), finders)
 
     cut_from: dict[int, tuple[Role, Pair]] = {}
     broken: set[int] = set()
-    for part in (chosen, rest):
+    for part in (sample, rest):
         if part is rest and not cut_from:
             break
         answers = each(find, part, label=f"looking for {kind} in {role}", show=progress)
-        for one, answer in zip(part, answers, strict=True):
+        for look, answer in zip(part, answers, strict=True):
             if isinstance(answer, ImageError):
                 result.problems.append((role, answer.path, answer.reason))
-                broken.add(id(one))
+                broken.add(id(look))
             elif answer is not None:
-                cut_from[id(one)] = answer
+                cut_from[id(look)] = answer
+
+    # A sample was enough: the user is told how much was looked at.
     if rest and not cut_from:
-        called = {"train": "training"}.get(role, role)
+        adjective = {"train": "training"}.get(role, role)
         result.notices.append(
-            f"{len(chosen)} of {len(waiting)} {called} images that could be {kind} of judged ones were "
-            "looked at, evenly spread: none is one"
+            f"{len(sample)} of {len(suspects)} {adjective} images that could be {kind} of judged "
+            "ones were looked at, evenly spread: none is one"
         )
     return [
-        replace(one, cut_from=cut_from.get(id(one), one.cut_from)) for one in seen if id(one) not in broken
+        replace(look, cut_from=cut_from.get(id(look), look.cut_from))
+        for look in looks
+        if id(look) not in broken
     ]
 
 
-def _drop_crops(role: Role, seen: Sequence[_Look], notices: list[str]) -> list[_Look]:
-    """Take out what was cut from an image of a higher role; a line for each of these images."""
+def _drop_crops(role: Role, looks: Sequence[_Look], notices: list[str]) -> list[_Look]:
+    """Drop what was cut from an image of a higher role; a notice for each of those images."""
     crops: dict[tuple[Role, Path], list[Path]] = {}
-    for one in seen:
-        if one.cut_from is not None:
-            other, whole = one.cut_from
-            crops.setdefault((other, whole.hr), []).append(one.pair.hr)
+    for look in looks:
+        if look.cut_from is not None:
+            other, whole = look.cut_from
+            crops.setdefault((other, whole.hr), []).append(look.pair.hr)
+
     for (other, whole_file), files in crops.items():
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         names = ", ".join(str(file) for file in files[:3])
         notices.append(f"dropped {names}{more} from {role}: crops of {whole_file} in {other}")
-    return [one for one in seen if one.cut_from is None]
+    return [look for look in looks if look.cut_from is None]

@@ -1,4 +1,4 @@
-"""Spots: places of an image that look the same after it was cut, compressed, brightened or turned."""
+"""Spots: places of an image that look alike after it was cut, changed or turned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Spots:
 
     Attributes:
         places: row and column, (N, 2).
-        signs: what describes each, of norm 1, (N, 4, 4): low frequencies around it without the mean.
+        signs: what describes each, of norm 1, (N, 4, 4): low frequencies around it without the
+            mean.
         detail: of the whole image, from -127 to 127, (H / 2, W / 2).
     """
 
@@ -42,7 +43,7 @@ def find_spots(pixels: Pixels) -> Spots:
     """Find the spots of an image, (H, W, 3); a flat one has none."""
     grey = np.asarray(Image.fromarray(pixels).convert("L").reduce(HALF), dtype=np.float32)
     smooth = ndimage.gaussian_filter(grey, _BLUR, truncate=3)
-    curved = _curvature(smooth)
+    curved = _measure_curvature(smooth)
 
     # The strongest of their surroundings, where all that describes them is inside.
     is_spot = (curved == ndimage.maximum_filter(curved, _APART)) & (curved > _WEAKEST)
@@ -53,13 +54,14 @@ def find_spots(pixels: Pixels) -> Spots:
     places = np.argwhere(is_spot)[order].astype(np.int32)
 
     detail = np.clip(np.rint(even_detail(grey, 1.0) * 32), -127, 127).astype(np.int8)
-    return Spots(places, _describe(smooth, places), detail)
+    return Spots(places, _describe_spots(smooth, places), detail)
 
 
 def even_detail(grey: Floats, sigma: float) -> Floats:
-    """Detail of the frequencies around one, as strong in faint texture as at an edge, (H, W) -> (H, W)."""
+    """Compute the fine detail, as strong in faint texture as at an edge, (H, W) -> (H, W)."""
     fine = ndimage.gaussian_filter(grey, sigma, truncate=3)
     band = fine - ndimage.gaussian_filter(grey, 3 * sigma, truncate=3)
+
     power = ndimage.uniform_filter(np.square(band), int(8 * sigma) | 1)
     return np.asarray(band / np.sqrt(np.maximum(power, 0) + _FAINT**2), dtype=np.float32)
 
@@ -80,7 +82,7 @@ def turn_signs(signs: Floats) -> Floats:
 
 
 def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Where a pixel of an image of this height and width lies in one of its `orientations`."""
+    """Return where a pixel of an image of this size lies in one of its `orientations`."""
     (y, x), (height, width) = place, size
     if turn >= 4:
         y, x, height, width = x, y, width, height
@@ -91,8 +93,8 @@ def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tupl
     return y, x
 
 
-def _curvature(smooth: Floats) -> Floats:
-    """The determinant of the second derivatives: high at blobs and corners, about 0 along an edge."""
+def _measure_curvature(smooth: Floats) -> Floats:
+    """Compute the determinant of second derivatives: high at blobs, about 0 along an edge."""
     padded = np.pad(smooth, 1, mode="edge")
     yy = padded[2:, 1:-1] + padded[:-2, 1:-1] - 2 * smooth
     xx = padded[1:-1, 2:] + padded[1:-1, :-2] - 2 * smooth
@@ -100,12 +102,16 @@ def _curvature(smooth: Floats) -> Floats:
     return np.asarray(yy * xx - xy * xy, dtype=np.float32)
 
 
-def _describe(smooth: Floats, places: npt.NDArray[np.int32]) -> Floats:
+def _describe_spots(smooth: Floats, places: npt.NDArray[np.int32]) -> Floats:
     steps = np.arange(-_RADIUS, _RADIUS + 1, 2)
     patches = smooth[places[:, 0, None, None] + steps[:, None], places[:, 1, None, None] + steps]
+
+    # Low frequencies of the cosine transform, without the mean: brightness drops out.
     angles = np.pi * np.outer(np.arange(_KEPT), np.arange(len(steps)) + 0.5) / len(steps)
     cosines = np.cos(angles).astype(np.float32)
     signs = cosines @ patches @ cosines.T
     signs[:, 0, 0] = 0
+
+    # Of norm 1: contrast drops out too.
     norms = np.sqrt(np.square(signs).sum(axis=(1, 2), keepdims=True))
     return np.asarray(signs / np.maximum(norms, 1e-6), dtype=np.float32)

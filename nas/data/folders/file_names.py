@@ -1,4 +1,4 @@
-"""HR and LR files by their names: which LR file belongs to which HR file, where people tag one or both."""
+"""HR and LR files paired by their names, where people tag one or both."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Stem:
 
 
 def read_stem(stem: str, scale: int) -> Stem:
-    """Strip all tags: baby_x4, baby_LRBI_x4, baby_bicLRx4, LR_baby, img_001_SRF_4_LR, baby_HR, baby_GT.
+    """Strip all tags from a name, such as baby_x4, LR_baby or img_001_SRF_4_LR.
 
-    A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is nothing but tags
-    keeps them.
+    A scale tag counts for this scale alone: baby_x2 is no LR file of scale 4. A name that is
+    nothing but tags keeps them.
     """
     kinds: list[Kind] = []
     core = stem
-    prefix = _prefix(scale).match(core)
+    prefix = _prefix_pattern(scale).match(core)
     if prefix:
         kinds.append("HR" if prefix[1] else "LR")
         core = core[prefix.end() :]
@@ -53,8 +53,8 @@ def read_stem(stem: str, scale: int) -> Stem:
 
 
 def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
-    """Cut the last tag of a name, if it ends in one and something is left."""
-    for pattern, kind in _tags(scale):
+    """Cut the last tag off a name; None where there is none or nothing would be left."""
+    for pattern, kind in _list_tags(scale):
         found = pattern.search(stem)
         if found and found.start() > 0:
             return stem[: found.start()], kind
@@ -62,8 +62,8 @@ def _cut_tag(stem: str, scale: int) -> tuple[str, Kind] | None:
 
 
 @functools.cache
-def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
-    """What a name may end in, with what it says of the file."""
+def _list_tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
+    """List the patterns of tags that a name may end in, each with what it says of the file."""
     rules: tuple[tuple[str, Kind], ...] = (
         (
             rf"(?i:{_SEPARATOR}*x{scale}(?:[md]|w\d?)?|{_SEPARATOR}+{scale}x)",
@@ -79,13 +79,21 @@ def _tags(scale: int) -> tuple[tuple[re.Pattern[str], Kind], ...]:
 
 
 @functools.cache
-def _prefix(scale: int) -> re.Pattern[str]:
-    return re.compile(rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)")
+def _prefix_pattern(scale: int) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?i)(?:(hr|gt|hq)|({_LR_TAG}))(?:{_SEPARATOR}*x{scale})?{_SEPARATOR}+(?=.)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """LR files by their HR files, those that no HR file wants, and for others why none was taken."""
+    """Which LR file belongs to which HR file.
+
+    Attributes:
+        lr_of: the LR file of each HR file that has one.
+        left_over: LR files that no HR file claims.
+        unclear: for other HR files why none was taken.
+    """
 
     lr_of: dict[Path, Path]
     left_over: list[Path]
@@ -97,53 +105,62 @@ def match_files(
 ) -> Matches:
     """Find the LR file of each HR file by name.
 
-    Equal names go first, then LR names without one tag, without all tags, and both without all tags, each
-    within the same subfolder and then wherever the file lies. The rule that pairs most files is taken, and
-    the others for what it leaves. An LR file that two HR files could claim is given to none. Where no rule
-    pairs any, names that differ by one and the same part throughout are paired.
+    Equal names go first, then LR names without one tag, without all tags, and both without all
+    tags, each within the same subfolder and then wherever the file lies. The rule that pairs most
+    files is taken, and the others for what it leaves. An LR file that two HR files could claim is
+    given to none. Where no rule pairs any, names that differ by one and the same part throughout
+    are paired.
     """
-    hr_split, lr_split = _split(hr_files, hr_root), _split(lr_files, lr_root)
+    # Every rule is tried on all files; one that pairs them all is right.
+    hr_split, lr_split = _split_names(hr_files, hr_root), _split_names(lr_files, lr_root)
     tables: list[_Table] = []
     lr_of: dict[Path, Path] = {}
     for rule in _RULES:
         of_hr, of_lr, nested = rule
-        hr_keys = _keys(hr_split, of_hr, scale, nested=nested)
-        lr_keys = _keys(lr_split, of_lr, scale, nested=nested)
-        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _by_key(lr_files, lr_keys)))
-        found = _pair(hr_files, tables[-1], taken=set())
+        hr_keys = _make_keys(hr_split, of_hr, scale, nested=nested)
+        lr_keys = _make_keys(lr_split, of_lr, scale, nested=nested)
+        tables.append((dict(zip(hr_files, hr_keys, strict=True)), _group_by_key(lr_files, lr_keys)))
+        found = _pair_by_key(hr_files, tables[-1], taken=set())
         if len(found) > len(lr_of):
             lr_of = found
         if len(found) == len(hr_files):
-            return Matches(found, _left_over(lr_files, found.values()), {})
+            return Matches(found, _find_left_over(lr_files, found.values()), {})
+
     # Where subfolders agree for some, a file of another subfolder is no partner for the rest.
     by_folder = [table for table, rule in zip(tables, _RULES, strict=True) if rule[2]]
-    best = max((_pair(hr_files, table, taken=set()) for table in by_folder), key=len)
+    best = max((_pair_by_key(hr_files, table, taken=set()) for table in by_folder), key=len)
     if best:
         tables, lr_of = by_folder, best
     for table in tables:
-        lr_of |= _pair([hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values()))
+        lr_of |= _pair_by_key(
+            [hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values())
+        )
 
     unclear = _find_unclear(hr_files, lr_of, tables)
     if not lr_of and not unclear:
         lr_of = match_renamed(hr_files, lr_files)
     lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
     spoken_for = set(lr_of.values()) | {
-        file for hr in unclear for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())
+        file
+        for hr in unclear
+        for hr_key, lr_by_key in tables
+        for file in lr_by_key.get(hr_key[hr], ())
     }
-    return Matches(lr_of, _left_over(lr_files, spoken_for), unclear)
+    return Matches(lr_of, _find_left_over(lr_files, spoken_for), unclear)
 
 
-def _left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path]:
+def _find_left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path]:
     gone = set(used)
     return [file for file in lr_files if file not in gone]
 
 
-def _pair(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
+def _pair_by_key(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
     """Pair the HR files with LR files of the same key, where each side has one of it."""
     hr_key, lr_by_key = table
     claims: defaultdict[str, list[Path]] = defaultdict(list)
     for hr in hr_files:
         claims[hr_key[hr]].append(hr)
+
     found = {}
     for key, claimants in claims.items():
         free = [file for file in lr_by_key.get(key, ()) if file not in taken]
@@ -157,21 +174,28 @@ def _find_unclear(
     lr_of: dict[Path, Path],
     tables: Sequence[_Table],
 ) -> dict[Path, str]:
-    """Say of HR files without an LR file which ones they could have had, and of those who hold them too."""
+    """Say for each HR file without an LR file which ones it could have, and who holds them."""
     owner = {lr: hr for hr, lr in lr_of.items()}
     unclear: dict[Path, str] = {}
     for hr in hr_files:
         if hr in lr_of:
             continue
-        options = sorted({file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())})
+
+        options = sorted(
+            {file for hr_key, lr_by_key in tables for file in lr_by_key.get(hr_key[hr], ())}
+        )
         if not options:
             continue
+
+        # The HR files that hold these LR files now are unclear too: either could be meant.
         names = ", ".join(file.name for file in options[:2])
         rivals = sorted({owner[file] for file in options if file in owner})
         also = f", and so could that of {rivals[0].name}" if rivals else ""
         unclear[hr] = f"its LR file could be {names}{also}; rename them so that one name fits"
         for rival in rivals:
-            unclear[rival] = f"its LR file could be that of {hr.name} too; rename them so that one name fits"
+            unclear[rival] = (
+                f"its LR file could be that of {hr.name} too; rename them so that one name fits"
+            )
     return unclear
 
 
@@ -181,7 +205,7 @@ _Name = Callable[[str, int], str]
 _Rule = tuple[_Name, _Name, bool]
 
 
-def _whole(stem: str, scale: int) -> str:
+def _keep_whole(stem: str, scale: int) -> str:
     return stem
 
 
@@ -196,24 +220,26 @@ def _without_one(stem: str, scale: int) -> str:
 
 def _without_all(stem: str, scale: int) -> str:
     core = read_stem(stem, scale).core
-    return re.sub(rf"(?i)(?<=.){_SEPARATOR}+x1\Z", "", core).lower()  # DRealSR: HR files end in x4, LR in x1
+    return re.sub(
+        rf"(?i)(?<=.){_SEPARATOR}+x1\Z", "", core
+    ).lower()  # DRealSR: HR files end in x4, LR in x1
 
 
 # What is compared of an HR name and of an LR name, and whether their subfolders have to agree.
 _RULES: tuple[_Rule, ...] = tuple(
     (of_hr, of_lr, nested)
     for of_hr, of_lr in (
-        (_whole, _whole),
-        (_whole, _without_scale),
-        (_whole, _without_one),
-        (_whole, _without_all),
+        (_keep_whole, _keep_whole),
+        (_keep_whole, _without_scale),
+        (_keep_whole, _without_one),
+        (_keep_whole, _without_all),
         (_without_all, _without_all),
     )
     for nested in (True, False)
 )
 
 
-def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
+def _split_names(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
     """The subfolder and the stem of each file."""
     folders: dict[str, str] = {}
     split = []
@@ -225,13 +251,15 @@ def _split(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
     return split
 
 
-def _keys(split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool) -> list[str]:
+def _make_keys(
+    split: Sequence[tuple[str, str]], of: _Name, scale: int, *, nested: bool
+) -> list[str]:
     if nested:
         return [f"{folder}/{of(stem, scale)}" for folder, stem in split]
     return [of(stem, scale) for _, stem in split]
 
 
-def _by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:
+def _group_by_key(files: Sequence[Path], keys: Sequence[str]) -> dict[str, list[Path]]:
     table: defaultdict[str, list[Path]] = defaultdict(list)
     for file, key in zip(files, keys, strict=True):
         table[key].append(file)

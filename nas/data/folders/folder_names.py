@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nas.data.images import EXTENSIONS
+from nas.data.pixels.images import EXTENSIONS
 
 Part = Literal["train", "valid", "test", "any"]
 
@@ -19,10 +19,13 @@ LR_WORD = r"lr|lq|low(?:res(?:olution)?)?"
 KERNEL_WORD = r"bicubic|bic|bi|matlab"
 _MOD = r"mod(?:crop)?\d+"
 _COMPOUND = re.compile(
-    rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?(?P<kernel2>{KERNEL_WORD})?"
+    rf"(?P<kernel>{KERNEL_WORD})?(?:(?P<hr>{HR_WORD})|(?P<lr>{LR_WORD}))?"
+    rf"(?P<kernel2>{KERNEL_WORD})?"
     rf"(?P<mod>{_MOD})?(?:x(?P<scale>\d))?"
 )
-_TWO_WORDS = re.compile(r"(?i)(ground(?=.truth)|(?:low|high)(?=.res))[^a-z0-9]")  # ground_truth, low_res
+_TWO_WORDS = re.compile(
+    r"(?i)(ground(?=.truth)|(?:low|high)(?=.res))[^a-z0-9]"
+)  # ground_truth, low_res
 _KAIR = re.compile(
     r"(?<![A-Za-z])((?i:train|valid|val|test))_?([HL])(?=x\d|[^A-Za-z]|\Z)"
 )  # trainH, trainLx4
@@ -43,8 +46,8 @@ class FolderName:
         scale: of a word such as x4; None without one.
         kernel: whether a word says bicubic.
         rest: the other words, in lower case: which set, which part.
-        rank: among HR folders of one set, the lowest is taken: plain ones before cropped copies, originals
-            and sub-images.
+        rank: among HR folders of one set, the lowest is taken: plain ones before cropped copies,
+            originals and sub-images.
     """
 
     kind: Literal["HR", "LR", ""]
@@ -65,25 +68,34 @@ class FolderName:
 
 
 def read_folder_name(name: str) -> FolderName:
-    """Read a folder's name, or a relative path of folders, such as DIV2K_train_LR_bicubic/X4_sub."""
+    """Read a folder's name, or a relative path of folders, word by word.
+
+    Example:
+        >>> name = read_folder_name("DIV2K_train_LR_bicubic/X4")
+        >>> name.kind, name.scale, name.kernel, name.rest
+        ('LR', 4, True, ('div2k', 'train'))
+    """
     has_hr = has_lr = kernel = False
     scale: int | None = None
     rest: list[str] = []
     rank = 0
     joined = _TWO_WORDS.sub(r"\1", _KAIR.sub(r"\1_\2R", name))
     for word in re.split(r"[^a-z0-9]+", joined.lower()):
-        found = _COMPOUND.fullmatch(word) or _SCALE_FIRST.fullmatch(word)
+        match = _COMPOUND.fullmatch(word) or _SCALE_FIRST.fullmatch(word)
         if not word or word in _FILLER:
             continue
-        if found is None:
+        if match is None:
             rest.append(word)
             rank += 10 * (word == _SUB)
             continue
-        parts = found.groupdict()
+
+        # A word of tags, such as HRx4 or LRbicx4: each of its parts says one thing.
+        parts = match.groupdict()
         has_hr, has_lr = has_hr or bool(parts.get("hr")), has_lr or bool(parts.get("lr"))
         kernel = kernel or bool(parts.get("kernel") or parts.get("kernel2"))
         scale = int(parts["scale"]) if parts.get("scale") else scale
         rank += 1 * bool(parts.get("mod")) + 2 * (parts.get("hr") not in (None, "hr", "gt", "hq"))
+
     kind: Literal["HR", "LR", ""] = ""
     if has_hr != has_lr:
         kind = "HR" if has_hr else "LR"
@@ -98,7 +110,7 @@ def is_image(file: Path) -> bool:
 
 
 def child_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, links to folders too, hidden ones and what archives leave behind not."""
+    """List the folders in a folder, and links to folders; hidden ones and __MACOSX are left out."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.is_dir()]
@@ -109,7 +121,7 @@ def child_folders(folder: Path) -> list[Path]:
 
 
 def own_images(folder: Path) -> list[Path]:
-    """The images that lie in a folder itself, by name."""
+    """List the images that lie in a folder itself, by name."""
     try:
         return sorted(file for file in folder.iterdir() if is_image(file))
     except NotADirectoryError:
@@ -117,12 +129,12 @@ def own_images(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The images of a folder and of all folders below it; a folder that is linked twice is read once."""
+    """List the images of a folder and of all folders below it, each folder once."""
     return [file for one in folders_below(folder) for file in own_images(one)]
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """A folder and all folders below it, in the order of their names; links are followed, none twice.
+    """Yield a folder and all folders below it by name; links are followed, no folder comes twice.
 
     Raises:
         ValueError: they are so many that a whole disk must have been named.
@@ -131,15 +143,20 @@ def folders_below(folder: Path) -> Iterator[Path]:
     waiting = [folder]
     while waiting:
         one = waiting.pop()
+
+        # A link back up would never end.
         real = os.path.realpath(one)
         if real in seen:
             continue
         seen.add(real)
         if len(seen) > _MAX_FOLDERS:
             raise ValueError(
-                f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the images itself"
+                f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the "
+                "images itself"
             )
         yield one
+
+        # Pushed in reverse, so that they are taken in the order of their names.
         waiting += reversed(child_folders(one))
 
 
@@ -157,6 +174,6 @@ def _has_own_image(folder: Path) -> bool:
 
 
 def shorten(path: Path) -> str:
-    """Give the end of a long path: an error's line has to have room for the reason and the way out."""
+    """Cut a long path to its end: an error's line needs room for the reason and the way out."""
     text = str(path)
     return text if len(text) <= _MAX_PATH else f"...{text[3 - _MAX_PATH :]}"

@@ -1,4 +1,4 @@
-"""What a folder of images is: where its HR and LR images lie, found by the names of folders and files."""
+"""What a folder of images holds: its HR and LR images, told by the names of folders and files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from nas.data.folders.lr_folders import choose_lr_folder, list_some, says_lr
 from nas.data.folders.mixed_files import MixedFolder, one_of_each_kind, split_mixed
 from nas.data.folders.places import Place, Role, absolute, find_place, shards_of
 from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
-from nas.data.images import ImageError, probe, read_header, read_image
-from nas.data.orientation import find_turn, turn_in_words
+from nas.data.pixels.images import ImageError, read_header, read_image, read_size
+from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
 
 KNOWN = (
-    "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or image files"
+    "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or "
+    "image files"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The pairs of one folder, and what was wrong with others: (file, reason)."""
+    """What a folder was found to hold.
+
+    Attributes:
+        layout: the kind of data set, such as DIV2K.
+        root: the folder that was named; `folder` that of the HR images.
+        pairs: the images that can be used.
+        problems: the files that cannot, each with the reason.
+        notices: what a user should know about the others.
+    """
 
     layout: str
     root: Path
@@ -43,42 +52,43 @@ def open_folder(
     first: int | None = None,
     lr: str | None = None,
 ) -> Found:
-    """Recognise what lies in a folder and pair HR with LR.
+    """Recognise the layout of a folder, and pair its HR images with LR images.
 
     Args:
         root: the data set's folder, or one of its HR folders.
-        role: in a folder with several parts, training takes the training part, the others what is kept for
-            judging.
+        role: in a folder with several parts it decides which one is taken.
         key: what the folder was given as, for messages.
         source: whose weight the images share in a mixture.
         first: keep only that many images, in the order of their names.
-        lr: the folder of LR images; "none" to make them from HR; None to look for them beside the HR images.
+        lr: the folder of LR images; "none": made from HR; None: looked for beside the HR images.
     Raises:
         ValueError: no such folder, nothing usable in it, or several data sets at once.
     """
     key = key or f"data.{role}"
-    root = absolute(root)
-    if not root.is_dir():
-        raise ValueError(f"{key}: {'not a folder' if root.exists() else 'no such folder'}: {shorten(root)}")
+    root = _check_is_folder(absolute(root), key)
     place = find_place(root, role, key)
-    files, notices = _hr_files(place, key)
+    files, notices = _list_hr_files(place, key)
     if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
+
+    # LR images lie in a folder of their own, or among the HR images, told by their names.
     mixed = split_mixed(files, scale)
     lr_folder, lr_notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
     notices += lr_notices
     if mixed is not None and lr_folder in (None, place.folder):
-        files, told = _separate(mixed, place, scale, key, uses_lr=lr != FROM_HR)
-        notices += told
+        files, told = _describe_mixed(mixed, place, scale, key, uses_lr=lr != FROM_HR)
         lr_files = mixed.lr if lr != FROM_HR else []
         lr_folder = place.folder if lr_files else None
     else:
-        lr_files, told = one_of_each_kind(images_below(lr_folder) if lr_folder is not None else [], scale)
-        notices += [f"{key}: {line}" for line in told]
-    pairs, problems, told = _pair(
+        lr_files, told = _list_lr_files(lr_folder, scale, key)
+    notices += told
+
+    pairs, problems, told = _pair_files(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
     )
     notices += [f"{key}: {line}" for line in told]
+
+    # No LR image was found: some of the HR images may be LR ones that no name tells.
     if lr is None and lr_folder is None:
         notices += check_all_hr(pairs, scale, key)
         if not lr_notices:
@@ -86,8 +96,16 @@ def open_folder(
     return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
 
 
-def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
-    """The HR images of a place: its own, or those of the folders below it where it holds none itself.
+def _check_is_folder(root: Path, key: str) -> Path:
+    """Return the path of a folder; raise ValueError where it is none."""
+    if not root.is_dir():
+        what = "not a folder" if root.exists() else "no such folder"
+        raise ValueError(f"{key}: {what}: {shorten(root)}")
+    return root
+
+
+def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
+    """List the HR images of a place, or of the folders below it where it holds none itself.
 
     Raises:
         ValueError: there are none, or LR images lie among them.
@@ -100,37 +118,56 @@ def _hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     if place.layout == "LSDIR":
         below = [folder, *shards_of(folder)] if shards_of(folder) else below
         return sorted(file for one in dict.fromkeys(below) for file in own_images(one)), []
+
+    # Other folders may hold anything: LR folders among them are not guessed about.
     low = [one for one in below if says_lr(one.relative_to(folder))]
     if low:
         raise ValueError(
             f"{key}: {shorten(folder)} holds several folders of images, LR ones too, such as "
-            f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of them"
+            f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of "
+            "them"
         )
     files = [file for one in below for file in own_images(one)]
     if not files:
         raise ValueError(f"{key}: no images in {shorten(folder)}; known layouts: {KNOWN}")
     names = list_some([str(one.relative_to(folder)) for one in below])
-    return files, [f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"]
+    return files, [
+        f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"
+    ]
 
 
-def _separate(
+def _list_lr_files(folder: Path | None, scale: int, key: str) -> tuple[list[Path], list[str]]:
+    """List the LR images of a folder, one for each HR image, and notices on the others."""
+    files = images_below(folder) if folder is not None else []
+    files, lines = one_of_each_kind(files, scale)
+    return files, [f"{key}: {line}" for line in lines]
+
+
+def _describe_mixed(
     mixed: MixedFolder, place: Place, scale: int, key: str, *, uses_lr: bool
 ) -> tuple[list[Path], list[str]]:
-    """The HR files of a folder that holds LR files too, and what has to be said about that."""
+    """Return the HR files of a folder that holds LR files too, and notices on that."""
     high, low = mixed.example
     notices = [
         f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
-        + (f"read as pairs ({len(mixed.hr)})" if uses_lr else f"the LR images are not used ({len(mixed.lr)})")
+        + (
+            f"read as pairs ({len(mixed.hr)})"
+            if uses_lr
+            else f"the LR images are not used ({len(mixed.lr)})"
+        )
     ]
+
     if mixed.others:
         notices.append(
-            f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their names, such "
+            f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their "
+            "names, such "
             f"as {mixed.others[0].name}: not used"
         )
+
     return mixed.hr, notices
 
 
-def _pair(
+def _pair_files(
     files: list[Path],
     lr_files: list[Path],
     hr_folder: Path,
@@ -140,11 +177,19 @@ def _pair(
     *,
     whole: bool,
 ) -> tuple[list[Pair], list[tuple[Path, str]], list[str]]:
-    """Pair by name; `whole` also asks that no LR file is left over."""
+    """Pair HR and LR files by name.
+
+    Args:
+        whole: the files are all of the folder, so that an LR file left over is a problem.
+    Returns:
+        The pairs; the files that cannot be used, with the reason; notices.
+    """
     problems: list[tuple[Path, str]] = []
     notices: list[str] = []
     pairs: list[Pair] = []
-    matches = match_files(files, lr_files, hr_root=hr_folder, lr_root=lr_folder or hr_folder, scale=scale)
+    matches = match_files(
+        files, lr_files, hr_root=hr_folder, lr_root=lr_folder or hr_folder, scale=scale
+    )
     for file in files:
         lr = matches.lr_of.get(file)
         if lr_folder is not None and lr is None:
@@ -155,11 +200,14 @@ def _pair(
             pairs.append(sized(Pair(file.stem, file, lr, source), scale))
         except ImageError as error:
             problems.append((error.path, error.reason))
+
+    # LR files without an HR file: of another scale, which is fine, or partners that got lost.
     if whole:
         other_scale = [file for file in matches.left_over if _is_of_other_scale(file, scale)]
         if other_scale:
             notices.append(
-                f"LR images of other scales, such as {other_scale[0].name}, are not used ({len(other_scale)})"
+                f"LR images of other scales, such as {other_scale[0].name}, are not used "
+                f"({len(other_scale)})"
             )
         problems += [
             (lr, f"an LR file without its HR file {read_stem(lr.stem, scale).core}")
@@ -170,15 +218,16 @@ def _pair(
 
 
 def _is_of_other_scale(file: Path, scale: int) -> bool:
+    """Whether a file is an LR image of another scale by its name."""
     return not read_stem(file.stem, scale).kind and any(
         read_stem(file.stem, other).kind in ("LR", "x") for other in SCALES if other != scale
     )
 
 
 def sized(pair: Pair, scale: int) -> Pair:
-    """Look at the headers: the pair with its HR size, once the sizes are known to belong together.
+    """Return the pair with its HR size, after a check that the two sizes belong together.
 
-    An HR file whose EXIF data turn it is compared with its LR file pixel by pixel.
+    Headers are enough, but for an HR file that EXIF turns: it is compared pixel by pixel.
 
     Raises:
         ImageError: a file cannot be used, or the sizes do not belong together.
@@ -192,5 +241,5 @@ def sized(pair: Pair, scale: int) -> Pair:
         turn = find_turn(read_image(pair.hr), read_image(pair.lr), scale)
         if turn is not None:
             raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
-    check_sizes(pair.lr, probe(pair.lr), size, scale)
+    check_sizes(pair.lr, read_size(pair.lr), size, scale)
     return replace(pair, size=size)

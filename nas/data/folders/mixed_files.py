@@ -28,11 +28,17 @@ class MixedFolder:
 
 
 def split_mixed(files: Sequence[Path], scale: int) -> MixedFolder | None:
-    """Tell HR from LR files in one folder; None where no two names differ by their tags alone."""
+    """Tell HR from LR files in one folder by the tags in their names.
+
+    Returns:
+        None: no two names differ by their tags alone, so that nothing says it is mixed.
+    """
     stems = {file: read_stem(file.stem, scale) for file in files}
     groups: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
     for file, stem in stems.items():
         groups[file.parent, stem.core].append(file)
+
+    # One HR file and one LR file of the same name without tags show that the folder is mixed.
     example = None
     for group in groups.values():
         low = [file for file in group if stems[file].kind in ("LR", "x")]
@@ -42,9 +48,10 @@ def split_mixed(files: Sequence[Path], scale: int) -> MixedFolder | None:
             break
     if example is None:
         return None
+
+    # A word for LR or HR, where names have one, outweighs a bare scale tag or none.
     lr = [file for file in files if stems[file].kind == "LR"]
-    named_lr = bool(lr)
-    if not named_lr:
+    if not lr:
         lr = [file for file in files if stems[file].kind == "x"]
     hr = [file for file in files if stems[file].kind == "HR"]
     if not hr:
@@ -54,18 +61,24 @@ def split_mixed(files: Sequence[Path], scale: int) -> MixedFolder | None:
 
 
 def one_of_each_kind(files: Sequence[Path], scale: int) -> tuple[list[Path], list[str]]:
-    """Keep the first of several LR files of one image, as DIV2K's wild ones are: 0001x4w1 of w1 to w4."""
+    """Keep the first of several LR files of one image, such as 0001x4w1 of DIV2K's w1 to w4.
+
+    Returns:
+        The files that are kept, and a notice on the others.
+    """
     wild = re.compile(rf"(?i)(.*x{scale}w)([2-9])")
-    there = {file.with_suffix("").as_posix().lower() for file in files}
+    present = {file.with_suffix("").as_posix().lower() for file in files}
     further = []
     for file in files:
-        found = wild.fullmatch(file.stem)
-        if found and (file.parent / f"{found[1]}1").as_posix().lower() in there:
+        match = wild.fullmatch(file.stem)
+        if match and (file.parent / f"{match[1]}1").as_posix().lower() in present:
             further.append(file)
     if not further:
         return list(files), []
-    gone = set(further)
+
+    dropped = set(further)
     line = (
-        f"of several LR files of one image the first is used, not such as {further[0].name} ({len(further)})"
+        "of several LR files of one image the first is used, not such as "
+        f"{further[0].name} ({len(further)})"
     )
-    return [file for file in files if file not in gone], [line]
+    return [file for file in files if file not in dropped], [line]

@@ -1,4 +1,4 @@
-"""LR files named by a rule of the user's own: one part of all HR names is another one in all LR names."""
+"""LR files named by a user's own rule, such as a_hr_1 and a_small_1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def match_renamed(hr_files: Sequence[Path], lr_files: Sequence[Path]) -> dict[Path, Path]:
-    """Find the LR file of each HR file where what varies in their names is the same: a_hr_1, a_small_1.
+    """Pair HR and LR files whose names agree in the part that varies: a_hr_1, a_small_1.
 
     Gives all pairs or none: every HR file has exactly one LR file and no LR file is left over.
     """
@@ -19,7 +19,10 @@ def match_renamed(hr_files: Sequence[Path], lr_files: Sequence[Path]) -> dict[Pa
 
 
 def _varying_parts(files: Sequence[Path]) -> dict[str, Path]:
-    """Files by their stems without the start and the end that all share; numbers stay whole."""
+    """Map what varies in the names to the files: stems without their common start and end.
+
+    Numbers stay whole.
+    """
     stems = [file.stem for file in files]
     start = re.sub(r"\d+\Z", "", _common_start(stems))
     rest = [stem[len(start) :] for stem in stems]

@@ -1,4 +1,4 @@
-"""Where the leaves of a picture lie: shapes of power-law sizes that occlude each other, as a label map."""
+"""The leaves of a picture as a label map: shapes of power-law sizes that occlude each other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nas.data.synthetic.outlines import Outline, draw_outlines
 
-# Chosen by what SPAN reaches on Set14 after 4,000 steps on such pictures alone: 26.12, 26.17, 26.16 dB with a
-# smallest radius of 10, 20, 40 pixels in a picture of 1,024.
+# Chosen by what SPAN reaches on Set14 after 4,000 steps on such pictures alone: 26.12, 26.17, 26.16
+# dB with a smallest radius of 10, 20, 40 pixels in a picture of 1,024.
 COVERAGE = 3.0  # area of all leaves over the picture's
 MIN_RADIUS = 20.0  # pixels
 MIN_PATTERN_RADIUS = 5.0  # of the copies in a pattern
@@ -31,7 +31,8 @@ class Leaves:
         labels: int32, (H, W): which leaf is on top of each pixel.
         centres: (N, 2): x and y in pixels.
         radii: (N,): in pixels.
-        groups: (N,): the first leaf of the pattern that a leaf is part of; its own number where it is alone.
+        groups: (N,): the first leaf of the pattern that a leaf is part of; its own number where it
+            is alone.
     """
 
     labels: npt.NDArray[np.int32]
@@ -43,14 +44,17 @@ class Leaves:
 def draw_leaves(rng: np.random.Generator, side: int) -> Leaves:
     """Draw the leaves of a square picture, the lowest first.
 
-    Radii r are drawn with a density of r**-3: every octave of sizes covers the same area, so that the picture
-    has the statistics of photographs at any magnification (Lee, Mumford and Huang, 2001).
+    Radii r are drawn with a density of r**-3: every octave of sizes covers the same area, so that
+    the picture has the statistics of photographs at any magnification (Lee, Mumford and Huang,
+    2001).
 
     Args:
         side: of the picture, in pixels.
     """
     drawing = _Drawing(rng, side)
     texts = sorted(rng.uniform(0.3, 1, rng.integers(TEXTS + 1)) * COVERAGE * side**2)
+
+    # A quarter of the area are patterns; writing comes when its share of the area is reached.
     while drawing.area < COVERAGE * side**2:
         if drawing.pattern_area < PATTERN_SHARE * drawing.area:
             drawing.add_pattern()
@@ -122,7 +126,9 @@ class _Drawing:
         # Write it on a sheet of its own, and turn that.
         sheet = Image.new("L", (int(height * len(text)) + 4, int(height * 1.5) + 4), 0)
         ImageDraw.Draw(sheet).text((2, 2), text, fill=255, font=ImageFont.load_default(height))
-        sheet = sheet.rotate(math.degrees(self._draw_turn()), expand=True, resample=Image.Resampling.BILINEAR)
+        sheet = sheet.rotate(
+            math.degrees(self._draw_turn()), expand=True, resample=Image.Resampling.BILINEAR
+        )
         bounds = sheet.getbbox()
         if bounds is None:
             return

@@ -76,8 +76,12 @@ def _draw_stroke(rng: np.random.Generator) -> Points:
     middle = np.stack(
         [2 * along, bend[0] * along**2 + bend[1] * along**3 + bend[2] * np.sin(3 * along)], axis=1
     )
+
+    # A band along the line, thinner towards its ends.
     slope = np.gradient(middle, axis=0)
-    normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1) / np.linalg.norm(slope, axis=1, keepdims=True)
+    normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1) / np.linalg.norm(
+        slope, axis=1, keepdims=True
+    )
     width = float(np.exp(rng.uniform(math.log(0.03), math.log(0.12))))
     edge = normal * (width * (1 - 0.7 * rng.random() * np.abs(along)))[:, None]
     return np.concatenate([middle + edge, (middle - edge)[::-1]])

@@ -1,4 +1,4 @@
-"""How the leaves of a picture look: colours of photographs, gradients, stripes, checks and grain."""
+"""The leaves' looks: colours of photographs, gradients, stripes, checks and grain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def paint_picture(rng: np.random.Generator, side: int, photographs: Sequence[Pix
 def _choose_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels) -> Values:
     """Give each leaf a colour of the photograph, (N, 3) in [0, 255].
 
-    A part of the photograph is laid over the picture. Each leaf takes a pixel near its place, a large leaf
+    A part of the photograph is laid over the picture. Each leaf takes a pixel near its place, a
+    large leaf
     from further away than a small one: neighbours have like colours, as in photographs.
     """
     height, width = photograph.shape[:2]
@@ -66,7 +67,8 @@ def _choose_colours(rng: np.random.Generator, leaves: Leaves, photograph: Pixels
     y = np.minimum((top + places[:, 1] * part).astype(int), height - 1)
     colours = photograph[y, x].astype(np.float32)
 
-    # Half of the pictures have their channels in another order; each leaf is lighter or darker of its own.
+    # Half of the pictures have their channels in another order; each leaf is lighter or darker of
+    # its own.
     order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
     light = rng.normal(0, 14, len(colours)).astype(np.float32)[leaves.groups]
     own = rng.normal(0, 2.0, (len(colours), 1)).astype(np.float32)
@@ -81,6 +83,8 @@ def _shade_leaves(rng: np.random.Generator, leaves: Leaves) -> Values:
     angle = rng.uniform(0, 2 * math.pi, count)
     along_x, along_y = np.cos(angle) * strength, np.sin(angle) * strength
     offset = -(along_x * leaves.centres[:, 0] + along_y * leaves.centres[:, 1])
+
+    # Brightness is a x + b y + c in each leaf, zero at its centre.
     table = np.stack([along_x, along_y, offset]).astype(np.float32)
     y, x = _pixel_coordinates(leaves)
     labels = leaves.labels
@@ -96,6 +100,7 @@ def _draw_texture(rng: np.random.Generator, leaves: Leaves) -> Values:
     kinds = rng.choice(["none", "waves", "grain"], len(leaves.radii), p=(0.35, 0.2, 0.45))
     kind_of_pixel = kinds[leaves.groups][leaves.labels]
     texture = np.zeros(leaves.labels.shape, np.float32)
+
     for kind, draw in (("waves", _draw_waves), ("grain", _draw_grain)):
         rows, columns = np.nonzero(kind_of_pixel == kind)
         groups = leaves.groups[leaves.labels[rows, columns]]
@@ -142,7 +147,7 @@ def _draw_grain(
 
 
 def _draw_noise(rng: np.random.Generator) -> Values:
-    """Draw periodic noise whose amplitude falls with a power of the frequency, stretched in one direction.
+    """Draw periodic noise of a power-law spectrum, stretched in one direction.
 
     Returns:
         (GRAIN_SIDE, GRAIN_SIDE), with mean 0 and standard deviation 1.
@@ -150,10 +155,13 @@ def _draw_noise(rng: np.random.Generator) -> Values:
     power = rng.uniform(0.4, 1.6)
     angle, stretch = rng.uniform(0, math.pi), np.exp(rng.uniform(0, math.log(6)))
     fy, fx = np.fft.fftfreq(GRAIN_SIDE)[:, None], np.fft.rfftfreq(GRAIN_SIDE)[None]
+
+    # Stretched frequencies give a grain with a direction, as wood and cloth have.
     along = fx * np.cos(angle) + fy * np.sin(angle)
     across = (fy * np.cos(angle) - fx * np.sin(angle)) * stretch
     amplitude = (np.hypot(along, across) + 2 / GRAIN_SIDE) ** -power
     amplitude[np.hypot(fx, fy) > 0.35] = 0  # what the picture could not hold at half the size
+
     phases = np.exp(2j * math.pi * rng.random(amplitude.shape))
     field = np.fft.irfft2(amplitude * phases, (GRAIN_SIDE, GRAIN_SIDE))
     noise: Values = ((field - field.mean()) / field.std()).astype(np.float32)

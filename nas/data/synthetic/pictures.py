@@ -6,14 +6,15 @@ import functools
 
 import numpy as np
 
-from nas.data.builtin import photograph
+from nas.data.builtin.made_images import keep_images
+from nas.data.builtin.photographs import photograph
 from nas.data.config import SYNTHETIC
-from nas.data.images import read_image
-from nas.data.made_images import keep_images
+from nas.data.pixels.images import read_image
 from nas.data.sets import Pair, Pixels
 from nas.data.synthetic.painting import paint_picture
 
-VERSION = 1  # of how they look; counts up with every change, so that files of another version are not taken
+# Counts up with every change of how they look, so that files of another version are not taken.
+VERSION = 1
 SEED = 0
 COUNT = 64
 SIDE = 512  # pixels
@@ -30,19 +31,23 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     Raises:
         ValueError: see `keep_images` and `photograph`.
     """
-    makers = {f"leaves_{number:03d}": functools.partial(_paint, number) for number in range(COUNT)}
+    makers = {
+        f"leaves_{number:03d}": functools.partial(_paint_numbered, number)
+        for number in range(COUNT)
+    }
     folder = f"synthetic-{VERSION}"
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]
     return [
-        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE)) for name, file in zip(names, files, strict=True)
+        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE))
+        for name, file in zip(names, files, strict=True)
     ]
 
 
-def _paint(number: int) -> Pixels:
-    return paint_picture(np.random.default_rng([SEED, number]), SIDE, _photographs())
+def _paint_numbered(number: int) -> Pixels:
+    return paint_picture(np.random.default_rng([SEED, number]), SIDE, _read_photographs())
 
 
 @functools.cache
-def _photographs() -> tuple[Pixels, ...]:
+def _read_photographs() -> tuple[Pixels, ...]:
     return tuple(read_image(photograph(name, source=SYNTHETIC).hr) for name in COLOURED_BY)

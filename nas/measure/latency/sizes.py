@@ -58,7 +58,8 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         ValueError: there is no such folder, or it holds no images.
         ImageError: a file cannot be read.
     """
-    from nas.data.images import EXTENSIONS, probe  # here alone: to measure takes no more than torch
+    # here alone: to measure takes no more than torch
+    from nas.data.pixels.images import EXTENSIONS, read_size
 
     if not folder.is_dir():
         raise ValueError(
@@ -67,5 +68,5 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
     paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
-    found = sorted(Counter(map(probe, paths)).items(), key=lambda item: (-item[1], item[0]))
+    found = sorted(Counter(map(read_size, paths)).items(), key=lambda item: (-item[1], item[0]))
     return weighted(tuple((height, width, float(count)) for (height, width), count in found[:MAX_SIZES]))

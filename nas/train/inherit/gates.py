@@ -16,7 +16,8 @@ from search_spaces.layers.attention.gates import (
     Residual,
 )
 
-LINEAR_GATES = (LearnedPointwise, LearnedDiagonal)  # linear in their weights: fitted, others start afresh
+# Linear in their weights, so these are fitted; other gates start afresh.
+LINEAR_GATES = (LearnedPointwise, LearnedDiagonal)
 
 
 def fit_gate(
@@ -32,50 +33,74 @@ def fit_gate(
 
     Args:
         block: the child's.
-        source: the parent's, None where the block is new.
-        down: the channels of the parent's that are kept.
+        source: the parent's; None for a new block.
+        down: (kept, C): the parent's channels that are kept.
         fit: the block's third convolution, at its start.
-        passed: the child's input in the block's width, (rows, C).
-        all_features: the parent's features, (rows, C).
-        target: what the block is to give, (rows, kept).
+        passed: (rows, C): the child's input in the block's width.
+        all_features: (rows, C): the parent's features.
+        target: (rows, kept): what the block is to give.
     """
-    kept = target.shape[1]
     gate = block.attention
     features = all_features @ down.T
 
-    def give(f: Tensor) -> Tensor:
-        out: Tensor = gate(passed[:, :, None, None], f[:, :, None, None])
-        return out.flatten(1)
-
-    same = source is not None and type(gate) is type(source.attention)
-    if isinstance(gate, PARAMETER_FREE_GATES) and not same:
-        seen = passed[:, :kept, None, None]
-        choices = [features, 2 * target - seen.flatten(1)]
-        if source is not None and isinstance(source.attention, LearnedPointwise | LearnedDiagonal):
-            theirs = source.attention.conv(all_features[:, :, None, None]).flatten(1)
-            choices.append(theirs @ down.T)
-        features, target = match(
-            lambda f, every: gate(seen[::every], f[:, :, None, None]).flatten(1),
-            [fit.reached(choice) for choice in choices],
-            target,
-            torch.ones(kept),
-            shift=fit.conv.bias is not None,
-        )
-    if isinstance(gate, Residual) and not same:
-        rest = target - passed[:, :kept]
-        features = torch.zeros_like(rest) if is_close(passed[:, :kept], target) else rest
+    # Under another gate than the parent's, other features come nearest to the target.
+    is_same_gate = source is not None and type(gate) is type(source.attention)
+    if isinstance(gate, PARAMETER_FREE_GATES) and not is_same_gate:
+        features, target = _match_features(gate, source, down, fit, passed, all_features, target)
+    if isinstance(gate, Residual) and not is_same_gate:
+        kept_input = passed[:, : target.shape[1]]
+        rest = target - kept_input
+        features = torch.zeros_like(rest) if is_close(kept_input, target) else rest
     fit.to(features)
-    f = fit.outputs()
+
     if isinstance(gate, LINEAR_GATES):
+        f = fit.outputs()
         _start_learned(gate, source, down, features, f)
-    if isinstance(gate, LINEAR_GATES) and not is_close(give(f)[:, :kept], target):
-        _fit_learned(gate, passed, f, target)
+        output = gate(passed[:, :, None, None], f[:, :, None, None]).flatten(1)
+        if not is_close(output[:, : target.shape[1]], target):
+            _fit_learned(gate, passed, f, target)
 
 
-def _start_learned(gate: nn.Module, source: SPAB | None, down: Tensor, features: Tensor, f: Tensor) -> None:
-    """The gate of the parent as the child sees it; of a new block an open one: x stays where f is zero."""
+def _match_features(
+    gate: nn.Module,
+    source: SPAB | None,
+    down: Tensor,
+    fit: Fit,
+    passed: Tensor,
+    all_features: Tensor,
+    target: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Find features for a gate without weights; see `match` for what is returned."""
+    kept = target.shape[1]
+    kept_input = passed[:, :kept, None, None]
+
+    # Starts: the parent's features; those that give the target where the gate is fully open, that
+    # is (x + f) / 2; and the values of the parent's learned gate.
+    choices = [all_features @ down.T, 2 * target - kept_input.flatten(1)]
+    if source is not None and isinstance(source.attention, LearnedPointwise | LearnedDiagonal):
+        gate_features = source.attention.conv(all_features[:, :, None, None]).flatten(1)
+        choices.append(gate_features @ down.T)
+
+    return match(
+        lambda f, every: gate(kept_input[::every], f[:, :, None, None]).flatten(1),
+        [fit.reached(choice) for choice in choices],
+        target,
+        torch.ones(kept),
+        shift=fit.conv.bias is not None,
+    )
+
+
+def _start_learned(
+    gate: nn.Module, source: SPAB | None, down: Tensor, features: Tensor, f: Tensor
+) -> None:
+    """Start a learned gate at the parent's as the child sees it.
+
+    The gate of a new block starts open: x stays where f is zero.
+    """
     assert isinstance(gate, LearnedPointwise | LearnedDiagonal)
     kept, width = down.shape
+
+    # The parent's gate as a matrix over its channels, and a bias.
     mix, bias = torch.zeros(width, width), torch.ones(width)
     theirs = source.attention if source else None
     if isinstance(theirs, LearnedPointwise | LearnedDiagonal):
@@ -84,11 +109,16 @@ def _start_learned(gate: nn.Module, source: SPAB | None, down: Tensor, features:
         assert theirs.conv.bias is not None
         bias = theirs.conv.bias
     elif isinstance(theirs, ParameterFree | HardParameterFree):
-        mix, bias = torch.eye(width) / (4 if isinstance(theirs, ParameterFree) else 6), torch.zeros(width)
+        # The slope at zero: 1/4 of sigmoid, 1/6 of hard sigmoid.
+        divisor = 4 if isinstance(theirs, ParameterFree) else 6
+        mix, bias = torch.eye(width) / divisor, torch.zeros(width)
+
     assert gate.conv.bias is not None
     gate.conv.bias[:kept] = down @ bias
     if source is None:
         return
+
+    # The same matrix over the child's channels.
     ours = down @ mix @ down.T
     if isinstance(gate, LearnedDiagonal):
         gate.conv.weight[:kept] = ours.diagonal()[:, None, None, None]
@@ -98,13 +128,14 @@ def _start_learned(gate: nn.Module, source: SPAB | None, down: Tensor, features:
 
 
 def _fit_learned(gate: nn.Module, passed: Tensor, f: Tensor, target: Tensor) -> None:
-    """Least squares for the gate's weights, given its features: the output is linear in them."""
+    """Fit the gate's weights by least squares; given f, the output is linear in them."""
     assert isinstance(gate, LearnedPointwise | LearnedDiagonal)
     assert gate.conv.bias is not None
     for c in range(target.shape[1]):
-        seen = f if isinstance(gate, LearnedPointwise) else f[:, [c]]
-        weighed = passed[:, c] + f[:, c]
-        columns = torch.cat([seen, torch.ones(len(f), 1)], 1) * weighed[:, None]
+        # Output c is (x + f)_c times the gate's affine function of f: one regression a channel.
+        read = f if isinstance(gate, LearnedPointwise) else f[:, [c]]
+        gated = passed[:, c] + f[:, c]
+        columns = torch.cat([read, torch.ones(len(f), 1)], 1) * gated[:, None]
         start = torch.cat([gate.conv.weight[c].flatten(), gate.conv.bias[[c]]])
         residual = (target[:, c] - columns @ start)[:, None]
         change = solve(product(columns, columns), product(columns, residual)).flatten()

@@ -47,5 +47,7 @@ def config(**given):
         "memory_mib": 100.0,
         "cache": None,
     }
-    values |= {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+    values |= {
+        key: str(value) if isinstance(value, Path) else value for key, value in given.items()
+    }
     return DataConfig(**values)

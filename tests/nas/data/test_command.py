@@ -9,7 +9,7 @@ import yaml
 from nas.cli.door import main
 from nas.commands.data import run
 from nas.data import imresize
-from nas.data.lr_origin import find_origin
+from nas.data.checks.lr_origin import find_origin
 from nas.data.roles import open_roles
 from tests.nas.data.pictures import config, picture, write, write_pairs
 
@@ -45,7 +45,11 @@ def test_python_files_are_told(benchmark):
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [(1, "1 value differs, by 9"), (2, "2 values differ, by up to 9"), (72, "1.0% of values differ")],
+    [
+        (1, "1 value differs, by 9"),
+        (2, "2 values differ, by up to 9"),
+        (72, "1.0% of values differ"),
+    ],
 )
 def test_few_values_that_differ_are_counted(tmp_path, changed, words):
     image = picture(1, 160, 240)
@@ -65,7 +69,9 @@ def test_lr_images_of_another_scene_are_refused(benchmark, lr):
         corner += 160
     write(benchmark / "HR/b.png", bright_above)
     write(benchmark / "LR_bicubic/X4/bx4.png", imresize(bright_at_corners, 4) * (lr == "scene"))
-    with pytest.raises(ValueError, match=r"bx4\.png: it is no LR image of b\.png: .* dB .*data\.lr=none"):
+    with pytest.raises(
+        ValueError, match=r"bx4\.png: it is no LR image of b\.png: .* dB .*data\.lr=none"
+    ):
         open_roles(config(test=benchmark), scale=4)
     skipped = open_roles(config(test=benchmark, on_error="skip"), scale=4)
     assert len(skipped.need("test")) == 2
@@ -75,7 +81,11 @@ def test_degraded_lr_images_of_the_same_scene_stay(benchmark):
     folder = benchmark / "LR_bicubic/X4"
     lr = [imresize(picture(seed), 4).astype(float) for seed in range(3)]
     noise = np.random.default_rng(0).normal(0, 50, lr[0].shape)
-    changed = (lr[0] * 0.3, lr[1] + noise, lr[2][..., ::-1])  # dark, noisy, colours in another order
+    changed = (
+        lr[0] * 0.3,
+        lr[1] + noise,
+        lr[2][..., ::-1],
+    )  # dark, noisy, colours in another order
     for name, image in zip("abc", changed, strict=True):
         write(folder / f"{name}x4.png", image.clip(0, 255).astype(np.uint8))
     assert origin(benchmark).kind == "neither"
@@ -98,14 +108,23 @@ def test_run_lists_roles_and_names_what_was_left_out(benchmark, capsys):
     train = benchmark / "mine"
     write_pairs(train, None, ["copy", "own"], first_seed=2)
     (train / "bad.png").write_text("text")
-    assert run(data=config(train=train, test=benchmark, on_error="skip"), scale=4, sample=None, out=None) == 0
+    assert (
+        run(
+            data=config(train=train, test=benchmark, on_error="skip"),
+            scale=4,
+            sample=None,
+            out=None,
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "MATLAB bicubic, exact (3 of 3 checked)" in out
     assert "train: 1 images" in out
     assert "val: none" in out
     assert f"skipped train: {train / 'bad.png'}: not an image" in out
     assert (
-        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in test" in out
+        f"dropped {train / 'copy.png'} from train: near-duplicate of {benchmark / 'HR/c.png'} in "
+        "test" in out
     )
 
 
@@ -119,7 +138,10 @@ def test_run_refuses_a_sample_of_nothing(benchmark):
 def test_files_of_conf_say_the_common_keys_alike():
     files = sorted(CONF.glob("*.yaml"))
     assert [file.stem for file in files] == ["builtin", "div2k", "flickr2k", "folder", "lsdir"]
-    lines = [[line for line in file.read_text().splitlines() if line.startswith(COMMON)] for file in files]
+    lines = [
+        [line for line in file.read_text().splitlines() if line.startswith(COMMON)]
+        for file in files
+    ]
     usual = lines[0]
     assert all(one == usual for one in lines)
     assert len(usual) == len(COMMON)
@@ -158,9 +180,20 @@ def test_door_says_in_one_line_what_was_wrong(tmp_path, capsys, arguments, messa
 def test_door_mixes_sources(tmp_path, capsys):
     write_pairs(tmp_path / "D" / "DIV2K_train_HR", None, ["0001"])
     write_pairs(tmp_path / "L" / "0001000", None, ["0000001"], first_seed=1)
-    roots = [f"data.sources.div2k.root={tmp_path / 'D'}", f"data.sources.lsdir.root={tmp_path / 'L'}"]
+    roots = [
+        f"data.sources.div2k.root={tmp_path / 'D'}",
+        f"data.sources.lsdir.root={tmp_path / 'L'}",
+    ]
     assert (
-        main(["data", "data=[div2k,lsdir]", *roots, "data.sources.lsdir.weight=3", "challenge=ntire2026"])
+        main(
+            [
+                "data",
+                "data=[div2k,lsdir]",
+                *roots,
+                "data.sources.lsdir.weight=3",
+                "challenge=ntire2026",
+            ]
+        )
         == 0
     )
     assert "patches from div2k 25%, lsdir 75%" in capsys.readouterr().out

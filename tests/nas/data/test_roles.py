@@ -6,7 +6,7 @@ from PIL import Image
 
 from nas.data.config import FolderSource, PhotoSource
 from nas.data.duplicates.hashes import LIMIT, image_hash, nearest
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.roles import open_roles
 from nas.data.synthetic import pictures
 from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs
@@ -22,7 +22,9 @@ def folders(tmp_path):
 
 def open_all(folders, **given):
     return open_roles(
-        config(**{"train": folders / "train", "val": folders / "val", "test": folders / "test"} | given),
+        config(
+            **{"train": folders / "train", "val": folders / "val", "test": folders / "test"} | given
+        ),
         scale=4,
     )
 
@@ -66,7 +68,9 @@ def test_images_without_content_resemble_nothing():
 
 
 def test_a_role_without_images_left_is_refused(folders):
-    with pytest.raises(ValueError, match=r"data\.train has no image left: dropped .*val_a\.png from train"):
+    with pytest.raises(
+        ValueError, match=r"data\.train has no image left: dropped .*val_a\.png from train"
+    ):
         open_all(folders, train=folders / "val")
 
 
@@ -83,7 +87,10 @@ def test_womans_scene_is_found_and_nothing_else():
     assert "302003.jpg from train" in roles.notices[0]
     assert "set5_005.png in test" in roles.notices[0]
     assert [len(roles.need(role)) for role in ("train", "val", "test")] == [199, 100, 19]
-    hashes = [np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs]) for r in ("train", "val")]
+    hashes = [
+        np.stack([image_hash(read_image(p.hr)) for p in roles.need(r).pairs])
+        for r in ("train", "val")
+    ]
     assert nearest(*hashes)[1].min() > LIMIT + 15  # the limit lies in a wide gap
 
 
@@ -103,7 +110,7 @@ def test_womans_scene_is_found_and_nothing_else():
         ("val1/HR/val", "0000001", "LSDIR's validation set"),
     ],
 )
-def test_ntire_refuses_its_judging_images_in_training_alone(tmp_path, folder, name, reason):
+def test_ntire_refuses_its_val_and_test_images_in_training_alone(tmp_path, folder, name, reason):
     folder = tmp_path / folder
     write_pairs(folder, None, [name])
     with pytest.raises(ValueError, match=rf"{name}\.png, which ntire2026 does not allow.*{reason}"):
@@ -119,7 +126,12 @@ def test_ntire_allows_what_it_allows(tmp_path):
     write_pairs(root / "latest", None, ["contest", "801"], first_seed=9)
     train = [str(root / name) for name in ("DIV2K", "LSDIR", "latest")]
     assert (
-        len(open_roles(config(train=train), scale=4, challenge="NTIRE 2026 Efficient SR").need("train")) == 6
+        len(
+            open_roles(config(train=train), scale=4, challenge="NTIRE 2026 Efficient SR").need(
+                "train"
+            )
+        )
+        == 6
     )
 
 
@@ -151,7 +163,10 @@ def test_sources_mix_by_weight_and_subset(tmp_path):
     }
     roles = open_roles(config(sources=sources), scale=4, challenge="ntire2026")
     train = roles.need("train")
-    assert [(p.source, p.name) for p in train.pairs][1:3] == [("div2k", "0002"), ("lsdir", "0000001")]
+    assert [(p.source, p.name) for p in train.pairs][1:3] == [
+        ("div2k", "0002"),
+        ("lsdir", "0000001"),
+    ]
     assert len(train) == 4
     assert train.weights == (("div2k", 3.0), ("lsdir", 1.0))
     assert [pair.name for pair in roles.need("val").pairs] == ["0801"]
@@ -182,7 +197,9 @@ def test_built_in_photographs_need_nothing_else():
         open_roles(config(sources={"builtin": unknown}), scale=4)
 
 
-def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_too(tmp_path, monkeypatch):
+def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_too(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pictures, "COUNT", 1)
     write_pairs(tmp_path / "train", None, ["a", "b"])  # 16x20 LR pixels, 4 patches of 8x8 each
@@ -195,7 +212,9 @@ def test_fewer_patches_than_a_batch_are_refused_unless_synthetic_images_train_to
     # What a higher role shows too does not count.
     write_pairs(tmp_path / "val", None, ["b"], first_seed=1)
     with pytest.raises(ValueError, match="hold 4 LR patches of 8x8"):
-        open_roles(config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, patch=8, batch_size=5)
+        open_roles(
+            config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, patch=8, batch_size=5
+        )
 
 
 def test_what_is_missing_is_said_by_its_key(folders):
@@ -213,16 +232,21 @@ def test_what_is_missing_is_said_by_its_key(folders):
         FolderSource(root=None, weight=1.0, first=0)
 
 
-def test_judged_images_without_a_pixel_inside_the_border_are_refused_with_their_size(tmp_path):
+def test_val_and_test_images_without_a_pixel_inside_the_border_are_refused_with_their_size(
+    tmp_path,
+):
     write(tmp_path / "set/a.png", picture(0, 11, 40))
     write(tmp_path / "set/b.png", picture(1, 12, 12))
     with pytest.raises(
-        ValueError, match=r"set/a\.png: 11x40 .height x width. leaves no pixel inside the border of 4"
+        ValueError,
+        match=r"set/a\.png: 11x40 .height x width. leaves no pixel inside the border of 4",
     ):
         open_roles(config(test=tmp_path / "set"), scale=4, progress=False)
     roles = open_roles(config(val=tmp_path / "set", on_error="skip"), scale=4, progress=False)
     assert [pair.name for pair in roles.need("val").pairs] == ["b"]
-    assert len(open_roles(config(train=tmp_path / "set"), scale=4, progress=False).need("train")) == 2
+    assert (
+        len(open_roles(config(train=tmp_path / "set"), scale=4, progress=False).need("train")) == 2
+    )
 
 
 @pytest.mark.parametrize("lr", [False, True])
@@ -309,10 +333,14 @@ def test_origin_of_lr_is_said_for_each_role(tmp_path):
         "val": "MATLAB bicubic, exact (2 of 2 checked)",
     }
     assert roles.lr_notice == (
-        "train: LR is made from HR, MATLAB bicubic. val: LR is MATLAB bicubic, exact (2 of 2 checked)"
+        "train: LR is made from HR, MATLAB bicubic. val: LR is MATLAB bicubic, exact (2 of 2 "
+        "checked)"
     )
     two = open_roles(config(val=[str(tmp_path), str(tmp_path / "mine")]), scale=4, progress=False)
-    assert two.lr_origin("val") == "MATLAB bicubic, exact (2 of 2 checked); made from HR, MATLAB bicubic"
+    assert (
+        two.lr_origin("val")
+        == "MATLAB bicubic, exact (2 of 2 checked); made from HR, MATLAB bicubic"
+    )
 
 
 @needs_cases
@@ -336,7 +364,8 @@ def test_cases_of_files_that_can_be_used_are_read():
 @needs_cases
 def test_case_of_tiny_images_is_refused():
     reason = (
-        r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); data\.test has no other images"
+        r"0\.png: 8x8 \(height x width\) leaves no pixel .*\(and 1 more\); "
+        r"data\.test has no other images"
     )
     with pytest.raises(ValueError, match=reason):
         open_roles(config(test=CASES / "p3_tiny_report_image/set"), scale=4, progress=False)
@@ -345,4 +374,6 @@ def test_case_of_tiny_images_is_refused():
 @needs_cases
 def test_case_of_pillows_lr_is_told():
     roles = open_roles(config(test=CASES / "w1_LR_by_pillow/set"), scale=4, progress=False)
-    assert roles.lr_origin("test").startswith("not MATLAB bicubic: 26.7% of values differ, by up to 4")
+    assert roles.lr_origin("test").startswith(
+        "not MATLAB bicubic: 26.7% of values differ, by up to 4"
+    )

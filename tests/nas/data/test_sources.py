@@ -29,8 +29,8 @@ def test_a_share_of_the_patches_is_synthetic(folder):
     train = roles.need("train")
     assert [pair.source for pair in train.pairs] == ["", "", SYNTHETIC, SYNTHETIC]
     store = PatchStore(train, seed=0, progress=False)
-    store._positions[8] = store._place(8)
-    drawn = [image for image, *_ in store._draw(0, 4000, 8)]
+    store._positions[8] = store._list_positions(8)
+    drawn = [image for image, *_ in store._draw_patches(0, 4000, 8)]
     assert sum(image >= 2 for image in drawn) / 4000 == pytest.approx(0.25, abs=0.03)
     assert [pair.source for pair in roles.need("val").pairs] == [""]
     changed = config(train=folder / "train", val=folder / "val", synthetic=0.5)
@@ -56,10 +56,15 @@ def test_the_share_of_named_folders_is_shown(folder, capsys):
 
 
 def test_builtin_photographs_ask_for_a_share_where_they_alone_train(folder):
-    photos = PhotoSource(train=["rocket"], val=[], test=[], scales=[1.0], synthetic=0.75, weight=1.0)
+    photos = PhotoSource(
+        train=["rocket"], val=[], test=[], scales=[1.0], synthetic=0.75, weight=1.0
+    )
     mine = FolderSource(root=str(folder / "train"), weight=1.0, first=None)
     alone = config(sources={"builtin": photos}, synthetic=None)
-    assert dict(open_roles(alone, scale=4).need("train").weights) == {"builtin": 1.0, SYNTHETIC: 3.0}
+    assert dict(open_roles(alone, scale=4).need("train").weights) == {
+        "builtin": 1.0,
+        SYNTHETIC: 3.0,
+    }
     for order in (("builtin", "mine"), ("mine", "builtin")):
         both = {"builtin": photos, "mine": mine}
         mixed = config(sources={name: both[name] for name in order}, synthetic=None)
@@ -82,7 +87,9 @@ def test_synthetic_images_do_not_stand_for_images_that_cannot_be_used(folder):
 def test_a_patch_that_synthetic_images_do_not_hold_is_refused_by_name(folder):
     write(folder / "large" / "a.png", picture(3, 700, 700))
     data = config(train=folder / "large", synthetic=0.5)
-    with pytest.raises(ValueError, match=r"synthetic images have LR sides of 128, below proxy\.patch=160"):
+    with pytest.raises(
+        ValueError, match=r"synthetic images have LR sides of 128, below proxy\.patch=160"
+    ):
         open_roles(data, scale=4, patch=160)
 
 
@@ -101,7 +108,7 @@ def test_a_share_outside_0_to_1_is_refused(share):
         config(synthetic=share)
 
 
-def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
+def test_training_photographs_come_at_each_scale_and_others_whole():
     photos = PhotoSource(
         train=["rocket"], val=["chelsea"], test=[], scales=[1.0, 0.5], synthetic=0.0, weight=1.0
     )
@@ -112,7 +119,11 @@ def test_training_photographs_come_at_each_scale_and_judged_ones_whole():
 
 @pytest.mark.parametrize(
     ("scales", "message"),
-    [([], "scales must hold one or more"), ([1.0, 1.0], "different numbers"), ([2.0], "from 0.1 to 1")],
+    [
+        ([], "scales must hold one or more"),
+        ([1.0, 1.0], "different numbers"),
+        ([2.0], "from 0.1 to 1"),
+    ],
 )
 def test_scales_that_cannot_be_are_refused(scales, message):
     with pytest.raises(ValueError, match=message):

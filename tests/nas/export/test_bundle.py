@@ -39,16 +39,22 @@ def test_every_format_writes_its_files_into_one_folder(tmp_path):
 
 
 def test_proxy_weights_are_refused_by_formats_that_hold_whole_networks(tmp_path):
-    with pytest.raises(ValueError, match=r"formats: onnx cannot hold proxy weights.*has to be trained first"):
+    with pytest.raises(
+        ValueError, match=r"formats: onnx cannot hold proxy weights.*has to be trained first"
+    ):
         export(
-            bundle("bicubic"), {"safetensors": SafetensorsExporter(), "onnx": OnnxLike()}, tmp_path / "out"
+            bundle("bicubic"),
+            {"safetensors": SafetensorsExporter(), "onnx": OnnxLike()},
+            tmp_path / "out",
         )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_format_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="no space"):
-        export(bundle(None), {"safetensors": SafetensorsExporter(), "bad": Failing()}, tmp_path / "out")
+        export(
+            bundle(None), {"safetensors": SafetensorsExporter(), "bad": Failing()}, tmp_path / "out"
+        )
     assert list(tmp_path.iterdir()) == []
 
 

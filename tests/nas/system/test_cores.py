@@ -73,7 +73,9 @@ def test_num_cores_keeps_to_a_quota_of_version_1(linux, quota, expected):
 
 
 def test_num_cores_reads_the_containers_group_where_the_path_is_the_hosts(linux):
-    mounts = V1.replace("/ /sys", "/docker/1f2e /sys") + V2.replace("/cgroup rw", "/cgroup/unified rw")
+    mounts = V1.replace("/ /sys", "/docker/1f2e /sys") + V2.replace(
+        "/cgroup rw", "/cgroup/unified rw"
+    )
     linux(
         {
             "proc/self/mountinfo": mounts,

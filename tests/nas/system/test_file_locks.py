@@ -1,4 +1,4 @@
-"""Real processes on one file, with flock and with Windows' byte ranges, which lockf stands in for."""
+"""Real processes on one file, with flock and with stand-ins for Windows' byte ranges."""
 
 import subprocess
 import sys

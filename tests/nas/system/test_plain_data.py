@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from nas.system.plain_data import MAX_BYTES, MAX_DEPTH, MAX_WEIGHT, dump_plain, parse_plain, read_plain
+from nas.system.plain_data import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_WEIGHT,
+    dump_plain,
+    parse_plain,
+    read_plain,
+)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ print(sys.argv[1])
 print(sys.argv[1], file=sys.stderr)
 """
 BOXES = {
-    letter for name in vars(box) if isinstance(kind := getattr(box, name), box.Box) for letter in str(kind)
+    letter
+    for name in vars(box)
+    if isinstance(kind := getattr(box, name), box.Box)
+    for letter in str(kind)
 }
 
 
@@ -49,15 +52,19 @@ def test_a_file_name_of_other_bytes_is_printed_escaped():
 
 
 def test_every_line_that_rich_draws_becomes_one_of_ascii():
-    drawn = {letter: streams._plain(letter) for letter in BOXES if not letter.isascii()}
+    drawn = {letter: streams._to_ascii(letter) for letter in BOXES if not letter.isascii()}
     assert len(drawn) > 20
     assert set(drawn.values()) == {"-", "|", "+"}
     assert [drawn[letter] for letter in "─━│┃┌╋╰"] == ["-", "-", "|", "|", "+", "+", "+"]
 
 
 def test_everything_that_we_print_has_a_readable_stand_in():
-    ours = {letter for path in Path(nas.__file__).parent.rglob("*.py") for letter in path.read_text("utf-8")}
-    assert {letter for letter in ours if "\\" in streams._plain(letter)} - {"\\"} == set()
+    ours = {
+        letter
+        for path in Path(nas.__file__).parent.rglob("*.py")
+        for letter in path.read_text("utf-8")
+    }
+    assert {letter for letter in ours if "\\" in streams._to_ascii(letter)} - {"\\"} == set()
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])

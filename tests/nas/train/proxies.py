@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from nas.data.builtin import photograph
+from nas.data.builtin.photographs import photograph
 from nas.data.patches import PatchStore
 from nas.data.sets import ImageSet
 from nas.train.proxy import Optimizer, ProxyConfig

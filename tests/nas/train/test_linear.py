@@ -21,7 +21,9 @@ def test_linear_filter_is_linear_and_repeats():
     patches = patch_store("coffee")
     upscale, again = (linear_filter(patches, CPU, num_batches=4) for _ in range(2))
     a, b = torch.rand(1, 3, 10, 9), torch.rand(1, 3, 10, 9)
-    torch.testing.assert_close(upscale((a + b) / 2), (upscale(a) + upscale(b)) / 2, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        upscale((a + b) / 2), (upscale(a) + upscale(b)) / 2, rtol=0, atol=1e-5
+    )
     assert torch.equal(upscale(a), again(a))
     assert upscale(a).shape == (1, 3, 40, 36)
 
@@ -33,7 +35,9 @@ def test_linear_filter_gives_back_a_linear_truth():
         scale = 4
 
         def batch(self, step, batch_size, patch):
-            lr = torch.rand(batch_size, 3, patch, patch, generator=torch.Generator().manual_seed(step))
+            lr = torch.rand(
+                batch_size, 3, patch, patch, generator=torch.Generator().manual_seed(step)
+            )
             return lr, bicubic_base(lr, 4)
 
     x = torch.rand(1, 3, 8, 8)

@@ -12,7 +12,9 @@ from search_spaces.published import names
 def test_orthogonalised_matrices_have_singular_values_around_one(shape):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     found = torch.linalg.svdvals(orthogonalise(matrices))
-    if shape[1] != shape[2]:  # a random square matrix has singular values that five steps cannot lift
+    if (
+        shape[1] != shape[2]
+    ):  # a random square matrix has singular values that five steps cannot lift
         assert found.min() > 0.6
     assert found.max() < 1.25
 
@@ -29,7 +31,9 @@ def test_orthogonalising_keeps_the_singular_vectors():
 
 def test_orthogonalising_does_not_depend_on_the_size_of_the_gradient():
     matrix = torch.randn(1, 8, 24, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(orthogonalise(1e3 * matrix), orthogonalise(matrix), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        orthogonalise(1e3 * matrix), orthogonalise(matrix), rtol=1e-4, atol=1e-5
+    )
     assert orthogonalise(torch.zeros(1, 8, 24)).isfinite().all()
 
 
@@ -70,5 +74,7 @@ def test_hidden_kernels_are_neither_first_nor_last_nor_grouped(name):
         assert conv.groups == 1
         assert conv.in_channels != 3
     gates = [part for part in net.modules() if isinstance(part, tuple(ATTENTIONS.values()))]
-    assert taken.isdisjoint(id(p) for gate in gates for p in gate.parameters())  # they diverge under Muon
+    assert taken.isdisjoint(
+        id(p) for gate in gates for p in gate.parameters()
+    )  # they diverge under Muon
     assert any(key.startswith("blocks.2.") for key in found)

@@ -1,3 +1,4 @@
+import doctest
 import math
 import random
 
@@ -138,7 +139,9 @@ def test_patches_of_a_step_do_not_depend_on_the_steps_before(patches):
 
 @pytest.mark.parametrize("optimizer", [{"lr": 1.0}, {"lr": 1e25}, {"muon_lr": 1e25}])
 def test_diverged_run_is_an_error_of_its_kind(patches, optimizer):
-    with pytest.raises(TrainingError, match=r"^diverged: the loss was [\w.+]+ at step \d+$") as caught:
+    with pytest.raises(
+        TrainingError, match=r"^diverged: the loss was [\w.+]+ at step \d+$"
+    ) as caught:
         train_proxy(SPECS["span"], proxy(optimizer, steps=12), patches, seed=0)
     assert caught.value.kind == "diverged"
 
@@ -176,7 +179,9 @@ def test_rates_rise_and_fall_linearly(patches):
     factors = []
     for _ in range(config.steps):
         trainer.step()
-        factors.append([rate / peak for rate, peak in zip(rates_of(trainer), trainer.peaks, strict=True)])
+        factors.append(
+            [rate / peak for rate, peak in zip(rates_of(trainer), trainer.peaks, strict=True)]
+        )
     wanted = [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
     assert [one for one, _ in factors] == pytest.approx(wanted)
     assert all(math.isclose(*pair) for pair in factors)
@@ -185,7 +190,12 @@ def test_rates_rise_and_fall_linearly(patches):
 def test_every_parameter_is_trained_by_one_optimizer(patches):
     for spec in (*SPECS.values(), published("span"), published("spanv2")):
         trainer = ProxyTrainer(spec, proxy(), patches, seed=0, device=CPU)
-        held = [id(p) for one in trainer.optimizers for group in one.param_groups for p in group["params"]]
+        held = [
+            id(p)
+            for one in trainer.optimizers
+            for group in one.param_groups
+            for p in group["params"]
+        ]
         assert len(held) == len(set(held))
         assert set(held) == {id(p) for p in trainer.net.parameters()}
 
@@ -228,3 +238,12 @@ def test_training_that_paused_ends_in_the_same_bits(patches, tmp_path, muon_lr, 
         torch.save(trainer.state(), tmp_path / "state.pt")
     for a, b in zip(through.parameters(), trainer.averaged().parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_example_of_the_trainer_runs(patches):
+    names = {"ProxyTrainer": ProxyTrainer, "config": proxy(), "patches": patches}
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(ProxyTrainer, "ProxyTrainer", globs=names)
+    result = doctest.DocTestRunner().run(example)
+    assert result.attempted == 8
+    assert result.failed == 0

@@ -1,4 +1,4 @@
-"""Crops of judged images are found pixel by pixel and leave the lower role; other scenes never do."""
+"""Crops of val and test images are found by their pixels; other scenes never are."""
 
 import io
 
@@ -13,8 +13,8 @@ from nas.data.duplicates.changed_crops import ChangedCropFinder
 from nas.data.duplicates.crops import CropFinder, hash_tiles
 from nas.data.duplicates.spots import find_spots
 from nas.data.folders.layouts import open_folder
-from nas.data.images import read_image
-from nas.data.orientation import orientations
+from nas.data.pixels.images import read_image
+from nas.data.pixels.orientation import orientations
 from nas.data.roles import open_roles
 from nas.data.sets import Pair
 from tests.nas.data.pictures import CASES, SHARED, config, needs_cases, picture, write, write_pairs
@@ -91,7 +91,9 @@ def test_other_scenes_flat_images_and_changed_crops_are_not_found(tmp_path):
     assert finder.find(picture(1, 60, 60)) is None
     assert finder.find(flat[:50, :50]) is None
     assert finder.find(image[:14, :14]) is None  # too small to hold a tile for certain
-    assert finder.find(np.concatenate([image[:60], picture(2, 60, 150)])) is None  # half of it is another's
+    assert (
+        finder.find(np.concatenate([image[:60], picture(2, 60, 150)])) is None
+    )  # half of it is another's
     assert CropFinder([], []).find(image) is None
 
 
@@ -147,7 +149,7 @@ def test_edges_of_two_scenes_are_not_taken_for_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("lr", [False, True])
-def test_crops_of_judged_images_leave_training(tmp_path, lr):
+def test_crops_of_val_and_test_images_leave_training(tmp_path, lr):
     scene = picture(1, 128, 160)
     write(tmp_path / "val/v.png", scene)
     write_pairs(tmp_path / "train/HR", tmp_path / "train/LR" if lr else None, ["own"])
@@ -155,7 +157,9 @@ def test_crops_of_judged_images_leave_training(tmp_path, lr):
         write(tmp_path / f"train/HR/{name}.png", crop)
         if lr:
             write(tmp_path / f"train/LR/{name}x4.png", imresize(crop, 4))
-    roles = open_roles(config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, progress=False)
+    roles = open_roles(
+        config(train=tmp_path / "train", val=tmp_path / "val"), scale=4, progress=False
+    )
     assert [pair.name for pair in roles.need("train").pairs] == ["own"]
     notice = next(line for line in roles.notices if "crops of" in line)
     assert all(name in notice for name in ("a.png", "b.png", "v.png in val"))
@@ -166,7 +170,9 @@ def test_crops_of_test_images_leave_val(tmp_path):
     write(tmp_path / "test/v.png", scene)
     write_pairs(tmp_path / "val", None, ["own"])
     write(tmp_path / "val/a.png", scene[:64, :80])
-    roles = open_roles(config(val=tmp_path / "val", test=tmp_path / "test"), scale=4, progress=False)
+    roles = open_roles(
+        config(val=tmp_path / "val", test=tmp_path / "test"), scale=4, progress=False
+    )
     assert [pair.name for pair in roles.need("val").pairs] == ["own"]
 
 
@@ -194,7 +200,9 @@ def test_looking_for_changed_crops_is_bounded_and_told(tmp_path, monkeypatch):
     given = config(train=tmp_path / "train", val=tmp_path / "val")
     roles = open_roles(given, scale=4, progress=False)
     assert len(roles.need("train")) == 4
-    assert any("2 of 4 training images that could be changed crops" in line for line in roles.notices)
+    assert any(
+        "2 of 4 training images that could be changed crops" in line for line in roles.notices
+    )
 
     # Where one of those that are looked at is a crop, the others are looked at too.
     write(tmp_path / "train/c.png", CHANGES["noise"](scene[:80, :100]))

@@ -1,4 +1,4 @@
-"""HR and LR files find each other by name, in two folders and in one; what is unclear is refused."""
+"""HR and LR files are paired by name, in two folders and in one; unclear names are refused."""
 
 import itertools
 
@@ -104,7 +104,10 @@ def test_case_of_letters_does_not_keep_a_pair_apart(tmp_path):
 
 
 def test_left_over_files_are_given_back(tmp_path):
-    assert matched(tmp_path, ["a.png"], ["ax4.png", "bx4.png", "ax2.png"])[1] == ["bx4.png", "ax2.png"]
+    assert matched(tmp_path, ["a.png"], ["ax4.png", "bx4.png", "ax2.png"])[1] == [
+        "bx4.png",
+        "ax2.png",
+    ]
 
 
 def test_pairing_does_not_hang_on_the_order_of_files(tmp_path):

@@ -1,4 +1,4 @@
-"""HR folders find their LR folders as people name them, from the data set's folder and from the HR folder."""
+"""LR folders are found as people name them, from the data set's and from the HR folder."""
 
 import os
 import shutil
@@ -68,7 +68,11 @@ def test_hr_folder_finds_its_lr_folder(tmp_path, hr, lr, named):
     [
         ("HR", "LR_bicubic/X2", "LR_bicubic/X2, and are not used: no LR images of scale 4"),
         ("HR", "LR_unknown/X4", "LR_unknown/X4, and are not used"),
-        ("DIV2K_train_HR", "DIV2K_valid_LR_bicubic/X4", "DIV2K_valid_LR_bicubic/X4, and are not used"),
+        (
+            "DIV2K_train_HR",
+            "DIV2K_valid_LR_bicubic/X4",
+            "DIV2K_valid_LR_bicubic/X4, and are not used",
+        ),
         ("photos", "LR", "LR, and are not used: nothing says that they are those of photos"),
         ("train", "train_LR", "train_LR, and are not used"),
     ],
@@ -122,11 +126,15 @@ def test_linked_files_are_images(tmp_path):
 
 
 def test_a_link_with_a_name_of_its_own_is_followed(tmp_path):
-    write_pairs(tmp_path / "DIV2K/DIV2K_train_HR", tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X4", ["0001"])
+    write_pairs(
+        tmp_path / "DIV2K/DIV2K_train_HR", tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X4", ["0001"]
+    )
     (tmp_path / "mine").symlink_to(tmp_path / "DIV2K")
     (tmp_path / "photos").symlink_to(tmp_path / "DIV2K/DIV2K_train_HR")
     for name in ("mine", "photos"):
-        assert pairs_of(open_folder(tmp_path / name, role="train", scale=4)) == [("0001.png", "0001x4.png")]
+        assert pairs_of(open_folder(tmp_path / name, role="train", scale=4)) == [
+            ("0001.png", "0001x4.png")
+        ]
 
 
 def test_a_folder_that_links_to_itself_is_read_once(tmp_path):
@@ -141,7 +149,9 @@ def test_images_in_folders_below_are_taken_and_told(tmp_path, folders):
     for seed, folder in enumerate(folders):
         write_pairs(tmp_path / "set" / folder, None, ["0000"], first_seed=seed)
     found = open_folder(tmp_path / "set", role="train", scale=4)
-    assert [pair.hr.parent for pair in found.pairs] == [tmp_path / "set" / folder for folder in folders]
+    assert [pair.hr.parent for pair in found.pairs] == [
+        tmp_path / "set" / folder for folder in folders
+    ]
     assert f"the 2 of {folders[0]}, {folders[1]} below it are taken" in found.notices[0]
 
 
@@ -176,8 +186,12 @@ def test_folders_that_mix_hr_and_lr_folders_are_refused(tmp_path):
 
 @pytest.mark.parametrize("named", ["DIV2K_valid_HR", "DIV2K_valid_HR/DIV2K_valid_HR"])
 def test_an_hr_folder_unzipped_into_its_own_name_finds_its_lr_folder(tmp_path, named):
-    write_pairs(tmp_path / "DIV2K_valid_HR/DIV2K_valid_HR", tmp_path / "DIV2K_valid_LR_bicubic/X4", ["0801"])
-    assert pairs_of(open_folder(tmp_path / named, role="test", scale=4)) == [("0801.png", "0801x4.png")]
+    write_pairs(
+        tmp_path / "DIV2K_valid_HR/DIV2K_valid_HR", tmp_path / "DIV2K_valid_LR_bicubic/X4", ["0801"]
+    )
+    assert pairs_of(open_folder(tmp_path / named, role="test", scale=4)) == [
+        ("0801.png", "0801x4.png")
+    ]
 
 
 def test_a_folder_around_a_data_set_is_looked_through(tmp_path):
@@ -198,7 +212,9 @@ def test_lr_can_be_named_and_made(tmp_path):
     assert found.pairs[0].lr == tmp_path / "own/X4/ax4.png"
     made = open_folder(tmp_path, role="test", scale=4, lr="none")
     assert made.pairs[0].lr is None
-    assert made.notices == (f"data.test: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",)
+    assert made.notices == (
+        f"data.test: LR images lie in {tmp_path}, LR, and are not used: data.lr=none",
+    )
     with pytest.raises(ValueError, match=r"data\.lr: no such folder: .*gone; name the folder"):
         open_folder(tmp_path, role="test", scale=4, lr=str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
@@ -249,12 +265,28 @@ def test_folder_names_are_read_word_by_word(name, kind, scale, rest):
         ("a1_GT_LR/set", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
         ("a1_GT_LR/set/GT", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
         ("a2_GTmod12_LRbicx4/Set14", "test", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
-        ("a2_GTmod12_LRbicx4/Set14/GTmod12", "test", [("im0.png", "im0.png"), ("im1.png", "im1.png")]),
+        (
+            "a2_GTmod12_LRbicx4/Set14/GTmod12",
+            "test",
+            [("im0.png", "im0.png"), ("im1.png", "im1.png")],
+        ),
         ("a3_HR_LR/set", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
         ("a3_HR_LR/set/HR", "test", [("000.png", "000.png"), ("001.png", "001.png")]),
-        ("a5_lowercase_x4/DIV2K", "train", [("0001.png", "0001x4.png"), ("0002.png", "0002x4.png")]),
-        ("b1_bicLRx4_suffix/set", "test", [("im0.png", "im0_bicLRx4.png"), ("im1.png", "im1_bicLRx4.png")]),
-        ("b3_both_end_in_x4/set", "test", [("im0_x4.png", "im0_x4.png"), ("im1_x4.png", "im1_x4.png")]),
+        (
+            "a5_lowercase_x4/DIV2K",
+            "train",
+            [("0001.png", "0001x4.png"), ("0002.png", "0002x4.png")],
+        ),
+        (
+            "b1_bicLRx4_suffix/set",
+            "test",
+            [("im0.png", "im0_bicLRx4.png"), ("im1.png", "im1_bicLRx4.png")],
+        ),
+        (
+            "b3_both_end_in_x4/set",
+            "test",
+            [("im0_x4.png", "im0_x4.png"), ("im1_x4.png", "im1_x4.png")],
+        ),
         ("l3_nested_class_folders/DF2K_OST", "train", [("0000.png", None), ("0001.png", None)]),
         (
             "l1_LSDIR_HR_train_shards/LSDIR",
@@ -302,7 +334,10 @@ def test_case_of_linked_folders_is_paired(tmp_path, named):
 @needs_cases
 def test_case_of_ceiled_lr_is_refused_with_both_sizes():
     found = open_folder(CASES / "s1_ceil_LR/set", role="test", scale=4)
-    assert "LR is 25x33 (height x width), HR 98x129, which at scale 4 needs 24x32" in found.problems[0][1]
+    assert (
+        "LR is 25x33 (height x width), HR 98x129, which at scale 4 needs 24x32"
+        in found.problems[0][1]
+    )
 
 
 def test_ceiled_lr_is_refused_with_both_sizes(tmp_path):
@@ -310,12 +345,17 @@ def test_ceiled_lr_is_refused_with_both_sizes(tmp_path):
     write(tmp_path / "HR/a.png", image)
     write(tmp_path / "LR_bicubic/X4/ax4.png", imresize(picture(0, 68, 84), 4))
     found = open_folder(tmp_path, role="test", scale=4)
-    assert "LR is 17x21 (height x width), HR 66x81, which at scale 4 needs 16x20" in found.problems[0][1]
+    assert (
+        "LR is 17x21 (height x width), HR 66x81, which at scale 4 needs 16x20"
+        in found.problems[0][1]
+    )
 
 
 def test_a_folder_of_too_many_folders_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_names, "_MAX_FOLDERS", 3)
     for i in range(5):
         (tmp_path / f"class{i}").mkdir()
-    with pytest.raises(ValueError, match="holds more than 3 folders; name that of the images itself"):
+    with pytest.raises(
+        ValueError, match="holds more than 3 folders; name that of the images itself"
+    ):
         open_folder(tmp_path, role="train", scale=4)

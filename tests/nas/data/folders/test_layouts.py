@@ -31,7 +31,9 @@ def test_layout_is_recognised_from_its_root_and_from_its_hr_folder(tmp_path, lay
 @pytest.mark.parametrize("hr", [".", "HR", "HR/train"])
 def test_lsdir_shards_are_recognised(tmp_path, hr):
     for shard, name in (("0001000", "0000001"), ("0002000", "0001001")):
-        write_pairs(tmp_path / hr / shard, tmp_path / "X4" / "train" / shard, [name], first_seed=int(name))
+        write_pairs(
+            tmp_path / hr / shard, tmp_path / "X4" / "train" / shard, [name], first_seed=int(name)
+        )
     write_pairs(tmp_path / "val1/HR/val", tmp_path / "val1/X4/val", ["0000001"], first_seed=5)
     found = open_folder(tmp_path, role="train", scale=4)
     assert found.layout == "LSDIR"
@@ -50,7 +52,8 @@ def test_roles_take_their_parts_of_div2k(tmp_path):
         open_folder(tmp_path, role="val", scale=4)
     write_pairs(tmp_path / "DIV2K_valid_HR", None, ["0801"])
     names = {
-        role: open_folder(tmp_path, role=role, scale=4).pairs[0].name for role in ("train", "val", "test")
+        role: open_folder(tmp_path, role=role, scale=4).pairs[0].name
+        for role in ("train", "val", "test")
     }
     assert names == {"train": "0001", "val": "0801", "test": "0801"}
     assert open_folder(tmp_path / "DIV2K_train_HR", role="val", scale=4).pairs[0].name == "0001"

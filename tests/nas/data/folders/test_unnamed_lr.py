@@ -1,4 +1,4 @@
-"""LR images that no name tells from HR images are found by their sizes: refused, told, or paired by hand."""
+"""LR images that only sizes tell are refused, told, or paired by the user."""
 
 import pytest
 
@@ -41,25 +41,33 @@ UNKNOWN_TAGS = [
 @pytest.mark.parametrize("count", [1, 3])
 def test_hr_and_lr_images_under_unknown_names_are_refused(tmp_path, hr, lr, count):
     write_both(tmp_path, hr, lr, count)
-    with pytest.raises(ValueError, match=r"1/4 of the size of .*data\.train=\S+ data\.lr_train=") as caught:
+    with pytest.raises(
+        ValueError, match=r"1/4 of the size of .*data\.train=\S+ data\.lr_train="
+    ) as caught:
         open_folder(tmp_path, role="train", scale=4)
     assert len(str(caught.value)) <= 300
     assert len(open_folder(tmp_path, role="train", scale=4, lr="none").pairs) == 2 * count
 
 
-@pytest.mark.parametrize(("hr", "lr"), [("baby", "baby_small"), ("butterfly_ref", "butterfly_down")])
+@pytest.mark.parametrize(
+    ("hr", "lr"), [("baby", "baby_small"), ("butterfly_ref", "butterfly_down")]
+)
 def test_names_without_numbers_are_compared_by_their_words(tmp_path, hr, lr):
     write_both(tmp_path, hr, lr, 1)
     with pytest.raises(ValueError, match=r"data\.lr=none"):
         open_folder(tmp_path, role="test", scale=4)
 
 
-@pytest.mark.parametrize(("hr", "lr"), [one for one in UNKNOWN_TAGS if one[1] not in ("im{0}_x4", "L/{0}")])
+@pytest.mark.parametrize(
+    ("hr", "lr"), [one for one in UNKNOWN_TAGS if one[1] not in ("im{0}_x4", "L/{0}")]
+)
 def test_the_two_folders_that_the_refusal_asks_for_are_pairs(tmp_path, hr, lr):
     write_both(tmp_path, f"x/{hr}", f"y/{lr}")
     found = open_folder(tmp_path / "x", role="test", scale=4, lr=str(tmp_path / "y"))
     assert found.problems == ()
-    assert [pair.lr.stem for pair in found.pairs] == [lr.format(n).split("/")[-1] for n in (1, 2, 3)]
+    assert [pair.lr.stem for pair in found.pairs] == [
+        lr.format(n).split("/")[-1] for n in (1, 2, 3)
+    ]
 
 
 def test_lr_images_of_sizes_rounded_up_are_found(tmp_path):
@@ -97,7 +105,9 @@ def test_a_small_copy_among_many_images_is_told(tmp_path):
 
 def test_lr_tags_of_a_part_without_hr_images_are_refused(tmp_path):
     write_pairs(tmp_path, None, ["cat", "dog_LR", "bird_x2"])
-    with pytest.raises(ValueError, match=r"2 of 3 images are LR ones by their names, such as bird_x2\.png"):
+    with pytest.raises(
+        ValueError, match=r"2 of 3 images are LR ones by their names, such as bird_x2\.png"
+    ):
         open_folder(tmp_path, role="test", scale=4)
 
 
@@ -126,7 +136,9 @@ def test_lr_folders_of_div2k_that_are_told_can_be_named(tmp_path, tag):
     assert "data.lr_train=FOLDER takes others" in found.notices[0]
     lr = str(tmp_path / "DIV2K_train_LR_mild")
     roles = open_roles(config(train=tmp_path, lr_train=lr), scale=4, progress=False)
-    assert [pair.lr.stem for pair in roles.need("train").pairs] == [f"000{n}{tag}" for n in (1, 2, 3)]
+    assert [pair.lr.stem for pair in roles.need("train").pairs] == [
+        f"000{n}{tag}" for n in (1, 2, 3)
+    ]
 
 
 def test_of_the_wild_lr_images_of_one_image_the_first_is_used(tmp_path):

@@ -1,12 +1,12 @@
-"""Synthetic pictures: what is drawn from a seed, and the statistics that they share with photographs."""
+"""Synthetic pictures: repeatable from a seed, with the statistics of photographs."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from nas.data.builtin import photograph
-from nas.data.images import read_image
+from nas.data.builtin.photographs import photograph
+from nas.data.pixels.images import read_image
 from nas.data.synthetic.leaves import COVERAGE, MAX_RADIUS_SHARE, MIN_RADIUS, draw_leaves
 from nas.data.synthetic.outlines import SHARES, draw_outlines
 from nas.data.synthetic.painting import paint_picture
@@ -43,7 +43,8 @@ def test_a_picture_is_a_pure_function_of_its_seed():
 def test_the_power_spectrum_falls_as_that_of_photographs():
     ours = np.mean([spectrum_slope(paint(seed)) for seed in range(6)])
     crops = [
-        read_image(photograph(name, source="").hr)[:SIDE, :SIDE] for name in ("china", "coffee", "flower")
+        read_image(photograph(name, source="").hr)[:SIDE, :SIDE]
+        for name in ("china", "coffee", "flower")
     ]
     theirs = np.mean([spectrum_slope(crop) for crop in crops])
     assert -3.2 < theirs < -1.8
@@ -54,7 +55,9 @@ def test_every_octave_of_radii_covers_a_like_area():
     areas = np.zeros(4)
     for seed in range(4):
         leaves = draw_leaves(np.random.default_rng(seed), 2 * SIDE)
-        alone = leaves.radii[np.bincount(leaves.groups, minlength=len(leaves.radii))[leaves.groups] == 1]
+        alone = leaves.radii[
+            np.bincount(leaves.groups, minlength=len(leaves.radii))[leaves.groups] == 1
+        ]
         octave = np.log2(alone[1:] / MIN_RADIUS).astype(int)
         areas += np.bincount(octave[octave < 4], alone[1:][octave < 4] ** 2, minlength=4)
     assert areas.min() > 0.4 * areas.max()
@@ -66,7 +69,9 @@ def test_leaves_lie_on_top_of_earlier_ones_and_cover_the_ground():
     assert leaves.radii[1:].max() <= MAX_RADIUS_SHARE * 2 * SIDE
     assert (leaves.labels == 0).mean() < 2 * np.exp(-COVERAGE / 1.44)  # leaves may lie 10 % outside
     # The centre of the last disc-like leaf that lies inside is its own or that of a later one.
-    inside = np.flatnonzero((leaves.centres > 0).all(axis=1) & (leaves.centres < 2 * SIDE).all(axis=1))
+    inside = np.flatnonzero(
+        (leaves.centres > 0).all(axis=1) & (leaves.centres < 2 * SIDE).all(axis=1)
+    )
     x, y = leaves.centres[inside].astype(int).T
     seen = leaves.labels[y, x]
     assert (seen >= inside).mean() > 0.8

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.synthetic import pictures
 from nas.data.synthetic.pictures import synthetic_pictures
 

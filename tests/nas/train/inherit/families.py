@@ -17,7 +17,13 @@ from tests.search_spaces.tiny import tiny_spec
 
 CPU = torch.device("cpu")
 SMALL = {"num_blocks": 3, "channels": 12, "taps": "all", "activation": "silu"}
-V2 = {"entry": "block", "normalise": False, "attention": "conv1x1", "activation": "relu", "bias": False}
+V2 = {
+    "entry": "block",
+    "normalise": False,
+    "attention": "conv1x1",
+    "activation": "relu",
+    "bias": False,
+}
 V2 |= {"skip": "near", "head": "separable"}
 
 

@@ -129,7 +129,7 @@ def test_regression_brings_a_child_nearer_to_its_parent(changes, monkeypatch):
 
 
 def test_a_residual_child_of_a_whole_parent_takes_its_target():
-    """The parent's output minus the base is asked of a child whose parent gives the image itself."""
+    """The parent gives the image itself, the child its output minus the base."""
     images, _ = patches().batch(5, 10, 16)
     whole = initial_network(tiny_spec(channels=8), 0, images, zero_output=False)
     parent = Teacher(whole, images, rows=2048)

@@ -13,7 +13,9 @@ from tests.search_spaces.tiny import tiny_spec
     "changes", [{}, {"bias": False, "taps": "ends"}, V2, {"channels": 28, "num_blocks": 2}]
 )
 def test_unfolded_child_computes_what_the_child_does(changes):
-    net = inherit(random_teacher(tiny_spec(**changes)), tiny_spec(**changes | {"channels": 12}), seed=0)
+    net = inherit(
+        random_teacher(tiny_spec(**changes)), tiny_spec(**changes | {"channels": 12}), seed=0
+    )
     made = net.unfold(seed=1)
     assert list(rep_convs(made))
     folded = made.fold().state_dict()

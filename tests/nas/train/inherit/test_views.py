@@ -1,6 +1,6 @@
 import torch
 
-from nas.train.inherit.plan import match
+from nas.train.inherit.plan import match_blocks
 from nas.train.inherit.views import Use, View, choose, project
 
 
@@ -42,9 +42,9 @@ def test_view_reads_the_parent_from_the_child():
 
 
 def test_match_keeps_the_ends():
-    assert match(4, 6, at_end=False) == [1, 2, 5, 6]
-    assert match(3, 5, at_end=True) == [1, 2, 5]
-    assert match(1, 4, at_end=False) == [1]
-    assert match(5, 3, at_end=False) == [1, 2, None, None, 3]
-    assert match(5, 3, at_end=True) == [1, 2, 3, None, None]
-    assert match(3, 3, at_end=False) == [1, 2, 3]
+    assert match_blocks(4, 6, at_end=False) == [1, 2, 5, 6]
+    assert match_blocks(3, 5, at_end=True) == [1, 2, 5]
+    assert match_blocks(1, 4, at_end=False) == [1]
+    assert match_blocks(5, 3, at_end=False) == [1, 2, None, None, 3]
+    assert match_blocks(5, 3, at_end=True) == [1, 2, 3, None, None]
+    assert match_blocks(3, 3, at_end=False) == [1, 2, 3]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nas.data.images import ImageError
+from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import Pixels
 from nas.system.drafts import replaced
@@ -32,7 +32,8 @@ def keep_images(
         label: what is done, beside the bar.
         progress: whether a bar may be shown.
     Raises:
-        ValueError: the cache cannot be written, or an image that another is made from cannot be read.
+        ValueError: the cache cannot be written, or an image that another is made from cannot be
+            read.
     """
     place = user_cache("images") / folder
     files = {name: place / f"{name}.bmp" for name in makers}
@@ -46,7 +47,8 @@ def keep_images(
             _make_missing(place, files, makers, label=label, progress=progress)
     except OSError as error:
         raise ValueError(
-            f"{place} cannot be written ({error.strerror or error}): these images are made once and kept "
+            f"{place} cannot be written ({error.strerror or error}): these images are made once "
+            "and kept "
             "there; name another folder in XDG_CACHE_HOME"
         ) from None
     return list(files.values())
@@ -67,10 +69,12 @@ def _make_missing(
     def make(name: str) -> str:
         with replaced(files[name], place / f".{name}.draft") as draft:
             Image.fromarray(makers[name]()).save(draft, format="BMP")
-            return _digest(draft)
+            return _hash_file(draft)
 
     try:
-        for name, outcome in zip(missing, each(make, missing, label=label, show=progress), strict=True):
+        for name, outcome in zip(
+            missing, each(make, missing, label=label, show=progress), strict=True
+        ):
             if isinstance(outcome, ImageError):
                 raise outcome
             digests[files[name].name] = outcome
@@ -90,8 +94,8 @@ def _read_digests(place: Path) -> dict[str, str]:
 
 def _is_whole(file: Path, digests: Mapping[str, str]) -> bool:
     """Whether a file is as it was written: not cut, exchanged or damaged."""
-    return file.name in digests and file.is_file() and _digest(file) == digests[file.name]
+    return file.name in digests and file.is_file() and _hash_file(file) == digests[file.name]
 
 
-def _digest(file: Path) -> str:
+def _hash_file(file: Path) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()

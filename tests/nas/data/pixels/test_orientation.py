@@ -1,14 +1,14 @@
-"""HR and LR images that are turned against each other are told by their pixels, not by their sizes alone."""
+"""HR and LR images that are turned against each other are told by their pixels."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from nas.data import imresize
+from nas.data.checks.lr_origin import find_origin
 from nas.data.folders.layouts import open_folder
-from nas.data.images import read_header
-from nas.data.lr_origin import find_origin
-from nas.data.orientation import TURNS, find_turn, orientations
+from nas.data.pixels.images import read_header
+from nas.data.pixels.orientation import TURNS, find_turn, orientations
 from nas.data.roles import open_roles
 from tests.nas.data.pictures import CASES, config, needs_cases, picture, write
 
@@ -31,8 +31,13 @@ def test_lr_of_the_upright_picture_is_refused(tmp_path, orientation, height, wid
     write_turned(tmp_path, orientation, height=height, width=width)
     found = open_folder(tmp_path, role="test", scale=4)
     assert found.pairs == ()
-    assert f"shows the scene {TURNS[orientation - 1]} (as EXIF orientations do)" in found.problems[0][1]
-    with pytest.raises(ValueError, match=r"HR/a\.jpg: its LR file ax4\.png .*data\.lr=none") as caught:
+    assert (
+        f"shows the scene {TURNS[orientation - 1]} (as EXIF orientations do)"
+        in found.problems[0][1]
+    )
+    with pytest.raises(
+        ValueError, match=r"HR/a\.jpg: its LR file ax4\.png .*data\.lr=none"
+    ) as caught:
         open_roles(config(test=tmp_path), scale=4, progress=False)
     assert "\n" not in str(caught.value)
 
@@ -46,7 +51,7 @@ def test_lr_of_the_stored_pixels_is_right_whatever_exif_says(tmp_path):
 
 
 def test_orientations_are_those_of_exif():
-    """Pillow turns a picture upright by its EXIF orientation; ours of the same number does as well."""
+    """Pillow turns a picture upright by its EXIF orientation; ours agrees for each number."""
     from PIL import ImageOps
 
     stored = picture(0, 24, 40)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nas.data import imresize
-from nas.data.images import read_image
+from nas.data.pixels.images import read_image
 from nas.data.sets import crop_to_multiple
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
+SHARED = Path(__file__).parents[4].parent / "shared" / "data"
 
 
 def exact(signal, scale):
@@ -48,9 +48,13 @@ def test_imresize_equals_matlab_files(name):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_imresize_rounds_and_clamps_between_the_passes(scale):
-    image = (np.random.default_rng(scale).integers(0, 2, (6 * scale, 5 * scale)) * 255).astype(np.uint8)
+    image = (np.random.default_rng(scale).integers(0, 2, (6 * scale, 5 * scale)) * 255).astype(
+        np.uint8
+    )
     columns = [exact(column, scale) for column in image.T]
-    between = np.array([[min(max(round_half_up(v), 0), 255) for v in column] for column in columns]).T
+    between = np.array(
+        [[min(max(round_half_up(v), 0), 255) for v in column] for column in columns]
+    ).T
     sums = [exact(row, scale) for row in between]
     result = imresize(image, scale)
     for y, row in enumerate(sums):

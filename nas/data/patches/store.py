@@ -1,4 +1,4 @@
-"""Training patches: images are decoded once into uint8 memory, a batch is cropped from it by index."""
+"""Training patches: images are decoded once as uint8, and a batch is cropped from them by index."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nas.data.images import ImageError
+from nas.data.patches.shards import Decoded, Planes, load_shards, planes, write_shards
+from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import ImageSet
-from nas.data.shards import Decoded, Planes, load_shards, planes, write_shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,14 @@ class _Temporary:
 class PatchStore:
     """Random aligned LR and HR patches of a set, a pure function of (seed, step).
 
-    A source is drawn by its weight, then a position in it, every position of its images being as likely as
-    every other: large images are drawn more often. Then one of eight flips and turns.
+    A source is drawn by its weight, then a position in it. All positions in its images are equally
+    likely, so large images are drawn more often. Then one of eight flips and turns is drawn.
+
+    Example:
+        >>> store = PatchStore(images, seed=0)  # images: the ImageSet of data.train
+        >>> lr, hr = store.batch(step=0, batch_size=2, patch=8)
+        >>> tuple(lr.shape), tuple(hr.shape)
+        ((2, 3, 8, 8), (2, 3, 32, 32))
     """
 
     def __init__(
@@ -66,10 +72,12 @@ class PatchStore:
             cache: where these go, to be found again by the next run; a temporary folder when None.
             progress: whether a bar may be shown while decoding takes long.
         Raises:
-            ValueError: an image cannot be read and the set's `on_error` is stop, or nothing is left.
+            ValueError: an image cannot be read and the set's `on_error` is stop, or nothing is
+                left.
         """
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed=}")
+
         self.seed = seed
         self.scale = images.scale
         self.notices: list[str] = []
@@ -77,7 +85,8 @@ class PatchStore:
         self._weights = dict(images.weights)
         self._positions: dict[int, _Positions] = {}
         self._temporary: _Temporary | None = None
-        self._images = self._open(images, memory_mib, cache, progress)
+
+        self._images = self._open_images(images, memory_mib, cache, progress)
         if not self._images:
             raise ValueError(
                 f"no image of the {images.name} set could be read: {'; '.join(self.notices[:3])}"
@@ -87,7 +96,7 @@ class PatchStore:
         return len(self._images)
 
     def with_seed(self, seed: int) -> PatchStore:
-        """The same images, drawn with another seed; nothing is decoded or copied."""
+        """Return a store of the same images with another seed; nothing is decoded or copied."""
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed=}")
         other = copy.copy(self)
@@ -95,8 +104,9 @@ class PatchStore:
         return other
 
     def fitting_patch(self, patch: int) -> int:
-        """Give the side of LR patches, `patch` or less, that training images hold: all of them, or some where
-        the others are skipped.
+        """Return the side of the largest LR patch, at most `patch`, that the images hold.
+
+        All of them have to hold it, or one where smaller ones are skipped.
         """
         sides: list[int] = [min(image.lr.shape[1:]) for image in self._images]
         return min(patch, min(sides) if self._on_error == "stop" else max(sides))
@@ -114,48 +124,60 @@ class PatchStore:
             ValueError: an image is smaller than the patch and `on_error` is stop, or all are.
         """
         if patch not in self._positions:
-            self._positions[patch] = self._place(patch)
+            self._positions[patch] = self._list_positions(patch)
+
         side = patch * self.scale
         lr = np.empty((batch_size, 3, patch, patch), dtype=np.float32)
         hr = np.empty((batch_size, 3, side, side), dtype=np.float32)
-        for i, (index, y, x, turn) in enumerate(self._draw(step, batch_size, patch)):
+
+        for i, (index, y, x, turn) in enumerate(self._draw_patches(step, batch_size, patch)):
             image = self._images[index]
-            _fill(lr[i], image.lr[:, y : y + patch, x : x + patch], turn)
+            _write_crop(lr[i], image.lr[:, y : y + patch, x : x + patch], turn)
             y, x = y * self.scale, x * self.scale
-            _fill(hr[i], image.hr[:, y : y + side, x : x + side], turn)
+            _write_crop(hr[i], image.hr[:, y : y + side, x : x + side], turn)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
-    def _draw(self, step: int, batch_size: int, patch: int) -> Iterator[tuple[int, int, int, int]]:
-        """Image, top, left, orientation of each LR patch; from raw words, which no NumPy version changes."""
+    def _draw_patches(
+        self, step: int, batch_size: int, patch: int
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Draw image, top, left and orientation of each LR patch of a step."""
+        # Raw words of a counter-based generator: no NumPy version changes what they are.
         where = self._positions[patch]
-        words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw((batch_size, 3))
+        words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw(
+            (batch_size, 3)
+        )
+
+        # The first word draws the source by its share, the second a position in it ...
         source = np.searchsorted(where.shares[:-1], words[:, 0] / 2.0**64, side="right")
         within = (words[:, 1] % where.counts[source].astype(np.uint64)).astype(np.int64)
         position = where.starts[source] + within
+
+        # ... which is looked up: in which image it lies, and where in that image.
         place = np.searchsorted(where.ends, position, side="right")
         position -= np.where(place > 0, where.ends[place - 1], 0)
         y, x = np.divmod(position, where.widths[place])
         turn = words[:, 2] % np.uint64(8)
         return zip(where.images[place].tolist(), y.tolist(), x.tolist(), turn.tolist(), strict=True)
 
-    def _place(self, patch: int) -> _Positions:
+    def _list_positions(self, patch: int) -> _Positions:
+        """Number every position of a patch through all images that hold it.
+
+        Raises:
+            ValueError: an image does not hold the patch and `on_error` is stop, or none does.
+        """
         if patch < 1:
             raise ValueError(f"patch must be at least 1, got {patch=}")
         sizes = np.array([image.lr.shape[1:] for image in self._images], dtype=np.int64)
         counts = np.prod(np.maximum(sizes - patch + 1, 0), axis=1)
-        small = [f"{self._images[i].name} ({h}x{w})" for i, (h, w) in enumerate(sizes) if counts[i] == 0]
-        if small:
-            listed = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
-            line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {listed}"
-            if self._on_error == "stop" or len(small) == len(sizes):
-                raise ValueError(
-                    f"{line}; use smaller patches (proxy.patch), or leave them out with data.on_error=skip"
-                )
-            self.notices.append(f"skipped in training: {line}")
+        self._note_small(patch, sizes, counts)
+
+        # Images in the order of their sources, so that a source is one range of positions.
         names = [image.source for image in self._images]
         images = np.array(sorted(np.flatnonzero(counts), key=lambda i: names[i]))
         sources = sorted({names[i] for i in images})
-        totals = np.array([sum(counts[i] for i in images if names[i] == source) for source in sources])
+        totals = np.array(
+            [sum(counts[i] for i in images if names[i] == source) for source in sources]
+        )
         shares = np.cumsum([self._weights.get(source, 1.0) for source in sources])
         return _Positions(
             images=images,
@@ -166,44 +188,77 @@ class PatchStore:
             shares=shares / shares[-1],
         )
 
-    def _open(
+    def _note_small(
+        self, patch: int, sizes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+    ) -> None:
+        """Note which images are smaller than the patch, or stop there."""
+        small = [
+            f"{self._images[i].name} ({h}x{w})" for i, (h, w) in enumerate(sizes) if counts[i] == 0
+        ]
+        if not small:
+            return
+
+        names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+        line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {names}"
+        if self._on_error == "stop" or len(small) == len(sizes):
+            raise ValueError(
+                f"{line}; use smaller patches (proxy.patch), or leave them out with "
+                "data.on_error=skip"
+            )
+        self.notices.append(f"skipped in training: {line}")
+
+    def _open_images(
         self, images: ImageSet, memory_mib: float, cache: str | Path | None, progress: bool
     ) -> list[Decoded]:
-        decoded = self._decode(images, progress)
+        """Decode the images into memory, or map them from files where memory is short."""
+        decoded = self._decode_images(images, progress)
         if images.num_bytes() <= memory_mib * 2**20:
             return list(decoded)
         if cache is None:
             self._temporary = _Temporary()
-        folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(images)
+
+        # In files: those of an earlier run, found by the set's name, or new ones.
+        folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(
+            images
+        )
         mapped = load_shards(folder)
+
         if mapped is None:
             return write_shards(folder, decoded)
         if len(mapped) < len(images):
-            self.notices.append(f"{len(images) - len(mapped)} images were skipped when {folder} was made")
+            self.notices.append(
+                f"{len(images) - len(mapped)} images were skipped when {folder} was made"
+            )
         return mapped
 
-    def _decode(self, images: ImageSet, progress: bool) -> Iterator[Decoded]:
+    def _decode_images(self, images: ImageSet, progress: bool) -> Iterator[Decoded]:
+        """Decode images one by one; at a bad one skip or stop, as `on_error` asks."""
+
         def decode(i: int) -> Decoded:
             lr, hr = images.load(i)
             return Decoded(images.pairs[i].name, images.pairs[i].source, planes(lr), planes(hr))
 
-        for one in each(decode, range(len(images)), label=f"decoding {images.name} images", show=progress):
-            if not isinstance(one, ImageError):
-                yield one
+        label = f"decoding {images.name} images"
+        for result in each(decode, range(len(images)), label=label, show=progress):
+            if not isinstance(result, ImageError):
+                yield result
             elif self._on_error == "stop":
-                raise ValueError(f"{one}; repair it or go on without it: data.on_error=skip")
+                raise ValueError(f"{result}; repair it or go on without it: data.on_error=skip")
             else:
-                self.notices.append(f"skipped {one}")
+                self.notices.append(f"skipped {result}")
 
 
 def _cache_name(images: ImageSet) -> str:
-    """The fingerprint, and the times of the files: a repaired image may have its old size."""
+    """Name a set by its fingerprint and its files' times.
+
+    The times matter: a repaired image may have its old size.
+    """
     files = [file for pair in images.pairs for file in (pair.hr, pair.lr) if file is not None]
     times = [file.stat().st_mtime_ns for file in files]
     return f"{images.fingerprint}-{zlib.crc32(repr(times).encode()):08x}"
 
 
-def _fill(out: npt.NDArray[np.float32], crop: Planes, turn: int) -> None:
+def _write_crop(out: npt.NDArray[np.float32], crop: Planes, turn: int) -> None:
     """Write a crop in one of its eight orientations as floats in [0, 1]."""
     if turn & 1:
         crop = crop[:, :, ::-1]

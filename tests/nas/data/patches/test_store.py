@@ -1,4 +1,4 @@
-"""The patch store: aligned, repeatable, in the promised proportions, from memory and from files alike."""
+"""The patch store: aligned, repeatable, in the promised shares, from memory and files."""
 
 import itertools
 
@@ -20,7 +20,9 @@ def flat_set(folder, sizes, *, weights=(), scale=4, on_error="stop"):
         image = np.full((height, width, 3), 10 * (i + 1), dtype=np.uint8)
         path = write(folder / f"{i}.png", image)
         pairs.append(Pair(str(i), path, None, source, (height, width)))
-    return ImageSet(name="train", pairs=tuple(pairs), scale=scale, weights=weights, on_error=on_error)
+    return ImageSet(
+        name="train", pairs=tuple(pairs), scale=scale, weights=weights, on_error=on_error
+    )
 
 
 def photographs(folder, count=3):
@@ -29,7 +31,7 @@ def photographs(folder, count=3):
 
 
 def orientations(image):
-    """The eight of an (H, W, C) image, not as the store makes them: turns of it and of its mirror image."""
+    """Return the eight orientations of (H, W, C), made in another way than the store does."""
     return [np.rot90(one, k) for one in (image, image[:, ::-1]) for k in range(4)]
 
 
@@ -78,7 +80,7 @@ def test_batch_depends_on_seed_and_step_alone(tmp_path):
 
 
 def test_draws_stay_the_same_in_later_versions(tmp_path):
-    """The journal of a run says what was trained by seed and step: these draws are part of its meaning."""
+    """A run is resumed by seed and step: these draws are part of its meaning."""
     store = PatchStore(
         flat_set(tmp_path, [("", 64, 64), ("", 128, 96), ("", 48, 200)]), seed=5, progress=False
     )
@@ -90,7 +92,9 @@ def test_large_images_are_drawn_in_proportion_to_their_positions(tmp_path):
     store = PatchStore(flat_set(tmp_path, [("", 44, 44), ("", 84, 84)]), seed=0, progress=False)
     levels = store.batch(0, 4000, 10)[0][:, 0, 0, 0] * 255
     small, large = 2 * 2, 12 * 12
-    assert (levels.round() == 10).float().mean().item() == pytest.approx(small / (small + large), abs=0.01)
+    assert (levels.round() == 10).float().mean().item() == pytest.approx(
+        small / (small + large), abs=0.01
+    )
 
 
 def test_every_position_is_drawn(tmp_path):
@@ -100,7 +104,9 @@ def test_every_position_is_drawn(tmp_path):
     image[:, :, 1] = np.tile(np.arange(48), 40).reshape(40, 48) // 4 * 20
     path = write(tmp_path / "a.png", image)
     store = PatchStore(
-        ImageSet(name="train", pairs=(Pair("a", path, size=(40, 48)),), scale=4), seed=0, progress=False
+        ImageSet(name="train", pairs=(Pair("a", path, size=(40, 48)),), scale=4),
+        seed=0,
+        progress=False,
     )
     lr = store.batch(0, 3000, 9)[0]
     corners = {tuple((one.amin(dim=(1, 2)) * 255).round().int().tolist()[:2]) for one in lr}
@@ -132,7 +138,9 @@ def test_cached_files_are_read_instead_of_decoded(tmp_path, monkeypatch):
     images = photographs(tmp_path / "images")
     PatchStore(images, seed=0, memory_mib=0.01, cache=tmp_path / "cache", progress=False)
     monkeypatch.setattr(ImageSet, "load", lambda *_: pytest.fail("decoded again"))
-    PatchStore(images, seed=0, memory_mib=0.01, cache=tmp_path / "cache", progress=False).batch(0, 2, 8)
+    PatchStore(images, seed=0, memory_mib=0.01, cache=tmp_path / "cache", progress=False).batch(
+        0, 2, 8
+    )
 
 
 def test_half_written_files_are_not_taken(tmp_path, monkeypatch):
@@ -145,7 +153,7 @@ def test_half_written_files_are_not_taken(tmp_path, monkeypatch):
 
 
 def test_shards_are_split_and_found_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.data.shards._SHARD_BYTES", 20_000)
+    monkeypatch.setattr("nas.data.patches.shards._SHARD_BYTES", 20_000)
     images = photographs(tmp_path / "images", count=5)
     mapped = PatchStore(images, seed=0, memory_mib=0.01, cache=tmp_path / "cache", progress=False)
     assert len(list((tmp_path / "cache").glob("*/*.u8"))) == 3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data.images import ImageError, read_image
-from nas.data.made_images import keep_images
+from nas.data.builtin.made_images import keep_images
+from nas.data.pixels.images import ImageError, read_image
 
 IMAGE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
@@ -46,7 +46,10 @@ def test_what_is_there_is_not_made_again(cache):
     def forbidden():
         raise AssertionError("made again")
 
-    assert keep({"a": forbidden, "b": lambda: IMAGE}) == [cache / "x" / "a.bmp", cache / "x" / "b.bmp"]
+    assert keep({"a": forbidden, "b": lambda: IMAGE}) == [
+        cache / "x" / "a.bmp",
+        cache / "x" / "b.bmp",
+    ]
 
 
 @pytest.mark.parametrize("change", ["cut", "empty", "exchanged", "damaged"])

@@ -1,4 +1,4 @@
-"""Image files in, uint8 RGB arrays out; what cannot be used is refused by name."""
+"""Image files in, uint8 RGB arrays out; a file that cannot be used is refused by name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-_TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
-_EXPANDED = ("1", "L", "P")
-_ORIENTATION = 0x0112  # the EXIF tag
+_TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_EXPANDED_MODES = ("1", "L", "P")
+_ORIENTATION_TAG = 0x0112  # the EXIF tag
 # What Pillow and its decoders raise on a file that is cut or garbled.
-_BROKEN = (
+_DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -44,7 +44,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says without being decoded: size in pixels as stored, and EXIF orientation, 1 to 8."""
+    """Size in pixels as the file stores them, and the EXIF orientation, 1 (upright) to 8."""
 
     height: int
     width: int
@@ -52,73 +52,85 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read a file's header; only one whose end or transparency is in doubt is decoded.
+    """Read the header of an image file.
+
+    The pixels are decoded only where the header leaves a doubt: the end mark is missing, or the
+    image may be transparent.
 
     Raises:
-        ImageError: the file is empty, no image, cut at its end, of 16 bits a channel, partly transparent, or
-            of colours that are not RGB.
+        ImageError: the file is empty, no image, cut at its end, has 16 bits a channel, is partly
+            transparent, or its colours are not RGB.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         _check_depth(path, image)
         width, height = image.size
         _check_mode(path, image)
-        orientation = _orientation(image)
-        whole = _ends_well(path, image.format)
-        if not whole or image.mode in _TRANSPARENT or "transparency" in image.info:
+        orientation = _read_orientation(image)
+
+        # Decoding tells: a cut file raises, and so does an alpha channel that is not opaque.
+        whole = _has_end_mark(path, image.format)
+        if not whole or image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
             _to_rgb(path, image)
         return Header(height, width, orientation)
 
 
-def probe(path: Path) -> tuple[int, int]:
-    """Give height and width in pixels from the header; raises what `read_header` does."""
+def read_size(path: Path) -> tuple[int, int]:
+    """Read height and width in pixels from the header.
+
+    Raises:
+        ImageError: see `read_header`.
+    """
     header = read_header(path)
     return header.height, header.width
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1, as stored, where a file says none or nonsense."""
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 (as stored) where the file names no valid one."""
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
         return 1  # Pillow would decode the whole file to look behind its pixels
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except (*_BROKEN, KeyError, TypeError):
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except (*_DECODER_ERRORS, KeyError, TypeError):
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """Read a file as RGB, (H, W, 3).
 
-    Grey and palette images are expanded, an alpha channel is dropped where it is opaque everywhere. An EXIF
-    orientation is ignored: LR files and sizes speak of the pixels as they are stored.
+    Grey and palette images are expanded. An alpha channel is dropped if it is opaque everywhere.
+    The EXIF orientation is ignored: LR files and sizes speak of the pixels as they are stored.
 
     Raises:
-        ImageError: see `probe`; also an image whose pixels cannot be decoded.
+        ImageError: see `read_header`; or the pixels cannot be decoded.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         _check_depth(path, image)
         return np.array(_to_rgb(path, image), dtype=np.uint8)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
+    """Open a file, and turn what Pillow raises into one reason that a user can act on."""
     try:
         if path.stat().st_size == 0:
             raise ImageError(path, "the file is empty (0 bytes)")
         opened = Image.open(path)
     except UnidentifiedImageError:
-        raise ImageError(path, f"not an image ({_what_it_is(path)})") from None
+        raise ImageError(path, f"not an image ({_describe_content(path)})") from None
     except FileNotFoundError:
         raise ImageError(path, "no such file") from None
     except ImageError:
         raise
-    except _BROKEN as error:
+    except _DECODER_ERRORS as error:
         raise ImageError(path, f"cannot be opened: {error}") from None
+
     with opened:
         yield opened
 
 
-def _what_it_is(path: Path) -> str:
+def _describe_content(path: Path) -> str:
+    """Say what a file that Pillow does not know seems to hold."""
     with path.open("rb") as file:
         head = file.read(64)
     if head.startswith((_PNG_SIGNATURE, b"\xff\xd8\xff")):
@@ -127,8 +139,10 @@ def _what_it_is(path: Path) -> str:
 
 
 def _check_depth(path: Path, image: Image.Image) -> None:
-    """Refuse more than 8 bits a channel; Pillow reads 16-bit RGB PNG as 8 bits without a word."""
+    """Refuse more than 8 bits a channel."""
     deep = image.mode.startswith(("I", "F"))
+
+    # Pillow reads a 16-bit RGB PNG as 8 bits without a word: byte 24 of the file holds the depth.
     if image.format == "PNG":
         with path.open("rb") as file:
             header = file.read(25)
@@ -136,40 +150,44 @@ def _check_depth(path: Path, image: Image.Image) -> None:
     if deep:
         raise ImageError(
             path,
-            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of them)",
+            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of "
+            "them)",
         )
 
 
 def _check_mode(path: Path, image: Image.Image) -> None:
-    """Refuse colours that are not RGB or expanded to it, such as CMYK."""
-    if image.mode not in ("RGB", *_EXPANDED, *_TRANSPARENT):
+    """Refuse colours that are neither RGB nor expanded to it, such as CMYK."""
+    if image.mode not in ("RGB", *_EXPANDED_MODES, *_TRANSPARENT_MODES):
         raise ImageError(path, f"colour mode {image.mode} is not handled; convert it to RGB")
 
 
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
-    """Decode; the one place where pixels are read."""
+    """Decode an image to RGB; the one place where pixels are read."""
     try:
         image.load()
-        if image.mode in _TRANSPARENT or "transparency" in image.info:
+        if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
             image = image.convert("RGBA")
             lowest = np.asarray(image.getchannel("A")).min()
             if lowest < 255:
                 raise ImageError(
-                    path, f"partly transparent (alpha down to {lowest}); flatten it onto a background first"
+                    path,
+                    f"partly transparent (alpha down to {lowest}); flatten it onto a background "
+                    "first",
                 )
             return image.convert("RGB")
     except ImageError:
         raise
-    except _BROKEN as error:
+    except _DECODER_ERRORS as error:
         raise ImageError(path, f"cut or corrupt: {error}") from None
-    if image.mode in _EXPANDED:
+
+    if image.mode in _EXPANDED_MODES:
         return image.convert("RGB")
     _check_mode(path, image)
     return image
 
 
-def _ends_well(path: Path, kind: str | None) -> bool:
-    """Whether the end mark of the format is there: it finds cut files without decoding them."""
+def _has_end_mark(path: Path, kind: str | None) -> bool:
+    """Whether the format's end mark is there: it tells cut files without decoding them."""
     if kind not in ("PNG", "JPEG"):
         return False
     with path.open("rb") as file:

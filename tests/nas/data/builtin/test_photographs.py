@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from nas.data.builtin import FILES, photograph, shrunk_photographs
-from nas.data.images import probe, read_image
+from nas.data.builtin.photographs import FILES, photograph, shrunk_photographs
+from nas.data.pixels.images import read_image, read_size
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_photograph_is_in_its_wheel(name):
-    height, width = probe(photograph(name, source="").hr)
+    height, width = read_size(photograph(name, source="").hr)
     assert min(height, width) >= 172
 
 

@@ -1,10 +1,10 @@
 # ruff: noqa: E501 - names, many a line
-"""The challenge's ban: DIV2K's validation and test images by their names, whole, in parts and derived."""
+"""The challenge's ban: DIV2K's validation and test images by name, whole and derived."""
 
 import pytest
 
+from nas.data.checks.rules import find_div2k_number, resembles_div2k, why_forbidden
 from nas.data.roles import open_roles
-from nas.data.rules import find_div2k_number, resembles_div2k, why_forbidden
 from tests.nas.data.pictures import CASES, config, needs_cases, picture, write, write_pairs
 
 CERTAIN = [
@@ -49,7 +49,9 @@ def test_a_folder_of_div2k_makes_a_number_certain(tmp_path, path):
     assert find_div2k_number(tmp_path / "DIV2K/0001_s0801.png") is None
 
 
-@pytest.mark.parametrize("name", ["0801" + "hr" * 60 + "!", "lrbi" * 60 + "0801!", "div2k" + "x4" * 80])
+@pytest.mark.parametrize(
+    "name", ["0801" + "hr" * 60 + "!", "lrbi" * 60 + "0801!", "div2k" + "x4" * 80]
+)
 def test_long_names_take_no_longer_than_others(tmp_path, name):
     """A pattern that tries every way of reading them would never end."""
     assert find_div2k_number(tmp_path / f"{name}.png") is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from nas.data.images import ImageError, probe, read_header, read_image
+from nas.data.pixels.images import ImageError, read_header, read_image, read_size
 
 
 def noise(height=20, width=30, channels=3):
@@ -20,7 +20,9 @@ def png16(path, colour_type):
     channels = {0: 1, 2: 3}[colour_type]
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     rows = b"".join(b"\0" + bytes(8 * channels) for _ in range(4))
     header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
@@ -36,7 +38,7 @@ def refused(path, reason, *, by_header=True):
     assert isinstance(caught.value, ValueError)
     if by_header:
         with pytest.raises(ImageError, match=reason):
-            probe(path)
+            read_size(path)
 
 
 def test_text_file_named_png_is_refused(tmp_path):
@@ -97,7 +99,7 @@ def test_cmyk_is_refused(tmp_path):
 def test_rgb_is_read_as_it_is(tmp_path):
     Image.fromarray(noise()).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), noise())
-    assert probe(tmp_path / "a.png") == (20, 30)
+    assert read_size(tmp_path / "a.png") == (20, 30)
 
 
 def test_opaque_alpha_is_dropped(tmp_path):
@@ -110,10 +112,14 @@ def test_opaque_alpha_is_dropped(tmp_path):
 def test_grey_and_palette_become_rgb(tmp_path):
     grey = noise(channels=1)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2)
+    )
     palette = Image.fromarray(noise()).quantize(16)
     palette.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
@@ -131,7 +137,7 @@ def test_header_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
     Image.fromarray(noise()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("decoded"))
-    assert probe(tmp_path / "a.png") == (20, 30)
+    assert read_size(tmp_path / "a.png") == (20, 30)
 
 
 def test_exif_orientation_is_ignored(tmp_path):
@@ -139,4 +145,4 @@ def test_exif_orientation_is_ignored(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(noise()).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (20, 30, 3)
-    assert probe(tmp_path / "a.jpg") == (20, 30)
+    assert read_size(tmp_path / "a.jpg") == (20, 30)

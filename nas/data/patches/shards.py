@@ -1,4 +1,4 @@
-"""Where decoded images lie: uint8 planes in memory, or in memory-mapped files when memory is short."""
+"""Decoded images as uint8 planes, in memory or in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -60,13 +60,15 @@ def load_shards(folder: Path) -> list[Decoded] | None:
 def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
     """Write images one after the other into files of about 1 GiB and map them.
 
-    The folder appears only when it is complete: a killed process leaves no half of it, and of two processes
-    that write the same one the first wins.
+    The folder appears only when it is complete: a killed process leaves no half of it, and of two
+    processes that write the same one the first wins.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.unfinished.", dir=folder.parent))
+
+    # The index comes last, and the folder gets its name at the end.
     try:
-        entries = _write(unfinished, images)
+        entries = _write_files(unfinished, images)
         (unfinished / _INDEX).write_text(json.dumps(entries, allow_nan=False))
         try:
             unfinished.rename(folder)
@@ -75,12 +77,13 @@ def write_shards(folder: Path, images: Iterable[Decoded]) -> list[Decoded]:
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
     mapped = load_shards(folder)
     assert mapped is not None
     return mapped
 
 
-def _write(folder: Path, images: Iterable[Decoded]) -> list[dict[str, object]]:
+def _write_files(folder: Path, images: Iterable[Decoded]) -> list[dict[str, object]]:
     entries: list[dict[str, object]] = []
     file: BinaryIO | None = None
     shard, offset = -1, 0
@@ -91,6 +94,7 @@ def _write(folder: Path, images: Iterable[Decoded]) -> list[dict[str, object]]:
                     file.close()
                 shard, offset = shard + 1, 0
                 file = (folder / f"{shard:04d}.u8").open("wb")
+
             entry = {"name": image.name, "source": image.source, "shard": shard, "offset": offset}
             entries.append(entry | {"lr": list(image.lr.shape), "hr": list(image.hr.shape)})
             offset += file.write(image.lr.tobytes()) + file.write(image.hr.tobytes())

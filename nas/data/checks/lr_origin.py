@@ -1,4 +1,4 @@
-"""How the LR images of a folder were made: recompute them from HR and compare."""
+"""How the LR images of a folder were made: they are recomputed from HR and compared."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Literal
 
 import numpy as np
 
-from nas.data.bicubic import Variant, imresize
 from nas.data.folders.folder_names import shorten
-from nas.data.images import ImageError, read_image
-from nas.data.orientation import find_turn, turn_in_words
+from nas.data.pixels.bicubic import Variant, imresize
+from nas.data.pixels.images import ImageError, read_image
+from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.progress import each
 from nas.data.sets import MAKE_LR, Pair, Pixels, crop_to_multiple
 
 Kind = Literal["none", "matlab", "python", "neither"]
 
-# The ports differ among themselves in the last bits of their floats, which turns a few roundings by one.
+# The ports differ among themselves in the last bits of their floats, which turns a few roundings by
+# one.
 _SAME_SHARE = 1e-3
 _LEAST_SHOWN = 5e-4  # what would read 0.0% is counted instead
 _LEAST_DB = 15.0  # blur, noise and other resizers stay above it; two scenes have some 10 dB
 _LEAST_LIKENESS = 0.5  # correlation; two scenes seldom have more, one scene in other colours has
 _BLOCK = 4  # pixels a side that are averaged first, so that strong noise is no other scene
-# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on one core.
+# What a start may look at: all of Set14, half of BSD100, six images of DIV2K; one or two seconds on
+# one core.
 _MAX_PIXELS = 8_000_000
 _MIN_IMAGES = 6
 
@@ -64,7 +66,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Values of one LR image that differ from a variant's: how many, of how many, by how much at most."""
+    """The values of one LR image that differ from each variant's.
+
+    Attributes:
+        matlab, python: how many differ, of how many, and by how much at most.
+    """
 
     matlab: tuple[int, int, int]
     python: tuple[int, int, int]
@@ -77,26 +83,29 @@ def find_origin(
 
     Args:
         pairs: those without an LR file are passed over.
-        sample: how many to look at, evenly spread; None for all, "few" for all of a small set and as many of
-            a large one as a start has time for.
+        sample: how many to look at, evenly spread; None for all, "few" for all of a small set and
+            as many of a large one as a start has time for.
     """
+    # A sample, evenly spread, where all would take too long.
     paired = [pair for pair in pairs if pair.lr is not None]
-    count = _count_few(paired) if sample == "few" else len(paired) if sample is None else sample
+    count = len(paired) if sample is None else sample
+    if count == "few":
+        count = _count_affordable(paired)
     chosen = paired
     if count < len(paired):
         chosen = [paired[i] for i in np.linspace(0, len(paired) - 1, count).round().astype(int)]
 
     def compare(pair: Pair) -> _Comparison:
-        return _compare(pair, scale)
+        return _compare_pair(pair, scale)
 
     compared = list(each(compare, chosen, label="recomputing LR images", show=progress))
-    good = [one for one in compared if not isinstance(one, ImageError)]
-    problems = tuple(one for one in compared if isinstance(one, ImageError))
+    good = [result for result in compared if not isinstance(result, ImageError)]
+    problems = tuple(result for result in compared if isinstance(result, ImageError))
     if not good:
         return Origin(kind="none", num_checked=0, share=0.0, largest=0, problems=problems)
 
-    share, largest = _sum_up([one.matlab for one in good])
-    python_share, python_largest = _sum_up([one.python for one in good])
+    share, largest = _sum_up([comparison.matlab for comparison in good])
+    python_share, python_largest = _sum_up([comparison.python for comparison in good])
     kind: Kind = "neither"
     if share == 0:
         kind = "matlab"
@@ -109,7 +118,7 @@ def find_origin(
         largest=largest,
         problems=problems,
         num_images=len(paired),
-        num_differ=sum(one.matlab[0] for one in good),
+        num_differ=sum(comparison.matlab[0] for comparison in good),
     )
 
 
@@ -118,59 +127,71 @@ def say_origins(origins: Sequence[Origin]) -> str:
     return "; ".join(dict.fromkeys(map(str, origins)))
 
 
-def _count_few(pairs: Sequence[Pair]) -> int:
+def _count_affordable(pairs: Sequence[Pair]) -> int:
+    """Return how many pairs a start has time to compare."""
     pixels = sum(height * width for height, width in (pair.size for pair in pairs))
     if pixels <= _MAX_PIXELS:
         return len(pairs)
     return max(_MIN_IMAGES, len(pairs) * _MAX_PIXELS // pixels)
 
 
-def _compare(pair: Pair, scale: int) -> _Comparison:
-    """Recompute one LR image.
+def _compare_pair(pair: Pair, scale: int) -> _Comparison:
+    """Recompute one LR image and compare it.
 
     Raises:
-        ImageError: a file cannot be read, or the two show the scene in different orientations, or two scenes.
+        ImageError: a file cannot be read, or HR and LR show the scene in different orientations or
+            two different scenes.
     """
     assert pair.lr is not None
     lr, stored = read_image(pair.lr), read_image(pair.hr)
     hr = crop_to_multiple(stored, scale)
-    found: dict[str, tuple[int, int, int]] = {}
+
+    # An exact MATLAB image needs no further look.
+    counts: dict[str, tuple[int, int, int]] = {}
     variants: tuple[Variant, ...] = ("matlab", "python")
     for variant in variants:
         difference = np.abs(imresize(hr, scale, variant=variant).astype(np.int16) - lr)
-        found[variant] = int((difference > 0).sum()), difference.size, int(difference.max())
-        if variant == "matlab" and not found["matlab"][0]:
-            return _Comparison(found["matlab"], found["matlab"])
-    turn = find_turn(stored, lr, scale) if min(found[one][2] for one in variants) > 1 else None
+        counts[variant] = int((difference > 0).sum()), difference.size, int(difference.max())
+        if variant == "matlab" and not counts["matlab"][0]:
+            return _Comparison(counts["matlab"], counts["matlab"])
+
+    # Larger differences: the image may be turned, or show another scene.
+    turn = None
+    if min(counts[variant][2] for variant in variants) > 1:
+        turn = find_turn(stored, lr, scale)
     if turn is not None:
         raise ImageError(pair.hr, turn_in_words(turn, pair.lr))
     psnr, likeness = _compare_coarsely(imresize(hr, scale), lr)
     if psnr < _LEAST_DB and likeness < _LEAST_LIKENESS:
         raise ImageError(
             pair.lr,
-            f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made from it, as "
+            f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made "
+            "from it, as "
             f"another scene has; {MAKE_LR}",
         )
-    return _Comparison(found["matlab"], found["python"])
+    return _Comparison(counts["matlab"], counts["python"])
 
 
 def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
-    """PSNR in dB of two images (h, w, 3) with blocks of pixels averaged, and the correlation of their grey.
+    """Compare two images (h, w, 3) after averaging blocks of pixels.
 
-    Colours in another order or other brightness have a low PSNR, but still correlate.
+    Returns:
+        PSNR in dB, and the correlation of their grey: with colours in another order or another
+        brightness it stays high where PSNR is low.
     """
     height, width = first.shape[:2]
     block = min(_BLOCK, height, width)
     rows, columns = height // block, width // block
     cut = np.stack([first, second]).astype(np.float64)[:, : rows * block, : columns * block]
-    one, other = cut.reshape(2, rows, block, columns, block, -1).mean((2, 4))
-    psnr = 10 * np.log10(255**2 / max(np.square(one - other).mean(), 1e-9))
-    grey = [coarse.mean(-1).ravel() - coarse.mean() for coarse in (one, other)]
+    coarse_first, coarse_second = cut.reshape(2, rows, block, columns, block, -1).mean((2, 4))
+
+    psnr = 10 * np.log10(255**2 / max(np.square(coarse_first - coarse_second).mean(), 1e-9))
+    grey = [coarse.mean(-1).ravel() - coarse.mean() for coarse in (coarse_first, coarse_second)]
     norms = np.linalg.norm(grey[0]) * np.linalg.norm(grey[1])
     return float(psnr), float(grey[0] @ grey[1] / norms) if norms else 0.0
 
 
 def _sum_up(counts: Sequence[tuple[int, int, int]]) -> tuple[float, int]:
-    """The share of values that differ, and the largest difference."""
+    """Return the share of values that differ, and the largest difference."""
     differ, values, largest = zip(*counts, strict=True)
     return sum(differ) / sum(values), max(largest)

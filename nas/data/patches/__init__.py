@@ -1,0 +1,5 @@
+"""Training patches, cut from images that were decoded once."""
+
+from nas.data.patches.store import PatchStore
+
+__all__ = ["PatchStore"]
