@@ -55,8 +55,12 @@ class RefinedPixelShuffle(PixelShuffle):
     ) -> None:
         super().__init__(in_channels, scale=scale, kernel=kernel, bias=bias, make_conv=make_conv)
         if num_refine < 1:
-            raise ValueError(f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without")
-        self.refine = nn.ModuleList(depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine))
+            raise ValueError(
+                f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without"
+            )
+        self.refine = nn.ModuleList(
+            depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         image = super().forward(x)
@@ -119,9 +123,13 @@ class Pad(nn.Module):
         super().__init__()
         check_number("pad.multiple", multiple, such_as=8)
         if multiple == 1:
-            raise ValueError("pad.multiple of 1 changes nothing; leave the layer out, or use such as 8")
+            raise ValueError(
+                "pad.multiple of 1 changes nothing; leave the layer out, or use such as 8"
+            )
         self.mode, self.multiple = mode, multiple
-        pad_to_multiple(torch.zeros(1, 1, multiple, multiple), multiple, mode)  # refuses an unknown mode
+        pad_to_multiple(
+            torch.zeros(1, 1, multiple, multiple), multiple, mode
+        )  # refuses an unknown mode
 
     def enter(self, image: Tensor) -> Tensor:
         return pad_to_multiple(image, self.multiple, self.mode)
@@ -137,5 +145,9 @@ UPSAMPLERS: dict[str, Callable[..., PixelShuffle]] = {
     "pixel_shuffle": PixelShuffle,
     "refined_pixel_shuffle": RefinedPixelShuffle,
 }
-SKIPS: dict[str, Callable[..., nn.Module]] = {"near": near_branch, "bilinear": bilinear, "nearest": nearest}
+SKIPS: dict[str, Callable[..., nn.Module]] = {
+    "near": near_branch,
+    "bilinear": bilinear,
+    "nearest": nearest,
+}
 WRAPS: dict[str, Callable[..., Centre | Pad]] = {"centre": Centre, "pad": Pad}

@@ -15,12 +15,16 @@ from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 
 GATE_SIZE, GATE_BIAS = 0.05, 0.7  # 0.7 (x + f) has about the size of x and f
-OPEN = 2.0  # bias of the features under a parameter-free gate: sigmoid(2) - 0.5 = 0.38 for all of them
+OPEN = (
+    2.0  # bias of the features under a parameter-free gate: sigmoid(2) - 0.5 = 0.38 for all of them
+)
 IDENTITY = 0.9  # share of the identity in the squared norm of a square kernel
 SMALLEST = 1e-8  # a feature map below this is left as it is
 
 
-def initial_network(spec: ArchSpec, seed: int, images: Tensor, *, zero_output: bool = True) -> Network:
+def initial_network(
+    spec: ArchSpec, seed: int, images: Tensor, *, zero_output: bool = True
+) -> Network:
     """A network at its start: features of unit size in every convolution, blocks that pass them on.
 
     PyTorch's initialisation first, then three changes that keep deep networks alive (the parameter-free gate
@@ -56,7 +60,9 @@ def initial_network(spec: ArchSpec, seed: int, images: Tensor, *, zero_output: b
             parameter.zero_()
         for module in scaled:
             if module.bias is not None:
-                module.bias.fill_(GATE_BIAS if module in gates else OPEN if module in opened else 0.0)
+                module.bias.fill_(
+                    GATE_BIAS if module in gates else OPEN if module in opened else 0.0
+                )
             _mix_identity(module.weight)
         net(images)
     for hook in hooks:

@@ -20,7 +20,9 @@ def shown(value: Any) -> str:
     """What a message shows of a value that somebody gave: its beginning, whatever its size."""
     if isinstance(value, list | tuple | Mapping) and len(value) > MAX_SHOWN:
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN:  # Python refuses to print 4,300 digits
+    if (
+        isinstance(value, int) and abs(value) >= 10**MAX_SHOWN
+    ):  # Python refuses to print 4,300 digits
         return f"a number of {value.bit_length()} bits"
     return shorten(repr(value))
 

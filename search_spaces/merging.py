@@ -37,7 +37,11 @@ class Merge:
 
     def __str__(self) -> str:
         pixels = "pixel" if self.border == 1 else "pixels"
-        where = "the same" if self.exact else f"differs there within {self.border} LR {pixels} of the border"
+        where = (
+            "the same"
+            if self.exact
+            else f"differs there within {self.border} LR {pixels} of the border"
+        )
         return f"{self.what}: {where}"
 
 
@@ -62,10 +66,14 @@ def merge_linear(net: Network, *, exact: bool = False) -> tuple[Network, tuple[M
         ValueError: the network holds training branches.
     """
     if any(True for _ in rep_convs(net)):
-        raise ValueError("merge_linear: the network holds training branches; fold it first: net.fold()")
+        raise ValueError(
+            "merge_linear: the network holds training branches; fold it first: net.fold()"
+        )
     spec, state = net.spec, {key: value.detach().clone() for key, value in net.state_dict().items()}
     done: list[Merge] = []
-    while found := next((one for one in _merges(spec, state) if one[2].exact or not exact), None):
+    while found := next(
+        (one for one in _find_merges(spec, state) if one[2].exact or not exact), None
+    ):
         spec, state, step = found
         done.append(step)
     if not done:
@@ -78,26 +86,40 @@ def merge_linear(net: Network, *, exact: bool = False) -> tuple[Network, tuple[M
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The kernel (o, i, j + k - 1, j + k - 1) that is `first` (m, i, j, j) and then `second` (o, m, k, k)."""
     size = second.shape[-1]
-    return F.conv2d(first.transpose(0, 1), second.flip(2, 3), padding=size - 1).transpose(0, 1).contiguous()
+    return (
+        F.conv2d(first.transpose(0, 1), second.flip(2, 3), padding=size - 1)
+        .transpose(0, 1)
+        .contiguous()
+    )
 
 
 Found = tuple[ArchSpec, State, Merge]
 
 
-def _merges(spec: ArchSpec, state: State) -> Iterator[Found]:
+def _find_merges(spec: ArchSpec, state: State) -> Iterator[Found]:
     """What can be merged next, each by itself."""
-    yield from _after_the_blocks(spec, state)
-    yield from _stem_and_spab(spec, state)
-    yield from _adjacent(spec, state)
+    yield from _merge_into_fusion(spec, state)
+    yield from _merge_stem_into_spab(spec, state)
+    yield from _merge_neighbours(spec, state)
 
 
-def _after_the_blocks(spec: ArchSpec, state: State) -> Iterator[Found]:
+def _merge_into_fusion(spec: ArchSpec, state: State) -> Iterator[Found]:
     """conv - concat - 1x1: A [.., K b + c, ..] is A' [.., ..] + (A_t K) b + A_t c."""
     last = len(spec.blocks)
     here = f"block{last}"
     read = [*spec.taps, *map(feature_of, spec.residuals)]
-    linear = _is_conv(spec.blocks[-1]) and _is_conv(spec.fusion) and dict(spec.fusion.args)["kernel"] == 1
-    if not linear or read.count(here) != 1 or here not in spec.taps or len(spec.taps) < 2 or last < 2:
+    linear = (
+        _is_conv(spec.blocks[-1])
+        and _is_conv(spec.fusion)
+        and dict(spec.fusion.args)["kernel"] == 1
+    )
+    if (
+        not linear
+        or read.count(here) != 1
+        or here not in spec.taps
+        or len(spec.taps) < 2
+        or last < 2
+    ):
         return
     if spec.scaled_taps or spec.tail:  # residuals are added after the tail
         return
@@ -113,7 +135,10 @@ def _after_the_blocks(spec: ArchSpec, state: State) -> Iterator[Found]:
     if f"blocks.{last}.bias" in state:
         bias = bias + part.flatten(1) @ state[f"blocks.{last}.bias"]
     moved = {key: value for key, value in state.items() if not key.startswith(f"blocks.{last}.")}
-    moved |= {"fusion.weight": torch.cat(parts, 1), f"residuals.{len(spec.residuals)}.weight": added}
+    moved |= {
+        "fusion.weight": torch.cat(parts, 1),
+        f"residuals.{len(spec.residuals)}.weight": added,
+    }
     has_bias = f"blocks.{last}.bias" in state or "fusion.bias" in state
     moved |= {"fusion.bias": bias} if has_bias else {}
     args = {"channels": weight.shape[0], "kernel": inner.shape[-1], "bias": False}
@@ -124,11 +149,11 @@ def _after_the_blocks(spec: ArchSpec, state: State) -> Iterator[Found]:
         fusion=BlockSpec.of("conv", channels=weight.shape[0], kernel=1, bias=has_bias),
         residuals=(*spec.residuals, BlockSpec.of("conv", feature=f"block{last - 1}", **args)),
     )
-    what = f"{here} and its part of the fusion are one {_size(inner)} convolution of block{last - 1}"
+    what = f"{here} and its part of the fusion are one {_format_size(inner)} convolution of block{last - 1}"
     yield made, moved, Merge(what=what, exact=True)
 
 
-def _stem_and_spab(spec: ArchSpec, state: State) -> Iterator[Found]:
+def _merge_stem_into_spab(spec: ArchSpec, state: State) -> Iterator[Found]:
     """The first convolution of block 1 over a linear stem: one over the image."""
     first = spec.blocks[0]
     if spec.stem is None or not _is_conv(spec.stem) or first.kind != "spab":
@@ -145,7 +170,7 @@ def _stem_and_spab(spec: ArchSpec, state: State) -> Iterator[Found]:
         moved["blocks.1.conv1.bias"] = state["blocks.1.conv1.bias"] + passed
     block = BlockSpec.of("image_spab", **dict(first.args), kernel=kernel.shape[-1])
     block = dataclasses.replace(block, train_form=first.train_form)
-    what = f"stem and block1.conv1 are one {_size(kernel)} convolution of the image"
+    what = f"stem and block1.conv1 are one {_format_size(kernel)} convolution of the image"
     step = Merge(what=what, exact=False, border=conv.shape[-1] // 2)
     yield dataclasses.replace(spec, blocks=(block, *spec.blocks[1:])), moved, step
 
@@ -169,25 +194,39 @@ class _Layer:
     block: BlockSpec
 
 
-def _adjacent(spec: ArchSpec, state: State) -> Iterator[Found]:
+def _merge_neighbours(spec: ArchSpec, state: State) -> Iterator[Found]:
     """A convolution and the next layer's first one."""
-    body, head = _body(spec.stem, spec.blocks), _head(spec.fusion, spec.tail)
+    body, head = _list_body(spec.stem, spec.blocks), _list_head(spec.fusion, spec.tail)
     upsampler = _Layer(name="upsampler", prefix="upsampler", block=spec.upsampler)
     features = [*map(feature_of, spec.residuals)]
-    pairs = [pair for pair in itertools.pairwise(body) if pair[0].name not in (*spec.taps, *features)]
+    pairs = [
+        pair for pair in itertools.pairwise(body) if pair[0].name not in (*spec.taps, *features)
+    ]
     last = body[-1]
-    if spec.taps == (last.name,) and last.name not in features and len(body) > 1 and not spec.scaled_taps:
+    if (
+        spec.taps == (last.name,)
+        and last.name not in features
+        and len(body) > 1
+        and not spec.scaled_taps
+    ):
         pairs.append((last, head[0]))
     pairs += itertools.pairwise(head)
     if not spec.residuals:  # they are added between the two
         pairs.append((head[-1], upsampler))
     for first, second in pairs:
-        if found := _joined(first, second, state):
+        if found := _join_layers(first, second, state):
             block, tensors, step = found
-            yield *_without(spec, state | tensors, first, dataclasses.replace(second, block=block)), step
+            yield (
+                *_drop_layer(
+                    spec, state | tensors, first, dataclasses.replace(second, block=block)
+                ),
+                step,
+            )
 
 
-def _joined(first: _Layer, second: _Layer, state: State) -> tuple[BlockSpec, State, Merge] | None:
+def _join_layers(
+    first: _Layer, second: _Layer, state: State
+) -> tuple[BlockSpec, State, Merge] | None:
     """The second layer with both convolutions as its first one, and what is changed of the state."""
     if not _is_conv(first.block) or second.block.kind not in FIRST_CONV:
         return None
@@ -206,25 +245,29 @@ def _joined(first: _Layer, second: _Layer, state: State) -> tuple[BlockSpec, Sta
         changes = {"kernel": kernel.shape[-1], "bias": own is not None or passed is not None}
     elif kernel.shape[-1] != 3 or (passed is not None and own is None):
         return None  # its convolutions are alike
-    block = dataclasses.replace(second.block, args=_args(second.block, **changes))
+    block = dataclasses.replace(second.block, args=_change_args(second.block, **changes))
     border = outer.shape[-1] // 2 if inner.shape[-1] > 1 or passed is not None else 0
-    what = f"{first.name} and {second.name} are one {_size(kernel)} convolution"
+    what = f"{first.name} and {second.name} are one {_format_size(kernel)} convolution"
     return block, tensors, Merge(what=what, exact=border == 0, border=border)
 
 
-def _without(spec: ArchSpec, state: State, gone: _Layer, changed: _Layer) -> tuple[ArchSpec, State]:
+def _drop_layer(
+    spec: ArchSpec, state: State, gone: _Layer, changed: _Layer
+) -> tuple[ArchSpec, State]:
     """A spec and its state without one layer, with another one changed."""
 
     def left(layers: list[_Layer]) -> list[_Layer]:
         kept = [layer for layer in layers if layer.name != gone.name]
         return [changed if layer.name == changed.name else layer for layer in kept]
 
-    body, head = left(_body(spec.stem, spec.blocks)), left(_head(spec.fusion, spec.tail))
+    body, head = left(_list_body(spec.stem, spec.blocks)), left(_list_head(spec.fusion, spec.tail))
     blocks = [layer.block for layer in body]
-    has_stem = spec.stem is not None and len(body) > 1 and blocks[0].kind in ("conv", "activated_conv")
+    has_stem = (
+        spec.stem is not None and len(body) > 1 and blocks[0].kind in ("conv", "activated_conv")
+    )
     stem, rest = (blocks[0], blocks[1:]) if has_stem else (None, blocks)
     fusion, *tail = [layer.block for layer in head] or [BlockSpec.of("identity")]
-    now = [*_body(stem, rest), *_head(fusion, tail)]
+    now = [*_list_body(stem, rest), *_list_head(fusion, tail)]
     names = {old.name: new.name for old, new in zip((*body, *head), now, strict=False)}
     prefixes = {old.prefix: new.prefix for old, new in zip((*body, *head), now, strict=False)}
 
@@ -241,41 +284,47 @@ def _without(spec: ArchSpec, state: State, gone: _Layer, changed: _Layer) -> tup
         fusion=fusion,
         tail=tuple(tail),
         residuals=tuple(
-            dataclasses.replace(one, args=_args(one, feature=renamed(feature_of(one))))
+            dataclasses.replace(one, args=_change_args(one, feature=renamed(feature_of(one))))
             for one in spec.residuals
         ),
         upsampler=changed.block if changed.name == "upsampler" else spec.upsampler,
     )
     moved = {
-        _moved(key, prefixes): value for key, value in state.items() if not key.startswith(f"{gone.prefix}.")
+        _rename_key(key, prefixes): value
+        for key, value in state.items()
+        if not key.startswith(f"{gone.prefix}.")
     }
     return made, moved
 
 
-def _args(block: BlockSpec, **changes: Scalar) -> tuple[tuple[str, Scalar], ...]:
+def _change_args(block: BlockSpec, **changes: Scalar) -> tuple[tuple[str, Scalar], ...]:
     return BlockSpec.of(block.kind, **{**dict(block.args), **changes}).args
 
 
-def _moved(key: str, prefixes: Mapping[str, str]) -> str:
+def _rename_key(key: str, prefixes: Mapping[str, str]) -> str:
     for old, new in prefixes.items():
         if key.startswith(f"{old}."):
             return new + key.removeprefix(old)
     return key
 
 
-def _body(stem: BlockSpec | None, blocks: Sequence[BlockSpec]) -> list[_Layer]:
+def _list_body(stem: BlockSpec | None, blocks: Sequence[BlockSpec]) -> list[_Layer]:
     found = [_Layer(name="stem", prefix="stem", block=stem)] if stem else []
-    return found + [_Layer(name=f"block{i}", prefix=f"blocks.{i}", block=b) for i, b in enumerate(blocks, 1)]
+    return found + [
+        _Layer(name=f"block{i}", prefix=f"blocks.{i}", block=b) for i, b in enumerate(blocks, 1)
+    ]
 
 
-def _head(fusion: BlockSpec, tail: Sequence[BlockSpec]) -> list[_Layer]:
+def _list_head(fusion: BlockSpec, tail: Sequence[BlockSpec]) -> list[_Layer]:
     found = [_Layer(name="fusion", prefix="fusion", block=fusion)]
-    return found + [_Layer(name=f"tail{i}", prefix=f"tail.{i - 1}", block=b) for i, b in enumerate(tail, 1)]
+    return found + [
+        _Layer(name=f"tail{i}", prefix=f"tail.{i - 1}", block=b) for i, b in enumerate(tail, 1)
+    ]
 
 
 def _is_conv(block: BlockSpec) -> bool:
     return block.kind == "conv"
 
 
-def _size(kernel: Tensor) -> str:
+def _format_size(kernel: Tensor) -> str:
     return f"{kernel.shape[-2]}x{kernel.shape[-1]}"

@@ -28,7 +28,9 @@ class Network(nn.Module):
         made = _make_parts(spec, train)
         self.wrap = nn.ModuleList(_of(made, "wrap"))
         self.stem = made.get("stem")
-        self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(_of(made, "block"), start=1)})
+        self.blocks = nn.ModuleDict(
+            {str(i): block for i, block in enumerate(_of(made, "block"), start=1)}
+        )
         self.tap_scales = nn.ModuleList(_of(made, "tap"))
         self.fusion, tail = made["fusion"], _of(made, "tail")
         self.tail = nn.Sequential(*tail) if tail else nn.Identity()
@@ -55,13 +57,13 @@ class Network(nn.Module):
         for layer in self.wrap:
             entered.append((layer, image))
             image = layer.enter(image)  # type: ignore[operator]
-        out = self._upscale(image)
+        out = self._upscale_image(image)
         for layer, before in reversed(entered):
             out = layer.leave(out, before)
         return out
 
-    def _upscale(self, image: Tensor) -> Tensor:
-        features = dict(self._features(image))
+    def _upscale_image(self, image: Tensor) -> Tensor:
+        features = dict(self._run_body(image))
         taps = [features[tap] for tap in self.spec.taps]
         if self.spec.scaled_taps:
             taps = [scale(tap) for scale, tap in zip(self.tap_scales, taps, strict=True)]
@@ -73,7 +75,7 @@ class Network(nn.Module):
         fixed = self.spec.skip is not None and self.spec.skip.kind in FIXED_SKIPS
         return out + features["skip"] if fixed else out
 
-    def _features(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def _run_body(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The features that are read after the body, each as soon as it is there."""
         if self.skip is not None:
             yield "skip", self.skip(image)
@@ -168,7 +170,11 @@ def _make_parts(spec: ArchSpec, train: bool) -> dict[str, nn.Module]:
 
 def _made(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
     """A part, its dense convolutions in its own training form, else in that of stem and blocks."""
-    form = part.block.train_form or (spec.train_form if part.is_feature else None) or BlockSpec.of(PLAIN)
+    form = (
+        part.block.train_form
+        or (spec.train_form if part.is_feature else None)
+        or BlockSpec.of(PLAIN)
+    )
     try:
         make_conv = training_conv(form)
     except ValueError as error:

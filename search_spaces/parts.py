@@ -17,7 +17,12 @@ from search_spaces.reparam import TrainingConv
 from search_spaces.reparam.forms import training_conv
 from search_spaces.spec import ArchSpec, BlockSpec, feature_of
 
-WORDS = {int: "a whole number", float: "a number with a point (1.0e-5)", str: "text", bool: "true or false"}
+WORDS = {
+    int: "a whole number",
+    float: "a number with a point (1.0e-5)",
+    str: "text",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +48,30 @@ def parts(spec: ArchSpec) -> list[Part]:
     Raises:
         ValueError: a residual is not as wide as what it is added to.
     """
-    found = [Part(name=f"wrap{i}", block=layer, in_channels=3) for i, layer in enumerate(spec.wrap, start=1)]
+    found = [
+        Part(name=f"wrap{i}", block=layer, in_channels=3)
+        for i, layer in enumerate(spec.wrap, start=1)
+    ]
     widths = feature_widths(spec)
     channels = 3
-    for name, block in _features(spec):
+    for name, block in _list_features(spec):
         found.append(Part(name=name, block=block, in_channels=channels))
         channels = widths[name]
     if spec.scaled_taps:
         scale = BlockSpec.of("channel_scale")
         found += [
-            Part(name=f"tap{i}", block=scale, in_channels=widths[t]) for i, t in enumerate(spec.taps, 1)
+            Part(name=f"tap{i}", block=scale, in_channels=widths[t])
+            for i, t in enumerate(spec.taps, 1)
         ]
     channels = sum(widths[tap] for tap in spec.taps)
-    after = [("fusion", spec.fusion), *((f"tail{i}", block) for i, block in enumerate(spec.tail, start=1))]
+    after = [
+        ("fusion", spec.fusion),
+        *((f"tail{i}", block) for i, block in enumerate(spec.tail, start=1)),
+    ]
     for name, block in after:
         found.append(Part(name=name, block=block, in_channels=channels))
-        channels = _width(block, channels)
-    found += _residuals(spec, widths, channels)
+        channels = _read_width(block, channels)
+    found += _list_residuals(spec, widths, channels)
     found.append(Part(name="upsampler", block=spec.upsampler, in_channels=channels))
     if spec.skip:
         found.append(Part(name="skip", block=spec.skip, in_channels=3))
@@ -69,23 +81,23 @@ def parts(spec: ArchSpec) -> list[Part]:
 def feature_widths(spec: ArchSpec) -> dict[str, int]:
     """The channels of every feature that a tap or a residual may name."""
     channels, widths = 3, {"skip": 3 * spec.scale**2}
-    for name, block in _features(spec):
-        channels = widths[name] = widths[f"{name}.inner"] = _width(block, channels)
+    for name, block in _list_features(spec):
+        channels = widths[name] = widths[f"{name}.inner"] = _read_width(block, channels)
     return widths
 
 
-def _features(spec: ArchSpec) -> list[tuple[str, BlockSpec]]:
+def _list_features(spec: ArchSpec) -> list[tuple[str, BlockSpec]]:
     stem = [("stem", spec.stem)] if spec.stem else []
     return [*stem, *((f"block{i}", block) for i, block in enumerate(spec.blocks, start=1))]
 
 
-def _residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> list[Part]:
+def _list_residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> list[Part]:
     found = []
     for i, block in enumerate(spec.residuals, start=1):
         feature = feature_of(block)
         plain = BlockSpec.of(block.kind, **{k: v for k, v in block.args if k != "feature"})
         part = Part(name=f"residual{i}", block=plain, in_channels=widths[feature])
-        if (width := _width(plain, part.in_channels)) != channels:
+        if (width := _read_width(plain, part.in_channels)) != channels:
             raise ValueError(
                 f"residuals: {block.kind!r} of {feature} has {width} channels, the fused features have "
                 f"{channels}; give both the same width"
@@ -102,19 +114,25 @@ def make_part(part: Part, scale: int, make_conv: ConvFactory = plain_conv) -> nn
             starts with the part's name.
     """
     try:
-        return _make(part, scale, make_conv)
+        return _make_by_role(part, scale, make_conv)
     except ValueError as error:
         raise ValueError(f"{part.name}: {error}") from error
 
 
-def _make(part: Part, scale: int, make_conv: ConvFactory) -> nn.Module:
+def _make_by_role(part: Part, scale: int, make_conv: ConvFactory) -> nn.Module:
     if part.name == "upsampler":
-        make = functools.partial(_known("upsampler", part.block, UPSAMPLERS), part.in_channels, scale=scale)
-        return _with_args(functools.partial(make, make_conv=make_conv), part.block)
+        make = functools.partial(
+            _look_up_kind("upsampler", part.block, UPSAMPLERS), part.in_channels, scale=scale
+        )
+        return _call_with_args(functools.partial(make, make_conv=make_conv), part.block)
     if part.name == "skip":
-        return _with_args(functools.partial(_known("skip", part.block, SKIPS), scale), part.block)
+        return _call_with_args(
+            functools.partial(_look_up_kind("skip", part.block, SKIPS), scale), part.block
+        )
     if part.name.startswith("wrap"):
-        return _with_args(functools.partial(_known("wrap", part.block, WRAPS)), part.block)
+        return _call_with_args(
+            functools.partial(_look_up_kind("wrap", part.block, WRAPS)), part.block
+        )
     if part.name.startswith("tap"):
         return ChannelScale(part.in_channels)
     return make_block(part.block, part.in_channels, make_conv)
@@ -126,13 +144,15 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
     Raises:
         ValueError: as `make_part`.
     """
-    make = functools.partial(_known("block kind", block, BLOCKS), in_channels, make_conv=make_conv)
+    make = functools.partial(
+        _look_up_kind("block kind", block, BLOCKS), in_channels, make_conv=make_conv
+    )
     if "blocks" in inspect.signature(make).parameters:
         inner: list[nn.Module] = []
         channels = in_channels
         for one in block.blocks:
-            inner.append(make_block(one, channels, _own_factory(one, make_conv)))
-            channels = _width(one, channels)
+            inner.append(make_block(one, channels, _choose_factory(one, make_conv)))
+            channels = _read_width(one, channels)
         if channels != in_channels:
             raise ValueError(
                 f"{block.kind}.blocks must keep the width, got {in_channels} -> {channels} channels"
@@ -140,10 +160,10 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
         make = functools.partial(make, blocks=inner)
     elif block.blocks:
         raise ValueError(f"block {block.kind!r} holds no blocks; a group does")
-    return _with_args(make, block)
+    return _call_with_args(make, block)
 
 
-def _own_factory(block: BlockSpec, make_conv: ConvFactory) -> ConvFactory:
+def _choose_factory(block: BlockSpec, make_conv: ConvFactory) -> ConvFactory:
     """A block within a group may name a training form of its own; it counts where forms are asked for."""
     if block.train_form is None:
         return make_conv
@@ -151,13 +171,15 @@ def _own_factory(block: BlockSpec, make_conv: ConvFactory) -> ConvFactory:
     return own if isinstance(make_conv, TrainingConv) else make_conv
 
 
-def _known(what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+def _look_up_kind(
+    what: str, block: BlockSpec, table: dict[str, Callable[..., Any]]
+) -> Callable[..., Any]:
     if block.kind not in table:
         raise ValueError(f"{what} {block.kind!r} is not known; known: {', '.join(table)}")
     return table[block.kind]
 
 
-def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
+def _call_with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
     """Call with a spec's arguments; what is missing or unknown is named."""
     wanted = {
         name: p.annotation
@@ -168,14 +190,17 @@ def _with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Module:
     if wanted.keys() != given:
         wrong = f"missing {sorted(wanted.keys() - given)}, unknown {sorted(given - wanted.keys())}"
         raise ValueError(f"block {block.kind!r} takes the arguments {sorted(wanted)}: {wrong}")
-    for name, value in block.args:  # 1 is no True and 3.0 no 3: they would be two specs of one network
+    for (
+        name,
+        value,
+    ) in block.args:  # 1 is no True and 3.0 no 3: they would be two specs of one network
         if wanted[name] in WORDS and type(value) is not wanted[name]:
             raise ValueError(f"{block.kind}.{name} must be {WORDS[wanted[name]]}, got {value!r}")
     module: nn.Module = make(**dict(block.args))
     return module
 
 
-def _width(block: BlockSpec, in_channels: int) -> int:
+def _read_width(block: BlockSpec, in_channels: int) -> int:
     """The number of channels that a block gives: its own, or its input's where it keeps them."""
     return int(dict(block.args).get("channels", in_channels))
 
@@ -198,10 +223,12 @@ def check_context(made: Sequence[tuple[str, nn.Module]]) -> None:
         if missing := sorted(getattr(block, "reads", frozenset()) - known):
             raise ValueError(
                 f"blocks: {name} reads {', '.join(missing)}, which no block before it gives; "
-                f"put one that does before it ({', '.join(_givers(missing))})"
+                f"put one that does before it ({', '.join(_find_givers(missing))})"
             )
         known |= getattr(block, "gives", frozenset())
 
 
-def _givers(names: Sequence[str]) -> list[str]:
-    return [kind for kind, made in BLOCKS.items() if set(names) & getattr(made, "gives", frozenset())]
+def _find_givers(names: Sequence[str]) -> list[str]:
+    return [
+        kind for kind, made in BLOCKS.items() if set(names) & getattr(made, "gives", frozenset())
+    ]

@@ -11,12 +11,14 @@ from search_spaces.spec import ArchSpec
 def names() -> list[str]:
     """The names that `published` knows, in alphabetical order."""
     folder = resources.files("search_spaces") / "networks"
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+    return sorted(
+        path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml")
+    )
 
 
 def headline(name: str) -> str:
     """The first comment line of a network's file: what it is."""
-    return _text(name).split("\n", 1)[0].lstrip("# ")
+    return _read_text(name).split("\n", 1)[0].lstrip("# ")
 
 
 def report(name: str) -> dict[str, float]:
@@ -36,7 +38,7 @@ def entry(name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such network.
     """
-    data = _read(name)
+    data = _read_file(name)
     return data | {"official_keys": key_patterns(name, len(data["spec"]["blocks"]))}
 
 
@@ -46,7 +48,7 @@ def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
     Where its file has `official_prefixes`, each key that starts with the name of some stands for one with
     each. In a replacement {last} is the number of the last block.
     """
-    data = _read(name)
+    data = _read_file(name)
     patterns: dict[str, str] = data["official_keys"]
     for word, prefixes in data.get("official_prefixes", {}).items():
         patterns = {
@@ -58,14 +60,16 @@ def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
 
 
 @functools.cache
-def _read(name: str) -> dict[str, Any]:
+def _read_file(name: str) -> dict[str, Any]:
     if name not in names():
         close = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"published network {name!r} is not known; {hint}known: {', '.join(names())}")
+        raise ValueError(
+            f"published network {name!r} is not known; {hint}known: {', '.join(names())}"
+        )
     import yaml  # here alone: the networks need no more than torch
 
-    data: dict[str, Any] = yaml.safe_load(_text(name))
+    data: dict[str, Any] = yaml.safe_load(_read_text(name))
     return data
 
 
@@ -78,5 +82,7 @@ def published(name: str) -> ArchSpec:
     return ArchSpec.from_dict(entry(name)["spec"])
 
 
-def _text(name: str) -> str:
-    return (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")
+def _read_text(name: str) -> str:
+    return (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(
+        encoding="utf-8"
+    )

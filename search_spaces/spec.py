@@ -20,7 +20,10 @@ from search_spaces.limits import (
 Scalar = str | int | float | bool
 
 SCALES = (2, 3, 4)
-FIXED_SKIPS = ("bilinear", "nearest")  # added to the output; any other is learned and ends in the tap `skip`
+FIXED_SKIPS = (
+    "bilinear",
+    "nearest",
+)  # added to the output; any other is learned and ends in the tap `skip`
 RESERVED = ("kind", "blocks", "train_form")  # of a block's mapping: no arguments
 
 
@@ -86,7 +89,9 @@ class BlockSpec:
             raise ValueError(f"a block must be a mapping with a `kind`, got {shown(data)}")
         kind = shorten(data["kind"])
         if depth > MAX_DEPTH:
-            raise ValueError(f"{kind}: blocks may hold blocks {MAX_DEPTH} deep, not deeper; write one group")
+            raise ValueError(
+                f"{kind}: blocks may hold blocks {MAX_DEPTH} deep, not deeper; write one group"
+            )
         args = {name: value for name, value in data.items() if name not in RESERVED}
         for name, value in args.items():
             if not isinstance(name, str):
@@ -99,7 +104,7 @@ class BlockSpec:
         return cls(
             kind=data["kind"],
             args=tuple(sorted(args.items())),
-            blocks=_blocks(data.get("blocks", []), f"{kind}.blocks", depth + 1),
+            blocks=_read_blocks(data.get("blocks", []), f"{kind}.blocks", depth + 1),
             train_form=None if form is None else cls.from_dict(form, depth=depth + 1),
         )
 
@@ -108,7 +113,7 @@ class BlockSpec:
         return 1 + sum(block.count() for block in self.blocks)
 
 
-def _blocks(data: Any, name: str, depth: int = 0) -> tuple[BlockSpec, ...]:
+def _read_blocks(data: Any, name: str, depth: int = 0) -> tuple[BlockSpec, ...]:
     if type(data) is not list:
         raise ValueError(f"{name} must be list, got {shown(data)}")
     if len(data) > MAX_BLOCKS:
@@ -163,7 +168,10 @@ class ArchSpec:
     def __post_init__(self) -> None:
         if type(self.scale) is not int or self.scale not in SCALES:
             raise ValueError(f"scale must be one of {SCALES}, got {shown(self.scale)}")
-        for name in ("normalise", "scaled_taps"):  # 1 is no True: it would be another spec of one network
+        for name in (
+            "normalise",
+            "scaled_taps",
+        ):  # 1 is no True: it would be another spec of one network
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false, got {shown(getattr(self, name))}")
         count = sum(block.count() for name in CHAINS for block in getattr(self, name))
@@ -172,7 +180,9 @@ class ArchSpec:
         if not self.blocks:
             raise ValueError("blocks must hold at least one block, got none")
         if not self.taps:
-            raise ValueError("taps must name at least one feature, got none; the last block is the usual one")
+            raise ValueError(
+                "taps must name at least one feature, got none; the last block is the usual one"
+            )
         self._check_read()
         self._check_idle()
 
@@ -186,13 +196,13 @@ class ArchSpec:
         for tap in self.taps:
             if tap not in names:
                 raise ValueError(
-                    f"taps: {shown(tap)} is no feature of this network{why}; known: {_listed(names)}"
+                    f"taps: {shown(tap)} is no feature of this network{why}; known: {_format_names(names)}"
                 )
         for residual in self.residuals:
             if feature_of(residual) not in names:
                 raise ValueError(
                     f"residuals: {residual.kind!r} must name a `feature` of this network{why}, got "
-                    f"{shown(feature_of(residual))}; known: {_listed(names)}"
+                    f"{shown(feature_of(residual))}; known: {_format_names(names)}"
                 )
         if len(set(self.taps)) < len(self.taps):
             raise ValueError(f"taps must name each feature once, got {shown(list(self.taps))}")
@@ -225,7 +235,7 @@ class ArchSpec:
     @property
     def arch_id(self) -> str:
         """Short stable hash of what the network computes."""
-        data = _computed(self.to_dict())
+        data = _drop_training_forms(self.to_dict())
         if "residuals" in data:  # a sum: in any order
             data["residuals"].sort(key=lambda residual: json.dumps(residual, sort_keys=True))
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -233,9 +243,17 @@ class ArchSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what the network does not have is absent."""
-        data: dict[str, Any] = {"scale": self.scale, "normalise": self.normalise, "taps": list(self.taps)}
-        data |= {name: part.to_dict() for name in PARTS if (part := getattr(self, name)) is not None}
-        data |= {name: [p.to_dict() for p in chain] for name in CHAINS if (chain := getattr(self, name))}
+        data: dict[str, Any] = {
+            "scale": self.scale,
+            "normalise": self.normalise,
+            "taps": list(self.taps),
+        }
+        data |= {
+            name: part.to_dict() for name in PARTS if (part := getattr(self, name)) is not None
+        }
+        data |= {
+            name: [p.to_dict() for p in chain] for name in CHAINS if (chain := getattr(self, name))
+        }
         return data | ({"scaled_taps": True} if self.scaled_taps else {})
 
     @classmethod
@@ -246,7 +264,9 @@ class ArchSpec:
             ValueError: a field is unknown, missing or of another type.
         """
         if not isinstance(data, Mapping):
-            raise ValueError(f"an architecture must be a mapping of fields, got {type(data).__name__}")
+            raise ValueError(
+                f"an architecture must be a mapping of fields, got {type(data).__name__}"
+            )
         known = {field.name for field in fields(cls)}
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
         if unknown := sorted(map(str, set(data) - known)):
@@ -254,14 +274,22 @@ class ArchSpec:
                 f"architecture: unknown field {shorten(', '.join(unknown))}; known: {sorted(known)}"
             )
         if missing := sorted(needed - {name for name, value in data.items() if value is not None}):
-            raise ValueError(f"architecture: {', '.join(missing)} missing; needed: {sorted(needed)}")
+            raise ValueError(
+                f"architecture: {', '.join(missing)} missing; needed: {sorted(needed)}"
+            )
         data = {"scaled_taps": False} | dict(data)
         if type(data["taps"]) is not list:
-            raise ValueError(f"architecture: taps must be a list of features, got {shown(data['taps'])}")
+            raise ValueError(
+                f"architecture: taps must be a list of features, got {shown(data['taps'])}"
+            )
         given: dict[str, Any] = {
             name: BlockSpec.from_dict(data[name]) for name in PARTS if data.get(name) is not None
         }
-        given |= {name: _blocks(data[name], f"architecture: {name}") for name in CHAINS if name in data}
+        given |= {
+            name: _read_blocks(data[name], f"architecture: {name}")
+            for name in CHAINS
+            if name in data
+        }
         return cls(
             scale=data["scale"],
             normalise=data["normalise"],
@@ -276,7 +304,9 @@ class ArchSpec:
     @classmethod
     def from_json(cls, text: str) -> "ArchSpec":
         if len(text) > MAX_CHARACTERS:
-            raise ValueError(f"architecture must be at most {MAX_CHARACTERS} characters, got {len(text)}")
+            raise ValueError(
+                f"architecture must be at most {MAX_CHARACTERS} characters, got {len(text)}"
+            )
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -284,7 +314,7 @@ class ArchSpec:
         return cls.from_dict(data)
 
 
-def _listed(names: set[str]) -> str:
+def _format_names(names: set[str]) -> str:
     return shorten(str(sorted(names)))
 
 
@@ -293,11 +323,15 @@ def feature_of(residual: BlockSpec) -> str:
     return str(dict(residual.args).get("feature", ""))
 
 
-def _computed(data: Any) -> Any:
+def _drop_training_forms(data: Any) -> Any:
     """Plain data without what changes training alone."""
     if isinstance(data, dict):
-        return {name: _computed(value) for name, value in data.items() if name != "train_form"}
-    return [_computed(value) for value in data] if isinstance(data, list) else data
+        return {
+            name: _drop_training_forms(value)
+            for name, value in data.items()
+            if name != "train_form"
+        }
+    return [_drop_training_forms(value) for value in data] if isinstance(data, list) else data
 
 
 def with_scale(spec: ArchSpec, scale: int) -> ArchSpec:

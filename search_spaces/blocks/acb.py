@@ -27,10 +27,13 @@ class LocalDistillation(nn.Module):
         check_same_width("local_distillation", in_channels, channels)
         check_multiple("local_distillation.channels", channels, 2, "it is split")
         half = channels // 2
-        self.distil = nn.ModuleList(pointwise_conv(channels, half, bias=True) for _ in range(NUM_STEPS))
+        self.distil = nn.ModuleList(
+            pointwise_conv(channels, half, bias=True) for _ in range(NUM_STEPS)
+        )
         self.remain = nn.ModuleList(
             nn.Sequential(
-                pointwise_conv(channels, channels, bias=True), depthwise_conv(channels, kernel=3, bias=True)
+                pointwise_conv(channels, channels, bias=True),
+                depthwise_conv(channels, kernel=3, bias=True),
             )
             for _ in range(NUM_STEPS)
         )
@@ -58,7 +61,13 @@ class ACB(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, *, channels: int, expansion: int, window: int, make_conv: ConvFactory
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        expansion: int,
+        window: int,
+        make_conv: ConvFactory,
     ) -> None:
         super().__init__()
         check_same_width("acb", in_channels, channels)

@@ -48,7 +48,9 @@ class ResidualChain(nn.Module):
         )
         self.attention = make_attention(attention, channels)
         self.shortcut = (
-            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+            nn.Identity()
+            if in_channels == channels
+            else nn.Conv2d(in_channels, channels, 1, bias=False)
         )
         self.activation, self.activate_last = check_activation(activation), activate_last
 

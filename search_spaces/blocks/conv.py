@@ -6,7 +6,9 @@ from search_spaces.layers.activation import activate, check_activation
 from search_spaces.layers.conv import ConvFactory, depthwise_conv
 
 
-def conv(in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
+def conv(
+    in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory
+) -> nn.Module:
     """One dense convolution, nothing after it."""
     return make_conv(in_channels, channels, kernel=kernel, bias=bias)
 

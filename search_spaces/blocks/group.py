@@ -41,7 +41,9 @@ class Group(nn.Module):
         if not blocks:
             raise ValueError("group.blocks must hold at least one block, got none; such as a spab")
         if attention not in AFTER:
-            raise ValueError(f"group.attention {attention!r} is not known; known: {', '.join(AFTER)}")
+            raise ValueError(
+                f"group.attention {attention!r} is not known; known: {', '.join(AFTER)}"
+            )
         self.blocks = nn.ModuleList(blocks)
         self.conv = (
             pointwise_conv(in_channels, in_channels, bias=bias)

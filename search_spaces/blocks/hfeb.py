@@ -18,7 +18,9 @@ def reach(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) // 2
 
 
-LEAST = 1 + max(reach(*conv) for branch in BRANCHES for conv in branch)  # mirrored pixels exclude the edge's
+LEAST = 1 + max(
+    reach(*conv) for branch in BRANCHES for conv in branch
+)  # mirrored pixels exclude the edge's
 
 
 def mirrored_depthwise(channels: int, kernel: int, dilation: int) -> nn.Conv2d:
@@ -34,7 +36,10 @@ class Branch(nn.Module):
 
     def __init__(self, channels: int, near: tuple[int, int], far: tuple[int, int]) -> None:
         super().__init__()
-        self.near, self.far = mirrored_depthwise(channels, *near), mirrored_depthwise(channels, *far)
+        self.near, self.far = (
+            mirrored_depthwise(channels, *near),
+            mirrored_depthwise(channels, *far),
+        )
         self.mix = pointwise_conv(2 * channels, 2, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +55,9 @@ class LargeKernelAttention(nn.Module):
 
     def __init__(self, channels: int, *, activation: str) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(Branch(channels // len(BRANCHES), *convs) for convs in BRANCHES)
+        self.branches = nn.ModuleList(
+            Branch(channels // len(BRANCHES), *convs) for convs in BRANCHES
+        )
         self.join = pointwise_conv(channels, channels, bias=False)
         self.activation = activation
 
@@ -92,7 +99,10 @@ class Half(nn.Module):
 
     def __init__(self, channels: int, width: int, attention: nn.Module, *, activation: str) -> None:
         super().__init__()
-        self.norm1, self.norm2 = ChannelLayerNorm(channels, eps=1e-5), ChannelLayerNorm(channels, eps=1e-5)
+        self.norm1, self.norm2 = (
+            ChannelLayerNorm(channels, eps=1e-5),
+            ChannelLayerNorm(channels, eps=1e-5),
+        )
         self.widen = pointwise_conv(channels, width, bias=True)
         self.attention = attention
         self.narrow = pointwise_conv(width, channels, bias=True)
@@ -133,13 +143,17 @@ class HFEB(nn.Module):
         check_same_width("hfeb", in_channels, channels)
         check_number("hfeb.expansion", expansion, such_as=2)
         width = expansion * channels
-        check_multiple("hfeb.expansion * channels", width, 6, "three branches, two halves of the mixer")
+        check_multiple(
+            "hfeb.expansion * channels", width, 6, "three branches, two halves of the mixer"
+        )
         check_activation(activation)
         large_kernels = LargeKernelAttention(width, activation=activation)
         self.spatial = Half(channels, width, large_kernels, activation=activation)
         self.channel = Half(channels, width, EntropyAttention(width), activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size("hfeb", x, LEAST, f"its largest kernel mirrors {LEAST - 1} pixels at each border")
+        check_size(
+            "hfeb", x, LEAST, f"its largest kernel mirrors {LEAST - 1} pixels at each border"
+        )
         out: Tensor = self.channel(self.spatial(x))
         return out

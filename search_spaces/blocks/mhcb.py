@@ -91,9 +91,13 @@ class MHCB(nn.Module):
         check_number("mhcb.num_heads", num_heads, such_as=2)
         check_number("mhcb.expansion", expansion, such_as=2)
         check_multiple("mhcb.channels", channels, num_heads, f"num_heads={num_heads}")
-        check_multiple("mhcb.expansion * channels", expansion * channels, 2, "two halves of the gate")
+        check_multiple(
+            "mhcb.expansion * channels", expansion * channels, 2, "two halves of the gate"
+        )
         width = channels // num_heads
-        self.heads = nn.ModuleList(ConvolutionHead(channels, width, head=k) for k in range(num_heads))
+        self.heads = nn.ModuleList(
+            ConvolutionHead(channels, width, head=k) for k in range(num_heads)
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.gate = SelectiveGate(channels, expansion=expansion)
         self.least = pooling(num_heads - 1)[1]

@@ -36,9 +36,15 @@ class RFDB(nn.Module):
         super().__init__()
         check_same_width("rfdb", in_channels, channels)
         if not 1 <= distilled <= channels:
-            raise ValueError(f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}")
-        self.distil = nn.ModuleList(pointwise_conv(channels, distilled, bias=bias) for _ in range(3))
-        self.remain = nn.ModuleList(make_conv(channels, channels, kernel=3, bias=bias) for _ in range(3))
+            raise ValueError(
+                f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}"
+            )
+        self.distil = nn.ModuleList(
+            pointwise_conv(channels, distilled, bias=bias) for _ in range(3)
+        )
+        self.remain = nn.ModuleList(
+            make_conv(channels, channels, kernel=3, bias=bias) for _ in range(3)
+        )
         self.last = make_conv(channels, distilled, kernel=3, bias=bias)
         self.join = pointwise_conv(4 * distilled, channels, bias=bias)
         self.attention = make_attention(attention, channels)

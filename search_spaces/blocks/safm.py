@@ -37,7 +37,9 @@ class SAFM(nn.Module):
 
     def __init__(self, channels: int, *, num_levels: int, activation: str) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(Level(channels // num_levels, level=i) for i in range(num_levels))
+        self.levels = nn.ModuleList(
+            Level(channels // num_levels, level=i) for i in range(num_levels)
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.activation = check_activation(activation)
 

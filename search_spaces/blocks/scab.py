@@ -23,16 +23,18 @@ class InceptionDepthwise(nn.Module):
         quarter = channels // NUM_BRANCHES
         self.branches = nn.ModuleList(
             [
-                _depthwise(quarter, 3, 3),
-                _depthwise(quarter, 5, 3),
-                _depthwise(quarter, 3, 5),
-                nn.Sequential(_depthwise(quarter, 3, 3), _depthwise(quarter, 3, 3)),
+                _make_depthwise(quarter, 3, 3),
+                _make_depthwise(quarter, 5, 3),
+                _make_depthwise(quarter, 3, 5),
+                nn.Sequential(_make_depthwise(quarter, 3, 3), _make_depthwise(quarter, 3, 3)),
             ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
         parts = x.chunk(NUM_BRANCHES, 1)
-        return torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)], 1)
+        return torch.cat(
+            [branch(part) for branch, part in zip(self.branches, parts, strict=True)], 1
+        )
 
 
 class MultiScaleConv(nn.Module):
@@ -68,7 +70,13 @@ class SCAB(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, *, channels: int, expansion: int, window: int, make_conv: ConvFactory
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        expansion: int,
+        window: int,
+        make_conv: ConvFactory,
     ) -> None:
         super().__init__()
         check_same_width("scab", in_channels, channels)
@@ -97,7 +105,12 @@ class SCAB(nn.Module):
         return out
 
 
-def _depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
+def _make_depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
     return nn.Conv2d(
-        channels, channels, (height, width), padding=(height // 2, width // 2), groups=channels, bias=False
+        channels,
+        channels,
+        (height, width),
+        padding=(height // 2, width // 2),
+        groups=channels,
+        bias=False,
     )

@@ -32,7 +32,9 @@ class SPAB(nn.Module):
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
         self.attention = make_attention(attention, channels)
         self.shortcut = (
-            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+            nn.Identity()
+            if in_channels == channels
+            else nn.Conv2d(in_channels, channels, 1, bias=False)
         )
         self.activation = check_activation(activation)
 

@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 
 _WORDS = r"emas?|swa|average[ds]?|avg|shadow|polyak"
-_GLUED = r"(model|net|params|weights|gen|generator|g)ema|ema(model|params|weights)"  # as in modelema
+_GLUED = (
+    r"(model|net|params|weights|gen|generator|g)ema|ema(model|params|weights)"  # as in modelema
+)
 _AVERAGED = re.compile(rf"(?<![a-z])({_WORDS}|{_GLUED})(?![a-z])")
 _RAW = re.compile(r"(?<![a-z])(online|raw)(?![a-z])")  # of what lies within an averaging module
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # net|EMA, EMA|Net

@@ -15,7 +15,9 @@ PREFIXES = (  # that wrapping modules put before all names
     *("module", "_orig_mod", "model", "net", "net_g", "netG", "network", "generator"),
     *("ema", "ema_model", "generator_ema", "net_g_ema", "params_ema"),
 )
-_OTHER_NETWORK = re.compile(r"(?<![a-z])(net)?_?(d|disc[a-z]*|critic)(?![a-z])")  # a GAN's other half
+_OTHER_NETWORK = re.compile(
+    r"(?<![a-z])(net)?_?(d|disc[a-z]*|critic)(?![a-z])"
+)  # a GAN's other half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ class Choice:
         said = f"entry {list_names([self.entry.name])} of {source}" if self.entry.name else source
         if self.passed_over:
             said += f"; passed over: {list_names(self.passed_over)}"
-        return said + (f"; left out: {list_names(self.entry.dropped)}" if self.entry.dropped else "")
+        return said + (
+            f"; left out: {list_names(self.entry.dropped)}" if self.entry.dropped else ""
+        )
 
 
 def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | None) -> Choice:
@@ -64,7 +68,7 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | 
     Raises:
         ValueError: none fits, or more than one does, or averages do not where raw weights do.
     """
-    wanted = _normalise(wanted)
+    wanted = _normalise_name(wanted)
     tried = [found for entry in entries for found in _judge_within(entry, judge, wanted, DEPTH)]
     if not tried:
         names = list_names(dict.fromkeys(entry.name or "the file itself" for entry in entries))
@@ -76,7 +80,7 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | 
     if wanted is None:
         _check_averages(fitting, tried, source)
     averaged = [found for found in fitting if found[0].is_averaged]
-    pool = _differing(averaged or fitting)
+    pool = _drop_duplicates(averaged or fitting)
     if len(pool) > 1:
         held = [entry.name or "the file itself" for entry, _ in pool]
         ways = [f"weights=FILE:{shorten_name(entry.name)}" for entry, _ in pool[:2]]
@@ -86,7 +90,7 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, wanted: str | 
             f"{' or '.join(ways)}{more}"
         )
     entry, verdict = pool[0]
-    return Choice(entry=entry, verdict=verdict, passed_over=_passed_over(entry, entries))
+    return Choice(entry=entry, verdict=verdict, passed_over=_list_passed_over(entry, entries))
 
 
 def pick_entry(entries: list[Entry], source: str, wanted: str | None) -> Entry:
@@ -126,7 +130,11 @@ def _check_averages(fitting: list[Found], tried: list[Found], source: str) -> No
     if any(entry.is_averaged for entry, _ in fitting):
         return
     for entry, verdict in tried:
-        if entry.is_averaged and entry.holds_kernels and not _OTHER_NETWORK.search(entry.name.lower()):
+        if (
+            entry.is_averaged
+            and entry.holds_kernels
+            and not _OTHER_NETWORK.search(entry.name.lower())
+        ):
             raw = fitting[0][0].name
             raise ValueError(
                 f"weights: {source} holds averaged weights under {shorten_name(entry.name)} that do not fit "
@@ -143,7 +151,7 @@ def _describe_misfit(tried: list[Found], source: str) -> str:
     return misfit(verdict.faults, named)
 
 
-def _differing(found: list[Found]) -> list[Found]:
+def _drop_duplicates(found: list[Found]) -> list[Found]:
     """Without those that hold the numbers of one before them."""
     kept: list[Found] = []
     for entry, verdict in found:
@@ -158,7 +166,7 @@ def _is_equal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _passed_over(chosen: Entry, entries: list[Entry]) -> tuple[str, ...]:
+def _list_passed_over(chosen: Entry, entries: list[Entry]) -> tuple[str, ...]:
     others = [
         entry.name
         for entry in entries
@@ -167,7 +175,7 @@ def _passed_over(chosen: Entry, entries: list[Entry]) -> tuple[str, ...]:
     return (*others, *chosen.siblings)
 
 
-def _normalise(wanted: str | None) -> str | None:
+def _normalise_name(wanted: str | None) -> str | None:
     if wanted is None:
         return None
     return ".".join(part for part in wanted.split(".") if part and part not in WRAPPING)

@@ -20,7 +20,9 @@ DEPTH = 6  # prefixes before prefixes
 NESTING = 32  # mappings and lists in one another
 NUM_FLAT = 1000  # numbers of a vector that may be all the weights of a network
 NUM_SHOWN = 6  # names that a message lists
-Visited = set[tuple[int, bool, bool]]  # a mapping, whether in an optimiser, whether named as an average
+Visited = set[
+    tuple[int, bool, bool]
+]  # a mapping, whether in an optimiser, whether named as an average
 WRAPPING = ("module", "_orig_mod")  # of DataParallel and torch.compile: no names that a user knows
 
 
@@ -65,10 +67,12 @@ def find_entries(tree: Any) -> list[Entry]:
     What lies in a list is named by its index. Of what optimisers keep, averages of weights alone are
     returned.
     """
-    return _walk(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
+    return _walk_node(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
 
 
-def _walk(node: Any, place: tuple[str, ...], in_training: bool, visited: Visited) -> list[Entry]:
+def _walk_node(
+    node: Any, place: tuple[str, ...], in_training: bool, visited: Visited
+) -> list[Entry]:
     """Return the entries of a mapping or a list and of all below it.
 
     Args:
@@ -84,7 +88,7 @@ def _walk(node: Any, place: tuple[str, ...], in_training: bool, visited: Visited
         return []  # what an optimiser keeps of one parameter
 
     # Tensors here. Parts under prefixes matter early where only averages are taken.
-    here, counters = _entries_of(values, place)
+    here, counters = _split_tensors(values, place)
     if in_training:
         parts = [part for entry in here for part in (entry, *split_entry_state(entry))]
         here = [part for part in parts if part.is_averaged]
@@ -111,13 +115,17 @@ def _walk_below(
         own_state = "param_groups" in values and key in ("state", "param_groups")
         if isinstance(value, Mapping | list | tuple) and not own_state:
             training = in_training or names_training(str(key))
-            below[key] = _walk(value, (*place, str(key)), training, visited)
+            below[key] = _walk_node(value, (*place, str(key)), training, visited)
     if "current_model_state" in below:  # Lightning's WeightAveraging: its state_dict is averaged
-        below["state_dict"] = [replace(entry, beside_raw=True) for entry in below.get("state_dict", [])]
+        below["state_dict"] = [
+            replace(entry, beside_raw=True) for entry in below.get("state_dict", [])
+        ]
     return below
 
 
-def _entries_of(values: Mapping[Any, Any], place: tuple[str, ...]) -> tuple[list[Entry], tuple[str, ...]]:
+def _split_tensors(
+    values: Mapping[Any, Any], place: tuple[str, ...]
+) -> tuple[list[Entry], tuple[str, ...]]:
     """Return the state dict that the tensors of a mapping are, averages without names, and its counters."""
     tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
     named = {key: value for key, value in tensors.items() if isinstance(key, str)}
@@ -150,7 +158,8 @@ def split_entry_state(entry: Entry) -> list[Entry]:
             place=(*entry.place, first),
             state=part,
             dropped=entry.dropped,
-            siblings=entry.siblings + tuple(name for other, name in names.items() if other != first),
+            siblings=entry.siblings
+            + tuple(name for other, name in names.items() if other != first),
             beside_raw=entry.beside_raw,
         )
         for first, part in parts.items()

@@ -16,7 +16,17 @@ from search_spaces.published import entry, key_patterns, names, published
 from search_spaces.spec import SCALES, ArchSpec
 
 WIDTHS = ("channels", "distilled", "hidden", "inner")  # arguments of blocks that are widths
-OUR_PARTS = ("wrap", "stem", "blocks", "tap_scales", "fusion", "tail", "residuals", "upsampler", "skip")
+OUR_PARTS = (
+    "wrap",
+    "stem",
+    "blocks",
+    "tap_scales",
+    "fusion",
+    "tail",
+    "residuals",
+    "upsampler",
+    "skip",
+)
 _BLOCK = re.compile(r"(block)(\d+)")  # as taps name it
 _OUR_BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -29,32 +39,34 @@ def released_entries(spec: ArchSpec) -> list[dict[str, Any]]:
     """
     if (name := published_name(spec)) is not None:
         return [entry(name)]
-    spec, found = _without_noise(spec), []
-    for name in sorted(names(), key=lambda name: name != "span"):  # the parent of most before its heirs
-        for marks, relative in _marked(name):
+    spec, found = _remove_noise(spec), []
+    for name in sorted(
+        names(), key=lambda name: name != "span"
+    ):  # the parent of most before its heirs
+        for marks, relative in _list_marked_specs(name):
             template = with_blocks(relative, len(spec.blocks))
-            if template is not None and _form(template) == _form(spec):
-                found.append(_entry_of(name, len(spec.blocks), marks))
+            if template is not None and _describe_form(template) == _describe_form(spec):
+                found.append(_make_entry(name, len(spec.blocks), marks))
     return found
 
 
 def published_name(spec: ArchSpec) -> str | None:
     """The published network that computes what this spec computes, but for noise that it draws; or None."""
-    quiet = _without_noise(spec).arch_id
+    quiet = _remove_noise(spec).arch_id
     return next((name for name in names() if published(name).arch_id == quiet), None)
 
 
-def _without_noise(spec: ArchSpec) -> ArchSpec:
+def _remove_noise(spec: ArchSpec) -> ArchSpec:
     """The network without the noise that DWMamba's scan may draw: it has the same weights."""
     return ArchSpec.from_json(spec.to_json().replace('"noise":true', '"noise":false'))
 
 
-def _entry_of(name: str, num_blocks: int, marks: list[str]) -> dict[str, Any]:
+def _make_entry(name: str, num_blocks: int, marks: list[str]) -> dict[str, Any]:
     patterns = key_patterns(name, num_blocks) | {re.escape(mark): "" for mark in marks}
     return entry(name) | {"name": name, "official_keys": patterns, "marks": marks}
 
 
-def _marked(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
+def _list_marked_specs(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
     """A published spec, and what it is with each mark that a file may hold."""
     spec = published(name)
     yield [], spec
@@ -91,7 +103,9 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
     residuals = tuple(
         replace(
             one,
-            args=tuple((key, moved(str(value)) if key == "feature" else value) for key, value in one.args),
+            args=tuple(
+                (key, moved(str(value)) if key == "feature" else value) for key, value in one.args
+            ),
         )
         for one in spec.residuals
     )
@@ -101,16 +115,16 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
         return None
 
 
-def _form(spec: ArchSpec) -> Any:
+def _describe_form(spec: ArchSpec) -> Any:
     """The parts of a spec without numbers, scale and training forms."""
-    return _without_numbers(spec.to_dict() | {"scale": 0})
+    return _erase_numbers(spec.to_dict() | {"scale": 0})
 
 
-def _without_numbers(data: Any) -> Any:
+def _erase_numbers(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: _without_numbers(value) for key, value in data.items() if key != "train_form"}
+        return {key: _erase_numbers(value) for key, value in data.items() if key != "train_form"}
     if isinstance(data, list):
-        return [_without_numbers(value) for value in data]
+        return [_erase_numbers(value) for value in data]
     return 0 if type(data) is int else data
 
 
@@ -131,14 +145,16 @@ def recognise_specs(state: Mapping[str, Tensor]) -> dict[str, ArchSpec]:
 def _recognise_relative(name: str, state: Mapping[str, Tensor]) -> ArchSpec | None:
     """The relative of a published network that a state dict fits with all its names and shapes."""
     num_blocks = _count_blocks(name, state)
-    for marks, relative in _marked(name):
+    for marks, relative in _list_marked_specs(name):
         marked = all(mark in state for mark in marks)
-        template = with_blocks(relative, num_blocks) if marked and num_blocks <= len(state) else None
+        template = (
+            with_blocks(relative, num_blocks) if marked and num_blocks <= len(state) else None
+        )
         if template is None:
             continue
-        released = _entry_of(name, num_blocks, marks)
-        shapes = _plain_state(template, state, released)
-        spec = None if shapes is None else _with_sizes(template, shapes)
+        released = _make_entry(name, num_blocks, marks)
+        shapes = _read_plain_shapes(template, state, released)
+        spec = None if shapes is None else _fit_sizes(template, shapes)
         if spec is not None and not _build_empty(spec, state, released).faults():
             return spec
     return None
@@ -160,7 +176,7 @@ def _count_blocks(name: str, state: Mapping[str, Tensor]) -> int:
     return max(places, default=0) + (1 if 0 in places else 0)  # 0: what is named as the last one
 
 
-def _plain_state(
+def _read_plain_shapes(
     template: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]
 ) -> Shapes | None:
     """The shapes of the inference form by our names, if the names are those of the template; else None."""
@@ -178,12 +194,14 @@ def _plain_state(
     return shapes if shapes.keys() == release.shapes.keys() else None
 
 
-def _build_empty(spec: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]) -> Release:
+def _build_empty(
+    spec: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]
+) -> Release:
     with torch.device("meta"):
         return Release(build(spec), state, released)
 
 
-def _with_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
+def _fit_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
     """The template with the scale and the widths that the shapes tell; None where they tell none that works.
 
     A width is a number that stands in the template as `channels` or the like, wherever it stands. Where
@@ -194,10 +212,10 @@ def _with_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
     if scale is None:
         return None
     spec = replace(template, scale=scale)
-    old = _shapes_of(spec)
+    old = _find_shapes(spec)
     changes = {}
-    for width in sorted(_widths(spec.to_dict())):
-        wider = _shapes_of(_replace_widths(spec, {width: 2 * width}))
+    for width in sorted(_collect_widths(spec.to_dict())):
+        wider = _find_shapes(_replace_widths(spec, {width: 2 * width}))
         if wider and old:
             changes[width] = _read_width(width, old, wider, shapes)
     found = {width: new for width, new in changes.items() if new is not None}
@@ -207,7 +225,7 @@ def _with_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
         return None
 
 
-def _shapes_of(spec: ArchSpec) -> Shapes | None:
+def _find_shapes(spec: ArchSpec) -> Shapes | None:
     """The shapes of the inference form; None where it cannot be built."""
     try:
         with torch.device("meta"):
@@ -216,12 +234,12 @@ def _shapes_of(spec: ArchSpec) -> Shapes | None:
         return None
 
 
-def _widths(data: Any) -> set[int]:
+def _collect_widths(data: Any) -> set[int]:
     """The widths that stand in a spec's plain data."""
     if isinstance(data, dict):
         own = {value for key, value in data.items() if key in WIDTHS}
-        return own.union(*map(_widths, data.values()))
-    return set().union(*map(_widths, data)) if isinstance(data, list) else set()
+        return own.union(*map(_collect_widths, data.values()))
+    return set().union(*map(_collect_widths, data)) if isinstance(data, list) else set()
 
 
 def _replace_widths(spec: ArchSpec, new: Mapping[int, int]) -> ArchSpec:

@@ -36,20 +36,24 @@ def read_tree(path: Path) -> Any:
     """
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else ""
-        raise FileNotFoundError(f"weights: {path} {what}" if what else f"weights: there is no file {path}")
+        raise FileNotFoundError(
+            f"weights: {path} {what}" if what else f"weights: there is no file {path}"
+        )
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
+            from safetensors.torch import (
+                load_file,
+            )  # here alone: checkpoints of teams are read by torch
 
             return load_file(path)
-        with _numpy_scalars(), warnings.catch_warnings():
+        with _allow_numpy_scalars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the refusal says what matters of them
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(_describe_refusal(path, error)) from None
 
 
-def _numpy_scalars() -> AbstractContextManager[None]:
+def _allow_numpy_scalars() -> AbstractContextManager[None]:
     """Let torch's restricted unpickler make NumPy's numbers: a best PSNR often lies beside the weights."""
     scalar: Any = np.float64(0).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in _NUMPY_KINDS}

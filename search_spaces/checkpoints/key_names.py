@@ -27,7 +27,9 @@ def our_name(key: str, patterns: Mapping[str, str]) -> str:
     """
     for pattern, replacement in patterns.items():
         if match := re.fullmatch(pattern, key):
-            return _SHIFTED.sub(lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement))
+            return _SHIFTED.sub(
+                lambda m: str(int(match[int(m[1])]) + int(m[2])), match.expand(replacement)
+            )
     return key
 
 
@@ -48,7 +50,7 @@ def our_branch(key: str, patterns: Mapping[str, str]) -> tuple[str, str] | None:
 def released_name(name: str, patterns: Mapping[str, str]) -> str:
     """The name in a released checkpoint of a key here; the key itself where the patterns do not tell it."""
     for pattern, replacement in patterns.items():
-        found = _turned_round(name, pattern, replacement)
+        found = _invert_pattern(name, pattern, replacement)
         if found and our_name(found, patterns) == name:
             return found
     return name
@@ -62,7 +64,7 @@ def released_branch(conv: str, branch: str, patterns: Mapping[str, str]) -> str:
     return merged.replace(f".{MERGED}.", f".{theirs}.")
 
 
-def _turned_round(name: str, pattern: str, replacement: str) -> str | None:
+def _invert_pattern(name: str, pattern: str, replacement: str) -> str | None:
     """What a pattern of literal text and flat groups would have matched to give a name."""
     groups = re.findall(r"\(([^()]*)\)", pattern)
     wanted, shifts, end = "", {}, 0

@@ -13,7 +13,9 @@ from search_spaces.network import Network
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-NOT_OURS = ("it has none of its names (released ones are known for relatives of published networks)",)
+NOT_OURS = (
+    "it has none of its names (released ones are known for relatives of published networks)",
+)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -81,7 +83,7 @@ def load_checkpoint(net: Network, path: str | Path) -> str:
         ValueError: as `load_official`.
     """
     file, wanted, entries = open_entries(path)
-    choice = choose_entry(entries, _judge_of(net), str(file), wanted)
+    choice = choose_entry(entries, _make_judge(net), str(file), wanted)
     check_numbers(choice.entry, file)
     release: Release | None = choice.verdict.result
     state = choice.entry.state if release is None else release.fitted(str(file))
@@ -123,10 +125,14 @@ def describe_origin(spec: ArchSpec) -> str:
     if name is not None:
         return f"published/{name}"
     relatives = [released["name"] for released in released_entries(spec)]
-    return f"a relative of published/{relatives[0]}" if relatives else "no relative of a published network"
+    return (
+        f"a relative of published/{relatives[0]}"
+        if relatives
+        else "no relative of a published network"
+    )
 
 
-def _judge_of(net: Network) -> Judge:
+def _make_judge(net: Network) -> Judge:
     """Judge whether a state dict fits a network, under its own names or released ones."""
     own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     own_branches = own_shapes.keys() - plain_shapes(net).keys()
@@ -143,7 +149,9 @@ def _judge_of(net: Network) -> Judge:
             for published in released:
                 release = Release(net, state, published)
                 faults = release.faults()
-                verdicts.append(Verdict(num_known=release.num_known, faults=tuple(faults), result=release))
+                verdicts.append(
+                    Verdict(num_known=release.num_known, faults=tuple(faults), result=release)
+                )
         return min(verdicts, key=lambda verdict: (len(verdict.faults) > 0, -verdict.num_known))
 
     return judge

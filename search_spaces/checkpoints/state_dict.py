@@ -21,7 +21,9 @@ from search_spaces.reparam import Conv3XC, rep_convs
 V = TypeVar("V")
 Shapes = dict[str, tuple[int, ...]]
 MEANINGS = {"no_norm": "trained on the image itself, not on 255 * (image - mean): another network"}
-MISSING = {"no_norm": "trained on 255 * (image - mean), not on the image itself: use normalise: true"}
+MISSING = {
+    "no_norm": "trained on 255 * (image - mean), not on the image itself: use normalise: true"
+}
 NUM_NAMED = 12  # differences that a message names
 LINE = 300  # characters of a message
 
@@ -34,7 +36,9 @@ class Release:
         branches: of each convolution, its Conv3XC by our names.
     """
 
-    def __init__(self, net: Network, state: Mapping[str, Tensor], published: Mapping[str, Any]) -> None:
+    def __init__(
+        self, net: Network, state: Mapping[str, Tensor], published: Mapping[str, Any]
+    ) -> None:
         self.patterns: dict[str, str] = published["official_keys"]
         self.branches_first = published.get("official_runs") == "branches"
         self.forms = dict(rep_convs(net))
@@ -44,30 +48,41 @@ class Release:
         self.theirs: dict[str, str] = {}  # our names -> those of the file
         self.twice: list[str] = []
         needed = published.get("marks", [])
-        self.marks = [f"missing {mark}" + _meaning(mark, MISSING) for mark in needed if mark not in state]
+        self.marks = [
+            f"missing {mark}" + _explain_name(mark, MISSING) for mark in needed if mark not in state
+        ]
         for key, value in state.items():
             found = our_branch(key, self.patterns)
             if found and f"{found[0]}.weight" in self.shapes:
                 self.branches.setdefault(found[0], {})[found[1]] = value
             elif ours := our_name(key, self.patterns):  # else known, and not needed
                 if ours in self.theirs:
-                    self.twice.append(f"unexpected {shorten_name(key)}, which {self.theirs[ours]} is too")
-                self.plain[ours], self.theirs[ours] = _in_shape(value, self.shapes.get(ours)), key
+                    self.twice.append(
+                        f"unexpected {shorten_name(key)}, which {self.theirs[ours]} is too"
+                    )
+                self.plain[ours], self.theirs[ours] = (
+                    _match_shape(value, self.shapes.get(ours)),
+                    key,
+                )
 
     @property
     def num_known(self) -> int:
         """How many of the network's names the file holds, itself or as branches."""
-        return sum(key in self.plain or key.rpartition(".")[0] in self.branches for key in self.shapes)
+        return sum(
+            key in self.plain or key.rpartition(".")[0] in self.branches for key in self.shapes
+        )
 
     def faults(self) -> list[str]:
         """Say what is missing, unexpected, of another shape or no number, by the names of the file."""
-        wrong = self.twice + self.marks + self._wrong_branches()
+        wrong = self.twice + self.marks + self._find_branch_faults()
         if not wrong:
             self._merge_branches()
-        held = list(self.branches) if wrong else self._held()
-        plain, shapes = _without(self.plain, held), _without(self.shapes, held)
+        held = list(self.branches) if wrong else self._list_held_convs()
+        plain, shapes = _drop_under(self.plain, held), _drop_under(self.shapes, held)
         ours = any(name == theirs for name, theirs in self.theirs.items() if name in self.shapes)
-        names = {key: key if ours else released_name(key, self.patterns) for key in shapes} | self.theirs
+        names = {
+            key: key if ours else released_name(key, self.patterns) for key in shapes
+        } | self.theirs
         return wrong + differences(shapes, plain, names)
 
     def fitted(self, source: str) -> dict[str, Tensor]:
@@ -77,9 +92,13 @@ class Release:
             ValueError: what `faults` says.
         """
         refuse(self.faults(), source)
-        held = self._held()
-        state = {f"{conv}.{branch}": value for conv in held for branch, value in self.branches[conv].items()}
-        plain = _without(self.plain, held)
+        held = self._list_held_convs()
+        state = {
+            f"{conv}.{branch}": value
+            for conv in held
+            for branch, value in self.branches[conv].items()
+        }
+        plain = _drop_under(self.plain, held)
         for conv, form in self.forms.items():
             if conv not in held:
                 twin = copy.deepcopy(form)
@@ -87,19 +106,24 @@ class Release:
                 state |= {f"{conv}.{branch}": value for branch, value in twin.state_dict().items()}
         return state | plain
 
-    def _held(self) -> list[str]:
+    def _list_held_convs(self) -> list[str]:
         """The convolutions of which the network takes the branches as they are."""
         return [conv for conv in self.branches if isinstance(self.forms.get(conv), Conv3XC)]
 
-    def _wrong_branches(self) -> list[str]:
+    def _find_branch_faults(self) -> list[str]:
         wrong = []
         for conv, found in self.branches.items():
-            shapes = {key: tuple(value.shape) for key, value in self._conv3xc(conv).state_dict().items()}
+            shapes = {
+                key: tuple(value.shape)
+                for key, value in self._make_conv3xc(conv).state_dict().items()
+            }
             names = {b: released_branch(conv, b, self.patterns) for b in {**shapes, **found}}
             wrong += differences(shapes, found, names)
-            if stored := _within(self.plain, conv):  # beside them, run or not
-                own = _within(self.shapes, conv)
-                wrong += differences(own, stored, {key: released_name(key, self.patterns) for key in own})
+            if stored := _select_under(self.plain, conv):  # beside them, run or not
+                own = _select_under(self.shapes, conv)
+                wrong += differences(
+                    own, stored, {key: released_name(key, self.patterns) for key in own}
+                )
         return wrong
 
     def _merge_branches(self) -> None:
@@ -107,18 +131,20 @@ class Release:
         for conv, found in self.branches.items():
             stored = f"{conv}.weight" in self.plain and not self.branches_first
             if not stored and not isinstance(self.forms.get(conv), Conv3XC):
-                module = self._conv3xc(conv)
-                module.load_state_dict({key: value.double() for key, value in found.items()}, assign=True)
+                module = self._make_conv3xc(conv)
+                module.load_state_dict(
+                    {key: value.double() for key, value in found.items()}, assign=True
+                )
                 weight, bias = module.merged()
                 self.plain[f"{conv}.weight"] = weight.detach()
                 if bias is not None:
                     self.plain[f"{conv}.bias"] = bias.detach()
 
-    def _conv3xc(self, conv: str) -> Conv3XC:
+    def _make_conv3xc(self, conv: str) -> Conv3XC:
         """The Conv3XC that takes the branches of the file: the network's own, or one of the file's gain."""
         own = self.forms.get(conv)
         channels, in_channels, kernel = self.shapes[f"{conv}.weight"][:3]
-        gain = _gain(self.branches[conv], in_channels, channels)
+        gain = _read_gain(self.branches[conv], in_channels, channels)
         if isinstance(own, Conv3XC):
             gain = own.expand.out_channels // in_channels
         with torch.device("meta"):
@@ -137,7 +163,7 @@ def differences(shapes: Shapes, state: Mapping[str, Tensor], names: Mapping[str,
     for key in state:
         said = names[key]
         if key not in shapes:
-            wrong.append(f"unexpected {said}" + _meaning(said, MEANINGS))
+            wrong.append(f"unexpected {said}" + _explain_name(said, MEANINGS))
     wrong += [
         f"{names[key]} has shape {tuple(state[key].shape)} instead of {shape}"
         for key, shape in shapes.items()
@@ -151,7 +177,7 @@ def differences(shapes: Shapes, state: Mapping[str, Tensor], names: Mapping[str,
     return wrong
 
 
-def _meaning(key: str, meanings: Mapping[str, str]) -> str:
+def _explain_name(key: str, meanings: Mapping[str, str]) -> str:
     return f" ({meanings[key]})" if key in meanings else ""
 
 
@@ -166,13 +192,13 @@ def misfit(wrong: Sequence[str], source: str) -> str:
     start = f"weights: {source} does not fit the network: "
     for count in range(min(NUM_NAMED, len(wrong)), 0, -1):
         more = f" and {len(wrong) - count} more" if len(wrong) > count else ""
-        said = f"{start}{'; '.join(_first(wrong, count))}{more}"
+        said = f"{start}{'; '.join(_select_faults(wrong, count))}{more}"
         if len(said) <= LINE or count == 1:
             break
     return said
 
 
-def _first(wrong: Sequence[str], count: int) -> list[str]:
+def _select_faults(wrong: Sequence[str], count: int) -> list[str]:
     """Some differences, of each kind some: a checkpoint of another network lacks and adds."""
     counts: Counter[str] = Counter()
     ranks = []
@@ -187,7 +213,7 @@ def _first(wrong: Sequence[str], count: int) -> list[str]:
 def plain_shapes(net: Network) -> Shapes:
     """The shapes of a network's state in inference form."""
     forms = dict(rep_convs(net))
-    state = _without(net.state_dict(), forms)
+    state = _drop_under(net.state_dict(), forms)
     shapes: Shapes = {key: tuple(value.shape) for key, value in state.items()}
     for conv, form in forms.items():
         shapes[f"{conv}.weight"] = form.shape
@@ -196,7 +222,7 @@ def plain_shapes(net: Network) -> Shapes:
     return shapes
 
 
-def _in_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+def _match_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     """A tensor in our shape where more or fewer axes of one are all that differs: of numbers, one or one a
     channel, and of linear layers, which a 1x1 convolution is.
     """
@@ -207,17 +233,19 @@ def _in_shape(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     return value.reshape(shape) if linear or (theirs == ours and len(ours) <= 1) else value
 
 
-def _within(state: Mapping[str, V], conv: str) -> dict[str, V]:
+def _select_under(state: Mapping[str, V], conv: str) -> dict[str, V]:
     return {key: value for key, value in state.items() if key.startswith(f"{conv}.")}
 
 
-def _without(state: Mapping[str, V], convs: Collection[str]) -> dict[str, V]:
+def _drop_under(state: Mapping[str, V], convs: Collection[str]) -> dict[str, V]:
     return {
-        key: value for key, value in state.items() if not any(key.startswith(f"{conv}.") for conv in convs)
+        key: value
+        for key, value in state.items()
+        if not any(key.startswith(f"{conv}.") for conv in convs)
     }
 
 
-def _gain(found: Mapping[str, Tensor], in_channels: int, channels: int) -> int:
+def _read_gain(found: Mapping[str, Tensor], in_channels: int, channels: int) -> int:
     """How many times wider the inner convolution of a Conv3XC is, as far as its weights tell."""
     places = (
         ("expand.weight", 0, in_channels),

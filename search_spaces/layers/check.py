@@ -23,7 +23,9 @@ def check_number(name: str, value: int, *, such_as: int) -> None:
         ValueError: it is not.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}; such as {such_as}")
+        raise ValueError(
+            f"{name} must be a whole number of at least 1, got {value!r}; such as {such_as}"
+        )
 
 
 def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
@@ -39,7 +41,9 @@ def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
         above = -(-value // divisor) * divisor
         below = above - divisor
         options = f"{below} or {above}" if below else f"{above}"
-        raise ValueError(f"{name} must be a multiple of {divisor} ({reason}), got {value}; use {options}")
+        raise ValueError(
+            f"{name} must be a multiple of {divisor} ({reason}), got {value}; use {options}"
+        )
 
 
 def check_size(kind: str, x: Tensor, least: int, reason: str) -> None:

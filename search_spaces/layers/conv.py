@@ -8,7 +8,9 @@ from torch import nn
 class ConvFactory(Protocol):
     """Makes a dense convolution that keeps height and width, in its plain or its training form."""
 
-    def __call__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Module: ...
+    def __call__(
+        self, in_channels: int, channels: int, *, kernel: int, bias: bool
+    ) -> nn.Module: ...
 
 
 def plain_conv(in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Conv2d:

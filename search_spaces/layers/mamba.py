@@ -29,11 +29,22 @@ class Mamba(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, d_state: int = 16, expand: int = 2, kernel: int = 4, rank: int | None = None
+        self,
+        channels: int,
+        *,
+        d_state: int = 16,
+        expand: int = 2,
+        kernel: int = 4,
+        rank: int | None = None,
     ) -> None:
         super().__init__()
         rank = math.ceil(channels / 16) if rank is None else rank
-        for name, value in (("d_state", d_state), ("expand", expand), ("kernel", kernel), ("rank", rank)):
+        for name, value in (
+            ("d_state", d_state),
+            ("expand", expand),
+            ("kernel", kernel),
+            ("rank", rank),
+        ):
             if value < 1:
                 raise ValueError(f"mamba.{name} must be at least 1, got {value}; see its defaults")
         inner = expand * channels

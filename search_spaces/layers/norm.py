@@ -28,4 +28,6 @@ class ChannelLayerNorm(nn.Module):
 def l2_normalise(x: Tensor, dim: int = 1) -> Tensor:
     """Vectors along a dimension, each pixel's channels by default, over their length; zero ones stay zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / norm.clamp_min(max(LEAST_NORM, torch.finfo(x.dtype).tiny))  # 1e-12 is 0 in half precision
+    return x / norm.clamp_min(
+        max(LEAST_NORM, torch.finfo(x.dtype).tiny)
+    )  # 1e-12 is 0 in half precision

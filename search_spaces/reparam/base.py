@@ -51,7 +51,7 @@ class RepConv2d(nn.Module, ABC):
         kernels = self.kernels()
         weights = [centred(one.weight, self.shape[-1]) for one in kernels]
         biases = [one.bias for one in kernels if one.bias is not None]
-        return Kernel(_total(weights), _total(biases) if biases else None)
+        return Kernel(_sum_terms(weights), _sum_terms(biases) if biases else None)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.merged()
@@ -72,7 +72,9 @@ class RepConv2d(nn.Module, ABC):
         found = tuple(weight.shape), None if bias is None else tuple(bias.shape)
         wanted = self.shape, self.shape[:1] if self.has_bias else None
         if found != wanted:
-            raise ValueError(f"a {type(self).__name__} of weight and bias {wanted} cannot hold {found}")
+            raise ValueError(
+                f"a {type(self).__name__} of weight and bias {wanted} cannot hold {found}"
+            )
         self.prepare()
         for _ in range(2):  # the second time for what the first rounds off
             own = self.merged().weight
@@ -137,5 +139,5 @@ def centred(weight: Tensor, size: int) -> Tensor:
     return F.pad(weight, [across, across, down, down]) if down or across else weight
 
 
-def _total(terms: list[Tensor]) -> Tensor:
+def _sum_terms(terms: list[Tensor]) -> Tensor:
     return functools.reduce(torch.add, terms)

@@ -19,7 +19,9 @@ class ERB(RepConv2d):
     Source: Du et al., Fast and Memory-Efficient Network Towards Efficient Image Super-Resolution, CVPRW 2022.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool, ratio: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, kernel: int, bias: bool, ratio: int
+    ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         width = check_count("erb.ratio", ratio) * max(in_channels, channels)
         self.expand = nn.Conv2d(in_channels, width, 1, bias=bias)

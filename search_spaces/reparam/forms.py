@@ -56,15 +56,19 @@ def training_conv(form: BlockSpec) -> TrainingConv:
     Raises:
         ValueError: as `TrainingConv`.
     """
-    return _training_conv(json.dumps(form.to_dict(), sort_keys=True))
+    return _make_training_conv(json.dumps(form.to_dict(), sort_keys=True))
 
 
 @functools.lru_cache(maxsize=1000)
-def _training_conv(text: str) -> TrainingConv:  # of text: as Python has it, 1 and true are one form
+def _make_training_conv(
+    text: str,
+) -> TrainingConv:  # of text: as Python has it, 1 and true are one form
     return TrainingConv(BlockSpec.from_dict(json.loads(text)))
 
 
-def make_form(form: BlockSpec, in_channels: int, channels: int, *, kernel: int, bias: bool) -> RepConv2d:
+def make_form(
+    form: BlockSpec, in_channels: int, channels: int, *, kernel: int, bias: bool
+) -> RepConv2d:
     """Make one convolution in a training form.
 
     Raises:
@@ -74,13 +78,19 @@ def make_form(form: BlockSpec, in_channels: int, channels: int, *, kernel: int, 
         raise ValueError(f"train_form {form.kind!r} has no train_form of its own; name one form")
     if form.kind == SUM:
         if len(form.blocks) < 2 or form.args:
-            raise ValueError(f"train_form {SUM!r} takes two or more forms as blocks, got {form.to_dict()}")
-        parts = [make_form(one, in_channels, channels, kernel=kernel, bias=bias) for one in form.blocks]
+            raise ValueError(
+                f"train_form {SUM!r} takes two or more forms as blocks, got {form.to_dict()}"
+            )
+        parts = [
+            make_form(one, in_channels, channels, kernel=kernel, bias=bias) for one in form.blocks
+        ]
         return Sum(in_channels, channels, kernel=kernel, bias=bias, parts=parts)
     if form.kind not in FORMS:
         raise ValueError(f"train_form {form.kind!r} is not known here; known: {', '.join(KINDS)}")
     make = FORMS[form.kind]
-    wanted = {name for name, p in inspect.signature(make).parameters.items() if p.kind is p.KEYWORD_ONLY} - {
+    wanted = {
+        name for name, p in inspect.signature(make).parameters.items() if p.kind is p.KEYWORD_ONLY
+    } - {
         "kernel",
         "bias",
     }

@@ -45,11 +45,11 @@ class LoRA(RepConv2d):
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def kernels(self) -> list[Kernel]:
-        return [own(self.conv), Kernel(self._change(), None)]
+        return [own(self.conv), Kernel(self._compute_change(), None)]
 
     def branches(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x)
-        return out + F.conv2d(x, self._change(), padding=self.padding)
+        return out + F.conv2d(x, self._compute_change(), padding=self.padding)
 
-    def _change(self) -> Tensor:
+    def _compute_change(self) -> Tensor:
         return self.factor * (self.lora_b @ self.lora_a).view(self.shape)

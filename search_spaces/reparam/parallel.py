@@ -18,8 +18,8 @@ class RepVGG(RepConv2d):
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.pointwise = _conv(in_channels, channels, 1, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.pointwise = _make_conv(in_channels, channels, 1, 1, bias)
         self.passes = in_channels == channels
         start_as_plain(self)
 
@@ -40,9 +40,9 @@ class Asymmetric(RepConv2d):
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.row = _conv(in_channels, channels, 1, kernel, bias)
-        self.column = _conv(in_channels, channels, kernel, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.row = _make_conv(in_channels, channels, 1, kernel, bias)
+        self.column = _make_conv(in_channels, channels, kernel, 1, bias)
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
@@ -64,14 +64,16 @@ class MBRB(RepConv2d):
     sequence of the edge-oriented block of ECBSR (Zhang et al., ACM MM 2021).
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool, expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, kernel: int, bias: bool, expansion: int
+    ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         width = check_count("mbrb.expansion", expansion) * in_channels
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.pointwise = _conv(in_channels, channels, 1, 1, bias)
-        self.row = _conv(in_channels, channels, 1, kernel, bias)
-        self.column = _conv(in_channels, channels, kernel, 1, bias)
-        self.expand = _conv(in_channels, width, 1, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.pointwise = _make_conv(in_channels, channels, 1, 1, bias)
+        self.row = _make_conv(in_channels, channels, 1, kernel, bias)
+        self.column = _make_conv(in_channels, channels, kernel, 1, bias)
+        self.expand = _make_conv(in_channels, width, 1, 1, bias)
         self.reduce = nn.Conv2d(width, channels, kernel, bias=bias)
         self.passes = in_channels == channels
         start_as_plain(self)
@@ -94,32 +96,38 @@ class Sum(RepConv2d):
     """
 
     def __init__(
-        self, in_channels: int, channels: int, *, kernel: int, bias: bool, parts: Sequence[RepConv2d]
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        kernel: int,
+        bias: bool,
+        parts: Sequence[RepConv2d],
     ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         self.parts = nn.ModuleList(parts)
 
     def kernels(self) -> list[Kernel]:
-        return [part.merged() for part in self._parts()]
+        return [part.merged() for part in self._list_parts()]
 
     def branches(self, x: Tensor) -> Tensor:
-        first, *rest = self._parts()
+        first, *rest = self._list_parts()
         out = first.branches(x)
         for part in rest:
             out = out + part.branches(x)
         return out
 
     def prepare(self) -> None:
-        self._parts()[-1].prepare()
+        self._list_parts()[-1].prepare()
 
     def add_weight(self, weight: Tensor) -> None:
         """The last takes it."""
-        self._parts()[-1].add_weight(weight)
+        self._list_parts()[-1].add_weight(weight)
 
     def add_bias(self, bias: Tensor) -> None:
-        self._parts()[-1].add_bias(bias)
+        self._list_parts()[-1].add_bias(bias)
 
-    def _parts(self) -> list[RepConv2d]:
+    def _list_parts(self) -> list[RepConv2d]:
         return [part for part in self.parts if isinstance(part, RepConv2d)]
 
 
@@ -133,6 +141,6 @@ def start_as_plain(form: RepConv2d) -> None:
     form.from_plain(weight.detach().clone(), None if bias is None else bias.detach().clone())
 
 
-def _conv(in_channels: int, channels: int, height: int, width: int, bias: bool) -> nn.Conv2d:
+def _make_conv(in_channels: int, channels: int, height: int, width: int, bias: bool) -> nn.Conv2d:
     padding = (height // 2, width // 2)
     return nn.Conv2d(in_channels, channels, (height, width), padding=padding, bias=bias)

@@ -9,7 +9,11 @@ from search_spaces.spaces import template
 from search_spaces.spaces.grammar_check import check_grammar
 from search_spaces.spec import ArchSpec, Scalar
 
-INNER = ("conv_stack", "image_spab", "spab")  # kinds whose first activated convolution can be tapped
+INNER = (
+    "conv_stack",
+    "image_spab",
+    "spab",
+)  # kinds whose first activated convolution can be tapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +50,13 @@ class GrammarSpace:
     each: list[str]
     frames: dict[str, dict[str, Any]]
     contains: list[str]
-    asked: dict[str, Sequence[Scalar]] = field(init=False, repr=False, compare=False)  # every decision
+    asked: dict[str, Sequence[Scalar]] = field(
+        init=False, repr=False, compare=False
+    )  # every decision
 
     def __post_init__(self) -> None:
         check_grammar(self)
-        object.__setattr__(self, "asked", dict(self._decisions()))
+        object.__setattr__(self, "asked", dict(self._list_decisions()))
 
     def sample(self, chooser: Chooser) -> ArchSpec:
         """One member. Every decision is asked, in one order; only what has an effect is made."""
@@ -59,10 +65,10 @@ class GrammarSpace:
             name: picks.get(name, options[0])
             for name, options in (("channels", self.channels), *self.choices.items())
         }
-        frame = self._frame(str(picks.get("frame", next(iter(self.frames)))), picks, known)
-        return self._member(frame, self._body(picks, known, is_led="first" in frame))
+        frame = self._make_frame(str(picks.get("frame", next(iter(self.frames)))), picks, known)
+        return self._make_member(frame, self._make_body(picks, known, is_led="first" in frame))
 
-    def _decisions(self) -> Iterator[tuple[str, Sequence[Scalar]]]:
+    def _list_decisions(self) -> Iterator[tuple[str, Sequence[Scalar]]]:
         """Every decision, in the order in which it is asked."""
         for name in ("num_blocks", "channels"):
             yield from template.decisions(getattr(self, name), name)
@@ -74,45 +80,55 @@ class GrammarSpace:
                 choice = template.alternatives(one)
                 if key != "taps":
                     for other, part in choice.items():
-                        yield from template.decisions(part, _path(name, key, other))
-                yield from template.decisions(list(choice), _path(name, key))
-        early = [name for name, block in self.blocks.items() if "after" not in block]  # may stand first
-        for i, place in enumerate(self._block_names()):
+                        yield from template.decisions(part, _name_decision(name, key, other))
+                yield from template.decisions(list(choice), _name_decision(name, key))
+        early = [
+            name for name, block in self.blocks.items() if "after" not in block
+        ]  # may stand first
+        for i, place in enumerate(self._list_block_decisions()):
             yield from template.decisions(list(self.blocks) if i else early, place)
         for name, block in self.blocks.items():
-            shared, own = self._shares(block)
+            shared, own = self._split_shares(block)
             yield from template.decisions(shared, name)
             for i in range(1, max(self.num_blocks) + 1):
                 yield from template.decisions(own, f"block{i}.{name}")
 
-    def _member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
+    def _make_member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
         blocks = [frame.pop("first"), *body] if "first" in frame else body
         count = len(blocks)
         if end := frame.pop("end", None):
             blocks = [*blocks, end]
-        taps = _taps(frame.pop("taps"), blocks, count, frame)
+        taps = _resolve_taps(frame.pop("taps"), blocks, count, frame)
         given = {name: part for name, part in frame.items() if part is not None}
         return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, "taps": taps, **given})
 
-    def _block_names(self) -> list[str]:
+    def _list_block_decisions(self) -> list[str]:
         """The decisions that choose blocks: one a position, or one for all."""
         return (
-            [f"block{i}" for i in range(1, max(self.num_blocks) + 1)] if "block" in self.each else ["block"]
+            [f"block{i}" for i in range(1, max(self.num_blocks) + 1)]
+            if "block" in self.each
+            else ["block"]
         )
 
-    def _body(self, picks: template.Picks, known: template.Picks, *, is_led: bool) -> list[dict[str, Any]]:
+    def _make_body(
+        self, picks: template.Picks, known: template.Picks, *, is_led: bool
+    ) -> list[dict[str, Any]]:
         """The blocks of a member, each with its choices taken; without the first, where the frame has one."""
         first = next(iter(self.blocks))
         places = range(2 if is_led else 1, int(picks.get("num_blocks", self.num_blocks[0])) + 1)
-        asked = self._block_names()
+        asked = self._list_block_decisions()
         chosen: list[str] = []
         for i in places:
             name = str(picks.get(asked[min(i, len(asked)) - 1], first))
             chosen.append(name if self._may_stand(name, chosen, known) else first)
-        return [self._block(name, i, picks, known) for i, name in zip(places, chosen, strict=True)]
+        return [
+            self._make_block(name, i, picks, known) for i, name in zip(places, chosen, strict=True)
+        ]
 
-    def _block(self, name: str, place: int, picks: template.Picks, known: template.Picks) -> dict[str, Any]:
-        shared, own = self._shares(self.blocks[name])
+    def _make_block(
+        self, name: str, place: int, picks: template.Picks, known: template.Picks
+    ) -> dict[str, Any]:
+        shared, own = self._split_shares(self.blocks[name])
         parts = ((shared, name), (own, f"block{place}.{name}"))
         return {
             key: one
@@ -120,34 +136,41 @@ class GrammarSpace:
             for key, one in template.decided(part, path, picks, known).items()
         }
 
-    def _shares(self, block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split_shares(self, block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What of a block is chosen once, and what every position chooses for itself."""
         own = {key: one for key, one in block.items() if key in self.each}
         return {key: one for key, one in block.items() if key not in own}, own
 
     def _may_stand(self, name: str, before: list[str], known: template.Picks) -> bool:
         block = self.blocks[name]
-        return template.fits(block, int(known["channels"])) and block.get("after", name) in (name, *before)
+        return template.fits(block, int(known["channels"])) and block.get("after", name) in (
+            name,
+            *before,
+        )
 
-    def _frame(self, name: str, picks: template.Picks, known: template.Picks) -> dict[str, Any]:
+    def _make_frame(
+        self, name: str, picks: template.Picks, known: template.Picks
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, one in self.frames[name].items():
             choice = template.alternatives(one)
             first = next(iter(choice))
-            other = str(picks[_path(name, key)]) if len(choice) > 1 else first
+            other = str(picks[_name_decision(name, key)]) if len(choice) > 1 else first
             if not template.fits(choice[other], int(known["channels"])):
                 other = first
-            part, path = choice[other], _path(name, key, other)
+            part, path = choice[other], _name_decision(name, key, other)
             found[key] = part if key == "taps" else template.decided(part, path, picks, known)
         return {key: part for key, part in found.items() if key != "first" or part is not None}
 
 
-def _path(frame: str, *keys: str) -> str:
+def _name_decision(frame: str, *keys: str) -> str:
     """The name of a decision of a frame; a part without alternatives has no name of its own."""
     return ".".join(filter(None, (frame, *keys)))
 
 
-def _taps(words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]) -> list[str]:
+def _resolve_taps(
+    words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]
+) -> list[str]:
     """The features that words name; those that are not there are left out, none comes twice."""
     found: list[str] = []
     for word in words:
@@ -159,6 +182,8 @@ def _taps(words: list[str], blocks: list[dict[str, Any]], count: int, frame: Map
             found += [f"block{i}" for i in range(1, count + 1)]
         else:
             found.append(
-                {"first": "block1", "last": f"block{count}", "end": f"block{len(blocks)}"}.get(word, word)
+                {"first": "block1", "last": f"block{count}", "end": f"block{len(blocks)}"}.get(
+                    word, word
+                )
             )
     return list(dict.fromkeys(found))

@@ -44,10 +44,14 @@ def check_grammar(space: Grammar) -> None:
     for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
         for option in getattr(space, name):
             if not 1 <= option <= most:
-                raise ValueError(f"space.{name} must be at least 1 and at most {most}, got {option}")
-    for name, options in _options(space):
+                raise ValueError(
+                    f"space.{name} must be at least 1 and at most {most}, got {option}"
+                )
+    for name, options in _list_options(space):
         if not options or len(set(map(repr, options))) < len(options):
-            raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+            raise ValueError(
+                f"space.{name} must list at least one option and none twice, got {options}"
+            )
     for name in ("blocks", "frames"):
         if not getattr(space, name):
             raise ValueError(f"space.{name} must hold at least one, got none")
@@ -61,7 +65,7 @@ def check_grammar(space: Grammar) -> None:
     _check_references(space)
 
 
-def _options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
+def _list_options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
     """The lists of options, by their keys."""
     yield "num_blocks", space.num_blocks
     yield "channels", space.channels
@@ -91,7 +95,9 @@ def _check_blocks(space: Grammar) -> None:
     known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
     for name in space.each:
         if name not in known:
-            raise ValueError(f"space.each: {name!r} is no argument of a block; known: {', '.join(known)}")
+            raise ValueError(
+                f"space.each: {name!r} is no argument of a block; known: {', '.join(known)}"
+            )
 
 
 def _check_multiples(path: str, part: Any) -> None:
@@ -105,16 +111,22 @@ def _check_multiples(path: str, part: Any) -> None:
 
 def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
     if unknown := sorted(map(str, set(frame) - FRAME)):
-        raise ValueError(f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}")
+        raise ValueError(
+            f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}"
+        )
     if missing := sorted(NEEDED - set(frame)):
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
         choice = template.alternatives(one)
         if not choice:
-            raise ValueError(f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}")
+            raise ValueError(
+                f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}"
+            )
         for part in choice.values():
             _check_multiples(f"{path}.{key}", part)
-        if any("multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))):
+        if any(
+            "multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))
+        ):
             raise ValueError(
                 f"space.{path}.{key}: its first layer stands in for others: it must have no multiple_of"
             )
@@ -131,7 +143,9 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
                 f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, block2.inner"
             )
         if word == "end" and not has_end:
-            raise ValueError(f"space.{path}: there is no end; give the frame a layer `end`, or use last")
+            raise ValueError(
+                f"space.{path}: there is no end; give the frame a layer `end`, or use last"
+            )
 
 
 def _check_references(space: Grammar) -> None:
@@ -158,4 +172,6 @@ def _check_references(space: Grammar) -> None:
                     f"got {list(options[match[1]])}"
                 )
     if idle := [name for name in space.choices if name not in used]:
-        raise ValueError(f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out")
+        raise ValueError(
+            f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out"
+        )

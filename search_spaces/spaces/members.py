@@ -29,16 +29,18 @@ def num_members(space: Space, *, seed: int = 0) -> float:
     names = decisions(space)
     if num_points(space) <= MAX_COUNTED:
         points = itertools.product(*names.values())
-        return len({_member(space, dict(zip(names, point, strict=True))).arch_id for point in points})
+        return len(
+            {_make_member(space, dict(zip(names, point, strict=True))).arch_id for point in points}
+        )
     rng = random.Random(seed)
     shares = []
     for _ in range(NUM_DRAWN):
         picks = {name: rng.choice(options) for name, options in names.items()}
-        own = _member(space, picks).arch_id
+        own = _make_member(space, picks).arch_id
         idle = [
             len(options)
             for name, options in names.items()
-            if all(_member(space, picks | {name: other}).arch_id == own for other in options)
+            if all(_make_member(space, picks | {name: other}).arch_id == own for other in options)
         ]
         shares.append(1 / math.prod(idle))
     return num_points(space) * sum(shares) / len(shares)
@@ -48,7 +50,7 @@ def members(space: Space) -> Iterator[ArchSpec]:
     """Every architecture of a space, once; of a large one for as long as the caller has patience."""
     names, seen = decisions(space), set[str]()
     for point in itertools.product(*names.values()):
-        spec = _member(space, dict(zip(names, point, strict=True)))
+        spec = _make_member(space, dict(zip(names, point, strict=True)))
         if spec.arch_id not in seen:
             seen.add(spec.arch_id)
             yield spec
@@ -72,49 +74,51 @@ def least(
     def value(picks: Picks) -> float:
         point = tuple(picks.values())
         if point not in ids:
-            spec = _member(space, picks)
+            spec = _make_member(space, picks)
             ids[point] = spec.arch_id
             if ids[point] not in costs:
                 costs[ids[point]] = cost(spec)
         return costs[ids[point]]
 
     best, picks = math.inf, Picks()
-    for start in itertools.islice(_starts(space, seed), NUM_STARTS):
-        found, other = _walk(space, value, start, enough=enough)
+    for start in itertools.islice(_list_starts(space, seed), NUM_STARTS):
+        found, other = _walk_downhill(space, value, start, enough=enough)
         if found < best:
             best, picks = found, other
         if best <= enough:
-            return best, _member(space, picks)
+            return best, _make_member(space, picks)
     for name, options in decisions(space).items():
         for option in options:
             kicked = picks | {name: option}
             value(kicked)
             if ids[tuple(kicked.values())] == ids[tuple(picks.values())]:
                 continue  # without effect here
-            found, other = _walk(space, value, kicked, held=name, enough=enough)
+            found, other = _walk_downhill(space, value, kicked, held=name, enough=enough)
             if found < best:
                 best, picks = found, other
             if best <= enough:
-                return best, _member(space, picks)
-    return best, _member(space, picks)
+                return best, _make_member(space, picks)
+    return best, _make_member(space, picks)
 
 
 def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
     """The decisions that make an architecture; None where none was found."""
     wanted = spec.arch_id
-    leaves = dict(_leaves(spec.to_dict()))
-    for start in _starts(space, seed):
-        _, picks = _walk(space, lambda picks: _difference(leaves, _member(space, picks)), start)
-        if _member(space, picks).arch_id == wanted:
+    leaves = dict(_list_leaves(spec.to_dict()))
+    for start in _list_starts(space, seed):
+        _, picks = _walk_downhill(
+            space, lambda picks: _count_differences(leaves, _make_member(space, picks)), start
+        )
+        if _make_member(space, picks).arch_id == wanted:
             return picks
     return None
 
 
-def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
+def _make_member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
     return space.sample(ReplayChooser(picks))
 
 
-def _walk(
+def _walk_downhill(
     space: Space,
     cost: Callable[[Picks], float],
     picks: Picks,
@@ -137,7 +141,7 @@ def _walk(
     return best, picks
 
 
-def _starts(space: Space, seed: int) -> Iterator[Picks]:
+def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
     """The options of each decision in turn: first all first ones, then all second ones, ...; then draws."""
     names = decisions(space)
     for i in range(max(map(len, names.values()))):
@@ -147,13 +151,13 @@ def _starts(space: Space, seed: int) -> Iterator[Picks]:
         yield {name: rng.choice(options) for name, options in names.items()}
 
 
-def _difference(wanted: Mapping[str, Any], member: ArchSpec) -> float:
+def _count_differences(wanted: Mapping[str, Any], member: ArchSpec) -> float:
     """The number of values that differ, those that only one of both has among them."""
-    given = dict(_leaves(member.to_dict()))
+    given = dict(_list_leaves(member.to_dict()))
     return float(sum(wanted.get(path) != given.get(path) for path in wanted.keys() | given.keys()))
 
 
-def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     items: Sequence[tuple[Any, Any]]
     if isinstance(data, dict):
         items = [(key, one) for key, one in data.items() if key != "train_form"]
@@ -163,4 +167,4 @@ def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, data
         return
     for key, one in items:
-        yield from _leaves(one, f"{path}.{key}")
+        yield from _list_leaves(one, f"{path}.{key}")

@@ -73,34 +73,39 @@ class SpanSpace:
         for name, known in WORDS.items():
             for value in getattr(self, name):
                 if value not in known:
-                    raise ValueError(f"space.{name}: {value!r} is not known; known: {', '.join(known)}")
+                    raise ValueError(
+                        f"space.{name}: {value!r} is not known; known: {', '.join(known)}"
+                    )
         for name in self.__dataclass_fields__:
             options = getattr(self, name)
             if isinstance(options, list) and (not options or len(set(options)) < len(options)):
-                raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+                raise ValueError(
+                    f"space.{name} must list at least one option and none twice, got {options}"
+                )
 
     def sample(self, chooser: Chooser) -> ArchSpec:
         """One member. Every decision is asked, in one order; those without effect are dropped."""
 
-        entry = _pick(chooser, "entry", self.entry)
-        num_blocks = _pick(chooser, "num_blocks", self.num_blocks)
-        channels = _pick(chooser, "channels", self.channels)
+        entry = _pick_option(chooser, "entry", self.entry)
+        num_blocks = _pick_option(chooser, "num_blocks", self.num_blocks)
+        channels = _pick_option(chooser, "channels", self.channels)
         shares = [
-            _pick(chooser, f"block{i + 1}.channels", self.block_channels) for i in range(max(self.num_blocks))
+            _pick_option(chooser, f"block{i + 1}.channels", self.block_channels)
+            for i in range(max(self.num_blocks))
         ]
-        tail = _width(channels, _pick(chooser, "tail_channels", self.tail_channels))
-        attention = _pick(chooser, "attention", self.attention)
-        activation = _pick(chooser, "activation", self.activation)
-        bias = _pick(chooser, "bias", self.bias)
-        skip = _pick(chooser, "skip", self.skip)
-        taps = _pick(chooser, "taps", self.taps)
-        head = _pick(chooser, "head", self.head)
+        tail = _round_width(channels, _pick_option(chooser, "tail_channels", self.tail_channels))
+        attention = _pick_option(chooser, "attention", self.attention)
+        activation = _pick_option(chooser, "activation", self.activation)
+        bias = _pick_option(chooser, "bias", self.bias)
+        skip = _pick_option(chooser, "skip", self.skip)
+        taps = _pick_option(chooser, "taps", self.taps)
+        head = _pick_option(chooser, "head", self.head)
 
         with_stem = entry == "stem"
         blocks = [
             BlockSpec.of(
                 "spab",
-                channels=_width(channels, share),
+                channels=_round_width(channels, share),
                 activation=activation,
                 attention=attention,
                 bias=bias,
@@ -117,27 +122,29 @@ class SpanSpace:
         return ArchSpec(
             scale=self.scale,
             normalise=self.normalise and with_stem,
-            stem=BlockSpec.of("conv", channels=channels, kernel=3, bias=bias) if with_stem else None,
+            stem=BlockSpec.of("conv", channels=channels, kernel=3, bias=bias)
+            if with_stem
+            else None,
             blocks=tuple(blocks),
-            taps=_taps(taps, with_stem, num_blocks, skip),
+            taps=_name_taps(taps, with_stem, num_blocks, skip),
             fusion=BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
             if head == "conv"
             else BlockSpec.of("depthwise", kernel=3, bias=bias),
             upsampler=BlockSpec.of("pixel_shuffle", kernel=3 if head == "conv" else 1, bias=bias),
-            skip=_skip(skip),
+            skip=_make_skip(skip),
             train_form=BlockSpec.of("conv3xc", gain=2),
         )
 
 
-def _pick(chooser: Chooser, name: str, options: list[S]) -> S:
+def _pick_option(chooser: Chooser, name: str, options: list[S]) -> S:
     return options[0] if len(options) == 1 else chooser.pick(name, options)
 
 
-def _width(channels: int, share: float) -> int:
+def _round_width(channels: int, share: float) -> int:
     return channels if share == 1 else max(4, 4 * math.floor(channels * share / 4 + 0.5))
 
 
-def _taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
+def _name_taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
     """Names in SPAN's order: stem, last, first block, inner; the near branch before all, as SPANF has it."""
     end = num_blocks + 1 if with_stem else num_blocks
     names = ["stem"] if with_stem and kind != "last" else []
@@ -150,7 +157,7 @@ def _taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, 
     return tuple(dict.fromkeys(front + names))
 
 
-def _skip(kind: str) -> BlockSpec | None:
+def _make_skip(kind: str) -> BlockSpec | None:
     if kind == "none":
         return None
     return BlockSpec.of("near", kernel=3, bias=False) if kind == "near" else BlockSpec.of(kind)

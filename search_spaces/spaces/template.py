@@ -39,13 +39,15 @@ def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
             if key not in RULES
         }
     if is_chain(template):
-        return [decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)]
+        return [
+            decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)
+        ]
     if isinstance(template, list):
         template = picks.get(name, template[0])
-    return _value(template, known) if isinstance(template, str) else template
+    return _resolve_reference(template, known) if isinstance(template, str) else template
 
 
-def _value(text: str, known: Picks) -> Scalar:
+def _resolve_reference(text: str, known: Picks) -> Scalar:
     """What a word stands for: itself, or for `$name`, `$name/2`, `$name*2` what that comes to."""
     match = REFERENCE.fullmatch(text)
     if match is None:

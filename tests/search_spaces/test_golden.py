@@ -56,7 +56,9 @@ def tolerance(net, image, out):
 @pytest.mark.parametrize(("name", "golden", "checkpoint"), NETWORKS)
 def test_published_network_gives_the_released_output(name, golden, checkpoint, letter, one_thread):
     arrays = np.load(REFERENCE / "golden" / f"{golden}.npz")
-    net = build(published(name)).eval()  # windows of channel attention are there in evaluation alone
+    net = build(
+        published(name)
+    ).eval()  # windows of channel attention are there in evaluation alone
     load_official(net, REFERENCE / "checkpoints" / checkpoint)
     image = torch.from_numpy(arrays[f"in_{letter}"])
     with torch.no_grad():

@@ -19,7 +19,9 @@ def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def inverse_haar(low: Tensor, horizontal: Tensor, vertical: Tensor, diagonal: Tensor) -> Tensor:
     """The map (N, C, H, W) of which `haar` gives LL, HL, LH and HH, each (N, C, H/2, W/2)."""
     batch, channels, height, width = low.shape
-    low, horizontal, vertical, diagonal = (part / 2 for part in (low, horizontal, vertical, diagonal))
+    low, horizontal, vertical, diagonal = (
+        part / 2 for part in (low, horizontal, vertical, diagonal)
+    )
     x = low.new_empty(batch, channels, 2 * height, 2 * width)
     x[:, :, 0::2, 0::2] = low - horizontal - vertical + diagonal
     x[:, :, 1::2, 0::2] = low - horizontal + vertical - diagonal

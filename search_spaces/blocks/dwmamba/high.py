@@ -24,7 +24,9 @@ class SelectiveFusion(nn.Module):
         narrow = max(channels // 8, 4)
         self.squeeze = pointwise_conv(channels, narrow, bias=False)
         self.activation = nn.PReLU()
-        self.weigh = nn.ModuleList(pointwise_conv(narrow, channels, bias=False) for _ in range(num_maps))
+        self.weigh = nn.ModuleList(
+            pointwise_conv(narrow, channels, bias=False) for _ in range(num_maps)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         total = torch.stack(list(maps)).sum(0)

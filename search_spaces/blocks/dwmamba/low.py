@@ -34,7 +34,9 @@ class LowBranch(nn.Module):
     s2 t' + w + feed(norm w), with one s1 and one s2 a channel that start at 1e-4.
     """
 
-    def __init__(self, channels: int, *, attention: WindowAttention, hidden: int, scan: RoutedScan) -> None:
+    def __init__(
+        self, channels: int, *, attention: WindowAttention, hidden: int, scan: RoutedScan
+    ) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(4))
         self.attention, self.scan = attention, scan

@@ -47,8 +47,12 @@ class RoutedScan(nn.Module):
         self.guide_depthwise = depthwise_conv(guide, kernel=3, bias=True)
         self.guide_pointwise = pointwise_conv(guide, channels, bias=True)
         self.guide_gate = nn.Parameter(torch.zeros(channels))
-        self.route = nn.Sequential(nn.Linear(2 * channels, rank), nn.GELU(), nn.Linear(rank, num_classes))
-        self.class_prompts = nn.Parameter(torch.empty(num_classes, rank).uniform_(-1, 1) / num_classes)
+        self.route = nn.Sequential(
+            nn.Linear(2 * channels, rank), nn.GELU(), nn.Linear(rank, num_classes)
+        )
+        self.class_prompts = nn.Parameter(
+            torch.empty(num_classes, rank).uniform_(-1, 1) / num_classes
+        )
         self.state_prompts = nn.Parameter(torch.empty(rank, d_state).uniform_(-1, 1) / rank)
         self.in_proj = pointwise_conv(channels, inner, bias=True)
         self.position = depthwise_conv(inner, kernel=3, bias=True)
@@ -59,21 +63,26 @@ class RoutedScan(nn.Module):
         self.x_proj = nn.Parameter(torch.empty(1, sum(self.sizes), inner))
         self.dt_weight = nn.Parameter(torch.empty(1, inner, self.sizes[0]).uniform_(-bound, bound))
         self.dt_bias = nn.Parameter(initial_step_bias(inner)[None])
-        self.A_log, self.D = nn.Parameter(initial_decay(inner, d_state)), nn.Parameter(torch.ones(inner))
+        self.A_log, self.D = (
+            nn.Parameter(initial_decay(inner, d_state)),
+            nn.Parameter(torch.ones(inner)),
+        )
         self.out_norm, self.out_proj = nn.LayerNorm(inner), nn.Linear(inner, channels)
         nn.init.kaiming_uniform_(self.x_proj[0], a=math.sqrt(5))  # PyTorch's, as of a linear layer
 
     def forward(self, tokens: Tensor, guide: Tensor) -> Tensor:
         """Tokens (N, H * W, channels), row by row, and a guide (N, guide, H, W) to such tokens."""
-        chosen = self._choose(tokens, guide)
+        chosen = self._choose_classes(tokens, guide)
         prompt = chosen @ (self.class_prompts @ self.state_prompts)
         order = chosen.argmax(-1).argsort(dim=-1, stable=True)
         z = self.in_proj(tokens.transpose(1, 2).reshape(len(tokens), -1, *guide.shape[2:]))
         z = z * torch.sigmoid(self.position(z) + self.position_guide(guide) * self.position_gate)
-        y = self._scan(_take(z.flatten(2).transpose(1, 2), order), _take(prompt, order))
-        return _take(self.out_proj(self.out_norm(y)), order.argsort(dim=-1))
+        y = self._scan_tokens(
+            _reorder_tokens(z.flatten(2).transpose(1, 2), order), _reorder_tokens(prompt, order)
+        )
+        return _reorder_tokens(self.out_proj(self.out_norm(y)), order.argsort(dim=-1))
 
-    def _choose(self, tokens: Tensor, guide: Tensor) -> Tensor:
+    def _choose_classes(self, tokens: Tensor, guide: Tensor) -> Tensor:
         """The class of each token, (N, H * W, num_classes), one of them 1 and the others 0."""
         seen = self.guide_pointwise(F.silu(self.guide_depthwise(guide))).flatten(2).transpose(1, 2)
         scores = self.route(torch.cat([tokens, seen * self.guide_gate], -1)).log_softmax(-1)
@@ -84,12 +93,12 @@ class RoutedScan(nn.Module):
         trained = soft.requires_grad and not is_traced()  # a trace holds no gradients
         return hard + (soft - soft.detach()) if trained else hard
 
-    def _scan(self, tokens: Tensor, prompt: Tensor) -> Tensor:
+    def _scan_tokens(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         step, B, C = torch.split_with_sizes(F.linear(tokens, self.x_proj[0]), self.sizes, dim=-1)
         delta = F.softplus(F.linear(step, self.dt_weight[0], self.dt_bias[0]))
         return selective_scan(tokens, delta, -torch.exp(self.A_log), B, C + prompt, self.D)
 
 
-def _take(tokens: Tensor, order: Tensor) -> Tensor:
+def _reorder_tokens(tokens: Tensor, order: Tensor) -> Tensor:
     """Tokens (N, length, n) in another order, (N, length)."""
     return tokens.gather(1, order[..., None].expand_as(tokens))

@@ -80,9 +80,9 @@ class Wavelet(nn.Module):
         )  # fmt: skip
         self.cross = CrossFusion(channels, fine, make_conv=make_conv)
         self.widen = pointwise_conv(fine, 3 * channels, bias=True)
-        self._initialise()
+        self._initialise_weights()
 
-    def _initialise(self) -> None:
+    def _initialise_weights(self) -> None:
         assert self.widen.bias is not None
         nn.init.zeros_(self.widen.bias)
         for module in self.modules():

@@ -13,7 +13,11 @@ from search_spaces.layers.check import check_multiple, check_same_width
 from search_spaces.layers.conv import pointwise_conv
 from search_spaces.layers.pad import pad_to_multiple
 
-PATTERNS = (("star", "center"), ("cross", "row"), ("corner", "col"))  # local and grid attention of each stage
+PATTERNS = (
+    ("star", "center"),
+    ("cross", "row"),
+    ("corner", "col"),
+)  # local and grid attention of each stage
 Maps = tuple[Tensor, ...]  # of the stages in order, local before grid
 
 
@@ -54,10 +58,14 @@ class HybridBody(nn.Module):
         shared: attention maps are given, not made.
     """
 
-    def __init__(self, in_channels: int, *, name: str, channels: int, kernel: int, shared: bool) -> None:
+    def __init__(
+        self, in_channels: int, *, name: str, channels: int, kernel: int, shared: bool
+    ) -> None:
         super().__init__()
         check_same_width(name, in_channels, channels)
-        check_multiple(f"{name}.channels", channels, 16, "three quarters are shuffled in four groups")
+        check_multiple(
+            f"{name}.channels", channels, 16, "three quarters are shuffled in four groups"
+        )
         self.quarter = channels // 4
         widths = (channels, channels - self.quarter, channels - 2 * self.quarter)
         self.stages = nn.ModuleList(

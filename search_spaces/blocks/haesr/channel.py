@@ -32,20 +32,20 @@ class ChannelAttention(nn.Module):
         self.phases = phases
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self._sets(self.depthwise(self.qkv(x))).chunk(3, 1)
+        q, k, v = self._split_sets(self.depthwise(self.qkv(x))).chunk(3, 1)
         q, k = F.normalize(q, dim=2), F.normalize(k, dim=2)
         mixed = (self.temperature * (q @ k.mT)).softmax(2) @ v
-        out: Tensor = self.project(self._image(mixed, x.shape))
+        out: Tensor = self.project(self._join_sets(mixed, x.shape))
         return out
 
-    def _sets(self, x: Tensor) -> Tensor:
+    def _split_sets(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (sets, C, pixels)."""
         num, channels, height, width = x.shape
         cut = x.reshape(num, channels, height // WINDOW, WINDOW, width // WINDOW, WINDOW)
         cut = cut.permute(0, 3, 5, 1, 2, 4) if self.phases else cut.permute(0, 2, 4, 1, 3, 5)
         return cut.flatten(4, 5).flatten(0, 2)
 
-    def _image(self, sets: Tensor, size: torch.Size) -> Tensor:
+    def _join_sets(self, sets: Tensor, size: torch.Size) -> Tensor:
         """(sets, C, pixels) -> (N, C, H, W)."""
         num, channels, height, width = size
         outer, inner = (height // WINDOW, width // WINDOW), (WINDOW, WINDOW)

@@ -22,9 +22,13 @@ class HAB(nn.Module):
 
     gives = frozenset({"maps"})
 
-    def __init__(self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory
+    ) -> None:
         super().__init__()
-        self.body = HybridBody(in_channels, name="hab", channels=channels, kernel=kernel, shared=False)
+        self.body = HybridBody(
+            in_channels, name="hab", channels=channels, kernel=kernel, shared=False
+        )
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(N, channels, H, W) to the same shape."""
@@ -46,9 +50,13 @@ class SHAB(nn.Module):
 
     reads = frozenset({"maps"})
 
-    def __init__(self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory
+    ) -> None:
         super().__init__()
-        self.body = HybridBody(in_channels, name="shab", channels=channels, kernel=kernel, shared=True)
+        self.body = HybridBody(
+            in_channels, name="shab", channels=channels, kernel=kernel, shared=True
+        )
 
     def sample_context(self, x: Tensor) -> Context:
         """What it reads, of the shapes that belong to x: for counting it by itself."""

@@ -22,8 +22,12 @@ class LargeKernel(nn.Module):
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__()
         quarter = channels // SHUFFLE_GROUPS
-        self.horizontal = nn.Conv2d(quarter, quarter, (1, kernel), padding=(0, kernel // 2), groups=quarter)
-        self.vertical = nn.Conv2d(quarter, quarter, (kernel, 1), padding=(kernel // 2, 0), groups=quarter)
+        self.horizontal = nn.Conv2d(
+            quarter, quarter, (1, kernel), padding=(0, kernel // 2), groups=quarter
+        )
+        self.vertical = nn.Conv2d(
+            quarter, quarter, (kernel, 1), padding=(kernel // 2, 0), groups=quarter
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -41,7 +41,9 @@ class SharedMaps(nn.Module):
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape, and the maps as they were given."""
         assert maps is not None
-        v = self.to_v(self.tokens.keys(x))  # before the linear layer, as published: it counts each key
+        v = self.to_v(
+            self.tokens.keys(x)
+        )  # before the linear layer, as published: it counts each key
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 
 

@@ -19,26 +19,39 @@ BIAS_STD = 0.02
 Place = tuple[int, int]
 
 
-def _star() -> Iterator[Place]:
+def _list_star_places() -> Iterator[Place]:
     for s in range(RING):
         near, far = RING - 1 - s, RING + WINDOW + s
         yield from ((near, 8), (far, 8), (8, near), (8, far))
         yield from ((near, near), (near, far), (far, near), (far, far))
 
 
-def _cross() -> Iterator[Place]:
+def _list_cross_places() -> Iterator[Place]:
     for s in range(RING):
         for k in (7, 8):
-            yield from ((RING - 1 - s, k), (RING + WINDOW + s, k), (k, RING - 1 - s), (k, RING + WINDOW + s))
+            yield from (
+                (RING - 1 - s, k),
+                (RING + WINDOW + s, k),
+                (k, RING - 1 - s),
+                (k, RING + WINDOW + s),
+            )
 
 
-def _corner() -> Iterator[Place]:
+def _list_corner_places() -> Iterator[Place]:
     ends = (0, 1, 2, 13, 14, 15)
     yield from ((row, column) for row in ends for column in ends)
 
 
-RINGS: dict[str, Callable[[], Iterator[Place]]] = {"star": _star, "cross": _cross, "corner": _corner}
-GRIDS: dict[str, Place] = {"center": (7, 7), "row": (8, 7), "col": (7, 8)}  # rows, columns of the extra keys
+RINGS: dict[str, Callable[[], Iterator[Place]]] = {
+    "star": _list_star_places,
+    "cross": _list_cross_places,
+    "corner": _list_corner_places,
+}
+GRIDS: dict[str, Place] = {
+    "center": (7, 7),
+    "row": (8, 7),
+    "col": (7, 8),
+}  # rows, columns of the extra keys
 
 
 class LocalTokens(nn.Module):
@@ -56,7 +69,9 @@ class LocalTokens(nn.Module):
     def __init__(self, pattern: str) -> None:
         super().__init__()
         inside = range(RING, RING + WINDOW)
-        places = sorted({*RINGS[pattern](), *((row, column) for row in inside for column in inside)})
+        places = sorted(
+            {*RINGS[pattern](), *((row, column) for row in inside for column in inside)}
+        )
         rows, columns = torch.tensor(places).unbind(1)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
@@ -99,14 +114,14 @@ class GridTokens(nn.Module):
         self.num_keys = NUM_QUERIES + self.num_extra
 
     def queries(self, x: Tensor) -> Tensor:
-        return _grid(x, WINDOW, WINDOW)
+        return _split_grid(x, WINDOW, WINDOW)
 
     def keys(self, x: Tensor) -> Tensor:
         across, down = x.shape[3] // WINDOW, x.shape[2] // WINDOW  # distances in the grid
         top = down // 2 if self.rows < WINDOW else 0
         left = across // 2 if self.columns < WINDOW else 0
         between = x[:, :, top : top + self.rows * down, left : left + self.columns * across]
-        return torch.cat([self.queries(x), _grid(between, self.rows, self.columns)], 1)
+        return torch.cat([self.queries(x), _split_grid(between, self.rows, self.columns)], 1)
 
     def image(self, tokens: Tensor, size: torch.Size) -> Tensor:
         """Queries back to (N, C, H, W)."""
@@ -118,7 +133,7 @@ class GridTokens(nn.Module):
         return GridBias(self.num_extra)
 
 
-def _grid(x: Tensor, rows: int, columns: int) -> Tensor:
+def _split_grid(x: Tensor, rows: int, columns: int) -> Tensor:
     """(N, C, rows*a, columns*b) -> (N*a*b, rows*columns, C): pixels that are a rows and b columns apart."""
     num, channels, height, width = x.shape
     cut = x.reshape(num, channels, rows, height // rows, columns, width // columns)

@@ -7,7 +7,9 @@ from torch.nn import functional as F
 from search_spaces.layers.conv import plain_conv, pointwise_conv
 
 POOL, STRIDE = 7, 3
-MIN_SIZE = 2 * POOL + 1  # of which a 3x3 convolution of stride 2 without padding leaves the 7 to pool
+MIN_SIZE = (
+    2 * POOL + 1
+)  # of which a 3x3 convolution of stride 2 without padding leaves the 7 to pool
 
 
 def usual_reduction(channels: int) -> int:
@@ -45,8 +47,12 @@ class ESA(nn.Module):
         small = min(height, width) < 3
         room = F.pad(reduced, (0, max(0, 3 - width), 0, max(0, 3 - height))) if small else reduced
         halved = self.halve(room)
-        pooled = F.max_pool2d(halved, (min(POOL, halved.shape[2]), min(POOL, halved.shape[3])), STRIDE)
-        coarse = F.interpolate(self.coarse(pooled), (height, width), mode="bilinear", align_corners=False)
+        pooled = F.max_pool2d(
+            halved, (min(POOL, halved.shape[2]), min(POOL, halved.shape[3])), STRIDE
+        )
+        coarse = F.interpolate(
+            self.coarse(pooled), (height, width), mode="bilinear", align_corners=False
+        )
         return torch.sigmoid(self.expand(coarse + self.fine(reduced)))
 
     def forward(self, x: Tensor) -> Tensor:

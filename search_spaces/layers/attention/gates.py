@@ -25,7 +25,7 @@ class HardParameterFree(nn.Module):
         return (x + f) * (F.hardsigmoid(f) - 0.5)
 
 
-def _near_one(gate: nn.Conv2d) -> nn.Conv2d:
+def _start_near_one(gate: nn.Conv2d) -> nn.Conv2d:
     """A gate that starts near one: a product of features grows without bound where these are large.
 
     With inputs of 255 PyTorch's start squares them in every block, beyond float32 after six.
@@ -42,7 +42,7 @@ class LearnedPointwise(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _near_one(nn.Conv2d(channels, channels, 1))
+        self.conv = _start_near_one(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         gated: Tensor = (x + f) * self.conv(f)
@@ -54,7 +54,7 @@ class LearnedDiagonal(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _near_one(nn.Conv2d(channels, channels, 1, groups=channels))
+        self.conv = _start_near_one(nn.Conv2d(channels, channels, 1, groups=channels))
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         gated: Tensor = (x + f) * self.conv(f)

@@ -34,20 +34,22 @@ class ChannelAttention(nn.Module):
         a, b = self.project_in(x).chunk(2, 1)
         qv = self.depthwise(a) * b
         if self.training:
-            attended = self._attend(qv)
+            attended = self._attend_channels(qv)
         else:
             height, width = x.shape[2:]
-            windows = self._attend(split_windows(qv, self.window))
+            windows = self._attend_channels(split_windows(qv, self.window))
             attended = merge_windows(windows, height, width, self.window)
         out: Tensor = self.project_out(attended)
         return out
 
-    def _attend(self, qv: Tensor) -> Tensor:
+    def _attend_channels(self, qv: Tensor) -> Tensor:
         """(..., 2 C, h, w) -> (..., C, h, w)."""
         q, v = qv.flatten(-2).chunk(2, -2)
         scores = l2_normalise(q, -1) @ l2_normalise(v, -1).mT
         attended = (scores * self.temperature).softmax(-1) @ v
-        return torch.unflatten(attended, -1, qv.shape[-2:])  # no reshape: a trace would keep its sizes
+        return torch.unflatten(
+            attended, -1, qv.shape[-2:]
+        )  # no reshape: a trace would keep its sizes
 
 
 class ChannelTransformer(nn.Module):

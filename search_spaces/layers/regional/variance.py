@@ -35,7 +35,7 @@ class VarianceGuide(nn.Module):
         height, width = x.shape[2:]
         rows, columns = larger(height // REGION, 1), larger(width // REGION, 1)
         local = self.local_scale(self.local(grid_max_pool(x, rows, columns)))
-        out: Tensor = F.gelu(self.mix(local + self.variance_scale(_variance(x))))
+        out: Tensor = F.gelu(self.mix(local + self.variance_scale(_measure_variance(x))))
         return out
 
 
@@ -59,11 +59,13 @@ class VarianceAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.reduce(l2_normalise(x, 1))
-        out: Tensor = self.expand(t * F.interpolate(self.guide(t), size=x.shape[2:], mode="nearest")) + x
+        out: Tensor = (
+            self.expand(t * F.interpolate(self.guide(t), size=x.shape[2:], mode="nearest")) + x
+        )
         return out
 
 
-def _variance(x: Tensor) -> Tensor:
+def _measure_variance(x: Tensor) -> Tensor:
     """Unbiased, over height and width, (N, C, 1, 1); zero of a single pixel."""
     pixels = x.shape[2] * x.shape[3]
     return x.var((2, 3), correction=0, keepdim=True) * (pixels / larger(pixels - 1, 1))

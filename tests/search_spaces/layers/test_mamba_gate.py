@@ -86,7 +86,8 @@ def test_parameters_are_those_of_the_released_class_without_its_branches(tmp_pat
     _, sizes, branches = released_state(tmp_path)
     assert sum(sizes.values()) == 1_106_028
     assert (
-        json.loads((REFERENCE / "counts.json").read_text())["team05_MambaGate"]["num_parameters"] == 1_106_028
+        json.loads((REFERENCE / "counts.json").read_text())["team05_MambaGate"]["num_parameters"]
+        == 1_106_028
     )
     assert sum(sizes[key] for key in branches) == 532_860
     assert 1_106_028 - 532_860 == 573_168
