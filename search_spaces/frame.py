@@ -1,4 +1,4 @@
-"""What stands around the blocks: upsamplers to the image, branches past the body, layers around the whole."""
+"""Layers around the blocks: upsamplers, skip branches from the image, wraps of the whole network."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 def div2k_mean() -> Tensor:
-    """The mean colour of DIV2K's training images, (1, 3, 1, 1)."""
+    """Return the mean colour of DIV2K's training images, (1, 3, 1, 1), in [0, 1]."""
     return torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1)
 
 
@@ -38,7 +38,7 @@ class PixelShuffle(nn.Module):
 
 
 class RefinedPixelShuffle(PixelShuffle):
-    """Pixel shuffle, then several times GELU and a depthwise 3x3 convolution without bias on the large image.
+    """Pixel shuffle, then GELU and a depthwise 3x3 convolution, several times, on the large image.
 
     Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
     """
@@ -74,8 +74,13 @@ class RefinedPixelShuffle(PixelShuffle):
 
 
 def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
-    """A grouped convolution 3 -> 3 * scale^2 whose start is nearest-neighbour upsampling (SPANF, SPANV2)."""
+    """Return a grouped convolution 3 -> 3 * scale^2 that starts as nearest-neighbour upsampling.
+
+    Source: SPANF and SPANV2.
+    """
     conv = nn.Conv2d(3, 3 * scale**2, kernel, padding=kernel // 2, groups=3, bias=bias)
+
+    # One at the centre of every kernel: each of an RGB channel's scale^2 outputs repeats its pixel.
     nn.init.zeros_(conv.weight)
     with torch.no_grad():
         conv.weight[:, :, kernel // 2, kernel // 2] = 1.0
@@ -85,12 +90,12 @@ def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
 
 
 def bilinear(scale: int) -> nn.Upsample:
-    """The image, enlarged with half-pixel centres."""
+    """Return an enlargement of the image with half-pixel centres."""
     return nn.Upsample(scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def nearest(scale: int) -> nn.Upsample:
-    """The image, each pixel repeated."""
+    """Return an enlargement of the image that repeats each pixel."""
     return nn.Upsample(scale_factor=scale, mode="nearest")
 
 
@@ -115,8 +120,8 @@ class Pad(nn.Module):
     """The image padded at its right and bottom to a multiple of some pixels; the output is cropped.
 
     Args:
-        mode: `reflect` mirrors without the edge (the image must be larger than the padding), `symmetric`
-            with it.
+        mode: `reflect` mirrors without the edge (the image must be larger than the padding),
+            `symmetric` with it.
     """
 
     def __init__(self, *, mode: str, multiple: int) -> None:

@@ -36,7 +36,8 @@ class BlockSpec:
         args: sorted by name.
         blocks: what a group holds, in order; other kinds hold none.
         train_form: how its dense convolutions are held in training, in place of the architecture's
-            `train_form` or, within a group, the group's; `none` keeps them plain. No part of `arch_id`.
+            `train_form` or, within a group, the group's; `none` keeps them plain. No part of
+            `arch_id`.
     """
 
     kind: str
@@ -82,8 +83,8 @@ class BlockSpec:
         Args:
             depth: number of blocks that hold this one.
         Raises:
-            ValueError: it is no mapping with a kind, an argument is neither text nor number, or blocks hold
-                blocks too deep.
+            ValueError: it is no mapping with a kind, an argument is neither text nor number, or
+                blocks hold blocks too deep.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
             raise ValueError(f"a block must be a mapping with a `kind`, got {shown(data)}")
@@ -132,7 +133,8 @@ class ArchSpec:
     Attributes:
         scale: upscale factor: 2, 3 or 4.
         normalise: the body sees 255 * (image - DIV2K mean), as SPAN does; else the image itself.
-        wrap: what is done to the image first and undone at the end, outermost first: `pad` to a multiple of
+        wrap: what is done to the image first and undone at the end, outermost first: `pad` to a
+            multiple of
             some pixels, `centre` on the DIV2K mean.
         stem: first layer; None lets the first block take the image.
         blocks: the body, in order; block i is named `block<i>`, from 1.
@@ -141,14 +143,15 @@ class ArchSpec:
         scaled_taps: each tap is multiplied by a learned number a channel first.
         fusion: layer over the concatenated taps.
         tail: blocks after the fusion.
-        residuals: what is added to their output: each a layer with the argument `feature`, the tap that it
+        residuals: what is added to their output: each a layer with the argument `feature`, the tap
+            that it
             reads; `identity` adds the feature itself.
         upsampler: layer from that sum to the image.
         skip: branch from the image past the body: a learned one (`near`) ends in the tap `skip`, a
             fixed one (`bilinear`, `nearest`) is added to the output. None: no branch.
         train_form: how the dense convolutions of stem and blocks are held in training, a kind of
-            `search_spaces.reparam`; other parts may name their own. It does not change what the network
-            computes and is no part of `arch_id`.
+            `search_spaces.reparam`; other parts may name their own. It does not change what the
+            network computes and is no part of `arch_id`.
     """
 
     scale: int

@@ -16,8 +16,8 @@ class LocalDistillation(nn.Module):
     """Three separable residual steps, from each of which a half is distilled, all joined by a 1x1.
 
     r_i = GELU(DW3(C1(r_(i-1))) + r_(i-1)) with r_0 = x; d_i = GELU(C1(r_(i-1))) for i = 1, 2, 3 and
-    d_4 = GELU(G3(r_3)), G3 a 3x3 that makes each of its outputs of two inputs; out = C1([d_1, ..., d_4]).
-    All with biases; (N, C, H, W) keeps its shape.
+    d_4 = GELU(G3(r_3)), G3 a 3x3 that makes each of its outputs of two inputs; out = C1([d_1, ...,
+    d_4]). All with biases; (N, C, H, W) keeps its shape.
 
     Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
     """
@@ -55,7 +55,8 @@ class ACB(nn.Module):
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.
-        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is usual.
+        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is
+            usual.
 
     Source: ZenoSR, NTIRE 2026, and DAN, NTIRE 2025 Efficient SR.
     """

@@ -1,6 +1,7 @@
 """What blocks hand to later blocks beside their output: they read it from a dict of names, or write it there.
 
-A block class says so with `reads` and `gives`, sets of names, and is then called with its input and the dict.
+A block class says so with `reads` and `gives`, sets of names, and is then called with its input and
+the dict.
 """
 
 from collections.abc import Iterable

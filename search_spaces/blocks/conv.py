@@ -47,8 +47,8 @@ def depthwise(in_channels: int, *, kernel: int, bias: bool, make_conv: ConvFacto
 class ConvStack(nn.Module):
     """Three 3x3 convolutions with activations between, no attention and no residual.
 
-    The first block of SPANF (nothing after the third) and of SPANV2 (activated after the third too):
-    it takes the image itself, so there is nothing of its width to add.
+    The first block of SPANF (nothing after the third) and of SPANV2 (activated after the third
+    too): it takes the image itself, so there is nothing of its width to add.
     """
 
     def __init__(

@@ -22,7 +22,8 @@ class Group(nn.Module):
     Args:
         kernel: of the convolution.
         attention: `none`, or `esa`: ESA with a third of the channels inside, from 15x15 pixels on.
-        blocks: they keep the width together; what they read of blocks before the group, the group reads.
+        blocks: they keep the width together; what they read of blocks before the group, the group
+            reads.
 
     Source: HAESR and DWMamba, NTIRE 2026 Efficient SR.
     """

@@ -9,7 +9,8 @@ from search_spaces.layers.check import check_multiple, check_number, check_same_
 from search_spaces.layers.conv import ConvFactory, depthwise_conv, pointwise_conv
 from search_spaces.layers.norm import ChannelLayerNorm
 
-# Kernel and dilation of a branch's two depthwise convolutions: together they see 19, 21 and 25 pixels across.
+# Kernel and dilation of a branch's two depthwise convolutions: together they see 19, 21 and 25
+# pixels across.
 BRANCHES = (((3, 3), (5, 3)), ((3, 1), (7, 3)), ((5, 1), (5, 5)))
 
 
@@ -119,15 +120,15 @@ class Half(nn.Module):
 class HFEB(nn.Module):
     """A spatial half (large depthwise kernels in three branches), then a channel half (entropy).
 
-    Images need 11 x 11 pixels, or they cannot be mirrored for the largest kernel. On an image that gives
-    channels without any variance the entropy is infinite, as in the released network.
+    Images need 11 x 11 pixels, or they cannot be mirrored for the largest kernel. On an image that
+    gives channels without any variance the entropy is infinite, as in the released network.
 
     Args:
         expansion: width of the attentions, and of the mixers' two halves together, over `channels`;
             expansion * channels is a multiple of 6 (three branches, two halves).
 
-    Source: HFENet (Sunflower), NTIRE 2026 Efficient SR, by its released code: the joined spatial map goes
-    through GELU and not, as one may read the report, through a sigmoid.
+    Source: HFENet (Sunflower), NTIRE 2026 Efficient SR, by its released code: the joined spatial
+    map goes through GELU and not, as one may read the report, through a sigmoid.
     """
 
     def __init__(

@@ -67,8 +67,9 @@ class SelectiveGate(nn.Module):
 class MHCB(nn.Module):
     """h = C1([head_0(n), head_1(n), ...]) + x with n = x over its norm, then FSG(h over its norm) + h.
 
-    Norms are Euclidean, over the channels of each pixel. Head k max pools with stride s = min(4k, 16) and
-    kernel 2s - 1 and no padding, so images need as many pixels as the last head's kernel: 7 with two heads.
+    Norms are Euclidean, over the channels of each pixel. Head k max pools with stride s = min(4k,
+    16) and kernel 2s - 1 and no padding, so images need as many pixels as the last head's kernel: 7
+    with two heads.
 
     Args:
         num_heads: it divides `channels`.

@@ -18,8 +18,8 @@ class RFDB(nn.Module):
     Args:
         distilled: channels of each d_i; half of `channels` is usual.
 
-    Source: Liu et al., Residual Feature Distillation Network, ECCVW 2020; with SPAN's parameter-free
-    attention as RFDN_SPAN, NTIRE 2026 Efficient SR.
+    Source: Liu et al., Residual Feature Distillation Network, ECCVW 2020; with SPAN's
+    parameter-free attention as RFDN_SPAN, NTIRE 2026 Efficient SR.
     """
 
     def __init__(

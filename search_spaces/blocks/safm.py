@@ -13,7 +13,8 @@ from search_spaces.layers.resize import Resize
 class Level(nn.Module):
     """DW3 at 1 / 2^level of the resolution of (N, channels, H, W), its output at H x W again.
 
-    Max pooled to floor(H / 2^level) x floor(W / 2^level), at least one pixel; brought back by `nearest`.
+    Max pooled to floor(H / 2^level) x floor(W / 2^level), at least one pixel; brought back by
+    `nearest`.
     """
 
     def __init__(self, channels: int, *, level: int) -> None:
@@ -52,15 +53,17 @@ class SAFM(nn.Module):
 class SAFMBlock(nn.Module):
     """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an image.
 
-    GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the image's.
-    It takes images of any size.
+    GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the
+    image's. It takes images of any size.
 
     Args:
-        num_levels: groups of channels, the i-th at 1 / 2^i of the resolution; it divides `channels`.
+        num_levels: groups of channels, the i-th at 1 / 2^i of the resolution; it divides
+            `channels`.
         expansion: width of the channel mixer over `channels`.
 
-    Source: Sun et al., Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution, ICCV 2023,
-    with 1x1 convolutions in the mixer as in SAFMN-Deep15 (MDAP), NTIRE 2026 Efficient SR.
+    Source: Sun et al., Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution,
+    ICCV 2023, with 1x1 convolutions in the mixer as in SAFMN-Deep15 (MDAP), NTIRE 2026 Efficient
+    SR.
     """
 
     def __init__(

@@ -40,7 +40,8 @@ class InceptionDepthwise(nn.Module):
 class MultiScaleConv(nn.Module):
     """A 1x1 convolution and depthwise ones of four shapes, without biases; (N, C, H, W) keeps its shape.
 
-    Source: MSConv of VSCINet, NTIRE 2026 Efficient SR; the shapes after Yu et al., InceptionNeXt, CVPR 2024.
+    Source: MSConv of VSCINet, NTIRE 2026 Efficient SR; the shapes after Yu et al., InceptionNeXt,
+    CVPR 2024.
     """
 
     def __init__(self, in_channels: int, *, channels: int, make_conv: ConvFactory) -> None:
@@ -58,13 +59,14 @@ class MultiScaleConv(nn.Module):
 class SCAB(nn.Module):
     """Distillation over multi-scale convolutions, variance-guided attention, attention of channels.
 
-    With R_i(t) = GELU(M_i(t) + t), M_i a `MultiScaleConv`: r_1 = R_1(x), r_2 = R_2(r_1),
-    t = C1([GELU(C1(x)), GELU(C1(r_1)), GELU(G3(r_2))]) of three halves, G3 a 3x3 that makes each of its
+    With R_i(t) = GELU(M_i(t) + t), M_i a `MultiScaleConv`: r_1 = R_1(x), r_2 = R_2(r_1), t =
+    C1([GELU(C1(x)), GELU(C1(r_1)), GELU(G3(r_2))]) of three halves, G3 a 3x3 that makes each of its
     outputs of two inputs, all of these with biases; out = channel(spatial(R_3(t))) + x.
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.
-        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is usual.
+        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is
+            usual.
 
     Source: VSCINet, NTIRE 2026 Efficient SR.
     """

@@ -56,8 +56,8 @@ class SPAB(nn.Module):
 class ImageSPAB(SPAB):
     """A SPAB whose first convolution takes the image that the body sees, with a larger kernel.
 
-    What remains of a linear stem and a SPAB after it when their convolutions are merged: the features x of
-    the stem are still needed for attend(x, f), f comes from the image.
+    What remains of a linear stem and a SPAB after it when their convolutions are merged: the
+    features x of the stem are still needed for attend(x, f), f comes from the image.
 
     Source: DSCF_Fused (VARH-AI), NTIRE 2026 Efficient SR.
     """

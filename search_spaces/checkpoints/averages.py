@@ -11,7 +11,8 @@ _AVERAGED = re.compile(rf"(?<![a-z])({_WORDS}|{_GLUED})(?![a-z])")
 _RAW = re.compile(r"(?<![a-z])(online|raw)(?![a-z])")  # of what lies within an averaging module
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # net|EMA, EMA|Net
 _TRAINING = re.compile(r"(.*_)?opt(_.*)?|.*optim(?!al|i[sz]ed).*|.*scheduler.*|.*scaler|grads?")
-# Averages that optimisers keep of gradients, as their states name them: exp_avg_sq, square_avg, grad_ema.
+# Averages that optimisers keep of gradients, as their states name them: exp_avg_sq, square_avg,
+# grad_ema.
 _MOMENT = re.compile(
     r"(.*_)?(exp|square|sq|grads?|gradients?)_(avg|ema)(_(?!model|net|params|weights|state).*)?"
     r"|(avg|ema)_(sq|squared?|grads?|gradients?)(_.*)?|grads?|gradients?|momentum(_.*)?"

@@ -36,7 +36,8 @@ class Entry:
         dropped: what lies beside them, or beside a mapping that holds them, and is no tensor.
         siblings: the parts of its mapping, where it is one of several under prefixes.
         has_names: False for averages that are bare tensors, which no network can load.
-        beside_raw: whether it is averaged because of what lies beside it, whatever its place is called.
+        beside_raw: whether it is averaged because of what lies beside it, whatever its place is
+            called.
     """
 
     place: tuple[str, ...]
@@ -64,8 +65,8 @@ class Entry:
 def find_entries(tree: Any) -> list[Entry]:
     """Return every mapping of names to tensors in a file, outermost first, and averages without names.
 
-    What lies in a list is named by its index. Of what optimisers keep, averages of weights alone are
-    returned.
+    What lies in a list is named by its index. Of what optimisers keep, averages of weights alone
+    are returned.
     """
     return _walk_node(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
 

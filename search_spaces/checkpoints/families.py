@@ -34,8 +34,8 @@ _OUR_BLOCK = re.compile(r"blocks\.(\d+)\.")
 def released_entries(spec: ArchSpec) -> list[dict[str, Any]]:
     """What is known of released names for a spec: of the published network that it is, else of its relatives.
 
-    A relative has the same parts, but other numbers (channels, blocks in its one row of equal blocks, scale),
-    and, where a mark in the file tells it, other fields.
+    A relative has the same parts, but other numbers (channels, blocks in its one row of equal
+    blocks, scale), and, where a mark in the file tells it, other fields.
     """
     if (name := published_name(spec)) is not None:
         return [entry(name)]
@@ -77,7 +77,8 @@ def _list_marked_specs(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
 def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
     """The spec with more or fewer of the blocks that it repeats; None where that cannot be.
 
-    What names a block of the row names the one as far from the nearer end; where all are tapped, all are.
+    What names a block of the row names the one as far from the nearer end; where all are tapped,
+    all are.
     """
     rows = [list(row) for _, row in groupby(spec.blocks)]
     longest = max(rows, key=len)
@@ -131,8 +132,8 @@ def _erase_numbers(data: Any) -> Any:
 def recognise_specs(state: Mapping[str, Tensor]) -> dict[str, ArchSpec]:
     """The architectures that a state dict under released names, or ours, may be of; by `arch_id`.
 
-    Published networks and their relatives: blocks are counted by their names, widths and scale read from
-    shapes. What shapes do not tell is as published.
+    Published networks and their relatives: blocks are counted by their names, widths and scale read
+    from shapes. What shapes do not tell is as published.
     """
     found: dict[str, ArchSpec] = {}
     for name in names():
@@ -204,8 +205,8 @@ def _build_empty(
 def _fit_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
     """The template with the scale and the widths that the shapes tell; None where they tell none that works.
 
-    A width is a number that stands in the template as `channels` or the like, wherever it stands. Where
-    another width would change the shapes, that change tells it.
+    A width is a number that stands in the template as `channels` or the like, wherever it stands.
+    Where another width would change the shapes, that change tells it.
     """
     scales = {3 * scale**2: scale for scale in SCALES}
     scale = scales.get(shapes["upsampler.conv.weight"][0])

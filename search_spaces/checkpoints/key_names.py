@@ -22,8 +22,9 @@ def our_name(key: str, patterns: Mapping[str, str]) -> str:
     """The name here of a key of a released checkpoint; other keys are left as they are.
 
     Args:
-        patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a number
-            less one: counts start at 0 here or there. An empty replacement: known, and not needed.
+        patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a
+            number less one: counts start at 0 here or there. An empty replacement: known, and not
+            needed.
     """
     for pattern, replacement in patterns.items():
         if match := re.fullmatch(pattern, key):

@@ -26,8 +26,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: the file; FILE:ENTRY where it holds more than one.
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file and no plain tensor archive, holds no state dict, or several.
+        FileNotFoundError: there is no such file. ValueError: it is no safetensors file and no plain
+        tensor archive, holds no state dict, or several.
     """
     file, entry, entries = open_entries(path)
     chosen = pick_entry(entries, str(file), entry)
@@ -49,24 +49,26 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
 def load_official(net: Network, path: str | Path) -> None:
     """Load a released checkpoint of the published network that `net.spec` names, or of a relative, strictly.
 
-    A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48 channels
-    for x2): its file has the published names. What stands around the state dict (wrappers, prefixes, numbers)
-    is taken off; averaged weights come before raw ones; where more than one state dict fits, FILE:ENTRY
-    chooses.
+    A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48
+    channels for x2): its file has the published names. What stands around the state dict (wrappers,
+    prefixes, numbers) is taken off; averaged weights come before raw ones; where more than one
+    state dict fits, FILE:ENTRY chooses.
 
     A checkpoint may hold the merged convolutions (`eval_conv`), the branches of each Conv3XC (`sk`,
     `conv.0` to `conv.2`), or both, and the network may be in inference or in training form:
 
-    - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the file holds
-      merged weights alone, keep their own branches but the k x k one, which takes what they lack: to rounding
-      the released function, to start a fine-tuning from.
-    - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of MambaGate
-      even where its branches say otherwise), and where there is none the merged branches. The class of SPAN
-      merges anew in every evaluation (`official_runs: branches` in its YAML): there the branches come first.
+    - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the
+      file holds merged weights alone, keep their own branches but the k x k one, which takes what
+      they lack: to rounding the released function, to start a fine-tuning from.
+    - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of
+      MambaGate even where its branches say otherwise), and where there is none the merged branches.
+      The class of SPAN merges anew in every evaluation (`official_runs: branches` in its YAML):
+      there the branches come first.
 
     Args:
         net: as `build(published(name))` or `build(published(name), train=True)` makes it.
-        path: the released file (.pth or .safetensors), or FILE:ENTRY; one with our own names will do too.
+        path: the released file (.pth or .safetensors), or FILE:ENTRY; one with our own names will
+            do too.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -9,7 +9,8 @@ LEAST_NORM = 1e-12
 class ChannelLayerNorm(nn.Module):
     """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus `bias`.
 
-    `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out too.
+    `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out
+    too.
     """
 
     def __init__(self, channels: int, *, eps: float) -> None:

@@ -14,7 +14,8 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
         mode: `reflect` mirrors without the edge, `symmetric` with it, as often as is needed.
 
     Raises:
-        ValueError: the mode is not known; or with `reflect` the image is not larger than its padding.
+        ValueError: the mode is not known; or with `reflect` the image is not larger than its
+        padding.
     """
     if mode not in MODES:
         raise ValueError(f"pad mode {mode!r} is not known; known: {', '.join(MODES)}")

@@ -19,13 +19,14 @@ VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
     """y_t = <s_t, C_t> + D u_t with the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t, s_0 = 0.
 
-    On CUDA the kernel of the package mamba_ssm is used where that is installed (not for float64); everywhere
-    else plain PyTorch, in which the chunks of the sequence are walked side by side, first for the state that
-    each leaves behind, then from the state in which the one before left it. Nothing is divided and, A being
-    negative, no exponential is above one. Beside inputs and output it holds few states of each chunk, for a
-    gradient (which walks again) the states of all tokens for some of their rows: memory is linear in the
-    length. Sums are in float32 at least. None of it is a matrix product: the scan counts no FLOPs. What
-    torch.jit.trace records is for one length, and without gradients.
+    On CUDA the kernel of the package mamba_ssm is used where that is installed (not for float64);
+    everywhere else plain PyTorch, in which the chunks of the sequence are walked side by side,
+    first for the state that each leaves behind, then from the state in which the one before left
+    it. Nothing is divided and, A being negative, no exponential is above one. Beside inputs and
+    output it holds few states of each chunk, for a gradient (which walks again) the states of all
+    tokens for some of their rows: memory is linear in the length. Sums are in float32 at least.
+    None of it is a matrix product: the scan counts no FLOPs. What torch.jit.trace records is for
+    one length, and without gradients.
 
     Args:
         u: (batch, length, channels), what drives the states.

@@ -20,9 +20,10 @@ class Kernel(NamedTuple):
 class RepConv2d(nn.Module, ABC):
     """A dense convolution whose one kernel is computed from training branches.
 
-    The image is padded with zeros before the first layer of every branch, so one k x k kernel is the same
-    function, borders included. Each step merges the branches once and runs that kernel; autograd takes the
-    gradient back to the branches. Parameters start as PyTorch starts them, unless a form says otherwise.
+    The image is padded with zeros before the first layer of every branch, so one k x k kernel is
+    the same function, borders included. Each step merges the branches once and runs that kernel;
+    autograd takes the gradient back to the branches. Parameters start as PyTorch starts them,
+    unless a form says otherwise.
 
     Attributes:
         conv: the k x k branch, which every form has; it takes what `from_plain` has to add.
@@ -61,7 +62,8 @@ class RepConv2d(nn.Module, ABC):
     def from_plain(self, weight: Tensor, bias: Tensor | None) -> None:
         """Change the branches so that they merge to a given convolution.
 
-        Those around the k x k branch stay; it takes the difference, and one bias that of the biases.
+        Those around the k x k branch stay; it takes the difference, and one bias that of the
+        biases.
 
         Args:
             weight: (channels, in_channels, k, k).

@@ -73,8 +73,8 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
 def condition(conv: nn.Conv2d) -> None:
     """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean square.
 
-    Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it off: with
-    gain 1 by up to 17 % of its largest weight.
+    Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it
+    off: with gain 1 by up to 17 % of its largest weight.
     """
     left, sizes, right = torch.linalg.svd(
         conv.weight.flatten(1).cpu().double(), full_matrices=False

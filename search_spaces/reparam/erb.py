@@ -11,12 +11,13 @@ from search_spaces.reparam.conv3xc import condition, inner_change
 class ERB(RepConv2d):
     """y = P(C(E x) + E x) + x: E and P are 1x1, C is k x k, the last x only where the widths are equal.
 
-    FMEN calls it RRRB, residual in residual reparameterisable block, and its pair with an activation ERB. E's
-    output is padded with E's bias, which is E of a padded image. Ours beyond the paper, where input and
-    output have equal width: between E and P there are `ratio` times the larger of both widths, so that any
-    kernel can be learned.
+    FMEN calls it RRRB, residual in residual reparameterisable block, and its pair with an
+    activation ERB. E's output is padded with E's bias, which is E of a padded image. Ours beyond
+    the paper, where input and output have equal width: between E and P there are `ratio` times the
+    larger of both widths, so that any kernel can be learned.
 
-    Source: Du et al., Fast and Memory-Efficient Network Towards Efficient Image Super-Resolution, CVPRW 2022.
+    Source: Du et al., Fast and Memory-Efficient Network Towards Efficient Image Super-Resolution,
+    CVPRW 2022.
     """
 
     def __init__(

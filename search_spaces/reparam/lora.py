@@ -13,15 +13,16 @@ from search_spaces.reparam.checks import check_count, check_flag, check_positive
 class LoRA(RepConv2d):
     """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a -> b.
 
-    B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so the layer
-    starts as W.
+    B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so
+    the layer starts as W.
 
     Args:
-        frozen: W and the bias are held and not trained, as for a fine-tuning; from scratch they have to be.
+        frozen: W and the bias are held and not trained, as for a fine-tuning; from scratch they
+            have to be.
 
-    Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, as its library does it
-    for convolutions; Chai et al., Distillation-Supervised Convolutional Low-Rank Adaptation for Efficient
-    Image Super-Resolution, 2025 (DSCF).
+    Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, as its library
+    does it for convolutions; Chai et al., Distillation-Supervised Convolutional Low-Rank Adaptation
+    for Efficient Image Super-Resolution, 2025 (DSCF).
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from search_spaces.reparam.checks import check_count
 class RepVGG(RepConv2d):
     """k x k + 1x1 + identity, the last only where the widths are equal; without batch normalisation.
 
-    Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, which normalises each
-    branch; networks for super-resolution do not.
+    Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, which normalises
+    each branch; networks for super-resolution do not.
     """
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
@@ -35,7 +35,8 @@ class RepVGG(RepConv2d):
 class Asymmetric(RepConv2d):
     """k x k + 1 x k + k x 1, without batch normalisation.
 
-    Source: Ding et al., ACNet: Strengthening the Kernel Skeletons, ICCV 2019, which normalises each branch.
+    Source: Ding et al., ACNet: Strengthening the Kernel Skeletons, ICCV 2019, which normalises each
+    branch.
     """
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
@@ -56,12 +57,12 @@ class Asymmetric(RepConv2d):
 class MBRB(RepConv2d):
     """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths are equal.
 
-    The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is padded
-    before it.
+    The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is
+    padded before it.
 
-    Source: the multi-branch block that ERRN2, NTIRE 2026 Efficient SR, names beside ERB. Neither its report
-    nor its released code says which branches it has: these are ours, those of RepVGG and ACNet and the
-    sequence of the edge-oriented block of ECBSR (Zhang et al., ACM MM 2021).
+    Source: the multi-branch block that ERRN2, NTIRE 2026 Efficient SR, names beside ERB. Neither
+    its report nor its released code says which branches it has: these are ours, those of RepVGG and
+    ACNet and the sequence of the edge-oriented block of ECBSR (Zhang et al., ACM MM 2021).
     """
 
     def __init__(
@@ -134,7 +135,8 @@ class Sum(RepConv2d):
 def start_as_plain(form: RepConv2d) -> None:
     """Bring a form to where its merged kernel is what its k x k branch starts with.
 
-    Without normalisation a sum of branches, each as PyTorch starts it, and an identity is larger than its
+    Without normalisation a sum of branches, each as PyTorch starts it, and an identity is larger
+    than its
     input: by 1.3 to 2.5 times a layer, a thousand to a million times in a network of 20.
     """
     weight, bias = own(form.conv)

@@ -20,9 +20,10 @@ INNER = (
 class GrammarSpace:
     """Networks of some frames with blocks of some kinds.
 
-    Where one value is expected a list is a choice; where a layer or a list of them is expected a mapping of
-    names is a choice (a layer has a `kind`). `$name` stands for the value of a named choice, `$name/2` and
-    `$name*2` for a share of it. Choices without effect on the network that is made are asked and dropped.
+    Where one value is expected a list is a choice; where a layer or a list of them is expected a
+    mapping of names is a choice (a layer has a `kind`). `$name` stands for the value of a named
+    choice, `$name/2` and `$name*2` for a share of it. Choices without effect on the network that is
+    made are asked and dropped.
 
     Attributes:
         scale: upscale factor of every member.
@@ -30,15 +31,15 @@ class GrammarSpace:
         channels: feature channels, `$channels` below.
         choices: further named choices.
         blocks: what may stand at a position, by a name of yours: `kind` and all its arguments.
-            `multiple_of`: only where `channels` is one; `after`: only behind a block of that name. Where it
-            may not stand, the first block of this list stands instead. Layers of a frame may have
-            `multiple_of` too, where the first of their alternatives has none.
-        each: what every position chooses for itself: `block`, and arguments of blocks by their names; the
-            rest is chosen once for all.
+            `multiple_of`: only where `channels` is one; `after`: only behind a block of that name.
+            Where it may not stand, the first block of this list stands instead. Layers of a frame
+            may have `multiple_of` too, where the first of their alternatives has none.
+        each: what every position chooses for itself: `block`, and arguments of blocks by their
+            names; the rest is chosen once for all.
         frames: what stands around the blocks, by a name of yours: the fields of an architecture but
-            `scale` and `blocks`; `first`: what stands in place of the first block; `end`: a layer after the
-            last. Taps are words: stem, skip, first, last, last.inner (where the last block has one),
-            end, blocks (all of them), block2.
+            `scale` and `blocks`; `first`: what stands in place of the first block; `end`: a layer
+            after the last. Taps are words: stem, skip, first, last, last.inner (where the last
+            block has one), end, blocks (all of them), block2.
         contains: published networks that are members; a claim that tests check.
     """
 

@@ -23,8 +23,9 @@ def num_points(space: Space) -> int:
 def num_members(space: Space, *, seed: int = 0) -> float:
     """The number of different architectures: exact in a small space, estimated from draws in a large one.
 
-    Many points may be one architecture, since decisions without effect are dropped. A drawn point stands for
-    as many as the options of those of its decisions that change nothing, taken one at a time.
+    Many points may be one architecture, since decisions without effect are dropped. A drawn point
+    stands for as many as the options of those of its decisions that change nothing, taken one at a
+    time.
     """
     names = decisions(space)
     if num_points(space) <= MAX_COUNTED:
@@ -61,8 +62,8 @@ def least(
 ) -> tuple[float, ArchSpec]:
     """The member of least cost that changing one decision at a time leads to.
 
-    From several starts; then again with each option of each decision held, since what stands around the
-    blocks has choices of its own, which show their worth only where it is there.
+    From several starts; then again with each option of each decision held, since what stands around
+    the blocks has choices of its own, which show their worth only where it is there.
 
     Args:
         cost: of a member; called once an architecture.

@@ -3,16 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from search_spaces.attentions import ATTENTION_NAMES
 from search_spaces.chooser import Chooser, S
 from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
 from search_spaces.spec import SCALES, ArchSpec, BlockSpec
 
-WORDS = {  # those of attention and activation are the blocks', which need torch: a test holds them equal
+WORDS = {  # the activations are spelled again in a table that needs torch: a test holds both equal
     "entry": ("stem", "block"),
-    "attention": (
-        *("parameter_free", "hard_parameter_free", "conv1x1", "diagonal", "none"),
-        *("entropy", "esa", "mamba_gate", "variance"),
-    ),
+    "attention": ATTENTION_NAMES,
     "activation": ("silu", "relu", "leaky_relu", "leaky_relu_0.1", "hardswish", "gelu"),
     "skip": ("none", "near", "bilinear", "nearest"),
     "taps": ("all", "ends", "last"),
@@ -26,7 +24,8 @@ class SpanSpace:
 
     Attributes:
         scale: upscale factor of every member.
-        entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the first
+        entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the
+            first
             block is a plain stack that takes the image, as SPANF and SPANV2.
         normalise: whether members with a stem see 255 * (image - mean), as SPAN does.
         num_blocks: number of blocks, the stack of `entry: block` among them.
@@ -35,10 +34,13 @@ class SpanSpace:
         tail_channels: width of the fused features, as a share of `channels`, likewise.
         attention, activation: of every block.
         bias: whether convolutions have biases.
-        skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the output.
-        taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with the
+        skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the
+            output.
+        taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with
+            the
             last block's inner feature too, as SPAN.
-        head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as SPANV2.
+        head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as
+            SPANV2.
     """
 
     scale: int
@@ -117,7 +119,8 @@ class SpanSpace:
             blocks.append(BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
         else:
             first = {k: v for k, v in blocks[0].args if k != "attention"}
-            # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has none.
+            # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has
+            # none.
             blocks[0] = BlockSpec.of("conv_stack", **first, activate_last=not bias)
         return ArchSpec(
             scale=self.scale,

@@ -13,8 +13,8 @@ from search_spaces.layers.scale import ChannelScale
 class SelectiveFusion(nn.Module):
     """Maps of one shape (N, C, H, W), summed with weights a channel that are made of all of them.
 
-    The weights are a softmax across the maps of one 1x1 convolution each, over a narrow vector (an eighth of
-    the channels, at least 4) made of the mean of the maps' sum.
+    The weights are a softmax across the maps of one 1x1 convolution each, over a narrow vector (an
+    eighth of the channels, at least 4) made of the mean of the maps' sum.
 
     Source: SKFF of Zamir et al., MIRNet, ECCV 2020.
     """
@@ -38,8 +38,8 @@ class SelectiveFusion(nn.Module):
 class HighBranch(nn.Module):
     """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of themselves.
 
-    y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale * y, with the
-    scale at 0.1 in the beginning.
+    y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale *
+    y, with the scale at 0.1 in the beginning.
     """
 
     def __init__(self, channels: int) -> None:

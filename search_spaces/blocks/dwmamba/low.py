@@ -30,8 +30,8 @@ class ConvFeedForward(nn.Module):
 class LowBranch(nn.Module):
     """Coarse features (N, C, H, W), changed by each other and by a map of fine features.
 
-    On tokens t: v = attention(norm t) + t; v = feed(norm v) + v; t' = s1 t + v; w = scan(norm t') + t';
-    s2 t' + w + feed(norm w), with one s1 and one s2 a channel that start at 1e-4.
+    On tokens t: v = attention(norm t) + t; v = feed(norm v) + v; t' = s1 t + v; w = scan(norm t') +
+    t'; s2 t' + w + feed(norm w), with one s1 and one s2 a channel that start at 1e-4.
     """
 
     def __init__(

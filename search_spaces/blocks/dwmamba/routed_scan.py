@@ -15,11 +15,12 @@ from search_spaces.layers.tracing import is_traced
 class RoutedScan(nn.Module):
     """Tokens are put into classes, sorted by them, scanned in one direction, and put back.
 
-    Each class adds a learned prompt to what its tokens read the states of the scan with. Tokens of one class
-    stay in reading order (the released code sorts without keeping it, which differs between devices). A
-    token's class is a hard choice: while training it is drawn (Gumbel-softmax, temperature 1), and its
-    gradient is that of the soft one; in evaluation it is the most probable one, or with `noise` drawn too,
-    as the released code has it, whose output differs from call to call.
+    Each class adds a learned prompt to what its tokens read the states of the scan with. Tokens of
+    one class stay in reading order (the released code sorts without keeping it, which differs
+    between devices). A token's class is a hard choice: while training it is drawn (Gumbel-softmax,
+    temperature 1), and its gradient is that of the soft one; in evaluation it is the most probable
+    one, or with `noise` drawn too, as the released code has it, whose output differs from call to
+    call.
 
     Args:
         guide: channels of the map that helps to choose the classes and to weigh the tokens.

@@ -14,10 +14,11 @@ from search_spaces.layers.pad import pad_to_multiple
 class Wavelet(nn.Module):
     """Haar transform; the edges as one narrow map; the coarse map by attention and a routed scan; back.
 
-    high = refine(C1(select(HL, LH, HH))); LL' = low(LL, high); high' = cross(LL', high);
-    [HL, LH, HH] = C1(high'); inverse transform. Nothing is added to the block's input: a group does that.
-    The narrow map has a quarter of the channels, down to a multiple of 4, and at least 12. Features are
-    mirrored at their right and bottom, edge included, to a multiple of two windows, and cropped again.
+    high = refine(C1(select(HL, LH, HH))); LL' = low(LL, high); high' = cross(LL', high); [HL, LH,
+    HH] = C1(high'); inverse transform. Nothing is added to the block's input: a group does that.
+    The narrow map has a quarter of the channels, down to a multiple of 4, and at least 12. Features
+    are mirrored at their right and bottom, edge included, to a multiple of two windows, and cropped
+    again.
 
     Args:
         window: of the attention, in pixels of the coarse map.

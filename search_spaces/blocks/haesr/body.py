@@ -48,8 +48,9 @@ class Stage(nn.Module):
 class HybridBody(nn.Module):
     """Three stages over all, three and two quarters of the channels, then channel attention.
 
-    After the first and the second stage a 1x1 convolution joins attended and local channels; its first
-    quarter is kept, the rest goes to the next stage. After the third it joins all that was kept.
+    After the first and the second stage a 1x1 convolution joins attended and local channels; its
+    first quarter is kept, the rest goes to the next stage. After the third it joins all that was
+    kept.
 
     Args:
         name: of the block kind, for messages.

@@ -10,14 +10,16 @@ from search_spaces.layers.conv import ConvFactory
 class HAB(nn.Module):
     """Convolutional features, attention within windows and over grids of pixels, attention of channels.
 
-    Windows and grids have 8x8 pixels; an input of another size is mirrored up to multiples of 8. Its six
-    attention maps are given to the SHABs after it, up to the next HAB. No dense 3x3 convolution is in it.
+    Windows and grids have 8x8 pixels; an input of another size is mirrored up to multiples of 8.
+    Its six attention maps are given to the SHABs after it, up to the next HAB. No dense 3x3
+    convolution is in it.
 
     Args:
         channels: those of its input, a multiple of 16.
         kernel: length of the strips that a quarter of the features see, 31 in HAESR.
 
-    Source: HAESR, NTIRE 2026 Efficient SR, as released: its report leaves out the attention of channels.
+    Source: HAESR, NTIRE 2026 Efficient SR, as released: its report leaves out the attention of
+    channels.
     """
 
     gives = frozenset({"maps"})

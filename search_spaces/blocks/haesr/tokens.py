@@ -1,7 +1,8 @@
 """Which pixels attend to which: HAESR's windows with their surroundings, and grids over the whole image.
 
-Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the keys of
-its set: (sets, 64, C) and (sets, keys, C). A set's map has the shape (64, keys), its bias is learned.
+Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the
+keys of its set: (sets, 64, C) and (sets, keys, C). A set's map has the shape (64, keys), its bias
+is learned.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ GRIDS: dict[str, Place] = {
 class LocalTokens(nn.Module):
     """Sets are 8x8 windows; keys are the window and places of a ring of 4 pixels around it.
 
-    They are in raster order. Outside the image the ring is zero; such keys too take part in the softmax.
+    They are in raster order. Outside the image the ring is zero; such keys too take part in the
+    softmax.
 
     Args:
         pattern: `star` (96 keys), `cross` (96) or `corner` (100): the places of the ring.
@@ -100,8 +102,8 @@ class LocalTokens(nn.Module):
 class GridTokens(nn.Module):
     """Sets are 8x8 grids over the whole image; keys are the grid, then places of a grid between it.
 
-    Pixels of a grid are H/8 and W/8 apart. The grid between is shifted by half of that in the directions in
-    which it has 7 places, not 8, so that all of them are in the image.
+    Pixels of a grid are H/8 and W/8 apart. The grid between is shifted by half of that in the
+    directions in which it has 7 places, not 8, so that all of them are in the image.
 
     Args:
         pattern: `center` (7x7 more keys), `row` (8x7) or `col` (7x8).

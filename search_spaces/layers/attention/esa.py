@@ -20,13 +20,14 @@ def usual_reduction(channels: int) -> int:
 class ESA(nn.Module):
     """x * sigmoid(C1(t + C1(a))) with a = C1(x) and t a coarse view of a, resized bilinearly.
 
-    t: a 3x3 convolution of stride 2 without padding, a 7x7 maximum at every third place, a 3x3 convolution.
+    t: a 3x3 convolution of stride 2 without padding, a 7x7 maximum at every third place, a 3x3
+        convolution.
 
     Args:
         reduced: channels of a and t.
 
-    Source: Liu et al., Residual Feature Aggregation Network, CVPR 2020, in the short form of Kong et al.,
-    RLFN, CVPRW 2022.
+    Source: Liu et al., Residual Feature Aggregation Network, CVPR 2020, in the short form of Kong
+    et al., RLFN, CVPRW 2022.
     """
 
     def __init__(self, channels: int, *, reduced: int) -> None:

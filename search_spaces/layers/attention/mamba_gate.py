@@ -9,10 +9,11 @@ from search_spaces.layers.mamba import Mamba
 class MambaGate(nn.Module):
     """(x + f) * (1 + G(f)), G in (-0.5, 0.5): f, mixed and normed, through Mamba row by row, mixed again.
 
-    G = sigmoid(C1(mamba(norm(C1(f))))) - 0.5 with Mamba-1 as published: 16 states, twice the channels, a
-    convolution over 4 pixels, steps of rank channels / 16, rounded up. The last C1 starts at zero, and so
-    does G: the gate begins as the residual x + f. The released code narrows features of more than 64
-    channels to 64 for the mixer, which no published network has; here the mixer is as wide as they are.
+    G = sigmoid(C1(mamba(norm(C1(f))))) - 0.5 with Mamba-1 as published: 16 states, twice the
+    channels, a convolution over 4 pixels, steps of rank channels / 16, rounded up. The last C1
+    starts at zero, and so does G: the gate begins as the residual x + f. The released code narrows
+    features of more than 64 channels to 64 for the mixer, which no published network has; here the
+    mixer is as wide as they are.
 
     Source: MambaGate-SR (CUIT_HTT), NTIRE 2026 Efficient SR.
     """

@@ -12,9 +12,9 @@ from search_spaces.layers.regional.windows import merge_windows, split_windows
 class ChannelAttention(nn.Module):
     """C1(S v) in windows, S = softmax(tau unit(q) unit(v)^T), (C, C), of the window's pixels; no biases.
 
-    [q, v] = DW3(a) b with [a, b] = C1(x), over the whole image. Overlaps of windows are averaged. While it
-    trains, the whole image is one window, as patches are small; in evaluation an image of a batch gets what
-    it gets by itself.
+    [q, v] = DW3(a) b with [a, b] = C1(x), over the whole image. Overlaps of windows are averaged.
+    While it trains, the whole image is one window, as patches are small; in evaluation an image of
+    a batch gets what it gets by itself.
 
     Args:
         window: pixels of a window's side; smaller images are one window.

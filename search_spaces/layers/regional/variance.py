@@ -15,8 +15,9 @@ REGION = 8  # pixels of a region's side, about: the image has H // 8 by W // 8 o
 class VarianceGuide(nn.Module):
     """A weight for each region: w = GELU(C1(a DW3(maxima in the regions) + b variance over the image)).
 
-    (N, C, H, W) -> (N, C, H // 8, W // 8), at least one region an axis, so that any image will do (the
-    released networks need 8 pixels). The variance of N pixels is the sum of squares over N - 1.
+    (N, C, H, W) -> (N, C, H // 8, W // 8), at least one region an axis, so that any image will do
+    (the released networks need 8 pixels). The variance of N pixels is the sum of squares over N -
+    1.
 
     Args:
         weighed: a and b are learned numbers a channel, 1 and 0 at the start; else both are 1.
@@ -47,8 +48,8 @@ class VarianceAttention(nn.Module):
     Args:
         weighed: as of `VarianceGuide`; false in ZenoSR and DAN, true in VSCINet.
 
-    Source: DAN, NTIRE 2025, and VSCINet (there: variance-guided contextual spatial attention), NTIRE 2026
-    Efficient SR.
+    Source: DAN, NTIRE 2025, and VSCINet (there: variance-guided contextual spatial attention),
+    NTIRE 2026 Efficient SR.
     """
 
     def __init__(self, channels: int, *, weighed: bool) -> None:

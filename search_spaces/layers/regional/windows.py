@@ -9,11 +9,12 @@ from search_spaces.layers.regional.sizes import larger, smaller
 def split_windows(x: Tensor, size: int) -> Tensor:
     """(N, C, H, W) -> windows (N, n, m, C, h, w), h and w being `size`, or the image's where that is less.
 
-    An axis of L pixels has n = ceil(L / size) windows, ceil((L - size) / (n - 1)) apart, the last one moved
-    back to end with the image. There is nothing to decide on: a trace holds for images of any size.
+    An axis of L pixels has n = ceil(L / size) windows, ceil((L - size) / (n - 1)) apart, the last
+    one moved back to end with the image. There is nothing to decide on: a trace holds for images of
+    any size.
 
-    Source: Chu et al., Improving Image Restoration by Revisiting Global Information Aggregation (TLC),
-    ECCV 2022.
+    Source: Chu et al., Improving Image Restoration by Revisiting Global Information Aggregation
+    (TLC), ECCV 2022.
     """
     (rows, height), (columns, width) = (
         _place_windows(length, size, x.device) for length in x.shape[2:]
@@ -27,7 +28,8 @@ def split_windows(x: Tensor, size: int) -> Tensor:
 def merge_windows(windows: Tensor, height: int, width: int, size: int) -> Tensor:
     """The image (N, C, H, W) of such windows; where they overlap, their mean.
 
-    A pixel lies in two different windows of an axis at most: its first and its last are all there are.
+    A pixel lies in two different windows of an axis at most: its first and its last are all there
+    are.
     """
     side_by_side = windows.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
     first, last = _locate_pixels(height, size, windows.device)

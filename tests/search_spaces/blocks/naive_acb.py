@@ -1,7 +1,7 @@
 """ZenoSR, DAN and VSCINet once more, from their formulas alone.
 
-The released names and shapes of their weights, and what they compute: one image, one window and one region at
-a time. Features are (C, H, W).
+The released names and shapes of their weights, and what they compute: one image, one window and one
+region at a time. Features are (C, H, W).
 """
 
 import math

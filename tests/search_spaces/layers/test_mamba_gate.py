@@ -107,7 +107,8 @@ def test_costs_are_the_published_ones_and_what_these_omit():
     x_proj, out_proj = maps * 96 * 35, maps * 96 * 48
     assert (conv1d, x_proj + out_proj, dt_proj) == (150_994_944, 3_133_145_088, 113_246_208)
     assert cost.flops == 33_398_194_176 + conv1d + x_proj + out_proj + dt_proj == 36_795_580_416
-    # Of the 2d convolutions alone 34 and 106,954,752, as counts.json has them; each gate has a conv1d too.
+    # Of the 2d convolutions alone 34 and 106,954,752, as counts.json has them; each gate has a
+    # conv1d too.
     assert cost.num_conv == 34 + 6
     assert cost.activations == 106_954_752 + maps * 96
     summed = summed_cost(spec)
