@@ -20,9 +20,8 @@ class Attention:
         class_name: class in that module; it takes (channels) and computes attend(x, f).
         valuewise: a pixel's gate depends on that pixel alone, so a fused kernel can compute it.
         gate: how a network starts it (`search_spaces.initialise`). `parameter_free`: open, by a
-            bias of the
-            features under it; `learned`: nearly constant, by its own weights; `other`: as its class
-            does.
+            bias of the features under it; `learned`: nearly constant, by its own weights; `other`:
+            as its class does.
     """
 
     file: str

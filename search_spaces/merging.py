@@ -28,8 +28,7 @@ class Merge:
     Attributes:
         what: what was merged, in words.
         exact: the output is the same everywhere, up to rounding. Otherwise zero padding between the
-            two
-            convolutions is lost, and features differ within `border` LR pixels of the image's
+            two convolutions is lost, and features differ within `border` LR pixels of the image's
             border where they are merged; layers after it carry that further in.
     """
 
@@ -205,7 +204,8 @@ def _merge_stem_into_spab(spec: ArchSpec, state: State) -> Iterator[Candidate]:
     yield dataclasses.replace(spec, blocks=(block, *spec.blocks[1:])), moved, step
 
 
-# Kinds that begin with a dense convolution and read their input nowhere else: its place in the state.
+# Kinds that begin with a dense convolution and read their input nowhere else: its place in the
+# state.
 FIRST_CONV = {
     "conv": "",
     "activated_conv": ".conv",

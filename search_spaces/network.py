@@ -172,8 +172,8 @@ def build(spec: ArchSpec, *, train: bool = False) -> Network:
     Args:
         spec: the architecture.
         train: hold dense convolutions of 3x3 or larger in the spec's training forms, which
-            `Network.fold`
-            folds; the same function for the same merged kernels, see `Network.unfold`.
+            `Network.fold` folds; the same function for the same merged kernels, see
+            `Network.unfold`.
 
     Raises:
         ValueError: a kind, an argument or a training form is not known, or the parts do not fit;

@@ -1,4 +1,4 @@
-"""A space written in YAML alone: frames, the blocks that may stand in them, and which values are choices."""
+"""A space that is written in YAML alone: frames, blocks that may stand in them, and their choices."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ INNER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrammarSpace:
-    """Networks of some frames with blocks of some kinds.
+    """Networks of some frames with blocks of some kinds, described by plain data.
 
     Where one value is expected a list is a choice; where a layer or a list of them is expected a
     mapping of names is a choice (a layer has a `kind`). `$name` stands for the value of a named
@@ -60,7 +60,8 @@ class GrammarSpace:
         object.__setattr__(self, "asked", dict(self._list_decisions()))
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """One member. Every decision is asked, in one order; only what has an effect is made."""
+        """Return one member. Every decision is asked, in one order; only what has an effect is made."""
+        # All of them, whatever the first ones say: one option list a name in a whole study.
         picks = {name: chooser.pick(name, options) for name, options in self.asked.items()}
         known = {
             name: picks.get(name, options[0])
@@ -70,12 +71,14 @@ class GrammarSpace:
         return self._make_member(frame, self._make_body(picks, known, is_led="first" in frame))
 
     def _list_decisions(self) -> Iterator[tuple[str, Sequence[Scalar]]]:
-        """Every decision, in the order in which it is asked."""
+        """Yield every decision with its options, in the order in which it is asked."""
         for name in ("num_blocks", "channels"):
             yield from template.decisions(getattr(self, name), name)
         for name, options in self.choices.items():
             yield from template.decisions(options, name)
         yield from template.decisions(list(self.frames), "frame")
+
+        # What is open in a frame: the layers of each alternative, then the alternative itself.
         for name, frame in self.frames.items():
             for key, one in frame.items():
                 choice = template.alternatives(one)
@@ -83,11 +86,14 @@ class GrammarSpace:
                     for other, part in choice.items():
                         yield from template.decisions(part, _name_decision(name, key, other))
                 yield from template.decisions(list(choice), _name_decision(name, key))
+
+        # What is open in the body: which block stands where, then the arguments of the blocks.
         early = [
             name for name, block in self.blocks.items() if "after" not in block
         ]  # may stand first
         for i, place in enumerate(self._list_block_decisions()):
             yield from template.decisions(list(self.blocks) if i else early, place)
+
         for name, block in self.blocks.items():
             shared, own = self._split_shares(block)
             yield from template.decisions(shared, name)
@@ -95,6 +101,7 @@ class GrammarSpace:
                 yield from template.decisions(own, f"block{i}.{name}")
 
     def _make_member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
+        # `end` is after the blocks that count: taps of `last` are of the block before it.
         blocks = [frame.pop("first"), *body] if "first" in frame else body
         count = len(blocks)
         if end := frame.pop("end", None):
@@ -104,7 +111,7 @@ class GrammarSpace:
         return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, "taps": taps, **given})
 
     def _list_block_decisions(self) -> list[str]:
-        """The decisions that choose blocks: one a position, or one for all."""
+        """List the decisions that choose blocks: one a position, or one for all."""
         return (
             [f"block{i}" for i in range(1, max(self.num_blocks) + 1)]
             if "block" in self.each
@@ -114,10 +121,15 @@ class GrammarSpace:
     def _make_body(
         self, picks: template.Picks, known: template.Picks, *, is_led: bool
     ) -> list[dict[str, Any]]:
-        """The blocks of a member, each with its choices taken; without the first, where the frame has one."""
+        """Return the blocks of a member with their choices taken.
+
+        Where the frame has a first block of its own (`is_led`), the body begins with the second.
+        """
         first = next(iter(self.blocks))
         places = range(2 if is_led else 1, int(picks.get("num_blocks", self.num_blocks[0])) + 1)
         asked = self._list_block_decisions()
+
+        # A block that may not stand at a place gives way to the first of the list.
         chosen: list[str] = []
         for i in places:
             name = str(picks.get(asked[min(i, len(asked)) - 1], first))
@@ -138,7 +150,7 @@ class GrammarSpace:
         }
 
     def _split_shares(self, block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What of a block is chosen once, and what every position chooses for itself."""
+        """Return what of a block is chosen once, and what every position chooses for itself."""
         own = {key: one for key, one in block.items() if key in self.each}
         return {key: one for key, one in block.items() if key not in own}, own
 
@@ -152,7 +164,7 @@ class GrammarSpace:
     def _make_frame(
         self, name: str, picks: template.Picks, known: template.Picks
     ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        layers: dict[str, Any] = {}
         for key, one in self.frames[name].items():
             choice = template.alternatives(one)
             first = next(iter(choice))
@@ -160,31 +172,31 @@ class GrammarSpace:
             if not template.fits(choice[other], int(known["channels"])):
                 other = first
             part, path = choice[other], _name_decision(name, key, other)
-            found[key] = part if key == "taps" else template.decided(part, path, picks, known)
-        return {key: part for key, part in found.items() if key != "first" or part is not None}
+            layers[key] = part if key == "taps" else template.decided(part, path, picks, known)
+        return {key: part for key, part in layers.items() if key != "first" or part is not None}
 
 
 def _name_decision(frame: str, *keys: str) -> str:
-    """The name of a decision of a frame; a part without alternatives has no name of its own."""
+    """Return the name of a decision of a frame; a part without alternatives has no name of its own."""
     return ".".join(filter(None, (frame, *keys)))
 
 
 def _resolve_taps(
     words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]
 ) -> list[str]:
-    """The features that words name; those that are not there are left out, none comes twice."""
-    found: list[str] = []
+    """Return the features that words name; those that are not there are left out, none comes twice."""
+    features: list[str] = []
     for word in words:
         if word == "skip":
-            found += ["skip"] if (frame.get("skip") or {}).get("kind") == "near" else []
+            features += ["skip"] if (frame.get("skip") or {}).get("kind") == "near" else []
         elif word == "last.inner":
-            found += [f"block{count}.inner"] if blocks[count - 1]["kind"] in INNER else []
+            features += [f"block{count}.inner"] if blocks[count - 1]["kind"] in INNER else []
         elif word == "blocks":
-            found += [f"block{i}" for i in range(1, count + 1)]
+            features += [f"block{i}" for i in range(1, count + 1)]
         else:
-            found.append(
+            features.append(
                 {"first": "block1", "last": f"block{count}", "end": f"block{len(blocks)}"}.get(
                     word, word
                 )
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(features))

@@ -1,4 +1,4 @@
-"""What a space of the grammar may say: each mistake in one line that names its place."""
+"""Checks of a space of the grammar: each mistake in one line that names its place."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +47,7 @@ def check_grammar(space: Grammar) -> None:
                 raise ValueError(
                     f"space.{name} must be at least 1 and at most {most}, got {option}"
                 )
+
     for name, options in _list_options(space):
         if not options or len(set(map(repr, options))) < len(options):
             raise ValueError(
@@ -55,10 +56,14 @@ def check_grammar(space: Grammar) -> None:
     for name in ("blocks", "frames"):
         if not getattr(space, name):
             raise ValueError(f"space.{name} must hold at least one, got none")
+
+    # YAML reads yes, no and numbers as other types than text.
     for name in ("choices", "blocks", "frames"):
         for key in getattr(space, name):
-            if not isinstance(key, str):  # yes, no and numbers, as YAML reads them
+            if not isinstance(key, str):
                 raise ValueError(f"space.{name}: a name must be text, got {key!r}; quote it")
+
+    # Then what the parts say, and what they refer to.
     _check_blocks(space)
     for name, frame in space.frames.items():
         _check_frame(f"frames.{name}", frame)
@@ -66,7 +71,7 @@ def check_grammar(space: Grammar) -> None:
 
 
 def _list_options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The lists of options, by their keys."""
+    """Yield the lists of options, by their keys."""
     yield "num_blocks", space.num_blocks
     yield "channels", space.channels
     for name, options in space.choices.items():
@@ -87,11 +92,14 @@ def _check_blocks(space: Grammar) -> None:
                 f"space.blocks.{name}.after: {after!r} is no block here; known: {', '.join(space.blocks)}"
             )
         _check_multiples(f"blocks.{name}", block)
+
+    # The first block stands in where another may not, so it may stand anywhere.
     first = next(iter(space.blocks))
     if any(key in space.blocks[first] for key in template.RULES):
         raise ValueError(
             f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
         )
+
     known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
     for name in space.each:
         if name not in known:
@@ -117,6 +125,7 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
     if missing := sorted(NEEDED - set(frame)):
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
+        # The first alternative stands in for the others, likewise.
         choice = template.alternatives(one)
         if not choice:
             raise ValueError(
@@ -130,6 +139,7 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"space.{path}.{key}: its first layer stands in for others: it must have no multiple_of"
             )
+
     for words in template.alternatives(frame["taps"]).values():
         _check_taps(f"{path}.taps", words, has_end=bool(frame.get("end")))
 
@@ -149,10 +159,12 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
 
 
 def _check_references(space: Grammar) -> None:
-    """Every `$name` is a choice, shares are of numbers, and every choice is used."""
+    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is used."""
     options = {"channels": space.channels, **space.choices}
     known = ", ".join(f"${name}" for name in options)
     used = set()
+
+    # All that may refer to a choice, by the place that a message names.
     parts = {f"blocks.{name}": block for name, block in space.blocks.items()}
     parts |= {f"frames.{name}": frame for name, frame in space.frames.items()}
     for path, part in parts.items():
@@ -171,6 +183,8 @@ def _check_references(space: Grammar) -> None:
                     f"space.{path}: {text} must be a share of whole numbers, by 1 or more, "
                     f"got {list(options[match[1]])}"
                 )
+
+    # A choice that nothing uses would be asked for nothing.
     if idle := [name for name in space.choices if name not in used]:
         raise ValueError(
             f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out"

@@ -1,4 +1,4 @@
-"""What a space holds: how many architectures, the least and the most of something, whether a given one."""
+"""Members of a space: how many there are, the cheapest, and the decisions that make a given one."""
 
 import itertools
 import math
@@ -16,12 +16,12 @@ NUM_STARTS = 4
 
 
 def num_points(space: Space) -> int:
-    """The number of ways to take every decision."""
+    """Return the number of ways to take every decision."""
     return math.prod(len(options) for options in decisions(space).values())
 
 
 def num_members(space: Space, *, seed: int = 0) -> float:
-    """The number of different architectures: exact in a small space, estimated from draws in a large one.
+    """Return the number of different architectures: exact in a small space, else estimated from draws.
 
     Many points may be one architecture, since decisions without effect are dropped. A drawn point
     stands for as many as the options of those of its decisions that change nothing, taken one at a
@@ -33,11 +33,15 @@ def num_members(space: Space, *, seed: int = 0) -> float:
         return len(
             {_make_member(space, dict(zip(names, point, strict=True))).arch_id for point in points}
         )
+
+    # Too many to count: the mean share of a point in its architecture, over some drawn points.
     rng = random.Random(seed)
     shares = []
     for _ in range(NUM_DRAWN):
         picks = {name: rng.choice(options) for name, options in names.items()}
         own = _make_member(space, picks).arch_id
+
+        # Decisions that change nothing here, whatever is picked.
         idle = [
             len(options)
             for name, options in names.items()
@@ -48,7 +52,7 @@ def num_members(space: Space, *, seed: int = 0) -> float:
 
 
 def members(space: Space) -> Iterator[ArchSpec]:
-    """Every architecture of a space, once; of a large one for as long as the caller has patience."""
+    """Yield every architecture of a space once; of a large space as long as the caller asks."""
     names, seen = decisions(space), set[str]()
     for point in itertools.product(*names.values()):
         spec = _make_member(space, dict(zip(names, point, strict=True)))
@@ -60,9 +64,9 @@ def members(space: Space) -> Iterator[ArchSpec]:
 def least(
     space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0, enough: float = -math.inf
 ) -> tuple[float, ArchSpec]:
-    """The member of least cost that changing one decision at a time leads to.
+    """Return the least cost and its member, by changing one decision at a time.
 
-    From several starts; then again with each option of each decision held, since what stands around
+    The walk begins at several starts. Then each option of each decision is held in turn, since what
     the blocks has choices of its own, which show their worth only where it is there.
 
     Args:
@@ -81,6 +85,7 @@ def least(
                 costs[ids[point]] = cost(spec)
         return costs[ids[point]]
 
+    # First from several starts.
     best, picks = math.inf, Picks()
     for start in itertools.islice(_list_starts(space, seed), NUM_STARTS):
         found, other = _walk_downhill(space, value, start, enough=enough)
@@ -103,7 +108,7 @@ def least(
 
 
 def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
-    """The decisions that make an architecture; None where none was found."""
+    """Return the decisions that make an architecture; None where no walk finds them."""
     wanted = spec.arch_id
     leaves = dict(_list_leaves(spec.to_dict()))
     for start in _list_starts(space, seed):
@@ -126,7 +131,11 @@ def _walk_downhill(
     held: str = "",
     enough: float = -math.inf,
 ) -> tuple[float, Picks]:
-    """Change one decision at a time, all but the one that is held, for the better until none helps."""
+    """Change one decision at a time for the better until none helps; `held` is left as it is.
+
+    Returns:
+        the least cost and the picks that have it.
+    """
     best = cost(picks)
     names = {name: options for name, options in decisions(space).items() if name != held}
     better = True
@@ -143,7 +152,7 @@ def _walk_downhill(
 
 
 def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
-    """The options of each decision in turn: first all first ones, then all second ones, ...; then draws."""
+    """Yield the options of each decision in turn, all first ones, all second ones, ...; then draws."""
     names = decisions(space)
     for i in range(max(map(len, names.values()))):
         yield {name: options[i % len(options)] for name, options in names.items()}
@@ -153,7 +162,7 @@ def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
 
 
 def _count_differences(wanted: Mapping[str, Any], member: ArchSpec) -> float:
-    """The number of values that differ, those that only one of both has among them."""
+    """Return the number of values that differ; those that only one of both has count too."""
     given = dict(_list_leaves(member.to_dict()))
     return float(sum(wanted.get(path) != given.get(path) for path in wanted.keys() | given.keys()))
 

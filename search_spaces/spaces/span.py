@@ -20,13 +20,12 @@ WORDS = {  # the activations are spelled again in a table that needs torch: a te
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSpace:
-    """Options of each decision; a list of one is no decision.
+    """SPAN-like networks; each field lists the options of one decision, and a list of one is no decision.
 
     Attributes:
         scale: upscale factor of every member.
         entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the
-            first
-            block is a plain stack that takes the image, as SPANF and SPANV2.
+            first block is a plain stack that takes the image, as SPANF and SPANV2.
         normalise: whether members with a stem see 255 * (image - mean), as SPAN does.
         num_blocks: number of blocks, the stack of `entry: block` among them.
         channels: feature channels.
@@ -37,8 +36,7 @@ class SpanSpace:
         skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the
             output.
         taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with
-            the
-            last block's inner feature too, as SPAN.
+            the last block's inner feature too, as SPAN.
         head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as
             SPANV2.
     """
@@ -66,18 +64,22 @@ class SpanSpace:
                     raise ValueError(
                         f"space.{name} must be at least 1 and at most {most}, got {value}; such as 28"
                     )
+
         for name in ("block_channels", "tail_channels"):
             for value in getattr(self, name):
                 if not 0 < value <= 4:
                     raise ValueError(
                         f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full width"
                     )
+
+        # Words are checked here, so that a typo is refused before torch is loaded.
         for name, known in WORDS.items():
             for value in getattr(self, name):
                 if value not in known:
                     raise ValueError(
                         f"space.{name}: {value!r} is not known; known: {', '.join(known)}"
                     )
+
         for name in self.__dataclass_fields__:
             options = getattr(self, name)
             if isinstance(options, list) and (not options or len(set(options)) < len(options)):
@@ -86,8 +88,9 @@ class SpanSpace:
                 )
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """One member. Every decision is asked, in one order; those without effect are dropped."""
+        """Return one member. Every decision is asked, in one order; those without effect are dropped."""
 
+        # The order and the names below are those of every study of this space: keep them.
         entry = _pick_option(chooser, "entry", self.entry)
         num_blocks = _pick_option(chooser, "num_blocks", self.num_blocks)
         channels = _pick_option(chooser, "channels", self.channels)
@@ -103,6 +106,7 @@ class SpanSpace:
         taps = _pick_option(chooser, "taps", self.taps)
         head = _pick_option(chooser, "head", self.head)
 
+        # From here on nothing is asked: the picks become layers.
         with_stem = entry == "stem"
         blocks = [
             BlockSpec.of(
@@ -114,6 +118,7 @@ class SpanSpace:
             )
             for share in shares[:num_blocks]
         ]
+
         if with_stem:
             last = dict(blocks[-1].args)["channels"]
             blocks.append(BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
@@ -148,8 +153,12 @@ def _round_width(channels: int, share: float) -> int:
 
 
 def _name_taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
-    """Names in SPAN's order: stem, last, first block, inner; the near branch before all, as SPANF has it."""
+    """Return the tapped features in SPAN's order: stem, last, first block, inner.
+
+    The near branch stands before all of them, as SPANF has it.
+    """
     end = num_blocks + 1 if with_stem else num_blocks
+    # Names in channel order: released weights of the fusion are in this order.
     names = ["stem"] if with_stem and kind != "last" else []
     names.append(f"block{end}")
     if kind != "last":

@@ -12,8 +12,7 @@ class WindowAttention(nn.Module):
     Args:
         window: edge of a window in pixels; height and width must be multiples.
         shift: by how many pixels windows are moved to the right and down; the map is taken as a
-            torus, and
-            pixels that meet only across its edge do not see each other.
+            torus, and pixels that meet only across its edge do not see each other.
 
     Source: Liu et al., Swin Transformer, ICCV 2021.
     """
