@@ -10,7 +10,10 @@ S = TypeVar("S", bound=Scalar)
 
 
 class Chooser(Protocol):
-    """Takes decisions: a sampler, a random draw, a replay. A name has one option list in a whole study."""
+    """Takes decisions: a sampler, a random draw, a replay.
+
+    A name has one option list in a whole study.
+    """
 
     def pick(self, name: str, options: Sequence[S]) -> S: ...
 

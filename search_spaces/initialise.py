@@ -1,4 +1,6 @@
-"""Start a network with features of unit size and nearly linear blocks, whatever its depth and gates."""
+"""Start a network with features of unit size and nearly linear blocks, whatever its depth and
+gates.
+"""
 
 import math
 from collections.abc import Callable
@@ -25,7 +27,8 @@ SMALLEST = 1e-8  # a feature map below this is left as it is
 def initial_network(
     spec: ArchSpec, seed: int, images: Tensor, *, zero_output: bool = True
 ) -> Network:
-    """Return a network at its start: features of unit size in every convolution, passed on by the blocks.
+    """Return a network at its start: features of unit size in every convolution, passed on by the
+    blocks.
 
     PyTorch's initialisation first, then three changes that keep deep networks alive (the
     parameter-free gate is a product of features, which vanishes where they are small: with

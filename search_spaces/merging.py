@@ -226,7 +226,9 @@ class _Layer:
 
 
 def _merge_neighbours(spec: ArchSpec, state: State) -> Iterator[Candidate]:
-    """Merge a convolution and the first one of the layer after it, where nothing reads between them."""
+    """Merge a convolution and the first one of the layer after it, where nothing reads between
+    them.
+    """
     body, head = _list_body(spec.stem, spec.blocks), _list_head(spec.fusion, spec.tail)
     upsampler = _Layer(role="upsampler", name="upsampler", prefix="upsampler", block=spec.upsampler)
     features = list(map(feature_of, spec.residuals))

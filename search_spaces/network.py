@@ -114,7 +114,8 @@ class Network(nn.Module):
                 yield f"block{name}", x
 
     def fold(self) -> "Network":
-        """Return a copy in inference form: every training form is computed once and kept as a kernel.
+        """Return a copy in inference form: every training form is computed once and kept as a
+        kernel.
 
         Example:
             >>> import torch
@@ -139,7 +140,8 @@ class Network(nn.Module):
         return plain.train(self.training)
 
     def unfold(self, *, seed: int) -> "Network":
-        """Return a copy in the training form that the spec names, of the same function as this network.
+        """Return a copy in the training form that the spec names, of the same function as this
+        network.
 
         The inverse of `fold`. The branches start as PyTorch starts them; of each convolution one
         branch then takes what the others lack. A network without training forms, or in its training
@@ -165,7 +167,9 @@ class Network(nn.Module):
 
 
 def build(spec: ArchSpec, *, train: bool = False) -> Network:
-    """Return a new network of a spec, started as PyTorch starts its layers; learned gates start near one.
+    """Return a new network of a spec, started as PyTorch starts its layers.
+
+    Learned gates start near one.
 
     A search starts its trainings otherwise: `search_spaces.initialise.initial_network`.
 
@@ -219,14 +223,17 @@ def _make_modules(spec: ArchSpec, train: bool) -> Made:
         num_params += sum(weight.numel() for weight in module.parameters())
         if num_params > MAX_PARAMS:
             raise ValueError(
-                f"{part.name}: with it the network has {num_params:,} parameters; a super-resolution network "
+                f"{part.name}: with it the network has {num_params:,} parameters; a "
+                "super-resolution network "
                 f"here has at most {MAX_PARAMS:,}: take fewer channels or blocks"
             )
     return made
 
 
 def _make_module(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
-    """Make a part, its dense convolutions in its own training form, else in that of stem and blocks."""
+    """Make a part, its dense convolutions in its own training form, else in that of stem and
+    blocks.
+    """
     shared = spec.train_form if part.is_feature else None
     form = part.block.train_form or shared or BlockSpec.of(PLAIN)
     try:

@@ -124,7 +124,8 @@ def _list_residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> li
         width = _read_width(layer, part.in_channels)
         if width != channels:
             raise ValueError(
-                f"residuals: {block.kind!r} of {feature} has {width} channels, the fused features have "
+                f"residuals: {block.kind!r} of {feature} has {width} channels, the fused "
+                "features have "
                 f"{channels}; give both the same width"
             )
         listed.append(part)
@@ -218,7 +219,8 @@ def _call_with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Modu
     if types.keys() != given:
         missing, unknown = sorted(types.keys() - given), sorted(given - types.keys())
         raise ValueError(
-            f"block {block.kind!r} takes the arguments {sorted(types)}: missing {missing}, unknown {unknown}"
+            f"block {block.kind!r} takes the arguments {sorted(types)}: missing {missing}, "
+            f"unknown {unknown}"
         )
 
     # Types are compared exactly: 1 for true or 3.0 for 3 would be a second spec of one network.
@@ -248,7 +250,8 @@ def check_context(made: Sequence[tuple[Part, nn.Module]]) -> None:
         if part.role != "block":
             if reads_context(module):
                 raise ValueError(
-                    f"{part.name} is a {type(module).__name__}, which takes or hands on more than features; "
+                    f"{part.name} is a {type(module).__name__}, which takes or hands on more "
+                    "than features; "
                     "put it among the blocks"
                 )
             continue

@@ -69,13 +69,15 @@ class BlockSpec:
             least, most = RANGES[name]
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(
-                    f"{self.kind}.{name} must be a whole number of at least {least} and at most {most}, "
+                    f"{self.kind}.{name} must be a whole number of at least {least} and at most "
+                    f"{most}, "
                     f"got {shown(value)}"
                 )
 
             if name == "kernel" and value % 2 == 0:
                 raise ValueError(
-                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use 1, 3 or 5"
+                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use "
+                    "1, 3 or 5"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +114,8 @@ class BlockSpec:
                 raise ValueError(f"{kind}: the name of an argument must be text, got {shown(name)}")
             if not isinstance(value, str | int | float | bool):
                 raise ValueError(
-                    f"{kind}.{shorten(name)} must be text, a number or true/false, got {shown(value)}"
+                    f"{kind}.{shorten(name)} must be text, a number or true/false, got "
+                    f"{shown(value)}"
                 )
 
         form = data.get("train_form")
@@ -211,7 +214,9 @@ class ArchSpec:
         self._check_idle()
 
     def _check_read(self) -> None:
-        """Check that taps and residuals name features that there are, and that they read what is made."""
+        """Check that taps and residuals name features that there are, and that they read what is
+        made.
+        """
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
         names |= {"stem"} if self.stem else set()
         learned = self.skip is not None and self.skip.kind not in FIXED_SKIPS
@@ -222,7 +227,8 @@ class ArchSpec:
         for tap in self.taps:
             if tap not in names:
                 raise ValueError(
-                    f"taps: {shown(tap)} is no feature of this network{why}; known: {_format_names(names)}"
+                    f"taps: {shown(tap)} is no feature of this network{why}; known: "
+                    f"{_format_names(names)}"
                 )
         for residual in self.residuals:
             if feature_of(residual) not in names:
@@ -304,7 +310,8 @@ class ArchSpec:
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
         if unknown := sorted(map(str, set(data) - fields_known)):
             raise ValueError(
-                f"architecture: unknown field {shorten(', '.join(unknown))}; known: {sorted(fields_known)}"
+                f"architecture: unknown field {shorten(', '.join(unknown))}; known: "
+                f"{sorted(fields_known)}"
             )
         if missing := sorted(needed - {name for name, value in data.items() if value is not None}):
             raise ValueError(

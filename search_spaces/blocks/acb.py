@@ -51,7 +51,8 @@ class LocalDistillation(nn.Module):
 
 
 class ACB(nn.Module):
-    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of channels.
+    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of
+    channels.
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.

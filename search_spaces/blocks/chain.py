@@ -40,7 +40,8 @@ class ResidualChain(nn.Module):
             )
         if num_convs == 3 and not activate_last:
             raise ValueError(
-                "residual_chain of 3 convolutions without a last activation computes what spab does; use that"
+                "residual_chain of 3 convolutions without a last activation computes what spab "
+                "does; use that"
             )
         widths = [in_channels, *[channels] * num_convs]
         self.convs = nn.ModuleList(

@@ -1,4 +1,5 @@
-"""What blocks hand to later blocks beside their output: they read it from a dict of names, or write it there.
+"""What blocks hand to later blocks beside their output: they read it from a dict of names, or write
+it there.
 
 A block class says so with `reads` and `gives`, sets of names, and is then called with its input and
 the dict.
@@ -14,7 +15,9 @@ NONE: frozenset[str] = frozenset()
 
 
 def reads_context(block: nn.Module) -> bool:
-    """Whether a block is called with its input and a `Context`, from which it reads or to which it gives."""
+    """Whether a block is called with its input and a `Context`, from which it reads or to which it
+    gives.
+    """
     return bool(getattr(block, "reads", None) or getattr(block, "gives", None))
 
 
@@ -25,7 +28,9 @@ def call(block: nn.Module, x: Tensor, context: Context | None) -> Tensor:
 
 
 def read_and_given(blocks: Iterable[nn.Module]) -> tuple[frozenset[str], frozenset[str]]:
-    """What blocks that run in this order read of those before them all, and what they give to later ones."""
+    """What blocks that run in this order read of those before them all, and what they give to later
+    ones.
+    """
     reads, gives = NONE, NONE
     for block in blocks:
         reads |= getattr(block, "reads", NONE) - gives

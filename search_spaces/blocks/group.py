@@ -15,7 +15,8 @@ AFTER: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Group(nn.Module):
-    """A(C(B_n(...B_1(x))) + x) with the blocks B it holds, a convolution C and an attention A of the sum.
+    """A(C(B_n(...B_1(x))) + x) with the blocks B it holds, a convolution C and an attention A of
+    the sum.
 
     HAESR: a 1x1 convolution and ESA; DWMamba: a 3x3 one and none.
 
@@ -55,7 +56,9 @@ class Group(nn.Module):
         self.reads, self.gives = read_and_given(blocks)
 
     def sample_context(self, x: Tensor) -> Context:
-        """What its blocks read of those before it, in the shapes that fit x: for counting it by itself."""
+        """What its blocks read of those before it, in the shapes that fit x: for counting it by
+        itself.
+        """
         found: Context = {}
         for block in self.blocks:
             sample: Callable[[Tensor], Context] = getattr(block, "sample_context", lambda x: {})

@@ -1,4 +1,6 @@
-"""HFENet's block: large kernels over the image, then the entropy of channels, each with a gated mixer."""
+"""HFENet's block: large kernels over the image, then the entropy of channels, each with a gated
+mixer.
+"""
 
 import torch
 from torch import Tensor, nn

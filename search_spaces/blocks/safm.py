@@ -1,4 +1,6 @@
-"""SAFMN's block: spatially adaptive feature modulation over several resolutions, then a channel mixer."""
+"""SAFMN's block: spatially adaptive feature modulation over several resolutions, then a channel
+mixer.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +53,8 @@ class SAFM(nn.Module):
 
 
 class SAFMBlock(nn.Module):
-    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an image.
+    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an
+    image.
 
     GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the
     image's. It takes images of any size.

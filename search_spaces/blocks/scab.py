@@ -38,7 +38,9 @@ class InceptionDepthwise(nn.Module):
 
 
 class MultiScaleConv(nn.Module):
-    """A 1x1 convolution and depthwise ones of four shapes, without biases; (N, C, H, W) keeps its shape.
+    """A 1x1 convolution and depthwise ones of four shapes, without biases.
+
+    (N, C, H, W) keeps its shape.
 
     Source: MSConv of VSCINet, NTIRE 2026 Efficient SR; the shapes after Yu et al., InceptionNeXt,
     CVPR 2024.

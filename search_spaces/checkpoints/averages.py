@@ -1,4 +1,4 @@
-"""Names of averages: what a place in a checkpoint says of the weights there."""
+"""Names of averages: read from a place in a checkpoint whether its weights are averaged."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,11 @@ SLOTS = (  # what optimisers keep of one parameter holds one of these
 
 
 def names_average(place: Sequence[str]) -> bool:
-    """Say whether a place is named as averages of weights over training steps; the innermost word counts."""
+    """Return whether a place is named as averages of weights over training steps.
+
+    The innermost word that says either counts: `ema.online_model` holds raw weights.
+    """
+    # modelEMA and model_ema are one name.
     parts = [_HUMP.sub("_", part).lower() for part in place]
     if any(_MOMENT.fullmatch(part) for part in parts):
         return False
@@ -36,5 +40,5 @@ def names_average(place: Sequence[str]) -> bool:
 
 
 def names_training(key: str) -> bool:
-    """Say whether a key is named as an optimiser's state, or that of what trains beside it."""
+    """Return whether a key is named as the state of an optimiser, or of what trains beside it."""
     return _TRAINING.fullmatch(key.lower()) is not None

@@ -1,4 +1,4 @@
-"""State dicts within a checkpoint: where they lie, which are averaged, and which of them is meant."""
+"""Entries: the state dicts within a checkpoint, where they lie and which are averaged."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,8 @@ from search_spaces.checkpoints.averages import SLOTS, names_average, names_train
 from search_spaces.checkpoints.files import read_tree, split_entry
 from search_spaces.checkpoints.key_names import shorten_name
 
-COUNTERS = (  # of torch's AveragedModel, of thop, of batch norm and of training loops, beside the weights
+# Numbers beside the weights: of torch's AveragedModel, thop, batch norm and training loops.
+COUNTERS = (
     *("n_averaged", "total_ops", "total_params", "num_batches_tracked", "num_updates", "initted"),
     *("step", "steps", "global_step", "epoch", "iter", "iteration", "decay"),
 )
@@ -63,7 +64,10 @@ class Entry:
 
 
 def find_entries(tree: Any) -> list[Entry]:
-    """Return every mapping of names to tensors in a file, outermost first, and averages without names.
+    """Return the entries of a file: mappings of names to tensors, and averages without names.
+
+    Outermost come first.
+
 
     What lies in a list is named by its index. Of what optimisers keep, averages of weights alone
     are returned.
@@ -127,7 +131,7 @@ def _walk_below(
 def _split_tensors(
     values: Mapping[Any, Any], place: tuple[str, ...]
 ) -> tuple[list[Entry], tuple[str, ...]]:
-    """Return the state dict that the tensors of a mapping are, averages without names, and its counters."""
+    """Return the state dicts that the tensors of a mapping are, and the names of its counters."""
     tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
     named = {key: value for key, value in tensors.items() if isinstance(key, str)}
     counters = tuple(key for key, value in named.items() if _is_counter(key, value))
@@ -148,7 +152,7 @@ def _is_counter(key: str, value: Tensor) -> bool:
 
 
 def split_entry_state(entry: Entry) -> list[Entry]:
-    """The parts of a state dict by the first words of its names, but for what is no more than such a word."""
+    """Return the parts of a state dict by the first words of its names; a bare word is no part."""
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in entry.state.items():
         first, _, rest = key.partition(".")
@@ -169,7 +173,7 @@ def split_entry_state(entry: Entry) -> list[Entry]:
 
 
 def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
-    """The file, the entry that is named, and the state dicts that the file holds.
+    """Return the file, the entry that is named, and the state dicts that the file holds.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -183,14 +187,15 @@ def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
         if isinstance(tree, Mapping):
             held = ", ".join(shorten_name(str(key)) for key in list(tree)[:NUM_SHOWN]) or "nothing"
         raise ValueError(
-            f"weights: {file} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
-            "or under a name such as params_ema"
+            f"weights: {file} holds no mapping of names to tensors, but {held}; "
+            "save a state dict, by itself or under a name such as params_ema"
         )
+
     for entry in entries:
         if odd := [key for key, value in entry.state.items() if not _is_plain(value)]:
             raise ValueError(
-                f"weights: {file}: {shorten_name(odd[0])} is sparse, quantised or does not hold all its "
-                "numbers; save plain dense tensors"
+                f"weights: {file}: {shorten_name(odd[0])} is sparse, quantised "
+                "or does not hold all its numbers; save plain dense tensors"
             )
     return file, wanted, entries
 
@@ -211,7 +216,10 @@ def check_numbers(entry: Entry, file: Path) -> None:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Whether a tensor is dense and as large as it says: shapes of a few bytes may claim any memory."""
+    """Return whether a tensor is dense and as large as it says.
+
+    Shapes of a few bytes in a file may claim any memory.
+    """
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()

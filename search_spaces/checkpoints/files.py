@@ -54,7 +54,10 @@ def read_tree(path: Path) -> Any:
 
 
 def _allow_numpy_scalars() -> AbstractContextManager[None]:
-    """Let torch's restricted unpickler make NumPy's numbers: a best PSNR often lies beside the weights."""
+    """Let torch's restricted unpickler make NumPy's numbers.
+
+    A best PSNR often lies beside the weights as one of them.
+    """
     scalar: Any = np.float64(0).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in _NUMPY_KINDS}
     # The function moved between NumPy 1 and 2, and a file keeps the name of the one that wrote it.
@@ -66,11 +69,14 @@ def _describe_refusal(path: Path, error: Exception) -> str:
     """Say in one line why a file was not read; of an unknown class, its name."""
     text = _COLOUR.sub("", str(error)).strip()
     start = f"weights: {path} is refused, it holds more than tensors"
-    if found := _CLASS.search(text):
+    unknown = _CLASS.search(text)
+    if unknown:
         return (
-            f"{start}: {found[1]}, which only running code from the file makes; save the state dict alone "
-            "(torch.save(net.state_dict(), FILE)), or use safetensors"
+            f"{start}: {unknown[1]}, which only running code from the file makes; "
+            "save the state dict alone (torch.save(net.state_dict(), FILE)), or use safetensors"
         )
+
+    # Else the first line of what torch says.
     first = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     first = first.splitlines()[0]
     return (

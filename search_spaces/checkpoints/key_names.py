@@ -1,4 +1,7 @@
-"""Names of released checkpoints: theirs onto ours, and ours onto theirs."""
+"""Key names of released checkpoints: from theirs to ours, and back.
+
+The patterns of a published network stand in its YAML file as `official_keys`.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,13 +16,13 @@ _REFERENCE = re.compile(rf"\\(\d)|{_SHIFTED.pattern}")
 
 
 def shorten_name(name: str) -> str:
-    """A name out of a file as a line can show it: no control characters, and not endless."""
+    """Return a name out of a file as a line can show it: no control characters, and not endless."""
     shown = name if name.isprintable() else ascii(name)[1:-1]
     return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}..."
 
 
 def our_name(key: str, patterns: Mapping[str, str]) -> str:
-    """The name here of a key of a released checkpoint; other keys are left as they are.
+    """Return our name for a key of a released checkpoint; other keys are left as they are.
 
     Args:
         patterns: regular expression of the whole key -> replacement, in which {2-1} is group 2 as a
@@ -35,7 +38,10 @@ def our_name(key: str, patterns: Mapping[str, str]) -> str:
 
 
 def our_branch(key: str, patterns: Mapping[str, str]) -> tuple[str, str] | None:
-    """The convolution here, and the name within its Conv3XC, of a released key; None where it is no branch.
+    """Return our convolution and the name within its Conv3XC for a released key.
+
+    None where the key is no branch.
+
 
     The patterns name the merged convolution alone; its branches stand beside it.
     """
@@ -49,16 +55,19 @@ def our_branch(key: str, patterns: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def released_name(name: str, patterns: Mapping[str, str]) -> str:
-    """The name in a released checkpoint of a key here; the key itself where the patterns do not tell it."""
+    """Return the released name of one of our keys.
+
+    The key itself where the patterns do not tell it.
+    """
     for pattern, replacement in patterns.items():
-        found = _invert_pattern(name, pattern, replacement)
-        if found and our_name(found, patterns) == name:
-            return found
+        key = _invert_pattern(name, pattern, replacement)
+        if key and our_name(key, patterns) == name:
+            return key
     return name
 
 
 def released_branch(conv: str, branch: str, patterns: Mapping[str, str]) -> str:
-    """The name in a released checkpoint of a branch here: the inverse of `our_branch`."""
+    """Return the released name of one of our branches: the inverse of `our_branch`."""
     layer, _, kind = branch.partition(".")
     merged = released_name(f"{conv}.{kind}", patterns)
     theirs = {ours: name for name, ours in BRANCHES.items()}[layer]
@@ -66,22 +75,32 @@ def released_branch(conv: str, branch: str, patterns: Mapping[str, str]) -> str:
 
 
 def _invert_pattern(name: str, pattern: str, replacement: str) -> str | None:
-    """What a pattern of literal text and flat groups would have matched to give a name."""
+    """Return the key that a pattern would have turned into a name; None where it could not have.
+
+    The pattern is literal text and flat groups.
+    """
     groups = re.findall(r"\(([^()]*)\)", pattern)
-    wanted, shifts, end = "", {}, 0
-    for found in _REFERENCE.finditer(replacement):
-        number = int(found[1] or found[2])
-        wanted += re.escape(replacement[end : found.start()])
-        held = r"\d+" if found[3] else groups[number - 1]
-        wanted += f"(?P=g{number})" if number in shifts else f"(?P<g{number}>{held})"
-        shifts[number] = int(found[3] or 0)
-        end = found.end()
+
+    # Write the replacement as an expression of its own, with the pattern's groups for its
+    # references.
+    inverse, shifts, end = "", {}, 0
+    for reference in _REFERENCE.finditer(replacement):
+        number = int(reference[1] or reference[2])
+        inverse += re.escape(replacement[end : reference.start()])
+        text = r"\d+" if reference[3] else groups[number - 1]
+        inverse += f"(?P=g{number})" if number in shifts else f"(?P<g{number}>{text})"
+        shifts[number] = int(reference[3] or 0)
+        end = reference.end()
+
+    # Match the name, and read the groups from it.
     try:
-        match = re.fullmatch(wanted + re.escape(replacement[end:]), name)
+        match = re.fullmatch(inverse + re.escape(replacement[end:]), name)
     except re.error:
         return None
     if not match:
         return None
+
+    # Fill them into the pattern's text; numbers that were counted up are counted down again.
     text = ""
     for i, literal in enumerate(re.split(r"\([^()]*\)", pattern)):
         value = match[f"g{i}"] if i in shifts else ""

@@ -1,4 +1,4 @@
-"""Released checkpoints onto the networks of this package, and what network a checkpoint is of."""
+"""Load released checkpoints into networks, and recognise what network a checkpoint is of."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +47,8 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
 
 
 def load_official(net: Network, path: str | Path) -> None:
-    """Load a released checkpoint of the published network that `net.spec` names, or of a relative, strictly.
+    """Load a released checkpoint of a published network, or of a relative of one, strictly.
+
 
     A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48
     channels for x2): its file has the published names. What stands around the state dict (wrappers,
@@ -78,15 +79,16 @@ def load_official(net: Network, path: str | Path) -> None:
 
 
 def load_checkpoint(net: Network, path: str | Path) -> str:
-    """Load as `load_official` does, and say which entry of which file was read.
+    """Load as `load_official` does, and return which entry of which file was read.
 
     Raises:
         FileNotFoundError: as `load_official`.
         ValueError: as `load_official`.
     """
-    file, wanted, entries = open_entries(path)
-    choice = choose_entry(entries, _make_judge(net), str(file), wanted)
+    file, asked, entries = open_entries(path)
+    choice = choose_entry(entries, _make_judge(net), str(file), asked)
     check_numbers(choice.entry, file)
+
     release: Release | None = choice.verdict.result
     state = choice.entry.state if release is None else release.fitted(str(file))
     load_strict(net, state, str(file))
@@ -94,7 +96,7 @@ def load_checkpoint(net: Network, path: str | Path) -> str:
 
 
 def recognise(path: str | Path) -> ArchSpec:
-    """The architecture of a checkpoint under released names, or ours, by its names and shapes.
+    """Return the architecture of a checkpoint, by its names (released ones or ours) and shapes.
 
     Published networks and their relatives are known, as `load_official` loads them.
 
@@ -102,14 +104,16 @@ def recognise(path: str | Path) -> ArchSpec:
         FileNotFoundError: there is no such file.
         ValueError: it is of no such network, or may be of several.
     """
-    file, wanted, entries = open_entries(path)
+    file, asked, entries = open_entries(path)
     try:
-        choice = choose_entry(entries, _judge_specs, str(file), wanted)
+        choice = choose_entry(entries, _judge_specs, str(file), asked)
     except MisfitError:
         raise ValueError(
-            f"weights: {file} is not recognised, its names and shapes are of no published network and no "
+            f"weights: {file} is not recognised, its names and shapes are of no published "
+            "network and no "
             "relative of one; say what it is of: arch=published/NAME, or arch=FILE with its spec"
         ) from None
+
     specs: list[ArchSpec] = list(choice.verdict.result.values())
     if len(specs) > 1:
         fitting = ", ".join(spec.arch_id for spec in specs)
@@ -117,12 +121,13 @@ def recognise(path: str | Path) -> ArchSpec:
             f"weights: {file} may be of {len(specs)} architectures ({fitting}); say which: "
             "arch=FILE with its spec"
         )
+
     name = published_name(specs[0])
     return specs[0] if name is None else published(name)
 
 
 def describe_origin(spec: ArchSpec) -> str:
-    """Say which published network a spec is or is a relative of: what released names are known for it."""
+    """Say of which published network a spec is a relative: whose released names fit it."""
     name = published_name(spec)
     if name is not None:
         return f"published/{name}"
@@ -135,7 +140,9 @@ def describe_origin(spec: ArchSpec) -> str:
 
 
 def _make_judge(net: Network) -> Judge:
-    """Judge whether a state dict fits a network, under its own names or released ones."""
+    """Return a judge of whether a state dict fits a network, under its own names or released ones."""
+
+    # Our names are tried where some of them are there, or where no released ones are known.
     own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     own_branches = own_shapes.keys() - plain_shapes(net).keys()
     released = released_entries(net.spec)
@@ -145,8 +152,8 @@ def _make_judge(net: Network) -> Judge:
         if own_branches & state.keys() or not released:
             faults = differences(own_shapes, state, {})
             num_known = len(own_shapes.keys() & state.keys())
-            said = () if num_known or not faults else NOT_OURS
-            verdicts.append(Verdict(num_known=num_known, faults=(*said, *faults)))
+            unknown = () if num_known or not faults else NOT_OURS
+            verdicts.append(Verdict(num_known=num_known, faults=(*unknown, *faults)))
         else:
             for published in released:
                 release = Release(net, state, published)
@@ -154,6 +161,8 @@ def _make_judge(net: Network) -> Judge:
                 verdicts.append(
                     Verdict(num_known=release.num_known, faults=tuple(faults), result=release)
                 )
+
+        # The verdict that fits, else the one that knows most names.
         return min(verdicts, key=lambda verdict: (len(verdict.faults) > 0, -verdict.num_known))
 
     return judge

@@ -1,4 +1,6 @@
-"""What a block cannot take, refused in one line: arguments when it is made, images when it is called."""
+"""What a block cannot take, refused in one line: arguments when it is made, images when it is
+called.
+"""
 
 from torch import Tensor
 
@@ -11,7 +13,8 @@ def check_same_width(kind: str, in_channels: int, channels: int) -> None:
     """
     if in_channels != channels:
         raise ValueError(
-            f"{kind}.channels must be those of its input, which it adds, {in_channels}, got {channels}; "
+            f"{kind}.channels must be those of its input, which it adds, {in_channels}, got "
+            f"{channels}; "
             f"use {in_channels}, or change the width before it"
         )
 

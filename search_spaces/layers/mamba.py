@@ -12,7 +12,8 @@ SHORTEST_STEP, LONGEST_STEP, STEP_FLOOR = 1e-3, 1e-1, 1e-4
 
 
 class Mamba(nn.Module):
-    """Mamba-1: a gated selective scan over tokens (batch, length, channels), which keeps their shape.
+    """Mamba-1: a gated selective scan over tokens (batch, length, channels), which keeps their
+    shape.
 
     [a, z] = W_in t; a = silu(causal depthwise convolution of a); [step, B, C] = W_x a;
     y = scan(a, softplus(W_step step + b), -exp(A_log), B, C, D); W_out (y * silu(z)).
@@ -71,7 +72,10 @@ class Mamba(nn.Module):
 
 
 def initial_decay(channels: int, d_state: int) -> Tensor:
-    """The logarithms of the decays at the start, (channels, d_state): log 1, log 2, ... in every channel."""
+    """The logarithms of the decays at the start, (channels, d_state): log 1, log 2, ...
+
+    In every channel.
+    """
     return torch.arange(1, d_state + 1, dtype=torch.get_default_dtype()).log().repeat(channels, 1)
 
 

@@ -1,4 +1,6 @@
-"""Normalisations over the channels of each pixel, written out: no operator that is counted as FLOPs."""
+"""Normalisations over the channels of each pixel, written out: no operator that is counted as
+FLOPs.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +9,8 @@ LEAST_NORM = 1e-12
 
 
 class ChannelLayerNorm(nn.Module):
-    """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus `bias`.
+    """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus
+    `bias`.
 
     `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out
     too.
@@ -27,7 +30,10 @@ class ChannelLayerNorm(nn.Module):
 
 
 def l2_normalise(x: Tensor, dim: int = 1) -> Tensor:
-    """Vectors along a dimension, each pixel's channels by default, over their length; zero ones stay zero."""
+    """Vectors along a dimension, each pixel's channels by default, over their length.
+
+    Zero ones stay zero.
+    """
     norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     return x / norm.clamp_min(
         max(LEAST_NORM, torch.finfo(x.dtype).tiny)

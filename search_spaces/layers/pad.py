@@ -24,7 +24,8 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
     if mode == "reflect":
         if bottom >= height or right >= width:
             raise ValueError(
-                f"image of {height}x{width} pixels is too small: to be mirrored to a multiple of {multiple} "
+                f"image of {height}x{width} pixels is too small: to be mirrored to a multiple of "
+                f"{multiple} "
                 f"it needs more than {bottom}x{right}; use a larger image"
             )
         return F.pad(x, (0, right, 0, bottom), mode="reflect")

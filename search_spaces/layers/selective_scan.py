@@ -1,4 +1,6 @@
-"""The selective scan of Mamba: a linear recurrence along tokens, exact, for all chunks of tokens at once."""
+"""The selective scan of Mamba: a linear recurrence along tokens, exact, for all chunks of tokens at
+once.
+"""
 
 import functools
 import math
@@ -17,7 +19,8 @@ VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float
 
 
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """y_t = <s_t, C_t> + D u_t with the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t, s_0 = 0.
+    """y_t = <s_t, C_t> + D u_t with the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t, s_0
+    = 0.
 
     On CUDA the kernel of the package mamba_ssm is used where that is installed (not for float64);
     everywhere else plain PyTorch, in which the chunks of the sequence are walked side by side,
@@ -65,7 +68,9 @@ def run_kernel(
     C: Tensor,
     D: Tensor,
 ) -> Tensor:
-    """`selective_scan` by mamba_ssm's `selective_scan_fn`, which has the tokens last, A and D in float32."""
+    """`selective_scan` by mamba_ssm's `selective_scan_fn`, which has the tokens last, A and D in
+    float32.
+    """
     tokens_last = [x.to(u.dtype).transpose(1, 2).contiguous() for x in (u, delta, B, C)]
     out = kernel(
         *tokens_last[:2], A.float().contiguous(), *tokens_last[2:], D=D.float().contiguous()
@@ -97,7 +102,8 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
     for name, (given, shape) in wanted.items():
         if given.shape != shape:
             raise ValueError(
-                f"scan: {name} must be {tuple(shape)} beside u {tuple(u.shape)} and {d_state} states, "
+                f"scan: {name} must be {tuple(shape)} beside u {tuple(u.shape)} and {d_state} "
+                "states, "
                 f"got {tuple(given.shape)}"
             )
 
@@ -117,7 +123,8 @@ class _Scan(torch.autograd.Function):
 
 
 class _Walk:
-    """Some rows of the state, (rows, batch, chunks, channels), that go through all chunks side by side.
+    """Some rows of the state, (rows, batch, chunks, channels), that go through all chunks side by
+    side.
 
     Args:
         delta: (tokens, batch, chunks, channels).
@@ -161,7 +168,9 @@ class _Walk:
 
 
 def _carry_states(kept: Tensor, added: Tensor) -> Tensor:
-    """What comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0; by doubling, in its arguments.
+    """What comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0.
+
+    By doubling, in its arguments.
 
     Args:
         kept, added: (rows, batch, chunks, channels).
@@ -230,7 +239,9 @@ def _compute_gradients(
 
 
 def _split_chunks(x: Tensor) -> Tensor:
-    """(batch, length, n) -> (tokens, batch, chunks, n), filled with zeros: a step of zero keeps the state."""
+    """(batch, length, n) -> (tokens, batch, chunks, n), filled with zeros: a step of zero keeps the
+    state.
+    """
     length = x.shape[1]
     tokens = min(LONGEST_CHUNK, 2 ** math.ceil(math.log2(length) / 2))  # the square root of it
     x = F.pad(x, (0, 0, 0, -length % tokens)) if length % tokens else x
@@ -248,6 +259,9 @@ def _split_by_row(x: Tensor) -> Tensor:
 
 
 def _group_rows(A: Tensor, num_values: int) -> Iterator[slice]:
-    """The rows of the state, as many at once as have some number of values; num_values: those of one row."""
+    """The rows of the state, as many at once as have some number of values.
+
+    Num_values: those of one row.
+    """
     rows = max(1, VALUES_AT_ONCE // num_values)
     return (slice(first, first + rows) for first in range(0, A.shape[1], rows))

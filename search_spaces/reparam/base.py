@@ -41,7 +41,9 @@ class RepConv2d(nn.Module, ABC):
 
     @abstractmethod
     def kernels(self) -> list[Kernel]:
-        """What the parallel branches compute, each by one kernel of an odd height and width up to k."""
+        """What the parallel branches compute, each by one kernel of an odd height and width up to
+        k.
+        """
 
     @abstractmethod
     def branches(self, x: Tensor) -> Tensor:
@@ -89,7 +91,9 @@ class RepConv2d(nn.Module, ABC):
         """Bring the other branches to where any kernel can be added in the k x k one."""
 
     def add_weight(self, weight: Tensor) -> None:
-        """Change the k x k branch so that the merged weight changes by (channels, in_channels, k, k)."""
+        """Change the k x k branch so that the merged weight changes by (channels, in_channels, k,
+        k).
+        """
         self.conv.weight += weight
 
     def add_bias(self, bias: Tensor) -> None:
@@ -99,7 +103,10 @@ class RepConv2d(nn.Module, ABC):
 
 
 def rep_convs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, RepConv2d]]:
-    """The convolutions of a network that are held in a training form, by name; not what a form holds."""
+    """The convolutions of a network that are held in a training form, by name.
+
+    Not what a form holds.
+    """
     for name, child in module.named_children():
         if isinstance(child, RepConv2d):
             yield prefix + name, child
@@ -119,7 +126,9 @@ def identity(like: nn.Conv2d) -> Kernel:
 
 
 def after(kernel: Kernel, first: Kernel) -> Kernel:
-    """One kernel for a 1x1 convolution and then a k x k one on its padded output (with its bias there)."""
+    """One kernel for a 1x1 convolution and then a k x k one on its padded output (with its bias
+    there).
+    """
     weight = torch.einsum("oqhw,qi->oihw", kernel.weight, first.weight.flatten(1))
     if kernel.bias is None or first.bias is None:
         return Kernel(weight, kernel.bias)

@@ -55,7 +55,8 @@ class Conv3XC(RepConv2d):
 
 
 def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tensor:
-    """The smallest change of the kernel between two 1x1 convolutions that changes what they merge to.
+    """The smallest change of the kernel between two 1x1 convolutions that changes what they merge
+    to.
 
     It exists where both have full rank and the width between them is at least that on either side.
 
@@ -71,7 +72,8 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
 
 
 def condition(conv: nn.Conv2d) -> None:
-    """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean square.
+    """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean
+    square.
 
     Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it
     off: with gain 1 by up to 17 % of its largest weight.

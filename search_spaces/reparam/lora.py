@@ -11,7 +11,8 @@ from search_spaces.reparam.checks import check_count, check_flag, check_positive
 
 
 class LoRA(RepConv2d):
-    """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a -> b.
+    """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a ->
+    b.
 
     B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so
     the layer starts as W.

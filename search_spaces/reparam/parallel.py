@@ -1,4 +1,6 @@
-"""Training forms that are sums of parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of forms."""
+"""Training forms that are sums of parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of
+forms.
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +12,9 @@ from search_spaces.reparam.checks import check_count
 
 
 class RepVGG(RepConv2d):
-    """k x k + 1x1 + identity, the last only where the widths are equal; without batch normalisation.
+    """k x k + 1x1 + identity, the last only where the widths are equal.
+
+    Without batch normalisation.
 
     Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, which normalises
     each branch; networks for super-resolution do not.
@@ -55,7 +59,8 @@ class Asymmetric(RepConv2d):
 
 
 class MBRB(RepConv2d):
-    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths are equal.
+    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths
+    are equal.
 
     The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is
     padded before it.

@@ -60,7 +60,10 @@ class GrammarSpace:
         object.__setattr__(self, "asked", dict(self._list_decisions()))
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """Return one member. Every decision is asked, in one order; only what has an effect is made."""
+        """Return one member. Every decision is asked, in one order.
+
+        Only what has an effect is made.
+        """
         # All of them, whatever the first ones say: one option list a name in a whole study.
         picks = {name: chooser.pick(name, options) for name, options in self.asked.items()}
         known = {
@@ -177,14 +180,20 @@ class GrammarSpace:
 
 
 def _name_decision(frame: str, *keys: str) -> str:
-    """Return the name of a decision of a frame; a part without alternatives has no name of its own."""
+    """Return the name of a decision of a frame.
+
+    A part without alternatives has no name of its own.
+    """
     return ".".join(filter(None, (frame, *keys)))
 
 
 def _resolve_taps(
     words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]
 ) -> list[str]:
-    """Return the features that words name; those that are not there are left out, none comes twice."""
+    """Return the features that words name.
+
+    Those that are not there are left out, none comes twice.
+    """
     features: list[str] = []
     for word in words:
         if word == "skip":

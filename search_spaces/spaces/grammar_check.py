@@ -89,7 +89,8 @@ def _check_blocks(space: Grammar) -> None:
         after = block.get("after", name)
         if not isinstance(after, str) or after not in space.blocks:
             raise ValueError(
-                f"space.blocks.{name}.after: {after!r} is no block here; known: {', '.join(space.blocks)}"
+                f"space.blocks.{name}.after: {after!r} is no block here; known: "
+                f"{', '.join(space.blocks)}"
             )
         _check_multiples(f"blocks.{name}", block)
 
@@ -97,7 +98,8 @@ def _check_blocks(space: Grammar) -> None:
     first = next(iter(space.blocks))
     if any(key in space.blocks[first] for key in template.RULES):
         raise ValueError(
-            f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
+            f"space.blocks.{first} stands in for others: it must have no "
+            f"{' or '.join(template.RULES)}"
         )
 
     known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
@@ -137,7 +139,8 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
             "multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))
         ):
             raise ValueError(
-                f"space.{path}.{key}: its first layer stands in for others: it must have no multiple_of"
+                f"space.{path}.{key}: its first layer stands in for others: it must have no "
+                "multiple_of"
             )
 
     for words in template.alternatives(frame["taps"]).values():
@@ -150,7 +153,8 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
     for word in words:
         if word not in TAPS and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
             raise ValueError(
-                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, block2.inner"
+                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, "
+                "block2.inner"
             )
         if word == "end" and not has_end:
             raise ValueError(
@@ -159,7 +163,9 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
 
 
 def _check_references(space: Grammar) -> None:
-    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is used."""
+    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is
+    used.
+    """
     options = {"channels": space.channels, **space.choices}
     known = ", ".join(f"${name}" for name in options)
     used = set()

@@ -21,7 +21,8 @@ def num_points(space: Space) -> int:
 
 
 def num_members(space: Space, *, seed: int = 0) -> float:
-    """Return the number of different architectures: exact in a small space, else estimated from draws.
+    """Return the number of different architectures: exact in a small space, else estimated from
+    draws.
 
     Many points may be one architecture, since decisions without effect are dropped. A drawn point
     stands for as many as the options of those of its decisions that change nothing, taken one at a
@@ -67,7 +68,7 @@ def least(
     """Return the least cost and its member, by changing one decision at a time.
 
     The walk begins at several starts. Then each option of each decision is held in turn, since what
-    the blocks has choices of its own, which show their worth only where it is there.
+    stands around the blocks has choices of its own, which show their worth only there.
 
     Args:
         cost: of a member; called once an architecture.
@@ -88,20 +89,22 @@ def least(
     # First from several starts.
     best, picks = math.inf, Picks()
     for start in itertools.islice(_list_starts(space, seed), NUM_STARTS):
-        found, other = _walk_downhill(space, value, start, enough=enough)
-        if found < best:
-            best, picks = found, other
+        walked, other = _walk_downhill(space, value, start, enough=enough)
+        if walked < best:
+            best, picks = walked, other
         if best <= enough:
             return best, _make_member(space, picks)
+
+    # Then with each option held: the walk may pass a worse member on its way to a better one.
     for name, options in decisions(space).items():
         for option in options:
             kicked = picks | {name: option}
             value(kicked)
             if ids[tuple(kicked.values())] == ids[tuple(picks.values())]:
                 continue  # without effect here
-            found, other = _walk_downhill(space, value, kicked, held=name, enough=enough)
-            if found < best:
-                best, picks = found, other
+            walked, other = _walk_downhill(space, value, kicked, held=name, enough=enough)
+            if walked < best:
+                best, picks = walked, other
             if best <= enough:
                 return best, _make_member(space, picks)
     return best, _make_member(space, picks)
@@ -143,16 +146,19 @@ def _walk_downhill(
         better = False
         for name, options in names.items():
             for option in options:
-                found = cost(picks | {name: option})
-                if found < best:
-                    best, picks, better = found, picks | {name: option}, True
+                value = cost(picks | {name: option})
+                if value < best:
+                    best, picks, better = value, picks | {name: option}, True
                 if best <= enough:
                     return best, picks
     return best, picks
 
 
 def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
-    """Yield the options of each decision in turn, all first ones, all second ones, ...; then draws."""
+    """Yield the options of each decision in turn, all first ones, all second ones, ....
+
+    Then draws.
+    """
     names = decisions(space)
     for i in range(max(map(len, names.values()))):
         yield {name: options[i % len(options)] for name, options in names.items()}
@@ -161,20 +167,21 @@ def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
         yield {name: rng.choice(options) for name, options in names.items()}
 
 
-def _count_differences(wanted: Mapping[str, Any], member: ArchSpec) -> float:
+def _count_differences(leaves: Mapping[str, Any], member: ArchSpec) -> float:
     """Return the number of values that differ; those that only one of both has count too."""
     given = dict(_list_leaves(member.to_dict()))
-    return float(sum(wanted.get(path) != given.get(path) for path in wanted.keys() | given.keys()))
+    return float(sum(leaves.get(path) != given.get(path) for path in leaves.keys() | given.keys()))
 
 
 def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the paths and values of plain data, without training forms, which spaces do not decide."""
     items: Sequence[tuple[Any, Any]]
     if isinstance(data, dict):
-        items = [(key, one) for key, one in data.items() if key != "train_form"]
+        items = [(key, value) for key, value in data.items() if key != "train_form"]
     elif isinstance(data, list):
         items = list(enumerate(data))
     else:
         yield path, data
         return
-    for key, one in items:
-        yield from _list_leaves(one, f"{path}.{key}")
+    for key, value in items:
+        yield from _list_leaves(value, f"{path}.{key}")

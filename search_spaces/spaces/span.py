@@ -20,7 +20,8 @@ WORDS = {  # the activations are spelled again in a table that needs torch: a te
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSpace:
-    """SPAN-like networks; each field lists the options of one decision, and a list of one is no decision.
+    """SPAN-like networks; each field lists the options of one decision, and a list of one is no
+    decision.
 
     Attributes:
         scale: upscale factor of every member.
@@ -62,14 +63,16 @@ class SpanSpace:
             for value in getattr(self, name):
                 if not 1 <= value <= most:
                     raise ValueError(
-                        f"space.{name} must be at least 1 and at most {most}, got {value}; such as 28"
+                        f"space.{name} must be at least 1 and at most {most}, got {value}; such "
+                        "as 28"
                     )
 
         for name in ("block_channels", "tail_channels"):
             for value in getattr(self, name):
                 if not 0 < value <= 4:
                     raise ValueError(
-                        f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full width"
+                        f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full "
+                        "width"
                     )
 
         # Words are checked here, so that a typo is refused before torch is loaded.
@@ -88,7 +91,10 @@ class SpanSpace:
                 )
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """Return one member. Every decision is asked, in one order; those without effect are dropped."""
+        """Return one member. Every decision is asked, in one order.
+
+        Those without effect are dropped.
+        """
 
         # The order and the names below are those of every study of this space: keep them.
         entry = _pick_option(chooser, "entry", self.entry)

@@ -37,7 +37,9 @@ def one_thread():
 
 
 def tolerance(net, image, out):
-    """1e-5 where the processor sums as that of the released outputs; else what sums in any order allow.
+    """1e-5 where the processor sums as that of the released outputs.
+
+    Else what sums in any order allow.
 
     Images a and c are noise, on which SPAN's gates give values up to 80: there the released outputs
     are themselves up to 3e-3 from float64. What another order of the same sums changes is no error

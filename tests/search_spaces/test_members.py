@@ -1,4 +1,6 @@
-"""What the members of every space hold: 200 random ones of each, and what is counted and found among them."""
+"""What the members of every space hold: 200 random ones of each, and what is counted and found
+among them.
+"""
 
 import itertools
 import random

@@ -1,4 +1,6 @@
-"""Merged networks compute what they were made of: everywhere, or all but near the border, and cost less."""
+"""Merged networks compute what they were made of: everywhere, or all but near the border, and cost
+less.
+"""
 
 import dataclasses
 import random

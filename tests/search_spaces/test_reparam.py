@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line, with its whole message
-"""Training forms are the functions that are folded from them: in float64, borders and gradients too."""
+"""Training forms are the functions that are folded from them: in float64, borders and gradients
+too.
+"""
 
 import copy
 import dataclasses

@@ -1,4 +1,6 @@
-"""The Haar wavelet transform: one map of an image's coarse content and three of its edges, and back."""
+"""The Haar wavelet transform: one map of an image's coarse content and three of its edges, and
+back.
+"""
 
 from torch import Tensor
 

@@ -36,7 +36,8 @@ class SelectiveFusion(nn.Module):
 
 
 class HighBranch(nn.Module):
-    """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of themselves.
+    """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of
+    themselves.
 
     y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale *
     y, with the scale at 0.1 in the beginning.

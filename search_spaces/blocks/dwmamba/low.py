@@ -1,4 +1,6 @@
-"""The coarse content of a wavelet block: attention in windows and a routed scan, each with a feed-forward."""
+"""The coarse content of a wavelet block: attention in windows and a routed scan, each with a
+feed-forward.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,10 @@ from search_spaces.layers.conv import depthwise_conv
 
 
 class ConvFeedForward(nn.Module):
-    """Tokens through a wider layer with a depthwise 5x5 convolution: h = gelu(L t); L (h + gelu(DW5(h)))."""
+    """Tokens through a wider layer with a depthwise 5x5 convolution: h = gelu(L t).
+
+    L (h + gelu(DW5(h))).
+    """
 
     def __init__(self, channels: int, *, hidden: int) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""The wavelet block of DWMamba: coarse and fine content of the features are treated apart, and joined."""
+"""The wavelet block of DWMamba: coarse and fine content of the features are treated apart, and
+joined.
+"""
 
 from torch import Tensor, nn
 
@@ -12,7 +14,8 @@ from search_spaces.layers.pad import pad_to_multiple
 
 
 class Wavelet(nn.Module):
-    """Haar transform; the edges as one narrow map; the coarse map by attention and a routed scan; back.
+    """Haar transform; the edges as one narrow map; the coarse map by attention and a routed scan;
+    back.
 
     high = refine(C1(select(HL, LH, HH))); LL' = low(LL, high); high' = cross(LL', high); [HL, LH,
     HH] = C1(high'); inverse transform. Nothing is added to the block's input: a group does that.

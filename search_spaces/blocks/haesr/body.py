@@ -22,7 +22,8 @@ Maps = tuple[Tensor, ...]  # of the stages in order, local before grid
 
 
 class Stage(nn.Module):
-    """Convolutional features; their first quarter stays local, local and grid attention see the others.
+    """Convolutional features; their first quarter stays local, local and grid attention see the
+    others.
 
     Args:
         local: channels that stay local.

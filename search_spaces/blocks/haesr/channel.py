@@ -13,7 +13,9 @@ EPS = 1e-6
 
 
 class ChannelAttention(nn.Module):
-    """C1(softmax(q k^T * tau) v) in sets of pixels, with q and k of length 1 along the pixels; no biases.
+    """C1(softmax(q k^T * tau) v) in sets of pixels, with q and k of length 1 along the pixels.
+
+    No biases.
 
     q, k and v are the thirds of DW3(C1(x)); tau is one learned number. H and W are multiples of 8.
 

@@ -1,4 +1,5 @@
-"""Which pixels attend to which: HAESR's windows with their surroundings, and grids over the whole image.
+"""Which pixels attend to which: HAESR's windows with their surroundings, and grids over the whole
+image.
 
 Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the
 keys of its set: (sets, 64, C) and (sets, keys, C). A set's map has the shape (64, keys), its bias
@@ -136,7 +137,9 @@ class GridTokens(nn.Module):
 
 
 def _split_grid(x: Tensor, rows: int, columns: int) -> Tensor:
-    """(N, C, rows*a, columns*b) -> (N*a*b, rows*columns, C): pixels that are a rows and b columns apart."""
+    """(N, C, rows*a, columns*b) -> (N*a*b, rows*columns, C): pixels that are a rows and b columns
+    apart.
+    """
     num, channels, height, width = x.shape
     cut = x.reshape(num, channels, rows, height // rows, columns, width // columns)
     return cut.permute(0, 3, 5, 2, 4, 1).reshape(-1, rows * columns, channels)
@@ -155,7 +158,9 @@ class FreeBias(nn.Module):
 
 
 class GridBias(nn.Module):
-    """(1, 64, 64 + extra): of the first 64 keys by their place relative to the query, of the others free."""
+    """(1, 64, 64 + extra): of the first 64 keys by their place relative to the query, of the others
+    free.
+    """
 
     index: Tensor
 

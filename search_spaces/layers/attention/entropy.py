@@ -39,7 +39,10 @@ class EntropyGate(nn.Module):
 
 
 class Entropy(nn.Module):
-    """(x + f) * gate(f), a number a channel; the variance under the logarithm counts as at least 1e-6."""
+    """(x + f) * gate(f), a number a channel.
+
+    The variance under the logarithm counts as at least 1e-6.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -65,7 +65,8 @@ class ESA(nn.Module):
         height, width = x.shape[2:]
         if min(height, width) < MIN_SIZE:
             raise ValueError(
-                f"esa needs features of at least {MIN_SIZE}x{MIN_SIZE} pixels for its {POOL}x{POOL} pooling "
+                f"esa needs features of at least {MIN_SIZE}x{MIN_SIZE} pixels for its "
+                f"{POOL}x{POOL} pooling "
                 f"after a convolution of stride 2, got {height}x{width}; use a larger image"
             )
         return x * self.gate(x)

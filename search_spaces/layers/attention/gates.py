@@ -16,7 +16,9 @@ class ParameterFree(nn.Module):
 
 
 class HardParameterFree(nn.Module):
-    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of MobileNetV3."""
+    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of
+    MobileNetV3.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

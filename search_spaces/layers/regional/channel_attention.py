@@ -10,7 +10,9 @@ from search_spaces.layers.regional.windows import merge_windows, split_windows
 
 
 class ChannelAttention(nn.Module):
-    """C1(S v) in windows, S = softmax(tau unit(q) unit(v)^T), (C, C), of the window's pixels; no biases.
+    """C1(S v) in windows, S = softmax(tau unit(q) unit(v)^T), (C, C), of the window's pixels.
+
+    No biases.
 
     [q, v] = DW3(a) b with [a, b] = C1(x), over the whole image. Overlaps of windows are averaged.
     While it trains, the whole image is one window, as patches are small; in evaluation an image of

@@ -1,4 +1,7 @@
-"""The smaller and the larger of two sizes; in a trace they stay symbols, where min and max would decide."""
+"""The smaller and the larger of two sizes.
+
+In a trace they stay symbols, where min and max would decide.
+"""
 
 from typing import Any
 

@@ -7,7 +7,8 @@ from search_spaces.layers.regional.sizes import larger, smaller
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) -> windows (N, n, m, C, h, w), h and w being `size`, or the image's where that is less.
+    """(N, C, H, W) -> windows (N, n, m, C, h, w), h and w being `size`, or the image's where that
+    is less.
 
     An axis of L pixels has n = ceil(L / size) windows, ceil((L - size) / (n - 1)) apart, the last
     one moved back to end with the image. There is nothing to decide on: a trace holds for images of
@@ -47,7 +48,9 @@ def _place_windows(length: int, size: int, device: torch.device) -> tuple[Tensor
 
 
 def _locate_pixels(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each pixel of an axis is in the windows side by side, (L,): in its first and in its last one."""
+    """Where each pixel of an axis is in the windows side by side, (L,): in its first and in its
+    last one.
+    """
     starts, side = _place_windows(length, size, device)
     pixels = torch.arange(length, device=device)
     first = (starts[:, None] + side <= pixels).sum(0)

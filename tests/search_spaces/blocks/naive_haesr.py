@@ -1,4 +1,5 @@
-"""HAESR a second time: straight from its formulas and released key names, in loops over windows and tokens.
+"""HAESR a second time: straight from its formulas and released key names, in loops over windows and
+tokens.
 
 Slow, and on purpose without a line of `search_spaces`: tests hold the network to it.
 """

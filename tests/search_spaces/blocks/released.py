@@ -1,4 +1,6 @@
-"""Networks by the names of their released checkpoints: random weights, and layers written from formulas."""
+"""Networks by the names of their released checkpoints: random weights, and layers written from
+formulas.
+"""
 
 import math
 import re

@@ -34,7 +34,10 @@ def net(state, tmp_path_factory):
 
 
 def test_released_names_cover_the_network(net, state):
-    """Loading is strict, so no key is missing or left over; here none takes the place of another."""
+    """Loading is strict, so no key is missing or left over.
+
+    Here none takes the place of another.
+    """
     weights = {name: value for name, value in state.items() if not name.endswith("_indices")}
     assert sum(value.numel() for value in weights.values()) == 352_869
     assert len(weights) == len(net.state_dict())

@@ -1,5 +1,8 @@
 # ruff: noqa: E501 - one case a line
-"""Averages are never passed over in silence: in lists, beside optimisers, without names; optimisers' states are none."""
+"""Averages are never passed over in silence: in lists, beside optimisers, without names.
+
+Optimisers' states are none.
+"""
 
 import re
 

@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line
-"""Which state dict of a file is read: averages before what they are of, in whatever wrapper and under any prefix."""
+"""Which state dict of a file is read: averages before what they are of, in whatever wrapper and
+under any prefix.
+"""
 
 import argparse
 import re

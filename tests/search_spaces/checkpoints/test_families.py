@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line
-"""Released names belong to a family: relatives of published networks, by arch= and from the file alone."""
+"""Released names belong to a family: relatives of published networks, by arch= and from the file
+alone.
+"""
 
 import dataclasses
 import random

@@ -156,7 +156,9 @@ def test_fitting_alone_changes_nothing(train):
     ],
 )
 def test_released_checkpoint_starts_a_training_form(name, golden, checkpoint):
-    """On the picture; on the noise of inputs a and c float32 alone makes 1e-4 to 3e-3 (plain, to float64)."""
+    """On the picture; on the noise of inputs a and c float32 alone makes 1e-4 to 3e-3 (plain, to
+    float64).
+    """
     arrays = np.load(REFERENCE / "golden" / f"{golden}.npz")
     torch.manual_seed(0)
     net = build(published(name), train=True)

@@ -51,7 +51,9 @@ def test_pixels_are_read_row_by_row():
 
 
 def released_state(directory):
-    """The stored state of the released class, without the branches beside each convolution: a file of it."""
+    """The stored state of the released class, without the branches beside each convolution: a file
+    of it.
+    """
     arrays = np.load(REFERENCE / "golden" / "team05_MambaGate_state.npz")
     branches = [key for key in arrays.files if ".sk." in key or ".conv." in key]
     run = {key: torch.from_numpy(arrays[key]) for key in arrays.files if key not in branches}

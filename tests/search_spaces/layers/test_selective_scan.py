@@ -20,7 +20,9 @@ def largest_error(found, wanted):
 
 @pytest.fixture(params=[2**21, 40])
 def values_at_once(request, monkeypatch):
-    """All rows of the state together, as usual, or some of them after the others, as with large images."""
+    """All rows of the state together, as usual, or some of them after the others, as with large
+    images.
+    """
     monkeypatch.setattr(module, "VALUES_AT_ONCE", request.param)
 
 
@@ -114,7 +116,10 @@ def test_scan_counts_no_flops_and_runs_where_there_are_no_values(train):
 
 @pytest.mark.parametrize(("train", "maps"), [(False, 4), (True, 12)])
 def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeypatch):
-    """The states of all tokens would be 16 maps of the size of u; u, delta and the output are three more."""
+    """The states of all tokens would be 16 maps of the size of u.
+
+    U, delta and the output are three more.
+    """
     monkeypatch.setattr(module, "VALUES_AT_ONCE", 2**13)
 
     def peak_bytes(length):
