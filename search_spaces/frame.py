@@ -1,4 +1,4 @@
-"""Layers around the blocks: upsamplers, skip branches from the image, wraps of the whole network."""
+"""Layers around the blocks: upsamplers, skip branches from the image, wraps of the network."""
 
 from collections.abc import Callable
 

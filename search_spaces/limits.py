@@ -1,4 +1,4 @@
-"""Limits of an architecture's size, and of what a message shows of it: specs come from strangers."""
+"""Limits of an architecture's size, and of what messages show of it: specs come from strangers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ MAX_SHOWN = 100  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
-    """Return what a message shows of a value that somebody gave: its beginning, whatever its size."""
+    """Return what a message shows of a value: its beginning, whatever its size."""
     if isinstance(value, list | tuple | Mapping) and len(value) > MAX_SHOWN:
         return f"{type(value).__name__} of {len(value)}"
     if (

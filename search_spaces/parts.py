@@ -105,7 +105,7 @@ def feature_widths(spec: ArchSpec) -> dict[str, int]:
 
 
 def _list_features(spec: ArchSpec) -> list[tuple[Role, str, BlockSpec]]:
-    """List role, name and layer of what makes features: the stem, if there is one, and the blocks."""
+    """List role, name and layer of what makes features: the stem, if any, and the blocks."""
     listed: list[tuple[Role, str, BlockSpec]] = [("stem", "stem", spec.stem)] if spec.stem else []
     for i, block in enumerate(spec.blocks, start=1):
         listed.append(("block", f"block{i}", block))
@@ -234,7 +234,7 @@ def _call_with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Modu
 
 
 def _read_width(block: BlockSpec, in_channels: int) -> int:
-    """Return the channels that a block gives: its own, or those of its input where it keeps them."""
+    """Return the channels that a block gives: its own, or its input's where it keeps them."""
     return int(dict(block.args).get("channels", in_channels))
 
 

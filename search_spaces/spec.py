@@ -219,9 +219,10 @@ class ArchSpec:
         """
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
         names |= {"stem"} if self.stem else set()
-        learned = self.skip is not None and self.skip.kind not in FIXED_SKIPS
+        kind = self.skip.kind if self.skip else ""
+        learned = bool(kind) and kind not in FIXED_SKIPS
         names |= {"skip"} if learned else set()
-        why = "" if learned or not self.skip else f" ({self.skip.kind} is added to the output)"
+        why = "" if learned or not self.skip else f" ({kind} is added to the output)"
 
         # What is read is there.
         for tap in self.taps:
@@ -243,7 +244,7 @@ class ArchSpec:
         read = {*self.taps, *map(feature_of, self.residuals)}
         if learned and "skip" not in read:
             raise ValueError(
-                f"taps or residuals must read skip, or the {self.skip.kind!r} branch leads nowhere, "  # type: ignore[union-attr]
+                f"taps or residuals must read skip, or the {kind!r} branch leads nowhere, "
                 f"got {list(self.taps)}"
             )
         last = len(self.blocks)

@@ -1,4 +1,4 @@
-"""The block of ZenoSR and DAN, and its local part, which also stands at their end."""
+"""ACB, the block of ZenoSR and DAN, and its local part, which also stands at their end."""
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class LocalDistillation(nn.Module):
         check_same_width("local_distillation", in_channels, channels)
         check_multiple("local_distillation.channels", channels, 2, "it is split")
         half = channels // 2
+
         self.distil = nn.ModuleList(
             pointwise_conv(channels, half, bias=True) for _ in range(NUM_STEPS)
         )
@@ -37,16 +38,17 @@ class LocalDistillation(nn.Module):
             )
             for _ in range(NUM_STEPS)
         )
+        # Groups of two inputs each: the released 3x3 is grouped, and cheaper by that.
         self.last = nn.Conv2d(channels, half, 3, padding=1, groups=half)
         self.join = pointwise_conv((NUM_STEPS + 1) * half, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = []
+        distilled = []
         for distil, remain in zip(self.distil, self.remain, strict=True):
-            parts.append(F.gelu(distil(x)))
+            distilled.append(F.gelu(distil(x)))
             x = F.gelu(remain(x) + x)
-        parts.append(F.gelu(self.last(x)))
-        out: Tensor = self.join(torch.cat(parts, 1))
+        distilled.append(F.gelu(self.last(x)))
+        out: Tensor = self.join(torch.cat(distilled, 1))
         return out
 
 

@@ -38,16 +38,21 @@ class ResidualChain(nn.Module):
                 "residual_chain of 1 convolution without a last activation never activates; use "
                 "activate_last: true, or num_convs: 2"
             )
+
+        # One function, one spec: what spab computes is written as a spab.
         if num_convs == 3 and not activate_last:
             raise ValueError(
                 "residual_chain of 3 convolutions without a last activation computes what spab "
                 "does; use that"
             )
+
         widths = [in_channels, *[channels] * num_convs]
         self.convs = nn.ModuleList(
             make_conv(a, b, kernel=3, bias=bias) for a, b in itertools.pairwise(widths)
         )
+
         self.attention = make_attention(attention, channels)
+        # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
             nn.Identity()
             if in_channels == channels

@@ -9,7 +9,7 @@ from search_spaces.layers.conv import ConvFactory, depthwise_conv
 def conv(
     in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory
 ) -> nn.Module:
-    """One dense convolution, nothing after it."""
+    """Return one dense convolution, nothing after it."""
     return make_conv(in_channels, channels, kernel=kernel, bias=bias)
 
 
@@ -35,12 +35,12 @@ class ActivatedConv(nn.Module):
 
 
 def identity(in_channels: int, *, make_conv: ConvFactory) -> nn.Module:
-    """Its input: a fusion that only joins, a residual that is only added."""
+    """Return a layer that gives its input: for a fusion that only joins, or a plain residual."""
     return nn.Identity()
 
 
 def depthwise(in_channels: int, *, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
-    """One convolution a channel; the number of channels stays."""
+    """Return a convolution with one kernel a channel; the number of channels stays."""
     return depthwise_conv(in_channels, kernel=kernel, bias=bias)
 
 

@@ -1,6 +1,4 @@
-"""HFENet's block: large kernels over the image, then the entropy of channels, each with a gated
-mixer.
-"""
+"""HFEB, HFENet's block: large kernels over the image, then the entropy of channels."""
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +9,16 @@ from search_spaces.layers.check import check_multiple, check_number, check_same_
 from search_spaces.layers.conv import ConvFactory, depthwise_conv, pointwise_conv
 from search_spaces.layers.norm import ChannelLayerNorm
 
-# Kernel and dilation of a branch's two depthwise convolutions: together they see 19, 21 and 25
+# Kernel and dilation of a branch's two depthwise convolutions, which see 19, 21 and 25 pixels.
 # pixels across.
 BRANCHES = (((3, 3), (5, 3)), ((3, 1), (7, 3)), ((5, 1), (5, 5)))
 
 
 def reach(kernel: int, dilation: int) -> int:
-    """Pixels that a kernel reads on each side of its centre: those that are mirrored at a border."""
+    """Return the pixels that a kernel reads on each side of its centre.
+
+    So many are mirrored at a border.
+    """
     return dilation * (kernel - 1) // 2
 
 
@@ -27,15 +28,16 @@ LEAST = 1 + max(
 
 
 def mirrored_depthwise(channels: int, kernel: int, dilation: int) -> nn.Conv2d:
-    """One kernel a channel; the image is mirrored at its borders."""
+    """Return a convolution with one kernel a channel; the image is mirrored at its borders."""
+    padding = reach(kernel, dilation)
     return nn.Conv2d(
-        channels, channels, kernel, padding=reach(kernel, dilation), dilation=dilation, groups=channels,
+        channels, channels, kernel, padding=padding, dilation=dilation, groups=channels,
         padding_mode="reflect",
     )  # fmt: skip
 
 
 class Branch(nn.Module):
-    """w_0 u + w_1 v with u = near(x), v = far(u) and one w_0 and w_1 a pixel, sigmoid(C1([u, v]))."""
+    """w_0 u + w_1 v; u = near(x), v = far(u); w_0 and w_1, one a pixel, are sigmoid(C1([u, v]))."""
 
     def __init__(self, channels: int, near: tuple[int, int], far: tuple[int, int]) -> None:
         super().__init__()
@@ -113,6 +115,7 @@ class Half(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        # Attention works in a wider space; the mixer after it has a residual of its own.
         t = activate(self.activation, self.widen(self.norm1(x)))
         h = self.narrow(self.attention(t)) + x
         out: Tensor = self.mixer(self.norm2(h)) + h
@@ -150,6 +153,7 @@ class HFEB(nn.Module):
             "hfeb.expansion * channels", width, 6, "three branches, two halves of the mixer"
         )
         check_activation(activation)
+
         large_kernels = LargeKernelAttention(width, activation=activation)
         self.spatial = Half(channels, width, large_kernels, activation=activation)
         self.channel = Half(channels, width, EntropyAttention(width), activation=activation)

@@ -1,4 +1,4 @@
-"""AMCANet's block: attention by convolutions at several resolutions, then a selective gate."""
+"""MHCB, AMCANet's block: attention by convolutions at several resolutions, then a gate."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from search_spaces.layers.resize import Resize
 
 
 def pooling(head: int) -> tuple[int, int]:
-    """Stride and kernel of a head's max pooling; stride 0: it does not pool, as the first."""
+    """Return stride and kernel of a head's max pooling; the first head does not pool: stride 0."""
     stride = min(4 * head, 16)
     return stride, max(1, 2 * stride - 1)
 
@@ -43,6 +43,7 @@ class ConvolutionHead(nn.Module):
         if self.resize is None:
             t = self.context(r)
         else:
+            # The context is cheap at the pooled size; the gate needs it at the size of n.
             t = self.resize(self.context(F.max_pool2d(r, self.kernel, self.stride)), n.shape[2:])
         out: Tensor = torch.sigmoid(self.gate(t + r)) * self.value(v)
         return out
@@ -97,12 +98,14 @@ class MHCB(nn.Module):
         check_multiple(
             "mhcb.expansion * channels", expansion * channels, 2, "two halves of the gate"
         )
+
         width = channels // num_heads
         self.heads = nn.ModuleList(
             ConvolutionHead(channels, width, head=k) for k in range(num_heads)
         )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.gate = SelectiveGate(channels, expansion=expansion)
+        # Pooling has no padding: an image has at least the pixels of the largest kernel.
         self.least = pooling(num_heads - 1)[1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ class RFDB(nn.Module):
             raise ValueError(
                 f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}"
             )
+
+        # Each 1x1 distils a part of the features, and the 3x3 beside it refines the others.
         self.distil = nn.ModuleList(
             pointwise_conv(channels, distilled, bias=bias) for _ in range(3)
         )
@@ -47,6 +49,7 @@ class RFDB(nn.Module):
         )
         self.last = make_conv(channels, distilled, kernel=3, bias=bias)
         self.join = pointwise_conv(4 * distilled, channels, bias=bias)
+
         self.attention = make_attention(attention, channels)
         self.activation = check_activation(activation)
 
@@ -56,11 +59,11 @@ class RFDB(nn.Module):
         return self.join
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = []
+        distilled = []
         r = x
         for distil, remain in zip(self.distil, self.remain, strict=True):
-            parts.append(activate(self.activation, distil(r)))
+            distilled.append(activate(self.activation, distil(r)))
             r = activate(self.activation, remain(r) + r)
-        parts.append(activate(self.activation, self.last(r)))
-        out: Tensor = self.attention(x, self.join(torch.cat(parts, 1)))
+        distilled.append(activate(self.activation, self.last(r)))
+        out: Tensor = self.attention(x, self.join(torch.cat(distilled, 1)))
         return out

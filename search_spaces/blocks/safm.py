@@ -1,6 +1,4 @@
-"""SAFMN's block: spatially adaptive feature modulation over several resolutions, then a channel
-mixer.
-"""
+"""SAFM, SAFMN's block: feature modulation over several resolutions, then a channel mixer."""
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +28,7 @@ class Level(nn.Module):
             out: Tensor = self.conv(x)
             return out
         height, width = x.shape[2:]
+        # Images smaller than 2^level still give one pixel.
         small = (max(1, height // self.divisor), max(1, width // self.divisor))
         out = self.resize(self.conv(F.adaptive_max_pool2d(x, small)), (height, width))
         return out
@@ -84,13 +83,16 @@ class SAFMBlock(nn.Module):
         check_number("safm.num_levels", num_levels, such_as=4)
         check_number("safm.expansion", expansion, such_as=2)
         check_multiple("safm.channels", channels, num_levels, f"num_levels={num_levels} groups")
+
         self.norm1, self.norm2 = nn.GroupNorm(1, channels), nn.GroupNorm(1, channels)
         self.safm = SAFM(channels, num_levels=num_levels, activation=activation)
+
         self.widen = pointwise_conv(channels, expansion * channels, bias=True)
         self.narrow = pointwise_conv(expansion * channels, channels, bias=True)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        # Both halves are residual.
         h = self.safm(self.norm1(x)) + x
         out: Tensor = self.narrow(activate(self.activation, self.widen(self.norm2(h)))) + h
         return out

@@ -1,4 +1,4 @@
-"""The block of VSCINet and its multi-scale convolution, which also stands at its end."""
+"""SCAB, the block of VSCINet, and its multi-scale convolution, which also stands at its end."""
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,7 @@ class SCAB(nn.Module):
         check_multiple("scab.channels", channels, NUM_BRANCHES, "it is split")
         check_number("scab.expansion", expansion, such_as=2)
         check_number("scab.window", window, such_as=72)
+
         half = channels // 2
         self.distil = nn.ModuleList(pointwise_conv(channels, half, bias=True) for _ in range(2))
         self.refine = nn.ModuleList(
@@ -94,22 +95,26 @@ class SCAB(nn.Module):
         )
         self.last = nn.Conv2d(channels, half, 3, padding=1, groups=half)
         self.join = pointwise_conv(3 * half, channels, bias=True)
+
         self.spatial = VarianceAttention(channels, weighed=True)
         self.channel = ChannelTransformer(channels, expansion=expansion, window=window)
 
     def forward(self, x: Tensor) -> Tensor:
         refine1, refine2, refine3 = self.refine
-        parts, r = [], x
+        distilled, r = [], x
         for distil, refine in zip(self.distil, (refine1, refine2), strict=True):
-            parts.append(F.gelu(distil(r)))
+            distilled.append(F.gelu(distil(r)))
             r = F.gelu(refine(r) + r)
-        parts.append(F.gelu(self.last(r)))
-        t = self.join(torch.cat(parts, 1))
+        distilled.append(F.gelu(self.last(r)))
+
+        # The third refinement is over the joined features.
+        t = self.join(torch.cat(distilled, 1))
         out: Tensor = self.channel(self.spatial(F.gelu(refine3(t) + t))) + x
         return out
 
 
 def _make_depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
+    """Return a depthwise convolution of some kernel height and width, without bias."""
     return nn.Conv2d(
         channels,
         channels,

@@ -30,7 +30,9 @@ class SPAB(nn.Module):
         self.conv1 = make_conv(in_channels, channels, kernel=3, bias=bias)
         self.conv2 = make_conv(channels, channels, kernel=3, bias=bias)
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
+
         self.attention = make_attention(attention, channels)
+        # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
             nn.Identity()
             if in_channels == channels
@@ -82,10 +84,12 @@ class ImageSPAB(SPAB):
         self.conv1 = make_conv(3, channels, kernel=kernel, bias=bias)
 
     def sample_context(self, x: Tensor) -> dict[str, Tensor]:
-        """What it reads, of the shapes that belong to x: for counting it by itself."""
+        """Return what it reads, in the shapes that fit x, to count it by itself."""
         return {"image": x.new_empty(x.shape[0], 3, *x.shape[2:])}
 
-    def forward_with_inner(self, x: Tensor, context: dict[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward_with_inner(  # type: ignore[override]
+        self, x: Tensor, context: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         inner = activate(self.activation, self.conv1(context["image"]))
         features = self.conv3(activate(self.activation, self.conv2(inner)))
         return self.attention(self.shortcut(x), features), inner

@@ -112,7 +112,7 @@ def pick_entry(entries: list[Entry], source: str, asked: str | None) -> Entry:
 
 
 def _judge_within(entry: Entry, judge: Judge, asked: str | None, depth: int) -> list[Judged]:
-    """Judge a state dict as it is, and if it does not fit, its parts under prefixes, to some depth."""
+    """Judge a state dict as it is; if it does not fit, its parts under prefixes, to some depth."""
     tried: list[Judged] = []
     if asked is None or f"{entry.name}.".startswith(f"{asked}."):
         tried.append((entry, judge(entry.state) if entry.has_names else UNNAMED))

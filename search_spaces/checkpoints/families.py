@@ -67,7 +67,7 @@ def published_name(spec: ArchSpec) -> str | None:
 
 
 def _remove_noise(spec: ArchSpec) -> ArchSpec:
-    """Return the network without the noise that DWMamba's scan may draw: its weights are the same."""
+    """Return the network without the noise that DWMamba may draw: its weights are the same."""
     return ArchSpec.from_json(spec.to_json().replace('"noise":true', '"noise":false'))
 
 
@@ -161,7 +161,7 @@ def recognise_specs(state: Mapping[str, Tensor]) -> dict[str, ArchSpec]:
 
 
 def _recognise_relative(name: str, state: Mapping[str, Tensor]) -> ArchSpec | None:
-    """Return the relative of a published network that a state dict fits with all names and shapes."""
+    """Return the relative of a published network that a state dict fits with names and shapes."""
     num_blocks = _count_blocks(name, state)
     for marks, relative in _list_marked_specs(name):
         marked = all(mark in state for mark in marks)
@@ -281,7 +281,7 @@ def _replace_widths(spec: ArchSpec, new: Mapping[int, int]) -> ArchSpec:
 
 
 def _read_width(width: int, old: Shapes, wider: Shapes, shapes: Shapes) -> int | None:
-    """Return the width at which the shapes would be those given, from one axis that grows with it."""
+    """Return the width at which the shapes would be those given, from one axis that grows."""
     for key, shape in old.items():
         for axis, (before, after) in enumerate(zip(shape, wider[key], strict=True)):
             if after != before and len(shapes[key]) == len(shape):

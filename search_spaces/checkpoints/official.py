@@ -49,7 +49,6 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
 def load_official(net: Network, path: str | Path) -> None:
     """Load a released checkpoint of a published network, or of a relative of one, strictly.
 
-
     A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48
     channels for x2): its file has the published names. What stands around the state dict (wrappers,
     prefixes, numbers) is taken off; averaged weights come before raw ones; where more than one
@@ -74,6 +73,19 @@ def load_official(net: Network, path: str | Path) -> None:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file does not fit, or several of its entries do; nothing is loaded.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from search_spaces import build, published
+        >>> from search_spaces.official import load_official
+        >>> net, trained = (build(published("spanf")) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"params_ema": trained.state_dict()}, f"{folder}/spanf.pth")
+        ...     load_official(net, f"{folder}/spanf.pth")
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> torch.equal(net(image), trained(image))
+        True
     """
     load_checkpoint(net, path)
 
@@ -140,7 +152,7 @@ def describe_origin(spec: ArchSpec) -> str:
 
 
 def _make_judge(net: Network) -> Judge:
-    """Return a judge of whether a state dict fits a network, under its own names or released ones."""
+    """Return a judge of whether a state dict fits a network, under our names or released ones."""
 
     # Our names are tried where some of them are there, or where no released ones are known.
     own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}

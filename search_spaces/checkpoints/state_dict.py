@@ -213,7 +213,7 @@ def misfit(wrong: Sequence[str], source: str) -> str:
 
 
 def _select_faults(wrong: Sequence[str], count: int) -> list[str]:
-    """Return some differences of each kind: a checkpoint of another network lacks and adds names."""
+    """Return some differences of each kind: another network's file lacks names and adds others."""
     counts: Counter[str] = Counter()
     ranks = []
     for text in wrong:

@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor, bool], Tensor]] = {
 
 
 def check_activation(name: str) -> str:
-    """Return the name if it is known.
+    """Return the name of an activation if it is known.
 
     Raises:
         ValueError: it is not; the message lists the known ones.

@@ -1,12 +1,10 @@
-"""What a block cannot take, refused in one line: arguments when it is made, images when it is
-called.
-"""
+"""Check what a block is given: arguments when it is made, images when it is called."""
 
 from torch import Tensor
 
 
 def check_same_width(kind: str, in_channels: int, channels: int) -> None:
-    """Refuse a block that adds its input to what it gives, in another width.
+    """Check that a block which adds its input to its output keeps the width.
 
     Raises:
         ValueError: the widths differ.
@@ -20,7 +18,7 @@ def check_same_width(kind: str, in_channels: int, channels: int) -> None:
 
 
 def check_number(name: str, value: int, *, such_as: int) -> None:
-    """Refuse what is no whole number of at least one.
+    """Check that a value is a whole number of at least one.
 
     Raises:
         ValueError: it is not.
@@ -32,7 +30,7 @@ def check_number(name: str, value: int, *, such_as: int) -> None:
 
 
 def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
-    """Refuse a number that cannot be divided.
+    """Check that a number can be divided into equal parts.
 
     Args:
         reason: what it is divided into.
@@ -50,7 +48,7 @@ def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
 
 
 def check_size(kind: str, x: Tensor, least: int, reason: str) -> None:
-    """Refuse feature maps of fewer pixels than a block needs in height and width.
+    """Check that feature maps have the height and width that a block needs.
 
     Raises:
         ValueError: they are smaller.

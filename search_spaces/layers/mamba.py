@@ -48,6 +48,8 @@ class Mamba(nn.Module):
         ):
             if value < 1:
                 raise ValueError(f"mamba.{name} must be at least 1, got {value}; see its defaults")
+
+        # The names from here on are those of mamba_ssm, as released weights have them.
         inner = expand * channels
         self.sizes = (rank, d_state, d_state)
         self.in_proj = nn.Linear(channels, 2 * inner, bias=False)
@@ -57,12 +59,15 @@ class Mamba(nn.Module):
         self.A_log = nn.Parameter(initial_decay(inner, d_state))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, channels, bias=False)
+
+        # Steps begin log-uniform, and nearly alike for all tokens.
         with torch.no_grad():
             self.dt_proj.weight.uniform_(-(rank**-0.5), rank**-0.5)
             self.dt_proj.bias.copy_(initial_step_bias(inner))
 
     def forward(self, tokens: Tensor) -> Tensor:
         a, z = self.in_proj(tokens).chunk(2, dim=-1)
+        # Causal: a token sees itself and those before it.
         before = self.conv1d.kernel_size[0] - 1
         a = F.silu(self.conv1d(F.pad(a.transpose(1, 2), (before, 0)))).transpose(1, 2)
         step, B, C = self.x_proj(a).split(self.sizes, dim=-1)
@@ -72,15 +77,13 @@ class Mamba(nn.Module):
 
 
 def initial_decay(channels: int, d_state: int) -> Tensor:
-    """The logarithms of the decays at the start, (channels, d_state): log 1, log 2, ...
-
-    In every channel.
-    """
+    """Return logarithms of the decays at the start, (channels, d_state): log 1, log 2, ..."""
     return torch.arange(1, d_state + 1, dtype=torch.get_default_dtype()).log().repeat(channels, 1)
 
 
 def initial_step_bias(channels: int) -> Tensor:
-    """Biases, (channels,), of which softplus makes steps that are log-uniform from 1e-3 to 1e-1."""
+    """Return biases, (channels,), of which softplus makes steps log-uniform from 1e-3 to 1e-1."""
     low, high = math.log(SHORTEST_STEP), math.log(LONGEST_STEP)
     step = torch.exp(low + (high - low) * torch.rand(channels)).clamp(min=STEP_FLOOR)
+    # The inverse of softplus.
     return step + torch.log(-torch.expm1(-step))

@@ -1,6 +1,4 @@
-"""Normalisations over the channels of each pixel, written out: no operator that is counted as
-FLOPs.
-"""
+"""Normalisations over the channels of each pixel, written out: their operators count no FLOPs."""
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +28,7 @@ class ChannelLayerNorm(nn.Module):
 
 
 def l2_normalise(x: Tensor, dim: int = 1) -> Tensor:
-    """Vectors along a dimension, each pixel's channels by default, over their length.
-
-    Zero ones stay zero.
-    """
+    """Return vectors along a dimension over their length; zero vectors stay zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     return x / norm.clamp_min(
         max(LEAST_NORM, torch.finfo(x.dtype).tiny)

@@ -8,7 +8,7 @@ MODES = ("reflect", "symmetric")
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
-    """(N, C, H, W) padded at its right and bottom so that H and W are multiples.
+    """Return (N, C, H, W) padded at its right and bottom so that H and W are multiples.
 
     Args:
         mode: `reflect` mirrors without the edge, `symmetric` with it, as often as is needed.
@@ -29,6 +29,7 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
                 f"it needs more than {bottom}x{right}; use a larger image"
             )
         return F.pad(x, (0, right, 0, bottom), mode="reflect")
+
     while bottom or right:  # each turn adds at most the image itself
         down, across = min(bottom, x.shape[2]), min(right, x.shape[3])
         x = torch.cat([x, x[:, :, x.shape[2] - down :].flip(2)], 2) if down else x

@@ -55,7 +55,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     if is_traced():  # a recorded scan gives no gradients
         given = [x.detach() for x in given]
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
-    y: Tensor = _Scan.apply(*given) if differentiated else _scan_chunks(*given)  # type: ignore[no-untyped-call]
+    scan = _Scan.apply if differentiated else _scan_chunks
+    y: Tensor = scan(*given)  # type: ignore[no-untyped-call]
     return torch.addcmul(y, given[0], D.to(dtype)).to(u.dtype)
 
 
@@ -84,8 +85,8 @@ def _mamba_ssm() -> Callable[..., Tensor] | None:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError:
         return None
-    found: Callable[..., Tensor] = selective_scan_fn
-    return found
+    kernel: Callable[..., Tensor] = selective_scan_fn
+    return kernel
 
 
 def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> None:
@@ -95,11 +96,12 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         )
     batch, length, channels = u.shape
     d_state = A.shape[-1]
-    wanted = {
+    shapes = {
         "delta": (delta, (batch, length, channels)), "A": (A, (channels, d_state)),
-        "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)), "D": (D, (channels,)),
+        "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)),
+        "D": (D, (channels,)),
     }  # fmt: skip
-    for name, (given, shape) in wanted.items():
+    for name, (given, shape) in shapes.items():
         if given.shape != shape:
             raise ValueError(
                 f"scan: {name} must be {tuple(shape)} beside u {tuple(u.shape)} and {d_state} "
@@ -140,22 +142,22 @@ class _Walk:
         self.scratch = delta.new_empty(len(A), *delta.shape[1:])
 
     def decay(self, j: int) -> Tensor:
-        """What token j leaves of the state; it lies in `scratch`."""
+        """Return what token j leaves of the state; it lies in `scratch`."""
         return torch.mul(self.delta[j], self.A, out=self.scratch).exp_()
 
     def advance(self, state: Tensor, j: int) -> None:
-        """Take the state over token j, in place."""
+        """Advance the state over token j, in place."""
         state.mul_(self.decay(j)).addcmul_(self.drive[j], self.B[j])
 
     def start(self) -> Tensor:
-        """The state in which each chunk begins."""
+        """Return the state in which each chunk begins."""
         left = torch.zeros_like(self.scratch)
         for j in self.tokens:
             self.advance(left, j)
         return _carry_states((self.total * self.A).exp_(), left)
 
     def end(self, grad: Tensor, C: Tensor) -> Tensor:
-        """The gradient that the state in which each chunk ends gets from the chunks behind it.
+        """Return the gradient that the last states of chunks get from the chunks behind them.
 
         Args:
             grad: of y, (tokens, batch, chunks, channels).
@@ -168,7 +170,9 @@ class _Walk:
 
 
 def _carry_states(kept: Tensor, added: Tensor) -> Tensor:
-    """What comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0.
+    """Return what comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0, by doubling.
+
+    The arguments are overwritten.
 
     By doubling, in its arguments.
 
@@ -184,6 +188,7 @@ def _carry_states(kept: Tensor, added: Tensor) -> Tensor:
 
 
 def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Return <s_t, C_t> for all tokens, without what a gradient would need."""
     length = u.shape[1]
     delta, drive, B, C = (
         _split_chunks(delta),
@@ -206,7 +211,7 @@ def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
 def _compute_gradients(
     grad: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, ...]:
-    """Those of u, delta, A, B and C."""
+    """Return the gradients of u, delta, A, B and C."""
     length, steps = u.shape[1], delta
     grad, delta, drive, B, C = (
         _split_chunks(grad),
@@ -217,11 +222,15 @@ def _compute_gradients(
     )
     d_delta, d_drive = torch.zeros_like(delta), torch.zeros_like(delta)
     d_A, d_B, d_C = torch.zeros_like(A), torch.empty_like(B), torch.empty_like(C)
+
+    # Some rows of the state at a time: the states of all their tokens are kept for the way back.
     for rows in _group_rows(A, delta.numel()):
         walk = _Walk(delta, drive, A.T[rows], B[:, rows])
         states = walk.start().expand(len(delta) + 1, *walk.scratch.shape).clone()
         for j in walk.tokens:
             torch.mul(states[j], walk.decay(j), out=states[j + 1]).addcmul_(drive[j], walk.B[j])
+
+        # Then backwards through the tokens of each chunk; `back` is the gradient of the state.
         back, of_A = walk.end(grad, C[:, rows]), torch.zeros_like(walk.scratch)
         for j in reversed(walk.tokens):
             d_C[j, rows] = (states[j + 1] * grad[j]).sum(-1)
@@ -233,14 +242,17 @@ def _compute_gradients(
             of_A.addcmul_(exponent, delta[j])
             d_delta[j] += exponent.mul_(walk.A).sum(0)
         d_A.T[rows] = of_A.sum((1, 2))
+
+    # Through drive = delta * u to both of its factors.
     d_delta, d_drive = _join_chunks(d_delta, length), _join_chunks(d_drive, length)
     d_B, d_C = (_join_chunks(x.movedim(1, -1), length) for x in (d_B, d_C))
     return d_drive * steps, d_delta + d_drive * u, d_A, d_B, d_C
 
 
 def _split_chunks(x: Tensor) -> Tensor:
-    """(batch, length, n) -> (tokens, batch, chunks, n), filled with zeros: a step of zero keeps the
-    state.
+    """Return tokens (batch, length, n) as chunks (tokens, batch, chunks, n), filled with zeros.
+
+    A step of zero keeps the state.
     """
     length = x.shape[1]
     tokens = min(LONGEST_CHUNK, 2 ** math.ceil(math.log2(length) / 2))  # the square root of it
@@ -249,19 +261,20 @@ def _split_chunks(x: Tensor) -> Tensor:
 
 
 def _join_chunks(x: Tensor, length: int) -> Tensor:
-    """The inverse of `_split_chunks`."""
+    """Return tokens of chunks: the inverse of `_split_chunks`."""
     return x.movedim(0, 2).flatten(1, 2)[:, :length]
 
 
 def _split_by_row(x: Tensor) -> Tensor:
-    """(batch, length, d_state) -> (tokens, d_state, batch, chunks)."""
+    """Return (batch, length, d_state) as chunks (tokens, d_state, batch, chunks)."""
     return _split_chunks(x).movedim(-1, 1).contiguous()
 
 
 def _group_rows(A: Tensor, num_values: int) -> Iterator[slice]:
-    """The rows of the state, as many at once as have some number of values.
+    """Yield the rows of the state, as many at once as have some number of values.
 
-    Num_values: those of one row.
+    Args:
+        num_values: values of one row.
     """
     rows = max(1, VALUES_AT_ONCE // num_values)
     return (slice(first, first + rows) for first in range(0, A.shape[1], rows))

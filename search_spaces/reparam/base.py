@@ -1,4 +1,4 @@
-"""What all training forms of a convolution share: branches are held, one kernel is computed."""
+"""The base of all training forms: branches are held, one kernel is computed."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -41,19 +41,17 @@ class RepConv2d(nn.Module, ABC):
 
     @abstractmethod
     def kernels(self) -> list[Kernel]:
-        """What the parallel branches compute, each by one kernel of an odd height and width up to
-        k.
-        """
+        """Return a kernel of odd height and width up to k for each of the parallel branches."""
 
     @abstractmethod
     def branches(self, x: Tensor) -> Tensor:
-        """The same function with its branches run one by one: what `forward` is checked against."""
+        """Return the layer's output with its branches run one by one, to check `forward`."""
 
     def merged(self) -> Kernel:
-        """The kernel (channels, in_channels, k, k) and the bias (channels,), None without biases."""
+        """Return the kernel (channels, in_channels, k, k) and the bias (channels,) or None."""
         kernels = self.kernels()
-        weights = [centred(one.weight, self.shape[-1]) for one in kernels]
-        biases = [one.bias for one in kernels if one.bias is not None]
+        weights = [centred(kernel.weight, self.shape[-1]) for kernel in kernels]
+        biases = [kernel.bias for kernel in kernels if kernel.bias is not None]
         return Kernel(_sum_terms(weights), _sum_terms(biases) if biases else None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,16 +71,18 @@ class RepConv2d(nn.Module, ABC):
         Raises:
             ValueError: the shapes are not this layer's.
         """
-        found = tuple(weight.shape), None if bias is None else tuple(bias.shape)
-        wanted = self.shape, self.shape[:1] if self.has_bias else None
-        if found != wanted:
+        given = tuple(weight.shape), None if bias is None else tuple(bias.shape)
+        expected = self.shape, self.shape[:1] if self.has_bias else None
+        if given != expected:
             raise ValueError(
-                f"a {type(self).__name__} of weight and bias {wanted} cannot hold {found}"
+                f"a {type(self).__name__} of weight and bias {expected} cannot hold {given}"
             )
+
         self.prepare()
         for _ in range(2):  # the second time for what the first rounds off
             own = self.merged().weight
             self.add_weight(weight.to(own) - own)
+
         own_bias = self.merged().bias
         if bias is not None and own_bias is not None:
             self.add_bias(bias.to(own_bias) - own_bias)
@@ -103,10 +103,7 @@ class RepConv2d(nn.Module, ABC):
 
 
 def rep_convs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, RepConv2d]]:
-    """The convolutions of a network that are held in a training form, by name.
-
-    Not what a form holds.
-    """
+    """Yield the convolutions of a network in a training form, by name; not what a form holds."""
     for name, child in module.named_children():
         if isinstance(child, RepConv2d):
             yield prefix + name, child
@@ -115,19 +112,20 @@ def rep_convs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, RepCon
 
 
 def own(conv: nn.Conv2d) -> Kernel:
-    """The kernel of a plain convolution."""
+    """Return the kernel of a plain convolution."""
     return Kernel(conv.weight, conv.bias)
 
 
 def identity(like: nn.Conv2d) -> Kernel:
-    """The 1x1 kernel that gives its input, for as many channels as a convolution gives."""
+    """Return the 1x1 kernel that gives its input, for as many channels as a convolution gives."""
     eye = torch.eye(like.out_channels, dtype=like.weight.dtype, device=like.weight.device)
     return Kernel(eye[:, :, None, None], None)
 
 
 def after(kernel: Kernel, first: Kernel) -> Kernel:
-    """One kernel for a 1x1 convolution and then a k x k one on its padded output (with its bias
-    there).
+    """Return one kernel for a 1x1 convolution and then a k x k one.
+
+    The image is padded before the 1x1: its bias is in the padding.
     """
     weight = torch.einsum("oqhw,qi->oihw", kernel.weight, first.weight.flatten(1))
     if kernel.bias is None or first.bias is None:
@@ -136,7 +134,7 @@ def after(kernel: Kernel, first: Kernel) -> Kernel:
 
 
 def before(kernel: Kernel, last: Kernel) -> Kernel:
-    """One kernel for a k x k convolution and then a 1x1 one."""
+    """Return one kernel for a k x k convolution and then a 1x1 one."""
     mix = last.weight.flatten(1)
     weight = torch.tensordot(mix, kernel.weight, dims=1)
     if kernel.bias is None or last.bias is None:
@@ -145,7 +143,7 @@ def before(kernel: Kernel, last: Kernel) -> Kernel:
 
 
 def centred(weight: Tensor, size: int) -> Tensor:
-    """A kernel of odd height and width within zeros, (out, in, size, size)."""
+    """Return a kernel of odd height and width within zeros, (out, in, size, size)."""
     down, across = (size - weight.shape[2]) // 2, (size - weight.shape[3]) // 2
     return F.pad(weight, [across, across, down, down]) if down or across else weight
 

@@ -1,4 +1,4 @@
-"""Checks of a training form's arguments, which come from a spec: text, numbers or true/false."""
+"""Check a training form's arguments, which come from a spec: text, numbers or true/false."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Conv3XC, the training form of SPAN: a k x k convolution between two 1x1, and a 1x1 beside them."""
+"""Conv3XC, SPAN's training form: a k x k convolution between two 1x1, and a 1x1 beside them."""
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class Conv3XC(RepConv2d):
 
 
 def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tensor:
-    """The smallest change of the kernel between two 1x1 convolutions that changes what they merge
+    """Return the least change of the kernel between two 1x1 that changes what they merge to.
     to.
 
     It exists where both have full rank and the width between them is at least that on either side.
@@ -65,8 +65,9 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
     Returns:
         (project's inputs, expand's outputs, k, k).
     """
+    # In float64, on the CPU: pseudo-inverses in float32 would lose the last digits of the kernel.
     left, right = (
-        torch.linalg.pinv(one.weight.flatten(1).cpu().double()) for one in (project, expand)
+        torch.linalg.pinv(conv.weight.flatten(1).cpu().double()) for conv in (project, expand)
     )
     return torch.einsum("qo,oihw,ip->qphw", left, weight.cpu().double(), right).to(weight)
 

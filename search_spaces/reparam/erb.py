@@ -1,4 +1,4 @@
-"""ERB, the training form of FMEN: a k x k convolution and a skip between two 1x1, and the identity."""
+"""ERB, FMEN's training form: a k x k convolution and a skip between two 1x1, and the identity."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +32,7 @@ class ERB(RepConv2d):
         self.passes = in_channels == channels
 
     def kernels(self) -> list[Kernel]:
+        # The skip around C is the identity kernel, so C and the skip are one kernel.
         skip = centred(identity(self.conv).weight, self.shape[-1])
         inner = Kernel(self.conv.weight + skip, self.conv.bias)
         main = after(before(inner, own(self.project)), own(self.expand))

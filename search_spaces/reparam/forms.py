@@ -51,7 +51,7 @@ class TrainingConv:
 
 
 def training_conv(form: BlockSpec) -> TrainingConv:
-    """The factory of a form; a form is checked when it is first met.
+    """Return the factory of a form; a form is checked when it is first met.
 
     Raises:
         ValueError: as `TrainingConv`.
@@ -69,35 +69,43 @@ def _make_training_conv(
 def make_form(
     form: BlockSpec, in_channels: int, channels: int, *, kernel: int, bias: bool
 ) -> RepConv2d:
-    """Make one convolution in a training form.
+    """Return one convolution in a training form.
 
     Raises:
         ValueError: as `TrainingConv`.
     """
     if form.train_form is not None:
         raise ValueError(f"train_form {form.kind!r} has no train_form of its own; name one form")
+
+    # A sum holds its forms as blocks, each over the same input.
     if form.kind == SUM:
         if len(form.blocks) < 2 or form.args:
             raise ValueError(
                 f"train_form {SUM!r} takes two or more forms as blocks, got {form.to_dict()}"
             )
         parts = [
-            make_form(one, in_channels, channels, kernel=kernel, bias=bias) for one in form.blocks
+            make_form(part, in_channels, channels, kernel=kernel, bias=bias) for part in form.blocks
         ]
         return Sum(in_channels, channels, kernel=kernel, bias=bias, parts=parts)
+
     if form.kind not in FORMS:
         raise ValueError(f"train_form {form.kind!r} is not known here; known: {', '.join(KINDS)}")
+
+    # Every argument must be in the spec: a default that changes would change old specs.
     make = FORMS[form.kind]
-    wanted = {
+    expected = {
         name for name, p in inspect.signature(make).parameters.items() if p.kind is p.KEYWORD_ONLY
     } - {
         "kernel",
         "bias",
     }
     given = {name for name, _ in form.args}
-    if wanted != given or form.blocks:
-        wrong = f"missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
+    if expected != given or form.blocks:
+        wrong = f"missing {sorted(expected - given)}, unknown {sorted(given - expected)}"
         wrong += ", and holds no blocks" if form.blocks else ""
-        raise ValueError(f"train_form {form.kind!r} takes the arguments {sorted(wanted)}: {wrong}")
+        raise ValueError(
+            f"train_form {form.kind!r} takes the arguments {sorted(expected)}: {wrong}"
+        )
+
     args: dict[str, object] = dict(form.args)
     return make(in_channels, channels, kernel=kernel, bias=bias, **args)

@@ -40,6 +40,7 @@ class LoRA(RepConv2d):
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         inner = check_count("lora.rank", rank) * kernel
         self.factor = check_positive("lora.alpha", alpha) / rank
+
         self.conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
         self.conv.requires_grad_(not check_flag("lora.frozen", frozen))
         self.lora_a = nn.Parameter(torch.empty(inner, in_channels * kernel))

@@ -1,6 +1,4 @@
-"""Training forms that are sums of parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of
-forms.
-"""
+"""Training forms that add parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of forms."""
 
 from collections.abc import Sequence
 
@@ -85,7 +83,7 @@ class MBRB(RepConv2d):
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
-        parallel = [own(one) for one in (self.conv, self.pointwise, self.row, self.column)]
+        parallel = [own(conv) for conv in (self.conv, self.pointwise, self.row, self.column)]
         kernels = [*parallel, after(own(self.reduce), own(self.expand))]
         return [*kernels, identity(self.conv)] if self.passes else kernels
 

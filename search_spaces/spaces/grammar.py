@@ -1,4 +1,4 @@
-"""A space that is written in YAML alone: frames, blocks that may stand in them, and their choices."""
+"""A space written in YAML alone: frames, blocks that may stand in them, and their choices."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -174,7 +174,7 @@ def _count_differences(leaves: Mapping[str, Any], member: ArchSpec) -> float:
 
 
 def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the paths and values of plain data, without training forms, which spaces do not decide."""
+    """Yield paths and values of plain data, without training forms: spaces do not decide them."""
     items: Sequence[tuple[Any, Any]]
     if isinstance(data, dict):
         items = [(key, value) for key, value in data.items() if key != "train_form"]

@@ -13,7 +13,7 @@ Picks = Mapping[str, Scalar]  # what was chosen, by the names of the decisions
 
 
 def decisions(template: Any, name: str) -> Iterator[tuple[str, Sequence[Scalar]]]:
-    """Yield what a layer, a list of layers or a value leaves open: `name.argument` and its options."""
+    """Yield what a layer, a list or a value leaves open: `name.argument` and its options."""
     if isinstance(template, Mapping):
         for key, value in template.items():
             if key not in RULES:

@@ -31,6 +31,8 @@ class SelectiveFusion(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         total = torch.stack(list(maps)).sum(0)
         narrow = self.activation(self.squeeze(total.mean((2, 3), keepdim=True)))
+
+        # The maps compete channel by channel: their weights add up to one.
         weights = torch.stack([weigh(narrow) for weigh in self.weigh]).softmax(0)
         return torch.stack([w * m for w, m in zip(weights, maps, strict=True)]).sum(0)
 

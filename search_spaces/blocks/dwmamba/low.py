@@ -52,8 +52,10 @@ class LowBranch(nn.Module):
         """The features and, of the same height and width, the fine ones that guide the scan."""
         size = low.shape[2:]
         t = low.flatten(2).transpose(1, 2)
+        # Windows first, which see near pixels; then the scan, which sees all before it.
         v = self.attention(self.norms[0](t), *size) + t
         v = self.feed1(self.norms[1](v), *size) + v
+
         t = t * self.scale1 + v
         w = self.scan(self.norms[2](t), high) + t
         out: Tensor = t * self.scale2 + w + self.feed2(self.norms[3](w), *size)

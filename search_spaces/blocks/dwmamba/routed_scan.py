@@ -45,20 +45,27 @@ class RoutedScan(nn.Module):
     ) -> None:
         super().__init__()
         self.noise, self.sizes = noise, (math.ceil(inner / 16), d_state, d_state)
+        # The choice of a class: from the token and from a gated view of the guide.
         self.guide_depthwise = depthwise_conv(guide, kernel=3, bias=True)
         self.guide_pointwise = pointwise_conv(guide, channels, bias=True)
         self.guide_gate = nn.Parameter(torch.zeros(channels))
         self.route = nn.Sequential(
             nn.Linear(2 * channels, rank), nn.GELU(), nn.Linear(rank, num_classes)
         )
+
+        # A prompt a class, of low rank: classes x rank times rank x states.
         self.class_prompts = nn.Parameter(
             torch.empty(num_classes, rank).uniform_(-1, 1) / num_classes
         )
         self.state_prompts = nn.Parameter(torch.empty(rank, d_state).uniform_(-1, 1) / rank)
+
+        # The scan's input, with positions, since sorting loses them.
         self.in_proj = pointwise_conv(channels, inner, bias=True)
         self.position = depthwise_conv(inner, kernel=3, bias=True)
         self.position_guide = pointwise_conv(guide, inner, bias=True)
         self.position_gate = nn.Parameter(torch.zeros(1, inner, 1, 1))
+
+        # The scan. As in Mamba, but with a leading axis as the released weights have it.
         bound = self.sizes[0] ** -0.5
         # One matrix for each direction of scanning, of which there is one.
         self.x_proj = nn.Parameter(torch.empty(1, sum(self.sizes), inner))
@@ -68,6 +75,7 @@ class RoutedScan(nn.Module):
             nn.Parameter(initial_decay(inner, d_state)),
             nn.Parameter(torch.ones(inner)),
         )
+
         self.out_norm, self.out_proj = nn.LayerNorm(inner), nn.Linear(inner, channels)
         nn.init.kaiming_uniform_(self.x_proj[0], a=math.sqrt(5))  # PyTorch's, as of a linear layer
 
@@ -75,20 +83,25 @@ class RoutedScan(nn.Module):
         """Tokens (N, H * W, channels), row by row, and a guide (N, guide, H, W) to such tokens."""
         chosen = self._choose_classes(tokens, guide)
         prompt = chosen @ (self.class_prompts @ self.state_prompts)
+
+        # Stable: tokens of one class stay in reading order.
         order = chosen.argmax(-1).argsort(dim=-1, stable=True)
         z = self.in_proj(tokens.transpose(1, 2).reshape(len(tokens), -1, *guide.shape[2:]))
         z = z * torch.sigmoid(self.position(z) + self.position_guide(guide) * self.position_gate)
+
         y = self._scan_tokens(
             _reorder_tokens(z.flatten(2).transpose(1, 2), order), _reorder_tokens(prompt, order)
         )
         return _reorder_tokens(self.out_proj(self.out_norm(y)), order.argsort(dim=-1))
 
     def _choose_classes(self, tokens: Tensor, guide: Tensor) -> Tensor:
-        """The class of each token, (N, H * W, num_classes), one of them 1 and the others 0."""
+        """Return the class of each token, (N, H * W, num_classes): one of them 1, the others 0."""
         seen = self.guide_pointwise(F.silu(self.guide_depthwise(guide))).flatten(2).transpose(1, 2)
         scores = self.route(torch.cat([tokens, seen * self.guide_gate], -1)).log_softmax(-1)
         if self.noise or self.training:
+            # Minus the logarithm of an exponential draw is Gumbel noise.
             scores = scores - torch.empty_like(scores).exponential_().log()
+
         soft = scores.softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
         trained = soft.requires_grad and not is_traced()  # a trace holds no gradients
@@ -101,5 +114,5 @@ class RoutedScan(nn.Module):
 
 
 def _reorder_tokens(tokens: Tensor, order: Tensor) -> Tensor:
-    """Tokens (N, length, n) in another order, (N, length)."""
+    """Return tokens (N, length, n) in another order, (N, length)."""
     return tokens.gather(1, order[..., None].expand_as(tokens))

@@ -51,6 +51,7 @@ class Wavelet(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+        # Checked here and not by the layers, so that a message names the argument of the spec.
         if in_channels != channels:
             raise ValueError(
                 f"wavelet.channels must be those of its input, {in_channels}, got {channels}; "
@@ -68,25 +69,27 @@ class Wavelet(nn.Module):
                 raise ValueError(
                     f"wavelet.{name} must be at least 1, got {value}; dwmamba.yaml has usual ones"
                 )
+
+        # Edges have less to say than content: a narrow map holds them.
         fine = max(channels // 16 * 4, 12)
         self.multiple = 2 * window
         self.select = SelectiveFusion(channels, num_maps=3)
         self.narrow = pointwise_conv(channels, fine, bias=True)
         self.high = HighBranch(fine)
-        self.low = LowBranch(
-            channels,
-            attention=WindowAttention(channels, window=window, shift=shift, num_heads=num_heads),
-            hidden=hidden,
-            scan=RoutedScan(
-                channels, guide=fine, inner=inner, d_state=d_state, num_classes=num_classes, rank=rank,
-                noise=noise,
-            ),
+
+        attention = WindowAttention(channels, window=window, shift=shift, num_heads=num_heads)
+        scan = RoutedScan(
+            channels, guide=fine, inner=inner, d_state=d_state, num_classes=num_classes, rank=rank,
+            noise=noise,
         )  # fmt: skip
+        self.low = LowBranch(channels, attention=attention, hidden=hidden, scan=scan)
+
         self.cross = CrossFusion(channels, fine, make_conv=make_conv)
         self.widen = pointwise_conv(fine, 3 * channels, bias=True)
         self._initialise_weights()
 
     def _initialise_weights(self) -> None:
+        """Start as the released class does: small linear layers, no bias on the edges."""
         assert self.widen.bias is not None
         nn.init.zeros_(self.widen.bias)
         for module in self.modules():
@@ -97,7 +100,9 @@ class Wavelet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
+        # Two windows: after the transform, which halves the map, whole windows are left.
         low, *edges = haar(pad_to_multiple(x, self.multiple, "symmetric"))
+
         high = self.high(self.narrow(self.select(edges)))
         low = self.low(low, high)
         out = inverse_haar(low, *self.widen(self.cross(low, high)).chunk(3, dim=1))

@@ -46,15 +46,20 @@ class WindowAttention(nn.Module):
         maps = self.qkv(tokens).reshape(batch, height, width, 3 * channels)
         if self.shift:
             maps = maps.roll((-self.shift, -self.shift), (1, 2))
+
+        # (windows of all images, heads, pixels, depth) for each of q, k and v.
         heads = _split_windows(maps, self.window).reshape(
             -1, self.window**2, 3, self.num_heads, channels // self.num_heads
         )
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (windows of all images, heads, pixels, depth)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+
+        # A bias for each distance of two pixels; rolled maps also hide pixels from each other.
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         scores += self.bias_table[self.index].permute(2, 0, 1)
         if self.shift:
             mask = _make_shift_mask(height, width, self.window, self.shift, scores)
             scores = (scores.reshape(batch, -1, *scores.shape[1:]) + mask[:, None]).flatten(0, 1)
+
         seen = (
             (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, self.window, self.window, channels)
         )
@@ -65,7 +70,7 @@ class WindowAttention(nn.Module):
 
 
 def _index_distances(window: int) -> Tensor:
-    """The row of the bias table for each pair of pixels of a window, (window^2, window^2)."""
+    """Return the row of the bias table for each pair of pixels, (window^2, window^2)."""
     at = torch.arange(window)
     apart = at[:, None] - at + window - 1  # of two rows or two columns, from 0
     rows, columns = apart[:, None, :, None], apart[None, :, None, :]
@@ -73,26 +78,27 @@ def _index_distances(window: int) -> Tensor:
 
 
 def _split_windows(maps: Tensor, window: int) -> Tensor:
-    """(N, H, W, C) -> (N * windows, window, window, C)."""
+    """Return the windows (N * windows, window, window, C) of a map (N, H, W, C)."""
     batch, height, width, channels = maps.shape
     maps = maps.reshape(batch, height // window, window, width // window, window, channels)
     return maps.transpose(2, 3).reshape(-1, window, window, channels)
 
 
 def _join_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of `_split_windows`."""
+    """Return the map (N, H, W, C) of its windows: the inverse of `_split_windows`."""
     window, channels = windows.shape[2:]
     maps = windows.reshape(-1, height // window, width // window, window, window, channels)
     return maps.transpose(2, 3).reshape(-1, height, width, channels)
 
 
 def _make_shift_mask(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
-    """What is added to the scores of a rolled map, (windows, pixels, pixels)."""
+    """Return what is added to the scores of a rolled map, (windows, pixels, pixels)."""
 
     def region(size: int) -> Tensor:
         at = torch.arange(size, device=like.device)
         return (at >= size - window).long() + (at >= size - shift).long()
 
+    # Nine regions: the map, and what was rolled in from its other side. Only one region attends.
     labels = (3 * region(height)[:, None] + region(width)).reshape(1, height, width, 1)
     labels = _split_windows(labels, window).flatten(1)
     return (labels[:, :, None] != labels[:, None]).to(like.dtype) * MASKED

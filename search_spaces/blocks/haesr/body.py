@@ -1,4 +1,4 @@
-"""The body that HAB and SHAB have in common."""
+"""The body of HAB and SHAB: three stages of convolutions and attention, then channel attention."""
 
 from collections.abc import Sequence
 
@@ -70,6 +70,8 @@ class HybridBody(nn.Module):
         )
         self.quarter = channels // 4
         widths = (channels, channels - self.quarter, channels - 2 * self.quarter)
+
+        # Each stage keeps a quarter of the channels local, and hands the others on.
         self.stages = nn.ModuleList(
             Stage(width, local=self.quarter, kernel=kernel, patterns=patterns, shared=shared)
             for width, patterns in zip(widths, PATTERNS, strict=True)
@@ -86,22 +88,26 @@ class HybridBody(nn.Module):
         """
         height, width = x.shape[2:]
         x = pad_to_multiple(x, WINDOW, "symmetric")
+
         given: Sequence[Tensor | None] = (None,) * 2 * len(PATTERNS) if maps is None else maps
         kept: list[Tensor] = []
         used: Maps = ()
+
         for i, (stage, merge) in enumerate(zip(self.stages, self.merges, strict=True)):
-            x, local, found = stage(x, given[2 * i : 2 * i + 2])
-            used += found
+            # Two maps a stage: local, then grid.
+            x, local, stage_maps = stage(x, given[2 * i : 2 * i + 2])
+            used += stage_maps
             if i < len(self.stages) - 1:
                 first, x = merge(torch.cat([x, local], 1)).tensor_split([self.quarter], 1)
                 kept.append(first)
             else:
                 x = merge(torch.cat([*kept, x, local], 1))
+
         return self.channel(x)[:, :, :height, :width], used
 
 
 def sample_maps(x: Tensor) -> Maps:
-    """Empty maps of the shapes that belong to (N, C, H, W): (sets, 64, keys) each."""
+    """Return empty maps of the shapes that fit (N, C, H, W): (sets, 64, keys) each."""
     num_sets = x.shape[0] * -(-x.shape[2] // WINDOW) * -(-x.shape[3] // WINDOW)
     tokens = [made for local, grid in PATTERNS for made in (LocalTokens(local), GridTokens(grid))]
-    return tuple(x.new_empty(num_sets, NUM_QUERIES, one.num_keys) for one in tokens)
+    return tuple(x.new_empty(num_sets, NUM_QUERIES, kind.num_keys) for kind in tokens)

@@ -35,6 +35,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self._split_sets(self.depthwise(self.qkv(x))).chunk(3, 1)
+        # Unit length along the pixels: the products are cosines, tau their sharpness.
         q, k = F.normalize(q, dim=2), F.normalize(k, dim=2)
         mixed = (self.temperature * (q @ k.mT)).softmax(2) @ v
         out: Tensor = self.project(self._join_sets(mixed, x.shape))
@@ -44,6 +45,7 @@ class ChannelAttention(nn.Module):
         """(N, C, H, W) -> (sets, C, pixels)."""
         num, channels, height, width = x.shape
         cut = x.reshape(num, channels, height // WINDOW, WINDOW, width // WINDOW, WINDOW)
+        # A phase is one place of all windows; a window is all places of one.
         cut = cut.permute(0, 3, 5, 1, 2, 4) if self.phases else cut.permute(0, 2, 4, 1, 3, 5)
         return cut.flatten(4, 5).flatten(0, 2)
 
@@ -57,7 +59,7 @@ class ChannelAttention(nn.Module):
 
 
 class ChannelStage(nn.Module):
-    """Four residual steps over LN(x): attention within windows, GFN, attention within phases, GFN."""
+    """Four residual steps: attention in windows, GFN, attention in phases, GFN, each over LN(x)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ class SHAB(nn.Module):
         )
 
     def sample_context(self, x: Tensor) -> Context:
-        """What it reads, of the shapes that belong to x: for counting it by itself."""
+        """Return what it reads, in the shapes that fit x, to count it by itself."""
         return {"maps": sample_maps(x)}
 
     def forward(self, x: Tensor, context: Context) -> Tensor:

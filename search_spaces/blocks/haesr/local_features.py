@@ -33,8 +33,11 @@ class LargeKernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         num, channels, height, width = x.shape
+        # Every fourth channel comes first, so the quarter is taken from all groups of the features.
         shuffled = x.reshape(num, -1, SHUFFLE_GROUPS, height, width).transpose(1, 2).flatten(1, 2)
         seen, rest = shuffled.tensor_split([channels // SHUFFLE_GROUPS], 1)
+
+        # Two strips see what one kernel x kernel convolution would see, at a fraction of its cost.
         seen = seen * torch.sigmoid(F.adaptive_avg_pool2d(seen, 1))
         seen = self.vertical(self.horizontal(seen))
         return F.gelu(self.join(torch.cat([seen, rest], 1)))

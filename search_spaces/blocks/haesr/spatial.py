@@ -11,7 +11,7 @@ Tokens = LocalTokens | GridTokens
 
 
 class OwnMaps(nn.Module):
-    """W_out(M v) with M = softmax(q k^T / sqrt(C) + bias): one head, linear layers without biases."""
+    """W_out(M v), M = softmax(q k^T / sqrt(C) + bias): one head; linear layers have no biases."""
 
     def __init__(self, channels: int, tokens: Tokens) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which pixels attend to which: HAESR's windows with their surroundings, and grids over the whole
+"""Sets of pixels that attend: HAESR's windows with their surroundings, and grids over the image.
 image.
 
 Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the
@@ -22,6 +22,7 @@ Place = tuple[int, int]
 
 
 def _list_star_places() -> Iterator[Place]:
+    """Yield the places of eight rays that leave the window, straight and diagonal."""
     for s in range(RING):
         near, far = RING - 1 - s, RING + WINDOW + s
         yield from ((near, 8), (far, 8), (8, near), (8, far))
@@ -29,6 +30,7 @@ def _list_star_places() -> Iterator[Place]:
 
 
 def _list_cross_places() -> Iterator[Place]:
+    """Yield the two middle rows and columns, outside the window."""
     for s in range(RING):
         for k in (7, 8):
             yield from (
@@ -40,6 +42,7 @@ def _list_cross_places() -> Iterator[Place]:
 
 
 def _list_corner_places() -> Iterator[Place]:
+    """Yield the four 3x3 corners of the patch."""
     ends = (0, 1, 2, 13, 14, 15)
     yield from ((row, column) for row in ends for column in ends)
 
@@ -72,10 +75,12 @@ class LocalTokens(nn.Module):
     def __init__(self, pattern: str) -> None:
         super().__init__()
         inside = range(RING, RING + WINDOW)
+        # Raster order, so that a bias belongs to the same place as in released weights.
         places = sorted(
             {*RINGS[pattern](), *((row, column) for row in inside for column in inside)}
         )
         rows, columns = torch.tensor(places).unbind(1)
+        # Indices are no weights: they follow the module's device, and stay out of the state dict.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
         self.num_keys = len(places)
@@ -86,6 +91,7 @@ class LocalTokens(nn.Module):
         return cut.permute(0, 2, 4, 3, 5, 1).reshape(-1, NUM_QUERIES, channels)
 
     def keys(self, x: Tensor) -> Tensor:
+        # One patch a window, with its surroundings; only the places of the pattern are read.
         patches = F.pad(x, [RING] * 4).unfold(2, PATCH, WINDOW).unfold(3, PATCH, WINDOW)
         keys: Tensor = patches[..., self.rows, self.columns]
         return keys.permute(0, 2, 3, 4, 1).flatten(0, 2)
@@ -137,8 +143,9 @@ class GridTokens(nn.Module):
 
 
 def _split_grid(x: Tensor, rows: int, columns: int) -> Tensor:
-    """(N, C, rows*a, columns*b) -> (N*a*b, rows*columns, C): pixels that are a rows and b columns
-    apart.
+    """Return (N*a*b, rows*columns, C) of (N, C, rows*a, columns*b).
+
+    A set holds pixels that are a rows and b columns apart.
     """
     num, channels, height, width = x.shape
     cut = x.reshape(num, channels, rows, height // rows, columns, width // columns)
@@ -171,6 +178,7 @@ class GridBias(nn.Module):
         self.free = nn.Parameter(torch.empty(1, NUM_QUERIES, num_extra))
         nn.init.trunc_normal_(self.free, std=BIAS_STD)
         row, column = torch.arange(NUM_QUERIES) // WINDOW, torch.arange(NUM_QUERIES) % WINDOW
+        # Relative places count from 0: they are rows of the table.
         down = row[:, None] - row + WINDOW - 1  # query less key
         across = column[:, None] - column + WINDOW - 1
         self.register_buffer("index", down * num_steps + across, persistent=False)

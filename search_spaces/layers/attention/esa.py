@@ -13,7 +13,7 @@ MIN_SIZE = (
 
 
 def usual_reduction(channels: int) -> int:
-    """The channels inside an ESA where nothing says them: a third, as HAESR's 16 of 48."""
+    """Return the channels inside an ESA where nothing says them: a third, as HAESR's 16 of 48."""
     return max(4, channels // 3)
 
 
@@ -39,7 +39,7 @@ class ESA(nn.Module):
         self.expand = pointwise_conv(reduced, channels, bias=True)
 
     def gate(self, x: Tensor) -> Tensor:
-        """The gate in (0, 1) of (N, C, H, W).
+        """Return the gate in (0, 1) of (N, C, H, W).
 
         At any size: zeros are added up to 3x3, and the pooling takes what is there.
         """
@@ -47,10 +47,12 @@ class ESA(nn.Module):
         height, width = x.shape[2:]
         small = min(height, width) < 3
         room = F.pad(reduced, (0, max(0, 3 - width), 0, max(0, 3 - height))) if small else reduced
+
         halved = self.halve(room)
         pooled = F.max_pool2d(
             halved, (min(POOL, halved.shape[2]), min(POOL, halved.shape[3])), STRIDE
         )
+
         coarse = F.interpolate(
             self.coarse(pooled), (height, width), mode="bilinear", align_corners=False
         )

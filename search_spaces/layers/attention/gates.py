@@ -28,7 +28,7 @@ class HardParameterFree(nn.Module):
 
 
 def _start_near_one(gate: nn.Conv2d) -> nn.Conv2d:
-    """A gate that starts near one: a product of features grows without bound where these are large.
+    """Start a gate near one: a product of features grows without bound where these are large.
 
     With inputs of 255 PyTorch's start squares them in every block, beyond float32 after six.
     """
@@ -52,7 +52,7 @@ class LearnedPointwise(nn.Module):
 
 
 class LearnedDiagonal(nn.Module):
-    """(x + f) * (w f + b) with one w and one b a channel: SPANV2's gate without its channel mixing."""
+    """(x + f) * (w f + b), one w and one b a channel: SPANV2's gate without its channel mixing."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ class MambaGate(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.mamba = Mamba(channels)
         self.out_proj = nn.Conv2d(channels, channels, 1)
+
         nn.init.zeros_(self.out_proj.weight)
         assert self.out_proj.bias is not None
         nn.init.zeros_(self.out_proj.bias)

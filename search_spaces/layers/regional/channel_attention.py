@@ -35,6 +35,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.project_in(x).chunk(2, 1)
         qv = self.depthwise(a) * b
+        # Patches are small, and so one window.
         if self.training:
             attended = self._attend_channels(qv)
         else:

@@ -5,16 +5,15 @@ from torch import Tensor
 
 
 def grid_max_pool(x: Tensor, rows: int, columns: int) -> Tensor:
-    """What F.adaptive_max_pool2d gives, (N, C, rows, columns): a trace of that keeps the size of
-    its grid.
+    """Return maxima in a grid, (N, C, rows, columns), as F.adaptive_max_pool2d does.
+
+    A trace of that would keep the size of its grid.
     """
     return _pool_axis(_pool_axis(x, 2, rows), 3, columns)
 
 
 def _pool_axis(x: Tensor, dim: int, parts: int) -> Tensor:
-    """Maxima of the ranges floor(i L / parts) ..
-
-    Ceil((i + 1) L / parts) - 1 of an axis of L pixels.
+    """Return maxima of the ranges floor(i L / parts) .. ceil((i + 1) L / parts) - 1 of L pixels.
 
     All ranges are read as long as the longest, their last pixel again where they are shorter.
     """

@@ -69,6 +69,6 @@ class VarianceAttention(nn.Module):
 
 
 def _measure_variance(x: Tensor) -> Tensor:
-    """Unbiased, over height and width, (N, C, 1, 1); zero of a single pixel."""
+    """Return the unbiased variance over height and width, (N, C, 1, 1); zero of a single pixel."""
     pixels = x.shape[2] * x.shape[3]
     return x.var((2, 3), correction=0, keepdim=True) * (pixels / larger(pixels - 1, 1))

@@ -7,7 +7,10 @@ from search_spaces.layers.regional.sizes import larger, smaller
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) -> windows (N, n, m, C, h, w), h and w being `size`, or the image's where that
+    """Return the windows (N, n, m, C, h, w) of an image (N, C, H, W).
+
+    h and w are `size`, or the image's where that is less.
+
     is less.
 
     An axis of L pixels has n = ceil(L / size) windows, ceil((L - size) / (n - 1)) apart, the last
@@ -27,7 +30,7 @@ def split_windows(x: Tensor, size: int) -> Tensor:
 
 
 def merge_windows(windows: Tensor, height: int, width: int, size: int) -> Tensor:
-    """The image (N, C, H, W) of such windows; where they overlap, their mean.
+    """Return the image (N, C, H, W) of such windows; where they overlap, their mean.
 
     A pixel lies in two different windows of an axis at most: its first and its last are all there
     are.
@@ -40,7 +43,7 @@ def merge_windows(windows: Tensor, height: int, width: int, size: int) -> Tensor
 
 
 def _place_windows(length: int, size: int, device: torch.device) -> tuple[Tensor, int]:
-    """The first pixels of an axis' windows (n,), and their side."""
+    """Return the first pixels of an axis' windows, (n,), and their side."""
     side = smaller(length, size)
     steps = (length - 1) // side
     stride = (length - side + steps - 1) // larger(steps, 1)  # no -(-a // b): ONNX rounds to zero
@@ -48,9 +51,7 @@ def _place_windows(length: int, size: int, device: torch.device) -> tuple[Tensor
 
 
 def _locate_pixels(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each pixel of an axis is in the windows side by side, (L,): in its first and in its
-    last one.
-    """
+    """Return the places (L,) of an axis' pixels in the first and in the last of their windows."""
     starts, side = _place_windows(length, size, device)
     pixels = torch.arange(length, device=device)
     first = (starts[:, None] + side <= pixels).sum(0)
@@ -59,5 +60,5 @@ def _locate_pixels(length: int, size: int, device: torch.device) -> tuple[Tensor
 
 
 def _gather_columns(x: Tensor, columns: Tensor) -> Tensor:
-    """Columns of (N, C, H, W); on the CPU gathered three times as fast as by `index_select`."""
+    """Return columns of (N, C, H, W); on the CPU three times as fast as by `index_select`."""
     return x.gather(3, columns.expand(*x.shape[:3], -1))

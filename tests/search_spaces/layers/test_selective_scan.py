@@ -118,7 +118,7 @@ def test_scan_counts_no_flops_and_runs_where_there_are_no_values(train):
 def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeypatch):
     """The states of all tokens would be 16 maps of the size of u.
 
-    U, delta and the output are three more.
+    `u`, `delta` and the output are three more.
     """
     monkeypatch.setattr(module, "VALUES_AT_ONCE", 2**13)
 
