@@ -27,13 +27,11 @@ SMALLEST = 1e-8  # a feature map below this is left as it is
 def initial_network(
     spec: ArchSpec, seed: int, images: Tensor, *, zero_output: bool = True
 ) -> Network:
-    """Return a network at its start: features of unit size in every convolution, passed on by the
-    blocks.
+    """Return a network at its start: all features are of unit size, and blocks pass them on.
 
-    PyTorch's initialisation first, then three changes that keep deep networks alive (the
-    parameter-free gate is a product of features, which vanishes where they are small: with
-    PyTorch's kernels blocks 4 to 6 of SPAN give nothing after 500 steps, and it learns no more than
-    with half its blocks):
+    PyTorch's initialisation comes first, then three changes that keep deep networks alive. (The
+    parameter-free gate is a product of features, which vanishes where they are small: started by
+    PyTorch, blocks 4 to 6 of SPAN give nothing after 500 steps.)
 
     - square 3x3 kernels are nine tenths the identity;
     - gates start nearly constant: parameter-free ones by a bias of their features, learned ones by
@@ -41,26 +39,24 @@ def initial_network(
     - in the order in which they run, every convolution but the upsampler and the near-pixel branch
       is scaled to a standard deviation of one on some images.
 
-    Source: Mishkin and Matas, All you need is a good init (LSUV), ICLR 2016, for the scaling;
-    Zagoruyko and Komodakis, DiracNets, 2017, for the identity; the shares are from
-    benchmarks/proxy.py.
+    Source: Mishkin and Matas, All you need is a good init (LSUV), ICLR 2016 (scaling); Zagoruyko
+    and Komodakis, DiracNets, 2017 (identity); benchmarks/proxy.py (the shares).
 
     Args:
         spec: for a training of residuals without a fixed skip branch, which the base stands in for.
         seed: of PyTorch's initialisation; the global generator is left as it was.
         images: (N, 3, H, W) in [0, 1].
-        zero_output: the upsampler's last convolution is zero, as a residual starts, instead of
-            PyTorch's.
+        zero_output: the upsampler's last convolution is zero, as a residual starts.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(spec)
 
-    # What is scaled: every convolution but the way to the image. Which of them make gates, and
-    # which make the features under a parameter-free gate, whose bias opens it.
-    last = net.upsampler.last
+    # All convolutions are scaled but those on the way to the image.
     left = {*net.upsampler.modules(), net.skip}
     scaled = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m not in left]
+
+    # Those that make gates, and those that make the features under a parameter-free gate.
     gates = {m for part in net.modules() if isinstance(part, LEARNED_GATES) for m in part.modules()}
     attending = [part for part in net.modules() if isinstance(part, SPAB | ResidualChain | RFDB)]
     opened = {part.gated for part in attending if isinstance(part.attention, PARAMETER_FREE_GATES)}
@@ -68,19 +64,21 @@ def initial_network(
     # One forward pass scales all of them in order: each sees what those before it give by then.
     hooks = [m.register_forward_hook(_scale_to(GATE_SIZE if m in gates else 1.0)) for m in scaled]
     with torch.no_grad():
-        for parameter in last.parameters() if zero_output else ():
+        for parameter in net.upsampler.last.parameters() if zero_output else ():
             parameter.zero_()
         for module in scaled:
-            if module.bias is not None:
-                module.bias.fill_(
-                    GATE_BIAS if module in gates else OPEN if module in opened else 0.0
-                )
+            _fill_bias(module, GATE_BIAS if module in gates else OPEN if module in opened else 0.0)
             _mix_identity(module.weight)
         net(images)
 
     for hook in hooks:
         hook.remove()
     return net
+
+
+def _fill_bias(conv: nn.Conv2d, value: float) -> None:
+    if conv.bias is not None:
+        conv.bias.fill_(value)
 
 
 def _mix_identity(weight: Tensor) -> None:

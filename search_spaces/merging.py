@@ -124,24 +124,10 @@ def _merge_into_fusion(spec: ArchSpec, state: State) -> Iterator[Candidate]:
 
     The fusion A over [..., K b + c, ...] is A' over [..., ...] plus (A_t K) b + A_t c: a residual.
     """
+    if not _ends_in_fusion(spec):
+        return
     last = len(spec.blocks)
     last_name = f"block{last}"
-    read = [*spec.taps, *map(feature_of, spec.residuals)]
-    linear = (
-        _is_conv(spec.blocks[-1])
-        and _is_conv(spec.fusion)
-        and dict(spec.fusion.args)["kernel"] == 1
-    )
-    if (
-        not linear
-        or read.count(last_name) != 1
-        or last_name not in spec.taps
-        or len(spec.taps) < 2
-        or last < 2
-    ):
-        return
-    if spec.scaled_taps or spec.tail:  # residuals are added after the tail
-        return
     weight, inner = state["fusion.weight"], state[f"blocks.{last}.weight"]
 
     # Split the fusion by its inputs, and merge the block with the part that reads it.
@@ -166,17 +152,36 @@ def _merge_into_fusion(spec: ArchSpec, state: State) -> Iterator[Candidate]:
     moved |= {"fusion.bias": bias} if has_bias else {}
 
     # The spec: one block and one tap less, and a residual that reads the block before.
-    args = {"channels": weight.shape[0], "kernel": inner.shape[-1], "bias": False}
+    channels, kernel = weight.shape[0], inner.shape[-1]
+    residual = BlockSpec.of(
+        "conv", feature=f"block{last - 1}", channels=channels, kernel=kernel, bias=False
+    )
     made = dataclasses.replace(
         spec,
         blocks=spec.blocks[:-1],
         taps=tuple(tap for tap in spec.taps if tap != last_name),
-        fusion=BlockSpec.of("conv", channels=weight.shape[0], kernel=1, bias=has_bias),
-        residuals=(*spec.residuals, BlockSpec.of("conv", feature=f"block{last - 1}", **args)),
+        fusion=BlockSpec.of("conv", channels=channels, kernel=1, bias=has_bias),
+        residuals=(*spec.residuals, residual),
     )
     size = _format_size(inner)
     what = f"{last_name} and its part of the fusion are one {size} convolution of block{last - 1}"
     yield made, moved, Merge(what=what, exact=True)
+
+
+def _ends_in_fusion(spec: ArchSpec) -> bool:
+    """Return whether the last block is a convolution that a 1x1 fusion alone reads, beside others."""
+    last_name = f"block{len(spec.blocks)}"
+    if not _is_conv(spec.blocks[-1]) or not _is_conv(spec.fusion):
+        return False
+    if dict(spec.fusion.args)["kernel"] != 1:
+        return False
+
+    # Residuals are added after the tail, and taps are scaled before the fusion: neither may stand here.
+    if spec.scaled_taps or spec.tail:
+        return False
+    read = [*spec.taps, *map(feature_of, spec.residuals)]
+    alone = read.count(last_name) == 1 and last_name in spec.taps
+    return alone and len(spec.taps) > 1 and len(spec.blocks) > 1
 
 
 def _merge_stem_into_spab(spec: ArchSpec, state: State) -> Iterator[Candidate]:
@@ -306,16 +311,13 @@ def _drop_layer(
         kept = [layer for layer in layers if layer.name != gone.name]
         return [changed if layer.name == changed.name else layer for layer in kept]
 
-    body, head = (
-        apply_change(_list_body(spec.stem, spec.blocks)),
-        apply_change(_list_head(spec.fusion, spec.tail)),
-    )
+    body = apply_change(_list_body(spec.stem, spec.blocks))
+    head = apply_change(_list_head(spec.fusion, spec.tail))
 
     # What stands first after a merge may have become a stem, or may have been one.
     blocks = [layer.block for layer in body]
-    has_stem = (
-        spec.stem is not None and len(body) > 1 and blocks[0].kind in ("conv", "activated_conv")
-    )
+    may_lead = blocks[0].kind in ("conv", "activated_conv") if blocks else False
+    has_stem = spec.stem is not None and len(body) > 1 and may_lead
     stem, rest = (blocks[0], blocks[1:]) if has_stem else (None, blocks)
     fusion, *tail = [layer.block for layer in head] or [BlockSpec.of("identity")]
 
@@ -329,6 +331,10 @@ def _drop_layer(
         return names.get(layer, layer) + dot + inner
 
     into_fusion = changed.role == "fusion" and gone.role in ("stem", "block")
+    residuals = []
+    for residual in spec.residuals:
+        args = _change_args(residual, feature=rename_feature(feature_of(residual)))
+        residuals.append(dataclasses.replace(residual, args=args))
     made = dataclasses.replace(
         spec,
         stem=stem,
@@ -336,20 +342,11 @@ def _drop_layer(
         taps=(names[body[-1].name],) if into_fusion else tuple(map(rename_feature, spec.taps)),
         fusion=fusion,
         tail=tuple(tail),
-        residuals=tuple(
-            dataclasses.replace(
-                residual, args=_change_args(residual, feature=rename_feature(feature_of(residual)))
-            )
-            for residual in spec.residuals
-        ),
+        residuals=tuple(residuals),
         upsampler=changed.block if changed.role == "upsampler" else spec.upsampler,
     )
-    moved = {
-        _rename_key(key, prefixes): value
-        for key, value in state.items()
-        if not key.startswith(f"{gone.prefix}.")
-    }
-    return made, moved
+    left = {key: value for key, value in state.items() if not key.startswith(f"{gone.prefix}.")}
+    return made, {_rename_key(key, prefixes): value for key, value in left.items()}
 
 
 def _change_args(block: BlockSpec, **changes: Scalar) -> tuple[tuple[str, Scalar], ...]:

@@ -194,12 +194,11 @@ class ArchSpec:
     def __post_init__(self) -> None:
         if type(self.scale) is not int or self.scale not in SCALES:
             raise ValueError(f"scale must be one of {SCALES}, got {shown(self.scale)}")
-        for name in (
-            "normalise",
-            "scaled_taps",
-        ):  # 1 is no True: it would be another spec of one network
+        for name in ("normalise", "scaled_taps"):
+            # Types are exact: 1 for true would be a second spec of one network.
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false, got {shown(getattr(self, name))}")
+
         # Specs come from strangers: sizes first, then what is in them.
         count = sum(block.count() for name in CHAINS for block in getattr(self, name))
         if count > MAX_BLOCKS:
@@ -219,8 +218,8 @@ class ArchSpec:
         """
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
         names |= {"stem"} if self.stem else set()
-        kind = self.skip.kind if self.skip else ""
-        learned = bool(kind) and kind not in FIXED_SKIPS
+        kind = self.skip.kind if self.skip else None
+        learned = kind is not None and kind not in FIXED_SKIPS
         names |= {"skip"} if learned else set()
         why = "" if learned or not self.skip else f" ({kind} is added to the output)"
 

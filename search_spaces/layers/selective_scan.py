@@ -56,7 +56,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
         given = [x.detach() for x in given]
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     scan = _Scan.apply if differentiated else _scan_chunks
-    y: Tensor = scan(*given)  # type: ignore[no-untyped-call]
+    y: Tensor = scan(*given)
     return torch.addcmul(y, given[0], D.to(dtype)).to(u.dtype)
 
 
@@ -173,8 +173,6 @@ def _carry_states(kept: Tensor, added: Tensor) -> Tensor:
     """Return what comes into each chunk: x_(k+1) = kept_k x_k + added_k, x_0 = 0, by doubling.
 
     The arguments are overwritten.
-
-    By doubling, in its arguments.
 
     Args:
         kept, added: (rows, batch, chunks, channels).

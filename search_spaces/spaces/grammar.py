@@ -41,6 +41,18 @@ class GrammarSpace:
             after the last. Taps are words: stem, skip, first, last, last.inner (where the last
             block has one), end, blocks (all of them), block2.
         contains: published networks that are members; a claim that tests check.
+
+    Example:
+        >>> from search_spaces.chooser import decisions
+        >>> spab = {"kind": "spab", "channels": "$channels", "activation": ["silu", "relu"],
+        ...     "attention": "none", "bias": True}
+        >>> frame = {"normalise": False, "taps": ["last"],
+        ...     "fusion": {"kind": "conv", "channels": "$channels", "kernel": 1, "bias": True},
+        ...     "upsampler": {"kind": "pixel_shuffle", "kernel": 3, "bias": True}}
+        >>> space = GrammarSpace(scale=4, num_blocks=[2, 4], channels=[16], choices={},
+        ...     blocks={"spab": spab}, each=[], frames={"plain": frame}, contains=[])
+        >>> decisions(space)
+        {'num_blocks': (2, 4), 'spab.activation': ('silu', 'relu')}
     """
 
     scale: int

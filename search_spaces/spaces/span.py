@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search_spaces.attentions import ATTENTION_NAMES
 from search_spaces.chooser import Chooser, S
 from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
-from search_spaces.spec import SCALES, ArchSpec, BlockSpec
+from search_spaces.spec import SCALES, ArchSpec, BlockSpec, Scalar
 
 WORDS = {  # the activations are spelled again in a table that needs torch: a test holds both equal
     "entry": ("stem", "block"),
@@ -40,6 +40,19 @@ class SpanSpace:
             the last block's inner feature too, as SPAN.
         head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as
             SPANV2.
+
+    Example:
+        >>> import random
+        >>> from search_spaces.chooser import RandomChooser, decisions
+        >>> space = SpanSpace(
+        ...     scale=4, entry=["stem"], normalise=True, num_blocks=[2, 3], channels=[16, 28],
+        ...     block_channels=[1.0], tail_channels=[1.0], attention=["parameter_free", "none"],
+        ...     activation=["silu"], bias=[True], skip=["none"], taps=["all"], head=["conv"],
+        ... )
+        >>> list(decisions(space))
+        ['num_blocks', 'channels', 'attention']
+        >>> space.sample(RandomChooser(random.Random(0))).stem.kind
+        'conv'
     """
 
     scale: int
@@ -91,11 +104,7 @@ class SpanSpace:
                 )
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """Return one member. Every decision is asked, in one order.
-
-        Those without effect are dropped.
-        """
-
+        """Return one member; every decision is asked, and those without effect are dropped."""
         # The order and the names below are those of every study of this space: keep them.
         entry = _pick_option(chooser, "entry", self.entry)
         num_blocks = _pick_option(chooser, "num_blocks", self.num_blocks)
@@ -114,40 +123,37 @@ class SpanSpace:
 
         # From here on nothing is asked: the picks become layers.
         with_stem = entry == "stem"
-        blocks = [
-            BlockSpec.of(
-                "spab",
-                channels=_round_width(channels, share),
-                activation=activation,
-                attention=attention,
-                bias=bias,
-            )
-            for share in shares[:num_blocks]
-        ]
-
-        if with_stem:
-            last = dict(blocks[-1].args)["channels"]
-            blocks.append(BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
+        widths = [_round_width(channels, share) for share in shares[:num_blocks]]
+        shared: dict[str, Scalar] = {"activation": activation, "attention": attention, "bias": bias}
+        blocks = [BlockSpec.of("spab", channels=width, **shared) for width in widths]
+        stem = BlockSpec.of("conv", channels=channels, kernel=3, bias=bias)
+        if head == "conv":
+            fusion = BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
         else:
-            first = {k: v for k, v in blocks[0].args if k != "attention"}
-            # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has
-            # none.
-            blocks[0] = BlockSpec.of("conv_stack", **first, activate_last=not bias)
+            fusion = BlockSpec.of("depthwise", kernel=3, bias=bias)
         return ArchSpec(
             scale=self.scale,
             normalise=self.normalise and with_stem,
-            stem=BlockSpec.of("conv", channels=channels, kernel=3, bias=bias)
-            if with_stem
-            else None,
-            blocks=tuple(blocks),
+            stem=stem if with_stem else None,
+            blocks=_make_body(blocks, with_stem=with_stem, bias=bias),
             taps=_name_taps(taps, with_stem, num_blocks, skip),
-            fusion=BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
-            if head == "conv"
-            else BlockSpec.of("depthwise", kernel=3, bias=bias),
+            fusion=fusion,
             upsampler=BlockSpec.of("pixel_shuffle", kernel=3 if head == "conv" else 1, bias=bias),
             skip=_make_skip(skip),
             train_form=BlockSpec.of("conv3xc", gain=2),
         )
+
+
+def _make_body(blocks: list[BlockSpec], *, with_stem: bool, bias: bool) -> tuple[BlockSpec, ...]:
+    """Return the body of some SPABs: a convolution after them, or a stack in place of the first."""
+    if with_stem:
+        last = dict(blocks[-1].args)["channels"]
+        return (*blocks, BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
+
+    # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has none.
+    args = {name: value for name, value in blocks[0].args if name != "attention"}
+    stack = BlockSpec.of("conv_stack", **args, activate_last=not bias)
+    return (stack, *blocks[1:])
 
 
 def _pick_option(chooser: Chooser, name: str, options: list[S]) -> S:

@@ -57,18 +57,9 @@ class Wavelet(nn.Module):
                 f"wavelet.channels must be those of its input, {in_channels}, got {channels}; "
                 "put a conv before it"
             )
-        sizes = {
-            "hidden": hidden,
-            "inner": inner,
-            "d_state": d_state,
-            "num_classes": num_classes,
-            "rank": rank,
-        }
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(
-                    f"wavelet.{name} must be at least 1, got {value}; dwmamba.yaml has usual ones"
-                )
+        _check_sizes(
+            hidden=hidden, inner=inner, d_state=d_state, num_classes=num_classes, rank=rank
+        )
 
         # Edges have less to say than content: a narrow map holds them.
         fine = max(channels // 16 * 4, 12)
@@ -107,3 +98,11 @@ class Wavelet(nn.Module):
         low = self.low(low, high)
         out = inverse_haar(low, *self.widen(self.cross(low, high)).chunk(3, dim=1))
         return out[:, :, :height, :width]
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(
+                f"wavelet.{name} must be at least 1, got {value}; dwmamba.yaml has usual ones"
+            )

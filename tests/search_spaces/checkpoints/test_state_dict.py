@@ -19,7 +19,7 @@ from search_spaces.reparam import rep_convs
 from tests.search_spaces.forms import FORMS
 from tests.search_spaces.span_files import span_state
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
 WITH_BRANCHES = [
     name for name in names() if any("eval_conv" in key for key in entry(name)["official_keys"])
 ]
