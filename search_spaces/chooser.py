@@ -46,6 +46,7 @@ class RandomChooser:
         self.rng = rng
 
     def pick(self, name: str, options: Sequence[S]) -> S:
+        # The generator is passed in: a seed repeats the sample.
         return self.rng.choice(options)
 
 
@@ -70,6 +71,7 @@ class RecordingChooser:
         self.decisions: dict[str, tuple[Scalar, ...]] = {}
 
     def pick(self, name: str, options: Sequence[S]) -> S:
+        # Any member will do: a space asks the same decisions in all of them.
         self.decisions[name] = tuple(options)
         return options[0]
 

@@ -65,6 +65,7 @@ class RefinedPixelShuffle(PixelShuffle):
     def forward(self, x: Tensor) -> Tensor:
         image = super().forward(x)
         for conv in self.refine:
+            # On three channels of the large image: depthwise is all that is cheap there.
             image = conv(F.gelu(image))
         return image
 
@@ -107,6 +108,7 @@ class Centre(nn.Module):
     def __init__(self, *, restore: bool) -> None:
         super().__init__()
         self.restore = restore
+        # A constant: it follows the device, and stays out of the state dict.
         self.register_buffer("mean", div2k_mean(), persistent=False)
 
     def enter(self, image: Tensor) -> Tensor:
@@ -141,6 +143,7 @@ class Pad(nn.Module):
 
     def leave(self, out: Tensor, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
+        # The scale is read from the output: the layer does not know the network's.
         padded = -(-height // self.multiple) * self.multiple
         scale = out.shape[2] // padded
         return out[:, :, : scale * height, : scale * width]

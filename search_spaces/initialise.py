@@ -84,6 +84,7 @@ def _fill_bias(conv: nn.Conv2d, value: float) -> None:
 def _mix_identity(weight: Tensor) -> None:
     """Add the identity to a dense 3x3 kernel (C, C, 3, 3); others are left as they are."""
     channels, *rest = weight.shape
+    # The identity exists between equal widths alone.
     if rest != [channels, 3, 3]:
         return
     # Squared norms: a tenth of `channels` for the drawn kernel, nine tenths for the identity.

@@ -18,6 +18,7 @@ MAX_SHOWN = 100  # characters of a value in a message
 
 def shown(value: Any) -> str:
     """Return what a message shows of a value: its beginning, whatever its size."""
+    # The text of a huge value would take as long as the value is large.
     if isinstance(value, list | tuple | Mapping) and len(value) > MAX_SHOWN:
         return f"{type(value).__name__} of {len(value)}"
     if (

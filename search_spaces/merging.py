@@ -176,7 +176,8 @@ def _ends_in_fusion(spec: ArchSpec) -> bool:
     if dict(spec.fusion.args)["kernel"] != 1:
         return False
 
-    # Residuals are added after the tail, and taps are scaled before the fusion: neither may stand here.
+    # Residuals are added after the tail, and taps are scaled before the fusion: neither may stand
+    # here.
     if spec.scaled_taps or spec.tail:
         return False
     read = [*spec.taps, *map(feature_of, spec.residuals)]
@@ -190,7 +191,9 @@ def _merge_stem_into_spab(spec: ArchSpec, state: State) -> Iterator[Candidate]:
     if spec.stem is None or not _is_conv(spec.stem) or first.kind != "spab":
         return
 
+    # Both as arrays (out, in, k, k).
     stem, conv = state["stem.weight"], state["blocks.1.conv1.weight"]
+    # Kernels grow by each other's reach: 3x3 after 3x3 is 5x5.
     kernel = compose(stem, conv)
     if kernel.numel() >= conv.numel():
         return

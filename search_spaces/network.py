@@ -161,6 +161,8 @@ class Network(nn.Module):
         # The branches take each kernel; what is left of the state is alike in both forms.
         state = self.state_dict()
         for name, module in rep_convs(trained):
+            # The start of a branch does not matter for the function, so any seed gives the same
+            # network.
             module.from_plain(state.pop(f"{name}.weight"), state.pop(f"{name}.bias", None))
         trained.load_state_dict(trained.state_dict() | state)
         return trained.train(self.training)
@@ -217,9 +219,11 @@ def _make_modules(spec: ArchSpec, train: bool) -> Made:
     """
     made: Made = []
     num_params = 0
+
     for part in parts(spec):
         module = _make_module(spec, part, train)
         made.append((part, module))
+        # Counted part by part: a network too large is refused before its memory is taken.
         num_params += sum(weight.numel() for weight in module.parameters())
         if num_params > MAX_PARAMS:
             raise ValueError(

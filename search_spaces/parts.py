@@ -150,9 +150,11 @@ def _make_by_role(part: Part, scale: int, make_conv: ConvFactory) -> nn.Module:
         upsampler = _look_up_kind("upsampler", part.block, UPSAMPLERS)
         make = functools.partial(upsampler, part.in_channels, scale=scale, make_conv=make_conv)
         return _call_with_args(make, part.block)
+
     if part.role == "skip":
         skip = _look_up_kind("skip", part.block, SKIPS)
         return _call_with_args(functools.partial(skip, scale), part.block)
+
     if part.role == "wrap":
         wrap = _look_up_kind("wrap", part.block, WRAPS)
         return _call_with_args(functools.partial(wrap), part.block)

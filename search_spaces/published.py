@@ -72,6 +72,7 @@ def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
 @functools.cache
 def _read_file(name: str) -> dict[str, Any]:
     if name not in names():
+        # A typo is the usual case: name the nearest network.
         close = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(
@@ -80,6 +81,7 @@ def _read_file(name: str) -> dict[str, Any]:
 
     import yaml  # here alone: the networks need no more than torch
 
+    # Data alone: a YAML file runs no code.
     data: dict[str, Any] = yaml.safe_load(_read_text(name))
     return data
 

@@ -216,6 +216,8 @@ class ArchSpec:
         """Check that taps and residuals name features that there are, and that they read what is
         made.
         """
+        # `.inner` is a block's first activated convolution; not every kind has one, as the network
+        # checks.
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
         names |= {"stem"} if self.stem else set()
         kind = self.skip.kind if self.skip else None
@@ -276,7 +278,10 @@ class ArchSpec:
 
         data = _drop_training_forms(self.to_dict())
         if "residuals" in data:  # a sum: in any order
+            # Residuals are added up: their order changes nothing.
             data["residuals"].sort(key=lambda residual: json.dumps(residual, sort_keys=True))
+        # One text for one network: sorted keys, no spaces. The hash is kept in records: never
+        # change it.
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

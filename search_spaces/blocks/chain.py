@@ -69,6 +69,7 @@ class ResidualChain(nn.Module):
         features = x
         for i, conv in enumerate(self.convs, start=1):
             features = conv(features)
+            # TSSR and DISP activate what they add; ERRN2 gates it.
             if i < len(self.convs) or self.activate_last:
                 features = activate(self.activation, features)
         out: Tensor = self.attention(self.shortcut(x), features)

@@ -30,5 +30,6 @@ def read_and_given(blocks: Iterable[nn.Module]) -> tuple[frozenset[str], frozens
     reads, gives = NONE, NONE
     for block in blocks:
         reads |= getattr(block, "reads", NONE) - gives
+        # What an earlier block of the row gives is not read from outside.
         gives |= getattr(block, "gives", NONE)
     return reads, gives

@@ -70,6 +70,7 @@ class ConvStack(nn.Module):
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        # A tap may read it, as of a SPAB.
         inner = activate(self.activation, self.conv1(x))
         out = self.conv3(activate(self.activation, self.conv2(inner)))
         return activate(self.activation, out) if self.activate_last else out, inner

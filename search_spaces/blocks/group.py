@@ -41,6 +41,7 @@ class Group(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+        # A group of nothing would be a convolution under another name.
         if not blocks:
             raise ValueError("group.blocks must hold at least one block, got none; such as a spab")
         if attention not in AFTER:

@@ -67,6 +67,7 @@ class LargeKernelAttention(nn.Module):
         self.activation = activation
 
     def forward(self, t: Tensor) -> Tensor:
+        # Each group of channels sees a neighbourhood of its own size.
         groups = t.chunk(len(self.branches), 1)
         maps = [branch(group) for branch, group in zip(self.branches, groups, strict=True)]
         return t * activate(self.activation, self.join(torch.cat(maps, 1)))

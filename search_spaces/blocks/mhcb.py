@@ -27,6 +27,8 @@ class ConvolutionHead(nn.Module):
         super().__init__()
         self.stride, self.kernel = pooling(head)
         self.project = pointwise_conv(channels, 2 * width, bias=True)
+
+        # What a pixel asks for, and a pooled view of all that is asked for around it.
         self.query = depthwise_conv(width, kernel=3, bias=True)
         self.context = nn.Sequential(
             depthwise_conv(width, kernel=3, bias=True),
@@ -110,6 +112,7 @@ class MHCB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_size("mhcb", x, self.least, f"its last head pools over {self.least}x{self.least}")
+        # A norm over channels, not over pixels: it holds for images of any size.
         n = l2_normalise(x)
         h = self.join(torch.cat([head(n) for head in self.heads], 1)) + x
         out: Tensor = self.gate(l2_normalise(h)) + h

@@ -21,6 +21,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)
+        # Channels last, as `layer_norm` normalises the last dimension.
         return F.layer_norm(
             pixels, self.normalized_shape, self.weight, self.bias, self.eps
         ).permute(0, 3, 1, 2)

@@ -63,6 +63,7 @@ class RFDB(nn.Module):
         r = x
         for distil, remain in zip(self.distil, self.remain, strict=True):
             distilled.append(activate(self.activation, distil(r)))
+            # What is left after each distillation is refined with a residual.
             r = activate(self.activation, remain(r) + r)
         distilled.append(activate(self.activation, self.last(r)))
         out: Tensor = self.attention(x, self.join(torch.cat(distilled, 1)))

@@ -47,6 +47,7 @@ class SAFM(nn.Module):
 
     def forward(self, n: Tensor) -> Tensor:
         groups = n.chunk(len(self.levels), 1)
+        # Coarse levels see far, fine ones keep detail.
         maps = [level(group) for level, group in zip(self.levels, groups, strict=True)]
         return activate(self.activation, self.join(torch.cat(maps, 1))) * n
 

@@ -47,6 +47,7 @@ class SPAB(nn.Module):
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        # A tap may read it, as SPAN's head does.
         inner = activate(self.activation, self.conv1(x))
         features = self.conv3(activate(self.activation, self.conv2(inner)))
         return self.attention(self.shortcut(x), features), inner
@@ -90,6 +91,7 @@ class ImageSPAB(SPAB):
     def forward_with_inner(  # type: ignore[override]
         self, x: Tensor, context: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
+        # f comes from the image, x from the stem: both meet in the attention.
         inner = activate(self.activation, self.conv1(context["image"]))
         features = self.conv3(activate(self.activation, self.conv2(inner)))
         return self.attention(self.shortcut(x), features), inner

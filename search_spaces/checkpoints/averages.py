@@ -32,6 +32,7 @@ def names_average(place: Sequence[str]) -> bool:
     if any(_MOMENT.fullmatch(part) for part in parts):
         return False
     for part in reversed(parts):
+        # Raw weights lie beside the averages within an averaging module.
         if _RAW.search(part):
             return False
         if _AVERAGED.search(part):

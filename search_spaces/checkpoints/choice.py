@@ -104,6 +104,7 @@ def pick_entry(entries: list[Entry], source: str, asked: str | None) -> Entry:
     """
 
     def judge(state: Mapping[str, Tensor]) -> Verdict:
+        # What wrapping modules put in front tells nothing: look below it first.
         prefixed = {key.partition(".")[0] for key in state} <= set(PREFIXES)
         return Verdict(num_known=0, faults=("a prefix",) if prefixed else ())
 
@@ -133,6 +134,8 @@ def _check_averages(fitting: list[Judged], tried: list[Judged], source: str) -> 
     """
     if any(entry.is_averaged for entry, _ in fitting):
         return
+
+    # A GAN's other half is averaged too; it never fits, and is not missed.
     for entry, verdict in tried:
         if (
             entry.is_averaged

@@ -121,6 +121,7 @@ def _walk_below(
         if isinstance(value, Mapping | list | tuple) and not own_state:
             training = in_training or names_training(str(key))
             below[key] = _walk_node(value, (*place, str(key)), training, visited)
+
     if "current_model_state" in below:  # Lightning's WeightAveraging: its state_dict is averaged
         below["state_dict"] = [
             replace(entry, beside_raw=True) for entry in below.get("state_dict", [])
@@ -157,6 +158,8 @@ def split_entry_state(entry: Entry) -> list[Entry]:
     for key, tensor in entry.state.items():
         first, _, rest = key.partition(".")
         parts.setdefault(first, {})[rest] = tensor
+
+    # Each part knows its siblings: a message says what was passed over.
     names = {first: ".".join((*entry.place, first)) for first in parts}
     return [
         Entry(

@@ -62,6 +62,7 @@ def published_name(spec: ArchSpec) -> str | None:
 
     None where it is none.
     """
+    # `arch_id` counts the noise, which no weight of a file depends on.
     quiet = _remove_noise(spec).arch_id
     return next((name for name in names() if published(name).arch_id == quiet), None)
 
@@ -133,6 +134,7 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
 
 def _describe_form(spec: ArchSpec) -> Any:
     """Return the parts of a spec without numbers, scale and training forms: alike in a family."""
+    # Channels, kernels and counts are what relatives may differ in.
     return _erase_numbers(spec.to_dict() | {"scale": 0})
 
 
@@ -206,6 +208,8 @@ def _read_plain_shapes(
     """
     release = _build_empty(template, state, released)
     shapes = {key: tuple(value.shape) for key, value in release.plain.items()}
+
+    # Of a convolution that is stored as branches alone, the shortcut has the merged widths.
     for conv, branches in release.branches.items():
         if "shortcut.weight" in branches:  # out and in channels as the merged convolution has them
             kernel = release.shapes[f"{conv}.weight"][2:]

@@ -21,6 +21,7 @@ def split_entry(text: str | Path) -> tuple[Path, str | None]:
     The name is None where none is given. A file whose own name holds the colon is that file.
     """
     path = Path(text).expanduser()
+    # On the last colon: a path may hold others.
     file, colon, entry = str(path).rpartition(":")
     if not colon or path.is_file() or not Path(file).is_file():
         return path, None

@@ -47,6 +47,7 @@ def our_branch(key: str, patterns: Mapping[str, str]) -> tuple[str, str] | None:
     """
     if not (match := _BRANCH.fullmatch(key)):
         return None
+    # A pattern of the merged convolution serves its branches too.
     merged = f"{match[1]}.{MERGED}.{match[3]}"
     name = our_name(merged, patterns)
     if name in (merged, ""):
@@ -70,6 +71,7 @@ def released_branch(conv: str, branch: str, patterns: Mapping[str, str]) -> str:
     """Return the released name of one of our branches: the inverse of `our_branch`."""
     layer, _, kind = branch.partition(".")
     merged = released_name(f"{conv}.{kind}", patterns)
+    # The merged convolution's name with the branch in its place.
     theirs = {ours: name for name, ours in BRANCHES.items()}[layer]
     return merged.replace(f".{MERGED}.", f".{theirs}.")
 

@@ -88,6 +88,7 @@ class Release:
         # Branches were compared above; the rest is compared here, merged kernels among it.
         held = list(self.branches) if wrong else self._list_held_convs()
         plain, shapes = _drop_under(self.plain, held), _drop_under(self.shapes, held)
+        # A file under our own names is told in our own names.
         ours = any(name == theirs for name, theirs in self.theirs.items() if name in self.shapes)
         names = {
             key: key if ours else released_name(key, self.patterns) for key in shapes
@@ -141,6 +142,9 @@ class Release:
         """Merge the branches where a merged convolution is not stored, or is not what runs."""
         for conv, found in self.branches.items():
             stored = f"{conv}.weight" in self.plain and not self.branches_first
+
+            # The released class of some networks merges anew each time: there stored kernels do not
+            # run.
             if not stored and not isinstance(self.forms.get(conv), Conv3XC):
                 module = self._make_conv3xc(conv)
                 # In float64: a merge in float32 would add roundings that no file has.
@@ -178,6 +182,8 @@ def differences(shapes: Shapes, state: Mapping[str, Tensor], names: Mapping[str,
         shown = names[key]
         if key not in shapes:
             wrong.append(f"unexpected {shown}" + _explain_name(shown, MEANINGS))
+
+    # Names that fit may still hold other shapes, or what are no weights at all.
     wrong += [
         f"{names[key]} has shape {tuple(state[key].shape)} instead of {shape}"
         for key, shape in shapes.items()

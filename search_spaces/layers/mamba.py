@@ -60,7 +60,7 @@ class Mamba(nn.Module):
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, channels, bias=False)
 
-        # Steps begin log-uniform, and nearly alike for all tokens.
+        # Steps begin log-uniform from 1e-3 to 1e-1, as published.
         with torch.no_grad():
             self.dt_proj.weight.uniform_(-(rank**-0.5), rank**-0.5)
             self.dt_proj.bias.copy_(initial_step_bias(inner))
@@ -71,6 +71,7 @@ class Mamba(nn.Module):
         before = self.conv1d.kernel_size[0] - 1
         a = F.silu(self.conv1d(F.pad(a.transpose(1, 2), (before, 0)))).transpose(1, 2)
         step, B, C = self.x_proj(a).split(self.sizes, dim=-1)
+        # Decays are negative whatever is learned: A = -exp(A_log).
         y = selective_scan(a, F.softplus(self.dt_proj(step)), -torch.exp(self.A_log), B, C, self.D)
         out: Tensor = self.out_proj(y * F.silu(z))
         return out

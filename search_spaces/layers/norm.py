@@ -23,6 +23,7 @@ class ChannelLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
+        # Divided as the released networks do: a product with rsqrt rounds otherwise.
         normal = centred / torch.sqrt(variance + self.eps)
         return self.weight[:, None, None] * normal + self.bias[:, None, None]
 

@@ -22,6 +22,7 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
     height, width = x.shape[2:]
     bottom, right = -height % multiple, -width % multiple
     if mode == "reflect":
+        # PyTorch's reflection stops at the image's size, and says so less clearly.
         if bottom >= height or right >= width:
             raise ValueError(
                 f"image of {height}x{width} pixels is too small: to be mirrored to a multiple of "

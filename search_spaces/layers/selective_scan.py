@@ -51,6 +51,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     dtype = torch.promote_types(u.dtype, torch.float32)
     if u.is_cuda and dtype == torch.float32 and (kernel := _mamba_ssm()) is not None:
         return run_kernel(kernel, u, delta, A, B, C, D)
+
+    # Else in plain PyTorch; the autograd function is only worth its cost where gradients are asked.
     given = [x.to(dtype) for x in (u, delta, A, B, C)]
     if is_traced():  # a recorded scan gives no gradients
         given = [x.detach() for x in given]
@@ -96,6 +98,7 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         )
     batch, length, channels = u.shape
     d_state = A.shape[-1]
+
     shapes = {
         "delta": (delta, (batch, length, channels)), "A": (A, (channels, d_state)),
         "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)),
@@ -194,6 +197,7 @@ def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
         _split_by_row(B),
         _split_by_row(C),
     )
+
     y = torch.zeros_like(drive)
     for rows in _group_rows(A, delta[0].numel()):
         walk = _Walk(delta, drive, A.T[rows], B[:, rows])

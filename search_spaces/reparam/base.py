@@ -127,6 +127,7 @@ def after(kernel: Kernel, first: Kernel) -> Kernel:
 
     The image is padded before the 1x1: its bias is in the padding.
     """
+    # A 1x1 mixes channels at each pixel, so merging is a product over the channels between both.
     weight = torch.einsum("oqhw,qi->oihw", kernel.weight, first.weight.flatten(1))
     if kernel.bias is None or first.bias is None:
         return Kernel(weight, kernel.bias)

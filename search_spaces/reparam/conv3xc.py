@@ -37,6 +37,7 @@ class Conv3XC(RepConv2d):
         ]
 
     def branches(self, x: Tensor) -> Tensor:
+        # One padding for the whole sequence, so that one k x k kernel is the same function.
         main = self.project(self.conv(self.expand(F.pad(x, [self.padding] * 4))))
         out: Tensor = main + self.shortcut(x)
         return out

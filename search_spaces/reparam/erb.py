@@ -39,6 +39,7 @@ class ERB(RepConv2d):
         return [main, identity(self.project)] if self.passes else [main]
 
     def branches(self, x: Tensor) -> Tensor:
+        # The skip adds E of the image itself, without padding: C needs none of its own.
         inner = self.conv(self.expand(F.pad(x, [self.padding] * 4))) + self.expand(x)
         out: Tensor = self.project(inner)
         return out + x if self.passes else out

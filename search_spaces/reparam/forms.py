@@ -45,6 +45,7 @@ class TrainingConv:
             raise ValueError(f"train_form {PLAIN!r} takes no arguments, got {form.to_dict()}")
 
     def __call__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> nn.Module:
+        # A 1x1 has no training form: it is plain in both forms of a network.
         if kernel == 1 or self.form.kind == PLAIN:
             return plain_conv(in_channels, channels, kernel=kernel, bias=bias)
         return make_form(self.form, in_channels, channels, kernel=kernel, bias=bias)

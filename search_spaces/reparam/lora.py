@@ -45,6 +45,7 @@ class LoRA(RepConv2d):
         self.conv.requires_grad_(not check_flag("lora.frozen", frozen))
         self.lora_a = nn.Parameter(torch.empty(inner, in_channels * kernel))
         self.lora_b = nn.Parameter(torch.zeros(channels * kernel, inner))
+        # With B at zero, A may start at random: the change is zero until B learns.
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def kernels(self) -> list[Kernel]:

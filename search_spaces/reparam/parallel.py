@@ -89,6 +89,7 @@ class MBRB(RepConv2d):
 
     def branches(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x) + self.pointwise(x) + self.row(x) + self.column(x)
+        # Padded before the 1x1, as in every form: its bias reaches the border.
         out = out + self.reduce(self.expand(F.pad(x, [self.padding] * 4)))
         return out + x if self.passes else out
 

@@ -82,6 +82,7 @@ class GrammarSpace:
             name: picks.get(name, options[0])
             for name, options in (("channels", self.channels), *self.choices.items())
         }
+        # A frame may hold the first block itself (`is_led`): the body is one shorter then.
         frame = self._make_frame(str(picks.get("frame", next(iter(self.frames)))), picks, known)
         return self._make_member(frame, self._make_body(picks, known, is_led="first" in frame))
 
@@ -220,4 +221,6 @@ def _resolve_taps(
                     word, word
                 )
             )
+
+    # First and last may be the same block.
     return list(dict.fromkeys(features))

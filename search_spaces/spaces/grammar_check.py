@@ -150,6 +150,7 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
 def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
     if not isinstance(words, list) or not words:
         raise ValueError(f"space.{path} must be a list of features such as [last], got {words!r}")
+
     for word in words:
         if word not in TAPS and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
             raise ValueError(

@@ -141,6 +141,8 @@ def _walk_downhill(
     """
     best = cost(picks)
     names = {name: options for name, options in decisions(space).items() if name != held}
+
+    # A better option is kept at once: no step costs more than one member.
     better = True
     while better:
         better = False
@@ -161,6 +163,7 @@ def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
     """
     names = decisions(space)
     for i in range(max(map(len, names.values()))):
+        # Few starts that together hold every option once.
         yield {name: options[i % len(options)] for name, options in names.items()}
     rng = random.Random(seed)
     for _ in range(NUM_STARTS):

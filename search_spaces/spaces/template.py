@@ -49,6 +49,7 @@ def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
 
 def _resolve_reference(text: str, known: Picks) -> Scalar:
     """Return what a word stands for: itself, or the value of `$name`, `$name/2` or `$name*2`."""
+    # Most words are themselves: kinds, activations, attentions.
     match = REFERENCE.fullmatch(text)
     if match is None:
         return text

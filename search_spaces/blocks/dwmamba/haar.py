@@ -10,6 +10,7 @@ def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     HL is what differs from left to right, LH from top to bottom, HH across.
     """
+    # Halves keep the transform orthonormal: features keep their size.
     half = x / 2
     top_left, bottom_left = half[:, :, 0::2, 0::2], half[:, :, 1::2, 0::2]
     top_right, bottom_right = half[:, :, 0::2, 1::2], half[:, :, 1::2, 1::2]

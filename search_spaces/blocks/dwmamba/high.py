@@ -54,6 +54,7 @@ class HighBranch(nn.Module):
         self.scale = ChannelScale(channels, start=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Squeeze and excitation: one weight a channel, from the channel means.
         y = self.pointwise(F.gelu(self.depthwise(x)))
         weights = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean((2, 3))))))
         out: Tensor = self.scale(y * weights[:, :, None, None]) + x

@@ -26,6 +26,7 @@ class ConvFeedForward(nn.Module):
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """(N, height * width, channels), row by row, to the same shape."""
         h = F.gelu(self.expand(tokens))
+        # Tokens back to their places, so that a convolution sees neighbours.
         maps = h.transpose(1, 2).reshape(len(h), -1, height, width)
         around = F.gelu(self.depthwise(maps)).flatten(2).transpose(1, 2)
         out: Tensor = self.project(h + around)

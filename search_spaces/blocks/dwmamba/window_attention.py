@@ -33,9 +33,12 @@ class WindowAttention(nn.Module):
                 f"{shift=}; "
                 "half a window is usual"
             )
+
         self.window, self.shift, self.num_heads = window, shift, num_heads
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+
+        # One learned number a head for each distance; `index` says which one a pair of pixels has.
         self.bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
         self.register_buffer("index", _index_distances(window), persistent=False)
@@ -45,6 +48,7 @@ class WindowAttention(nn.Module):
         batch, _, channels = tokens.shape
         maps = self.qkv(tokens).reshape(batch, height, width, 3 * channels)
         if self.shift:
+            # Rolled, not cut: every window stays whole, and all attend in one product.
             maps = maps.roll((-self.shift, -self.shift), (1, 2))
 
         # (windows of all images, heads, pixels, depth) for each of q, k and v.

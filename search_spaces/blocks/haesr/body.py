@@ -98,6 +98,8 @@ class HybridBody(nn.Module):
             x, local, stage_maps = stage(x, given[2 * i : 2 * i + 2])
             used += stage_maps
             if i < len(self.stages) - 1:
+                # A quarter is kept for the end, the rest goes on: later stages are narrower and
+                # cheaper.
                 first, x = merge(torch.cat([x, local], 1)).tensor_split([self.quarter], 1)
                 kept.append(first)
             else:

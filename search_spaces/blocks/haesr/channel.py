@@ -52,6 +52,7 @@ class ChannelAttention(nn.Module):
     def _join_sets(self, sets: Tensor, size: torch.Size) -> Tensor:
         """(sets, C, pixels) -> (N, C, H, W)."""
         num, channels, height, width = size
+        # The inverse permutation of `_split_sets`.
         outer, inner = (height // WINDOW, width // WINDOW), (WINDOW, WINDOW)
         order = (0, 3, 4, 1, 5, 2) if self.phases else (0, 3, 1, 4, 2, 5)
         first, second = (inner, outer) if self.phases else (outer, inner)

@@ -38,6 +38,7 @@ class HAB(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(N, channels, H, W) to the same shape."""
         out: Tensor
+        # Maps of an earlier HAB are replaced: SHABs use those of the nearest one before them.
         out, context["maps"] = self.body(x, None)
         return out
 

@@ -25,6 +25,7 @@ class OwnMaps(nn.Module):
         """(N, C, H, W) to the same shape, and M, (sets, 64, keys); given maps are not used."""
         q = self.to_q(self.tokens.queries(x))
         k, v = self.to_kv(self.tokens.keys(x)).chunk(2, 2)
+        # Maps are handed on after the softmax: SHABs need no queries, keys or bias.
         maps = (self.scale * (q @ k.mT) + self.bias()).softmax(2)
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 

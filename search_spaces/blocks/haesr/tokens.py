@@ -79,6 +79,7 @@ class LocalTokens(nn.Module):
         places = sorted(
             {*RINGS[pattern](), *((row, column) for row in inside for column in inside)}
         )
+
         rows, columns = torch.tensor(places).unbind(1)
         # Indices are no weights: they follow the module's device, and stay out of the state dict.
         self.register_buffer("rows", rows, persistent=False)

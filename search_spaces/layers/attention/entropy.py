@@ -30,6 +30,7 @@ class EntropyGate(nn.Module):
         self.least_variance = least_variance
 
     def forward(self, f: Tensor) -> Tensor:
+        # A single pixel has no unbiased variance: it counts as 0.
         num_pixels = f.shape[2] * f.shape[3]
         variance = self.squeeze(f).var((2, 3), correction=min(1, num_pixels - 1), keepdim=True)
         if self.least_variance:

@@ -33,6 +33,7 @@ def _start_near_one(gate: nn.Conv2d) -> nn.Conv2d:
     With inputs of 255 PyTorch's start squares them in every block, beyond float32 after six.
     """
     with torch.no_grad():
+        # A power of two: the scaling rounds nothing.
         gate.weight.mul_(2.0**-10)
         if gate.bias is not None:
             gate.bias.fill_(1.0)

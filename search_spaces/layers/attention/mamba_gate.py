@@ -31,6 +31,7 @@ class MambaGate(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        # Row by row: the scan sees each pixel's upper and left neighbours before it.
         tokens = self.in_proj(f).flatten(2).transpose(1, 2)
         mixed = self.mamba(self.norm(tokens)).transpose(1, 2).reshape(f.shape)
         gate = torch.sigmoid(self.out_proj(mixed)) - 0.5

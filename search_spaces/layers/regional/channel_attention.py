@@ -48,6 +48,8 @@ class ChannelAttention(nn.Module):
     def _attend_channels(self, qv: Tensor) -> Tensor:
         """(..., 2 C, h, w) -> (..., C, h, w)."""
         q, v = qv.flatten(-2).chunk(2, -2)
+        # Cosines between channels, over the pixels of a window: the map is C x C at any window
+        # size.
         scores = l2_normalise(q, -1) @ l2_normalise(v, -1).mT
         attended = (scores * self.temperature).softmax(-1) @ v
         return torch.unflatten(

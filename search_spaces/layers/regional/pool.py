@@ -21,6 +21,7 @@ def _pool_axis(x: Tensor, dim: int, parts: int) -> Tensor:
     i = torch.arange(parts, device=x.device)
     first, last = i * length // parts, ((i + 1) * length - 1) // parts
     longest = (length - 1) // parts + 2
+    # A range that is shorter than the longest repeats its last pixel: the maximum is the same.
     pixels = (first[:, None] + torch.arange(longest, device=x.device)).minimum(last[:, None])
     ranges = x.index_select(dim, pixels.flatten())
     return torch.unflatten(ranges, dim, (parts, longest)).amax(dim + 1)

@@ -35,6 +35,7 @@ class VarianceGuide(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
+        # The grid follows the image, so a region keeps about 8 pixels at any size.
         rows, columns = larger(height // REGION, 1), larger(width // REGION, 1)
         local = self.local_scale(self.local(grid_max_pool(x, rows, columns)))
         out: Tensor = F.gelu(self.mix(local + self.variance_scale(_measure_variance(x))))
