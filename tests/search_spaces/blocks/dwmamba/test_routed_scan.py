@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces.blocks.dwmamba.routed_scan import RoutedScan
-from tests.search_spaces.blocks.wavelets import trained
+from tests.search_spaces.blocks.dwmamba.wavelets import trained
 from tests.search_spaces.layers.scans import token_loop
 
 SIZE = (4, 5)

@@ -7,7 +7,7 @@ import torch
 
 from search_spaces import build, published
 from search_spaces.checkpoints.official import load_official
-from tests.search_spaces.blocks.naive_haesr import (
+from tests.search_spaces.blocks.haesr.naive_haesr import (
     Naive,
     block_prefix,
     released_shapes,

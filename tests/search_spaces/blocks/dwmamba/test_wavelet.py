@@ -6,7 +6,7 @@ import torch
 from search_spaces.blocks.dwmamba.wavelet import Wavelet
 from search_spaces.layers.conv import plain_conv
 from search_spaces.layers.pad import pad_to_multiple
-from tests.search_spaces.blocks.wavelets import SIZES, trained, wavelet
+from tests.search_spaces.blocks.dwmamba.wavelets import SIZES, trained, wavelet
 
 
 @pytest.mark.parametrize("training", [False, True])
