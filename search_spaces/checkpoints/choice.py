@@ -50,10 +50,10 @@ class Choice:
 
     def describe(self, source: str) -> str:
         """Say which entry of a file was read, and what was not."""
-        said = f"entry {list_names([self.entry.name])} of {source}" if self.entry.name else source
+        text = f"entry {list_names([self.entry.name])} of {source}" if self.entry.name else source
         if self.passed_over:
-            said += f"; passed over: {list_names(self.passed_over)}"
-        return said + (
+            text += f"; passed over: {list_names(self.passed_over)}"
+        return text + (
             f"; left out: {list_names(self.entry.dropped)}" if self.entry.dropped else ""
         )
 

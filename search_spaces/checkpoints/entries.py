@@ -182,7 +182,7 @@ def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or holds no state dict.
     """
-    file, wanted = split_entry(path)
+    file, entry_name = split_entry(path)
     tree = read_tree(file)
     entries = find_entries(tree)
     if not any(entry.state for entry in entries):
@@ -200,7 +200,7 @@ def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
                 f"weights: {file}: {shorten_name(odd[0])} is sparse, quantised "
                 "or does not hold all its numbers; save plain dense tensors"
             )
-    return file, wanted, entries
+    return file, entry_name, entries
 
 
 def check_numbers(entry: Entry, file: Path) -> None:

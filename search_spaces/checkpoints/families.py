@@ -118,13 +118,13 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
 
     residuals = tuple(
         replace(
-            one,
+            residual,
             args=tuple(
                 (key, move_feature(str(value)) if key == "feature" else value)
-                for key, value in one.args
+                for key, value in residual.args
             ),
         )
-        for one in spec.residuals
+        for residual in spec.residuals
     )
     try:
         return replace(spec, blocks=blocks, taps=taps, residuals=residuals)
@@ -188,10 +188,10 @@ def _count_blocks(name: str, state: Mapping[str, Tensor]) -> int:
     ours = set()
     for key in state.keys() - marks.keys():
         branch = our_branch(key, patterns)
-        found = f"{branch[0]}.weight" if branch else our_name(key, patterns)
-        if found == key and key.partition(".")[0] not in OUR_PARTS:
+        our_key = f"{branch[0]}.weight" if branch else our_name(key, patterns)
+        if our_key == key and key.partition(".")[0] not in OUR_PARTS:
             return 0  # of another family: seen before anything is built
-        ours.add(found)
+        ours.add(our_key)
     if "upsampler.conv.weight" not in ours:
         return 0
 

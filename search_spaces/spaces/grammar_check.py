@@ -184,7 +184,8 @@ def _check_references(space: Grammar) -> None:
                 )
             used.add(match[1])
             if match[2] and (
-                match[3].strip("0") == "" or any(type(one) is not int for one in options[match[1]])
+                match[3].strip("0") == ""
+                or any(type(option) is not int for option in options[match[1]])
             ):
                 raise ValueError(
                     f"space.{path}: {text} must be a share of whole numbers, by 1 or more, "

@@ -112,13 +112,13 @@ def least(
 
 def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
     """Return the decisions that make an architecture; None where no walk finds them."""
-    wanted = spec.arch_id
+    arch_id = spec.arch_id
     leaves = dict(_list_leaves(spec.to_dict()))
     for start in _list_starts(space, seed):
         _, picks = _walk_downhill(
             space, lambda picks: _count_differences(leaves, _make_member(space, picks)), start
         )
-        if _make_member(space, picks).arch_id == wanted:
+        if _make_member(space, picks).arch_id == arch_id:
             return picks
     return None
 
