@@ -1,4 +1,4 @@
-"""What stands around the blocks: upsamplers to the image, branches past the body, layers around the whole."""
+"""Layers around the blocks: upsamplers, skip branches from the image, wraps of the network."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 def div2k_mean() -> Tensor:
-    """The mean colour of DIV2K's training images, (1, 3, 1, 1)."""
+    """Return the mean colour of DIV2K's training images, (1, 3, 1, 1), in [0, 1]."""
     return torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1)
 
 
@@ -38,7 +38,7 @@ class PixelShuffle(nn.Module):
 
 
 class RefinedPixelShuffle(PixelShuffle):
-    """Pixel shuffle, then several times GELU and a depthwise 3x3 convolution without bias on the large image.
+    """Pixel shuffle, then GELU and a depthwise 3x3 convolution, several times, on the large image.
 
     Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
     """
@@ -55,12 +55,17 @@ class RefinedPixelShuffle(PixelShuffle):
     ) -> None:
         super().__init__(in_channels, scale=scale, kernel=kernel, bias=bias, make_conv=make_conv)
         if num_refine < 1:
-            raise ValueError(f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without")
-        self.refine = nn.ModuleList(depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine))
+            raise ValueError(
+                f"num_refine must be at least 1, got {num_refine}; use pixel_shuffle without"
+            )
+        self.refine = nn.ModuleList(
+            depthwise_conv(3, kernel=3, bias=False) for _ in range(num_refine)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         image = super().forward(x)
         for conv in self.refine:
+            # On three channels of the large image: depthwise is all that is cheap there.
             image = conv(F.gelu(image))
         return image
 
@@ -70,8 +75,13 @@ class RefinedPixelShuffle(PixelShuffle):
 
 
 def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
-    """A grouped convolution 3 -> 3 * scale^2 whose start is nearest-neighbour upsampling (SPANF, SPANV2)."""
+    """Return a grouped convolution 3 -> 3 * scale^2 that starts as nearest-neighbour upsampling.
+
+    Source: SPANF and SPANV2.
+    """
     conv = nn.Conv2d(3, 3 * scale**2, kernel, padding=kernel // 2, groups=3, bias=bias)
+
+    # One at the centre of every kernel: each of an RGB channel's scale^2 outputs repeats its pixel.
     nn.init.zeros_(conv.weight)
     with torch.no_grad():
         conv.weight[:, :, kernel // 2, kernel // 2] = 1.0
@@ -81,12 +91,12 @@ def near_branch(scale: int, *, kernel: int, bias: bool) -> nn.Conv2d:
 
 
 def bilinear(scale: int) -> nn.Upsample:
-    """The image, enlarged with half-pixel centres."""
+    """Return an enlargement of the image with half-pixel centres."""
     return nn.Upsample(scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def nearest(scale: int) -> nn.Upsample:
-    """The image, each pixel repeated."""
+    """Return an enlargement of the image that repeats each pixel."""
     return nn.Upsample(scale_factor=scale, mode="nearest")
 
 
@@ -98,6 +108,7 @@ class Centre(nn.Module):
     def __init__(self, *, restore: bool) -> None:
         super().__init__()
         self.restore = restore
+        # A constant: it follows the device, and stays out of the state dict.
         self.register_buffer("mean", div2k_mean(), persistent=False)
 
     def enter(self, image: Tensor) -> Tensor:
@@ -111,23 +122,28 @@ class Pad(nn.Module):
     """The image padded at its right and bottom to a multiple of some pixels; the output is cropped.
 
     Args:
-        mode: `reflect` mirrors without the edge (the image must be larger than the padding), `symmetric`
-            with it.
+        mode: `reflect` mirrors without the edge (the image must be larger than the padding),
+            `symmetric` with it.
     """
 
     def __init__(self, *, mode: str, multiple: int) -> None:
         super().__init__()
         check_number("pad.multiple", multiple, such_as=8)
         if multiple == 1:
-            raise ValueError("pad.multiple of 1 changes nothing; leave the layer out, or use such as 8")
+            raise ValueError(
+                "pad.multiple of 1 changes nothing; leave the layer out, or use such as 8"
+            )
         self.mode, self.multiple = mode, multiple
-        pad_to_multiple(torch.zeros(1, 1, multiple, multiple), multiple, mode)  # refuses an unknown mode
+        pad_to_multiple(
+            torch.zeros(1, 1, multiple, multiple), multiple, mode
+        )  # refuses an unknown mode
 
     def enter(self, image: Tensor) -> Tensor:
         return pad_to_multiple(image, self.multiple, self.mode)
 
     def leave(self, out: Tensor, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
+        # The scale is read from the output: the layer does not know the network's.
         padded = -(-height // self.multiple) * self.multiple
         scale = out.shape[2] // padded
         return out[:, :, : scale * height, : scale * width]
@@ -137,5 +153,9 @@ UPSAMPLERS: dict[str, Callable[..., PixelShuffle]] = {
     "pixel_shuffle": PixelShuffle,
     "refined_pixel_shuffle": RefinedPixelShuffle,
 }
-SKIPS: dict[str, Callable[..., nn.Module]] = {"near": near_branch, "bilinear": bilinear, "nearest": nearest}
+SKIPS: dict[str, Callable[..., nn.Module]] = {
+    "near": near_branch,
+    "bilinear": bilinear,
+    "nearest": nearest,
+}
 WRAPS: dict[str, Callable[..., Centre | Pad]] = {"centre": Centre, "pad": Pad}

@@ -1,4 +1,4 @@
-"""How large an architecture may be, and how much of a value a message shows: specs come from strangers."""
+"""Limits of an architecture's size, and of what messages show of it: specs come from strangers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,21 +17,27 @@ MAX_SHOWN = 100  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
-    """What a message shows of a value that somebody gave: its beginning, whatever its size."""
+    """Return what a message shows of a value: its beginning, whatever its size."""
+    # The text of a huge value would take as long as the value is large.
     if isinstance(value, list | tuple | Mapping) and len(value) > MAX_SHOWN:
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN:  # Python refuses to print 4,300 digits
+    if (
+        isinstance(value, int) and abs(value) >= 10**MAX_SHOWN
+    ):  # Python refuses to print 4,300 digits
         return f"a number of {value.bit_length()} bits"
     return shorten(repr(value))
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, for a message."""
+    """Return the beginning of a text, for a message."""
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def check_size(place: str, name: str, value: object) -> None:
-    """Refuse a number that no super-resolution network has, before anything of its size is made.
+    """Check that a number is of a size that some super-resolution network has.
+
+    Specs are checked before anything of their size is made.
+
 
     Raises:
         ValueError: it is too large; or a text is too long.

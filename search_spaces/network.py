@@ -11,10 +11,12 @@ from search_spaces.blocks.context import Context, call, reads_context
 from search_spaces.frame import PixelShuffle, div2k_mean
 from search_spaces.layers.conv import plain_conv
 from search_spaces.limits import MAX_PARAMS
-from search_spaces.parts import Part, check_context, make_part, parts
+from search_spaces.parts import Part, Role, check_context, make_part, parts
 from search_spaces.reparam import rep_convs
 from search_spaces.reparam.forms import PLAIN, training_conv
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec, feature_of
+
+PIXEL_RANGE = 255.0  # SPAN's body sees pixels in [0, 255]
 
 
 class Network(nn.Module):
@@ -25,64 +27,82 @@ class Network(nn.Module):
     def __init__(self, spec: ArchSpec, *, train: bool) -> None:
         super().__init__()
         self.spec = spec
-        made = _make_parts(spec, train)
-        self.wrap = nn.ModuleList(_of(made, "wrap"))
-        self.stem = made.get("stem")
-        self.blocks = nn.ModuleDict({str(i): block for i, block in enumerate(_of(made, "block"), start=1)})
-        self.tap_scales = nn.ModuleList(_of(made, "tap"))
-        self.fusion, tail = made["fusion"], _of(made, "tail")
+        made = _make_modules(spec, train)
+        check_context(made)
+
+        # The names of these attributes are those of the state dict: files of weights hold them.
+        self.wrap = nn.ModuleList(_list_of_role(made, "wrap"))
+        self.stem = _find_role(made, "stem")
+        blocks = enumerate(_list_of_role(made, "block"), start=1)
+        self.blocks = nn.ModuleDict({str(i): block for i, block in blocks})
+        self.tap_scales = nn.ModuleList(_list_of_role(made, "tap"))
+        self.fusion = _list_of_role(made, "fusion")[0]
+        tail = _list_of_role(made, "tail")
         self.tail = nn.Sequential(*tail) if tail else nn.Identity()
-        self.residuals = nn.ModuleList(_of(made, "residual"))
-        upsampler, self.skip = made["upsampler"], made.get("skip")
+        self.residuals = nn.ModuleList(_list_of_role(made, "residual"))
+        upsampler = _list_of_role(made, "upsampler")[0]
         assert isinstance(upsampler, PixelShuffle)
         self.upsampler = upsampler
+        self.skip = _find_role(made, "skip")
+        self.register_buffer("mean", div2k_mean(), persistent=False)
+
+        # Features that are read after the body: `forward` keeps these and frees the others.
         self.kept = frozenset(spec.taps) | {feature_of(residual) for residual in spec.residuals}
-        check_context(list(made.items()))
+        self._check_inner_features()
+
+    def _check_inner_features(self) -> None:
         for name, block in self.blocks.items():
             if f"block{name}.inner" in self.kept and not hasattr(block, "forward_with_inner"):
-                kind = spec.blocks[int(name) - 1].kind
+                kind = self.spec.blocks[int(name) - 1].kind
                 raise ValueError(
                     f"taps: block{name}.inner is not there, a {kind!r} block has no inner feature"
                 )
-        self.register_buffer("mean", div2k_mean(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(
-                f"image must be RGB, (N, 3, H, W), got {tuple(image.shape)}; x.expand(-1, 3, -1, -1) for grey"
+                f"image must be RGB, (N, 3, H, W), got {tuple(image.shape)}; "
+                "x.expand(-1, 3, -1, -1) for grey"
             )
+
+        # What the wraps do to the image (padding, centring) is undone in reverse order at the end.
         entered: list[Any] = []
         for layer in self.wrap:
             entered.append((layer, image))
             image = layer.enter(image)  # type: ignore[operator]
-        out = self._upscale(image)
+        out = self._upscale_image(image)
         for layer, before in reversed(entered):
             out = layer.leave(out, before)
         return out
 
-    def _upscale(self, image: Tensor) -> Tensor:
-        features = dict(self._features(image))
+    def _upscale_image(self, image: Tensor) -> Tensor:
+        features = dict(self._run_body(image))
         taps = [features[tap] for tap in self.spec.taps]
         if self.spec.scaled_taps:
             taps = [scale(tap) for scale, tap in zip(self.tap_scales, taps, strict=True)]
+
         fused: Tensor = self.fusion(torch.cat(taps, 1) if len(taps) > 1 else taps[0])
         fused = self.tail(fused)
         for residual, layer in zip(self.spec.residuals, self.residuals, strict=True):
             fused = fused + layer(features[feature_of(residual)])
+
+        # A learned skip branch is a tap; a fixed one is an image, added to the output.
         out: Tensor = self.upsampler(fused)
         fixed = self.spec.skip is not None and self.spec.skip.kind in FIXED_SKIPS
         return out + features["skip"] if fixed else out
 
-    def _features(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The features that are read after the body, each as soon as it is there."""
+    def _run_body(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the features that are read after the body, by name, each as soon as it is there."""
         if self.skip is not None:
             yield "skip", self.skip(image)
-        x = 255.0 * (image - self.mean) if self.spec.normalise else image
+        x = PIXEL_RANGE * (image - self.mean) if self.spec.normalise else image
         context: Context = {"image": x}
+
         if self.stem is not None:
             x = self.stem(x)
             if "stem" in self.kept:
                 yield "stem", x
+
         for name, block in self.blocks.items():
             if f"block{name}.inner" in self.kept:
                 extra = (context,) if reads_context(block) else ()
@@ -94,9 +114,22 @@ class Network(nn.Module):
                 yield f"block{name}", x
 
     def fold(self) -> "Network":
-        """A copy in inference form: every training form computed once and kept."""
-        plain = build(self.spec).to(next(self.parameters()).device, next(self.parameters()).dtype)
+        """Return a copy in inference form: every training form is computed once and kept as a
+        kernel.
+
+        Example:
+            >>> import torch
+            >>> from search_spaces import build, published
+            >>> net = build(published("spanf"), train=True).eval()
+            >>> image = torch.rand(1, 3, 8, 8)
+            >>> torch.allclose(net(image), net.fold()(image), atol=1e-5)
+            True
+        """
+        weights = next(self.parameters())
+        plain = build(self.spec).to(weights.device, weights.dtype)
         state = self.state_dict()
+
+        # Of each training form the branches leave the state, and the kernel they merge to comes in.
         for name, module in rep_convs(self):
             state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
             weight, bias = module.merged()
@@ -107,10 +140,12 @@ class Network(nn.Module):
         return plain.train(self.training)
 
     def unfold(self, *, seed: int) -> "Network":
-        """A copy in the training form that the spec names, of the same function: the inverse of `fold`.
+        """Return a copy in the training form that the spec names, of the same function as this
+        network.
 
-        The branches start as PyTorch starts them; of each convolution one branch then takes what they lack.
-        A network without training forms, or in its training form already, is copied.
+        The inverse of `fold`. The branches start as PyTorch starts them; of each convolution one
+        branch then takes what the others lack. A network without training forms, or in its training
+        form already, is copied.
 
         Args:
             seed: of the fresh branches; the global generator is left as it was.
@@ -119,58 +154,96 @@ class Network(nn.Module):
             return copy.deepcopy(self)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = build(self.spec, train=True)
-        made = made.to(next(self.parameters()).device, next(self.parameters()).dtype)
+            trained = build(self.spec, train=True)
+        weights = next(self.parameters())
+        trained = trained.to(weights.device, weights.dtype)
+
+        # The branches take each kernel; what is left of the state is alike in both forms.
         state = self.state_dict()
-        for name, module in rep_convs(made):
+        for name, module in rep_convs(trained):
+            # The start of a branch does not matter for the function, so any seed gives the same
+            # network.
             module.from_plain(state.pop(f"{name}.weight"), state.pop(f"{name}.bias", None))
-        made.load_state_dict(made.state_dict() | state)
-        return made.train(self.training)
+        trained.load_state_dict(trained.state_dict() | state)
+        return trained.train(self.training)
 
 
 def build(spec: ArchSpec, *, train: bool = False) -> Network:
-    """Make the network of a spec, as PyTorch starts its layers; learned gates start near one.
+    """Return a new network of a spec, started as PyTorch starts its layers.
+
+    Learned gates start near one.
 
     A search starts its trainings otherwise: `search_spaces.initialise.initial_network`.
 
     Args:
         spec: the architecture.
-        train: hold dense convolutions of 3x3 or larger in the spec's training forms, which `Network.fold`
-            folds; the same function for the same merged kernels, see `Network.unfold`.
+        train: hold dense convolutions of 3x3 or larger in the spec's training forms, which
+            `Network.fold` folds; the same function for the same merged kernels, see
+            `Network.unfold`.
 
     Raises:
-        ValueError: a kind, an argument or a training form is not known, or the parts do not fit; the message
-            names the part.
+        ValueError: a kind, an argument or a training form is not known, or the parts do not fit;
+            the message names the part.
+
+    Example:
+        >>> import torch
+        >>> from search_spaces import build, published
+        >>> net = build(published("spanv2"))
+        >>> net(torch.rand(1, 3, 12, 16)).shape
+        torch.Size([1, 3, 48, 64])
+        >>> net.spec == published("spanv2")
+        True
     """
     net = Network(spec, train=train)
     return net if train else net.eval()
 
 
-def _of(made: dict[str, nn.Module], kind: str) -> list[nn.Module]:
-    """The parts of one kind, in order."""
-    return [part for name, part in made.items() if name.rstrip("0123456789") == kind]
+Made = list[tuple[Part, nn.Module]]  # the parts of a network with their modules, in order
 
 
-def _make_parts(spec: ArchSpec, train: bool) -> dict[str, nn.Module]:
-    """The parts by their names, each made while those before it are within the limit of parameters."""
-    made: dict[str, nn.Module] = {}
+def _list_of_role(made: Made, role: Role) -> list[nn.Module]:
+    """List the modules of one role, in order."""
+    return [module for part, module in made if part.role == role]
+
+
+def _find_role(made: Made, role: Role) -> nn.Module | None:
+    """Return the module of a role that a network has once at most; None where it has none."""
+    return next(iter(_list_of_role(made, role)), None)
+
+
+def _make_modules(spec: ArchSpec, train: bool) -> Made:
+    """Make the parts one by one, as long as those so far are within the limit of parameters.
+
+    Raises:
+        ValueError: a part cannot be made, or makes the network too large; the message names it.
+    """
+    made: Made = []
     num_params = 0
+
     for part in parts(spec):
-        made[part.name] = _made(spec, part, train)
-        num_params += sum(weight.numel() for weight in made[part.name].parameters())
+        module = _make_module(spec, part, train)
+        made.append((part, module))
+        # Counted part by part: a network too large is refused before its memory is taken.
+        num_params += sum(weight.numel() for weight in module.parameters())
         if num_params > MAX_PARAMS:
             raise ValueError(
-                f"{part.name}: with it the network has {num_params:,} parameters; a super-resolution network "
+                f"{part.name}: with it the network has {num_params:,} parameters; a "
+                "super-resolution network "
                 f"here has at most {MAX_PARAMS:,}: take fewer channels or blocks"
             )
     return made
 
 
-def _made(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
-    """A part, its dense convolutions in its own training form, else in that of stem and blocks."""
-    form = part.block.train_form or (spec.train_form if part.is_feature else None) or BlockSpec.of(PLAIN)
+def _make_module(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
+    """Make a part, its dense convolutions in its own training form, else in that of stem and
+    blocks.
+    """
+    shared = spec.train_form if part.is_feature else None
+    form = part.block.train_form or shared or BlockSpec.of(PLAIN)
     try:
-        make_conv = training_conv(form)
+        make_conv = training_conv(
+            form
+        )  # the form is checked for the inference form of a network too
     except ValueError as error:
         raise ValueError(f"{part.name}: {error}") from error
     return make_part(part, spec.scale, make_conv if train else plain_conv)

@@ -9,45 +9,57 @@ from search_spaces.spec import ArchSpec
 
 
 def names() -> list[str]:
-    """The names that `published` knows, in alphabetical order."""
+    """List the names that `published` knows, in alphabetical order.
+
+    Example:
+        >>> from search_spaces.published import names
+        >>> "spanv2" in names()
+        True
+    """
     folder = resources.files("search_spaces") / "networks"
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+    return sorted(
+        path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml")
+    )
 
 
 def headline(name: str) -> str:
-    """The first comment line of a network's file: what it is."""
-    return _text(name).split("\n", 1)[0].lstrip("# ")
+    """Return the first comment line of a network's file: what it is."""
+    return _read_text(name).split("\n", 1)[0].lstrip("# ")
 
 
 def report(name: str) -> dict[str, float]:
-    """What the challenge's table of results says of a network; empty where it does not hold it.
+    """Return a network's row in the challenge's table of results; empty where it has none.
 
-    psnr_valid_db, psnr_test_db, runtime_ms (RTX A6000), params_m (millions), flops_g (multiply-accumulates
-    at 256x256 in billions).
+    Keys: psnr_valid_db, psnr_test_db, runtime_ms (RTX A6000), params_m (millions), flops_g
+    (multiply-accumulates at 256x256 in billions).
     """
-    found: dict[str, float] = entry(name).get("report", {})
-    return found
+    row: dict[str, float] = entry(name).get("report", {})
+    return row
 
 
 @functools.cache
 def entry(name: str) -> dict[str, Any]:
-    """The YAML file of a published network: `paper`, `spec`, `official_keys`, at need `official_runs`.
+    """Return the YAML file of a published network, its key patterns written out.
+
+    Keys: `paper`, `spec`, `official_keys`, and at need `official_runs`.
 
     Raises:
         ValueError: there is no such network.
     """
-    data = _read(name)
+    data = _read_file(name)
     return data | {"official_keys": key_patterns(name, len(data["spec"]["blocks"]))}
 
 
 def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
-    """The `official_keys` of a published network, for a relative of it that has some number of blocks.
+    """Return the `official_keys` of a network, for a relative of it with some number of blocks.
 
-    Where its file has `official_prefixes`, each key that starts with the name of some stands for one with
-    each. In a replacement {last} is the number of the last block.
+    Where its file has `official_prefixes`, each key that starts with the name of some stands for
+    one with each. In a replacement {last} is the number of the last block.
     """
-    data = _read(name)
+    data = _read_file(name)
     patterns: dict[str, str] = data["official_keys"]
+
+    # A word in front of a key stands for several prefixes: write the pattern of each.
     for word, prefixes in data.get("official_prefixes", {}).items():
         patterns = {
             key.replace(word, prefix, 1): ours
@@ -58,25 +70,38 @@ def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
 
 
 @functools.cache
-def _read(name: str) -> dict[str, Any]:
+def _read_file(name: str) -> dict[str, Any]:
     if name not in names():
+        # A typo is the usual case: name the nearest network.
         close = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"published network {name!r} is not known; {hint}known: {', '.join(names())}")
+        raise ValueError(
+            f"published network {name!r} is not known; {hint}known: {', '.join(names())}"
+        )
+
     import yaml  # here alone: the networks need no more than torch
 
-    data: dict[str, Any] = yaml.safe_load(_text(name))
+    # Data alone: a YAML file runs no code.
+    data: dict[str, Any] = yaml.safe_load(_read_text(name))
     return data
 
 
 def published(name: str) -> ArchSpec:
-    """The spec of a published network, such as `span`, `spanf` or `spanv2`.
+    """Return the spec of a published network, such as `span`, `spanf` or `spanv2`.
 
     Raises:
-        ValueError: there is no such network; the message lists the known ones.
+        ValueError: no network has the name; the message lists the known ones.
+
+        Example:
+            >>> from search_spaces import published
+            >>> spec = published("spanv2")
+            >>> len(spec.blocks), spec.scale, spec.arch_id
+            (5, 4, '3824a8579007')
     """
     return ArchSpec.from_dict(entry(name)["spec"])
 
 
-def _text(name: str) -> str:
-    return (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(encoding="utf-8")
+def _read_text(name: str) -> str:
+    return (resources.files("search_spaces") / "networks" / f"{name}.yaml").read_text(
+        encoding="utf-8"
+    )

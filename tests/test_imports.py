@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From low to high: a room imports rooms of lower floors and itself; rooms of one floor do not know each other.
 FLOORS = (
-    ("search_spaces.limits",),
+    ("search_spaces.attentions", "search_spaces.limits"),
     ("search_spaces.spec",),
     ("search_spaces.chooser", "search_spaces.published"),
     ("search_spaces.spaces", "search_spaces.layers"),
@@ -40,7 +40,7 @@ FLOORS = (
 KNOWN = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import fewer of ours than lie below them: what they may, beside themselves.
 ONLY = {
-    "search_spaces.spaces": {"search_spaces.limits", "search_spaces.spec", "search_spaces.chooser"},
+    "search_spaces.spaces": {"search_spaces.attentions", "search_spaces.limits", "search_spaces.spec", "search_spaces.chooser"},
     "nas.score": set[str](),
     "nas.system": set[str](),
     "nas.cli": {"nas.system"},
@@ -62,6 +62,7 @@ HOMES = {  # libraries, and the only rooms that know them
     "plotly": ("nas.report",),
 }
 TORCH_FREE = (
+    "search_spaces.attentions",
     "search_spaces.limits", "search_spaces.spec", "search_spaces.chooser", "search_spaces.published",
     "search_spaces.spaces", "nas.record", "nas.score", "nas.analysis", "nas.report", "nas.cli", "nas.commands.rank",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The block of ZenoSR and DAN, and its local part, which also stands at their end."""
+"""ACB, the block of ZenoSR and DAN, and its local part, which also stands at their end."""
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ class LocalDistillation(nn.Module):
     """Three separable residual steps, from each of which a half is distilled, all joined by a 1x1.
 
     r_i = GELU(DW3(C1(r_(i-1))) + r_(i-1)) with r_0 = x; d_i = GELU(C1(r_(i-1))) for i = 1, 2, 3 and
-    d_4 = GELU(G3(r_3)), G3 a 3x3 that makes each of its outputs of two inputs; out = C1([d_1, ..., d_4]).
-    All with biases; (N, C, H, W) keeps its shape.
+    d_4 = GELU(G3(r_3)), G3 a 3x3 that makes each of its outputs of two inputs; out = C1([d_1, ...,
+    d_4]). All with biases; (N, C, H, W) keeps its shape.
 
     Source: DAN, NTIRE 2025, and ZenoSR, NTIRE 2026 Efficient SR.
     """
@@ -27,38 +27,51 @@ class LocalDistillation(nn.Module):
         check_same_width("local_distillation", in_channels, channels)
         check_multiple("local_distillation.channels", channels, 2, "it is split")
         half = channels // 2
-        self.distil = nn.ModuleList(pointwise_conv(channels, half, bias=True) for _ in range(NUM_STEPS))
+
+        self.distil = nn.ModuleList(
+            pointwise_conv(channels, half, bias=True) for _ in range(NUM_STEPS)
+        )
         self.remain = nn.ModuleList(
             nn.Sequential(
-                pointwise_conv(channels, channels, bias=True), depthwise_conv(channels, kernel=3, bias=True)
+                pointwise_conv(channels, channels, bias=True),
+                depthwise_conv(channels, kernel=3, bias=True),
             )
             for _ in range(NUM_STEPS)
         )
+        # Groups of two inputs each: the released 3x3 is grouped, and cheaper by that.
         self.last = nn.Conv2d(channels, half, 3, padding=1, groups=half)
         self.join = pointwise_conv((NUM_STEPS + 1) * half, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = []
+        distilled = []
         for distil, remain in zip(self.distil, self.remain, strict=True):
-            parts.append(F.gelu(distil(x)))
+            distilled.append(F.gelu(distil(x)))
             x = F.gelu(remain(x) + x)
-        parts.append(F.gelu(self.last(x)))
-        out: Tensor = self.join(torch.cat(parts, 1))
+        distilled.append(F.gelu(self.last(x)))
+        out: Tensor = self.join(torch.cat(distilled, 1))
         return out
 
 
 class ACB(nn.Module):
-    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of channels.
+    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of
+    channels.
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.
-        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is usual.
+        window: pixels of a side of the windows in which channels attend, in evaluation; 72 is
+            usual.
 
     Source: ZenoSR, NTIRE 2026, and DAN, NTIRE 2025 Efficient SR.
     """
 
     def __init__(
-        self, in_channels: int, *, channels: int, expansion: int, window: int, make_conv: ConvFactory
+        self,
+        in_channels: int,
+        *,
+        channels: int,
+        expansion: int,
+        window: int,
+        make_conv: ConvFactory,
     ) -> None:
         super().__init__()
         check_same_width("acb", in_channels, channels)

@@ -38,17 +38,25 @@ class ResidualChain(nn.Module):
                 "residual_chain of 1 convolution without a last activation never activates; use "
                 "activate_last: true, or num_convs: 2"
             )
+
+        # One function, one spec: what spab computes is written as a spab.
         if num_convs == 3 and not activate_last:
             raise ValueError(
-                "residual_chain of 3 convolutions without a last activation computes what spab does; use that"
+                "residual_chain of 3 convolutions without a last activation computes what spab "
+                "does; use that"
             )
+
         widths = [in_channels, *[channels] * num_convs]
         self.convs = nn.ModuleList(
             make_conv(a, b, kernel=3, bias=bias) for a, b in itertools.pairwise(widths)
         )
+
         self.attention = make_attention(attention, channels)
+        # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
-            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+            nn.Identity()
+            if in_channels == channels
+            else nn.Conv2d(in_channels, channels, 1, bias=False)
         )
         self.activation, self.activate_last = check_activation(activation), activate_last
 
@@ -61,6 +69,7 @@ class ResidualChain(nn.Module):
         features = x
         for i, conv in enumerate(self.convs, start=1):
             features = conv(features)
+            # TSSR and DISP activate what they add; ERRN2 gates it.
             if i < len(self.convs) or self.activate_last:
                 features = activate(self.activation, features)
         out: Tensor = self.attention(self.shortcut(x), features)

@@ -1,6 +1,8 @@
-"""What blocks hand to later blocks beside their output: they read it from a dict of names, or write it there.
+"""The context: what blocks hand to later blocks beside their output, in a dict of names.
+it there.
 
-A block class says so with `reads` and `gives`, sets of names, and is then called with its input and the dict.
+A block class names what it takes and gives in its sets `reads` and `gives`. It is then called with
+its input and the dict.
 """
 
 from collections.abc import Iterable
@@ -13,20 +15,21 @@ NONE: frozenset[str] = frozenset()
 
 
 def reads_context(block: nn.Module) -> bool:
-    """Whether a block is called with its input and a `Context`, from which it reads or to which it gives."""
+    """Return whether a block is called with its input and a `Context`."""
     return bool(getattr(block, "reads", None) or getattr(block, "gives", None))
 
 
 def call(block: nn.Module, x: Tensor, context: Context | None) -> Tensor:
-    """Run a block, with the context if it wants one."""
+    """Return a block's output; it is called with the context if it reads or gives something."""
     out: Tensor = block(x, context) if reads_context(block) else block(x)
     return out
 
 
 def read_and_given(blocks: Iterable[nn.Module]) -> tuple[frozenset[str], frozenset[str]]:
-    """What blocks that run in this order read of those before them all, and what they give to later ones."""
+    """Return what blocks, in this order, read of those before them all, and give to later ones."""
     reads, gives = NONE, NONE
     for block in blocks:
         reads |= getattr(block, "reads", NONE) - gives
+        # What an earlier block of the row gives is not read from outside.
         gives |= getattr(block, "gives", NONE)
     return reads, gives

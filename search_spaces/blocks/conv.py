@@ -6,8 +6,10 @@ from search_spaces.layers.activation import activate, check_activation
 from search_spaces.layers.conv import ConvFactory, depthwise_conv
 
 
-def conv(in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
-    """One dense convolution, nothing after it."""
+def conv(
+    in_channels: int, *, channels: int, kernel: int, bias: bool, make_conv: ConvFactory
+) -> nn.Module:
+    """Return one dense convolution, nothing after it."""
     return make_conv(in_channels, channels, kernel=kernel, bias=bias)
 
 
@@ -33,20 +35,20 @@ class ActivatedConv(nn.Module):
 
 
 def identity(in_channels: int, *, make_conv: ConvFactory) -> nn.Module:
-    """Its input: a fusion that only joins, a residual that is only added."""
+    """Return a layer that gives its input: for a fusion that only joins, or a plain residual."""
     return nn.Identity()
 
 
 def depthwise(in_channels: int, *, kernel: int, bias: bool, make_conv: ConvFactory) -> nn.Module:
-    """One convolution a channel; the number of channels stays."""
+    """Return a convolution with one kernel a channel; the number of channels stays."""
     return depthwise_conv(in_channels, kernel=kernel, bias=bias)
 
 
 class ConvStack(nn.Module):
     """Three 3x3 convolutions with activations between, no attention and no residual.
 
-    The first block of SPANF (nothing after the third) and of SPANV2 (activated after the third too):
-    it takes the image itself, so there is nothing of its width to add.
+    The first block of SPANF (nothing after the third) and of SPANV2 (activated after the third
+    too): it takes the image itself, so there is nothing of its width to add.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ConvStack(nn.Module):
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        # A tap may read it, as of a SPAB.
         inner = activate(self.activation, self.conv1(x))
         out = self.conv3(activate(self.activation, self.conv2(inner)))
         return activate(self.activation, out) if self.activate_last else out, inner

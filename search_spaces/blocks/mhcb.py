@@ -1,4 +1,4 @@
-"""AMCANet's block: attention by convolutions at several resolutions, then a selective gate."""
+"""MHCB, AMCANet's block: attention by convolutions at several resolutions, then a gate."""
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,14 @@ from search_spaces.layers.resize import Resize
 
 
 def pooling(head: int) -> tuple[int, int]:
-    """Stride and kernel of a head's max pooling; stride 0: it does not pool, as the first."""
+    """Return stride and kernel of a head's max pooling; the first head does not pool: stride 0."""
     stride = min(4 * head, 16)
     return stride, max(1, 2 * stride - 1)
 
 
 class ConvolutionHead(nn.Module):
-    """sigmoid(C1(t + r)) * DW3(v) with (q, v) the halves of C1(n), r = DW3(q), t = C1(DW3(DW3(pool(r)))).
+    """sigmoid(C1(t + r)) * DW3(v) with (q, v) the halves of C1(n), r = DW3(q), t =
+    C1(DW3(DW3(pool(r)))).
 
     Gives `width` channels at the size of n; t is brought back to it by bilinear resizing.
     """
@@ -26,6 +27,8 @@ class ConvolutionHead(nn.Module):
         super().__init__()
         self.stride, self.kernel = pooling(head)
         self.project = pointwise_conv(channels, 2 * width, bias=True)
+
+        # What a pixel asks for, and a pooled view of all that is asked for around it.
         self.query = depthwise_conv(width, kernel=3, bias=True)
         self.context = nn.Sequential(
             depthwise_conv(width, kernel=3, bias=True),
@@ -42,6 +45,7 @@ class ConvolutionHead(nn.Module):
         if self.resize is None:
             t = self.context(r)
         else:
+            # The context is cheap at the pooled size; the gate needs it at the size of n.
             t = self.resize(self.context(F.max_pool2d(r, self.kernel, self.stride)), n.shape[2:])
         out: Tensor = torch.sigmoid(self.gate(t + r)) * self.value(v)
         return out
@@ -65,10 +69,12 @@ class SelectiveGate(nn.Module):
 
 
 class MHCB(nn.Module):
-    """h = C1([head_0(n), head_1(n), ...]) + x with n = x over its norm, then FSG(h over its norm) + h.
+    """h = C1([head_0(n), head_1(n), ...]) + x with n = x over its norm, then FSG(h over its norm) +
+    h.
 
-    Norms are Euclidean, over the channels of each pixel. Head k max pools with stride s = min(4k, 16) and
-    kernel 2s - 1 and no padding, so images need as many pixels as the last head's kernel: 7 with two heads.
+    Norms are Euclidean, over the channels of each pixel. Head k max pools with stride s = min(4k,
+    16) and kernel 2s - 1 and no padding, so images need as many pixels as the last head's kernel: 7
+    with two heads.
 
     Args:
         num_heads: it divides `channels`.
@@ -91,15 +97,22 @@ class MHCB(nn.Module):
         check_number("mhcb.num_heads", num_heads, such_as=2)
         check_number("mhcb.expansion", expansion, such_as=2)
         check_multiple("mhcb.channels", channels, num_heads, f"num_heads={num_heads}")
-        check_multiple("mhcb.expansion * channels", expansion * channels, 2, "two halves of the gate")
+        check_multiple(
+            "mhcb.expansion * channels", expansion * channels, 2, "two halves of the gate"
+        )
+
         width = channels // num_heads
-        self.heads = nn.ModuleList(ConvolutionHead(channels, width, head=k) for k in range(num_heads))
+        self.heads = nn.ModuleList(
+            ConvolutionHead(channels, width, head=k) for k in range(num_heads)
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.gate = SelectiveGate(channels, expansion=expansion)
+        # Pooling has no padding: an image has at least the pixels of the largest kernel.
         self.least = pooling(num_heads - 1)[1]
 
     def forward(self, x: Tensor) -> Tensor:
         check_size("mhcb", x, self.least, f"its last head pools over {self.least}x{self.least}")
+        # A norm over channels, not over pixels: it holds for images of any size.
         n = l2_normalise(x)
         h = self.join(torch.cat([head(n) for head in self.heads], 1)) + x
         out: Tensor = self.gate(l2_normalise(h)) + h

@@ -7,7 +7,8 @@ from search_spaces.layers.conv import ConvFactory
 
 
 class LayerNorm(nn.LayerNorm):
-    """Each pixel of (N, C, H, W) to zero mean and unit variance over its channels, scaled and shifted.
+    """Each pixel of (N, C, H, W) to zero mean and unit variance over its channels, scaled and
+    shifted.
 
     Args:
         eps: added to the variance; 1e-5 is PyTorch's.
@@ -20,6 +21,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)
-        return F.layer_norm(pixels, self.normalized_shape, self.weight, self.bias, self.eps).permute(
-            0, 3, 1, 2
-        )
+        # Channels last, as `layer_norm` normalises the last dimension.
+        return F.layer_norm(
+            pixels, self.normalized_shape, self.weight, self.bias, self.eps
+        ).permute(0, 3, 1, 2)

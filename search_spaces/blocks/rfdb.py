@@ -18,8 +18,8 @@ class RFDB(nn.Module):
     Args:
         distilled: channels of each d_i; half of `channels` is usual.
 
-    Source: Liu et al., Residual Feature Distillation Network, ECCVW 2020; with SPAN's parameter-free
-    attention as RFDN_SPAN, NTIRE 2026 Efficient SR.
+    Source: Liu et al., Residual Feature Distillation Network, ECCVW 2020; with SPAN's
+    parameter-free attention as RFDN_SPAN, NTIRE 2026 Efficient SR.
     """
 
     def __init__(
@@ -36,11 +36,20 @@ class RFDB(nn.Module):
         super().__init__()
         check_same_width("rfdb", in_channels, channels)
         if not 1 <= distilled <= channels:
-            raise ValueError(f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}")
-        self.distil = nn.ModuleList(pointwise_conv(channels, distilled, bias=bias) for _ in range(3))
-        self.remain = nn.ModuleList(make_conv(channels, channels, kernel=3, bias=bias) for _ in range(3))
+            raise ValueError(
+                f"rfdb.distilled must be at least 1 and at most {channels}, got {distilled}"
+            )
+
+        # Each 1x1 distils a part of the features, and the 3x3 beside it refines the others.
+        self.distil = nn.ModuleList(
+            pointwise_conv(channels, distilled, bias=bias) for _ in range(3)
+        )
+        self.remain = nn.ModuleList(
+            make_conv(channels, channels, kernel=3, bias=bias) for _ in range(3)
+        )
         self.last = make_conv(channels, distilled, kernel=3, bias=bias)
         self.join = pointwise_conv(4 * distilled, channels, bias=bias)
+
         self.attention = make_attention(attention, channels)
         self.activation = check_activation(activation)
 
@@ -50,11 +59,12 @@ class RFDB(nn.Module):
         return self.join
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = []
+        distilled = []
         r = x
         for distil, remain in zip(self.distil, self.remain, strict=True):
-            parts.append(activate(self.activation, distil(r)))
+            distilled.append(activate(self.activation, distil(r)))
+            # What is left after each distillation is refined with a residual.
             r = activate(self.activation, remain(r) + r)
-        parts.append(activate(self.activation, self.last(r)))
-        out: Tensor = self.attention(x, self.join(torch.cat(parts, 1)))
+        distilled.append(activate(self.activation, self.last(r)))
+        out: Tensor = self.attention(x, self.join(torch.cat(distilled, 1)))
         return out

@@ -1,4 +1,4 @@
-"""SAFMN's block: spatially adaptive feature modulation over several resolutions, then a channel mixer."""
+"""SAFM, SAFMN's block: feature modulation over several resolutions, then a channel mixer."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from search_spaces.layers.resize import Resize
 class Level(nn.Module):
     """DW3 at 1 / 2^level of the resolution of (N, channels, H, W), its output at H x W again.
 
-    Max pooled to floor(H / 2^level) x floor(W / 2^level), at least one pixel; brought back by `nearest`.
+    Max pooled to floor(H / 2^level) x floor(W / 2^level), at least one pixel; brought back by
+    `nearest`.
     """
 
     def __init__(self, channels: int, *, level: int) -> None:
@@ -27,6 +28,7 @@ class Level(nn.Module):
             out: Tensor = self.conv(x)
             return out
         height, width = x.shape[2:]
+        # Images smaller than 2^level still give one pixel.
         small = (max(1, height // self.divisor), max(1, width // self.divisor))
         out = self.resize(self.conv(F.adaptive_max_pool2d(x, small)), (height, width))
         return out
@@ -37,28 +39,34 @@ class SAFM(nn.Module):
 
     def __init__(self, channels: int, *, num_levels: int, activation: str) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(Level(channels // num_levels, level=i) for i in range(num_levels))
+        self.levels = nn.ModuleList(
+            Level(channels // num_levels, level=i) for i in range(num_levels)
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.activation = check_activation(activation)
 
     def forward(self, n: Tensor) -> Tensor:
         groups = n.chunk(len(self.levels), 1)
+        # Coarse levels see far, fine ones keep detail.
         maps = [level(group) for level, group in zip(self.levels, groups, strict=True)]
         return activate(self.activation, self.join(torch.cat(maps, 1))) * n
 
 
 class SAFMBlock(nn.Module):
-    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an image.
+    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an
+    image.
 
-    GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the image's.
-    It takes images of any size.
+    GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the
+    image's. It takes images of any size.
 
     Args:
-        num_levels: groups of channels, the i-th at 1 / 2^i of the resolution; it divides `channels`.
+        num_levels: groups of channels, the i-th at 1 / 2^i of the resolution; it divides
+            `channels`.
         expansion: width of the channel mixer over `channels`.
 
-    Source: Sun et al., Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution, ICCV 2023,
-    with 1x1 convolutions in the mixer as in SAFMN-Deep15 (MDAP), NTIRE 2026 Efficient SR.
+    Source: Sun et al., Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution,
+    ICCV 2023, with 1x1 convolutions in the mixer as in SAFMN-Deep15 (MDAP), NTIRE 2026 Efficient
+    SR.
     """
 
     def __init__(
@@ -76,13 +84,16 @@ class SAFMBlock(nn.Module):
         check_number("safm.num_levels", num_levels, such_as=4)
         check_number("safm.expansion", expansion, such_as=2)
         check_multiple("safm.channels", channels, num_levels, f"num_levels={num_levels} groups")
+
         self.norm1, self.norm2 = nn.GroupNorm(1, channels), nn.GroupNorm(1, channels)
         self.safm = SAFM(channels, num_levels=num_levels, activation=activation)
+
         self.widen = pointwise_conv(channels, expansion * channels, bias=True)
         self.narrow = pointwise_conv(expansion * channels, channels, bias=True)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        # Both halves are residual.
         h = self.safm(self.norm1(x)) + x
         out: Tensor = self.narrow(activate(self.activation, self.widen(self.norm2(h)))) + h
         return out

@@ -30,9 +30,13 @@ class SPAB(nn.Module):
         self.conv1 = make_conv(in_channels, channels, kernel=3, bias=bias)
         self.conv2 = make_conv(channels, channels, kernel=3, bias=bias)
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
+
         self.attention = make_attention(attention, channels)
+        # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
-            nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1, bias=False)
+            nn.Identity()
+            if in_channels == channels
+            else nn.Conv2d(in_channels, channels, 1, bias=False)
         )
         self.activation = check_activation(activation)
 
@@ -43,6 +47,7 @@ class SPAB(nn.Module):
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        # A tap may read it, as SPAN's head does.
         inner = activate(self.activation, self.conv1(x))
         features = self.conv3(activate(self.activation, self.conv2(inner)))
         return self.attention(self.shortcut(x), features), inner
@@ -54,8 +59,8 @@ class SPAB(nn.Module):
 class ImageSPAB(SPAB):
     """A SPAB whose first convolution takes the image that the body sees, with a larger kernel.
 
-    What remains of a linear stem and a SPAB after it when their convolutions are merged: the features x of
-    the stem are still needed for attend(x, f), f comes from the image.
+    What remains of a linear stem and a SPAB after it when their convolutions are merged: the
+    features x of the stem are still needed for attend(x, f), f comes from the image.
 
     Source: DSCF_Fused (VARH-AI), NTIRE 2026 Efficient SR.
     """
@@ -80,10 +85,13 @@ class ImageSPAB(SPAB):
         self.conv1 = make_conv(3, channels, kernel=kernel, bias=bias)
 
     def sample_context(self, x: Tensor) -> dict[str, Tensor]:
-        """What it reads, of the shapes that belong to x: for counting it by itself."""
+        """Return what it reads, in the shapes that fit x, to count it by itself."""
         return {"image": x.new_empty(x.shape[0], 3, *x.shape[2:])}
 
-    def forward_with_inner(self, x: Tensor, context: dict[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward_with_inner(  # type: ignore[override]
+        self, x: Tensor, context: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        # f comes from the image, x from the stem: both meet in the attention.
         inner = activate(self.activation, self.conv1(context["image"]))
         features = self.conv3(activate(self.activation, self.conv2(inner)))
         return self.attention(self.shortcut(x), features), inner

@@ -1,15 +1,18 @@
-"""Names of averages: what a place in a checkpoint says of the weights there."""
+"""Names of averages: read from a place in a checkpoint whether its weights are averaged."""
 
 import re
 from collections.abc import Sequence
 
 _WORDS = r"emas?|swa|average[ds]?|avg|shadow|polyak"
-_GLUED = r"(model|net|params|weights|gen|generator|g)ema|ema(model|params|weights)"  # as in modelema
+_GLUED = (
+    r"(model|net|params|weights|gen|generator|g)ema|ema(model|params|weights)"  # as in modelema
+)
 _AVERAGED = re.compile(rf"(?<![a-z])({_WORDS}|{_GLUED})(?![a-z])")
 _RAW = re.compile(r"(?<![a-z])(online|raw)(?![a-z])")  # of what lies within an averaging module
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # net|EMA, EMA|Net
 _TRAINING = re.compile(r"(.*_)?opt(_.*)?|.*optim(?!al|i[sz]ed).*|.*scheduler.*|.*scaler|grads?")
-# Averages that optimisers keep of gradients, as their states name them: exp_avg_sq, square_avg, grad_ema.
+# Averages that optimisers keep of gradients, as their states name them: exp_avg_sq, square_avg,
+# grad_ema.
 _MOMENT = re.compile(
     r"(.*_)?(exp|square|sq|grads?|gradients?)_(avg|ema)(_(?!model|net|params|weights|state).*)?"
     r"|(avg|ema)_(sq|squared?|grads?|gradients?)(_.*)?|grads?|gradients?|momentum(_.*)?"
@@ -20,11 +23,16 @@ SLOTS = (  # what optimisers keep of one parameter holds one of these
 
 
 def names_average(place: Sequence[str]) -> bool:
-    """Say whether a place is named as averages of weights over training steps; the innermost word counts."""
+    """Return whether a place is named as averages of weights over training steps.
+
+    The innermost word that says either counts: `ema.online_model` holds raw weights.
+    """
+    # modelEMA and model_ema are one name.
     parts = [_HUMP.sub("_", part).lower() for part in place]
     if any(_MOMENT.fullmatch(part) for part in parts):
         return False
     for part in reversed(parts):
+        # Raw weights lie beside the averages within an averaging module.
         if _RAW.search(part):
             return False
         if _AVERAGED.search(part):
@@ -33,5 +41,5 @@ def names_average(place: Sequence[str]) -> bool:
 
 
 def names_training(key: str) -> bool:
-    """Say whether a key is named as an optimiser's state, or that of what trains beside it."""
+    """Return whether a key is named as the state of an optimiser, or of what trains beside it."""
     return _TRAINING.fullmatch(key.lower()) is not None

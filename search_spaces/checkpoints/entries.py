@@ -1,4 +1,4 @@
-"""State dicts within a checkpoint: where they lie, which are averaged, and which of them is meant."""
+"""Entries: the state dicts within a checkpoint, where they lie and which are averaged."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,8 @@ from search_spaces.checkpoints.averages import SLOTS, names_average, names_train
 from search_spaces.checkpoints.files import read_tree, split_entry
 from search_spaces.checkpoints.key_names import shorten_name
 
-COUNTERS = (  # of torch's AveragedModel, of thop, of batch norm and of training loops, beside the weights
+# Numbers beside the weights: of torch's AveragedModel, thop, batch norm and training loops.
+COUNTERS = (
     *("n_averaged", "total_ops", "total_params", "num_batches_tracked", "num_updates", "initted"),
     *("step", "steps", "global_step", "epoch", "iter", "iteration", "decay"),
 )
@@ -20,7 +21,9 @@ DEPTH = 6  # prefixes before prefixes
 NESTING = 32  # mappings and lists in one another
 NUM_FLAT = 1000  # numbers of a vector that may be all the weights of a network
 NUM_SHOWN = 6  # names that a message lists
-Visited = set[tuple[int, bool, bool]]  # a mapping, whether in an optimiser, whether named as an average
+Visited = set[
+    tuple[int, bool, bool]
+]  # a mapping, whether in an optimiser, whether named as an average
 WRAPPING = ("module", "_orig_mod")  # of DataParallel and torch.compile: no names that a user knows
 
 
@@ -34,7 +37,8 @@ class Entry:
         dropped: what lies beside them, or beside a mapping that holds them, and is no tensor.
         siblings: the parts of its mapping, where it is one of several under prefixes.
         has_names: False for averages that are bare tensors, which no network can load.
-        beside_raw: whether it is averaged because of what lies beside it, whatever its place is called.
+        beside_raw: whether it is averaged because of what lies beside it, whatever its place is
+            called.
     """
 
     place: tuple[str, ...]
@@ -60,15 +64,20 @@ class Entry:
 
 
 def find_entries(tree: Any) -> list[Entry]:
-    """Return every mapping of names to tensors in a file, outermost first, and averages without names.
+    """Return the entries of a file: mappings of names to tensors, and averages without names.
 
-    What lies in a list is named by its index. Of what optimisers keep, averages of weights alone are
-    returned.
+    Outermost come first.
+
+
+    What lies in a list is named by its index. Of what optimisers keep, averages of weights alone
+    are returned.
     """
-    return _walk(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
+    return _walk_node(tree, (), False, set()) if isinstance(tree, Mapping | list | tuple) else []
 
 
-def _walk(node: Any, place: tuple[str, ...], in_training: bool, visited: Visited) -> list[Entry]:
+def _walk_node(
+    node: Any, place: tuple[str, ...], in_training: bool, visited: Visited
+) -> list[Entry]:
     """Return the entries of a mapping or a list and of all below it.
 
     Args:
@@ -84,7 +93,7 @@ def _walk(node: Any, place: tuple[str, ...], in_training: bool, visited: Visited
         return []  # what an optimiser keeps of one parameter
 
     # Tensors here. Parts under prefixes matter early where only averages are taken.
-    here, counters = _entries_of(values, place)
+    here, counters = _split_tensors(values, place)
     if in_training:
         parts = [part for entry in here for part in (entry, *split_entry_state(entry))]
         here = [part for part in parts if part.is_averaged]
@@ -111,14 +120,19 @@ def _walk_below(
         own_state = "param_groups" in values and key in ("state", "param_groups")
         if isinstance(value, Mapping | list | tuple) and not own_state:
             training = in_training or names_training(str(key))
-            below[key] = _walk(value, (*place, str(key)), training, visited)
+            below[key] = _walk_node(value, (*place, str(key)), training, visited)
+
     if "current_model_state" in below:  # Lightning's WeightAveraging: its state_dict is averaged
-        below["state_dict"] = [replace(entry, beside_raw=True) for entry in below.get("state_dict", [])]
+        below["state_dict"] = [
+            replace(entry, beside_raw=True) for entry in below.get("state_dict", [])
+        ]
     return below
 
 
-def _entries_of(values: Mapping[Any, Any], place: tuple[str, ...]) -> tuple[list[Entry], tuple[str, ...]]:
-    """Return the state dict that the tensors of a mapping are, averages without names, and its counters."""
+def _split_tensors(
+    values: Mapping[Any, Any], place: tuple[str, ...]
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """Return the state dicts that the tensors of a mapping are, and the names of its counters."""
     tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
     named = {key: value for key, value in tensors.items() if isinstance(key, str)}
     counters = tuple(key for key, value in named.items() if _is_counter(key, value))
@@ -139,18 +153,21 @@ def _is_counter(key: str, value: Tensor) -> bool:
 
 
 def split_entry_state(entry: Entry) -> list[Entry]:
-    """The parts of a state dict by the first words of its names, but for what is no more than such a word."""
+    """Return the parts of a state dict by the first words of its names; a bare word is no part."""
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in entry.state.items():
         first, _, rest = key.partition(".")
         parts.setdefault(first, {})[rest] = tensor
+
+    # Each part knows its siblings: a message says what was passed over.
     names = {first: ".".join((*entry.place, first)) for first in parts}
     return [
         Entry(
             place=(*entry.place, first),
             state=part,
             dropped=entry.dropped,
-            siblings=entry.siblings + tuple(name for other, name in names.items() if other != first),
+            siblings=entry.siblings
+            + tuple(name for other, name in names.items() if other != first),
             beside_raw=entry.beside_raw,
         )
         for first, part in parts.items()
@@ -159,13 +176,13 @@ def split_entry_state(entry: Entry) -> list[Entry]:
 
 
 def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
-    """The file, the entry that is named, and the state dicts that the file holds.
+    """Return the file, the entry that is named, and the state dicts that the file holds.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or holds no state dict.
     """
-    file, wanted = split_entry(path)
+    file, entry_name = split_entry(path)
     tree = read_tree(file)
     entries = find_entries(tree)
     if not any(entry.state for entry in entries):
@@ -173,16 +190,17 @@ def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
         if isinstance(tree, Mapping):
             held = ", ".join(shorten_name(str(key)) for key in list(tree)[:NUM_SHOWN]) or "nothing"
         raise ValueError(
-            f"weights: {file} holds no mapping of names to tensors, but {held}; save a state dict, by itself "
-            "or under a name such as params_ema"
+            f"weights: {file} holds no mapping of names to tensors, but {held}; "
+            "save a state dict, by itself or under a name such as params_ema"
         )
+
     for entry in entries:
         if odd := [key for key, value in entry.state.items() if not _is_plain(value)]:
             raise ValueError(
-                f"weights: {file}: {shorten_name(odd[0])} is sparse, quantised or does not hold all its "
-                "numbers; save plain dense tensors"
+                f"weights: {file}: {shorten_name(odd[0])} is sparse, quantised "
+                "or does not hold all its numbers; save plain dense tensors"
             )
-    return file, wanted, entries
+    return file, entry_name, entries
 
 
 def check_numbers(entry: Entry, file: Path) -> None:
@@ -201,7 +219,10 @@ def check_numbers(entry: Entry, file: Path) -> None:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Whether a tensor is dense and as large as it says: shapes of a few bytes may claim any memory."""
+    """Return whether a tensor is dense and as large as it says.
+
+    Shapes of a few bytes in a file may claim any memory.
+    """
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()

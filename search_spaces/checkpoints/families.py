@@ -1,4 +1,6 @@
-"""Families of published networks: those of other width, depth and scale, which keep the released names."""
+"""Families of published networks: relatives of other width, depth and scale share the released
+names.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,46 +18,67 @@ from search_spaces.published import entry, key_patterns, names, published
 from search_spaces.spec import SCALES, ArchSpec
 
 WIDTHS = ("channels", "distilled", "hidden", "inner")  # arguments of blocks that are widths
-OUR_PARTS = ("wrap", "stem", "blocks", "tap_scales", "fusion", "tail", "residuals", "upsampler", "skip")
+OUR_PARTS = (
+    "wrap",
+    "stem",
+    "blocks",
+    "tap_scales",
+    "fusion",
+    "tail",
+    "residuals",
+    "upsampler",
+    "skip",
+)
 _BLOCK = re.compile(r"(block)(\d+)")  # as taps name it
 _OUR_BLOCK = re.compile(r"blocks\.(\d+)\.")
 
 
 def released_entries(spec: ArchSpec) -> list[dict[str, Any]]:
-    """What is known of released names for a spec: of the published network that it is, else of its relatives.
+    """Return what is known of released names for a spec.
 
-    A relative has the same parts, but other numbers (channels, blocks in its one row of equal blocks, scale),
-    and, where a mark in the file tells it, other fields.
+    That is the entry of the published network that it is, else those of networks it is a relative
+    of.
+
+
+    A relative has the same parts, but other numbers (channels, blocks in its one row of equal
+    blocks, scale), and, where a mark in the file tells it, other fields.
     """
     if (name := published_name(spec)) is not None:
         return [entry(name)]
-    spec, found = _without_noise(spec), []
-    for name in sorted(names(), key=lambda name: name != "span"):  # the parent of most before its heirs
-        for marks, relative in _marked(name):
+
+    spec, entries = _remove_noise(spec), []
+    for name in sorted(
+        names(), key=lambda name: name != "span"
+    ):  # the parent of most before its heirs
+        for marks, relative in _list_marked_specs(name):
             template = with_blocks(relative, len(spec.blocks))
-            if template is not None and _form(template) == _form(spec):
-                found.append(_entry_of(name, len(spec.blocks), marks))
-    return found
+            if template is not None and _describe_form(template) == _describe_form(spec):
+                entries.append(_make_entry(name, len(spec.blocks), marks))
+    return entries
 
 
 def published_name(spec: ArchSpec) -> str | None:
-    """The published network that computes what this spec computes, but for noise that it draws; or None."""
-    quiet = _without_noise(spec).arch_id
+    """Return the name of the published network that a spec is, noise aside.
+
+    None where it is none.
+    """
+    # `arch_id` counts the noise, which no weight of a file depends on.
+    quiet = _remove_noise(spec).arch_id
     return next((name for name in names() if published(name).arch_id == quiet), None)
 
 
-def _without_noise(spec: ArchSpec) -> ArchSpec:
-    """The network without the noise that DWMamba's scan may draw: it has the same weights."""
+def _remove_noise(spec: ArchSpec) -> ArchSpec:
+    """Return the network without the noise that DWMamba may draw: its weights are the same."""
     return ArchSpec.from_json(spec.to_json().replace('"noise":true', '"noise":false'))
 
 
-def _entry_of(name: str, num_blocks: int, marks: list[str]) -> dict[str, Any]:
+def _make_entry(name: str, num_blocks: int, marks: list[str]) -> dict[str, Any]:
     patterns = key_patterns(name, num_blocks) | {re.escape(mark): "" for mark in marks}
     return entry(name) | {"name": name, "official_keys": patterns, "marks": marks}
 
 
-def _marked(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
-    """A published spec, and what it is with each mark that a file may hold."""
+def _list_marked_specs(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
+    """Yield a published spec, and what it is with each mark that a file may hold."""
     spec = published(name)
     yield [], spec
     for mark, fields in entry(name).get("official_marks", {}).items():
@@ -63,10 +86,12 @@ def _marked(name: str) -> Iterator[tuple[list[str], ArchSpec]]:
 
 
 def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
-    """The spec with more or fewer of the blocks that it repeats; None where that cannot be.
+    """Return the spec with more or fewer of the blocks that it repeats; None where that cannot be.
 
-    What names a block of the row names the one as far from the nearer end; where all are tapped, all are.
+    What names a block of the row names the one as far from the nearer end; where all are tapped,
+    all are.
     """
+    # Rows of equal blocks; the longest is the one that grows or shrinks.
     rows = [list(row) for _, row in groupby(spec.blocks)]
     longest = max(rows, key=len)
     before = sum(len(row) for row in rows[: rows.index(longest)])
@@ -75,8 +100,9 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
         return None
     blocks = (*spec.blocks[:before], *longest[:1] * length, *spec.blocks[before + len(longest) :])
 
-    def moved(feature: str) -> str:
+    def move_feature(feature: str) -> str:
         def place(match: re.Match[str]) -> str:
+            # Blocks near the end keep their distance to the end, others that to the beginning.
             offset = int(match[2]) - before - 1
             if offset >= len(longest) / 2:  # nearer to the end
                 offset += length - len(longest)
@@ -84,16 +110,21 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
 
         return _BLOCK.sub(place, feature)
 
+    # What reads the row is moved along.
     row = [f"block{before + i}" for i in range(1, len(longest) + 1)]
-    taps = tuple(map(moved, spec.taps))
+    taps = tuple(map(move_feature, spec.taps))
     if spec.taps == tuple(row):
         taps = tuple(f"block{before + i}" for i in range(1, length + 1))
+
     residuals = tuple(
         replace(
-            one,
-            args=tuple((key, moved(str(value)) if key == "feature" else value) for key, value in one.args),
+            residual,
+            args=tuple(
+                (key, move_feature(str(value)) if key == "feature" else value)
+                for key, value in residual.args
+            ),
         )
-        for one in spec.residuals
+        for residual in spec.residuals
     )
     try:
         return replace(spec, blocks=blocks, taps=taps, residuals=residuals)
@@ -101,71 +132,84 @@ def with_blocks(spec: ArchSpec, num_blocks: int) -> ArchSpec | None:
         return None
 
 
-def _form(spec: ArchSpec) -> Any:
-    """The parts of a spec without numbers, scale and training forms."""
-    return _without_numbers(spec.to_dict() | {"scale": 0})
+def _describe_form(spec: ArchSpec) -> Any:
+    """Return the parts of a spec without numbers, scale and training forms: alike in a family."""
+    # Channels, kernels and counts are what relatives may differ in.
+    return _erase_numbers(spec.to_dict() | {"scale": 0})
 
 
-def _without_numbers(data: Any) -> Any:
+def _erase_numbers(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: _without_numbers(value) for key, value in data.items() if key != "train_form"}
+        return {key: _erase_numbers(value) for key, value in data.items() if key != "train_form"}
     if isinstance(data, list):
-        return [_without_numbers(value) for value in data]
+        return [_erase_numbers(value) for value in data]
     return 0 if type(data) is int else data
 
 
 def recognise_specs(state: Mapping[str, Tensor]) -> dict[str, ArchSpec]:
-    """The architectures that a state dict under released names, or ours, may be of; by `arch_id`.
+    """Return the architectures that a state dict may be of, by `arch_id`.
 
-    Published networks and their relatives: blocks are counted by their names, widths and scale read from
-    shapes. What shapes do not tell is as published.
+    Names are released ones or ours.
+
+    Published networks and their relatives: blocks are counted by their names, widths and scale read
+    from shapes. What shapes do not tell is as published.
     """
-    found: dict[str, ArchSpec] = {}
+    specs: dict[str, ArchSpec] = {}
     for name in names():
         spec = _recognise_relative(name, state)
         if spec is not None:
-            found.setdefault(spec.arch_id, spec)
-    return found
+            specs.setdefault(spec.arch_id, spec)
+    return specs
 
 
 def _recognise_relative(name: str, state: Mapping[str, Tensor]) -> ArchSpec | None:
-    """The relative of a published network that a state dict fits with all its names and shapes."""
+    """Return the relative of a published network that a state dict fits with names and shapes."""
     num_blocks = _count_blocks(name, state)
-    for marks, relative in _marked(name):
+    for marks, relative in _list_marked_specs(name):
         marked = all(mark in state for mark in marks)
-        template = with_blocks(relative, num_blocks) if marked and num_blocks <= len(state) else None
+        template = (
+            with_blocks(relative, num_blocks) if marked and num_blocks <= len(state) else None
+        )
         if template is None:
             continue
-        released = _entry_of(name, num_blocks, marks)
-        shapes = _plain_state(template, state, released)
-        spec = None if shapes is None else _with_sizes(template, shapes)
+
+        # Sizes are read from the shapes; then the whole state has to fit what they make.
+        released = _make_entry(name, num_blocks, marks)
+        shapes = _read_plain_shapes(template, state, released)
+        spec = None if shapes is None else _fit_sizes(template, shapes)
         if spec is not None and not _build_empty(spec, state, released).faults():
             return spec
     return None
 
 
 def _count_blocks(name: str, state: Mapping[str, Tensor]) -> int:
-    """How many blocks a state dict holds, if it is of this family; 0 where it is not."""
+    """Return how many blocks a state dict holds if it is of this family; 0 where it is not."""
     patterns, marks = key_patterns(name, 0), entry(name).get("official_marks", {})
     ours = set()
     for key in state.keys() - marks.keys():
         branch = our_branch(key, patterns)
-        found = f"{branch[0]}.weight" if branch else our_name(key, patterns)
-        if found == key and key.partition(".")[0] not in OUR_PARTS:
+        our_key = f"{branch[0]}.weight" if branch else our_name(key, patterns)
+        if our_key == key and key.partition(".")[0] not in OUR_PARTS:
             return 0  # of another family: seen before anything is built
-        ours.add(found)
+        ours.add(our_key)
     if "upsampler.conv.weight" not in ours:
         return 0
+
     places = {int(match[1]) for key in ours if (match := _OUR_BLOCK.match(key))}
     return max(places, default=0) + (1 if 0 in places else 0)  # 0: what is named as the last one
 
 
-def _plain_state(
+def _read_plain_shapes(
     template: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]
 ) -> Shapes | None:
-    """The shapes of the inference form by our names, if the names are those of the template; else None."""
+    """Return the shapes of the inference form by our names.
+
+    None if the names are not the template's.
+    """
     release = _build_empty(template, state, released)
     shapes = {key: tuple(value.shape) for key, value in release.plain.items()}
+
+    # Of a convolution that is stored as branches alone, the shortcut has the merged widths.
     for conv, branches in release.branches.items():
         if "shortcut.weight" in branches:  # out and in channels as the merged convolution has them
             kernel = release.shapes[f"{conv}.weight"][2:]
@@ -178,37 +222,41 @@ def _plain_state(
     return shapes if shapes.keys() == release.shapes.keys() else None
 
 
-def _build_empty(spec: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]) -> Release:
+def _build_empty(
+    spec: ArchSpec, state: Mapping[str, Tensor], released: Mapping[str, Any]
+) -> Release:
     with torch.device("meta"):
         return Release(build(spec), state, released)
 
 
-def _with_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
-    """The template with the scale and the widths that the shapes tell; None where they tell none that works.
+def _fit_sizes(template: ArchSpec, shapes: Shapes) -> ArchSpec | None:
+    """Return the template with the scale and the widths of some shapes; None where they tell none.
 
-    A width is a number that stands in the template as `channels` or the like, wherever it stands. Where
-    another width would change the shapes, that change tells it.
+    A width is a number that stands in the template as `channels` or the like, wherever it stands.
+    Where another width would change the shapes, that change tells it.
     """
     scales = {3 * scale**2: scale for scale in SCALES}
     scale = scales.get(shapes["upsampler.conv.weight"][0])
     if scale is None:
         return None
     spec = replace(template, scale=scale)
-    old = _shapes_of(spec)
+
+    # Double one width after the other: what that changes of the shapes tells the width.
+    old = _find_shapes(spec)
     changes = {}
-    for width in sorted(_widths(spec.to_dict())):
-        wider = _shapes_of(_replace_widths(spec, {width: 2 * width}))
+    for width in sorted(_collect_widths(spec.to_dict())):
+        wider = _find_shapes(_replace_widths(spec, {width: 2 * width}))
         if wider and old:
             changes[width] = _read_width(width, old, wider, shapes)
-    found = {width: new for width, new in changes.items() if new is not None}
+    sizes = {width: new for width, new in changes.items() if new is not None}
     try:
-        return _replace_widths(spec, found)
+        return _replace_widths(spec, sizes)
     except ValueError:  # more channels than a block may have
         return None
 
 
-def _shapes_of(spec: ArchSpec) -> Shapes | None:
-    """The shapes of the inference form; None where it cannot be built."""
+def _find_shapes(spec: ArchSpec) -> Shapes | None:
+    """Return the shapes of the inference form; None where it cannot be built."""
     try:
         with torch.device("meta"):
             return plain_shapes(build(spec))
@@ -216,12 +264,12 @@ def _shapes_of(spec: ArchSpec) -> Shapes | None:
         return None
 
 
-def _widths(data: Any) -> set[int]:
-    """The widths that stand in a spec's plain data."""
+def _collect_widths(data: Any) -> set[int]:
+    """Return the widths that stand in a spec's plain data."""
     if isinstance(data, dict):
         own = {value for key, value in data.items() if key in WIDTHS}
-        return own.union(*map(_widths, data.values()))
-    return set().union(*map(_widths, data)) if isinstance(data, list) else set()
+        return own.union(*map(_collect_widths, data.values()))
+    return set().union(*map(_collect_widths, data)) if isinstance(data, list) else set()
 
 
 def _replace_widths(spec: ArchSpec, new: Mapping[int, int]) -> ArchSpec:
@@ -237,10 +285,11 @@ def _replace_widths(spec: ArchSpec, new: Mapping[int, int]) -> ArchSpec:
 
 
 def _read_width(width: int, old: Shapes, wider: Shapes, shapes: Shapes) -> int | None:
-    """The width at which the shapes would be those given, from one axis that grows with it."""
+    """Return the width at which the shapes would be those given, from one axis that grows."""
     for key, shape in old.items():
         for axis, (before, after) in enumerate(zip(shape, wider[key], strict=True)):
             if after != before and len(shapes[key]) == len(shape):
+                # The axis grows linearly with the width.
                 new = width + (shapes[key][axis] - before) * width / (after - before)
                 return int(new) if new >= 1 and new == int(new) else None
     return None

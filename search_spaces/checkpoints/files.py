@@ -21,6 +21,7 @@ def split_entry(text: str | Path) -> tuple[Path, str | None]:
     The name is None where none is given. A file whose own name holds the colon is that file.
     """
     path = Path(text).expanduser()
+    # On the last colon: a path may hold others.
     file, colon, entry = str(path).rpartition(":")
     if not colon or path.is_file() or not Path(file).is_file():
         return path, None
@@ -36,21 +37,28 @@ def read_tree(path: Path) -> Any:
     """
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else ""
-        raise FileNotFoundError(f"weights: {path} {what}" if what else f"weights: there is no file {path}")
+        raise FileNotFoundError(
+            f"weights: {path} {what}" if what else f"weights: there is no file {path}"
+        )
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # here alone: checkpoints of teams are read by torch
+            from safetensors.torch import (
+                load_file,
+            )  # here alone: checkpoints of teams are read by torch
 
             return load_file(path)
-        with _numpy_scalars(), warnings.catch_warnings():
+        with _allow_numpy_scalars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the refusal says what matters of them
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(_describe_refusal(path, error)) from None
 
 
-def _numpy_scalars() -> AbstractContextManager[None]:
-    """Let torch's restricted unpickler make NumPy's numbers: a best PSNR often lies beside the weights."""
+def _allow_numpy_scalars() -> AbstractContextManager[None]:
+    """Let torch's restricted unpickler make NumPy's numbers.
+
+    A best PSNR often lies beside the weights as one of them.
+    """
     scalar: Any = np.float64(0).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in _NUMPY_KINDS}
     # The function moved between NumPy 1 and 2, and a file keeps the name of the one that wrote it.
@@ -62,11 +70,14 @@ def _describe_refusal(path: Path, error: Exception) -> str:
     """Say in one line why a file was not read; of an unknown class, its name."""
     text = _COLOUR.sub("", str(error)).strip()
     start = f"weights: {path} is refused, it holds more than tensors"
-    if found := _CLASS.search(text):
+    unknown = _CLASS.search(text)
+    if unknown:
         return (
-            f"{start}: {found[1]}, which only running code from the file makes; save the state dict alone "
-            "(torch.save(net.state_dict(), FILE)), or use safetensors"
+            f"{start}: {unknown[1]}, which only running code from the file makes; "
+            "save the state dict alone (torch.save(net.state_dict(), FILE)), or use safetensors"
         )
+
+    # Else the first line of what torch says.
     first = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     first = first.splitlines()[0]
     return (

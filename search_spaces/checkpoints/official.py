@@ -1,4 +1,4 @@
-"""Released checkpoints onto the networks of this package, and what network a checkpoint is of."""
+"""Load released checkpoints into networks, and recognise what network a checkpoint is of."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,9 @@ from search_spaces.network import Network
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-NOT_OURS = ("it has none of its names (released ones are known for relatives of published networks)",)
+NOT_OURS = (
+    "it has none of its names (released ones are known for relatives of published networks)",
+)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -24,8 +26,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: the file; FILE:ENTRY where it holds more than one.
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file and no plain tensor archive, holds no state dict, or several.
+        FileNotFoundError: there is no such file. ValueError: it is no safetensors file and no plain
+        tensor archive, holds no state dict, or several.
     """
     file, entry, entries = open_entries(path)
     chosen = pick_entry(entries, str(file), entry)
@@ -45,44 +47,60 @@ def load_strict(net: Network, state: Mapping[str, Tensor], source: str) -> None:
 
 
 def load_official(net: Network, path: str | Path) -> None:
-    """Load a released checkpoint of the published network that `net.spec` names, or of a relative, strictly.
+    """Load a released checkpoint of a published network, or of a relative of one, strictly.
 
-    A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48 channels
-    for x2): its file has the published names. What stands around the state dict (wrappers, prefixes, numbers)
-    is taken off; averaged weights come before raw ones; where more than one state dict fits, FILE:ENTRY
-    chooses.
+    A relative has the parts of a published network, but other widths, blocks or scale (a SPAN of 48
+    channels for x2): its file has the published names. What stands around the state dict (wrappers,
+    prefixes, numbers) is taken off; averaged weights come before raw ones; where more than one
+    state dict fits, FILE:ENTRY chooses.
 
     A checkpoint may hold the merged convolutions (`eval_conv`), the branches of each Conv3XC (`sk`,
     `conv.0` to `conv.2`), or both, and the network may be in inference or in training form:
 
-    - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the file holds
-      merged weights alone, keep their own branches but the k x k one, which takes what they lack: to rounding
-      the released function, to start a fine-tuning from.
-    - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of MambaGate
-      even where its branches say otherwise), and where there is none the merged branches. The class of SPAN
-      merges anew in every evaluation (`official_runs: branches` in its YAML): there the branches come first.
+    - A Conv3XC of the network takes the branches. Other training forms, and a Conv3XC where the
+      file holds merged weights alone, keep their own branches but the k x k one, which takes what
+      they lack: to rounding the released function, to start a fine-tuning from.
+    - A plain convolution takes the stored `eval_conv`, which is what released classes run (that of
+      MambaGate even where its branches say otherwise), and where there is none the merged branches.
+      The class of SPAN merges anew in every evaluation (`official_runs: branches` in its YAML):
+      there the branches come first.
 
     Args:
         net: as `build(published(name))` or `build(published(name), train=True)` makes it.
-        path: the released file (.pth or .safetensors), or FILE:ENTRY; one with our own names will do too.
+        path: the released file (.pth or .safetensors), or FILE:ENTRY; one with our own names will
+            do too.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file does not fit, or several of its entries do; nothing is loaded.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from search_spaces import build, published
+        >>> from search_spaces.official import load_official
+        >>> net, trained = (build(published("spanf")) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"params_ema": trained.state_dict()}, f"{folder}/spanf.pth")
+        ...     load_official(net, f"{folder}/spanf.pth")
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> torch.equal(net(image), trained(image))
+        True
     """
     load_checkpoint(net, path)
 
 
 def load_checkpoint(net: Network, path: str | Path) -> str:
-    """Load as `load_official` does, and say which entry of which file was read.
+    """Load as `load_official` does, and return which entry of which file was read.
 
     Raises:
         FileNotFoundError: as `load_official`.
         ValueError: as `load_official`.
     """
-    file, wanted, entries = open_entries(path)
-    choice = choose_entry(entries, _judge_of(net), str(file), wanted)
+    file, asked, entries = open_entries(path)
+    choice = choose_entry(entries, _make_judge(net), str(file), asked)
     check_numbers(choice.entry, file)
+
     release: Release | None = choice.verdict.result
     state = choice.entry.state if release is None else release.fitted(str(file))
     load_strict(net, state, str(file))
@@ -90,7 +108,7 @@ def load_checkpoint(net: Network, path: str | Path) -> str:
 
 
 def recognise(path: str | Path) -> ArchSpec:
-    """The architecture of a checkpoint under released names, or ours, by its names and shapes.
+    """Return the architecture of a checkpoint, by its names (released ones or ours) and shapes.
 
     Published networks and their relatives are known, as `load_official` loads them.
 
@@ -98,14 +116,16 @@ def recognise(path: str | Path) -> ArchSpec:
         FileNotFoundError: there is no such file.
         ValueError: it is of no such network, or may be of several.
     """
-    file, wanted, entries = open_entries(path)
+    file, asked, entries = open_entries(path)
     try:
-        choice = choose_entry(entries, _judge_specs, str(file), wanted)
+        choice = choose_entry(entries, _judge_specs, str(file), asked)
     except MisfitError:
         raise ValueError(
-            f"weights: {file} is not recognised, its names and shapes are of no published network and no "
+            f"weights: {file} is not recognised, its names and shapes are of no published "
+            "network and no "
             "relative of one; say what it is of: arch=published/NAME, or arch=FILE with its spec"
         ) from None
+
     specs: list[ArchSpec] = list(choice.verdict.result.values())
     if len(specs) > 1:
         fitting = ", ".join(spec.arch_id for spec in specs)
@@ -113,21 +133,28 @@ def recognise(path: str | Path) -> ArchSpec:
             f"weights: {file} may be of {len(specs)} architectures ({fitting}); say which: "
             "arch=FILE with its spec"
         )
+
     name = published_name(specs[0])
     return specs[0] if name is None else published(name)
 
 
 def describe_origin(spec: ArchSpec) -> str:
-    """Say which published network a spec is or is a relative of: what released names are known for it."""
+    """Say of which published network a spec is a relative: whose released names fit it."""
     name = published_name(spec)
     if name is not None:
         return f"published/{name}"
     relatives = [released["name"] for released in released_entries(spec)]
-    return f"a relative of published/{relatives[0]}" if relatives else "no relative of a published network"
+    return (
+        f"a relative of published/{relatives[0]}"
+        if relatives
+        else "no relative of a published network"
+    )
 
 
-def _judge_of(net: Network) -> Judge:
-    """Judge whether a state dict fits a network, under its own names or released ones."""
+def _make_judge(net: Network) -> Judge:
+    """Return a judge of whether a state dict fits a network, under our names or released ones."""
+
+    # Our names are tried where some of them are there, or where no released ones are known.
     own_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     own_branches = own_shapes.keys() - plain_shapes(net).keys()
     released = released_entries(net.spec)
@@ -137,13 +164,17 @@ def _judge_of(net: Network) -> Judge:
         if own_branches & state.keys() or not released:
             faults = differences(own_shapes, state, {})
             num_known = len(own_shapes.keys() & state.keys())
-            said = () if num_known or not faults else NOT_OURS
-            verdicts.append(Verdict(num_known=num_known, faults=(*said, *faults)))
+            unknown = () if num_known or not faults else NOT_OURS
+            verdicts.append(Verdict(num_known=num_known, faults=(*unknown, *faults)))
         else:
             for published in released:
                 release = Release(net, state, published)
                 faults = release.faults()
-                verdicts.append(Verdict(num_known=release.num_known, faults=tuple(faults), result=release))
+                verdicts.append(
+                    Verdict(num_known=release.num_known, faults=tuple(faults), result=release)
+                )
+
+        # The verdict that fits, else the one that knows most names.
         return min(verdicts, key=lambda verdict: (len(verdict.faults) > 0, -verdict.num_known))
 
     return judge

@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor, bool], Tensor]] = {
 
 
 def check_activation(name: str) -> str:
-    """Return the name if it is known.
+    """Return the name of an activation if it is known.
 
     Raises:
         ValueError: it is not; the message lists the known ones.
@@ -40,4 +40,5 @@ def activate(name: str, x: Tensor) -> Tensor:
 
     A trace overwrites nothing: its graph must not depend on whether gradients are on.
     """
+    # Overwriting saves one map of memory; with gradients it would break the graph.
     return ACTIVATIONS[name](x, not (torch.is_grad_enabled() or is_traced()))

@@ -1,4 +1,4 @@
-"""Normalisations over the channels of each pixel, written out: no operator that is counted as FLOPs."""
+"""Normalisations over the channels of each pixel, written out: their operators count no FLOPs."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,11 @@ LEAST_NORM = 1e-12
 
 
 class ChannelLayerNorm(nn.Module):
-    """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus `bias`.
+    """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus
+    `bias`.
 
-    `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out too.
+    `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out
+    too.
     """
 
     def __init__(self, channels: int, *, eps: float) -> None:
@@ -21,11 +23,14 @@ class ChannelLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
+        # Divided as the released networks do: a product with rsqrt rounds otherwise.
         normal = centred / torch.sqrt(variance + self.eps)
         return self.weight[:, None, None] * normal + self.bias[:, None, None]
 
 
 def l2_normalise(x: Tensor, dim: int = 1) -> Tensor:
-    """Vectors along a dimension, each pixel's channels by default, over their length; zero ones stay zero."""
+    """Return vectors along a dimension over their length; zero vectors stay zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / norm.clamp_min(max(LEAST_NORM, torch.finfo(x.dtype).tiny))  # 1e-12 is 0 in half precision
+    return x / norm.clamp_min(
+        max(LEAST_NORM, torch.finfo(x.dtype).tiny)
+    )  # 1e-12 is 0 in half precision

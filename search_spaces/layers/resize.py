@@ -18,5 +18,6 @@ class Resize(nn.Module):
         self.mode = mode
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        # F.interpolate refuses `align_corners` where it means nothing.
         align = None if self.mode == "nearest" else False
         return F.interpolate(x, size=list(size), mode=self.mode, align_corners=align)

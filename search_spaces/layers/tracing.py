@@ -1,4 +1,7 @@
-"""Whether torch.jit.trace records: with gradients on; it checks with them off, and wants one graph."""
+"""Whether torch.jit.trace records: with gradients on.
+
+It checks with them off, and wants one graph.
+"""
 
 import torch
 

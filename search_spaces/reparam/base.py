@@ -1,4 +1,4 @@
-"""What all training forms of a convolution share: branches are held, one kernel is computed."""
+"""The base of all training forms: branches are held, one kernel is computed."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -20,9 +20,10 @@ class Kernel(NamedTuple):
 class RepConv2d(nn.Module, ABC):
     """A dense convolution whose one kernel is computed from training branches.
 
-    The image is padded with zeros before the first layer of every branch, so one k x k kernel is the same
-    function, borders included. Each step merges the branches once and runs that kernel; autograd takes the
-    gradient back to the branches. Parameters start as PyTorch starts them, unless a form says otherwise.
+    The image is padded with zeros before the first layer of every branch, so one k x k kernel is
+    the same function, borders included. Each step merges the branches once and runs that kernel;
+    autograd takes the gradient back to the branches. Parameters start as PyTorch starts them,
+    unless a form says otherwise.
 
     Attributes:
         conv: the k x k branch, which every form has; it takes what `from_plain` has to add.
@@ -40,18 +41,18 @@ class RepConv2d(nn.Module, ABC):
 
     @abstractmethod
     def kernels(self) -> list[Kernel]:
-        """What the parallel branches compute, each by one kernel of an odd height and width up to k."""
+        """Return a kernel of odd height and width up to k for each of the parallel branches."""
 
     @abstractmethod
     def branches(self, x: Tensor) -> Tensor:
-        """The same function with its branches run one by one: what `forward` is checked against."""
+        """Return the layer's output with its branches run one by one, to check `forward`."""
 
     def merged(self) -> Kernel:
-        """The kernel (channels, in_channels, k, k) and the bias (channels,), None without biases."""
+        """Return the kernel (channels, in_channels, k, k) and the bias (channels,) or None."""
         kernels = self.kernels()
-        weights = [centred(one.weight, self.shape[-1]) for one in kernels]
-        biases = [one.bias for one in kernels if one.bias is not None]
-        return Kernel(_total(weights), _total(biases) if biases else None)
+        weights = [centred(kernel.weight, self.shape[-1]) for kernel in kernels]
+        biases = [kernel.bias for kernel in kernels if kernel.bias is not None]
+        return Kernel(_sum_terms(weights), _sum_terms(biases) if biases else None)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.merged()
@@ -61,7 +62,8 @@ class RepConv2d(nn.Module, ABC):
     def from_plain(self, weight: Tensor, bias: Tensor | None) -> None:
         """Change the branches so that they merge to a given convolution.
 
-        Those around the k x k branch stay; it takes the difference, and one bias that of the biases.
+        Those around the k x k branch stay; it takes the difference, and one bias that of the
+        biases.
 
         Args:
             weight: (channels, in_channels, k, k).
@@ -69,14 +71,18 @@ class RepConv2d(nn.Module, ABC):
         Raises:
             ValueError: the shapes are not this layer's.
         """
-        found = tuple(weight.shape), None if bias is None else tuple(bias.shape)
-        wanted = self.shape, self.shape[:1] if self.has_bias else None
-        if found != wanted:
-            raise ValueError(f"a {type(self).__name__} of weight and bias {wanted} cannot hold {found}")
+        given = tuple(weight.shape), None if bias is None else tuple(bias.shape)
+        expected = self.shape, self.shape[:1] if self.has_bias else None
+        if given != expected:
+            raise ValueError(
+                f"a {type(self).__name__} of weight and bias {expected} cannot hold {given}"
+            )
+
         self.prepare()
         for _ in range(2):  # the second time for what the first rounds off
             own = self.merged().weight
             self.add_weight(weight.to(own) - own)
+
         own_bias = self.merged().bias
         if bias is not None and own_bias is not None:
             self.add_bias(bias.to(own_bias) - own_bias)
@@ -85,7 +91,9 @@ class RepConv2d(nn.Module, ABC):
         """Bring the other branches to where any kernel can be added in the k x k one."""
 
     def add_weight(self, weight: Tensor) -> None:
-        """Change the k x k branch so that the merged weight changes by (channels, in_channels, k, k)."""
+        """Change the k x k branch so that the merged weight changes by (channels, in_channels, k,
+        k).
+        """
         self.conv.weight += weight
 
     def add_bias(self, bias: Tensor) -> None:
@@ -95,7 +103,7 @@ class RepConv2d(nn.Module, ABC):
 
 
 def rep_convs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, RepConv2d]]:
-    """The convolutions of a network that are held in a training form, by name; not what a form holds."""
+    """Yield the convolutions of a network in a training form, by name; not what a form holds."""
     for name, child in module.named_children():
         if isinstance(child, RepConv2d):
             yield prefix + name, child
@@ -104,18 +112,22 @@ def rep_convs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, RepCon
 
 
 def own(conv: nn.Conv2d) -> Kernel:
-    """The kernel of a plain convolution."""
+    """Return the kernel of a plain convolution."""
     return Kernel(conv.weight, conv.bias)
 
 
 def identity(like: nn.Conv2d) -> Kernel:
-    """The 1x1 kernel that gives its input, for as many channels as a convolution gives."""
+    """Return the 1x1 kernel that gives its input, for as many channels as a convolution gives."""
     eye = torch.eye(like.out_channels, dtype=like.weight.dtype, device=like.weight.device)
     return Kernel(eye[:, :, None, None], None)
 
 
 def after(kernel: Kernel, first: Kernel) -> Kernel:
-    """One kernel for a 1x1 convolution and then a k x k one on its padded output (with its bias there)."""
+    """Return one kernel for a 1x1 convolution and then a k x k one.
+
+    The image is padded before the 1x1: its bias is in the padding.
+    """
+    # A 1x1 mixes channels at each pixel, so merging is a product over the channels between both.
     weight = torch.einsum("oqhw,qi->oihw", kernel.weight, first.weight.flatten(1))
     if kernel.bias is None or first.bias is None:
         return Kernel(weight, kernel.bias)
@@ -123,7 +135,7 @@ def after(kernel: Kernel, first: Kernel) -> Kernel:
 
 
 def before(kernel: Kernel, last: Kernel) -> Kernel:
-    """One kernel for a k x k convolution and then a 1x1 one."""
+    """Return one kernel for a k x k convolution and then a 1x1 one."""
     mix = last.weight.flatten(1)
     weight = torch.tensordot(mix, kernel.weight, dims=1)
     if kernel.bias is None or last.bias is None:
@@ -132,10 +144,10 @@ def before(kernel: Kernel, last: Kernel) -> Kernel:
 
 
 def centred(weight: Tensor, size: int) -> Tensor:
-    """A kernel of odd height and width within zeros, (out, in, size, size)."""
+    """Return a kernel of odd height and width within zeros, (out, in, size, size)."""
     down, across = (size - weight.shape[2]) // 2, (size - weight.shape[3]) // 2
     return F.pad(weight, [across, across, down, down]) if down or across else weight
 
 
-def _total(terms: list[Tensor]) -> Tensor:
+def _sum_terms(terms: list[Tensor]) -> Tensor:
     return functools.reduce(torch.add, terms)

@@ -1,4 +1,4 @@
-"""Checks of a training form's arguments, which come from a spec: text, numbers or true/false."""
+"""Check a training form's arguments, which come from a spec: text, numbers or true/false."""
 
 import math
 
@@ -9,6 +9,7 @@ def check_count(name: str, value: object) -> int:
     Raises:
         ValueError: it is none.
     """
+    # True is an int in Python, and no count.
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"train_form: {name} must be a whole number of at least 1, got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Conv3XC, the training form of SPAN: a k x k convolution between two 1x1, and a 1x1 beside them."""
+"""Conv3XC, SPAN's training form: a k x k convolution between two 1x1, and a 1x1 beside them."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,9 @@ from torch.nn import functional as F
 from search_spaces.reparam.base import Kernel, RepConv2d, after, before, own
 from search_spaces.reparam.checks import check_count
 
-MAX_CONDITION = 10.0  # of an outer 1x1: PyTorch starts with 6 to 12 at gain 2, with up to 10^5 at gain 1
+MAX_CONDITION = (
+    10.0  # of an outer 1x1: PyTorch starts with 6 to 12 at gain 2, with up to 10^5 at gain 1
+)
 
 
 class Conv3XC(RepConv2d):
@@ -18,7 +20,9 @@ class Conv3XC(RepConv2d):
     Source: Wan et al., SPAN, CVPRW 2024.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool, gain: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, kernel: int, bias: bool, gain: int
+    ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         check_count("conv3xc.gain", gain)
         self.expand = nn.Conv2d(in_channels, gain * in_channels, 1, bias=bias)
@@ -27,9 +31,13 @@ class Conv3XC(RepConv2d):
         self.shortcut = nn.Conv2d(in_channels, channels, 1, bias=bias)
 
     def kernels(self) -> list[Kernel]:
-        return [after(before(own(self.conv), own(self.project)), own(self.expand)), own(self.shortcut)]
+        return [
+            after(before(own(self.conv), own(self.project)), own(self.expand)),
+            own(self.shortcut),
+        ]
 
     def branches(self, x: Tensor) -> Tensor:
+        # One padding for the whole sequence, so that one k x k kernel is the same function.
         main = self.project(self.conv(self.expand(F.pad(x, [self.padding] * 4))))
         out: Tensor = main + self.shortcut(x)
         return out
@@ -48,7 +56,8 @@ class Conv3XC(RepConv2d):
 
 
 def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tensor:
-    """The smallest change of the kernel between two 1x1 convolutions that changes what they merge to.
+    """Return the least change of the kernel between two 1x1 that changes what they merge to.
+    to.
 
     It exists where both have full rank and the width between them is at least that on either side.
 
@@ -57,17 +66,23 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
     Returns:
         (project's inputs, expand's outputs, k, k).
     """
-    left, right = (torch.linalg.pinv(one.weight.flatten(1).cpu().double()) for one in (project, expand))
+    # In float64, on the CPU: pseudo-inverses in float32 would lose the last digits of the kernel.
+    left, right = (
+        torch.linalg.pinv(conv.weight.flatten(1).cpu().double()) for conv in (project, expand)
+    )
     return torch.einsum("qo,oihw,ip->qphw", left, weight.cpu().double(), right).to(weight)
 
 
 def condition(conv: nn.Conv2d) -> None:
-    """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean square.
+    """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean
+    square.
 
-    Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it off: with
-    gain 1 by up to 17 % of its largest weight.
+    Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it
+    off: with gain 1 by up to 17 % of its largest weight.
     """
-    left, sizes, right = torch.linalg.svd(conv.weight.flatten(1).cpu().double(), full_matrices=False)
+    left, sizes, right = torch.linalg.svd(
+        conv.weight.flatten(1).cpu().double(), full_matrices=False
+    )
     if sizes[-1] * MAX_CONDITION >= sizes[0] > 0:
         return
     size = sizes.square().mean().sqrt().item() or 1.0

@@ -11,17 +11,19 @@ from search_spaces.reparam.checks import check_count, check_flag, check_positive
 
 
 class LoRA(RepConv2d):
-    """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a -> b.
+    """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a ->
+    b.
 
-    B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so the layer
-    starts as W.
+    B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so
+    the layer starts as W.
 
     Args:
-        frozen: W and the bias are held and not trained, as for a fine-tuning; from scratch they have to be.
+        frozen: W and the bias are held and not trained, as for a fine-tuning; from scratch they
+            have to be.
 
-    Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, as its library does it
-    for convolutions; Chai et al., Distillation-Supervised Convolutional Low-Rank Adaptation for Efficient
-    Image Super-Resolution, 2025 (DSCF).
+    Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, as its library
+    does it for convolutions; Chai et al., Distillation-Supervised Convolutional Low-Rank Adaptation
+    for Efficient Image Super-Resolution, 2025 (DSCF).
     """
 
     def __init__(
@@ -38,18 +40,20 @@ class LoRA(RepConv2d):
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         inner = check_count("lora.rank", rank) * kernel
         self.factor = check_positive("lora.alpha", alpha) / rank
+
         self.conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias)
         self.conv.requires_grad_(not check_flag("lora.frozen", frozen))
         self.lora_a = nn.Parameter(torch.empty(inner, in_channels * kernel))
         self.lora_b = nn.Parameter(torch.zeros(channels * kernel, inner))
+        # With B at zero, A may start at random: the change is zero until B learns.
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def kernels(self) -> list[Kernel]:
-        return [own(self.conv), Kernel(self._change(), None)]
+        return [own(self.conv), Kernel(self._compute_change(), None)]
 
     def branches(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x)
-        return out + F.conv2d(x, self._change(), padding=self.padding)
+        return out + F.conv2d(x, self._compute_change(), padding=self.padding)
 
-    def _change(self) -> Tensor:
+    def _compute_change(self) -> Tensor:
         return self.factor * (self.lora_b @ self.lora_a).view(self.shape)

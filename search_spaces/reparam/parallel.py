@@ -1,4 +1,4 @@
-"""Training forms that are sums of parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of forms."""
+"""Training forms that add parallel convolutions: RepVGG's, ACNet's, MBRB, and sums of forms."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,18 @@ from search_spaces.reparam.checks import check_count
 
 
 class RepVGG(RepConv2d):
-    """k x k + 1x1 + identity, the last only where the widths are equal; without batch normalisation.
+    """k x k + 1x1 + identity, the last only where the widths are equal.
 
-    Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, which normalises each
-    branch; networks for super-resolution do not.
+    Without batch normalisation.
+
+    Source: Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, which normalises
+    each branch; networks for super-resolution do not.
     """
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.pointwise = _conv(in_channels, channels, 1, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.pointwise = _make_conv(in_channels, channels, 1, 1, bias)
         self.passes = in_channels == channels
         start_as_plain(self)
 
@@ -35,14 +37,15 @@ class RepVGG(RepConv2d):
 class Asymmetric(RepConv2d):
     """k x k + 1 x k + k x 1, without batch normalisation.
 
-    Source: Ding et al., ACNet: Strengthening the Kernel Skeletons, ICCV 2019, which normalises each branch.
+    Source: Ding et al., ACNet: Strengthening the Kernel Skeletons, ICCV 2019, which normalises each
+    branch.
     """
 
     def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.row = _conv(in_channels, channels, 1, kernel, bias)
-        self.column = _conv(in_channels, channels, kernel, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.row = _make_conv(in_channels, channels, 1, kernel, bias)
+        self.column = _make_conv(in_channels, channels, kernel, 1, bias)
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
@@ -54,35 +57,39 @@ class Asymmetric(RepConv2d):
 
 
 class MBRB(RepConv2d):
-    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths are equal.
+    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths
+    are equal.
 
-    The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is padded
-    before it.
+    The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is
+    padded before it.
 
-    Source: the multi-branch block that ERRN2, NTIRE 2026 Efficient SR, names beside ERB. Neither its report
-    nor its released code says which branches it has: these are ours, those of RepVGG and ACNet and the
-    sequence of the edge-oriented block of ECBSR (Zhang et al., ACM MM 2021).
+    Source: the multi-branch block that ERRN2, NTIRE 2026 Efficient SR, names beside ERB. Neither
+    its report nor its released code says which branches it has: these are ours, those of RepVGG and
+    ACNet and the sequence of the edge-oriented block of ECBSR (Zhang et al., ACM MM 2021).
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, bias: bool, expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, kernel: int, bias: bool, expansion: int
+    ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         width = check_count("mbrb.expansion", expansion) * in_channels
-        self.conv = _conv(in_channels, channels, kernel, kernel, bias)
-        self.pointwise = _conv(in_channels, channels, 1, 1, bias)
-        self.row = _conv(in_channels, channels, 1, kernel, bias)
-        self.column = _conv(in_channels, channels, kernel, 1, bias)
-        self.expand = _conv(in_channels, width, 1, 1, bias)
+        self.conv = _make_conv(in_channels, channels, kernel, kernel, bias)
+        self.pointwise = _make_conv(in_channels, channels, 1, 1, bias)
+        self.row = _make_conv(in_channels, channels, 1, kernel, bias)
+        self.column = _make_conv(in_channels, channels, kernel, 1, bias)
+        self.expand = _make_conv(in_channels, width, 1, 1, bias)
         self.reduce = nn.Conv2d(width, channels, kernel, bias=bias)
         self.passes = in_channels == channels
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
-        parallel = [own(one) for one in (self.conv, self.pointwise, self.row, self.column)]
+        parallel = [own(conv) for conv in (self.conv, self.pointwise, self.row, self.column)]
         kernels = [*parallel, after(own(self.reduce), own(self.expand))]
         return [*kernels, identity(self.conv)] if self.passes else kernels
 
     def branches(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x) + self.pointwise(x) + self.row(x) + self.column(x)
+        # Padded before the 1x1, as in every form: its bias reaches the border.
         out = out + self.reduce(self.expand(F.pad(x, [self.padding] * 4)))
         return out + x if self.passes else out
 
@@ -94,45 +101,52 @@ class Sum(RepConv2d):
     """
 
     def __init__(
-        self, in_channels: int, channels: int, *, kernel: int, bias: bool, parts: Sequence[RepConv2d]
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        kernel: int,
+        bias: bool,
+        parts: Sequence[RepConv2d],
     ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
         self.parts = nn.ModuleList(parts)
 
     def kernels(self) -> list[Kernel]:
-        return [part.merged() for part in self._parts()]
+        return [part.merged() for part in self._list_parts()]
 
     def branches(self, x: Tensor) -> Tensor:
-        first, *rest = self._parts()
+        first, *rest = self._list_parts()
         out = first.branches(x)
         for part in rest:
             out = out + part.branches(x)
         return out
 
     def prepare(self) -> None:
-        self._parts()[-1].prepare()
+        self._list_parts()[-1].prepare()
 
     def add_weight(self, weight: Tensor) -> None:
         """The last takes it."""
-        self._parts()[-1].add_weight(weight)
+        self._list_parts()[-1].add_weight(weight)
 
     def add_bias(self, bias: Tensor) -> None:
-        self._parts()[-1].add_bias(bias)
+        self._list_parts()[-1].add_bias(bias)
 
-    def _parts(self) -> list[RepConv2d]:
+    def _list_parts(self) -> list[RepConv2d]:
         return [part for part in self.parts if isinstance(part, RepConv2d)]
 
 
 def start_as_plain(form: RepConv2d) -> None:
     """Bring a form to where its merged kernel is what its k x k branch starts with.
 
-    Without normalisation a sum of branches, each as PyTorch starts it, and an identity is larger than its
+    Without normalisation a sum of branches, each as PyTorch starts it, and an identity is larger
+    than its
     input: by 1.3 to 2.5 times a layer, a thousand to a million times in a network of 20.
     """
     weight, bias = own(form.conv)
     form.from_plain(weight.detach().clone(), None if bias is None else bias.detach().clone())
 
 
-def _conv(in_channels: int, channels: int, height: int, width: int, bias: bool) -> nn.Conv2d:
+def _make_conv(in_channels: int, channels: int, height: int, width: int, bias: bool) -> nn.Conv2d:
     padding = (height // 2, width // 2)
     return nn.Conv2d(in_channels, channels, (height, width), padding=padding, bias=bias)

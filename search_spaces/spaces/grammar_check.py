@@ -1,4 +1,4 @@
-"""What a space of the grammar may say: each mistake in one line that names its place."""
+"""Checks of a space of the grammar: each mistake in one line that names its place."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,25 +44,34 @@ def check_grammar(space: Grammar) -> None:
     for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
         for option in getattr(space, name):
             if not 1 <= option <= most:
-                raise ValueError(f"space.{name} must be at least 1 and at most {most}, got {option}")
-    for name, options in _options(space):
+                raise ValueError(
+                    f"space.{name} must be at least 1 and at most {most}, got {option}"
+                )
+
+    for name, options in _list_options(space):
         if not options or len(set(map(repr, options))) < len(options):
-            raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+            raise ValueError(
+                f"space.{name} must list at least one option and none twice, got {options}"
+            )
     for name in ("blocks", "frames"):
         if not getattr(space, name):
             raise ValueError(f"space.{name} must hold at least one, got none")
+
+    # YAML reads yes, no and numbers as other types than text.
     for name in ("choices", "blocks", "frames"):
         for key in getattr(space, name):
-            if not isinstance(key, str):  # yes, no and numbers, as YAML reads them
+            if not isinstance(key, str):
                 raise ValueError(f"space.{name}: a name must be text, got {key!r}; quote it")
+
+    # Then what the parts say, and what they refer to.
     _check_blocks(space)
     for name, frame in space.frames.items():
         _check_frame(f"frames.{name}", frame)
     _check_references(space)
 
 
-def _options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The lists of options, by their keys."""
+def _list_options(space: Grammar) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the lists of options, by their keys."""
     yield "num_blocks", space.num_blocks
     yield "channels", space.channels
     for name, options in space.choices.items():
@@ -80,18 +89,25 @@ def _check_blocks(space: Grammar) -> None:
         after = block.get("after", name)
         if not isinstance(after, str) or after not in space.blocks:
             raise ValueError(
-                f"space.blocks.{name}.after: {after!r} is no block here; known: {', '.join(space.blocks)}"
+                f"space.blocks.{name}.after: {after!r} is no block here; known: "
+                f"{', '.join(space.blocks)}"
             )
         _check_multiples(f"blocks.{name}", block)
+
+    # The first block stands in where another may not, so it may stand anywhere.
     first = next(iter(space.blocks))
     if any(key in space.blocks[first] for key in template.RULES):
         raise ValueError(
-            f"space.blocks.{first} stands in for others: it must have no {' or '.join(template.RULES)}"
+            f"space.blocks.{first} stands in for others: it must have no "
+            f"{' or '.join(template.RULES)}"
         )
+
     known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
     for name in space.each:
         if name not in known:
-            raise ValueError(f"space.each: {name!r} is no argument of a block; known: {', '.join(known)}")
+            raise ValueError(
+                f"space.each: {name!r} is no argument of a block; known: {', '.join(known)}"
+            )
 
 
 def _check_multiples(path: str, part: Any) -> None:
@@ -105,19 +121,28 @@ def _check_multiples(path: str, part: Any) -> None:
 
 def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
     if unknown := sorted(map(str, set(frame) - FRAME)):
-        raise ValueError(f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}")
+        raise ValueError(
+            f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}"
+        )
     if missing := sorted(NEEDED - set(frame)):
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
+        # The first alternative stands in for the others, likewise.
         choice = template.alternatives(one)
         if not choice:
-            raise ValueError(f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}")
+            raise ValueError(
+                f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}"
+            )
         for part in choice.values():
             _check_multiples(f"{path}.{key}", part)
-        if any("multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))):
+        if any(
+            "multiple_of" in layer for layer in template.layers(next(iter(choice.values()), None))
+        ):
             raise ValueError(
-                f"space.{path}.{key}: its first layer stands in for others: it must have no multiple_of"
+                f"space.{path}.{key}: its first layer stands in for others: it must have no "
+                "multiple_of"
             )
+
     for words in template.alternatives(frame["taps"]).values():
         _check_taps(f"{path}.taps", words, has_end=bool(frame.get("end")))
 
@@ -125,20 +150,28 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
 def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
     if not isinstance(words, list) or not words:
         raise ValueError(f"space.{path} must be a list of features such as [last], got {words!r}")
+
     for word in words:
         if word not in TAPS and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
             raise ValueError(
-                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, block2.inner"
+                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, "
+                "block2.inner"
             )
         if word == "end" and not has_end:
-            raise ValueError(f"space.{path}: there is no end; give the frame a layer `end`, or use last")
+            raise ValueError(
+                f"space.{path}: there is no end; give the frame a layer `end`, or use last"
+            )
 
 
 def _check_references(space: Grammar) -> None:
-    """Every `$name` is a choice, shares are of numbers, and every choice is used."""
+    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is
+    used.
+    """
     options = {"channels": space.channels, **space.choices}
     known = ", ".join(f"${name}" for name in options)
     used = set()
+
+    # All that may refer to a choice, by the place that a message names.
     parts = {f"blocks.{name}": block for name, block in space.blocks.items()}
     parts |= {f"frames.{name}": frame for name, frame in space.frames.items()}
     for path, part in parts.items():
@@ -151,11 +184,16 @@ def _check_references(space: Grammar) -> None:
                 )
             used.add(match[1])
             if match[2] and (
-                match[3].strip("0") == "" or any(type(one) is not int for one in options[match[1]])
+                match[3].strip("0") == ""
+                or any(type(option) is not int for option in options[match[1]])
             ):
                 raise ValueError(
                     f"space.{path}: {text} must be a share of whole numbers, by 1 or more, "
                     f"got {list(options[match[1]])}"
                 )
+
+    # A choice that nothing uses would be asked for nothing.
     if idle := [name for name in space.choices if name not in used]:
-        raise ValueError(f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out")
+        raise ValueError(
+            f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out"
+        )

@@ -1,4 +1,4 @@
-"""What a space holds: how many architectures, the least and the most of something, whether a given one."""
+"""Members of a space: how many there are, the cheapest, and the decisions that make a given one."""
 
 import itertools
 import math
@@ -16,39 +16,47 @@ NUM_STARTS = 4
 
 
 def num_points(space: Space) -> int:
-    """The number of ways to take every decision."""
+    """Return the number of ways to take every decision."""
     return math.prod(len(options) for options in decisions(space).values())
 
 
 def num_members(space: Space, *, seed: int = 0) -> float:
-    """The number of different architectures: exact in a small space, estimated from draws in a large one.
+    """Return the number of different architectures: exact in a small space, else estimated from
+    draws.
 
-    Many points may be one architecture, since decisions without effect are dropped. A drawn point stands for
-    as many as the options of those of its decisions that change nothing, taken one at a time.
+    Many points may be one architecture, since decisions without effect are dropped. A drawn point
+    stands for as many as the options of those of its decisions that change nothing, taken one at a
+    time.
     """
     names = decisions(space)
     if num_points(space) <= MAX_COUNTED:
         points = itertools.product(*names.values())
-        return len({_member(space, dict(zip(names, point, strict=True))).arch_id for point in points})
+        return len(
+            {_make_member(space, dict(zip(names, point, strict=True))).arch_id for point in points}
+        )
+
+    # Too many to count: the mean share of a point in its architecture, over some drawn points.
     rng = random.Random(seed)
     shares = []
     for _ in range(NUM_DRAWN):
         picks = {name: rng.choice(options) for name, options in names.items()}
-        own = _member(space, picks).arch_id
+        own = _make_member(space, picks).arch_id
+
+        # Decisions that change nothing here, whatever is picked.
         idle = [
             len(options)
             for name, options in names.items()
-            if all(_member(space, picks | {name: other}).arch_id == own for other in options)
+            if all(_make_member(space, picks | {name: other}).arch_id == own for other in options)
         ]
         shares.append(1 / math.prod(idle))
     return num_points(space) * sum(shares) / len(shares)
 
 
 def members(space: Space) -> Iterator[ArchSpec]:
-    """Every architecture of a space, once; of a large one for as long as the caller has patience."""
+    """Yield every architecture of a space once; of a large space as long as the caller asks."""
     names, seen = decisions(space), set[str]()
     for point in itertools.product(*names.values()):
-        spec = _member(space, dict(zip(names, point, strict=True)))
+        spec = _make_member(space, dict(zip(names, point, strict=True)))
         if spec.arch_id not in seen:
             seen.add(spec.arch_id)
             yield spec
@@ -57,10 +65,10 @@ def members(space: Space) -> Iterator[ArchSpec]:
 def least(
     space: Space, cost: Callable[[ArchSpec], float], *, seed: int = 0, enough: float = -math.inf
 ) -> tuple[float, ArchSpec]:
-    """The member of least cost that changing one decision at a time leads to.
+    """Return the least cost and its member, by changing one decision at a time.
 
-    From several starts; then again with each option of each decision held, since what stands around the
-    blocks has choices of its own, which show their worth only where it is there.
+    The walk begins at several starts. Then each option of each decision is held in turn, since what
+    stands around the blocks has choices of its own, which show their worth only there.
 
     Args:
         cost: of a member; called once an architecture.
@@ -72,95 +80,111 @@ def least(
     def value(picks: Picks) -> float:
         point = tuple(picks.values())
         if point not in ids:
-            spec = _member(space, picks)
+            spec = _make_member(space, picks)
             ids[point] = spec.arch_id
             if ids[point] not in costs:
                 costs[ids[point]] = cost(spec)
         return costs[ids[point]]
 
+    # First from several starts.
     best, picks = math.inf, Picks()
-    for start in itertools.islice(_starts(space, seed), NUM_STARTS):
-        found, other = _walk(space, value, start, enough=enough)
-        if found < best:
-            best, picks = found, other
+    for start in itertools.islice(_list_starts(space, seed), NUM_STARTS):
+        walked, other = _walk_downhill(space, value, start, enough=enough)
+        if walked < best:
+            best, picks = walked, other
         if best <= enough:
-            return best, _member(space, picks)
+            return best, _make_member(space, picks)
+
+    # Then with each option held: the walk may pass a worse member on its way to a better one.
     for name, options in decisions(space).items():
         for option in options:
             kicked = picks | {name: option}
             value(kicked)
             if ids[tuple(kicked.values())] == ids[tuple(picks.values())]:
                 continue  # without effect here
-            found, other = _walk(space, value, kicked, held=name, enough=enough)
-            if found < best:
-                best, picks = found, other
+            walked, other = _walk_downhill(space, value, kicked, held=name, enough=enough)
+            if walked < best:
+                best, picks = walked, other
             if best <= enough:
-                return best, _member(space, picks)
-    return best, _member(space, picks)
+                return best, _make_member(space, picks)
+    return best, _make_member(space, picks)
 
 
 def find(space: Space, spec: ArchSpec, *, seed: int = 0) -> Picks | None:
-    """The decisions that make an architecture; None where none was found."""
-    wanted = spec.arch_id
-    leaves = dict(_leaves(spec.to_dict()))
-    for start in _starts(space, seed):
-        _, picks = _walk(space, lambda picks: _difference(leaves, _member(space, picks)), start)
-        if _member(space, picks).arch_id == wanted:
+    """Return the decisions that make an architecture; None where no walk finds them."""
+    arch_id = spec.arch_id
+    leaves = dict(_list_leaves(spec.to_dict()))
+    for start in _list_starts(space, seed):
+        _, picks = _walk_downhill(
+            space, lambda picks: _count_differences(leaves, _make_member(space, picks)), start
+        )
+        if _make_member(space, picks).arch_id == arch_id:
             return picks
     return None
 
 
-def _member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
+def _make_member(space: Space, picks: Mapping[str, Scalar]) -> ArchSpec:
     return space.sample(ReplayChooser(picks))
 
 
-def _walk(
+def _walk_downhill(
     space: Space,
     cost: Callable[[Picks], float],
     picks: Picks,
     held: str = "",
     enough: float = -math.inf,
 ) -> tuple[float, Picks]:
-    """Change one decision at a time, all but the one that is held, for the better until none helps."""
+    """Change one decision at a time for the better until none helps; `held` is left as it is.
+
+    Returns:
+        the least cost and the picks that have it.
+    """
     best = cost(picks)
     names = {name: options for name, options in decisions(space).items() if name != held}
+
+    # A better option is kept at once: no step costs more than one member.
     better = True
     while better:
         better = False
         for name, options in names.items():
             for option in options:
-                found = cost(picks | {name: option})
-                if found < best:
-                    best, picks, better = found, picks | {name: option}, True
+                value = cost(picks | {name: option})
+                if value < best:
+                    best, picks, better = value, picks | {name: option}, True
                 if best <= enough:
                     return best, picks
     return best, picks
 
 
-def _starts(space: Space, seed: int) -> Iterator[Picks]:
-    """The options of each decision in turn: first all first ones, then all second ones, ...; then draws."""
+def _list_starts(space: Space, seed: int) -> Iterator[Picks]:
+    """Yield the options of each decision in turn, all first ones, all second ones, ....
+
+    Then draws.
+    """
     names = decisions(space)
     for i in range(max(map(len, names.values()))):
+        # Few starts that together hold every option once.
         yield {name: options[i % len(options)] for name, options in names.items()}
     rng = random.Random(seed)
     for _ in range(NUM_STARTS):
         yield {name: rng.choice(options) for name, options in names.items()}
 
 
-def _difference(wanted: Mapping[str, Any], member: ArchSpec) -> float:
-    """The number of values that differ, those that only one of both has among them."""
-    given = dict(_leaves(member.to_dict()))
-    return float(sum(wanted.get(path) != given.get(path) for path in wanted.keys() | given.keys()))
+def _count_differences(leaves: Mapping[str, Any], member: ArchSpec) -> float:
+    """Return the number of values that differ; those that only one of both has count too."""
+    given = dict(_list_leaves(member.to_dict()))
+    return float(sum(leaves.get(path) != given.get(path) for path in leaves.keys() | given.keys()))
 
 
-def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield paths and values of plain data, without training forms: spaces do not decide them."""
     items: Sequence[tuple[Any, Any]]
     if isinstance(data, dict):
-        items = [(key, one) for key, one in data.items() if key != "train_form"]
+        items = [(key, value) for key, value in data.items() if key != "train_form"]
     elif isinstance(data, list):
         items = list(enumerate(data))
     else:
         yield path, data
         return
-    for key, one in items:
-        yield from _leaves(one, f"{path}.{key}")
+    for key, value in items:
+        yield from _list_leaves(value, f"{path}.{key}")

@@ -3,16 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from search_spaces.attentions import ATTENTION_NAMES
 from search_spaces.chooser import Chooser, S
 from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
-from search_spaces.spec import SCALES, ArchSpec, BlockSpec
+from search_spaces.spec import SCALES, ArchSpec, BlockSpec, Scalar
 
-WORDS = {  # those of attention and activation are the blocks', which need torch: a test holds them equal
+WORDS = {  # the activations are spelled again in a table that needs torch: a test holds both equal
     "entry": ("stem", "block"),
-    "attention": (
-        *("parameter_free", "hard_parameter_free", "conv1x1", "diagonal", "none"),
-        *("entropy", "esa", "mamba_gate", "variance"),
-    ),
+    "attention": ATTENTION_NAMES,
     "activation": ("silu", "relu", "leaky_relu", "leaky_relu_0.1", "hardswish", "gelu"),
     "skip": ("none", "near", "bilinear", "nearest"),
     "taps": ("all", "ends", "last"),
@@ -22,12 +20,13 @@ WORDS = {  # those of attention and activation are the blocks', which need torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSpace:
-    """Options of each decision; a list of one is no decision.
+    """SPAN-like networks; each field lists the options of one decision, and a list of one is no
+    decision.
 
     Attributes:
         scale: upscale factor of every member.
-        entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the first
-            block is a plain stack that takes the image, as SPANF and SPANV2.
+        entry: `stem`: a convolution before the blocks and one after them, as SPAN; `block`: the
+            first block is a plain stack that takes the image, as SPANF and SPANV2.
         normalise: whether members with a stem see 255 * (image - mean), as SPAN does.
         num_blocks: number of blocks, the stack of `entry: block` among them.
         channels: feature channels.
@@ -35,10 +34,25 @@ class SpanSpace:
         tail_channels: width of the fused features, as a share of `channels`, likewise.
         attention, activation: of every block.
         bias: whether convolutions have biases.
-        skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the output.
-        taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with the
-            last block's inner feature too, as SPAN.
-        head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as SPANV2.
+        skip: branch from the image: `near` into the fusion, `bilinear` or `nearest` onto the
+            output.
+        taps: fused features: `last` alone; `ends`, with the first block and the stem; `all`, with
+            the last block's inner feature too, as SPAN.
+        head: `conv`: 1x1 fusion, 3x3 to the image, as SPAN; `separable`: depthwise 3x3, 1x1, as
+            SPANV2.
+
+    Example:
+        >>> import random
+        >>> from search_spaces.chooser import RandomChooser, decisions
+        >>> space = SpanSpace(
+        ...     scale=4, entry=["stem"], normalise=True, num_blocks=[2, 3], channels=[16, 28],
+        ...     block_channels=[1.0], tail_channels=[1.0], attention=["parameter_free", "none"],
+        ...     activation=["silu"], bias=[True], skip=["none"], taps=["all"], head=["conv"],
+        ... )
+        >>> list(decisions(space))
+        ['num_blocks', 'channels', 'attention']
+        >>> space.sample(RandomChooser(random.Random(0))).stem.kind
+        'conv'
     """
 
     scale: int
@@ -62,84 +76,101 @@ class SpanSpace:
             for value in getattr(self, name):
                 if not 1 <= value <= most:
                     raise ValueError(
-                        f"space.{name} must be at least 1 and at most {most}, got {value}; such as 28"
+                        f"space.{name} must be at least 1 and at most {most}, got {value}; such "
+                        "as 28"
                     )
+
         for name in ("block_channels", "tail_channels"):
             for value in getattr(self, name):
                 if not 0 < value <= 4:
                     raise ValueError(
-                        f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full width"
+                        f"space.{name} must be above 0 and at most 4, got {value}; 1.0 is full "
+                        "width"
                     )
+
+        # Words are checked here, so that a typo is refused before torch is loaded.
         for name, known in WORDS.items():
             for value in getattr(self, name):
                 if value not in known:
-                    raise ValueError(f"space.{name}: {value!r} is not known; known: {', '.join(known)}")
+                    raise ValueError(
+                        f"space.{name}: {value!r} is not known; known: {', '.join(known)}"
+                    )
+
         for name in self.__dataclass_fields__:
             options = getattr(self, name)
             if isinstance(options, list) and (not options or len(set(options)) < len(options)):
-                raise ValueError(f"space.{name} must list at least one option and none twice, got {options}")
+                raise ValueError(
+                    f"space.{name} must list at least one option and none twice, got {options}"
+                )
 
     def sample(self, chooser: Chooser) -> ArchSpec:
-        """One member. Every decision is asked, in one order; those without effect are dropped."""
-
-        entry = _pick(chooser, "entry", self.entry)
-        num_blocks = _pick(chooser, "num_blocks", self.num_blocks)
-        channels = _pick(chooser, "channels", self.channels)
+        """Return one member; every decision is asked, and those without effect are dropped."""
+        # The order and the names below are those of every study of this space: keep them.
+        entry = _pick_option(chooser, "entry", self.entry)
+        num_blocks = _pick_option(chooser, "num_blocks", self.num_blocks)
+        channels = _pick_option(chooser, "channels", self.channels)
         shares = [
-            _pick(chooser, f"block{i + 1}.channels", self.block_channels) for i in range(max(self.num_blocks))
+            _pick_option(chooser, f"block{i + 1}.channels", self.block_channels)
+            for i in range(max(self.num_blocks))
         ]
-        tail = _width(channels, _pick(chooser, "tail_channels", self.tail_channels))
-        attention = _pick(chooser, "attention", self.attention)
-        activation = _pick(chooser, "activation", self.activation)
-        bias = _pick(chooser, "bias", self.bias)
-        skip = _pick(chooser, "skip", self.skip)
-        taps = _pick(chooser, "taps", self.taps)
-        head = _pick(chooser, "head", self.head)
+        tail = _round_width(channels, _pick_option(chooser, "tail_channels", self.tail_channels))
+        attention = _pick_option(chooser, "attention", self.attention)
+        activation = _pick_option(chooser, "activation", self.activation)
+        bias = _pick_option(chooser, "bias", self.bias)
+        skip = _pick_option(chooser, "skip", self.skip)
+        taps = _pick_option(chooser, "taps", self.taps)
+        head = _pick_option(chooser, "head", self.head)
 
+        # From here on nothing is asked: the picks become layers.
         with_stem = entry == "stem"
-        blocks = [
-            BlockSpec.of(
-                "spab",
-                channels=_width(channels, share),
-                activation=activation,
-                attention=attention,
-                bias=bias,
-            )
-            for share in shares[:num_blocks]
-        ]
-        if with_stem:
-            last = dict(blocks[-1].args)["channels"]
-            blocks.append(BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
+        widths = [_round_width(channels, share) for share in shares[:num_blocks]]
+        shared: dict[str, Scalar] = {"activation": activation, "attention": attention, "bias": bias}
+        blocks = [BlockSpec.of("spab", channels=width, **shared) for width in widths]
+        stem = BlockSpec.of("conv", channels=channels, kernel=3, bias=bias)
+        if head == "conv":
+            fusion = BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
         else:
-            first = {k: v for k, v in blocks[0].args if k != "attention"}
-            # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has none.
-            blocks[0] = BlockSpec.of("conv_stack", **first, activate_last=not bias)
+            fusion = BlockSpec.of("depthwise", kernel=3, bias=bias)
         return ArchSpec(
             scale=self.scale,
             normalise=self.normalise and with_stem,
-            stem=BlockSpec.of("conv", channels=channels, kernel=3, bias=bias) if with_stem else None,
-            blocks=tuple(blocks),
-            taps=_taps(taps, with_stem, num_blocks, skip),
-            fusion=BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
-            if head == "conv"
-            else BlockSpec.of("depthwise", kernel=3, bias=bias),
+            stem=stem if with_stem else None,
+            blocks=_make_body(blocks, with_stem=with_stem, bias=bias),
+            taps=_name_taps(taps, with_stem, num_blocks, skip),
+            fusion=fusion,
             upsampler=BlockSpec.of("pixel_shuffle", kernel=3 if head == "conv" else 1, bias=bias),
-            skip=_skip(skip),
+            skip=_make_skip(skip),
             train_form=BlockSpec.of("conv3xc", gain=2),
         )
 
 
-def _pick(chooser: Chooser, name: str, options: list[S]) -> S:
+def _make_body(blocks: list[BlockSpec], *, with_stem: bool, bias: bool) -> tuple[BlockSpec, ...]:
+    """Return the body of some SPABs: a convolution after them, or a stack in place of the first."""
+    if with_stem:
+        last = dict(blocks[-1].args)["channels"]
+        return (*blocks, BlockSpec.of("conv", channels=last, kernel=3, bias=bias))
+
+    # As released: SPANF's stack ends linear and has biases, SPANV2's is activated and has none.
+    args = {name: value for name, value in blocks[0].args if name != "attention"}
+    stack = BlockSpec.of("conv_stack", **args, activate_last=not bias)
+    return (stack, *blocks[1:])
+
+
+def _pick_option(chooser: Chooser, name: str, options: list[S]) -> S:
     return options[0] if len(options) == 1 else chooser.pick(name, options)
 
 
-def _width(channels: int, share: float) -> int:
+def _round_width(channels: int, share: float) -> int:
     return channels if share == 1 else max(4, 4 * math.floor(channels * share / 4 + 0.5))
 
 
-def _taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
-    """Names in SPAN's order: stem, last, first block, inner; the near branch before all, as SPANF has it."""
+def _name_taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, ...]:
+    """Return the tapped features in SPAN's order: stem, last, first block, inner.
+
+    The near branch stands before all of them, as SPANF has it.
+    """
     end = num_blocks + 1 if with_stem else num_blocks
+    # Names in channel order: released weights of the fusion are in this order.
     names = ["stem"] if with_stem and kind != "last" else []
     names.append(f"block{end}")
     if kind != "last":
@@ -150,7 +181,7 @@ def _taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[str, 
     return tuple(dict.fromkeys(front + names))
 
 
-def _skip(kind: str) -> BlockSpec | None:
+def _make_skip(kind: str) -> BlockSpec | None:
     if kind == "none":
         return None
     return BlockSpec.of("near", kernel=3, bias=False) if kind == "near" else BlockSpec.of(kind)

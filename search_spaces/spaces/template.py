@@ -13,11 +13,11 @@ Picks = Mapping[str, Scalar]  # what was chosen, by the names of the decisions
 
 
 def decisions(template: Any, name: str) -> Iterator[tuple[str, Sequence[Scalar]]]:
-    """What a layer, a list of layers or a value leaves open: `name.argument` and its options."""
+    """Yield what a layer, a list or a value leaves open: `name.argument` and its options."""
     if isinstance(template, Mapping):
-        for key, one in template.items():
+        for key, value in template.items():
             if key not in RULES:
-                yield from decisions(one, f"{name}.{key}")
+                yield from decisions(value, f"{name}.{key}")
     elif is_chain(template):
         for i, layer in enumerate(template, start=1):
             yield from decisions(layer, f"{name}.{i}")
@@ -26,66 +26,69 @@ def decisions(template: Any, name: str) -> Iterator[tuple[str, Sequence[Scalar]]
 
 
 def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
-    """A layer, a list of layers or a value with its choices taken.
+    """Return a layer, a list of layers or a value with its choices taken.
 
     Args:
         name: of its decisions, as `decisions` has it.
-        known: what `$` may name.
+        known: values of the named choices, which `$name` stands for.
     """
     if isinstance(template, Mapping):
         return {
-            key: decided(one, f"{name}.{key}", picks, known)
-            for key, one in template.items()
+            key: decided(value, f"{name}.{key}", picks, known)
+            for key, value in template.items()
             if key not in RULES
         }
     if is_chain(template):
-        return [decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)]
+        return [
+            decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)
+        ]
     if isinstance(template, list):
         template = picks.get(name, template[0])
-    return _value(template, known) if isinstance(template, str) else template
+    return _resolve_reference(template, known) if isinstance(template, str) else template
 
 
-def _value(text: str, known: Picks) -> Scalar:
-    """What a word stands for: itself, or for `$name`, `$name/2`, `$name*2` what that comes to."""
+def _resolve_reference(text: str, known: Picks) -> Scalar:
+    """Return what a word stands for: itself, or the value of `$name`, `$name/2` or `$name*2`."""
+    # Most words are themselves: kinds, activations, attentions.
     match = REFERENCE.fullmatch(text)
     if match is None:
         return text
-    held = known[match[1]]
+    value = known[match[1]]
     if match[2] is None:
-        return held
-    assert isinstance(held, int | float)
+        return value
+    assert isinstance(value, int | float)
     factor = int(match[3])
-    return int(held * factor) if match[2] == "*" else int(held // factor)
+    return int(value * factor) if match[2] == "*" else int(value // factor)
 
 
 def is_chain(template: Any) -> bool:
-    """Whether it is a list of layers, all of which are made, and no list of options."""
-    return isinstance(template, list) and all(isinstance(one, Mapping) for one in template)
+    """Return whether it is a list of layers, all of which are made, and not a list of options."""
+    return isinstance(template, list) and all(isinstance(layer, Mapping) for layer in template)
 
 
 def layers(template: Any) -> list[Mapping[str, Any]]:
-    """The layers of a part: one, several, or none where it is a value."""
+    """List the layers of a part: one, several, or none where it is a value."""
     return template if is_chain(template) else [template] if isinstance(template, Mapping) else []
 
 
 def fits(template: Any, channels: int) -> bool:
-    """Whether the layers of a part may stand where there are so many channels."""
+    """Return whether the layers of a part may stand between features of so many channels."""
     return all(channels % int(layer.get("multiple_of", 1)) == 0 for layer in layers(template))
 
 
 def alternatives(template: Any) -> Mapping[str, Any]:
-    """What may stand for a layer or a list of them, by name; a single one has none."""
+    """Return what may stand for a layer or a list of them, by name; a single one has no name."""
     return template if isinstance(template, Mapping) and "kind" not in template else {"": template}
 
 
 def references(template: Any) -> Iterator[str]:
-    """What a template refers to: `$name`, `$name/2`, `$name*2`."""
+    """Yield what a template refers to: `$name`, `$name/2`, `$name*2`."""
     if isinstance(template, str):
         if template.startswith("$"):
             yield template
     elif isinstance(template, Mapping):
-        for one in template.values():
-            yield from references(one)
+        for value in template.values():
+            yield from references(value)
     elif isinstance(template, list):
-        for one in template:
-            yield from references(one)
+        for value in template:
+            yield from references(value)

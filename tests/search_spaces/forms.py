@@ -18,7 +18,9 @@ FORMS = {
     "repvgg": BlockSpec.of("repvgg"),
 }
 FORMS["sum"] = BlockSpec(kind="sum", args=(), blocks=(FORMS["erb"], FORMS["mbrb"]))
-FORMS["sum_of_sum"] = BlockSpec(kind="sum", args=(), blocks=(FORMS["lora"], FORMS["sum"], FORMS["conv3xc_1"]))
+FORMS["sum_of_sum"] = BlockSpec(
+    kind="sum", args=(), blocks=(FORMS["lora"], FORMS["sum"], FORMS["conv3xc_1"])
+)
 SHAPES = [(3, 5, 3, True), (4, 4, 3, False), (4, 4, 3, True), (6, 2, 5, True), (3, 3, 5, False)]
 
 
@@ -27,7 +29,9 @@ def draw(module: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) / 2)
+            parameter.copy_(
+                torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) / 2
+            )
     return module
 
 

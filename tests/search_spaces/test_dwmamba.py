@@ -40,7 +40,9 @@ def test_network_gives_the_released_output_without_its_noise(letter):
 
 @needs_reference
 def test_network_with_noise_is_as_far_from_itself_as_the_released_one():
-    """Two seeds of the released class are 0.0007 (root mean square) apart on a crop of a photograph."""
+    """Two seeds of the released class are 0.0007 (root mean square) apart on a crop of a
+    photograph.
+    """
     arrays = np.load(REFERENCE / "golden" / "team12_DWMamba.npz")
     net = build(noisy()).eval()
     load_state = build(published("dwmamba"))

@@ -37,10 +37,13 @@ def one_thread():
 
 
 def tolerance(net, image, out):
-    """1e-5 where the processor sums as that of the released outputs; else what sums in any order allow.
+    """1e-5 where the processor sums as that of the released outputs.
 
-    Images a and c are noise, on which SPAN's gates give values up to 80: there the released outputs are
-    themselves up to 3e-3 from float64. What another order of the same sums changes is no error of a network.
+    Else what sums in any order allow.
+
+    Images a and c are noise, on which SPAN's gates give values up to 80: there the released outputs
+    are themselves up to 3e-3 from float64. What another order of the same sums changes is no error
+    of a network.
     """
     if torch.backends.cpu.get_cpu_capability() == "AVX512":
         return 1e-5
@@ -56,7 +59,9 @@ def tolerance(net, image, out):
 @pytest.mark.parametrize(("name", "golden", "checkpoint"), NETWORKS)
 def test_published_network_gives_the_released_output(name, golden, checkpoint, letter, one_thread):
     arrays = np.load(REFERENCE / "golden" / f"{golden}.npz")
-    net = build(published(name)).eval()  # windows of channel attention are there in evaluation alone
+    net = build(
+        published(name)
+    ).eval()  # windows of channel attention are there in evaluation alone
     load_official(net, REFERENCE / "checkpoints" / checkpoint)
     image = torch.from_numpy(arrays[f"in_{letter}"])
     with torch.no_grad():

@@ -8,7 +8,13 @@ from search_spaces import build
 from search_spaces.chooser import ReplayChooser, decisions
 from tests.search_spaces.spaces import make_space
 
-SPAB = {"kind": "spab", "channels": "$channels", "activation": "silu", "attention": "none", "bias": True}
+SPAB = {
+    "kind": "spab",
+    "channels": "$channels",
+    "activation": "silu",
+    "attention": "none",
+    "bias": True,
+}
 CHAIN = {
     "kind": "residual_chain", "channels": "$channels", "num_convs": 2, "activation": "relu",
     "activate_last": False, "attention": "none", "bias": True,
@@ -48,7 +54,9 @@ def test_a_block_that_may_not_stand_gives_its_place_to_the_first():
     made = space()
     kinds = [block.kind for block in member(made, "spab", "chain", "late").blocks]
     assert kinds == ["spab", "residual_chain", "residual_chain"]
-    assert [block.kind for block in member(made, "chain", "late", "late", channels=12).blocks] == ["spab"] * 3
+    assert [block.kind for block in member(made, "chain", "late", "late", channels=12).blocks] == [
+        "spab"
+    ] * 3
 
 
 def test_what_stands_before_a_block_is_what_the_frame_leaves_there():
@@ -70,7 +78,9 @@ def test_taps_that_are_not_there_are_left_out():
 
 
 def test_a_mapping_of_names_is_a_choice_of_layers():
-    frame = FRAME | {"skip": {"none": None, "near": {"kind": "near", "kernel": [1, 3], "bias": False}}}
+    frame = FRAME | {
+        "skip": {"none": None, "near": {"kind": "near", "kernel": [1, 3], "bias": False}}
+    }
     made = space(frames={"only": frame | {"taps": ["skip", "blocks"]}})
     assert decisions(made)["only.skip"] == ("none", "near")
     spec = member(made, "spab", "spab", "spab", **{"only.skip": "near", "only.skip.near.kernel": 3})
@@ -80,7 +90,10 @@ def test_a_mapping_of_names_is_a_choice_of_layers():
 
 
 def test_a_layer_that_does_not_fit_the_width_gives_its_place_to_the_first():
-    tail = {"none": [], "halves": [{"kind": "local_distillation", "channels": "$channels", "multiple_of": 8}]}
+    tail = {
+        "none": [],
+        "halves": [{"kind": "local_distillation", "channels": "$channels", "multiple_of": 8}],
+    }
     made = space(frames={"only": FRAME | {"tail": tail, "fusion": FRAME["stem"]}})
     kinds = ["spab", "spab", "spab"]
     assert len(member(made, *kinds, **{"only.tail": "halves", "channels": 8}).tail) == 1
@@ -112,7 +125,10 @@ def test_blocks_within_blocks_have_choices_too():
     [
         ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
         ({"num_blocks": [0]}, "space.num_blocks must be at least 1 and at most 256, got 0"),
-        ({"num_blocks": [10**9]}, "space.num_blocks must be at least 1 and at most 256, got 1000000000"),
+        (
+            {"num_blocks": [10**9]},
+            "space.num_blocks must be at least 1 and at most 256, got 1000000000",
+        ),
         ({"channels": []}, "space.channels must list at least one option and none twice, got []"),
         (
             {"choices": {"a": [1, 1]}},
@@ -120,7 +136,10 @@ def test_blocks_within_blocks_have_choices_too():
         ),
         ({"blocks": {}}, "space.blocks must hold at least one, got none"),
         ({"blocks": {"x": {"bias": True}}}, "space.blocks.x must have a kind, got ['bias']"),
-        ({"blocks": {"x": SPAB | {"bias": []}}}, "space.blocks.x.bias must list at least one option"),
+        (
+            {"blocks": {"x": SPAB | {"bias": []}}},
+            "space.blocks.x.bias must list at least one option",
+        ),
         (
             {"blocks": {"x": SPAB | {"after": "x"}}},
             "space.blocks.x stands in for others: it must have no multiple_of",
@@ -129,9 +148,18 @@ def test_blocks_within_blocks_have_choices_too():
             {"blocks": {"x": SPAB, "y": CHAIN | {"after": "z"}}},
             "space.blocks.y.after: 'z' is no block here; known: x",
         ),
-        ({"blocks": {"x": SPAB | {"bias": "$b"}}}, "space.blocks.x: $b is no named choice; known: $channels"),
-        ({"each": ["width"]}, "space.each: 'width' is no argument of a block; known: block, activate_last"),
-        ({"frames": {"x": {"stem": None}}}, "space.frames.x: fusion, normalise, taps, upsampler missing"),
+        (
+            {"blocks": {"x": SPAB | {"bias": "$b"}}},
+            "space.blocks.x: $b is no named choice; known: $channels",
+        ),
+        (
+            {"each": ["width"]},
+            "space.each: 'width' is no argument of a block; known: block, activate_last",
+        ),
+        (
+            {"frames": {"x": {"stem": None}}},
+            "space.frames.x: fusion, normalise, taps, upsampler missing",
+        ),
         (
             {"frames": {"x": FRAME | {"tail": [SPAB | {"multiple_of": 4}]}}},
             "space.frames.x.tail: its first layer stands in for others: it must have no multiple_of",
@@ -190,7 +218,9 @@ def test_space_says_what_is_wrong(changes, message):
 
 
 def test_choices_without_effect_are_one_network():
-    made = space(num_blocks=[1, 3], frames={"only": FRAME, "other": FRAME | {"normalise": [True, False]}})
+    made = space(
+        num_blocks=[1, 3], frames={"only": FRAME, "other": FRAME | {"normalise": [True, False]}}
+    )
     ids = {
         member(made, "spab", last, "late", num_blocks=1, **{"other.normalise": other}).arch_id
         for last in ("spab", "chain")

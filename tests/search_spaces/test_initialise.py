@@ -13,7 +13,9 @@ from tests.search_spaces.tiny import tiny_spec
 @pytest.mark.parametrize("normalise", [True, False])
 def test_every_convolution_starts_with_features_of_unit_size(attention, normalise):
     """In a deep network with learned gates PyTorch's own start gives an output of 1e6 and more."""
-    spec = tiny_spec(num_blocks=6, channels=32, attention=attention, normalise=normalise, taps="all")
+    spec = tiny_spec(
+        num_blocks=6, channels=32, attention=attention, normalise=normalise, taps="all"
+    )
     images = torch.rand(8, 3, 16, 16)
     net = initial_network(spec, 0, images)
     sizes = {}
@@ -24,7 +26,9 @@ def test_every_convolution_starts_with_features_of_unit_size(attention, normalis
             )
     with torch.no_grad():
         net(images)
-    assert len(sizes) == 1 + 3 * 6 + 2 + 6 * {"conv1x1": 1, "diagonal": 1, "variance": 4}.get(attention, 0)
+    assert len(sizes) == 1 + 3 * 6 + 2 + 6 * {"conv1x1": 1, "diagonal": 1, "variance": 4}.get(
+        attention, 0
+    )
     wanted = {name: 0.05 if ".attention." in name else 1.0 for name in sizes}
     assert sizes == pytest.approx(wanted, rel=1e-3)
 

@@ -1,4 +1,6 @@
-"""What the members of every space hold: 200 random ones of each, and what is counted and found among them."""
+"""What the members of every space hold: 200 random ones of each, and what is counted and found
+among them.
+"""
 
 import itertools
 import random
@@ -16,7 +18,9 @@ from search_spaces.spec import with_scale
 from tests.search_spaces.spaces import SPACES, make_space
 
 SIZE = (17, 23)
-CLAIMS = [(name, network) for name in SPACES for network in getattr(make_space(name), "contains", [])]
+CLAIMS = [
+    (name, network) for name in SPACES for network in getattr(make_space(name), "contains", [])
+]
 
 
 def started(spec, seed):
@@ -40,7 +44,11 @@ def test_random_members_build_run_count_and_learn(name, seeds):
             net = build(spec).eval()
             assert net(image).shape == (1, 3, 4 * SIZE[0], 4 * SIZE[1])
             assert count(net, image).flops == measure_cost(spec, size=SIZE).flops, spec.to_json()
-        learning = initial_network(spec, seed, image, zero_output=False) if seed % 2 else started(spec, seed)
+        learning = (
+            initial_network(spec, seed, image, zero_output=False)
+            if seed % 2
+            else started(spec, seed)
+        )
         learning(image).square().mean().backward()
         for key, parameter in learning.named_parameters():
             assert parameter.grad is not None, (key, spec.to_json())
@@ -67,7 +75,9 @@ def test_space_contains_the_published_networks_that_it_claims(name, network, sca
 
 
 def test_every_space_of_the_grammar_claims_something():
-    assert {name for name, _ in CLAIMS} == {name for name in SPACES if hasattr(make_space(name), "contains")}
+    assert {name for name, _ in CLAIMS} == {
+        name for name in SPACES if hasattr(make_space(name), "contains")
+    }
 
 
 def test_a_network_that_is_no_member_is_not_found():

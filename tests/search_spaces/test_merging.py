@@ -1,4 +1,6 @@
-"""Merged networks compute what they were made of: everywhere, or all but near the border, and cost less."""
+"""Merged networks compute what they were made of: everywhere, or all but near the border, and cost
+less.
+"""
 
 import dataclasses
 import random
@@ -24,7 +26,9 @@ def drawn(spec, seed=0):
 
 
 def outputs(*nets):
-    image = torch.rand(1, 3, 60, 56, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    image = torch.rand(
+        1, 3, 60, 56, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     with torch.no_grad():
         return [net(image) for net in nets]
 
@@ -48,8 +52,13 @@ def test_dscf_becomes_what_varh_ai_made_of_it():
     merged, steps = merge_linear(net)
     assert merged.spec.arch_id == published("dscf_fused").arch_id
     assert [step.exact for step in steps] == [True, False]
-    assert str(steps[0]) == "block7 and its part of the fusion are one 3x3 convolution of block6: the same"
-    assert str(steps[1]).endswith("convolution of the image: differs there within 1 LR pixel of the border")
+    assert (
+        str(steps[0])
+        == "block7 and its part of the fusion are one 3x3 convolution of block6: the same"
+    )
+    assert str(steps[1]).endswith(
+        "convolution of the image: differs there within 1 LR pixel of the border"
+    )
     wanted, found = outputs(net, merged)
     edge = (wanted - found).abs()
     inside = edge[:, :, 4 * 22 : -4 * 22, 4 * 22 : -4 * 22]
@@ -100,7 +109,9 @@ def test_fusion_and_upsampler_are_one_convolution(bias):
     merged, (step,) = merge_linear(net)
     assert (step.exact, step.border) == ((True, 0) if not bias else (False, 1))
     wanted, found = outputs(net, merged)
-    torch.testing.assert_close(found[:, :, 4:-4, 4:-4], wanted[:, :, 4:-4, 4:-4], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        found[:, :, 4:-4, 4:-4], wanted[:, :, 4:-4, 4:-4], rtol=1e-10, atol=1e-10
+    )
     assert torch.allclose(found, wanted, rtol=1e-10, atol=1e-10) != bias
 
 
@@ -130,7 +141,11 @@ NARROW, POINT = CONV | {"channels": 4}, CONV | {"kernel": 1}
             "block2 and block3 are one 3x3",
             True,
         ),
-        ({"blocks": [SPAB, POINT, CONV, SPAB], "taps": ["block4"]}, "block2 and block3 are one 3x3", False),
+        (
+            {"blocks": [SPAB, POINT, CONV, SPAB], "taps": ["block4"]},
+            "block2 and block3 are one 3x3",
+            False,
+        ),
         ({"stem": NARROW, "blocks": [CONV, SPAB], "taps": ["block2"]}, None, True),
         (
             {
@@ -154,7 +169,11 @@ NARROW, POINT = CONV | {"channels": 4}, CONV | {"kernel": 1}
         ),
         ({"stem": POINT, "blocks": [CHAIN | {"bias": False}]}, None, True),
         (
-            {"stem": POINT | {"bias": False}, "blocks": [CHAIN, SPAB], "taps": ["block2", "block1.inner"]},
+            {
+                "stem": POINT | {"bias": False},
+                "blocks": [CHAIN, SPAB],
+                "taps": ["block2", "block1.inner"],
+            },
             "stem and block1 are one 3x3",
             True,
         ),
@@ -192,13 +211,21 @@ NARROW, POINT = CONV | {"channels": 4}, CONV | {"kernel": 1}
         (
             {
                 "fusion": POINT,
-                "upsampler": {"kind": "refined_pixel_shuffle", "kernel": 1, "bias": False, "num_refine": 1},
+                "upsampler": {
+                    "kind": "refined_pixel_shuffle",
+                    "kernel": 1,
+                    "bias": False,
+                    "num_refine": 1,
+                },
             },
             "fusion and upsampler are one 1x1",
             True,
         ),
         (
-            {"tail": [SPAB, POINT], "upsampler": {"kind": "pixel_shuffle", "kernel": 1, "bias": False}},
+            {
+                "tail": [SPAB, POINT],
+                "upsampler": {"kind": "pixel_shuffle", "kernel": 1, "bias": False},
+            },
             "tail2 and upsampler are one 1x1",
             True,
         ),

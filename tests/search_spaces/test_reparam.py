@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line, with its whole message
-"""Training forms are the functions that are folded from them: in float64, borders and gradients too."""
+"""Training forms are the functions that are folded from them: in float64, borders and gradients
+too.
+"""
 
 import copy
 import dataclasses
@@ -33,7 +35,9 @@ def error(found, wanted):
 
 @every_form
 @every_shape
-def test_merged_kernel_is_the_branches_at_the_borders_too(form, in_channels, channels, kernel, bias):
+def test_merged_kernel_is_the_branches_at_the_borders_too(
+    form, in_channels, channels, kernel, bias
+):
     conv = form_conv(form, in_channels, channels, kernel, bias)
     x = IMAGE[:, :in_channels]
     assert error(conv(x), conv.branches(x)) <= 1e-12
@@ -45,7 +49,9 @@ def test_merged_kernel_is_the_branches_at_the_borders_too(form, in_channels, cha
 
 @every_form
 @every_shape
-def test_merged_kernel_gives_the_gradients_of_the_branches(form, in_channels, channels, kernel, bias):
+def test_merged_kernel_gives_the_gradients_of_the_branches(
+    form, in_channels, channels, kernel, bias
+):
     conv = form_conv(form, in_channels, channels, kernel, bias)
     x = IMAGE[:, :in_channels].clone().requires_grad_()
     wanted = [x, *(p for p in conv.parameters() if p.requires_grad)]
@@ -139,7 +145,9 @@ def test_from_plain_is_exact_in_float32_too_when_the_outer_branches_are_nearly_s
 )
 def test_from_plain_refuses_another_shape(weight, bias):
     conv = TrainingConv(FORMS["erb"])(3, 5, kernel=3, bias=True)
-    with pytest.raises(ValueError, match=re.escape("weight and bias ((5, 3, 3, 3), (5,)) cannot hold")):
+    with pytest.raises(
+        ValueError, match=re.escape("weight and bias ((5, 3, 3, 3), (5,)) cannot hold")
+    ):
         conv.from_plain(torch.zeros(weight), bias and torch.zeros(bias))
 
 
@@ -161,7 +169,9 @@ def test_a_form_is_copied_pickled_and_compiled(form):
     wanted = conv(x)
     for twin in (copy.deepcopy(conv), pickle.loads(pickle.dumps(conv))):
         assert torch.equal(twin(x), wanted)
-        assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in conv.parameters()]
+        assert [p.requires_grad for p in twin.parameters()] == [
+            p.requires_grad for p in conv.parameters()
+        ]
     torch._dynamo.reset()
     compiled = torch.compile(conv, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), wanted, rtol=0, atol=1e-12)
@@ -172,7 +182,9 @@ def test_a_network_in_a_form_is_saved_and_loaded(form, tmp_path):
     spec = dataclasses.replace(published("errn2"), train_form=FORMS[form])
     torch.manual_seed(0)
     net, other = build(spec, train=True), build(spec, train=True)
-    save_file(net.state_dict(), tmp_path / "net.safetensors")  # which refuses tensors that are there twice
+    save_file(
+        net.state_dict(), tmp_path / "net.safetensors"
+    )  # which refuses tensors that are there twice
     other.load_state_dict(load_file(tmp_path / "net.safetensors"))
     x = torch.rand(1, 3, 6, 6)
     assert torch.equal(net(x), other(x))
@@ -208,7 +220,9 @@ def test_published_network_folds_from_its_own_form(name):
     folds_back(published(name))
 
 
-@pytest.mark.parametrize(("name", "numbers"), [("span", 634_048), ("spanf", None), ("spanv2", None)])
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("span", 634_048), ("spanf", None), ("spanv2", None)]
+)
 def test_training_form_holds_its_branches(name, numbers):
     """634,048 is what SPAN's repository counts for its own training branches (DESIGN 2)."""
     net = build(published(name), train=True)
@@ -244,7 +258,9 @@ def test_unfold_repeats_by_its_seed_and_keeps_the_generator_the_mode_and_the_out
     one, same, other = (net.unfold(seed=seed) for seed in (1, 1, 2))
     assert torch.equal(state, torch.get_rng_state())
     assert not one.training
-    assert all(torch.equal(value, same.state_dict()[key]) for key, value in one.state_dict().items())
+    assert all(
+        torch.equal(value, same.state_dict()[key]) for key, value in one.state_dict().items()
+    )
     for branch in ("expand", "project", "shortcut"):
         found = one.blocks["1"].conv1.get_submodule(branch).weight
         assert not torch.equal(found, other.blocks["1"].conv1.get_submodule(branch).weight)
@@ -272,7 +288,11 @@ def test_a_part_has_its_own_form_or_none():
     own, none = BlockSpec.of("repvgg"), BlockSpec.of("none")
     spec = published("span")
     first, second, *rest = spec.blocks
-    blocks = (dataclasses.replace(first, train_form=own), dataclasses.replace(second, train_form=none), *rest)
+    blocks = (
+        dataclasses.replace(first, train_form=own),
+        dataclasses.replace(second, train_form=none),
+        *rest,
+    )
     upsampler = dataclasses.replace(spec.upsampler, train_form=own)
     changed = dataclasses.replace(spec, blocks=blocks, upsampler=upsampler)
     assert changed.arch_id == spec.arch_id
@@ -324,4 +344,6 @@ def test_a_block_within_a_group_has_its_own_form_or_the_groups(monkeypatch):
 )  # fmt: skip
 def test_a_form_that_is_none_is_refused_when_it_is_asked_for(form, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        build(dataclasses.replace(published("span"), train_form=BlockSpec.from_dict(form)), train=True)
+        build(
+            dataclasses.replace(published("span"), train_form=BlockSpec.from_dict(form)), train=True
+        )

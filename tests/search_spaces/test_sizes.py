@@ -6,7 +6,19 @@ import torch
 from search_spaces import build, published
 from search_spaces.published import names
 
-SIZES = [(1, 1), (1, 9), (2, 3), (5, 5), (7, 7), (8, 8), (9, 12), (10, 10), (11, 14), (15, 15), (17, 40)]
+SIZES = [
+    (1, 1),
+    (1, 9),
+    (2, 3),
+    (5, 5),
+    (7, 7),
+    (8, 8),
+    (9, 12),
+    (10, 10),
+    (11, 14),
+    (15, 15),
+    (17, 40),
+]
 
 
 @pytest.mark.parametrize("name", names())

@@ -85,7 +85,9 @@ def test_every_decision_is_asked_in_one_order_with_one_list(name):
 @pytest.mark.parametrize("name", SPACES)
 def test_samples_repeat_with_their_seed_and_differ_without(name):
     space = make_space(name)
-    ids = [space.sample(RandomChooser(random.Random(seed))).arch_id for seed in [*range(8), *range(8)]]
+    ids = [
+        space.sample(RandomChooser(random.Random(seed))).arch_id for seed in [*range(8), *range(8)]
+    ]
     assert ids[:8] == ids[8:]
     assert len(set(ids)) > 4
 
@@ -98,7 +100,10 @@ def test_every_option_of_every_decision_changes_some_network(name):
     for decision, options in decisions(space).items():
         for _ in range(400):
             picks = {key: rng.choice(values) for key, values in decisions(space).items()}
-            found = {space.sample(ReplayChooser(picks | {decision: option})).arch_id for option in options}
+            found = {
+                space.sample(ReplayChooser(picks | {decision: option})).arch_id
+                for option in options
+            }
             if len(found) == len(options):
                 break
         else:
@@ -135,7 +140,9 @@ def test_space_contains_the_published_network(name, network, picks, scale):
 def test_blocks_choose_their_own_widths():
     space = make_space("span", block_channels=[0.75, 1.0, 1.25], num_blocks=[3], channels=[20, 28])
     shares = {"block1.channels": 0.75, "block2.channels": 1.0, "block3.channels": 1.25}
-    spec = space.sample(ReplayChooser({k: v for k, v in SPAN.items() if k != "num_blocks"} | shares))
+    spec = space.sample(
+        ReplayChooser({k: v for k, v in SPAN.items() if k != "num_blocks"} | shares)
+    )
     assert [dict(block.args)["channels"] for block in spec.blocks] == [20, 28, 36, 36]
     state = build(spec).state_dict()
     assert state["blocks.1.shortcut.weight"].shape == (20, 28, 1, 1)
@@ -161,7 +168,10 @@ def test_replay_refuses_what_is_no_option():
     ("changes", "message"),
     [
         ({"scale": 5}, "space.scale must be one of (2, 3, 4), got 5"),
-        ({"channels": [16, 0]}, "space.channels must be at least 1 and at most 1024, got 0; such as 28"),
+        (
+            {"channels": [16, 0]},
+            "space.channels must be at least 1 and at most 1024, got 0; such as 28",
+        ),
         ({"num_blocks": [0]}, "space.num_blocks must be at least 1 and at most 256, got 0"),
         ({"block_channels": [0.0]}, "space.block_channels must be above 0 and at most 4, got 0.0"),
         ({"tail_channels": [5.0]}, "space.tail_channels must be above 0 and at most 4, got 5.0"),

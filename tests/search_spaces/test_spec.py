@@ -49,7 +49,10 @@ def test_arch_id_is_that_of_the_function_and_not_of_its_training_form():
         {"normalise": False},
         {"taps": ["block7", "stem", "block1", "block6.inner"]},
         {"skip": {"kind": "nearest"}},
-        {"blocks": [spab()] * 5 + [{"kind": "conv", "channels": 28, "kernel": 3, "bias": True}] * 2},
+        {
+            "blocks": [spab()] * 5
+            + [{"kind": "conv", "channels": 28, "kernel": 3, "bias": True}] * 2
+        },
     ],
 )
 def test_arch_id_differs_with_what_is_computed(change):
@@ -81,7 +84,10 @@ def test_with_scale_changes_the_scale_alone():
         ({"scale": True}, "scale must be one of (2, 3, 4), got True"),
         ({"normalise": 1}, "normalise must be true or false, got 1"),
         ({"blocks": []}, "blocks must hold at least one block, got none"),
-        ({"taps": []}, "taps must name at least one feature, got none; the last block is the usual one"),
+        (
+            {"taps": []},
+            "taps must name at least one feature, got none; the last block is the usual one",
+        ),
         ({"taps": ["block9"]}, "taps: 'block9' is no feature of this network; known: ['block1'"),
         ({"taps": ["skip"]}, "taps: 'skip' is no feature of this network"),
         (
@@ -96,7 +102,10 @@ def test_with_scale_changes_the_scale_alone():
             {"blocks": [spab(channels=True)]},
             "spab.channels must be a whole number of at least 1 and at most 1024, got True",
         ),
-        ({"blocks": [spab(channels=None)]}, "spab.channels must be text, a number or true/false, got None"),
+        (
+            {"blocks": [spab(channels=None)]},
+            "spab.channels must be text, a number or true/false, got None",
+        ),
         ({"blocks": ["spab"]}, "a block must be a mapping with a `kind`, got 'spab'"),
         ({"fusion": {"channels": 28}}, "a block must be a mapping with a `kind`"),
         (
@@ -112,12 +121,18 @@ def test_with_scale_changes_the_scale_alone():
             {"blocks": [{"kind": "layer_norm", "eps": float("inf")}] * 7},
             "layer_norm.eps must be finite, got inf",
         ),
-        ({"taps": ["block7", "block7"]}, "taps must name each feature once, got ['block7', 'block7']"),
+        (
+            {"taps": ["block7", "block7"]},
+            "taps must name each feature once, got ['block7', 'block7']",
+        ),
         (
             {"taps": ["block1"]},
             "taps or residuals must read block7, or it is computed for nothing, got ['block1']",
         ),
-        ({"taps": ["block7.inner"]}, "taps or residuals must read block7, or it is computed for nothing"),
+        (
+            {"taps": ["block7.inner"]},
+            "taps or residuals must read block7, or it is computed for nothing",
+        ),
         (
             {"skip": {"kind": "bilinear"}, "taps": ["skip", "block7"]},
             "taps: 'skip' is no feature of this network (bilinear is added to the output)",
@@ -140,7 +155,9 @@ def test_spec_says_what_is_wrong(fields, message):
 
 
 def test_spec_names_what_is_missing():
-    with pytest.raises(ValueError, match=re.escape("architecture: taps missing; needed: ['blocks'")):
+    with pytest.raises(
+        ValueError, match=re.escape("architecture: taps missing; needed: ['blocks'")
+    ):
         ArchSpec.from_dict({key: value for key, value in changed().items() if key != "taps"})
 
 
@@ -181,7 +198,11 @@ def test_json_that_is_no_spec_is_refused(text, message):
             "residuals: 'identity' must name a `feature`",
         ),
         (
-            {"residuals": [{"kind": "conv", "feature": "stem", "channels": 4, "kernel": 1, "bias": True}]},
+            {
+                "residuals": [
+                    {"kind": "conv", "feature": "stem", "channels": 4, "kernel": 1, "bias": True}
+                ]
+            },
             "has 4 channels, the fused features have 28",
         ),
         ({"blocks": [spab(blocks=[spab()])] * 7}, "block 'spab' holds no blocks; a group does"),
@@ -189,13 +210,22 @@ def test_json_that_is_no_spec_is_refused(text, message):
             {"fusion": {"kind": "conv", "channels": 28, "bias": True}},
             "block 'conv' takes the arguments ['bias', 'channels', 'kernel']: missing ['kernel'], unknown []",
         ),
-        ({"blocks": [spab(activation="mish")] * 7}, "activation 'mish' is not known; known: silu, relu"),
-        ({"blocks": [spab(attention="self")] * 7}, "attention 'self' is not known; known: parameter_free"),
+        (
+            {"blocks": [spab(activation="mish")] * 7},
+            "activation 'mish' is not known; known: silu, relu",
+        ),
+        (
+            {"blocks": [spab(attention="self")] * 7},
+            "attention 'self' is not known; known: parameter_free",
+        ),
         (
             {"taps": ["block7", "block7.inner"]},
             "taps: block7.inner is not there, a 'conv' block has no inner feature",
         ),
-        ({"upsampler": {"kind": "deconv"}}, "upsampler 'deconv' is not known; known: pixel_shuffle"),
+        (
+            {"upsampler": {"kind": "deconv"}},
+            "upsampler 'deconv' is not known; known: pixel_shuffle",
+        ),
         (
             {"skip": {"kind": "far"}, "taps": ["skip", "block7"]},
             "skip: skip 'far' is not known; known: near, bilinear, nearest",
@@ -231,19 +261,35 @@ def test_build_refuses_an_unknown_activation_of_a_stack():
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        (BlockSpec.of("bnrep", gain=4), "train_form 'bnrep' is not known here; known: asymmetric, conv3xc"),
-        (BlockSpec.of("conv3xc"), "train_form 'conv3xc' takes the arguments ['gain']: missing ['gain']"),
-        (BlockSpec.of("erb", ratio=True), "erb.ratio must be a whole number of at least 1, got True"),
+        (
+            BlockSpec.of("bnrep", gain=4),
+            "train_form 'bnrep' is not known here; known: asymmetric, conv3xc",
+        ),
+        (
+            BlockSpec.of("conv3xc"),
+            "train_form 'conv3xc' takes the arguments ['gain']: missing ['gain']",
+        ),
+        (
+            BlockSpec.of("erb", ratio=True),
+            "erb.ratio must be a whole number of at least 1, got True",
+        ),
     ],
 )
 def test_build_refuses_a_training_form_that_is_not_known(train, form, message):
     spec = published("span")
     build(dataclasses.replace(spec, train_form=BlockSpec.of("erb", ratio=1)), train=train)
-    with pytest.raises(ValueError, match=re.escape(f"stem: {message}") if message[0] == "t" else message):
+    with pytest.raises(
+        ValueError, match=re.escape(f"stem: {message}") if message[0] == "t" else message
+    ):
         build(dataclasses.replace(spec, train_form=form), train=train)
     block = dataclasses.replace(spec.blocks[2], train_form=form)
-    with pytest.raises(ValueError, match="block3: " + re.escape(message).replace("erb", ".*erb", 1)):
-        build(dataclasses.replace(spec, blocks=(*spec.blocks[:2], block, *spec.blocks[3:])), train=train)
+    with pytest.raises(
+        ValueError, match="block3: " + re.escape(message).replace("erb", ".*erb", 1)
+    ):
+        build(
+            dataclasses.replace(spec, blocks=(*spec.blocks[:2], block, *spec.blocks[3:])),
+            train=train,
+        )
 
 
 def test_published_name_that_is_not_known_is_refused_with_a_hint():
@@ -258,5 +304,7 @@ def test_residuals_are_a_sum_in_any_order():
     other = BlockSpec.of("identity", feature="stem")
     one = dataclasses.replace(spec, residuals=(*spec.residuals, other))
     assert (
-        one.arch_id == dataclasses.replace(spec, residuals=(other, *spec.residuals)).arch_id != spec.arch_id
+        one.arch_id
+        == dataclasses.replace(spec, residuals=(other, *spec.residuals)).arch_id
+        != spec.arch_id
     )

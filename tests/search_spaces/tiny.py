@@ -10,5 +10,7 @@ def tiny_spec(**changes):
         "block_channels": [1.0], "tail_channels": [1.0], "attention": ["parameter_free"],
         "activation": ["silu"], "bias": [True], "skip": ["none"], "taps": ["last"], "head": ["conv"],
     }  # fmt: skip
-    values |= {key: [value] if isinstance(values[key], list) else value for key, value in changes.items()}
+    values |= {
+        key: [value] if isinstance(values[key], list) else value for key, value in changes.items()
+    }
     return SpanSpace(**values).sample(None)

@@ -13,8 +13,8 @@ from search_spaces.layers.scale import ChannelScale
 class SelectiveFusion(nn.Module):
     """Maps of one shape (N, C, H, W), summed with weights a channel that are made of all of them.
 
-    The weights are a softmax across the maps of one 1x1 convolution each, over a narrow vector (an eighth of
-    the channels, at least 4) made of the mean of the maps' sum.
+    The weights are a softmax across the maps of one 1x1 convolution each, over a narrow vector (an
+    eighth of the channels, at least 4) made of the mean of the maps' sum.
 
     Source: SKFF of Zamir et al., MIRNet, ECCV 2020.
     """
@@ -24,20 +24,25 @@ class SelectiveFusion(nn.Module):
         narrow = max(channels // 8, 4)
         self.squeeze = pointwise_conv(channels, narrow, bias=False)
         self.activation = nn.PReLU()
-        self.weigh = nn.ModuleList(pointwise_conv(narrow, channels, bias=False) for _ in range(num_maps))
+        self.weigh = nn.ModuleList(
+            pointwise_conv(narrow, channels, bias=False) for _ in range(num_maps)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         total = torch.stack(list(maps)).sum(0)
         narrow = self.activation(self.squeeze(total.mean((2, 3), keepdim=True)))
+
+        # The maps compete channel by channel: their weights add up to one.
         weights = torch.stack([weigh(narrow) for weigh in self.weigh]).softmax(0)
         return torch.stack([w * m for w, m in zip(weights, maps, strict=True)]).sum(0)
 
 
 class HighBranch(nn.Module):
-    """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of themselves.
+    """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of
+    themselves.
 
-    y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale * y, with the
-    scale at 0.1 in the beginning.
+    y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale *
+    y, with the scale at 0.1 in the beginning.
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,6 +54,7 @@ class HighBranch(nn.Module):
         self.scale = ChannelScale(channels, start=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Squeeze and excitation: one weight a channel, from the channel means.
         y = self.pointwise(F.gelu(self.depthwise(x)))
         weights = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean((2, 3))))))
         out: Tensor = self.scale(y * weights[:, :, None, None]) + x

@@ -13,7 +13,9 @@ EPS = 1e-6
 
 
 class ChannelAttention(nn.Module):
-    """C1(softmax(q k^T * tau) v) in sets of pixels, with q and k of length 1 along the pixels; no biases.
+    """C1(softmax(q k^T * tau) v) in sets of pixels, with q and k of length 1 along the pixels.
+
+    No biases.
 
     q, k and v are the thirds of DW3(C1(x)); tau is one learned number. H and W are multiples of 8.
 
@@ -32,22 +34,25 @@ class ChannelAttention(nn.Module):
         self.phases = phases
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self._sets(self.depthwise(self.qkv(x))).chunk(3, 1)
+        q, k, v = self._split_sets(self.depthwise(self.qkv(x))).chunk(3, 1)
+        # Unit length along the pixels: the products are cosines, tau their sharpness.
         q, k = F.normalize(q, dim=2), F.normalize(k, dim=2)
         mixed = (self.temperature * (q @ k.mT)).softmax(2) @ v
-        out: Tensor = self.project(self._image(mixed, x.shape))
+        out: Tensor = self.project(self._join_sets(mixed, x.shape))
         return out
 
-    def _sets(self, x: Tensor) -> Tensor:
+    def _split_sets(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (sets, C, pixels)."""
         num, channels, height, width = x.shape
         cut = x.reshape(num, channels, height // WINDOW, WINDOW, width // WINDOW, WINDOW)
+        # A phase is one place of all windows; a window is all places of one.
         cut = cut.permute(0, 3, 5, 1, 2, 4) if self.phases else cut.permute(0, 2, 4, 1, 3, 5)
         return cut.flatten(4, 5).flatten(0, 2)
 
-    def _image(self, sets: Tensor, size: torch.Size) -> Tensor:
+    def _join_sets(self, sets: Tensor, size: torch.Size) -> Tensor:
         """(sets, C, pixels) -> (N, C, H, W)."""
         num, channels, height, width = size
+        # The inverse permutation of `_split_sets`.
         outer, inner = (height // WINDOW, width // WINDOW), (WINDOW, WINDOW)
         order = (0, 3, 4, 1, 5, 2) if self.phases else (0, 3, 1, 4, 2, 5)
         first, second = (inner, outer) if self.phases else (outer, inner)
@@ -55,7 +60,7 @@ class ChannelAttention(nn.Module):
 
 
 class ChannelStage(nn.Module):
-    """Four residual steps over LN(x): attention within windows, GFN, attention within phases, GFN."""
+    """Four residual steps: attention in windows, GFN, attention in phases, GFN, each over LN(x)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

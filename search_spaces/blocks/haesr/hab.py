@@ -1,4 +1,6 @@
-"""HAB and SHAB, the hybrid attention blocks of HAESR: with maps of their own, and with those of a HAB."""
+"""HAB and SHAB, the hybrid attention blocks of HAESR: with maps of their own, and with those of a
+HAB.
+"""
 
 from torch import Tensor, nn
 
@@ -8,33 +10,42 @@ from search_spaces.layers.conv import ConvFactory
 
 
 class HAB(nn.Module):
-    """Convolutional features, attention within windows and over grids of pixels, attention of channels.
+    """Convolutional features, attention within windows and over grids of pixels, attention of
+    channels.
 
-    Windows and grids have 8x8 pixels; an input of another size is mirrored up to multiples of 8. Its six
-    attention maps are given to the SHABs after it, up to the next HAB. No dense 3x3 convolution is in it.
+    Windows and grids have 8x8 pixels; an input of another size is mirrored up to multiples of 8.
+    Its six attention maps are given to the SHABs after it, up to the next HAB. No dense 3x3
+    convolution is in it.
 
     Args:
         channels: those of its input, a multiple of 16.
         kernel: length of the strips that a quarter of the features see, 31 in HAESR.
 
-    Source: HAESR, NTIRE 2026 Efficient SR, as released: its report leaves out the attention of channels.
+    Source: HAESR, NTIRE 2026 Efficient SR, as released: its report leaves out the attention of
+    channels.
     """
 
     gives = frozenset({"maps"})
 
-    def __init__(self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory
+    ) -> None:
         super().__init__()
-        self.body = HybridBody(in_channels, name="hab", channels=channels, kernel=kernel, shared=False)
+        self.body = HybridBody(
+            in_channels, name="hab", channels=channels, kernel=kernel, shared=False
+        )
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(N, channels, H, W) to the same shape."""
         out: Tensor
+        # Maps of an earlier HAB are replaced: SHABs use those of the nearest one before them.
         out, context["maps"] = self.body(x, None)
         return out
 
 
 class SHAB(nn.Module):
-    """A HAB that attends with the six maps of the nearest HAB before it, and so has neither queries nor keys.
+    """A HAB that attends with the six maps of the nearest HAB before it, and so has neither queries
+    nor keys.
 
     The maps belong to places, not to channels: both may have different widths.
 
@@ -46,12 +57,16 @@ class SHAB(nn.Module):
 
     reads = frozenset({"maps"})
 
-    def __init__(self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: int, kernel: int, make_conv: ConvFactory
+    ) -> None:
         super().__init__()
-        self.body = HybridBody(in_channels, name="shab", channels=channels, kernel=kernel, shared=True)
+        self.body = HybridBody(
+            in_channels, name="shab", channels=channels, kernel=kernel, shared=True
+        )
 
     def sample_context(self, x: Tensor) -> Context:
-        """What it reads, of the shapes that belong to x: for counting it by itself."""
+        """Return what it reads, in the shapes that fit x, to count it by itself."""
         return {"maps": sample_maps(x)}
 
     def forward(self, x: Tensor, context: Context) -> Tensor:

@@ -10,10 +10,11 @@ SHUFFLE_GROUPS = 4
 
 
 class LargeKernel(nn.Module):
-    """PLK: a quarter of the channels, gated by their means, sees a horizontal and then a vertical strip.
+    """PLK: a quarter of the channels, gated by their means, sees a horizontal and then a vertical
+    strip.
 
-    The quarter is the first after a shuffle that puts channel 4*j + g at g*C/4 + j: every fourth channel.
-    GELU(C1) joins it with the rest.
+    The quarter is the first after a shuffle that puts channel 4*j + g at g*C/4 + j: every fourth
+    channel. GELU(C1) joins it with the rest.
 
     Args:
         kernel: length of the strips.
@@ -22,14 +23,21 @@ class LargeKernel(nn.Module):
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__()
         quarter = channels // SHUFFLE_GROUPS
-        self.horizontal = nn.Conv2d(quarter, quarter, (1, kernel), padding=(0, kernel // 2), groups=quarter)
-        self.vertical = nn.Conv2d(quarter, quarter, (kernel, 1), padding=(kernel // 2, 0), groups=quarter)
+        self.horizontal = nn.Conv2d(
+            quarter, quarter, (1, kernel), padding=(0, kernel // 2), groups=quarter
+        )
+        self.vertical = nn.Conv2d(
+            quarter, quarter, (kernel, 1), padding=(kernel // 2, 0), groups=quarter
+        )
         self.join = pointwise_conv(channels, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         num, channels, height, width = x.shape
+        # Every fourth channel comes first, so the quarter is taken from all groups of the features.
         shuffled = x.reshape(num, -1, SHUFFLE_GROUPS, height, width).transpose(1, 2).flatten(1, 2)
         seen, rest = shuffled.tensor_split([channels // SHUFFLE_GROUPS], 1)
+
+        # Two strips see what one kernel x kernel convolution would see, at a fraction of its cost.
         seen = seen * torch.sigmoid(F.adaptive_avg_pool2d(seen, 1))
         seen = self.vertical(self.horizontal(seen))
         return F.gelu(self.join(torch.cat([seen, rest], 1)))

@@ -11,7 +11,7 @@ Tokens = LocalTokens | GridTokens
 
 
 class OwnMaps(nn.Module):
-    """W_out(M v) with M = softmax(q k^T / sqrt(C) + bias): one head, linear layers without biases."""
+    """W_out(M v), M = softmax(q k^T / sqrt(C) + bias): one head; linear layers have no biases."""
 
     def __init__(self, channels: int, tokens: Tokens) -> None:
         super().__init__()
@@ -25,6 +25,7 @@ class OwnMaps(nn.Module):
         """(N, C, H, W) to the same shape, and M, (sets, 64, keys); given maps are not used."""
         q = self.to_q(self.tokens.queries(x))
         k, v = self.to_kv(self.tokens.keys(x)).chunk(2, 2)
+        # Maps are handed on after the softmax: SHABs need no queries, keys or bias.
         maps = (self.scale * (q @ k.mT) + self.bias()).softmax(2)
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 
@@ -41,7 +42,9 @@ class SharedMaps(nn.Module):
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape, and the maps as they were given."""
         assert maps is not None
-        v = self.to_v(self.tokens.keys(x))  # before the linear layer, as published: it counts each key
+        v = self.to_v(
+            self.tokens.keys(x)
+        )  # before the linear layer, as published: it counts each key
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 
 

@@ -1,4 +1,4 @@
-"""An attention by its name."""
+"""Make an attention by its name."""
 
 from torch import nn
 
@@ -6,10 +6,10 @@ from search_spaces.layers.attention import ATTENTIONS
 
 
 def make_attention(name: str, channels: int) -> nn.Module:
-    """The attention of that name.
+    """Return a new attention for features of some channels.
 
     Raises:
-        ValueError: there is none; the message lists the known ones.
+        ValueError: no attention has the name; the message lists the known ones.
     """
     if name not in ATTENTIONS:
         raise ValueError(f"attention {name!r} is not known; known: {', '.join(ATTENTIONS)}")

@@ -12,12 +12,12 @@ LEAST_VARIANCE = 1e-6
 class EntropyGate(nn.Module):
     """(N, C, H, W) -> a gate (N, C, 1, 1) in (0, 1), made of the spread of C / 9 squeezed maps.
 
-    gate = sigmoid(C1(e)) with e = 0.5 ln(2 pi e var), the entropy of a Gaussian of the variance that each
-    map of C1(f) has over its pixels (unbiased; 0 for a single pixel).
+    gate = sigmoid(C1(e)) with e = 0.5 ln(2 pi e var), the entropy of a Gaussian of the variance
+    that each map of C1(f) has over its pixels (unbiased; 0 for a single pixel).
 
     Args:
-        least_variance: what a smaller variance counts as. 0, as released, has no finite gradient on an image
-            that gives a map without any variance.
+        least_variance: what a smaller variance counts as. 0, as released, has no finite gradient on
+            an image that gives a map without any variance.
 
     Source: HFENet (Sunflower), NTIRE 2026 Efficient SR.
     """
@@ -30,6 +30,7 @@ class EntropyGate(nn.Module):
         self.least_variance = least_variance
 
     def forward(self, f: Tensor) -> Tensor:
+        # A single pixel has no unbiased variance: it counts as 0.
         num_pixels = f.shape[2] * f.shape[3]
         variance = self.squeeze(f).var((2, 3), correction=min(1, num_pixels - 1), keepdim=True)
         if self.least_variance:
@@ -39,7 +40,10 @@ class EntropyGate(nn.Module):
 
 
 class Entropy(nn.Module):
-    """(x + f) * gate(f), a number a channel; the variance under the logarithm counts as at least 1e-6."""
+    """(x + f) * gate(f), a number a channel.
+
+    The variance under the logarithm counts as at least 1e-6.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -16,7 +16,9 @@ class ParameterFree(nn.Module):
 
 
 class HardParameterFree(nn.Module):
-    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of MobileNetV3."""
+    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of
+    MobileNetV3.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -25,12 +27,13 @@ class HardParameterFree(nn.Module):
         return (x + f) * (F.hardsigmoid(f) - 0.5)
 
 
-def _near_one(gate: nn.Conv2d) -> nn.Conv2d:
-    """A gate that starts near one: a product of features grows without bound where these are large.
+def _start_near_one(gate: nn.Conv2d) -> nn.Conv2d:
+    """Start a gate near one: a product of features grows without bound where these are large.
 
     With inputs of 255 PyTorch's start squares them in every block, beyond float32 after six.
     """
     with torch.no_grad():
+        # A power of two: the scaling rounds nothing.
         gate.weight.mul_(2.0**-10)
         if gate.bias is not None:
             gate.bias.fill_(1.0)
@@ -42,7 +45,7 @@ class LearnedPointwise(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _near_one(nn.Conv2d(channels, channels, 1))
+        self.conv = _start_near_one(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         gated: Tensor = (x + f) * self.conv(f)
@@ -50,11 +53,11 @@ class LearnedPointwise(nn.Module):
 
 
 class LearnedDiagonal(nn.Module):
-    """(x + f) * (w f + b) with one w and one b a channel: SPANV2's gate without its channel mixing."""
+    """(x + f) * (w f + b), one w and one b a channel: SPANV2's gate without its channel mixing."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _near_one(nn.Conv2d(channels, channels, 1, groups=channels))
+        self.conv = _start_near_one(nn.Conv2d(channels, channels, 1, groups=channels))
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         gated: Tensor = (x + f) * self.conv(f)

@@ -14,7 +14,8 @@ class Variance(nn.Module):
     w is a `VarianceGuide` of C1(f / |f|), which has half the channels, at least one. Only its first
     convolution runs on all pixels; the last has biases, so that a gate can be open everywhere.
 
-    Source: what VSCINet (NTIRE 2026 Efficient SR) multiplies features with, in the place of SPAN's gate.
+    Source: what VSCINet (NTIRE 2026 Efficient SR) multiplies features with, in the place of SPAN's
+    gate.
     """
 
     def __init__(self, channels: int) -> None:

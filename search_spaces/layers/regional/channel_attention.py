@@ -10,11 +10,13 @@ from search_spaces.layers.regional.windows import merge_windows, split_windows
 
 
 class ChannelAttention(nn.Module):
-    """C1(S v) in windows, S = softmax(tau unit(q) unit(v)^T), (C, C), of the window's pixels; no biases.
+    """C1(S v) in windows, S = softmax(tau unit(q) unit(v)^T), (C, C), of the window's pixels.
 
-    [q, v] = DW3(a) b with [a, b] = C1(x), over the whole image. Overlaps of windows are averaged. While it
-    trains, the whole image is one window, as patches are small; in evaluation an image of a batch gets what
-    it gets by itself.
+    No biases.
+
+    [q, v] = DW3(a) b with [a, b] = C1(x), over the whole image. Overlaps of windows are averaged.
+    While it trains, the whole image is one window, as patches are small; in evaluation an image of
+    a batch gets what it gets by itself.
 
     Args:
         window: pixels of a window's side; smaller images are one window.
@@ -33,21 +35,26 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.project_in(x).chunk(2, 1)
         qv = self.depthwise(a) * b
+        # Patches are small, and so one window.
         if self.training:
-            attended = self._attend(qv)
+            attended = self._attend_channels(qv)
         else:
             height, width = x.shape[2:]
-            windows = self._attend(split_windows(qv, self.window))
+            windows = self._attend_channels(split_windows(qv, self.window))
             attended = merge_windows(windows, height, width, self.window)
         out: Tensor = self.project_out(attended)
         return out
 
-    def _attend(self, qv: Tensor) -> Tensor:
+    def _attend_channels(self, qv: Tensor) -> Tensor:
         """(..., 2 C, h, w) -> (..., C, h, w)."""
         q, v = qv.flatten(-2).chunk(2, -2)
+        # Cosines between channels, over the pixels of a window: the map is C x C at any window
+        # size.
         scores = l2_normalise(q, -1) @ l2_normalise(v, -1).mT
         attended = (scores * self.temperature).softmax(-1) @ v
-        return torch.unflatten(attended, -1, qv.shape[-2:])  # no reshape: a trace would keep its sizes
+        return torch.unflatten(
+            attended, -1, qv.shape[-2:]
+        )  # no reshape: a trace would keep its sizes
 
 
 class ChannelTransformer(nn.Module):

@@ -13,10 +13,12 @@ REGION = 8  # pixels of a region's side, about: the image has H // 8 by W // 8 o
 
 
 class VarianceGuide(nn.Module):
-    """A weight for each region: w = GELU(C1(a DW3(maxima in the regions) + b variance over the image)).
+    """A weight for each region: w = GELU(C1(a DW3(maxima in the regions) + b variance over the
+    image)).
 
-    (N, C, H, W) -> (N, C, H // 8, W // 8), at least one region an axis, so that any image will do (the
-    released networks need 8 pixels). The variance of N pixels is the sum of squares over N - 1.
+    (N, C, H, W) -> (N, C, H // 8, W // 8), at least one region an axis, so that any image will do
+    (the released networks need 8 pixels). The variance of N pixels is the sum of squares over N -
+    1.
 
     Args:
         weighed: a and b are learned numbers a channel, 1 and 0 at the start; else both are 1.
@@ -33,22 +35,24 @@ class VarianceGuide(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
+        # The grid follows the image, so a region keeps about 8 pixels at any size.
         rows, columns = larger(height // REGION, 1), larger(width // REGION, 1)
         local = self.local_scale(self.local(grid_max_pool(x, rows, columns)))
-        out: Tensor = F.gelu(self.mix(local + self.variance_scale(_variance(x))))
+        out: Tensor = F.gelu(self.mix(local + self.variance_scale(_measure_variance(x))))
         return out
 
 
 class VarianceAttention(nn.Module):
-    """h + C1(t w) with t = C1(h / |h|) of half the channels and a `VarianceGuide` w of t, resized to nearest.
+    """h + C1(t w) with t = C1(h / |h|) of half the channels and a `VarianceGuide` w of t, resized
+    to nearest.
 
     (N, C, H, W) keeps its shape; |h| is the length of a pixel's features. No biases.
 
     Args:
         weighed: as of `VarianceGuide`; false in ZenoSR and DAN, true in VSCINet.
 
-    Source: DAN, NTIRE 2025, and VSCINet (there: variance-guided contextual spatial attention), NTIRE 2026
-    Efficient SR.
+    Source: DAN, NTIRE 2025, and VSCINet (there: variance-guided contextual spatial attention),
+    NTIRE 2026 Efficient SR.
     """
 
     def __init__(self, channels: int, *, weighed: bool) -> None:
@@ -59,11 +63,13 @@ class VarianceAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.reduce(l2_normalise(x, 1))
-        out: Tensor = self.expand(t * F.interpolate(self.guide(t), size=x.shape[2:], mode="nearest")) + x
+        out: Tensor = (
+            self.expand(t * F.interpolate(self.guide(t), size=x.shape[2:], mode="nearest")) + x
+        )
         return out
 
 
-def _variance(x: Tensor) -> Tensor:
-    """Unbiased, over height and width, (N, C, 1, 1); zero of a single pixel."""
+def _measure_variance(x: Tensor) -> Tensor:
+    """Return the unbiased variance over height and width, (N, C, 1, 1); zero of a single pixel."""
     pixels = x.shape[2] * x.shape[3]
     return x.var((2, 3), correction=0, keepdim=True) * (pixels / larger(pixels - 1, 1))

@@ -18,7 +18,13 @@ def spab(channels=16, **changes):
 
 
 def group(*blocks, kernel=1, attention="none"):
-    return {"kind": "group", "kernel": kernel, "bias": True, "attention": attention, "blocks": list(blocks)}
+    return {
+        "kind": "group",
+        "kernel": kernel,
+        "bias": True,
+        "attention": attention,
+        "blocks": list(blocks),
+    }
 
 
 def member(*blocks, channels=16, **changes):

@@ -1,7 +1,7 @@
 """ZenoSR, DAN and VSCINet once more, from their formulas alone.
 
-The released names and shapes of their weights, and what they compute: one image, one window and one region at
-a time. Features are (C, H, W).
+The released names and shapes of their weights, and what they compute: one image, one window and one
+region at a time. Features are (C, H, W).
 """
 
 import math
@@ -31,7 +31,9 @@ def local_shapes(name, d):
 def scale_shapes(name, d):
     found = conv_shapes(f"{name}.conv1", d, d, 1, 1, bias=False)
     kernels = {"2_1": (3, 3), "2_2": (5, 3), "2_3": (3, 5), "2_4.0": (3, 3), "2_4.1": (3, 3)}
-    return found | {f"{name}.dwc.conv{k}.weight": (d // 4, 1, *kernel) for k, kernel in kernels.items()}
+    return found | {
+        f"{name}.dwc.conv{k}.weight": (d // 4, 1, *kernel) for k, kernel in kernels.items()
+    }
 
 
 def shared_shapes(name, d):
@@ -87,7 +89,9 @@ def random_weights(network, seed):
         elif len(shape) == 4 and shape[0] > 1:
             found[name] = noise / math.sqrt(math.prod(shape[1:]))
         else:
-            found[name] = 0.3 * noise + (1 if name.endswith("body.weight") or "alpha" in name else 0)
+            found[name] = 0.3 * noise + (
+                1 if name.endswith("body.weight") or "alpha" in name else 0
+            )
         if name.startswith("refine"):
             found[name] *= 2
         if name.startswith("to_img"):
@@ -107,7 +111,9 @@ class Released:
 
     def __call__(self, image):
         """(3, H, W) -> (3, 4 H, 4 W)."""
-        mean = torch.tensor(MEAN).to(image.dtype).view(3, 1, 1)  # rounded to single precision, as there
+        mean = (
+            torch.tensor(MEAN).to(image.dtype).view(3, 1, 1)
+        )  # rounded to single precision, as there
         x0 = x = self.conv("to_feat", image - mean)
         stages = []
         for i in range(1, NUM_BLOCKS[self.network] + 1):
@@ -117,7 +123,11 @@ class Released:
         last = self.multi_scale if self.network == "vscinet" else self.local
         maps = self.conv("to_img.0", last("fuse.2", fused) + x0)
         height, width = image.shape[1:]
-        out = maps.view(3, 4, 4, height, width).permute(0, 3, 1, 4, 2).reshape(3, 4 * height, 4 * width)
+        out = (
+            maps.view(3, 4, 4, height, width)
+            .permute(0, 3, 1, 4, 2)
+            .reshape(3, 4 * height, 4 * width)
+        )
         for k in (1, 3, 5, 7) if self.network != "vscinet" else ():
             out = self.conv(f"refine.{k}", F.gelu(out))
         return out + mean
@@ -127,7 +137,9 @@ class Released:
         weight = self.weights[f"{name}.weight"]
         pad = (weight.shape[2] // 2, weight.shape[3] // 2)
         groups = len(x) // weight.shape[1]
-        return F.conv2d(x[None], weight, self.weights.get(f"{name}.bias"), padding=pad, groups=groups)[0]
+        return F.conv2d(
+            x[None], weight, self.weights.get(f"{name}.bias"), padding=pad, groups=groups
+        )[0]
 
     def block(self, name, h):
         local = self.two_scales if self.network == "vscinet" else self.local
@@ -138,7 +150,9 @@ class Released:
         steps = [h]
         for k in (1, 2, 3):
             t = steps[-1]
-            steps.append(F.gelu(self.conv(f"{name}.dwconv{k}.1", self.conv(f"{name}.dwconv{k}.0", t)) + t))
+            steps.append(
+                F.gelu(self.conv(f"{name}.dwconv{k}.1", self.conv(f"{name}.dwconv{k}.0", t)) + t)
+            )
         kept = [F.gelu(self.conv(f"{name}.conv{k}", steps[k - 1])) for k in (1, 2, 3, 4)]
         return self.conv(f"{name}.conv5", torch.cat(kept))
 
@@ -155,7 +169,9 @@ class Released:
         r1 = self.residual_scale(f"{name}.c1_r", h)
         r2 = self.residual_scale(f"{name}.c2_r", r1)
         seen = (("c1_d", h), ("c2_d", r1), ("c3", r2))
-        t = self.conv(f"{name}.c4", torch.cat([F.gelu(self.conv(f"{name}.{k}", x)) for k, x in seen]))
+        t = self.conv(
+            f"{name}.c4", torch.cat([F.gelu(self.conv(f"{name}.{k}", x)) for k, x in seen])
+        )
         return self.residual_scale(f"{name}.local_handle", t)
 
     def spatial(self, name, h):

@@ -1,4 +1,6 @@
-"""Networks by the names of their released checkpoints: random weights, and layers written from formulas."""
+"""Networks by the names of their released checkpoints: random weights, and layers written from
+formulas.
+"""
 
 import math
 import re
@@ -18,7 +20,9 @@ GAIN = 0.4  # of random kernels: outputs of deep networks stay near the size of 
 
 def conv_shapes(name, out, given, kernel=1, bias=True):
     """Key -> shape of one convolution; `given` is 1 for a depthwise one."""
-    return {f"{name}.weight": (out, given, kernel, kernel)} | ({f"{name}.bias": (out,)} if bias else {})
+    return {f"{name}.weight": (out, given, kernel, kernel)} | (
+        {f"{name}.bias": (out,)} if bias else {}
+    )
 
 
 def norm_shapes(name, channels):

@@ -52,7 +52,12 @@ def test_last_distilled_feature_is_made_of_two_inputs_each():
             ACB | {"channels": 5},
             "acb.channels must be a multiple of 2 (it is split), got 5; use 4 or 6",
         ),
-        ("acb", 6, ACB | {"window": 0}, "acb.window must be a whole number of at least 1, got 0; such as 72"),
+        (
+            "acb",
+            6,
+            ACB | {"window": 0},
+            "acb.window must be a whole number of at least 1, got 0; such as 72",
+        ),
         ("acb", 6, ACB | {"expansion": 1.5}, "acb.expansion must be a whole number, got 1.5"),
         (
             "local_distillation",
@@ -60,7 +65,12 @@ def test_last_distilled_feature_is_made_of_two_inputs_each():
             {"channels": 6},
             "local_distillation.channels must be those of its input, which it adds, 8",
         ),
-        ("local_distillation", 7, {"channels": 7}, "local_distillation.channels must be a multiple of 2"),
+        (
+            "local_distillation",
+            7,
+            {"channels": 7},
+            "local_distillation.channels must be a multiple of 2",
+        ),
         ("acb", 6, {"channels": 6}, "missing ['expansion', 'window'], unknown []"),
     ],
 )

@@ -53,7 +53,9 @@ def test_names_and_shapes_are_those_of_the_released_checkpoint():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_computes_the_formulas_for_each_image_of_a_batch(name, size, tmp_path):
     net, weights = loaded(name, tmp_path)
-    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    images = torch.rand(
+        2, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     for training, window in ((False, 72), (True, None)):
         wanted = torch.stack([Released(name, weights, window)(image) for image in images])
         with torch.no_grad():

@@ -56,7 +56,9 @@ def test_context_of_the_network_reaches_the_blocks_inside():
     stem = nested.stem(x)
     context = {"image": x}
     inner = flat.blocks["2"](flat.blocks["1"](stem), context)
-    torch.testing.assert_close(nested.blocks["1"](stem, context), nested.blocks["1"].conv(inner) + stem)
+    torch.testing.assert_close(
+        nested.blocks["1"](stem, context), nested.blocks["1"].conv(inner) + stem
+    )
     assert nested(x).shape == (1, 3, 18, 20)
 
 

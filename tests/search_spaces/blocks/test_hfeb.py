@@ -42,9 +42,13 @@ def mixer_shapes(name):
 def spatial_shapes(name):
     shapes = norm_shapes(f"{name}.layer_norm_pre", 27) | conv_shapes(f"{name}.encoder", 54, 27)
     for group, (near, k, _, _, far, m, _, _) in enumerate(BRANCHES, start=1):
-        shapes |= conv_shapes(f"{name}.slka.{near}", 18, 1, k) | conv_shapes(f"{name}.slka.{far}", 18, 1, m)
+        shapes |= conv_shapes(f"{name}.slka.{near}", 18, 1, k) | conv_shapes(
+            f"{name}.slka.{far}", 18, 1, m
+        )
         shapes |= conv_shapes(f"{name}.slka.mix{group}.0", 2, 36)
-    shapes |= conv_shapes(f"{name}.slka.conv", 54, 54, bias=False) | conv_shapes(f"{name}.decoder", 27, 54)
+    shapes |= conv_shapes(f"{name}.slka.conv", 54, 54, bias=False) | conv_shapes(
+        f"{name}.decoder", 27, 54
+    )
     return shapes | norm_shapes(f"{name}.layer_norm_aft", 27) | mixer_shapes(f"{name}.sgfn")
 
 
@@ -112,7 +116,10 @@ def released_network(state, x):
         t = gelu(conv(state, f"{c}.conv1", layer_norm(state, f"{c}.layer_norm_pre", h)))
         h = conv(state, f"{c}.conv2", channel_attention(state, f"{c}.attn", t)) + h
         h = mixer(state, f"{c}.ffn", layer_norm(state, f"{c}.layer_norm_aft", h)) + h
-    return shuffle(conv(state, "upsampler.0", conv(state, "after_pipe", h, padding=1) + f, padding=1)) + MEAN
+    return (
+        shuffle(conv(state, "upsampler.0", conv(state, "after_pipe", h, padding=1) + f, padding=1))
+        + MEAN
+    )
 
 
 @pytest.mark.parametrize("size", [(17, 23), (48, 64), (11, 11)])
@@ -153,7 +160,11 @@ def test_hfeb_passes_gradients(channels, expansion):
             "hfeb.expansion * channels must be a multiple of 6 (three branches, two halves of the mixer), "
             "got 56; use 54 or 60",
         ),
-        (27, {"expansion": -1}, "hfeb.expansion must be a whole number of at least 1, got -1; such as 2"),
+        (
+            27,
+            {"expansion": -1},
+            "hfeb.expansion must be a whole number of at least 1, got -1; such as 2",
+        ),
         (27, {"activation": "mish"}, "activation 'mish' is not known; known: silu, relu"),
     ],
 )

@@ -22,7 +22,9 @@ from tests.search_spaces.blocks.released import (
 
 ARGS = {"num_heads": 2, "expansion": 2}
 GOLDEN = Path(__file__).parents[4] / "shared" / "reference" / "golden" / "team17_AMCANet.json"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"the reference is not there: {GOLDEN}")
+needs_golden = pytest.mark.skipif(
+    not GOLDEN.exists(), reason=f"the reference is not there: {GOLDEN}"
+)
 
 
 def released_shapes():
@@ -43,7 +45,9 @@ def head(state, name, n, stride):
     t = conv(state, f"{name}.conv1x1_2", t)
     if stride:
         t = F.interpolate(t, n.shape[2:], mode="bilinear", align_corners=False)
-    return sigmoid(conv(state, f"{name}.conv1x1_3", t + r)) * depthwise(state, f"{name}.conv3x3_v", v)
+    return sigmoid(conv(state, f"{name}.conv1x1_3", t + r)) * depthwise(
+        state, f"{name}.conv3x3_v", v
+    )
 
 
 def selective_gate(state, name, n):
@@ -56,7 +60,9 @@ def released_network(state, x):
     h = f = conv(state, "head", x, padding=1)
     for i in range(7):
         n = l2_normalised(h)
-        heads = [head(state, f"blocks.{i}.amca.heads.{k}", n, stride) for k, stride in ((0, 0), (1, 4))]
+        heads = [
+            head(state, f"blocks.{i}.amca.heads.{k}", n, stride) for k, stride in ((0, 0), (1, 4))
+        ]
         h = conv(state, f"blocks.{i}.amca.fusion_conv", torch.cat(heads, 1)) + h
         h = selective_gate(state, f"blocks.{i}.fsg", l2_normalised(h)) + h
     return shuffle(conv(state, "tail", conv(state, "conv1x1", h) + f, padding=1))
@@ -104,7 +110,11 @@ def test_mhcb_passes_gradients(num_heads, expansion):
     ("channels", "changes", "message"),
     [
         (33, {}, "mhcb.channels must be a multiple of 2 (num_heads=2), got 33; use 32 or 34"),
-        (32, {"num_heads": 0}, "mhcb.num_heads must be a whole number of at least 1, got 0; such as 2"),
+        (
+            32,
+            {"num_heads": 0},
+            "mhcb.num_heads must be a whole number of at least 1, got 0; such as 2",
+        ),
         (32, {"expansion": 0.5}, "mhcb.expansion must be a whole number, got 0.5"),
         (
             33,

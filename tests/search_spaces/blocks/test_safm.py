@@ -29,7 +29,9 @@ def released_shapes():
         for level in range(4):
             shapes |= conv_shapes(f"blocks.{i}.safm.mfr.{level}", 10, 1, 3)
         shapes |= conv_shapes(f"blocks.{i}.safm.aggr", 40, 40)
-        shapes |= conv_shapes(f"blocks.{i}.ffn.0", 80, 40) | conv_shapes(f"blocks.{i}.ffn.2", 40, 80)
+        shapes |= conv_shapes(f"blocks.{i}.ffn.0", 80, 40) | conv_shapes(
+            f"blocks.{i}.ffn.2", 40, 80
+        )
     return shapes | conv_shapes("upsampler.0", 48, 40, 3)
 
 
@@ -38,17 +40,21 @@ def group_norm(state, name, x):
     flat = x.flatten(1)
     mean, variance = flat.mean(1), flat.var(1, correction=0)
     normal = (x - mean.view(-1, 1, 1, 1)) / torch.sqrt(variance + 1e-5).view(-1, 1, 1, 1)
-    return normal * state[f"{name}.weight"].view(1, -1, 1, 1) + state[f"{name}.bias"].view(1, -1, 1, 1)
+    return normal * state[f"{name}.weight"].view(1, -1, 1, 1) + state[f"{name}.bias"].view(
+        1, -1, 1, 1
+    )
 
 
 def pool(x, height, width):
     """Bin i covers rows floor(i H / p) to ceil((i + 1) H / p) - 1, columns likewise."""
     rows = [
-        x[:, :, i * x.shape[2] // height : -(-(i + 1) * x.shape[2] // height)].amax(2) for i in range(height)
+        x[:, :, i * x.shape[2] // height : -(-(i + 1) * x.shape[2] // height)].amax(2)
+        for i in range(height)
     ]
     x = torch.stack(rows, 2)
     columns = [
-        x[..., i * x.shape[3] // width : -(-(i + 1) * x.shape[3] // width)].amax(3) for i in range(width)
+        x[..., i * x.shape[3] // width : -(-(i + 1) * x.shape[3] // width)].amax(3)
+        for i in range(width)
     ]
     return torch.stack(columns, 3)
 
@@ -75,7 +81,9 @@ def released_network(state, x):
         h = modulation(state, f"{name}.safm", group_norm(state, f"{name}.norm1.norm", h)) + h
         mixed = gelu(conv(state, f"{name}.ffn.0", group_norm(state, f"{name}.norm2.norm", h)))
         h = conv(state, f"{name}.ffn.2", mixed) + h
-    bilinear = torch.nn.functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+    bilinear = torch.nn.functional.interpolate(
+        x, scale_factor=4, mode="bilinear", align_corners=False
+    )
     return shuffle(conv(state, "upsampler.0", h + f, padding=1)) + bilinear
 
 
@@ -104,15 +112,25 @@ def test_safm_takes_any_size(num_levels, size):
 @pytest.mark.parametrize("activation", ["gelu", "silu"])
 def test_safm_passes_gradients(activation):
     torch.manual_seed(0)
-    assert_passes_gradients(make("safm", 20, **ARGS | {"activation": activation}), torch.randn(2, 20, 17, 23))
+    assert_passes_gradients(
+        make("safm", 20, **ARGS | {"activation": activation}), torch.randn(2, 20, 17, 23)
+    )
 
 
 @pytest.mark.parametrize(
     ("channels", "changes", "message"),
     [
-        (42, {}, "safm.channels must be a multiple of 4 (num_levels=4 groups), got 42; use 40 or 44"),
+        (
+            42,
+            {},
+            "safm.channels must be a multiple of 4 (num_levels=4 groups), got 42; use 40 or 44",
+        ),
         (2, {}, "safm.channels must be a multiple of 4 (num_levels=4 groups), got 2; use 4"),
-        (40, {"num_levels": 0}, "safm.num_levels must be a whole number of at least 1, got 0; such as 4"),
+        (
+            40,
+            {"num_levels": 0},
+            "safm.num_levels must be a whole number of at least 1, got 0; such as 4",
+        ),
         (40, {"expansion": 1.5}, "safm.expansion must be a whole number, got 1.5"),
         (40, {"expansion": True}, "safm.expansion must be a whole number, got True"),
         (40, {"activation": "mish"}, "activation 'mish' is not known; known: silu, relu"),

@@ -52,7 +52,12 @@ def test_quarters_of_the_channels_see_as_far_as_their_shapes():
 @pytest.mark.parametrize(
     ("kind", "in_channels", "args", "message"),
     [
-        ("scab", 4, SCAB, "scab.channels must be those of its input, which it adds, 4, got 8; use 4"),
+        (
+            "scab",
+            4,
+            SCAB,
+            "scab.channels must be those of its input, which it adds, 4, got 8; use 4",
+        ),
         (
             "scab",
             6,
@@ -72,7 +77,12 @@ def test_quarters_of_the_channels_see_as_far_as_their_shapes():
             {"channels": 4},
             "multi_scale_conv.channels must be those of its input, which it adds, 3",
         ),
-        ("multi_scale_conv", 6, {"channels": 6}, "multi_scale_conv.channels must be a multiple of 4"),
+        (
+            "multi_scale_conv",
+            6,
+            {"channels": 6},
+            "multi_scale_conv.channels must be a multiple of 4",
+        ),
     ],
 )
 def test_block_says_what_it_cannot_take(kind, in_channels, args, message):

@@ -1,5 +1,8 @@
 # ruff: noqa: E501 - one case a line
-"""Averages are never passed over in silence: in lists, beside optimisers, without names; optimisers' states are none."""
+"""Averages are never passed over in silence: in lists, beside optimisers, without names.
+
+Optimisers' states are none.
+"""
 
 import re
 
@@ -70,9 +73,7 @@ def test_averages_are_read_wherever_they_lie(tmp_path, case):
 def test_averages_that_cannot_be_loaded_are_refused_beside_raw_ones(tmp_path, case):
     entry, raw, content = REFUSED[case]
     torch.save(content, tmp_path / "x.pth")
-    message = (
-        rf"holds averaged weights under {re.escape(entry)} that do not fit \(.*weights=FILE:{raw} takes those"
-    )
+    message = rf"holds averaged weights under {re.escape(entry)} that do not fit \(.*weights=FILE:{raw} takes those"
     with pytest.raises(ValueError, match=message):
         load_checkpoint(build(published("span")), tmp_path / "x.pth")
     with pytest.raises(ValueError, match=message):
@@ -118,11 +119,17 @@ def test_optimiser_states_beside_weights_are_no_averages(tmp_path, optimiser):
     kind, options = OPTIMISERS[optimiser]
     net, state, schedule = trained(kind, **options)
     weights = net.state_dict()
-    named = dict(zip(weights, state["state"].values(), strict=False))  # as sharded training saves them
+    named = dict(
+        zip(weights, state["state"].values(), strict=False)
+    )  # as sharded training saves them
     slots = {slot: [kept[slot] for kept in named.values()] for slot in next(iter(named.values()))}
     for content in (
         {"params": weights, "epoch": 3, "iter": 9, "optimizers": [state], "schedulers": [schedule]},
-        {"state_dict": under("net.", weights), "optimizer_states": [state], "lr_schedulers": [schedule]},
+        {
+            "state_dict": under("net.", weights),
+            "optimizer_states": [state],
+            "lr_schedulers": [schedule],
+        },
         {"model": weights, "adam": state, "optG": state, "g_optim": {"g": state, "d": [state]}},
         {"model": weights, "optimizer": state["state"], "optimizer_2": {"state": named}},
         {"model": weights, "ema_optimizer": state},
@@ -141,7 +148,10 @@ def test_torch_averages_beside_an_optimiser_are_read(tmp_path):
     averages = AveragedModel(net)
     with torch.no_grad():
         net.fusion.weight.add_(1)
-    content = {"model": net.state_dict(), "optimizer": {"adam": state, "averages": averages.state_dict()}}
+    content = {
+        "model": net.state_dict(),
+        "optimizer": {"adam": state, "averages": averages.state_dict()},
+    }
     torch.save(content, tmp_path / "x.pth")
     other = build(published("span"))
     said = load_checkpoint(other, tmp_path / "x.pth")

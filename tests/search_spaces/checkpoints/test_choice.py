@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line
-"""Which state dict of a file is read: averages before what they are of, in whatever wrapper and under any prefix."""
+"""Which state dict of a file is read: averages before what they are of, in whatever wrapper and
+under any prefix.
+"""
 
 import argparse
 import re
@@ -18,7 +20,10 @@ from tests.search_spaces.span_files import merge_all, span_state
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 GOOD = merge_all(span_state())
 RAW = {key: torch.zeros_like(value) for key, value in GOOD.items()}
-OTHER = {"conv.weight": torch.ones(4, 3, 3, 3), "linear.weight": torch.ones(1, 4)}  # a discriminator
+OTHER = {
+    "conv.weight": torch.ones(4, 3, 3, 3),
+    "linear.weight": torch.ones(1, 4),
+}  # a discriminator
 
 
 def under(prefix, state):
@@ -61,7 +66,11 @@ def test_the_weights_that_are_meant_are_read_and_named(tmp_path, holder):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_dtypes_load_in_both_kinds_of_files(tmp_path, dtype, prefix):
     state = {prefix + key: value.to(dtype).contiguous() for key, value in GOOD.items()}
-    save_file(state, tmp_path / "x.safetensors", metadata={"format": "pt", "modelspec.architecture": "SPAN"})
+    save_file(
+        state,
+        tmp_path / "x.safetensors",
+        metadata={"format": "pt", "modelspec.architecture": "SPAN"},
+    )
     torch.save(state, tmp_path / "x.pth")
     for name in ("x.safetensors", "x.pth"):
         net = build(published("span"))
@@ -105,12 +114,16 @@ def test_an_entry_is_chosen_by_its_name_after_a_colon(tmp_path, entry):
     net = build(published("span"))
     load_official(net, f"{tmp_path / 'x.pth'}:{entry}")
     assert torch.equal(net.fusion.weight, GOOD["conv_cat.weight"])
-    assert torch.equal(read_state(f"{tmp_path / 'x.pth'}:net_g")["conv_cat.weight"], RAW["conv_cat.weight"])
+    assert torch.equal(
+        read_state(f"{tmp_path / 'x.pth'}:net_g")["conv_cat.weight"], RAW["conv_cat.weight"]
+    )
 
 
 def test_an_entry_that_is_not_there_lists_those_that_are(tmp_path):
     torch.save({"net_g": RAW, "net_g_2": GOOD}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"x\.pth holds no entry 'ema'; its entries: net_g, net_g_2"):
+    with pytest.raises(
+        ValueError, match=r"x\.pth holds no entry 'ema'; its entries: net_g, net_g_2"
+    ):
         load_official(build(published("span")), f"{tmp_path / 'x.pth'}:ema")
 
 

@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line
-"""Released names belong to a family: relatives of published networks, by arch= and from the file alone."""
+"""Released names belong to a family: relatives of published networks, by arch= and from the file
+alone.
+"""
 
 import dataclasses
 import random
@@ -32,7 +34,9 @@ class Conv3XC(torch.nn.Module):
         super().__init__()
         self.sk, self.eval_conv = torch.nn.Conv2d(a, b, 1), torch.nn.Conv2d(a, b, 3, padding=1)
         self.conv = torch.nn.Sequential(
-            torch.nn.Conv2d(a, 2 * a, 1), torch.nn.Conv2d(2 * a, 2 * b, 3), torch.nn.Conv2d(2 * b, b, 1)
+            torch.nn.Conv2d(a, 2 * a, 1),
+            torch.nn.Conv2d(2 * a, 2 * b, 3),
+            torch.nn.Conv2d(2 * b, b, 1),
         )
 
     def forward(self, x):
@@ -65,12 +69,16 @@ class Span(torch.nn.Module):
             o = block["c3_r"](F.silu(block["c2_r"](inner)))
             x = (o + x) * (torch.sigmoid(o) - 0.5)
             outputs.append(x)
-        return self.upsampler(self.conv_cat(torch.cat([first, self.conv_2(x), outputs[0], inner], 1)))
+        return self.upsampler(
+            self.conv_cat(torch.cat([first, self.conv_2(x), outputs[0], inner], 1))
+        )
 
 
 def span_spec(channels, num_blocks, scale, norm):
     conv = BlockSpec.of("conv", channels=channels, kernel=3, bias=True)
-    spab = BlockSpec.of("spab", channels=channels, activation="silu", attention="parameter_free", bias=True)
+    spab = BlockSpec.of(
+        "spab", channels=channels, activation="silu", attention="parameter_free", bias=True
+    )
     return ArchSpec(
         scale=scale,
         normalise=norm,
@@ -92,7 +100,9 @@ def only(state, form):
     """What a file holds of the three kinds: merged convolutions, branches, or both."""
     if form == "merged":
         return merge_all({key: value for key, value in state.items() if ".eval_conv." not in key})
-    return {key: value for key, value in state.items() if form == "both" or ".eval_conv." not in key}
+    return {
+        key: value for key, value in state.items() if form == "both" or ".eval_conv." not in key
+    }
 
 
 @pytest.mark.parametrize(("shape", "form"), SPANS)
@@ -152,7 +162,9 @@ def relatives():
     rng = random.Random(0)
     for name in names():
         spec = published(name)
-        shapes = [with_blocks(spec, count) for count in range(len(spec.blocks) - 2, len(spec.blocks) + 3)]
+        shapes = [
+            with_blocks(spec, count) for count in range(len(spec.blocks) - 2, len(spec.blocks) + 3)
+        ]
         found = [one for one in shapes if one is not None and one != spec]
         yield pytest.param(name, with_scale(rng.choice(found), rng.choice((2, 3))), id=name)
 
@@ -194,5 +206,7 @@ def test_widths_of_two_kinds_are_told_apart(tmp_path):
 
 def test_what_is_not_known_is_not_recognised_and_says_what_to_give(tmp_path):
     for state in ({"a.weight": torch.zeros(3, 3)}, span_state() | {"mask": torch.zeros(1)}):
-        with pytest.raises(ValueError, match=r"span\.pth is not recognised, .*say what it is of: arch="):
+        with pytest.raises(
+            ValueError, match=r"span\.pth is not recognised, .*say what it is of: arch="
+        ):
             recognise(saved(tmp_path, state))

@@ -10,7 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from search_spaces import ArchSpec, build, published
-from search_spaces.checkpoints.official import load_official, load_strict, published_name, read_state
+from search_spaces.checkpoints.official import (
+    load_official,
+    load_strict,
+    published_name,
+    read_state,
+)
 from search_spaces.published import names
 from search_spaces.spec import with_scale
 
@@ -46,7 +51,9 @@ def test_load_strict_names_what_does_not_fit_and_loads_nothing(changes, message)
     net = build(published("span"))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     other = ours(net, **changes)
-    with pytest.raises(ValueError, match=re.escape(f"weights: here.pth does not fit the network: {message}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"weights: here.pth does not fit the network: {message}")
+    ):
         load_strict(net, {name: value + 1 for name, value in other.items()}, "here.pth")
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
@@ -79,7 +86,9 @@ WRAPS = {
     "lightning": lambda state: {"state_dict": prefixed("net_g.", state)},
     "lightning, compiled": lambda state: {"state_dict": prefixed("model._orig_mod.", state)},
     "ema": lambda state: {"ema": state, "net": prefixed("x", state)},
-    "thop": lambda state: state | {"total_ops": torch.zeros(1), "stem.total_params": torch.zeros(1)},
+    "thop": lambda state: (
+        state | {"total_ops": torch.zeros(1), "stem.total_params": torch.zeros(1)}
+    ),
     "gan": lambda state: prefixed("generator.", state),
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **prefixed("module.", state)},
 }
@@ -134,14 +143,18 @@ def test_weights_that_need_unpickling_are_refused_and_not_run(tmp_path, writer):
         torch.save({"state_dict": {}, "more": Trap(touched)}, path)
     else:
         path.write_bytes(pickle.dumps(Trap(touched)))
-    with pytest.raises(ValueError, match=r"weights: .*weights.pth is refused, it holds more than tensors"):
+    with pytest.raises(
+        ValueError, match=r"weights: .*weights.pth is refused, it holds more than tensors"
+    ):
         load_official(build(published("span")), path)
     assert not touched.exists()
 
 
 def test_whole_module_is_refused(tmp_path):
     torch.save(nn.Conv2d(3, 3, 1), tmp_path / "net.pth")
-    with pytest.raises(ValueError, match=r"it holds more than tensors: torch\.nn\.modules\.conv\.Conv2d,"):
+    with pytest.raises(
+        ValueError, match=r"it holds more than tensors: torch\.nn\.modules\.conv\.Conv2d,"
+    ):
         read_state(tmp_path / "net.pth")
 
 
@@ -173,13 +186,18 @@ def test_file_without_a_state_dict_is_refused_and_says_what_it_holds(tmp_path, c
 @pytest.mark.parametrize("value", [torch.zeros(2).to_sparse(), torch.zeros(1).expand(10**12)])
 def test_tensor_whose_numbers_cannot_be_looked_at_is_refused_by_name(tmp_path, value):
     torch.save({"params": {"a": torch.zeros(2), "b.weight": value}}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"w\.pth: b\.weight is sparse, quantised or does not hold all"):
+    with pytest.raises(
+        ValueError, match=r"w\.pth: b\.weight is sparse, quantised or does not hold all"
+    ):
         read_state(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
-    torch.save({"params": {"a": torch.zeros(2), "b.weight": torch.tensor([1.0, value])}}, tmp_path / "w.pth")
+    torch.save(
+        {"params": {"a": torch.zeros(2), "b.weight": torch.tensor([1.0, value])}},
+        tmp_path / "w.pth",
+    )
     with pytest.raises(ValueError, match=r"w\.pth: b\.weight holds infinite numbers or NaN"):
         read_state(tmp_path / "w.pth")
 

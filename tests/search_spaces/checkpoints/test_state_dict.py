@@ -19,8 +19,10 @@ from search_spaces.reparam import rep_convs
 from tests.search_spaces.forms import FORMS
 from tests.search_spaces.span_files import span_state
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-WITH_BRANCHES = [name for name in names() if any("eval_conv" in key for key in entry(name)["official_keys"])]
+REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
+WITH_BRANCHES = [
+    name for name in names() if any("eval_conv" in key for key in entry(name)["official_keys"])
+]
 needs_reference = pytest.mark.skipif(
     not REFERENCE.is_dir(), reason=f"the reference outputs are not there: {REFERENCE}"
 )
@@ -33,7 +35,9 @@ def conv(state, name, x, padding=0):
 
 def conv3xc(state, name, x):
     inner = conv(state, f"{name}.conv.0", F.pad(x, [1] * 4))
-    return conv(state, f"{name}.conv.2", conv(state, f"{name}.conv.1", inner)) + conv(state, f"{name}.sk", x)
+    return conv(state, f"{name}.conv.2", conv(state, f"{name}.conv.1", inner)) + conv(
+        state, f"{name}.sk", x
+    )
 
 
 def span(state, image, layer=conv3xc):
@@ -83,7 +87,9 @@ def test_branches_of_span_give_what_its_class_does(tmp_path, train, stored):
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_a_stored_convolution_runs_in_the_inference_form_of_other_networks(tmp_path, monkeypatch, train):
+def test_a_stored_convolution_runs_in_the_inference_form_of_other_networks(
+    tmp_path, monkeypatch, train
+):
     """The trap of MambaGate: its class runs what was stored, whatever the branches are."""
     monkeypatch.delitem(entry("span"), "official_runs")
     state = span_state(stored="other")
@@ -115,7 +121,9 @@ def test_branches_of_another_dtype_are_merged_exactly(tmp_path, dtype):
 @pytest.mark.parametrize("form", [*FORMS, "own"])
 def test_merged_weights_start_a_training_form(tmp_path, form):
     state = span_state(stored="other")
-    state = {key: value for key, value in state.items() if ".conv." not in key and ".sk." not in key}
+    state = {
+        key: value for key, value in state.items() if ".conv." not in key and ".sk." not in key
+    }
     spec = published("span")
     if form != "own":
         spec = dataclasses.replace(spec, train_form=FORMS[form])
@@ -148,7 +156,9 @@ def test_fitting_alone_changes_nothing(train):
     ],
 )
 def test_released_checkpoint_starts_a_training_form(name, golden, checkpoint):
-    """On the picture; on the noise of inputs a and c float32 alone makes 1e-4 to 3e-3 (plain, to float64)."""
+    """On the picture; on the noise of inputs a and c float32 alone makes 1e-4 to 3e-3 (plain, to
+    float64).
+    """
     arrays = np.load(REFERENCE / "golden" / f"{golden}.npz")
     torch.manual_seed(0)
     net = build(published(name), train=True)
@@ -162,7 +172,9 @@ def test_released_checkpoint_starts_a_training_form(name, golden, checkpoint):
 @needs_reference
 @pytest.mark.parametrize("letter", "abc")
 def test_released_span_in_training_form_is_the_plain_one_in_float64(letter):
-    image = torch.from_numpy(np.load(REFERENCE / "golden" / "team00_SPAN.npz")[f"in_{letter}"]).double()
+    image = torch.from_numpy(
+        np.load(REFERENCE / "golden" / "team00_SPAN.npz")[f"in_{letter}"]
+    ).double()
     torch.manual_seed(0)
     net, plain = build(published("span"), train=True).double(), build(published("span")).double()
     for one in (net, plain):
@@ -185,7 +197,9 @@ def test_every_network_of_conv3xc_takes_branches_without_patterns_of_its_own(tmp
     }
     torch.manual_seed(0)
     source = build(dataclasses.replace(spec, blocks=blocks, **parts), train=True).double()
-    state = {released_name(key, patterns): value for key, value in source.fold().state_dict().items()}
+    state = {
+        released_name(key, patterns): value for key, value in source.fold().state_dict().items()
+    }
     for place, module in rep_convs(source):
         merged_name = released_name(f"{place}.weight", patterns)
         if ".eval_conv." in merged_name:
@@ -213,9 +227,14 @@ def test_names_go_there_and_back(name):
 
 
 def test_names_of_branches_stand_beside_the_merged_convolution():
-    patterns = {r"blocks\.(\d)\.c1_r\.eval_conv\.(\w+)": r"blocks.{1+1}.convs.0.\2", r"no_(\w+)": ""}
+    patterns = {
+        r"blocks\.(\d)\.c1_r\.eval_conv\.(\w+)": r"blocks.{1+1}.convs.0.\2",
+        r"no_(\w+)": "",
+    }
     assert our_branch("blocks.0.c1_r.conv.2.bias", patterns) == ("blocks.1.convs.0", "project.bias")
-    assert released_branch("blocks.1.convs.0", "project.bias", patterns) == "blocks.0.c1_r.conv.2.bias"
+    assert (
+        released_branch("blocks.1.convs.0", "project.bias", patterns) == "blocks.0.c1_r.conv.2.bias"
+    )
     assert our_branch("blocks.0.c2_r.conv.2.bias", patterns) is None
     assert our_branch("upsampler.0.weight", patterns) is None
     assert our_name("no_mean", patterns) == ""
@@ -232,7 +251,10 @@ def test_a_tensor_that_is_known_and_not_needed_is_left_out(tmp_path, monkeypatch
     load_official(build(published("span")), saved(tmp_path, state))
 
 
-STORED = {"conv_1.eval_conv.weight": torch.zeros(28, 3, 3, 3), "conv_1.eval_conv.bias": torch.zeros(28)}
+STORED = {
+    "conv_1.eval_conv.weight": torch.zeros(28, 3, 3, 3),
+    "conv_1.eval_conv.bias": torch.zeros(28),
+}
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -258,7 +280,9 @@ STORED = {"conv_1.eval_conv.weight": torch.zeros(28, 3, 3, 3), "conv_1.eval_conv
 def test_what_does_not_fit_is_named_as_in_the_file_and_nothing_is_loaded(
     tmp_path, train, gone, added, message
 ):
-    state = {key: value for key, value in span_state().items() if not gone or not key.startswith(gone)}
+    state = {
+        key: value for key, value in span_state().items() if not gone or not key.startswith(gone)
+    }
     net = build(published("span"), train=train)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(ValueError, match=re.escape(f"does not fit the network: {message}") + "$"):
@@ -268,9 +292,12 @@ def test_what_does_not_fit_is_named_as_in_the_file_and_nothing_is_loaded(
 
 def test_a_checkpoint_of_another_network_is_told_by_what_it_lacks_and_what_it_adds(tmp_path):
     state = build(published("spanf")).state_dict()
-    state = {released_name(key, entry("spanf")["official_keys"]): value for key, value in state.items()}
+    state = {
+        released_name(key, entry("spanf")["official_keys"]): value for key, value in state.items()
+    }
     with pytest.raises(
-        ValueError, match=r"missing conv_1\.eval_conv\.weight; .*unexpected conv_near\.weight; .*more$"
+        ValueError,
+        match=r"missing conv_1\.eval_conv\.weight; .*unexpected conv_near\.weight; .*more$",
     ):
         load_official(build(published("span")), saved(tmp_path, state))
 
@@ -285,7 +312,10 @@ def test_our_own_names_fit_both_forms_and_are_named_as_such(tmp_path):
         net = build(published("span"), train=train)
         load_official(net, saved(tmp_path, state))
         assert_gives(net, wanted)
-    for train, state, key in ((True, own, "stem.expand.bias"), (False, folded, "blocks.1.conv1.bias")):
+    for train, state, key in (
+        (True, own, "stem.expand.bias"),
+        (False, folded, "blocks.1.conv1.bias"),
+    ):
         part = {name: value for name, value in state.items() if name != key}
         with pytest.raises(ValueError, match=f"does not fit the network: missing {key}$"):
             load_official(build(published("span"), train=train), saved(tmp_path, part))

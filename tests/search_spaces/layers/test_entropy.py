@@ -15,7 +15,9 @@ def test_entropy_is_its_formula(channels, squeezed):
     x, f = torch.randn(2, 2, channels, 5, 7, dtype=torch.float64)
     gate = attention.gate
     assert gate.squeeze.weight.shape == (squeezed, channels, 1, 1)
-    maps = torch.einsum("oc,nchw->nohw", gate.squeeze.weight.flatten(1), f)  # a bias moves no variance
+    maps = torch.einsum(
+        "oc,nchw->nohw", gate.squeeze.weight.flatten(1), f
+    )  # a bias moves no variance
     entropy = 0.5 * math.log(2 * math.pi * math.e) + torch.log(maps.flatten(2).std(2))
     logits = entropy @ gate.expand.weight.flatten(1).T + gate.expand.bias
     expected = (x + f) / (1 + torch.exp(-logits))[:, :, None, None]

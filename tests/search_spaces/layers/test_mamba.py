@@ -65,7 +65,9 @@ def test_decays_and_steps_start_as_published():
     steps = F.softplus(net.dt_proj.bias)
     assert 0.99e-3 <= steps.min() < 1.2e-3
     assert 0.09 < steps.max() <= 0.101
-    assert steps.log().mean().item() == pytest.approx(math.log(1e-2), abs=0.2)  # the middle of 1e-3 and 1e-1
+    assert steps.log().mean().item() == pytest.approx(
+        math.log(1e-2), abs=0.2
+    )  # the middle of 1e-3 and 1e-1
 
 
 def test_no_token_sees_those_behind_it():

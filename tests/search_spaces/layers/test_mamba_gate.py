@@ -51,7 +51,9 @@ def test_pixels_are_read_row_by_row():
 
 
 def released_state(directory):
-    """The stored state of the released class, without the branches beside each convolution: a file of it."""
+    """The stored state of the released class, without the branches beside each convolution: a file
+    of it.
+    """
     arrays = np.load(REFERENCE / "golden" / "team05_MambaGate_state.npz")
     branches = [key for key in arrays.files if ".sk." in key or ".conv." in key]
     run = {key: torch.from_numpy(arrays[key]) for key in arrays.files if key not in branches}
@@ -86,7 +88,8 @@ def test_parameters_are_those_of_the_released_class_without_its_branches(tmp_pat
     _, sizes, branches = released_state(tmp_path)
     assert sum(sizes.values()) == 1_106_028
     assert (
-        json.loads((REFERENCE / "counts.json").read_text())["team05_MambaGate"]["num_parameters"] == 1_106_028
+        json.loads((REFERENCE / "counts.json").read_text())["team05_MambaGate"]["num_parameters"]
+        == 1_106_028
     )
     assert sum(sizes[key] for key in branches) == 532_860
     assert 1_106_028 - 532_860 == 573_168
@@ -106,7 +109,8 @@ def test_costs_are_the_published_ones_and_what_these_omit():
     x_proj, out_proj = maps * 96 * 35, maps * 96 * 48
     assert (conv1d, x_proj + out_proj, dt_proj) == (150_994_944, 3_133_145_088, 113_246_208)
     assert cost.flops == 33_398_194_176 + conv1d + x_proj + out_proj + dt_proj == 36_795_580_416
-    # Of the 2d convolutions alone 34 and 106,954,752, as counts.json has them; each gate has a conv1d too.
+    # Of the 2d convolutions alone 34 and 106,954,752, as counts.json has them; each gate has a
+    # conv1d too.
     assert cost.num_conv == 34 + 6
     assert cost.activations == 106_954_752 + maps * 96
     summed = summed_cost(spec)

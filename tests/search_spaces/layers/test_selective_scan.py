@@ -20,7 +20,9 @@ def largest_error(found, wanted):
 
 @pytest.fixture(params=[2**21, 40])
 def values_at_once(request, monkeypatch):
-    """All rows of the state together, as usual, or some of them after the others, as with large images."""
+    """All rows of the state together, as usual, or some of them after the others, as with large
+    images.
+    """
     monkeypatch.setattr(module, "VALUES_AT_ONCE", request.param)
 
 
@@ -37,7 +39,9 @@ def test_gradients_equal_those_of_the_loop(length, values_at_once):
     found = torch.autograd.grad((weights * selective_scan(*given)).sum(), given)
     wanted = torch.autograd.grad((weights * token_loop(*given)).sum(), given)
     for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10 * max(1.0, theirs.abs().max().item()))
+        torch.testing.assert_close(
+            ours, theirs, rtol=0, atol=1e-10 * max(1.0, theirs.abs().max().item())
+        )
 
 
 @pytest.mark.parametrize("length", [1, 7, 23])
@@ -61,16 +65,22 @@ def test_states_that_never_fade_or_vanish_at_once_are_exact(decay):
     given = [x.requires_grad_() for x in operands(1, 2003, 2, 4, decay=decay)]
     found, wanted = selective_scan(*given), token_loop(*given)
     assert largest_error(found, wanted) < 1e-12
-    for ours, theirs in zip(*(torch.autograd.grad(y.sum(), given) for y in (found, wanted)), strict=True):
+    for ours, theirs in zip(
+        *(torch.autograd.grad(y.sum(), given) for y in (found, wanted)), strict=True
+    ):
         assert ours.isfinite().all()
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10 * max(1.0, theirs.abs().max().item()))
+        torch.testing.assert_close(
+            ours, theirs, rtol=0, atol=1e-10 * max(1.0, theirs.abs().max().item())
+        )
 
 
 def test_float32_is_as_exact_as_the_loop_in_float32():
     given = operands(1, 5000, 8, 16)
     wanted = token_loop(*given)
     short = [x.float() for x in given]
-    error, loop_error = (largest_error(f(*short).double(), wanted) for f in (selective_scan, token_loop))
+    error, loop_error = (
+        largest_error(f(*short).double(), wanted) for f in (selective_scan, token_loop)
+    )
     assert error < 2 * loop_error
     assert error < 2e-6
 
@@ -106,7 +116,10 @@ def test_scan_counts_no_flops_and_runs_where_there_are_no_values(train):
 
 @pytest.mark.parametrize(("train", "maps"), [(False, 4), (True, 12)])
 def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeypatch):
-    """The states of all tokens would be 16 maps of the size of u; u, delta and the output are three more."""
+    """The states of all tokens would be 16 maps of the size of u.
+
+    `u`, `delta` and the output are three more.
+    """
     monkeypatch.setattr(module, "VALUES_AT_ONCE", 2**13)
 
     def peak_bytes(length):
@@ -165,7 +178,11 @@ def test_kernel_is_found_where_the_package_is(monkeypatch):
     [
         (0, (2, 5), "scan: u must be (batch, length, channels), none of them 0, got (2, 5)"),
         (0, (2, 0, 3), "scan: u must be (batch, length, channels), none of them 0, got (2, 0, 3)"),
-        (1, (2, 3, 5), "scan: delta must be (2, 5, 3) beside u (2, 5, 3) and 4 states, got (2, 3, 5)"),
+        (
+            1,
+            (2, 3, 5),
+            "scan: delta must be (2, 5, 3) beside u (2, 5, 3) and 4 states, got (2, 3, 5)",
+        ),
         (2, (4, 4), "scan: A must be (3, 4) beside u"),
         (3, (2, 4, 5), "scan: B must be (2, 5, 4) beside u"),
         (4, (2, 5, 1), "scan: C must be (2, 5, 4) beside u"),

@@ -21,7 +21,9 @@ def test_inverse_gives_the_map_back_with_its_gradient(shape):
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     maps = haar(x)
     torch.testing.assert_close(inverse_haar(*maps), x)
-    torch.testing.assert_close(sum(m.square().sum() for m in maps), x.square().sum())  # it is orthogonal
+    torch.testing.assert_close(
+        sum(m.square().sum() for m in maps), x.square().sum()
+    )  # it is orthogonal
     assert torch.autograd.gradcheck(lambda x: inverse_haar(*(m * m for m in haar(x))), x)
 
 

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces.blocks.dwmamba.routed_scan import RoutedScan
-from tests.search_spaces.blocks.wavelets import trained
+from tests.search_spaces.blocks.dwmamba.wavelets import trained
 from tests.search_spaces.layers.scans import token_loop
 
 SIZE = (4, 5)
@@ -59,13 +59,15 @@ def test_images_are_sorted_each_by_itself():
 
 def test_gradient_of_the_choice_is_that_of_the_soft_one():
     net, (tokens, guide) = make(), operands()
-    chosen = net._choose(tokens, guide)
+    chosen = net._choose_classes(tokens, guide)
     assert torch.equal(chosen, F.one_hot(chosen.argmax(-1), 3).to(chosen))
     weights = torch.randn_like(chosen)
     found = torch.autograd.grad((chosen * weights).sum(), net.route[0].weight, retain_graph=True)[0]
     seen = net.guide_pointwise(F.silu(net.guide_depthwise(guide))).flatten(2).transpose(1, 2)
     soft = net.route(torch.cat([tokens, seen * net.guide_gate], -1)).softmax(-1)
-    torch.testing.assert_close(found, torch.autograd.grad((soft * weights).sum(), net.route[0].weight)[0])
+    torch.testing.assert_close(
+        found, torch.autograd.grad((soft * weights).sum(), net.route[0].weight)[0]
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -74,7 +76,7 @@ def test_drawn_classes_are_as_frequent_as_they_are_probable(training):
     seen = net.guide_pointwise(F.silu(net.guide_depthwise(guide))).flatten(2).transpose(1, 2)
     with torch.no_grad():
         wanted = net.route(torch.cat([tokens, seen * net.guide_gate], -1)).softmax(-1)
-        found = torch.stack([net._choose(tokens, guide) for _ in range(4000)]).mean(0)
+        found = torch.stack([net._choose_classes(tokens, guide) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.04)
 
 

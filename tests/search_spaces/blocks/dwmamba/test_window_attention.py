@@ -23,7 +23,9 @@ def pixel_by_pixel(net, tokens, height, width):
     for i, pixel in enumerate(pixels):
         window, at, over = place(*pixel)
         seen = [
-            j for j, other in enumerate(pixels) if place(*other)[0] == window and place(*other)[2] == over
+            j
+            for j, other in enumerate(pixels)
+            if place(*other)[0] == window and place(*other)[2] == over
         ]
         for h in range(heads):
             part = slice(h * depth, (h + 1) * depth)
@@ -53,7 +55,10 @@ def test_windows_see_themselves_alone_and_shifted_ones_across():
     torch.manual_seed(0)
     changed = {}
     for shift in (0, 4):
-        net, tokens = WindowAttention(4, window=8, shift=shift, num_heads=1), torch.randn(1, 16 * 16, 4)
+        net, tokens = (
+            WindowAttention(4, window=8, shift=shift, num_heads=1),
+            torch.randn(1, 16 * 16, 4),
+        )
         other = tokens.clone()
         other[0, 9 * 16 + 9] += 1  # one pixel of the last window
         with torch.no_grad():

@@ -7,7 +7,12 @@ import torch
 
 from search_spaces import build, published
 from search_spaces.checkpoints.official import load_official
-from tests.search_spaces.blocks.naive_haesr import Naive, block_prefix, released_shapes, released_state
+from tests.search_spaces.blocks.haesr.naive_haesr import (
+    Naive,
+    block_prefix,
+    released_shapes,
+    released_state,
+)
 
 
 def loaded(folder, state, dtype=torch.float64):
@@ -29,7 +34,10 @@ def net(state, tmp_path_factory):
 
 
 def test_released_names_cover_the_network(net, state):
-    """Loading is strict, so no key is missing or left over; here none takes the place of another."""
+    """Loading is strict, so no key is missing or left over.
+
+    Here none takes the place of another.
+    """
     weights = {name: value for name, value in state.items() if not name.endswith("_indices")}
     assert sum(value.numel() for value in weights.values()) == 352_869
     assert len(weights) == len(net.state_dict())
@@ -50,7 +58,9 @@ def test_a_released_file_without_a_key_is_refused(tmp_path, state, name):
         loaded(tmp_path, {key: value for key, value in state.items() if key != name})
 
 
-@pytest.mark.parametrize("name", ["block0.residual_layer.pw1.weight", "block1.residual_layer.0.pw1.weight"])
+@pytest.mark.parametrize(
+    "name", ["block0.residual_layer.pw1.weight", "block1.residual_layer.0.pw1.weight"]
+)
 def test_the_first_group_alone_has_a_name_more(tmp_path, state, name):
     with pytest.raises(ValueError, match=re.escape(f"unexpected {name}")):
         loaded(tmp_path, state | {name: torch.zeros(48, 48, 1, 1)})
@@ -58,7 +68,9 @@ def test_the_first_group_alone_has_a_name_more(tmp_path, state, name):
 
 def test_a_released_file_with_another_key_is_refused(tmp_path, state):
     more = state | {"block0.residual_layer.0.SLA1.attn.to_v.weight": torch.zeros(36, 36)}
-    with pytest.raises(ValueError, match=r"unexpected block0\.residual_layer\.0\.SLA1\.attn\.to_v\.weight"):
+    with pytest.raises(
+        ValueError, match=r"unexpected block0\.residual_layer\.0\.SLA1\.attn\.to_v\.weight"
+    ):
         loaded(tmp_path, more)
 
 
@@ -71,14 +83,20 @@ def test_a_kernel_of_another_direction_is_refused(tmp_path, state):
 def test_axes_of_one_are_no_difference(tmp_path, net, state):
     name = "block1.residual_layer.BlockC."
     changes = {f"{name}cttn1.temperature": (1,), f"{name}canorm1.weight": (1, 48, 1, 1)}
-    other = loaded(tmp_path, state | {key: state[key].reshape(shape) for key, shape in changes.items()})
-    assert all(torch.equal(value, other.state_dict()[key]) for key, value in net.state_dict().items())
+    other = loaded(
+        tmp_path, state | {key: state[key].reshape(shape) for key, shape in changes.items()}
+    )
+    assert all(
+        torch.equal(value, other.state_dict()[key]) for key, value in net.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 23), (40, 32)])
 def test_network_is_what_the_formulas_say(net, state, size):
     """24x24 and less: grids 1 to 3 pixels wide, and nearly every window touches the border."""
-    images = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(
+        2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     with torch.no_grad():
         wanted = torch.stack([Naive(state).network(image) for image in images])
         torch.testing.assert_close(net(images), wanted, rtol=0, atol=1e-10)
@@ -101,7 +119,9 @@ def test_blocks_of_one_window_are_what_the_formulas_say(net, state, size):
     with torch.no_grad():
         wanted, maps = Naive(state).body(block_prefix(0), x, None)
         shared, _ = Naive(state).body(block_prefix(1), x, maps)
-        torch.testing.assert_close(net.blocks["1"].blocks[0](x[None], context)[0], wanted, rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            net.blocks["1"].blocks[0](x[None], context)[0], wanted, rtol=0, atol=1e-10
+        )
         found = net.blocks["2"].blocks[0](x[None], context)[0]
         torch.testing.assert_close(found, shared, rtol=0, atol=1e-10)
     for ours, theirs in zip(context["maps"], maps.values(), strict=True):
@@ -111,7 +131,9 @@ def test_blocks_of_one_window_are_what_the_formulas_say(net, state, size):
 def test_every_weight_has_a_part_in_the_output(net):
     net.zero_grad()
     net(torch.rand(1, 3, 24, 32, dtype=torch.float64)).square().sum().backward()
-    still = [name for name, value in net.named_parameters() if value.grad is None or not value.grad.any()]
+    still = [
+        name for name, value in net.named_parameters() if value.grad is None or not value.grad.any()
+    ]
     assert not still
 
 
@@ -132,7 +154,10 @@ def test_released_places_of_the_keys_are_ours(net, state):
             (4, 24),
             "image of 4x24 pixels is too small: to be mirrored to a multiple of 8 it needs more than 4x0",
         ),
-        ((8, 24), "esa needs features of at least 15x15 pixels for its 7x7 pooling after a convolution of"),
+        (
+            (8, 24),
+            "esa needs features of at least 15x15 pixels for its 7x7 pooling after a convolution of",
+        ),
     ],
 )
 def test_images_that_are_too_small_are_refused(size, message):

@@ -6,7 +6,7 @@ import torch
 from search_spaces.blocks.dwmamba.wavelet import Wavelet
 from search_spaces.layers.conv import plain_conv
 from search_spaces.layers.pad import pad_to_multiple
-from tests.search_spaces.blocks.wavelets import SIZES, trained, wavelet
+from tests.search_spaces.blocks.dwmamba.wavelets import SIZES, trained, wavelet
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -106,10 +106,16 @@ def test_fine_map_has_a_quarter_of_the_channels(channels, fine):
     [
         ({"num_heads": 3}, "num_heads must divide the channels, got num_heads=3 for 8 channels"),
         ({"num_heads": 0}, "num_heads must divide the channels, got num_heads=0"),
-        ({"shift": 4}, "window must be at least 1 and shift from 0 to 3, got window=4, shift=4; half"),
+        (
+            {"shift": 4},
+            "window must be at least 1 and shift from 0 to 3, got window=4, shift=4; half",
+        ),
         ({"shift": -1}, "got window=4, shift=-1"),
         ({"window": 0}, "window must be at least 1"),
-        ({"channels": 9}, "wavelet.channels must be those of its input, 8, got 9; put a conv before it"),
+        (
+            {"channels": 9},
+            "wavelet.channels must be those of its input, 8, got 9; put a conv before it",
+        ),
         *(
             ({name: 0}, f"wavelet.{name} must be at least 1, got 0")
             for name in ("hidden", "inner", "d_state", "num_classes", "rank")

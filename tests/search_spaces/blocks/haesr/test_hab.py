@@ -49,7 +49,9 @@ def test_sampled_maps_have_the_shapes_of_true_ones(size):
 def test_maps_are_attention_weights():
     context = {}
     made(hab(), 16)(torch.randn(1, 16, 24, 24), context)
-    assert [tuple(m.shape) for m in context["maps"]] == [(9, 64, n) for n in (96, 113, 96, 120, 100, 120)]
+    assert [tuple(m.shape) for m in context["maps"]] == [
+        (9, 64, n) for n in (96, 113, 96, 120, 100, 120)
+    ]
     for m in context["maps"]:
         torch.testing.assert_close(m.sum(2), torch.ones(9, 64))
         assert (m > 0).all()  # of keys outside the image too
@@ -140,5 +142,7 @@ def test_what_does_not_fit_is_refused(spec, message):
 
 
 def test_kernels_of_even_length_are_refused():
-    with pytest.raises(ValueError, match=r"hab\.kernel must be odd to keep height and width, got 30"):
+    with pytest.raises(
+        ValueError, match=r"hab\.kernel must be odd to keep height and width, got 30"
+    ):
         member(hab(kernel=30))

@@ -1,4 +1,5 @@
-"""HAESR a second time: straight from its formulas and released key names, in loops over windows and tokens.
+"""HAESR a second time: straight from its formulas and released key names, in loops over windows and
+tokens.
 
 Slow, and on purpose without a line of `search_spaces`: tests hold the network to it.
 """
@@ -26,7 +27,11 @@ def places(pattern):
                 found += [(3 - s, k), (12 + s, k), (k, 3 - s), (k, 12 + s)]
     if pattern == "corner":
         found += [
-            (top + i, left + j) for top in (0, 13) for left in (0, 13) for i in range(3) for j in range(3)
+            (top + i, left + j)
+            for top in (0, 13)
+            for left in (0, 13)
+            for i in range(3)
+            for j in range(3)
         ]
     return sorted(found, key=lambda place: 16 * place[0] + place[1])
 
@@ -110,7 +115,9 @@ def released_state(seed, dtype=torch.float64):
         if name.endswith("_indices"):
             pattern = LOCAL[int(name.split("SLA")[1][0])]
             kept = (
-                places(pattern) if "sample" in name else [(r, c) for r in range(4, 12) for c in range(4, 12)]
+                places(pattern)
+                if "sample" in name
+                else [(r, c) for r in range(4, 12) for c in range(4, 12)]
             )
             state[name] = torch.tensor([16 * row + column for row, column in kept])
         elif "norm" in name:
@@ -142,7 +149,9 @@ class Naive:
             for column in range(x.shape[2]):
                 pixel = x[:, row, column]
                 unit = (pixel - pixel.mean()) / (pixel.var(correction=0) + 1e-6).sqrt()
-                out[:, row, column] = unit * self.state[f"{name}.weight"] + self.state[f"{name}.bias"]
+                out[:, row, column] = (
+                    unit * self.state[f"{name}.weight"] + self.state[f"{name}.bias"]
+                )
         return out
 
     def gfn(self, name, x):
@@ -213,14 +222,19 @@ class Naive:
                 extra = [(a * gh + i, b * gw + j) for a in range(rows) for b in range(columns)]
                 queries = torch.stack([x[:, r, c] for r, c in inside])
                 keys = torch.cat([queries, torch.stack([shifted[:, r, c] for r, c in extra])])
-                tokens, used = self.attend(name, queries, keys, bias, given[len(maps)] if given else None)
+                tokens, used = self.attend(
+                    name, queries, keys, bias, given[len(maps)] if given else None
+                )
                 maps.append(used)
                 for (r, c), token in zip(inside, tokens, strict=True):
                     out[:, r, c] = token
         return out, maps
 
     def grid_bias(self, name):
-        table, extra = self.state[f"{name}.rel_pos_bias.weight"], self.state[f"{name}.extra_pos_bias"][0]
+        table, extra = (
+            self.state[f"{name}.rel_pos_bias.weight"],
+            self.state[f"{name}.extra_pos_bias"][0],
+        )
         bias = torch.empty(64, 64, dtype=table.dtype)
         for query in range(64):
             for key in range(64):
@@ -271,7 +285,10 @@ class Naive:
         x = self.conv(f"{p}pw3", torch.cat([kept[0], kept[1], x, loc]))
         for i in (1, 2):
             c = f"{p}BlockC."
-            x = self.channel_attention(f"{c}cttn{i}", self.norm(f"{c}canorm{i}", x), phases=i == 2) + x
+            x = (
+                self.channel_attention(f"{c}cttn{i}", self.norm(f"{c}canorm{i}", x), phases=i == 2)
+                + x
+            )
             x = self.gfn(f"{c}gfn{i}", self.norm(f"{c}cnorm{i}", x)) + x
         return x, maps
 
