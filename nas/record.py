@@ -22,27 +22,6 @@ class Goal:
     direction: Literal["maximize", "minimize"]
 
 
-GOALS: dict[str, Goal] = {
-    name: Goal(name=name, unit=unit, direction="maximize" if name.startswith("psnr") else "minimize")
-    for name, unit in {
-        "psnr_gain_db": "dB",
-        "psnr_db": "dB",
-        "runtime_ratio": "1",
-        "runtime_ms": "ms",
-        "params": "1",
-        "flops": "MAC",
-        "activations": "1",
-        "memory_mib": "MiB",
-        "num_conv": "1",
-        "score": "1",
-    }.items()
-}
-
-LIMITS = tuple(
-    name for name, goal in GOALS.items() if goal.direction == "minimize"
-)  # columns that may have one
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What is exact without training: counts of the inference form.
@@ -168,6 +147,11 @@ class Quality:
     curve: Curve = ()
     seeds: tuple[float, ...] = ()
 
+    @property
+    def num_seeds(self) -> int:
+        """Trainings of which `psnr_db` is the mean."""
+        return max(1, len(self.seeds))
+
     def with_seed(self, other: "Quality") -> "Quality":
         """With a training of another seed: the mean of all seeds, the seconds of all."""
         seeds = (*(self.seeds or (self.psnr_db,)), other.psnr_db)
@@ -206,22 +190,6 @@ class TrialRecord:
         return replace(
             self, seconds={**self.seconds, **{k: v + self.seconds.get(k, 0.0) for k, v in seconds.items()}}
         )
-
-    @property
-    def costs(self) -> dict[str, float]:
-        """What was measured of it, by the names of the goals."""
-        found: dict[str, float] = {}
-        if self.cost:
-            found = {
-                "params": self.cost.params,
-                "flops": self.cost.flops,
-                "activations": self.cost.activations,
-                "memory_mib": self.cost.memory_mib,
-                "num_conv": self.cost.num_conv,
-            }
-        if self.latency:
-            found |= {"runtime_ms": self.latency.runtime_ms, "runtime_ratio": self.latency.ratio}
-        return found
 
     def to_json(self) -> str:
         data = {

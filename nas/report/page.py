@@ -10,7 +10,8 @@ from itertools import groupby
 
 from plotly.offline import get_plotlyjs
 
-from nas.analysis.results import RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.report.panel import Panel, Part
 from nas.report.panels import PANELS
 from nas.report.style import CSS, SCRIPT

@@ -5,7 +5,7 @@ from typing import Protocol, TypeAlias
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 
 Part: TypeAlias = go.Figure | str  # a str is HTML, already escaped
 

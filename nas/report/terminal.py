@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.analysis.results import RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.report.numbers import duration, fixed, giga, ratio, signed, whole
 from nas.report.words import counts, describe, headline, protocol, score_label, verdict_words
 

@@ -6,8 +6,9 @@ from itertools import groupby
 
 import pandas as pd
 
-from nas.analysis.results import RunState
-from nas.record import GOALS, Latency
+from nas.analysis.columns import GOALS
+from nas.analysis.run_state import RunState
+from nas.record import Latency
 from search_spaces.spec import ArchSpec, BlockSpec
 
 BASELINE_SCORE = math.exp(2)

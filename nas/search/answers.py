@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from nas.analysis.results import RunState, row_of
+from nas.analysis.results import row_of
+from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 
 UNKNOWN_RUNTIME = 2.0  # what a rejected candidate that was not measured is told to cost

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from nas.analysis.columns import read_costs
 from nas.analysis.ladder import rung_spec
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.measure.cost import summed_cost
 from nas.search.fidelity.projection import Projection, projections
 from nas.search.sampling.aim import Aim, GoalWord
@@ -95,7 +96,7 @@ class Insight:
             number = record.number
             point = pool.point(params[number]) if number in params else pool.find(record.spec.arch_id)
             if point is not None:
-                quality, measured = record.quality, record.costs
+                quality, measured = record.quality, read_costs(record, needed)
                 reference = references.get(quality.fidelity) if quality else None
                 gain, std = quality.psnr_db - reference if quality and reference is not None else None, 0.0
                 if quality and gain is not None and quality.fidelity in ends:

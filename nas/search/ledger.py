@@ -10,9 +10,10 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.analysis.columns import GOALS
 from nas.analysis.ladder import RUNGS, LadderRun
-from nas.analysis.results import RunState
-from nas.record import GOALS, TrialRecord
+from nas.analysis.run_state import RunState
+from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.answers import answer
 from nas.search.fidelity.rungs import Rungs

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.analysis.results import RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.search.answers import base_gain
 from nas.search.fidelity.rungs import Rungs

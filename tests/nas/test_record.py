@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from nas.record import GOALS, Quality, TrialRecord
+from nas.analysis.columns import GOALS
+from nas.record import Quality, TrialRecord
 from tests.nas.report import runs
 
 

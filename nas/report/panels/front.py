@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from nas.analysis.results import RunState, front_table
+from nas.analysis.results import front_table
 from nas.analysis.results import table as result_table
+from nas.analysis.run_state import RunState
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, giga, ratio, signed, whole
 from nas.report.panel import Part

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.report.figures import ACCENT, MUTED, figure
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from nas.analysis.results import RunState
+from nas.analysis.columns import GOALS
 from nas.analysis.results import table as result_table
-from nas.record import GOALS
+from nas.analysis.run_state import RunState
 from nas.report.figures import ACCENT, MUTED, WARM, figure
 from nas.report.numbers import fixed, giga, missing, ratio, signed, whole
 from nas.report.panel import Part

@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.analysis.convergence import eligible, reference, volumes
-from nas.analysis.results import RunState
 from nas.analysis.results import table as result_table
+from nas.analysis.run_state import RunState
 from nas.report.figures import ACCENT, WARM, figure
 from nas.report.panel import Part
 from nas.report.words import column_name, score_label, volume_unit

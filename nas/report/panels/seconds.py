@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from nas.analysis.convergence import eligible, volumes
-from nas.analysis.results import RunState
 from nas.analysis.results import table as result_table
+from nas.analysis.run_state import RunState
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, whole
 from nas.report.panel import Part

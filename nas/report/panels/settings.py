@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from nas.analysis.results import RunState
-from nas.record import GOALS
+from nas.analysis.columns import GOALS
+from nas.analysis.run_state import RunState
 from nas.report.html_table import html_table
 from nas.report.panel import Part
 from nas.report.words import column_name

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.analysis.trust import Agreement
 from nas.report.html_table import html_table
 from nas.report.numbers import fixed, missing, whole

@@ -9,9 +9,10 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
+from nas.analysis.columns import GOALS, LIMITS
 from nas.analysis.ladder import RUNGS, LadderRun
-from nas.analysis.results import RunState
-from nas.record import GOALS, LIMITS, TrialRecord
+from nas.analysis.run_state import RunState
+from nas.record import TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.ledger import RECORD, STUDY, read_facts
 from nas.search.store.journal import JOURNAL, find_journal, open_storage

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.analysis.results import COLUMNS, costs, front_table, pick, table
+from nas.analysis.columns import COLUMNS
+from nas.analysis.membership import costs
+from nas.analysis.picks import pick
+from nas.analysis.results import front_table, table
 from nas.record import TrialRecord
 from tests.nas.report import runs
 from tests.nas.report.runs import complete, run_state

@@ -3,7 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from nas.analysis.results import COLUMNS
+from nas.analysis.columns import COLUMNS
 from nas.cli.door import main
 from nas.search.store.journal import RunLock
 

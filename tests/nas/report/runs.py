@@ -5,7 +5,7 @@ import math
 import random
 
 from nas.analysis.ladder import RUNGS, LadderRun, rung_spec
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
 from search_spaces.spec import ArchSpec, BlockSpec

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from nas.analysis.membership import costs
 from nas.analysis.pareto import hypervolume
-from nas.analysis.results import costs
 from nas.analysis.results import table as result_table
 from nas.record import TrialRecord
 from nas.report.panels import PANELS, front, ladder, pareto, progress, settings, trials
