@@ -59,10 +59,7 @@ def volumes(frame: pd.DataFrame, eligible: np.ndarray, state: RunState) -> np.nd
 
     signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in state.objectives]
     units = np.array(
-        [
-            1.0 if sign < 0 else point[name] / WORST
-            for name, sign in zip(point, signs, strict=True)
-        ]
+        [1.0 if sign < 0 else point[name] / WORST for name, sign in zip(point, signs, strict=True)]
     )
     corner = np.array(list(point.values())) * np.array(signs) / units
     values = costs(frame, state.objectives) / units

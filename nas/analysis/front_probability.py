@@ -1,4 +1,4 @@
-"""How probable it is that a row belongs to the front, given the noise of its PSNR and its runtime."""
+"""How probable it is that a row belongs to the front, given the noise of its readings."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which rows of a run are on its front, how surely, and which of them its timing cannot tell apart."""
+"""Which rows are on a run's front, how surely, and which of them timing cannot tell apart."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The words that pick one architecture from a run: best_score, knee, fastest, smallest, best_psnr."""
+"""Picking one architecture from a run, by a word such as knee or by its number."""
 
 import math
 

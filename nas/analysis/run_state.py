@@ -109,9 +109,7 @@ class RunState:
     @cached_property
     def trust(self) -> Trust:
         """Rank agreement between fidelities, and the noise of seeds at each of them."""
-        ladder = [
-            (run.rung, {**dict(run.curve), run.fidelity: run.psnr_db}) for run in self.ladder
-        ]
+        ladder = [(run.rung, {**dict(run.curve), run.fidelity: run.psnr_db}) for run in self.ladder]
 
         # Agreement is read from trainings that nobody stopped: a search goes on with what did
         # well at a rung, and such networks agree less than networks at large.
