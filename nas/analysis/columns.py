@@ -2,6 +2,10 @@
 
 The order and types of `trials.csv`, the report's headings and number formats, the objectives with
 their directions and the limits all follow from these lines.
+
+Example:
+    >>> BY_NAME["psnr_gain_db"].heading, GOALS["psnr_gain_db"].direction
+    ('PSNR gain (dB)', 'maximize')
 """
 
 from collections.abc import Iterable
