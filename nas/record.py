@@ -237,6 +237,8 @@ class TrialRecord:
     def from_json(cls, text: str) -> "TrialRecord":
         """Return the record that `to_json` wrote; records of earlier versions lack some fields."""
         data: Mapping[str, Any] = json.loads(text)
+
+        # Seconds and inheritance came later than the rest, so older journals lack them.
         quality = data["quality"]
         return cls(
             number=data["number"],

@@ -25,7 +25,7 @@ TIMING: Noise = "latency"
 FRONT: tuple[Panel, ...] = ("front",)
 TRIALS: tuple[Panel, ...] = ("trials",)
 BOTH: tuple[Panel, ...] = ("front", "trials")
-FILLED_LATER = ""  # by `nas.analysis.membership`, from all rows
+FILLED_LATER = ""  # `nas.analysis.membership` fills it, once all rows are there
 
 
 def judge_feasibility(row: Row) -> str:
@@ -44,6 +44,7 @@ def judge_feasibility(row: Row) -> str:
     if any(value is not None and value > limits[name] for name, value in values.items()):
         return "no"
 
+    # A paused trial may still gain what the gate asks for, so it is not held against it.
     gain_db = row.gain_db
     is_gate_believed = row.yardstick.can_rank and row.is_whole
     if not is_gate_believed or gain_db is None or None in values.values():
@@ -51,7 +52,8 @@ def judge_feasibility(row: Row) -> str:
     return "yes" if row.state.challenge.gate.passes_relative(gain_db) else "no"
 
 
-# Name, dtype, unit, title, format, value; then direction, noise, panels.
+# Name, dtype, unit, title, format, value; then direction, noise, panels. A column without a title
+# goes by its name, one without a direction is no objective.
 # fmt: off
 CONTRACT_COLUMNS = (  # in the order that DESIGN 3.3 promises to whoever reads the files
     Column("number", "int64", "1", "trial", "", "record.number", panels=BOTH),
@@ -76,7 +78,7 @@ CONTRACT_COLUMNS = (  # in the order that DESIGN 3.3 promises to whoever reads t
     Column("train_seconds", FLOAT, "s", "training", ",.1f", "quality.train_seconds", panels=TRIALS),
     Column("error", TEXT, "", "reason", "", "record.error", panels=TRIALS),
 )
-MORE_COLUMNS = (
+MORE_COLUMNS = (  # in the order in which they came; a new one goes to the end
     Column("num_conv", COUNT, "1", "convolutions", ",", "cost.num_conv", MIN),
     Column("psnr_base_db", FLOAT, "dB", "", ",.3f", "quality.base_db"),
     Column("restarts", COUNT, "1", "", ",", "quality.restarts"),
@@ -104,6 +106,7 @@ MORE_COLUMNS = (
 # fmt: on
 
 COLUMNS = (*CONTRACT_COLUMNS, *MORE_COLUMNS)
+# What the rest of the code asks for, said once: nobody else lists columns by hand.
 BY_NAME = {column.name: column for column in COLUMNS}
 READERS = {column.name: column.make_reader() for column in COLUMNS if column.value != FILLED_LATER}
 GOALS = {

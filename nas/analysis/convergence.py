@@ -29,6 +29,7 @@ def reference(state: RunState, frame: pd.DataFrame) -> dict[str, float] | None:
         return None
     baseline = rows.iloc[0]
 
+    # The ladder's mean for the reference network, which row 0 itself may miss by its noise.
     reference_psnr_db = baseline["psnr_db"] - baseline["psnr_gain_db"]
     bases = {
         "psnr_db": baseline["psnr_base_db"],
@@ -57,6 +58,7 @@ def volumes(frame: pd.DataFrame, eligible: np.ndarray, state: RunState) -> np.nd
     if point is None:
         return np.full(len(frame), np.nan)
 
+    # Turned so that smaller is better, and each in its own unit.
     signs = [-1.0 if GOALS[name].direction == "maximize" else 1.0 for name in state.objectives]
     units = np.array(
         [1.0 if sign < 0 else point[name] / WORST for name, sign in zip(point, signs, strict=True)]
@@ -100,6 +102,7 @@ def has_plateaued(state: RunState) -> bool:
     frame = table(state)
     frame = frame[frame["state"] != "rejected"]
     num_trials = len(frame) - 1  # row 0 is no trial
+    # A window of a third, so that a long run has to be quiet for longer before it stops.
     window = max(MIN_WINDOW, int(num_trials * WINDOW_SHARE))
     if num_trials < 2 * window:
         return False

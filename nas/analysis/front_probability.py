@@ -36,6 +36,7 @@ def front_probability(
         gate_db: smallest gain of a member; None: the gate is not believed.
         weights: of the score.
     """
+    # The gain is redrawn too where it is no objective, as the gate is about it.
     stds = {
         name: _estimate_std(rows, name, seed_std_db, weights)
         for name in (*objectives, "psnr_gain_db")

@@ -83,6 +83,7 @@ def rung_spec(rung: str, scale: int) -> ArchSpec:
         >>> len(rung_spec("16x3", 4).blocks)  # SPAN's own last convolution comes on top
         4
     """
+    # From the published network, so that a rung differs from SPAN in its size alone.
     channels, blocks = (int(part) for part in rung.split("x"))
     span = dataclasses.replace(published("span"), scale=scale)
     block, tail = span.blocks[0], span.blocks[-1]
@@ -124,6 +125,7 @@ def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNG
     orders = tuple(_is_rising([psnrs_db[seed] for psnrs_db in by_rung.values()]) for seed in seeds)
     in_order = _is_rising(means) and all(orders)
 
+    # In order is not enough: sizes that lie within the noise of seeds come out in order by luck.
     spread = means[-1] - means[0]
     std = _pool_seed_std([list(psnrs_db.values()) for psnrs_db in by_rung.values()])
     faults = _list_spread_faults(spread, std, gate_db)
@@ -150,6 +152,7 @@ def _pool_seed_std(rungs: Sequence[Sequence[float]]) -> float | None:
     """Return the standard deviation over seeds, pooled over rungs; None with a single seed."""
     if any(len(psnrs_db) < 2 for psnrs_db in rungs):
         return None
+    # Variances are pooled, not deviations: the mean of deviations of few seeds is too small.
     variance = statistics.fmean(statistics.variance(psnrs_db) for psnrs_db in rungs)
     return float(variance**0.5)
 

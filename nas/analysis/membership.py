@@ -52,6 +52,7 @@ def find_contenders(frame: pd.DataFrame, state: RunState) -> Places:
     if _is_timed(state):
         measured = measured & _find_comparable(state)
 
+    # A cell that is missing breaks no limit here; `feasible` is then unknown.
     within = np.ones(len(frame), dtype=bool)
     for name, limit in state.limits.items():
         within &= ~(frame[name].astype(float).to_numpy() > limit)
@@ -108,6 +109,7 @@ def _list_ties(frame: pd.DataFrame, state: RunState) -> list[str]:
     if not _is_timed(state):
         return [""] * len(frame)
     numbers = frame["number"].to_numpy()
+    # Ratios are compared whatever the objective: runtime and score follow from them.
     ratio, ci = frame["runtime_ratio"].to_numpy(), frame["runtime_ci"].to_numpy()
     comparable = _find_comparable(state)
     members = np.flatnonzero((frame["on_front"] == "yes").to_numpy())

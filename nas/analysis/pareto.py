@@ -22,6 +22,7 @@ def front(costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """
     # Rows come sorted by the first column, then the next: only earlier ones can dominate a row.
     rows, inverse = np.unique(_check_costs(costs), axis=0, return_inverse=True)
+    # With two columns a row survives if it is below all before it, without comparing pairs.
     if rows.shape[1] == 2:
         marked = rows[:, 1] < np.minimum.accumulate(np.append(np.inf, rows[:, 1]))[:-1]
     else:

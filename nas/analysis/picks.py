@@ -34,6 +34,7 @@ def pick(state: RunState, which: str) -> TrialRecord:
             f"pick={which}: {state.name} has no finished trial yet; resume it with nas search"
         )
 
+    # The best score is looked for beyond the front too: that has other objectives, perhaps.
     if which == "best_score":
         number = _find_best_score(state)
     elif which == "knee":

@@ -54,8 +54,10 @@ def _compute_table(state: RunState) -> pd.DataFrame:
     for column in COLUMNS:
         read = READERS.get(column.name)
         cells = [read(row) for row in rows] if read else [None] * len(rows)
+        # Most runs read no test set: an empty column would only ask what it is for.
         if column.optional and all(cell is None for cell in cells):
             continue
+        # pandas has its own type for text, which differs between its versions 2 and 3.
         dtype = None if column.dtype == "text" else column.dtype
         series[column.name] = pd.Series(cells, dtype=dtype)
     frame = pd.DataFrame(series)

@@ -34,6 +34,7 @@ class Row:
         """PSNR over the reference network's after as many steps; None where that is not known."""
         if self.quality is None or self.yardstick is None:
             return None
+        # At the same number of steps: a paused training is not held against a whole one.
         reference = self.yardstick.references.get(self.quality.fidelity)
         return None if reference is None else self.quality.psnr_db - reference
 
@@ -42,6 +43,8 @@ class Row:
         """The challenge's score; None without a latency, or before the baseline was measured."""
         if self.cost is None or self.latency is None or self.state is None:
             return None
+
+        # Ratios are to the baseline as it was counted and timed in this run, not as published.
         baseline = self.yardstick.baseline if self.yardstick else None
         if baseline is None or baseline.cost is None:
             return None

@@ -85,6 +85,7 @@ class RunState:
     @cached_property
     def verdict(self) -> Verdict | None:
         """The ladder's verdict; None while the ladder is not complete."""
+        # Each rung needs all of its seeds: a verdict of half a ladder could turn round.
         num_runs = Counter(run.rung for run in self.ladder)
         if any(num_runs[rung] < self.ladder_seeds for rung in self.rungs):
             return None

@@ -122,6 +122,7 @@ def noise(runs: Mapping[str, Sequence[float]], *, fidelity: int) -> Noise | None
     if not degrees_of_freedom:
         return None
 
+    # Pooled over networks, each by its degrees of freedom.
     squares = sum(statistics.variance(values) * (len(values) - 1) for values in repeated)
     std = math.sqrt(squares / degrees_of_freedom)
     return Noise(

@@ -24,6 +24,7 @@ def select_columns(
         for column in COLUMNS
         if panel in column.panels and column.name in frame.columns
     }
+    # So a new column shows without a word in the panel, before what is wide or of little use.
     between = [name for name in shown if name not in (*first, *last)]
     return [shown[name] for name in (*first, *between, *last) if name in shown]
 

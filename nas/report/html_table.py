@@ -56,6 +56,7 @@ def _write_cells(column: pd.Series, write: Formatter, is_number: bool) -> list[s
     """Return a column's cells; numbers carry their value for sorting, unrounded."""
     cells = []
     for value in column:
+        # What is shown is rounded, so that a column would sort wrongly by its text.
         text = html.escape(DASH if missing(value) else write(value))
         sort = f' data-sort="{"" if missing(value) else value}"' if is_number else ""
         look = "num" if is_number else "text long" if len(text) > LONG else "text"

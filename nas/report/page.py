@@ -61,6 +61,7 @@ def _write_policy() -> str:
     It runs its own two scripts, applies styles, and makes PNGs of its figures; nothing else is
     fetched, sent or run.
     """
+    # A script is allowed by its hash: one that someone slipped into a notice has another.
     script = " ".join(_hash_text(text) for text in (_read_plotly(), SCRIPT))
 
     # plotly adds one empty style element, which it fills by script, and puts style attributes on
@@ -123,7 +124,9 @@ def _write_parts(parts: Sequence[Part], anchor: str) -> str:
 
             count += 1
             name = f"{anchor}-{count}"
-            data = part.to_json()  # plotly escapes <, so no text can end the script element
+            # The figure is data, which the page's own script draws: a script a figure would each
+            # need a hash in the policy. plotly escapes <, so no text can end the element.
+            data = part.to_json()
             pieces.append(
                 f'<div class="figure" id="{name}" style="height:{part.layout.height}px"></div>'
                 f'<script type="application/json" data-figure="{name}">{data}</script>'

@@ -72,11 +72,14 @@ class Display:
             running: what each trial under way is doing, by its number.
         """
         if self._live:
+            # A screen shows the present state; there is no need to know what is new.
             top = _draw_progress(state, trials_wanted, seconds_left)
             under_way = _list_running(running)
             self._live.update(Group(top, self._draw_results(state), *under_way), refresh=True)
             return
 
+        # A pipe keeps every line, so each event is printed once. The table is asked for only where
+        # one is new, as this is called several times a second.
         fresh = [(key, event) for key, event in _list_events(state) if key not in self._printed]
         if not fresh:
             return
@@ -88,6 +91,7 @@ class Display:
 
     def _draw_results(self, state: RunState) -> RenderableType:
         """Draw front, verdict and notices; anew only when something has ended."""
+        # A trial that goes on to a higher rung adds no record, but steps.
         steps = sum(record.quality.fidelity for record in state.records if record.quality)
         shown = (len(state.records), steps, len(state.ladder), state.notices)
         if self._body is None or self._body[0] != shown:
@@ -212,6 +216,7 @@ class _Front:
                 yield Text(", ".join(parts))
             return
 
+        # FLOPs and PSNR are what a reader misses least where there is no room for all.
         shown = Table(box=None, pad_edge=False)
         for head in rows[0]:
             if options.max_width >= WIDE or head not in ONLY_WIDE:

@@ -57,6 +57,7 @@ def volume_unit(objectives: Sequence[str]) -> str:
 
 def describe(spec: ArchSpec) -> str:
     """Return an architecture in a few words: its blocks in order, then what leads past them."""
+    # Blocks in a row that differ in channels alone are named once, with their number.
     parts = [
         _describe_blocks(list(group)) for _, group in groupby(spec.blocks, key=_ignore_channels)
     ]
@@ -142,6 +143,7 @@ def verdict_words(state: RunState) -> str:
             f"({_write_gate(state)} to the reference) is applied, and best_score can be picked."
         )
 
+    # A preset may know a longer proxy whose ladder was seen to pass.
     advice = str(state.settings.get("longer_proxy") or LONGER)
     return (
         f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is "
@@ -161,6 +163,7 @@ def score_label(state: RunState) -> str:
         return "No latency was measured, so there is no score."
 
     rule = f"Score of {state.challenge.name}, lower is better, baseline {BASELINE_SCORE:.3f}"
+    # A CPU's ratios are not those of a GPU: such a score never stands beside published ones.
     places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
     if any(latency.mode.startswith("cpu") for latency in latencies):
         where = ", ".join(places)
@@ -238,6 +241,7 @@ def _ignore_channels(block: BlockSpec) -> tuple[object, ...]:
 
 def _describe_blocks(blocks: list[BlockSpec]) -> str:
     """Describe blocks that differ in channels alone: "6× spab 28 ch, SiLU"."""
+    # Channels that differ are listed in order: "3× spab 16-24-16 ch".
     channels = [dict(block.args).get("channels") for block in blocks]
     words = f"{len(blocks)}× {blocks[0].kind}" if len(blocks) > 1 else blocks[0].kind
     if None not in channels:

@@ -57,6 +57,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
     if table.empty:
         return ("<p class='empty'>No trial is on the front yet.</p>",)
 
+    # The half-width stands in the same cell as its ratio, not in a column of its own.
     shown = table.drop(columns=HALF_WIDTH)
     half_widths = dict(zip(table[RATIO], table[HALF_WIDTH], strict=True))
     formats = make_formats(shown) | {

@@ -55,6 +55,7 @@ def table(state: RunState) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
     """Draw the verdict, the table, and a line for each seed and for their mean."""
+    # The verdict comes first: it says whether any score below may be believed.
     verdict = state.verdict
     look = "unknown" if verdict is None else "passes" if verdict.passes else "fails"
     words = f"<p class='verdict {look}'>{html.escape(verdict_words(state))}</p>"

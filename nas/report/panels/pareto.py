@@ -48,6 +48,7 @@ def axes(objectives: tuple[str, ...]) -> tuple[str, str]:
         >>> axes(("psnr_gain_db", "runtime_ratio"))
         ('runtime_ratio', 'psnr_gain_db')
     """
+    # A scatter needs a second axis, if there is one objective alone.
     spare = [name for name in ("runtime_ratio", "params", "flops") if name not in objectives]
     first, second = (*objectives, *spare)[:2]
     return (second, first) if _is_maximised(first) else (first, second)
@@ -61,6 +62,7 @@ def note(state: RunState) -> str:
         names = ", ".join(column_name(name) for name in state.objectives)
         front = f"The front is that of {names}; two of them are drawn, so members may lie inside."
 
+    # A newcomer is told where good is, whatever the two columns are.
     better_y = "upward" if _is_maximised(y) else "downward"
     better_x = "to the right" if _is_maximised(x) else "to the left"
     best = f"{column_name(y)} better {better_y} and {column_name(x)} better {better_x}"
@@ -126,11 +128,13 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
 def _draw_points(table: pd.DataFrame, role: str, x: str) -> go.Scatter:
     """Draw the trials of one role; members of the front with the interval of their runtime."""
     rows = table[table["role"] == role]
+    # Colour says the parameters of what competes; infeasible and lower-fidelity rows are grey.
     marker = dict(MARKERS[role])
     if role in ("trial", "front", "baseline"):
         sizes = [None if missing(value) else int(value) for value in rows["params"]]
         marker |= {"color": sizes, "coloraxis": "coloraxis"}
 
+    # Intervals of all trials would hide the drawing; they matter where two members are close.
     errors = None
     if x == "runtime_ratio" and role in ("front", "baseline"):
         errors = {
@@ -182,6 +186,7 @@ def _add_gate_line(drawing: go.Figure, state: RunState, x: str, y: str) -> None:
         "line": {"color": colour, "dash": dash, "width": 1.5},
         "annotation": {"text": gate_words(state), "font": {"color": colour, "size": 12}},
     }
+    # The gate is a line across whichever axis holds the gain.
     gate_db = state.challenge.gate.min_gain_db
     if y == "psnr_gain_db":
         drawing.add_hline(y=gate_db, annotation_position="bottom right", **look)

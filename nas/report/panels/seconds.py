@@ -60,6 +60,7 @@ def table(state: RunState) -> pd.DataFrame:
         if len(group := trials[trials["state"] == end]):
             lines.append(_sum_group(end, group))
 
+    # Members are among the complete ones above, so this line is no further part of the sum.
     members = trials[trials["on_front"] == "yes"]
     lines.append(_sum_group("members of the front, of these", members))
     return pd.DataFrame(lines, columns=["what", "trainings", *HEADS.values()])

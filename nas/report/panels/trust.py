@@ -40,6 +40,7 @@ def table(state: RunState) -> pd.DataFrame:
     to_next = {agreement.lower: agreement for agreement in trust.steps}
     to_end = {agreement.lower: agreement for agreement in trust.to_top}
 
+    # A fidelity stands there for its noise, for an agreement with a higher one, or as the last.
     rows = []
     for fidelity in sorted({*noise, *to_next, *(agreement.upper for agreement in trust.steps)}):
         floor, end = noise.get(fidelity), to_end.get(fidelity)
