@@ -1,4 +1,4 @@
-"""What a search knows of one architecture: its costs, its latency, its quality, and how its trial ended."""
+"""What a search knows of one architecture: costs, latency, quality, and how its trial ended."""
 
 import json
 import statistics
@@ -9,46 +9,33 @@ from typing import Any, Literal
 from search_spaces.spec import ArchSpec
 
 State = Literal["complete", "failed", "rejected"]
-LEAST_CI = 1e-6  # of a ratio: below it readings count alike
+LEAST_CI = 1e-6  # of a ratio; narrower readings count alike, so that none counts infinitely
 SET_IMAGES = 100  # in each of the challenge's two sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """An objective: a column of the table, its unit, and which way is better."""
+    """An objective: a column of the run's table, its unit, and which way is better.
+
+    Example:
+        >>> Goal(name="runtime_ratio", unit="1", direction="minimize").unit
+        '1'
+    """
 
     name: str
     unit: str
     direction: Literal["maximize", "minimize"]
 
 
-GOALS: dict[str, Goal] = {
-    name: Goal(name=name, unit=unit, direction="maximize" if name.startswith("psnr") else "minimize")
-    for name, unit in {
-        "psnr_gain_db": "dB",
-        "psnr_db": "dB",
-        "runtime_ratio": "1",
-        "runtime_ms": "ms",
-        "params": "1",
-        "flops": "MAC",
-        "activations": "1",
-        "memory_mib": "MiB",
-        "num_conv": "1",
-        "score": "1",
-    }.items()
-}
-
-LIMITS = tuple(
-    name for name, goal in GOALS.items() if goal.direction == "minimize"
-)  # columns that may have one
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What is exact without training: counts of the inference form.
 
-    flops are multiply-accumulates at 1x3x256x256, activations the elements that its convolutions give
-    there, memory_mib the peak of live tensors (input, weights and features) in that forward, float32.
+    Attributes:
+        flops: multiply-accumulates at 1x3x256x256.
+        activations: elements that its convolutions put out there.
+        num_conv: convolutions.
+        memory_mib: peak of live tensors (input, weights and features) in that forward, float32.
     """
 
     params: int
@@ -62,20 +49,23 @@ class Cost:
 class Latency:
     """A paired reading: the candidate's runtime over the baseline's, in one process and mode.
 
-    ratio is the median of the paired ratios and ci its bootstrap 95 % half-width; runtime_ms and
-    baseline_ms are means over the sizes, of the medians; sizes reads "64x64,339x510" (LR, height first).
-    rounds counts the pairs that were kept, rejected those that were disturbed. first_ms and
-    baseline_first_ms are the first forward of each, which the other figures leave out. host_ms and
-    baseline_host_ms are the time in which the host issues a forward to a GPU, runtime_ms being the time
-    between its events; None on a CPU.
-
-    flags says in words, by commas, why the reading is not to be relied on: disturbed (more than a fifth of
-    the rounds were rejected; on a CPU only where the interval is too wide as well), drifted (fixed work took
-    another time at the end), contaminated (another process computed on the GPU; `details["neighbours"]` is
-    "unknown" where that cannot be seen), host_bound (the host issued a forward of one of them in 0.8 of its
-    time or more: the ratio comes near to one of launches). operators names the fused ones that ran in the
-    candidate's forward; details holds spread, warm-up, the number of layers in each precision (of modes with
-    a runner) and the state of the device before and after, as JSON takes it.
+    Attributes:
+        runtime_ms, baseline_ms: mean over the sizes of the median of each.
+        ratio, ci: median of the paired ratios, and its bootstrap 95 % half-width.
+        sizes: "64x64,339x510", of the LR image, height first.
+        rounds, rejected: pairs that were kept, and pairs that were disturbed.
+        first_ms, baseline_first_ms: the first forward of each, which the other figures leave out.
+        host_ms, baseline_host_ms: time in which the host issues a forward to a GPU, where
+            runtime_ms is the time between the GPU's events; None on a CPU.
+        flags: why the reading is not to be relied on, words with commas between them.
+            disturbed: more than a fifth of the rounds were rejected (on a CPU only where the
+            interval is too wide as well). drifted: fixed work took another time at the end.
+            contaminated: another process computed on the GPU (`details["neighbours"]` is "unknown"
+            where that cannot be seen). host_bound: to issue a forward took the host 0.8 of its
+            time or more, so that the ratio comes near to one of launches.
+        operators: the fused ones that ran in the candidate's forward.
+        details: spread, warm-up, number of layers in each precision (of modes with a runner) and
+            the state of the device before and after, as JSON takes it.
     """
 
     runtime_ms: float
@@ -99,7 +89,7 @@ class Latency:
 
     @property
     def conditions(self) -> dict[str, str | int]:
-        """Under what it was read: ratios of other conditions are not comparable with it."""
+        """What it was read under; ratios read under others are not comparable with it."""
         return {
             "device": self.device,
             "mode": self.mode,
@@ -109,14 +99,18 @@ class Latency:
         }
 
     def pooled(self, other: "Latency") -> "Latency":
-        """With a second reading under the same conditions: each counts by its precision.
+        """Return the mean with a second reading, each weighted by its precision.
 
         Raises:
-            ValueError: the conditions are others.
+            ValueError: the two were read under different conditions.
         """
         if self.conditions != other.conditions:
-            raise ValueError(f"latencies of {self.conditions} and {other.conditions} cannot be pooled")
-        ours, theirs = (1 / max(one.ci, LEAST_CI) ** 2 for one in (self, other))
+            raise ValueError(
+                f"latencies of {self.conditions} and {other.conditions} cannot be pooled"
+            )
+
+        # Weights are inverse variances; the factor between ci and deviation cancels.
+        ours, theirs = (1 / max(reading.ci, LEAST_CI) ** 2 for reading in (self, other))
         share = ours / (ours + theirs)
 
         def mean(a: float, b: float) -> float:
@@ -134,19 +128,22 @@ class Latency:
 
     @property
     def ratio_with_first(self) -> float | None:
-        """The ratio of a whole set of the challenge, its first image counted as the challenge does."""
+        """The ratio over a set of the challenge, its first image counted as the challenge does.
+
+        None where the first forwards were not timed.
+        """
         if self.first_ms is None or self.baseline_first_ms is None:
             return None
-        warm = SET_IMAGES - 1
-        ours = warm * self.ratio * self.baseline_ms + self.first_ms
-        return ours / (warm * self.baseline_ms + self.baseline_first_ms)
+        num_warm = SET_IMAGES - 1
+        ours = num_warm * self.ratio * self.baseline_ms + self.first_ms
+        return ours / (num_warm * self.baseline_ms + self.baseline_first_ms)
 
 
 Curve = tuple[tuple[int, float], ...]  # training steps and PSNR, steps rising
 
 
 def curve_of(pairs: Iterable[Iterable[Any]]) -> Curve:
-    """A curve as JSON gives it: lists of two."""
+    """Return a curve from lists of two, as JSON holds it."""
     return tuple((int(steps), float(psnr_db)) for steps, psnr_db in pairs)
 
 
@@ -154,10 +151,13 @@ def curve_of(pairs: Iterable[Iterable[Any]]) -> Curve:
 class Quality:
     """PSNR of the proxy on the val set, by the challenge's protocol.
 
-    fidelity is the number of training steps; base_db the PSNR of the fixed base alone; restarts counts
-    the runs that got stuck or diverged before the one that is reported. curve is what the training reached
-    on its way, where it was read: with rungs, the last reading is psnr_db itself. seeds are the PSNRs of
-    trainings with several seeds, of which psnr_db is the mean; empty: there was one.
+    Attributes:
+        base_db: PSNR of the fixed base alone.
+        fidelity: training steps.
+        restarts: trainings that got stuck or diverged before the one that counts.
+        curve: what the training reached on its way, where it was read; with rungs, the last
+            reading is psnr_db itself.
+        seeds: PSNR of each training, where there were several; psnr_db is their mean.
     """
 
     psnr_db: float
@@ -168,27 +168,35 @@ class Quality:
     curve: Curve = ()
     seeds: tuple[float, ...] = ()
 
+    @property
+    def num_seeds(self) -> int:
+        """Trainings of which `psnr_db` is the mean."""
+        return max(1, len(self.seeds))
+
     def with_seed(self, other: "Quality") -> "Quality":
-        """With a training of another seed: the mean of all seeds, the seconds of all."""
+        """Return the mean over seeds with one more training; seconds are summed."""
         seeds = (*(self.seeds or (self.psnr_db,)), other.psnr_db)
         seconds = self.train_seconds + other.train_seconds
         return replace(self, psnr_db=statistics.fmean(seeds), seeds=seeds, train_seconds=seconds)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Quality":
-        """From what `asdict` and JSON make of one."""
+        """Return the quality of which `asdict` and JSON made `data`."""
         curve, seeds = curve_of(data.get("curve", ())), tuple(data.get("seeds", ()))
         return cls(**{**data, "curve": curve, "seeds": seeds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """One row. What was not measured is None; `error` says why a trial failed or was rejected.
+    """One trial as the journal keeps it; what was not measured is None.
 
-    inherits is the number of the row whose weights its training started from.
-
-    seconds are what went by for it beside its training (of which `quality` tells): measure, its latency
-    reading; wait, for the device; control, for choosing it.
+    Attributes:
+        error: why the trial failed or was rejected.
+        seconds: what it took beside its training (`quality` holds that): measure, for its latency
+            reading; wait, for the device; control, for choosing it.
+        inherits: number of the trial whose weights its training started from.
+    Example:
+        `TrialRecord.from_json(record.to_json()) == record`
     """
 
     number: int
@@ -202,28 +210,16 @@ class TrialRecord:
     inherits: int | None = None
 
     def plus(self, **seconds: float) -> "TrialRecord":
-        """The record with so many seconds more."""
-        return replace(
-            self, seconds={**self.seconds, **{k: v + self.seconds.get(k, 0.0) for k, v in seconds.items()}}
-        )
-
-    @property
-    def costs(self) -> dict[str, float]:
-        """What was measured of it, by the names of the goals."""
-        found: dict[str, float] = {}
-        if self.cost:
-            found = {
-                "params": self.cost.params,
-                "flops": self.cost.flops,
-                "activations": self.cost.activations,
-                "memory_mib": self.cost.memory_mib,
-                "num_conv": self.cost.num_conv,
-            }
-        if self.latency:
-            found |= {"runtime_ms": self.latency.runtime_ms, "runtime_ratio": self.latency.ratio}
-        return found
+        """Return the record with so many seconds more, by what they were spent on."""
+        sums = {name: self.seconds.get(name, 0.0) + more for name, more in seconds.items()}
+        return replace(self, seconds={**self.seconds, **sums})
 
     def to_json(self) -> str:
+        """Return one line of JSON.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
         data = {
             "number": self.number,
             "state": self.state,
@@ -239,7 +235,10 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, text: str) -> "TrialRecord":
+        """Return the record that `to_json` wrote; records of earlier versions lack some fields."""
         data: Mapping[str, Any] = json.loads(text)
+
+        # Seconds and inheritance came later than the rest, so older journals lack them.
         quality = data["quality"]
         return cls(
             number=data["number"],

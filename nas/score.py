@@ -1,4 +1,4 @@
-"""The challenge's score: three exponentials of ratios to a baseline, and the PSNR gate before them."""
+"""The challenge's score: exponentials of three ratios to a baseline, and the PSNR gate before."""
 
 import math
 from collections.abc import Sequence
@@ -22,22 +22,23 @@ class Weights:
             raise ValueError(f"weights must be finite and not negative, got {self}")
         if not math.isclose(math.fsum(values), 1, abs_tol=1e-6):
             raise ValueError(
-                f"the weights of runtime, flops and params must sum to 1, got "
-                f"{self.runtime:g} + {self.flops:g} + {self.params:g} = {math.fsum(values):g}; set all three"
+                f"the weights of runtime, flops and params must sum to 1, got {self.runtime:g} + "
+                f"{self.flops:g} + {self.params:g} = {math.fsum(values):g}; set all three"
             )
 
 
-NTIRE2026_WEIGHTS = Weights(
-    runtime=0.8, flops=0.1, params=0.1
-)  # conf/challenge/ntire2026.yaml; a test holds them equal
+# As in conf/challenge/ntire2026.yaml; a test holds the two equal.
+NTIRE2026_WEIGHTS = Weights(runtime=0.8, flops=0.1, params=0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The published reference that ratios are taken to.
+    """The published network that ratios are taken to.
 
-    flops are multiply-accumulates at 1x3x256x256, params those of the inference form, runtime_ms the mean
-    of the validation and the test set's means on `device`.
+    Attributes:
+        runtime_ms: mean of the validation set's and the test set's means on `device`.
+        flops: multiply-accumulates at 1x3x256x256.
+        params: of the inference form.
     """
 
     name: str
@@ -57,8 +58,11 @@ class Baseline:
 class Gate:
     """The PSNR below which a network is not ranked.
 
-    tolerance_db is granted to values as printed; min_gain_db is the gate relative to a reference that was
-    trained and evaluated the same way, and has no tolerance.
+    Attributes:
+        valid_db, test_db: on the challenge's two sets.
+        tolerance_db: granted to these two, as published values are rounded.
+        min_gain_db: the gate relative to a reference that was trained and evaluated the same way;
+            it has no tolerance.
     """
 
     valid_db: float
@@ -70,12 +74,16 @@ class Gate:
         if not all(map(math.isfinite, (self.valid_db, self.test_db, self.min_gain_db))):
             raise ValueError(f"the PSNR gate must be finite, got {self}")
         if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
-            raise ValueError(f"tolerance_db must be finite and not negative, got {self.tolerance_db}")
+            raise ValueError(
+                f"tolerance_db must be finite and not negative, got {self.tolerance_db}"
+            )
 
     def passes(self, *, valid_db: float | None = None, test_db: float | None = None) -> bool:
         """Whether every given PSNR reaches its threshold, less the tolerance."""
         pairs = ((valid_db, self.valid_db), (test_db, self.test_db))
-        return all(psnr is None or psnr >= least - self.tolerance_db - SLACK_DB for psnr, least in pairs)
+        return all(
+            psnr is None or psnr >= least - self.tolerance_db - SLACK_DB for psnr, least in pairs
+        )
 
     def passes_relative(self, psnr_gain_db: float) -> bool:
         """Whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
@@ -104,37 +112,53 @@ class Challenge:
         if not self.name.isprintable():
             raise ValueError(f"name must be made of printable characters, got {self.name!r}")
 
-    def components(self, runtime_ratio: float, flops_ratio: float, params_ratio: float) -> Components:
-        """Give the three sub-scores of ratios to the baseline."""
+    def components(
+        self, runtime_ratio: float, flops_ratio: float, params_ratio: float
+    ) -> Components:
+        """Return the three sub-scores of ratios to the baseline."""
         return Components(
-            runtime=_sub_score("runtime_ratio", runtime_ratio),
-            flops=_sub_score("flops_ratio", flops_ratio),
-            params=_sub_score("params_ratio", params_ratio),
+            runtime=_compute_sub_score("runtime_ratio", runtime_ratio),
+            flops=_compute_sub_score("flops_ratio", flops_ratio),
+            params=_compute_sub_score("params_ratio", params_ratio),
         )
 
     def score(self, runtime_ratio: float, flops_ratio: float, params_ratio: float) -> float:
-        """Give the weighted score of ratios to the baseline; lower is better, the baseline has e^2."""
+        """Return the weighted score of ratios to the baseline, as `challenge_score`."""
         return challenge_score(runtime_ratio, flops_ratio, params_ratio, weights=self.weights)
 
 
 def challenge_score(
-    runtime_ratio: float, flops_ratio: float, params_ratio: float, *, weights: Weights = NTIRE2026_WEIGHTS
+    runtime_ratio: float,
+    flops_ratio: float,
+    params_ratio: float,
+    *,
+    weights: Weights = NTIRE2026_WEIGHTS,
 ) -> float:
-    """Give the challenge's score; lower is better, the baseline (all ratios 1) has e^2 = 7.3891.
+    """Return the challenge's score; lower is better, the baseline scores e^2 = 7.3891.
 
-    Args:     each a ratio to the baseline, finite, not negative; above 350 it counts as 350, so that the
-              score stays finite.
-    Raises:   ValueError: a ratio is negative, NaN or infinite.
+    Args:
+        runtime_ratio, flops_ratio, params_ratio: ratios to the baseline, finite and not negative;
+            above 350 a ratio counts as 350, so that the score stays finite.
+    Raises:
+        ValueError: a ratio is negative, NaN or infinite.
+    Example:
+        >>> round(challenge_score(1, 1, 1), 4)
+        7.3891
     """
     return (
-        weights.runtime * _sub_score("runtime_ratio", runtime_ratio)
-        + weights.flops * _sub_score("flops_ratio", flops_ratio)
-        + weights.params * _sub_score("params_ratio", params_ratio)
+        weights.runtime * _compute_sub_score("runtime_ratio", runtime_ratio)
+        + weights.flops * _compute_sub_score("flops_ratio", flops_ratio)
+        + weights.params * _compute_sub_score("params_ratio", params_ratio)
     )
 
 
 def ranks(values: Sequence[float]) -> list[int]:
-    """Give each value's rank from 1, the smallest first; ties share the smaller rank."""
+    """Return each value's rank from 1, the smallest first; ties share the smaller rank.
+
+    Example:
+        >>> ranks([7.4, 3.5, 7.4, 9.0])
+        [2, 1, 2, 4]
+    """
     ordered = sorted(values)
     first: dict[float, int] = {}
     for place, value in enumerate(ordered, start=1):
@@ -142,7 +166,7 @@ def ranks(values: Sequence[float]) -> list[int]:
     return [first[value] for value in values]
 
 
-def _sub_score(name: str, ratio: float) -> float:
+def _compute_sub_score(name: str, ratio: float) -> float:
     if not (math.isfinite(ratio) and ratio >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {ratio}")
     return math.exp(min(2 * ratio, MAX_EXPONENT))

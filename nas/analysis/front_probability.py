@@ -1,4 +1,4 @@
-"""How probable it is that a row belongs to the front, by the noise of its PSNR and of its runtime."""
+"""How probable it is that a row belongs to the front, given the noise of its readings."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nas.analysis.columns import BY_NAME, GOALS
 from nas.analysis.pareto import front
-from nas.record import GOALS
 from nas.score import Weights
 
 DRAWS = 400
-CI = 1.96  # half-widths of 95 % intervals in standard deviations
-SURE = 4.0  # standard deviations beyond which nothing is expected to come out otherwise
+CI_STDS = 1.96  # half-width of a 95 % interval, in standard deviations
+SURE_STDS = 4.0  # standard deviations beyond which no draw is expected to fall
 Floats = npt.NDArray[np.float64]
 
 
@@ -24,60 +24,79 @@ def front_probability(
     gate_db: float | None,
     weights: Weights,
 ) -> Floats:
-    """The share of redrawn readings in which a row is on the front, (N,).
+    """Return the share of redrawn readings in which each row is on the front, (N,).
 
-    PSNR is redrawn with the deviation of seeds, over the root of the seeds that a row was trained with;
-    runtime with that of its reading; what is exact stays. The same rows give the same shares.
+    PSNR is redrawn with the deviation of seeds, divided by the root of the number of seeds that a
+    row was trained with; runtime with the deviation of its reading. What is exact stays. The same
+    rows give the same shares.
 
     Args:
-        rows: those that count but for the gate; columns as `nas.analysis.results.table`'s.
-        seed_std_db: of one training.
-        gate_db: least gain of what may be on the front; None: it is not believed.
+        rows: those that compete for the front, with the columns of `nas.analysis.results.table`.
+        seed_std_db: of a training with one seed.
+        gate_db: smallest gain of a member; None: the gate is not believed.
         weights: of the score.
     """
-    count = len(rows)
-    stds = {name: _std(rows, name, seed_std_db, weights) for name in (*objectives, "psnr_gain_db")}
+    # The gain is redrawn too where it is no objective, as the gate is about it.
+    stds = {
+        name: _estimate_std(rows, name, seed_std_db, weights)
+        for name in (*objectives, "psnr_gain_db")
+    }
     means = {name: rows[name].to_numpy(dtype=float) for name in stds}
     signs = {name: -1.0 if GOALS[name].direction == "maximize" else 1.0 for name in objectives}
     costs = np.column_stack([signs[name] * means[name] for name in objectives])
     spread = np.column_stack([stds[name] for name in objectives])
     gains, gain_stds = means["psnr_gain_db"], stds["psnr_gain_db"]
-    near = _may_belong(costs, SURE * spread)
+
+    # A draw costs a front, so rows that no luck brings there are left out of all draws.
+    may_belong = _find_possible_members(costs, SURE_STDS * spread)
     if gate_db is not None:
-        near &= gains + SURE * gain_stds >= gate_db
-    places = np.flatnonzero(near)
+        may_belong &= gains + SURE_STDS * gain_stds >= gate_db
+    possible = np.flatnonzero(may_belong)
+
     rng = np.random.default_rng(0)
-    hits = np.zeros(count)
+    hits = np.zeros(len(rows))
     for _ in range(DRAWS):
-        luck_db, luck_ms = rng.standard_normal((2, count))
+        # One deviate a row and source of noise: PSNR and gain, or ratio and score, move together.
+        seed_luck, timing_luck = rng.standard_normal((2, len(rows)))
         drawn = costs.copy()
-        for column, name in enumerate(objectives):
-            luck = signs[name] * luck_db if name.startswith("psnr") else luck_ms
-            drawn[:, column] += luck * stds[name]
-        kept = places
+        for place, name in enumerate(objectives):
+            is_psnr = BY_NAME[name].noise == "seeds"
+            drawn[:, place] += (signs[name] * seed_luck if is_psnr else timing_luck) * stds[name]
+
+        feasible = possible
         if gate_db is not None:
-            kept = places[(gains + luck_db * gain_stds)[places] >= gate_db]
-        if len(kept):
-            hits[kept[front(drawn[kept])]] += 1
+            feasible = possible[(gains + seed_luck * gain_stds)[possible] >= gate_db]
+        if len(feasible):
+            hits[feasible[front(drawn[feasible])]] += 1
     return hits / DRAWS
 
 
-def _std(rows: pd.DataFrame, name: str, seed_std_db: float, weights: Weights) -> Floats:
-    """Standard deviation of a column's readings, (N,)."""
-    if name.startswith("psnr"):
+def _estimate_std(rows: pd.DataFrame, name: str, seed_std_db: float, weights: Weights) -> Floats:
+    """Return the standard deviation of a column's readings, (N,); 0 where it is exact."""
+    noise = BY_NAME[name].noise
+    if noise is None:
+        return np.zeros(len(rows))
+    if noise == "seeds":
         return np.asarray(seed_std_db / np.sqrt(rows["psnr_seeds"].to_numpy(dtype=float)))
+
     ratio = rows["runtime_ratio"].to_numpy(dtype=float, na_value=math.nan)
-    std = rows["runtime_ci"].to_numpy(dtype=float, na_value=math.nan) / CI
-    scales = {
-        "runtime_ratio": 1.0,
-        "runtime_ms": rows["runtime_ms"].to_numpy(dtype=float) / ratio,
-        "score": weights.runtime * 2 * np.exp(2 * ratio),  # the slope of its only noisy part
-    }
-    return np.nan_to_num(std * scales[name]) if name in scales else np.zeros(len(rows))
+    ratio_std = rows["runtime_ci"].to_numpy(dtype=float, na_value=math.nan) / CI_STDS
+    if name == "score":
+        # To first order: its derivative by the ratio, its only noisy part.
+        slope = weights.runtime * 2 * np.exp(2 * ratio)
+        return np.asarray(np.nan_to_num(ratio_std * slope))
+
+    # Every other reading of time is in proportion to the ratio.
+    slope = rows[name].to_numpy(dtype=float, na_value=math.nan) / ratio
+    return np.asarray(np.nan_to_num(ratio_std * slope))
 
 
-def _may_belong(costs: Floats, reach: Floats) -> npt.NDArray[np.bool_]:
-    """The rows that no other beats even where each is as lucky as can be and the other as unlucky, (N,)."""
+def _find_possible_members(costs: Floats, reach: Floats) -> npt.NDArray[np.bool_]:
+    """Mark the rows that can be on the front at all, (N,).
+
+    That is, no other row beats them in every objective even where each is as lucky as can be and
+    the other as unlucky.
+    """
     best, worst = costs - reach, costs + reach
-    rivals = worst[front(worst)]
-    return np.asarray(~(rivals[:, None] < best[None]).all(axis=2).any(axis=0))
+    strongest = worst[front(worst)]
+    return np.asarray(~(strongest[:, None] < best[None]).all(axis=2).any(axis=0))

@@ -1,4 +1,4 @@
-"""The ladder: may a proxy decide anything? SPAN at four sizes must come out in order, and spread widely."""
+"""The ladder: a proxy may decide only where it puts four sizes of SPAN in order, far apart."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,14 @@ MIN_SPREAD_GATES = 4.0  # spread over the width of the gate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderRun:
-    """One training of one rung; `rung` reads "28x6", channels by blocks."""
+    """One training of one rung.
+
+    Attributes:
+        rung: "28x6", channels by blocks.
+        base_db: PSNR of the fixed base alone.
+        fidelity: training steps.
+        curve: PSNR at earlier steps, where it was read.
+    """
 
     rung: str
     seed: int
@@ -30,6 +37,7 @@ class LadderRun:
 
     @classmethod
     def of(cls, rung: str, seed: int, quality: Quality) -> "LadderRun":
+        """Return the run of a rung that was trained to this quality."""
         return cls(
             rung=rung,
             seed=seed,
@@ -42,17 +50,26 @@ class LadderRun:
 
     @classmethod
     def from_json(cls, text: str) -> "LadderRun":
+        """Return the run that JSON of its fields describes."""
         data = json.loads(text)
         return cls(**data | {"curve": curve_of(data.get("curve", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a fidelity can rank, and the figures that say so. `seed_std_db` is None with one seed."""
+    """Whether a fidelity can rank, and the figures that say so.
+
+    Attributes:
+        orders: whether the sizes come out in order, of each seed.
+        spread_db: PSNR of the largest size over the smallest's.
+        seed_std_db: standard deviation over seeds; None with one seed.
+        gate_db: width of the PSNR gate.
+        reason: why it passes or fails, in words.
+    """
 
     passes: bool
     in_order: bool
-    orders: tuple[bool, ...]  # of each seed
+    orders: tuple[bool, ...]
     spread_db: float
     seed_std_db: float | None
     gate_db: float
@@ -60,7 +77,13 @@ class Verdict:
 
 
 def rung_spec(rung: str, scale: int) -> ArchSpec:
-    """SPAN with the channels and blocks of a rung such as "16x3"."""
+    """Return SPAN with the channels and blocks of a rung.
+
+    Example:
+        >>> len(rung_spec("16x3", 4).blocks)  # SPAN's own last convolution comes on top
+        4
+    """
+    # From the published network, so that a rung differs from SPAN in its size alone.
     channels, blocks = (int(part) for part in rung.split("x"))
     span = dataclasses.replace(published("span"), scale=scale)
     block, tail = span.blocks[0], span.blocks[-1]
@@ -79,7 +102,10 @@ def rung_spec(rung: str, scale: int) -> ArchSpec:
 
 
 def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNGS) -> Verdict:
-    """Judge a ladder.
+    """Return whether a ladder lets its fidelity rank, and why.
+
+    The sizes have to come out in order for every seed, and spread over at least four gate margins
+    and five standard deviations over seeds.
 
     Args:
         runs: at least one run a rung, the same seeds on each.
@@ -89,37 +115,30 @@ def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNG
         ValueError: a rung has no run.
     """
     by_rung = {rung: {run.seed: run.psnr_db for run in runs if run.rung == rung} for rung in rungs}
-    if missing := [rung for rung, results in by_rung.items() if not results]:
+    missing = [rung for rung, psnrs_db in by_rung.items() if not psnrs_db]
+    if missing:
         raise ValueError(f"the ladder has no run of {', '.join(missing)}")
-    means = [statistics.fmean(results.values()) for results in by_rung.values()]
-    seeds = sorted(set.intersection(*(set(results) for results in by_rung.values())))
-    orders = tuple(_rises([results[seed] for results in by_rung.values()]) for seed in seeds)
-    in_order = _rises(means) and all(orders)
+
+    # Order is asked of the means and of every seed that all sizes were trained with.
+    means = [statistics.fmean(psnrs_db.values()) for psnrs_db in by_rung.values()]
+    seeds = sorted(set.intersection(*(set(psnrs_db) for psnrs_db in by_rung.values())))
+    orders = tuple(_is_rising([psnrs_db[seed] for psnrs_db in by_rung.values()]) for seed in seeds)
+    in_order = _is_rising(means) and all(orders)
+
+    # In order is not enough: sizes that lie within the noise of seeds come out in order by luck.
     spread = means[-1] - means[0]
-    std = None
-    if all(len(results) > 1 for results in by_rung.values()):  # pooled over the rungs
-        std = statistics.fmean(statistics.variance(results.values()) for results in by_rung.values()) ** 0.5
-    wrong = []
+    std = _pool_seed_std([list(psnrs_db.values()) for psnrs_db in by_rung.values()])
+    faults = _list_spread_faults(spread, std, gate_db)
     if not in_order:
         held = f"{sum(orders)} of {len(orders)} seeds"
-        wrong.append(f"the sizes do not come out in order ({held}; means {_listed(means)} dB)")
-    if spread < MIN_SPREAD_GATES * gate_db:
-        wrong.append(
-            f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_GATES:g} gate margins "
-            f"({MIN_SPREAD_GATES * gate_db:.2f} dB)"
-        )
-    if std is None:
-        wrong.append("with one seed the noise is not known")
-    elif spread < MIN_SPREAD_SEEDS * std:
-        wrong.append(
-            f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_SEEDS:g} seed deviations ({std:.3f} dB)"
-        )
-    reason = "; ".join(wrong) or (
+        listed = ", ".join(f"{mean:.2f}" for mean in means)
+        faults.insert(0, f"the sizes do not come out in order ({held}; means {listed} dB)")
+    reason = "; ".join(faults) or (
         f"in order for {len(seeds)} of {len(seeds)} seeds, "
         f"spread {spread:.2f} dB, seed deviation {std:.3f} dB"
     )
     return Verdict(
-        passes=not wrong,
+        passes=not faults,
         in_order=in_order,
         orders=orders,
         spread_db=spread,
@@ -129,19 +148,42 @@ def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNG
     )
 
 
+def _pool_seed_std(rungs: Sequence[Sequence[float]]) -> float | None:
+    """Return the standard deviation over seeds, pooled over rungs; None with a single seed."""
+    if any(len(psnrs_db) < 2 for psnrs_db in rungs):
+        return None
+    # Variances are pooled, not deviations: the mean of deviations of few seeds is too small.
+    variance = statistics.fmean(statistics.variance(psnrs_db) for psnrs_db in rungs)
+    return float(variance**0.5)
+
+
+def _list_spread_faults(spread: float, std: float | None, gate_db: float) -> list[str]:
+    """Return in words what is wrong with a spread, in dB."""
+    faults = []
+    if spread < MIN_SPREAD_GATES * gate_db:
+        faults.append(
+            f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_GATES:g} gate margins "
+            f"({MIN_SPREAD_GATES * gate_db:.2f} dB)"
+        )
+    if std is None:
+        faults.append("with one seed the noise is not known")
+    elif spread < MIN_SPREAD_SEEDS * std:
+        faults.append(
+            f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_SEEDS:g} seed deviations "
+            f"({std:.3f} dB)"
+        )
+    return faults
+
+
 def references(runs: Sequence[LadderRun], rung: str = RUNGS[-1]) -> dict[int, float]:
-    """Mean PSNR of the last rung, SPAN, by fidelity: the reference of every gain at that fidelity."""
-    found: dict[int, list[float]] = {}
+    """Return the mean PSNR of a rung by fidelity: the reference of every gain at that fidelity."""
+    psnrs_db: dict[int, list[float]] = {}
     for run in runs:
         if run.rung == rung:
             for fidelity, psnr_db in {**dict(run.curve), run.fidelity: run.psnr_db}.items():
-                found.setdefault(fidelity, []).append(psnr_db)
-    return {fidelity: statistics.fmean(found[fidelity]) for fidelity in sorted(found)}
+                psnrs_db.setdefault(fidelity, []).append(psnr_db)
+    return {fidelity: statistics.fmean(psnrs_db[fidelity]) for fidelity in sorted(psnrs_db)}
 
 
-def _rises(values: Sequence[float]) -> bool:
+def _is_rising(values: Sequence[float]) -> bool:
     return all(a < b for a, b in itertools.pairwise(values))
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)

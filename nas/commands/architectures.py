@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from nas.analysis.results import WORDS, RunState, front_table, pick, table
+from nas.analysis.picks import WORDS, pick
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.cli.message import part
 from nas.commands.csv_files import read_csv
 from nas.commands.spec_files import read_spec

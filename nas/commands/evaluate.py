@@ -28,7 +28,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nas.analysis.results import pick
+from nas.analysis.picks import pick
 from nas.cli.message import printable
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
 from nas.data.config import DataConfig

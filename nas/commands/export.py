@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from nas.analysis import results
+from nas.analysis import picks, results
+from nas.analysis.run_state import RunState
 from nas.commands.architectures import kept_weights
 from nas.export.bundle import Bundle, Exporter, check_free, export
 from nas.measure.quality import PROTOCOL
@@ -38,7 +39,7 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
     """Pick, check, write and say what was written."""
     folder = Path(run)
     state = load_run(folder)
-    record = results.pick(state, pick)
+    record = picks.pick(state, pick)
     name = f"{folder.resolve().name}_{record.spec.arch_id}"
     target = Path(out).expanduser() if out else Path("exports") / name
     check_free(target)
@@ -57,7 +58,7 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def open_bundle(folder: Path, state: results.RunState, record: TrialRecord) -> Bundle:
+def open_bundle(folder: Path, state: RunState, record: TrialRecord) -> Bundle:
     """An architecture of a run with the proxy weights that the run keeps of it.
 
     Raises:
@@ -77,7 +78,7 @@ def open_bundle(folder: Path, state: results.RunState, record: TrialRecord) -> B
     )
 
 
-def provenance(state: results.RunState, record: TrialRecord) -> dict[str, Any]:
+def provenance(state: RunState, record: TrialRecord) -> dict[str, Any]:
     """What the run measured of a trial, under the names of its columns, and how that is meant."""
     row = results.table(state).set_index("number").loc[record.number]
     values = {str(name): _plain(value) for name, value in row.items() if name not in NOT_PROVENANCE}

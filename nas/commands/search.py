@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from nas.analysis.columns import GOALS, LIMITS
 from nas.cli.composition import Stored
 from nas.cli.invocation import Invocation, UsageError
 from nas.cli.overrides import parse
@@ -28,7 +29,7 @@ from nas.commands.architectures import check_members, resolve_archs, resolve_par
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
-from nas.record import GOALS, LIMITS, Latency
+from nas.record import Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge

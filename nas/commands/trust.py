@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from nas.analysis.results import Retrained
+from nas.analysis.run_state import Retrained
 from nas.cli.invocation import UsageError
 from nas.cli.schema import build, check
 from nas.commands import search

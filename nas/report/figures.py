@@ -1,4 +1,4 @@
-"""The look that all figures of the report share; text and grid colours come from the page's style sheet."""
+"""The look that all figures share; colours of text and grid come from the page's style sheet."""
 
 from typing import Any
 
@@ -11,7 +11,13 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 
 
 def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> go.Figure:
-    """A figure that takes the width of its box; x and y are the axes' titles."""
+    """Return a figure that takes the width of its box.
+
+    Args:
+        x, y: titles of the axes.
+        height: pixels.
+        layout: plotly's, over the look that all figures share; a dict adds to the shared one.
+    """
     axis = {"gridcolor": "#e3e6ea", "zeroline": False, "automargin": True, "ticks": ""}
     shared = {
         "template": "none",
@@ -20,13 +26,26 @@ def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> 
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 13},
-        "hoverlabel": {"align": "left", "bgcolor": "#1c2430", "font": {"color": "#ffffff", "size": 12}},
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "#1c2430",
+            "font": {"color": "#ffffff", "size": 12},
+        },
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "yanchor": "bottom",
+            "bgcolor": "rgba(0,0,0,0)",
+        },
         "xaxis": axis | {"title": {"text": x, "standoff": 10}},
         "yaxis": axis | {"title": {"text": y, "standoff": 8}},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": ACCENT},
-        "dragmode": False,  # a finger that scrolls the page must not zoom the plot; the bar offers zooming
+        # A finger that scrolls the page must not zoom the plot; the bar offers zooming.
+        "dragmode": False,
     }
+
     for name, value in layout.items():
-        shared[name] = shared[name] | value if isinstance(shared.get(name), dict) else value
+        is_nested = isinstance(shared.get(name), dict)
+        shared[name] = shared[name] | value if is_nested else value
     return go.Figure(data=traces, layout=shared)

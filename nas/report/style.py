@@ -1,9 +1,11 @@
 """The page's style sheet and its one script; both are written into the page."""
 
 CSS = """
-:root { --ink:#1c2430; --muted:#5b6675; --line:#e1e5ea; --page:#f6f7f9; --card:#fff; --accent:#2f6fde;
+:root { --ink:#1c2430; --muted:#5b6675; --line:#e1e5ea; --page:#f6f7f9; --card:#fff;
+  --accent:#2f6fde;
   --good:#1d7f4e; --bad:#b4432f; --doubt:#8a6100; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e6e9ee; --muted:#9aa5b4; --line:#2d343e; --page:#12151a;
+@media (prefers-color-scheme: dark) { :root { --ink:#e6e9ee; --muted:#9aa5b4; --line:#2d343e;
+  --page:#12151a;
   --card:#1a1f26; --accent:#78a5f5; --good:#5cc48f; --bad:#ea8a77; --doubt:#dcb35c; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
@@ -12,21 +14,26 @@ body { margin: 0; background: var(--page); color: var(--ink);
 header, main, footer { max-width: 1280px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 32px; padding-bottom: 8px; }
 h1 { font-size: 24px; line-height: 1.25; margin: 0 0 8px; overflow-wrap: anywhere; }
-h1 small { display: block; font-size: 13px; font-weight: 500; color: var(--muted); letter-spacing: .02em; }
+h1 small { display: block; font-size: 13px; font-weight: 500; color: var(--muted);
+  letter-spacing: .02em; }
 .lead { font-size: 17px; max-width: 78ch; margin: 0 0 12px; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 14px; }
 a { color: var(--accent); text-decoration: none; } a:hover { text-decoration: underline; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  padding: 18px 20px;
   margin: 16px 0; min-width: 0; }
 h2 { font-size: 17px; margin: 0 0 4px; }
-.note { color: var(--muted); font-size: 13.5px; max-width: 120ch; margin: 0 0 12px; overflow-wrap: anywhere;
+.note { color: var(--muted); font-size: 13.5px; max-width: 120ch; margin: 0 0 12px;
+  overflow-wrap: anywhere;
   white-space: pre-line; }
 .figure { width: 100%; min-width: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 12px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
+  gap: 12px; }
 .scroll { overflow: auto; max-height: 560px; border: 1px solid var(--line); border-radius: 8px; }
 .scroll + .figures, .figures + .scroll { margin-top: 12px; }
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 13.5px; }
-th, td { padding: 6px 10px; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: 6px 10px; text-align: left; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
 tbody tr:last-child td { border-bottom: 0; }
 th { position: sticky; top: 0; z-index: 1; background: var(--card);
   vertical-align: bottom; line-height: 1.3; }
@@ -42,10 +49,13 @@ th:first-child, td:first-child { position: sticky; left: 0; background: var(--ca
 th:first-child { z-index: 2; }
 tr.failed td, tr.rejected td { color: var(--muted); }
 tr.baseline td, tr.member td { background: color-mix(in srgb, var(--accent) 8%, var(--card)); }
-.verdict { border-left: 4px solid var(--doubt); padding: 6px 12px; margin: 0 0 14px; max-width: 100ch;
+.verdict { border-left: 4px solid var(--doubt); padding: 6px 12px; margin: 0 0 14px;
+  max-width: 100ch;
   background: color-mix(in srgb, var(--doubt) 8%, transparent); overflow-wrap: anywhere; }
-.verdict.passes { border-color: var(--good); background: color-mix(in srgb, var(--good) 8%, transparent); }
-.verdict.fails { border-color: var(--bad); background: color-mix(in srgb, var(--bad) 8%, transparent); }
+.verdict.passes { border-color: var(--good);
+  background: color-mix(in srgb, var(--good) 8%, transparent); }
+.verdict.fails { border-color: var(--bad);
+  background: color-mix(in srgb, var(--bad) 8%, transparent); }
 .empty { color: var(--muted); font-style: italic; margin: 8px 0; }
 .notices { margin: 0 0 14px; padding-left: 20px; overflow-wrap: anywhere; }
 footer { color: var(--muted); font-size: 13px; padding-bottom: 40px; }

@@ -1,4 +1,4 @@
-"""The terminal's view of a search: live on a screen, plain lines in a pipe, and a summary at the end."""
+"""A search in the terminal: live on a screen, lines in a pipe, and a summary at the end."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,39 +12,47 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.analysis.results import RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.report.numbers import duration, fixed, giga, ratio, signed, whole
 from nas.report.words import counts, describe, headline, protocol, score_label, verdict_words
 
 TOP_ROWS = 8  # of the front, on the live screen
 LAST_NOTICES = 3
 WIDE, NARROW = 110, 72  # characters
-ONLY_WIDE = ("PSNR dB", "FLOPs")
+ONLY_WIDE = ("PSNR dB", "FLOPs")  # heads that a narrow screen leaves out
 
 
 class Display:
     """Shows a running search; on a pipe it prints one line for each thing that ended, never twice.
 
-    Usage:
+    Args:
+        known: what an earlier process of this run has printed; it is not printed again.
+    Example:
         with Display() as display:
-            display.update(state, running={12: "step 300 of 600"}, trials_wanted=48, seconds_left=210.0)
+            display.update(state, running={12: "step 300"}, trials_wanted=48, seconds_left=210.0)
     """
 
     def __init__(self, console: Console | None = None, *, known: RunState | None = None) -> None:
-        """known: what an earlier process of this run has told already; it is not told again."""
         self._console = console or Console()
         self._live: Live | None = None
-        self._seen: set[tuple[object, ...]] = {key for key, _ in _events(known)} if known else set()
+        events = _list_events(known) if known else ()
+        self._printed: set[tuple[object, ...]] = {key for key, _ in events}
         self._body: tuple[object, RenderableType] | None = None
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="ellipsis")
+            self._live = Live(
+                console=self._console, auto_refresh=False, vertical_overflow="ellipsis"
+            )
             self._live.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._live:
             self._live.stop()
@@ -58,92 +66,121 @@ class Display:
         trials_wanted: int | None,
         seconds_left: float | None,
     ) -> None:
-        """Show the state; `running` says what each trial under way is doing. Cheap when nothing has ended."""
+        """Show the state; cheap when nothing has ended since the last call.
+
+        Args:
+            running: what each trial under way is doing, by its number.
+        """
         if self._live:
-            top = _progress(state, trials_wanted, seconds_left)
-            self._live.update(Group(top, self._results(state), *_under_way(running)), refresh=True)
+            # A screen shows the present state; there is no need to know what is new.
+            top = _draw_progress(state, trials_wanted, seconds_left)
+            under_way = _list_running(running)
+            self._live.update(Group(top, self._draw_results(state), *under_way), refresh=True)
             return
-        fresh = [(key, row) for key, row in _events(state) if key not in self._seen]
+
+        # A pipe keeps every line, so each event is printed once. The table is asked for only where
+        # one is new, as this is called several times a second.
+        fresh = [(key, event) for key, event in _list_events(state) if key not in self._printed]
         if not fresh:
             return
         rows = {int(row["number"]): row for row in table(state).to_dict("records")}
-        for key, what in fresh:
-            self._seen.add(key)
-            line = _trial_line(rows[what], state) if isinstance(what, int) else what
+        for key, event in fresh:
+            self._printed.add(key)
+            line = _write_trial(rows[event], state) if isinstance(event, int) else event
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _results(self, state: RunState) -> RenderableType:
-        """Front, verdict and notices, made anew only when something has ended."""
+    def _draw_results(self, state: RunState) -> RenderableType:
+        """Draw front, verdict and notices; anew only when something has ended."""
+        # A trial that goes on to a higher rung adds no record, but steps.
         steps = sum(record.quality.fidelity for record in state.records if record.quality)
         shown = (len(state.records), steps, len(state.ladder), state.notices)
         if self._body is None or self._body[0] != shown:
             members = front_table(table(state))
+            last_notices = state.notices[-LAST_NOTICES:]
             parts: list[RenderableType] = [_Front(members.head(TOP_ROWS), state, len(members))]
-            parts.append(_verdict(state))
-            parts += [Text(f"note: {notice}", style="yellow") for notice in state.notices[-LAST_NOTICES:]]
+            parts.append(_draw_verdict(state))
+            parts += [Text(f"note: {notice}", style="yellow") for notice in last_notices]
             self._body = (shown, Group(*parts))
         return self._body[1]
 
 
 def summary(state: RunState) -> RenderableType:
-    """What a search prints at its end: one sentence, the front, what the score means, the verdict."""
+    """Draw what a search prints at its end.
+
+    That is one sentence, the front, what score and PSNR mean, and the ladder's verdict.
+    """
     members = front_table(table(state))
     small = [Text(text, style="dim") for text in (score_label(state), protocol(state))]
     return Group(
         Text(headline(state, members), style="bold"),
         _Front(members, state, len(members)),
         *small,
-        _verdict(state),
+        _draw_verdict(state),
     )
 
 
-def _events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | str]]:
-    """What has ended, each under its own key: a notice or a ladder run as a line, a trial as its number."""
+def _list_events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | str]]:
+    """Yield what has ended, each under its own key.
+
+    A notice, a ladder run and the verdict are lines; a trial is its number, as its line needs the
+    table.
+    """
     for place, notice in enumerate(state.notices):
         yield ("notice", place, notice), f"note: {notice}"
     for run in state.ladder:
+        over_base = signed(run.psnr_db - run.base_db, 3, " dB")
         line = (
             f"ladder {run.rung} seed {run.seed}: {run.psnr_db:.3f} dB "
-            f"({signed(run.psnr_db - run.base_db, 3)} dB over its base) in {duration(run.train_seconds)}"
+            f"({over_base} over its base) in {duration(run.train_seconds)}"
         )
         yield ("ladder", run.rung, run.seed, run.fidelity), line
-    if state.verdict and any(record.number for record in state.records):  # not while the ladder still runs
+    # While the ladder still runs, one more seed may change its verdict.
+    if state.verdict and any(record.number for record in state.records):
         yield ("verdict", state.verdict.reason), f"ladder: {verdict_words(state)}"
+    # A trial that went on to a higher rung is an event of its own.
     for record in state.records:
         yield ("trial", record.number, record.quality and record.quality.fidelity), record.number
 
 
-def _trial_line(row: Mapping[Any, Any], state: RunState) -> str:
+def _write_trial(row: Mapping[Any, Any], state: RunState) -> str:
+    """Return the line of a trial: how it ended and what was measured, or why it failed."""
     name = "baseline" if row["number"] == 0 else f"trial {row['number']}"
     if row["state"] != "complete":
         return f"{name} {row['state']}: {' '.join(str(row['error']).split())}"
-    words = describe(next(record.spec for record in state.records if record.number == row["number"]))
+
+    spec = next(record.spec for record in state.records if record.number == row["number"])
     front = ", on the front" if row["on_front"] == "yes" else ""
     top = state.yardstick.top_fidelity
-    end = "complete" if top in (None, row["fidelity"]) else f"paused at {row['fidelity']} of {top} steps"
+    is_whole = top in (None, row["fidelity"])
+    end = "complete" if is_whole else f"paused at {row['fidelity']} of {top} steps"
     return (
         f"{name} {end}{front}: gain {signed(row['psnr_gain_db'], 3, ' dB')}, "
         f"PSNR {fixed(row['psnr_db'], 3, ' dB')}, "
-        f"runtime ratio {ratio(row['runtime_ratio'], row['runtime_ci'])}, {whole(row['params'])} parameters, "
-        f"score {fixed(row['score'], 3)}; {words}"
+        f"runtime ratio {ratio(row['runtime_ratio'], row['runtime_ci'])}, "
+        f"{whole(row['params'])} parameters, score {fixed(row['score'], 3)}; {describe(spec)}"
     )
 
 
-def _progress(state: RunState, wanted: int | None, seconds_left: float | None) -> RenderableType:
+def _draw_progress(
+    state: RunState, wanted: int | None, seconds_left: float | None
+) -> RenderableType:
+    """Draw how many trials ended, and a bar where it is known how many are wanted."""
     ends = counts(state)
     done = ends["complete"] + ends["failed"]
-    words = Text.assemble((state.name, "bold"), f"  {done}{'' if wanted is None else f' of {wanted}'} trials")
+    of_all = "" if wanted is None else f" of {wanted}"
+    words = Text.assemble((state.name, "bold"), f"  {done}{of_all} trials")
     for name, style in (("failed", "red"), ("rejected", "dim")):
         words.append(f", {ends[name]} {name}" if ends[name] else "", style=style)
     words.append("" if seconds_left is None else f", {duration(seconds_left)} left")
     if wanted is None:
         return words
+
     bar = Table.grid()  # alone, a bar does not end its line
     bar.add_row(ProgressBar(total=max(wanted, 1), completed=min(done, wanted), width=48))
     return Group(words, bar)
 
 
-def _under_way(running: Mapping[int, str]) -> list[RenderableType]:
+def _list_running(running: Mapping[int, str]) -> list[RenderableType]:
     return [
         Text(f"trial {number}: {doing}", style="cyan", no_wrap=True)
         for number, doing in sorted(running.items())
@@ -152,7 +189,12 @@ def _under_way(running: Mapping[int, str]) -> list[RenderableType]:
 
 @dataclass(frozen=True)
 class _Front:
-    """The front's rows: a table with as many columns as the screen is wide, or lines on a narrow one."""
+    """The front's rows: as many columns as the screen is wide, or lines on a narrow one.
+
+    Attributes:
+        members: the rows that are shown.
+        size: of the whole front.
+    """
 
     members: pd.DataFrame
     state: RunState
@@ -162,13 +204,19 @@ class _Front:
         if self.members.empty:
             yield Text("No trial is on the front yet.", style="dim")
             return
-        order = "best score first" if self.state.can_rank else "lowest score first; the proxy cannot rank"
+        order = "best score first"
+        if not self.state.can_rank:
+            order = "lowest score first; the proxy cannot rank"
         yield Text(f"Front of {self.size}, {order}", style="bold")
-        rows = [self._cells(row) for row in self.members.to_dict("records")]
+
+        rows = [self._write_cells(row) for row in self.members.to_dict("records")]
         if options.max_width < NARROW:  # a table would cut its numbers
             for row in rows:
-                yield Text(", ".join(f"{head} {cell}" for head, cell in row.items() if head not in ONLY_WIDE))
+                parts = [f"{head} {cell}" for head, cell in row.items() if head not in ONLY_WIDE]
+                yield Text(", ".join(parts))
             return
+
+        # FLOPs and PSNR are what a reader misses least where there is no room for all.
         shown = Table(box=None, pad_edge=False)
         for head in rows[0]:
             if options.max_width >= WIDE or head not in ONLY_WIDE:
@@ -177,7 +225,8 @@ class _Front:
             shown.add_row(*(row[str(column.header)] for column in shown.columns))
         yield shown
 
-    def _cells(self, row: Mapping[Any, Any]) -> dict[str, Text]:
+    def _write_cells(self, row: Mapping[Any, Any]) -> dict[str, Text]:
+        """Return a row's cells by head; the heads are short, as a terminal is narrow."""
         spec = next(record.spec for record in self.state.records if record.number == row["number"])
         cells = {
             "trial": "base" if row["number"] == 0 else str(row["number"]),
@@ -193,7 +242,7 @@ class _Front:
         return shown | {"architecture": Text(describe(spec))}
 
 
-def _verdict(state: RunState) -> RenderableType:
+def _draw_verdict(state: RunState) -> RenderableType:
     verdict = state.verdict
     style = "yellow" if verdict is None else "green" if verdict.passes else "red"
     return Text(verdict_words(state), style=style)

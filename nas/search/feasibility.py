@@ -5,7 +5,8 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from nas.analysis.results import RunState, table
+from nas.analysis.results import table
+from nas.analysis.run_state import RunState
 from nas.measure.cost import SUMMED, summed_cost
 from search_spaces.chooser import RandomChooser, Space
 from search_spaces.spaces.members import least, members, num_points

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.analysis.columns import GOALS, read_costs
 from nas.analysis.ladder import rung_spec
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.measure.cost import summed_cost
-from nas.record import GOALS, TrialRecord
+from nas.record import TrialRecord
 from nas.search.fidelity.end import project_ends
 from nas.search.fidelity.projection import Projection
 from nas.search.model.acquisition import Acquisition, GoalWord
@@ -135,12 +136,11 @@ class Observer:
             else:
                 continue
             quality, std = _read_quality(record, references, ends)
-            measured = record.costs
             yield Observation(
                 point=point,
                 quality=quality,
                 std=std,
-                costs={name: measured[name] for name in needed if name in measured},
+                costs=read_costs(record, needed),
                 number=record.number,
                 predicted=suggestion.predicted if suggestion else None,
             )

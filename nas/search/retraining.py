@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from nas.analysis.results import Retrained, RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import Retrained, RunState
 from nas.record import TrialRecord
 from nas.search.evaluation.workers import Job, Pool, work
 from nas.search.store.run_directory import RETRAINED, read_retrained, write

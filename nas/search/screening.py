@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nas.analysis.columns import read_costs
 from nas.record import Cost, TrialRecord
 from nas.score import Challenge
 from nas.search.model.acquisition import QUALITIES, GoalWord, list_costs
@@ -80,7 +81,7 @@ def why_rejected(
 ) -> str:
     """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
     assert record.cost
-    values = record.costs
+    values = read_costs(record)
     if record.latency:
         values["score"] = challenge.score(
             record.latency.ratio, record.cost.flops / baseline.flops, record.cost.params / baseline.params

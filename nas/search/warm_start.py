@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.analysis.results import RunState, front_table, table
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
 from nas.search.observer import EarlierResult
 from nas.search.store.run_directory import read_environment
 from nas.search.store.runs import load_run, shown_settings

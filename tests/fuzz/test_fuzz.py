@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nas.analysis import results
+from nas.analysis import picks
 from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
@@ -107,7 +107,7 @@ def _read_search(*, run: str | None, space: Any, start: list[str], parent: str |
 
 
 def _read_export(*, run: str, pick: str, **_: Any) -> None:
-    results.pick(load_run(Path(run)), pick)
+    picks.pick(load_run(Path(run)), pick)
 
 
 def _count(kind: str) -> int:

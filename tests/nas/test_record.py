@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nas.record import GOALS, Quality, TrialRecord
+from nas.record import Quality, TrialRecord
 from tests.nas.report import runs
 
 
@@ -19,7 +19,9 @@ def test_record_comes_back_from_json(seed):
 
 def test_record_keeps_what_was_not_measured_and_any_error_text():
     text = 'RuntimeError: "quotes",\nnew line, \u00e4 and </script>'
-    record = TrialRecord(number=3, state="failed", spec=runs.SPAN, cost=runs.cost(runs.SPAN), error=text)
+    record = TrialRecord(
+        number=3, state="failed", spec=runs.SPAN, cost=runs.cost(runs.SPAN), error=text
+    )
     again = TrialRecord.from_json(record.to_json())
     assert again == record
     assert again.latency is None
@@ -40,14 +42,6 @@ def test_record_json_is_plain_data():
     assert data["number"] == 2
     assert data["spec"]["scale"] == 4
     assert data["latency"]["mode"] == "cpu_eager"
-
-
-def test_goals_maximise_psnr_alone():
-    assert {name for name, goal in GOALS.items() if goal.direction == "maximize"} == {
-        "psnr_db",
-        "psnr_gain_db",
-    }
-    assert all(goal.name == name for name, goal in GOALS.items())
 
 
 LATENCY = runs.complete(1).latency
@@ -73,7 +67,11 @@ def test_latencies_of_other_conditions_are_not_pooled():
 def test_quality_with_more_seeds_is_their_mean():
     first = Quality(psnr_db=26.0, base_db=25.0, fidelity=10, train_seconds=2.0, restarts=0)
     both = first.with_seed(dataclasses.replace(first, psnr_db=26.2))
-    assert (both.psnr_db, both.seeds, both.train_seconds) == (pytest.approx(26.1), (26.0, 26.2), 4.0)
+    assert (both.psnr_db, both.seeds, both.train_seconds) == (
+        pytest.approx(26.1),
+        (26.0, 26.2),
+        4.0,
+    )
     three = both.with_seed(dataclasses.replace(first, psnr_db=26.4))
     assert three.psnr_db == pytest.approx(26.2)
     assert three.seeds == (26.0, 26.2, 26.4)

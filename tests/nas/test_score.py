@@ -8,7 +8,9 @@ from nas.score import Baseline, Challenge, Gate, Weights, challenge_score, ranks
 CHALLENGE = Challenge(
     name="test",
     weights=Weights(runtime=0.7, flops=0.2, params=0.1),
-    baseline=Baseline(name="SPAN", device="RTX A6000", runtime_ms=7.74, flops=9.83e9, params=0.151e6),
+    baseline=Baseline(
+        name="SPAN", device="RTX A6000", runtime_ms=7.74, flops=9.83e9, params=0.151e6
+    ),
     gate=Gate(valid_db=26.90, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04),
 )
 
@@ -25,7 +27,9 @@ def test_challenge_score_weighs_each_ratio_as_in_2026():
         + 0.1 * math.exp(1.853509664292981)
         + 0.1 * math.exp(1.841059602649007)
     )
-    assert challenge_score(5.24 / 7.74, 9.11 / 9.83, 0.139 / 0.151) == pytest.approx(expected, rel=1e-12)
+    assert challenge_score(5.24 / 7.74, 9.11 / 9.83, 0.139 / 0.151) == pytest.approx(
+        expected, rel=1e-12
+    )
     assert challenge_score(2, 1, 1) - challenge_score(1, 1, 1) == pytest.approx(
         0.8 * (math.exp(4) - math.exp(2))
     )
@@ -87,7 +91,9 @@ def test_ranks_share_the_smaller_rank():
 
 
 def test_weights_must_sum_to_one():
-    with pytest.raises(ValueError, match=r"must sum to 1.*0\.9 \+ 0\.15 \+ 0\.15 = 1\.2; set all three"):
+    with pytest.raises(
+        ValueError, match=r"must sum to 1.*0\.9 \+ 0\.15 \+ 0\.15 = 1\.2; set all three"
+    ):
         Weights(runtime=0.9, flops=0.15, params=0.15)
     with pytest.raises(ValueError, match="not negative"):
         Weights(runtime=1.2, flops=-0.1, params=-0.1)

@@ -1,4 +1,4 @@
-"""The ladder: SPAN at four sizes under the proxy, and whether that lets the proxy decide anything."""
+"""The ladder: SPAN at four sizes under the proxy, and whether that lets the proxy decide."""
 
 import html
 import statistics
@@ -8,78 +8,98 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.report.figures import ACCENT, MUTED, figure
-from nas.report.html_table import html_table
+from nas.report.html_table import Formatter, html_table
 from nas.report.numbers import fixed
 from nas.report.panel import Part
 from nas.report.words import protocol, verdict_words
 
 TITLE = "Can the proxy rank?"
+MEAN, DEVIATION, BASE = "mean (dB)", "deviation (dB)", "base alone (dB)"
+STEPS, SECONDS = "steps", "seconds a run"
+NUM_SYMBOLS = 8  # of plotly's, before seeds share one
 
 
 def note(state: RunState) -> str:
+    """Say what the ladder is, when it passes, and how PSNR was made."""
     return (
-        "The ladder trains SPAN at four sizes (channels x blocks) with the proxy. It passes when they come "
-        f"out in order for every seed and spread over at least {MIN_SPREAD_SEEDS:g} seed deviations and "
-        f"{MIN_SPREAD_GATES:g} gate margins.\n{protocol(state)}"
+        "The ladder trains SPAN at four sizes (channels x blocks) with the proxy. It passes when "
+        f"they come out in order for every seed and spread over at least {MIN_SPREAD_SEEDS:g} "
+        f"seed deviations and {MIN_SPREAD_GATES:g} gate margins.\n{protocol(state)}"
     )
 
 
 def table(state: RunState) -> pd.DataFrame:
-    """One row a rung, small to large: each seed, their mean and deviation, the base alone, the cost."""
-    seeds = sorted({run.seed for run in state.ladder})
+    """Return one row a rung, small to large: each seed, mean, deviation, base alone, cost."""
+    seeds = _list_seeds(state)
     rows: list[dict[str, Any]] = []
     for rung in state.rungs if state.ladder else ():
         runs = {run.seed: run for run in state.ladder if run.rung == rung}
-        results = [run.psnr_db for run in runs.values()]
+        psnrs_db = [run.psnr_db for run in runs.values()]
+
+        # A rung may lack some seeds, or all of them, while the ladder still runs.
         row: dict[str, Any] = {"rung": rung}
-        row |= {f"seed {seed} (dB)": runs[seed].psnr_db if seed in runs else None for seed in seeds}
-        row["mean (dB)"] = statistics.fmean(results) if results else None
-        row["deviation (dB)"] = statistics.stdev(results) if len(results) > 1 else None
-        row["base alone (dB)"] = next((run.base_db for run in runs.values()), None)
-        row["steps"] = max((run.fidelity for run in runs.values()), default=None)
-        row["seconds a run"] = statistics.fmean(run.train_seconds for run in runs.values()) if runs else None
+        row |= {_name_seed(seed): runs[seed].psnr_db if seed in runs else None for seed in seeds}
+        row[MEAN] = statistics.fmean(psnrs_db) if psnrs_db else None
+        row[DEVIATION] = statistics.stdev(psnrs_db) if len(psnrs_db) > 1 else None
+        row[BASE] = next((run.base_db for run in runs.values()), None)
+        row[STEPS] = max((run.fidelity for run in runs.values()), default=None)
+        seconds = [run.train_seconds for run in runs.values()]
+        row[SECONDS] = statistics.fmean(seconds) if seconds else None
         rows.append(row)
+
     frame = pd.DataFrame(rows)
     return frame.astype({name: float for name in frame.columns if name != "rung"})
 
 
 def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
+    """Draw the verdict, the table, and a line for each seed and for their mean."""
+    # The verdict comes first: it says whether any score below may be believed.
     verdict = state.verdict
     look = "unknown" if verdict is None else "passes" if verdict.passes else "fails"
     words = f"<p class='verdict {look}'>{html.escape(verdict_words(state))}</p>"
     if table.empty:
         return (words,)
-    seeds = [name for name in table.columns if name.startswith("seed ")]
+
+    seeds = _list_seeds(state)
     traces = [
-        go.Scatter(
-            x=table["rung"].tolist(),
-            y=_values(table[name]),
-            mode="lines+markers",
-            name=name.removesuffix(" (dB)"),
+        _draw_line(
+            table,
+            _name_seed(seed),
+            f"seed {seed}",
             line={"width": 1, "color": MUTED},
-            marker={"size": 6, "symbol": number % 8},
+            marker={"size": 6, "symbol": place % NUM_SYMBOLS},
         )
-        for number, name in enumerate(seeds)
+        for place, seed in enumerate(seeds)
     ]
-    traces.append(
-        go.Scatter(
-            x=table["rung"].tolist(),
-            y=_values(table["mean (dB)"]),
-            mode="lines+markers",
-            name="mean",
-            line={"width": 3, "color": ACCENT},
-            marker={"size": 8},
-        )
-    )
-    formats = {name: lambda value: fixed(value, 3) for name in table.columns if name.endswith("(dB)")}
-    formats |= {"steps": lambda value: fixed(value, 0), "seconds a run": lambda value: fixed(value, 1)}
+    mean_line = {"width": 3, "color": ACCENT}
+    traces.append(_draw_line(table, MEAN, "mean", line=mean_line, marker={"size": 8}))
     drawing = figure(
-        traces, x="SPAN, channels x blocks", y="PSNR (dB)", height=320, xaxis={"type": "category"}
+        traces,
+        x="SPAN, channels x blocks",
+        y="PSNR (dB)",
+        height=320,
+        xaxis={"type": "category"},  # else plotly reads "12x1" as a number where it can
     )
+
+    formats: dict[str, Formatter] = {
+        head: lambda value: fixed(value, 3)
+        for head in (*map(_name_seed, seeds), MEAN, DEVIATION, BASE)
+    }
+    formats |= {STEPS: lambda value: fixed(value, 0), SECONDS: lambda value: fixed(value, 1)}
     return words, html_table(table, formats, label=TITLE), drawing
 
 
-def _values(column: pd.Series) -> list[float | None]:
-    return [None if pd.isna(value) else float(value) for value in column]
+def _draw_line(table: pd.DataFrame, column: str, name: str, **look: Any) -> go.Scatter:
+    """Draw a column of the table over the rungs; a missing value is a gap."""
+    values = [None if pd.isna(value) else float(value) for value in table[column]]
+    return go.Scatter(x=table["rung"].tolist(), y=values, mode="lines+markers", name=name, **look)
+
+
+def _list_seeds(state: RunState) -> list[int]:
+    return sorted({run.seed for run in state.ladder})
+
+
+def _name_seed(seed: int) -> str:
+    return f"seed {seed} (dB)"

@@ -4,29 +4,29 @@ from typing import Any
 
 import pandas as pd
 
+from nas.analysis.columns import BY_NAME
 from nas.analysis.convergence import eligible, volumes
-from nas.analysis.results import RunState
 from nas.analysis.results import table as result_table
+from nas.analysis.run_state import RunState
+from nas.report.column_table import make_formats
 from nas.report.html_table import html_table
-from nas.report.numbers import fixed, whole
+from nas.report.numbers import whole
 from nas.report.panel import Part
 from nas.report.words import volume_unit
 
 TITLE = "Where the time went"
-PARTS = {
-    "training (s)": "train_seconds",
-    "measuring (s)": "measure_seconds",
-    "waiting (s)": "wait_seconds",
-    "choosing (s)": "control_seconds",
-}
+SPENT = ("train_seconds", "measure_seconds", "wait_seconds", "control_seconds")
+HEADS = {name: BY_NAME[name].heading for name in SPENT}
 
 
 def note(state: RunState) -> str:
+    """Say what each kind of time is, and what a device hour has brought."""
     words = (
-        "Seconds of the workers, summed: training with its validation, latency readings, waiting for the "
-        "device, and the controller's own time for choosing. Device hours are training and measuring."
+        "Seconds of the workers, summed: training with its validation, latency readings, waiting "
+        "for the device, and the controller's own time for choosing. Device hours are training "
+        "and measuring."
     )
-    hours, volume = device_hours(state), _volume(state)
+    hours, volume = sum_device_hours(state), _measure_volume(state)
     if hours and volume is not None:
         words += (
             f" {hours:.3g} device hours in all, the ladder's among them; hypervolume {volume:.4g} "
@@ -35,43 +35,49 @@ def note(state: RunState) -> str:
     return words
 
 
-def device_hours(state: RunState) -> float:
-    """Hours of training and measuring, the ladder's among them; the baseline's training is the ladder's."""
+def sum_device_hours(state: RunState) -> float:
+    """Return the hours of training and measuring, with the ladder's."""
     rows = result_table(state)
-    trials = rows[rows["number"] != 0]
+    trials = rows[rows["number"] != 0]  # the baseline's training is one of the ladder's
     seconds = trials["train_seconds"].sum() + rows["measure_seconds"].sum()
     return float(seconds + sum(run.train_seconds for run in state.ladder)) / 3600
 
 
 def table(state: RunState) -> pd.DataFrame:
-    """One row for the ladder, each fidelity that trials reached, the failed, the rejected, and the front."""
+    """Return a row for the ladder, each fidelity, failed and rejected trials, and the front."""
     rows = result_table(state)
     trials = rows[rows["number"] != 0]
-    found: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     if state.ladder:
         seconds = sum(run.train_seconds for run in state.ladder)
-        found.append({"what": "ladder", "trainings": len(state.ladder), "training (s)": seconds})
+        line = {"what": "ladder", "trainings": len(state.ladder), HEADS["train_seconds"]: seconds}
+        lines.append(line)
+
     complete = trials[trials["state"] == "complete"]
     for steps, group in complete.groupby(complete["fidelity"].astype(int)):
-        found.append(_row(f"trials that reached {steps} steps", group))
+        lines.append(_sum_group(f"trials that reached {steps} steps", group))
     for end in ("failed", "rejected"):
         if len(group := trials[trials["state"] == end]):
-            found.append(_row(end, group))
-    found.append(_row("members of the front, of these", trials[trials["on_front"] == "yes"]))
-    return pd.DataFrame(found, columns=["what", "trainings", *PARTS])
+            lines.append(_sum_group(end, group))
+
+    # Members are among the complete ones above, so this line is no further part of the sum.
+    members = trials[trials["on_front"] == "yes"]
+    lines.append(_sum_group("members of the front, of these", members))
+    return pd.DataFrame(lines, columns=["what", "trainings", *HEADS.values()])
 
 
 def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
-    formats = {name: lambda value: fixed(value, 1) for name in PARTS}
-    return (html_table(table, {"trainings": whole, **formats}, label=TITLE),)
+    """Draw the table."""
+    return (html_table(table, {"trainings": whole} | make_formats(table), label=TITLE),)
 
 
-def _row(what: str, group: pd.DataFrame) -> dict[str, Any]:
-    sums = {name: float(group[column].sum()) for name, column in PARTS.items()}
+def _sum_group(what: str, group: pd.DataFrame) -> dict[str, Any]:
+    sums = {head: float(group[name].sum()) for name, head in HEADS.items()}
     return {"what": what, "trainings": int(group["train_seconds"].notna().sum()), **sums}
 
 
-def _volume(state: RunState) -> float | None:
+def _measure_volume(state: RunState) -> float | None:
+    """Return the hypervolume at the end of the run; None where it is not known."""
     frame = result_table(state)
     if frame.empty:
         return None

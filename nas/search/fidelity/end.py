@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.search.fidelity.projection import Projection, projections
 
 

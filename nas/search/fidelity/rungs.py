@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 
 PROBE_SHARE = 0.05  # of all steps of a search's trials: as many may go to probes while new ones are wanted
 

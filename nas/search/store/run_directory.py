@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from nas.analysis.results import Retrained, RunState, best_score_rows, front_table, table
+from nas.analysis.results import best_score_rows, front_table, table
+from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
 

@@ -8,9 +8,10 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 
+from nas.analysis.columns import GOALS, LIMITS
 from nas.analysis.ladder import RUNGS, LadderRun
-from nas.analysis.results import RunState
-from nas.record import GOALS, LIMITS, TrialRecord
+from nas.analysis.run_state import RunState
+from nas.record import TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
 from nas.search.store.facts import STUDY, read_facts, read_records
 from nas.search.store.journal import JOURNAL, find_journal, open_storage

@@ -13,9 +13,10 @@ from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.analysis.columns import GOALS
 from nas.analysis.ladder import RUNGS, LadderRun
-from nas.analysis.results import RunState
-from nas.record import GOALS, TrialRecord
+from nas.analysis.run_state import RunState
+from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.model.decisions import Decision
 from nas.search.model.observations import ToldTrial

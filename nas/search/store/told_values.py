@@ -1,6 +1,7 @@
 """What Optuna is told of a trial: values, and the limits and the gate as constraints."""
 
-from nas.analysis.results import RunState, row_of
+from nas.analysis.results import row_of
+from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.search.fidelity.end import project_row
 

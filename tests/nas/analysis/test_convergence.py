@@ -9,7 +9,7 @@ from tests.nas.report import runs
 
 
 def grown(gains):
-    """A run whose trials cost a little less than the baseline and gain so many dB, one after the other."""
+    """A run whose trials cost a little less than the baseline and gain so many dB each."""
     spec = runs.rung_spec("16x3", 4)
     records = [
         runs.complete(0),
@@ -41,7 +41,7 @@ def test_volume_never_falls():
 
 
 def test_volume_counts_in_shares_of_the_baseline_whatever_the_columns_are():
-    """A trial of half the baseline's parameters, FLOPs and runtime, 0.3 dB better: a box by hand."""
+    """A trial of half the baseline's costs and 0.3 dB better adds a box, measured by hand."""
     first = runs.complete(0)
     cost, latency = first.cost, first.latency
     half = dataclasses.replace(
@@ -50,11 +50,18 @@ def test_volume_counts_in_shares_of_the_baseline_whatever_the_columns_are():
     )  # fmt: skip
     better = runs.complete(1, gain=0.3, ratio=0.5, spec=runs.rung_spec("16x3", 4))
     better = dataclasses.replace(
-        better, cost=half, latency=dataclasses.replace(better.latency, runtime_ms=latency.runtime_ms / 2)
+        better,
+        cost=half,
+        latency=dataclasses.replace(better.latency, runtime_ms=latency.runtime_ms / 2),
     )
     state = runs.run_state([first, better])
     found = {}
-    for costs in (("runtime_ratio",), ("params", "flops", "runtime_ratio"), ("memory_mib",), ("runtime_ms",)):
+    for costs in (
+        ("runtime_ratio",),
+        ("params", "flops", "runtime_ratio"),
+        ("memory_mib",),
+        ("runtime_ms",),
+    ):
         state = dataclasses.replace(state, objectives=("psnr_gain_db", *costs))
         frame = table(state)
         found[costs] = volumes(frame, eligible(frame), state)

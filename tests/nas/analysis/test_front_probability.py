@@ -14,7 +14,9 @@ OBJECTIVES = ("psnr_gain_db", "runtime_ratio")
 
 def rows(*found):
     """Gain, ratio, half-width and seeds of each."""
-    frame = pd.DataFrame(found, columns=["psnr_gain_db", "runtime_ratio", "runtime_ci", "psnr_seeds"])
+    frame = pd.DataFrame(
+        found, columns=["psnr_gain_db", "runtime_ratio", "runtime_ci", "psnr_seeds"]
+    )
     score = 0.8 * np.exp(2 * frame["runtime_ratio"])
     return frame.assign(runtime_ms=7.0 * frame["runtime_ratio"], score=score)
 
@@ -26,11 +28,15 @@ def probability(frame, objectives=OBJECTIVES, gate_db=None, std=0.02):
 
 
 def test_what_is_far_apart_is_certain():
-    assert probability(rows((0.0, 1.0, 0.0, 1), (-0.5, 0.5, 0.01, 1), (-0.9, 0.9, 0.01, 1))) == [1, 1, 0]
+    assert probability(rows((0.0, 1.0, 0.0, 1), (-0.5, 0.5, 0.01, 1), (-0.9, 0.9, 0.01, 1))) == [
+        1,
+        1,
+        0,
+    ]
 
 
 def test_equal_networks_beat_each_other_half_the_time():
-    """The cheaper of two alike in PSNR is on the front for sure, the dearer where its seeds are luckier."""
+    """Of two alike in PSNR the cheaper is on the front for sure, the dearer by luck alone."""
     found = probability(rows((0.0, 1.0, 0.001, 1), (0.0, 0.9, 0.001, 1)))
     assert found[1] == 1
     assert found[0] == pytest.approx(0.5, abs=0.08)
@@ -57,7 +63,9 @@ def test_runtime_is_redrawn_with_its_interval():
 
 
 def test_believed_gate_may_be_missed():
-    found = probability(rows((-0.04, 0.5, 0.0, 1), (0.3, 1.0, 0.0, 1), (-0.5, 0.1, 0.0, 1)), gate_db=-0.04)
+    found = probability(
+        rows((-0.04, 0.5, 0.0, 1), (0.3, 1.0, 0.0, 1), (-0.5, 0.1, 0.0, 1)), gate_db=-0.04
+    )
     assert found[0] == pytest.approx(0.5, abs=0.08)
     assert found[1:] == [1, 0]
 
@@ -79,5 +87,7 @@ def test_table_says_it_for_the_rows_that_compete():
 
 
 def test_without_a_second_seed_nothing_is_said():
-    state = dataclasses.replace(runs.search(20), ladder=tuple(runs.ladder(runs.GOOD, noise=0.0, seeds=1)))
+    state = dataclasses.replace(
+        runs.search(20), ladder=tuple(runs.ladder(runs.GOOD, noise=0.0, seeds=1))
+    )
     assert table(state)["front_probability"].isna().all()

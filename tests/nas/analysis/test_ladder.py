@@ -12,7 +12,9 @@ GATE = 0.04
 def from_table(*rungs):
     """Runs whose PSNR is rungs[rung][seed]."""
     made = runs.ladder(seeds=len(rungs[0]), noise=0)
-    return [dataclasses.replace(run, psnr_db=rungs[RUNGS.index(run.rung)][run.seed]) for run in made]
+    return [
+        dataclasses.replace(run, psnr_db=rungs[RUNGS.index(run.rung)][run.seed]) for run in made
+    ]
 
 
 def test_the_last_rung_is_span():
@@ -45,7 +47,9 @@ def test_ladder_fails_when_one_seed_is_out_of_order():
 
 
 def test_ladder_fails_when_two_rungs_are_equal():
-    assert not judge(from_table((26.1, 26.11), (26.3, 26.31), (26.3, 26.31), (26.6, 26.61)), GATE).in_order
+    assert not judge(
+        from_table((26.1, 26.11), (26.3, 26.31), (26.3, 26.31), (26.6, 26.61)), GATE
+    ).in_order
 
 
 @pytest.mark.parametrize(("spread", "passes"), [(0.155, False), (0.165, True)])
@@ -59,7 +63,7 @@ def test_ladder_needs_four_gate_margins(spread, passes):
 
 @pytest.mark.parametrize(("apart", "passes"), [(0.060, True), (0.075, False)])
 def test_ladder_needs_five_seed_deviations(apart, passes):
-    """Two seeds `apart` have a deviation of apart / sqrt(2) on every rung; the spread is 0.24 dB."""
+    """Two seeds `apart` deviate by apart / sqrt(2) on every rung; the spread is 0.24 dB."""
     rungs = [(26 + step, 26 + step + apart) for step in (0, 0.08, 0.16, 0.24)]
     verdict = judge(from_table(*rungs), GATE)
     assert verdict.in_order
@@ -82,4 +86,6 @@ def test_ladder_names_the_rungs_that_have_no_run():
 
 
 def test_reference_is_the_mean_of_span():
-    assert references(from_table((1, 1), (2, 2), (3, 3), (26.5, 26.7))) == {600: pytest.approx(26.6)}
+    assert references(from_table((1, 1), (2, 2), (3, 3), (26.5, 26.7))) == {
+        600: pytest.approx(26.6)
+    }

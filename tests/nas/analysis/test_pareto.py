@@ -33,7 +33,13 @@ def test_front_equals_the_definition(num_columns, levels):
 
 
 def test_front_keeps_equal_points():
-    assert front([[1, 2], [1, 2], [2, 1], [2, 2], [1, 2]]).tolist() == [True, True, True, False, True]
+    assert front([[1, 2], [1, 2], [2, 1], [2, 2], [1, 2]]).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_front_drops_a_point_that_ties_in_one_column():
@@ -92,14 +98,15 @@ def test_hypervolume_of_a_box_is_its_volume(num_columns):
 
 @pytest.mark.parametrize("num_columns", [2, 3, 4])
 def test_hypervolume_of_a_staircase_simplex_is_known(num_columns):
-    # All lattice points with coordinates from 0 that sum to n - 1: the complement of what they dominate in
-    # [0, n]^K is the union of unit cells with index sum below n - 1, of which there are C(n - 2 + K, K).
+    # All lattice points with coordinates from 0 that sum to n - 1: the complement of what they
+    # dominate in [0, n]^K is the union of unit cells with index sum below n - 1, of which there
+    # are C(n - 2 + K, K).
     n = 6
     lattice = [p for p in itertools.product(range(n), repeat=num_columns) if sum(p) == n - 1]
     expected = n**num_columns - math.comb(n - 2 + num_columns, num_columns)
-    assert hypervolume(np.array(lattice, dtype=float), np.full(num_columns, float(n))) == pytest.approx(
-        expected
-    )
+    assert hypervolume(
+        np.array(lattice, dtype=float), np.full(num_columns, float(n))
+    ) == pytest.approx(expected)
 
 
 def test_hypervolume_ignores_points_outside_and_dominated():
@@ -121,7 +128,9 @@ def test_hypervolume_does_not_change_its_input():
 @pytest.mark.parametrize(
     ("num_points", "num_columns", "seconds"), [(1000, 2, 0.5), (1000, 3, 1.0), (200, 4, 2.0)]
 )
-def test_front_and_hypervolume_are_fast_when_all_points_are_on_the_front(num_points, num_columns, seconds):
+def test_front_and_hypervolume_are_fast_when_all_points_are_on_the_front(
+    num_points, num_columns, seconds
+):
     rng = np.random.default_rng(0)
     costs = -np.abs(rng.normal(size=(num_points, num_columns)))
     costs /= np.linalg.norm(costs, axis=1, keepdims=True)  # on a sphere: none dominates another

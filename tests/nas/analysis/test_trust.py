@@ -22,7 +22,9 @@ def test_tau_is_that_of_its_pairs():
 @pytest.mark.parametrize("count", [6, 10, 24])
 def test_interval_covers_the_true_tau_in_nineteen_of_twenty_samples(count):
     rng = random.Random(0)
-    true = statistics.fmean(agreement(pairs(rng, 60, 1.0, 0.5), lower=1, upper=2).tau for _ in range(30))
+    true = statistics.fmean(
+        agreement(pairs(rng, 60, 1.0, 0.5), lower=1, upper=2).tau for _ in range(30)
+    )
     found = [agreement(pairs(rng, count, 1.0, 0.5), lower=1, upper=2) for _ in range(60)]
     assert sum(one.low <= true <= one.high for one in found) >= 56
 
@@ -48,12 +50,16 @@ def test_few_networks_say_nothing():
 
 def test_noise_is_pooled_over_networks_and_says_what_can_be_told_apart():
     rng = random.Random(0)
-    runs = {str(n): [n + rng.gauss(0, 0.02) for _ in range(3)] for n in range(200)} | {"once": [5.0]}
+    runs = {str(n): [n + rng.gauss(0, 0.02) for _ in range(3)] for n in range(200)} | {
+        "once": [5.0]
+    }
     found = noise(runs, fidelity=10)
     assert found.std_db == pytest.approx(0.02, rel=0.1)
     assert found.gap_db == pytest.approx(1.96 * 2**0.5 * found.std_db, rel=1e-3)
     assert found.num_networks == 200
-    wrong = sum(abs(a - b) > found.gap_db for a, b, _ in list(runs.values())[:-1])  # equal but for their seed
+    wrong = sum(
+        abs(a - b) > found.gap_db for a, b, _ in list(runs.values())[:-1]
+    )  # equal but for their seed
     assert 2 <= wrong <= 20  # about one in twenty
 
 
@@ -63,8 +69,13 @@ def test_noise_of_single_trainings_is_not_known():
 
 def test_trust_is_of_networks_that_were_read_at_both():
     curves = {str(n): {10: n, 20: n, 40: -n} for n in range(6)} | {"part": {10: 9, 20: 9}}
-    found = measure_trust(curves, [("a", {10: 1.0, 40: 2.0}), ("a", {10: 1.2, 40: 2.0}), ("b", {40: 3.0})])
-    assert [(one.lower, one.upper, one.num_networks) for one in found.steps] == [(10, 20, 7), (20, 40, 6)]
+    found = measure_trust(
+        curves, [("a", {10: 1.0, 40: 2.0}), ("a", {10: 1.2, 40: 2.0}), ("b", {40: 3.0})]
+    )
+    assert [(one.lower, one.upper, one.num_networks) for one in found.steps] == [
+        (10, 20, 7),
+        (20, 40, 6),
+    ]
     assert [one.tau for one in found.steps] == pytest.approx([1, -1])
     assert [one.tau for one in found.to_top] == pytest.approx([-1, -1])
     assert [(one.fidelity, one.num_networks) for one in found.noise] == [(10, 1), (40, 1)]

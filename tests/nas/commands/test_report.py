@@ -3,7 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from nas.analysis.results import COLUMNS
+from nas.analysis.columns import CONTRACT_COLUMNS
 from nas.cli.door import main
 from nas.search.store.journal import RunLock
 
@@ -57,7 +57,8 @@ def test_a_run_without_finished_trials_gives_what_there_is(journal, tiny_run, tm
         (run / "journal.log").write_bytes(journal)
     assert main(["report", f"run={run}"]) == 0
     assert "No trial has finished yet" in capsys.readouterr().out
-    assert list(pd.read_csv(run / "trials.csv"))[: len(COLUMNS)] == COLUMNS
+    names = [column.name for column in CONTRACT_COLUMNS]
+    assert list(pd.read_csv(run / "trials.csv"))[: len(names)] == names
     assert len(pd.read_csv(run / "front.csv")) == 0
     assert "No trial has finished yet" in (run / "report.html").read_text()
     assert (run / "journal.log").exists() == (journal is not None)

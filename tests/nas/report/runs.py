@@ -1,11 +1,11 @@
-"""Made-up runs that look like real ones: random SPAN variants, PSNR that grows with size, noise on both."""
+"""Made-up runs that look like real ones: SPAN variants, PSNR that grows with size, noise."""
 
 import dataclasses
 import math
 import random
 
 from nas.analysis.ladder import RUNGS, LadderRun, rung_spec
-from nas.analysis.results import RunState
+from nas.analysis.run_state import RunState
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
 from search_spaces.spec import ArchSpec, BlockSpec
@@ -13,7 +13,9 @@ from search_spaces.spec import ArchSpec, BlockSpec
 CHALLENGE = Challenge(
     name="NTIRE 2026 Efficient SR",
     weights=Weights(runtime=0.8, flops=0.1, params=0.1),
-    baseline=Baseline(name="SPAN", device="RTX A6000", runtime_ms=7.74, flops=9.83e9, params=0.151e6),
+    baseline=Baseline(
+        name="SPAN", device="RTX A6000", runtime_ms=7.74, flops=9.83e9, params=0.151e6
+    ),
     gate=Gate(valid_db=26.90, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04),
 )
 SPAN = rung_spec("28x6", 4)
@@ -42,7 +44,10 @@ def ladder(means=GOOD, *, seeds=3, noise=0.01):
 def random_spec(rng: random.Random) -> ArchSpec:
     """SPAN with other channels, blocks, attention and activation."""
     spec = rung_spec(f"{rng.choice(range(12, 37, 4))}x{rng.randint(1, 7)}", 4)
-    choice = {"attention": rng.choice(ATTENTION), "activation": rng.choice(["silu", "relu", "gelu"])}
+    choice = {
+        "attention": rng.choice(ATTENTION),
+        "activation": rng.choice(["silu", "relu", "gelu"]),
+    }
     return dataclasses.replace(spec, blocks=tuple(_with(block, choice) for block in spec.blocks))
 
 
@@ -72,10 +77,14 @@ def latency(ratio: float, *, mode="cpu_eager", ci=0.006) -> Latency:
 
 
 def quality(psnr_db: float, *, fidelity=600, seconds=21.3) -> Quality:
-    return Quality(psnr_db=psnr_db, base_db=BASE_DB, fidelity=fidelity, train_seconds=seconds, restarts=0)
+    return Quality(
+        psnr_db=psnr_db, base_db=BASE_DB, fidelity=fidelity, train_seconds=seconds, restarts=0
+    )
 
 
-def complete(number, *, gain=0.0, ratio=1.0, spec=SPAN, fidelity=600, reference=GOOD[-1]) -> TrialRecord:
+def complete(
+    number, *, gain=0.0, ratio=1.0, spec=SPAN, fidelity=600, reference=GOOD[-1]
+) -> TrialRecord:
     return TrialRecord(
         number=number,
         state="complete",
@@ -101,7 +110,7 @@ def run_state(records=(), *, means=GOOD, noise=0.0, seeds=3, **changes) -> RunSt
 
 
 def search(num_trials=60, *, means=GOOD, seed=0, limit=300_000, **changes) -> RunState:
-    """A whole search: baseline, complete trials, some failed, some rejected, one with hostile text."""
+    """A whole search: baseline, complete, failed and rejected trials, one with hostile text."""
     rng = random.Random(seed)
     reference = means[-1]
     records = [complete(0, reference=reference)]
@@ -114,7 +123,9 @@ def search(num_trials=60, *, means=GOOD, seed=0, limit=300_000, **changes) -> Ru
         elif cost(spec).params > limit:
             reason = f"params {cost(spec).params} is over its limit {limit}"
             records.append(
-                TrialRecord(number=number, state="rejected", spec=spec, cost=cost(spec), error=reason)
+                TrialRecord(
+                    number=number, state="rejected", spec=spec, cost=cost(spec), error=reason
+                )
             )
         else:
             gain = 0.16 * math.log(share) * (1 if means is GOOD else 0.1) + rng.gauss(0, 0.02)

@@ -19,9 +19,12 @@ from tests.nas.report import runs
 
 pytestmark = pytest.mark.browser
 DRIVER = shutil.which("chromedriver")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = (  # noqa: SIM905
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
 WIDTHS = (1400, 390)
@@ -36,7 +39,8 @@ STATES = {
 def browser(tmp_path_factory):
     if not DRIVER or not BROWSER:
         pytest.skip(
-            "no chromedriver or no chromium on this machine: apt-get install chromium chromium-driver"
+            "no chromedriver or no chromium on this machine: "
+            "apt-get install chromium chromium-driver"
         )
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
@@ -86,7 +90,9 @@ def opened(browser, path, width):
     browser.get(path.as_uri())
     figures = len(browser.find_elements(By.CSS_SELECTOR, ".figure"))
     end = time.monotonic() + 30
-    while len(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .xaxislayer-above")) < figures:
+    while (
+        len(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .xaxislayer-above")) < figures
+    ):
         assert time.monotonic() < end, "the figures were not drawn in 30 s"
         time.sleep(0.1)
     return browser
@@ -101,7 +107,8 @@ def test_page_fits_and_loads_nothing_and_logs_nothing(browser, pages, name, widt
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.get_log("browser") == []
     overflowing = browser.execute_script(
-        "return [...document.querySelectorAll('section, .figure, .js-plotly-plot .main-svg, .scroll, p')]"
+        "return [...document.querySelectorAll("
+        "'section, .figure, .js-plotly-plot .main-svg, .scroll, p')]"
         ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.className)"
     )
     assert overflowing == []
@@ -118,7 +125,9 @@ def test_page_offers_no_way_to_send_a_figure(browser, pages):
     buttons = browser.find_elements(By.CSS_SELECTOR, ".modebar-btn")
     titles = {button.get_attribute("data-title") for button in buttons}
     assert "Download plot as a PNG" in titles
-    assert [title for title in titles if re.search("share|send|cloud|edit|plotly", title, re.I)] == []
+    assert [
+        title for title in titles if re.search("share|send|cloud|edit|plotly", title, re.I)
+    ] == []
     assert {
         link.get_attribute("href").partition("#")[0]
         for link in browser.find_elements(By.TAG_NAME, "a")
@@ -127,10 +136,12 @@ def test_page_offers_no_way_to_send_a_figure(browser, pages):
 
 
 def test_page_makes_a_png_of_a_figure(browser, pages):
-    """Drawn by the browser from an image of the figure, which the page's policy has to let through."""
+    """The browser draws it from an image of the figure, which the policy has to let through."""
     opened(browser, pages["can_rank"], 1400)
     browser.get_log("browser")
-    button = browser.find_element(By.CSS_SELECTOR, '#pareto-front-1 [data-title="Download plot as a PNG"]')
+    button = browser.find_element(
+        By.CSS_SELECTOR, '#pareto-front-1 [data-title="Download plot as a PNG"]'
+    )
     browser.execute_script("arguments[0].click()", button)
     path = wait_for(lambda: next(browser.downloads.glob("*.png"), None))
     image = np.asarray(Image.open(path).convert("RGBA"))
@@ -149,7 +160,8 @@ PLANTED = {
     "frame": "let f = document.createElement('iframe'); f.src = TOLD; document.body.append(f)",
     "font": "new FontFace('told', `url(${TOLD})`).load().catch(() => 0)",
     "style": "document.body.style.backgroundImage = `url(${TOLD})`",
-    "form": "let f = document.createElement('form'); f.action = TOLD; document.body.append(f); f.submit()",
+    "form": "let f = document.createElement('form'); f.action = TOLD; "
+    "document.body.append(f); f.submit()",
 }
 
 
@@ -175,7 +187,7 @@ def plant(browser, way, address):
 
 @pytest.mark.parametrize("way", PLANTED)
 def test_browser_keeps_the_page_from_sending(browser, pages, listener, way):
-    """Whatever ran in the page; here it is the test's driver, which no policy keeps from running."""
+    """Whatever ran in the page; here the test's driver runs it, which no policy stops."""
     address, asked = listener
     opened(browser, pages["empty"], 1400)
     plant(browser, way, address)
@@ -198,7 +210,9 @@ def test_browser_runs_no_script_that_is_planted_in_the_page(browser, pages, tmp_
     page = tmp_path / "planted.html"
     text = pages["empty"].read_text(encoding="utf-8")
     page.write_text(
-        text.replace("<main>", "<main><img src=x onerror='window.ran = 1'><script>window.ran = 2</script>")
+        text.replace(
+            "<main>", "<main><img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
+        )
     )
     opened(browser, page, 1400)
     assert browser.execute_script("return window.ran") is None
@@ -207,7 +221,9 @@ def test_browser_runs_no_script_that_is_planted_in_the_page(browser, pages, tmp_
 @pytest.mark.parametrize("width", WIDTHS)
 def test_page_draws_a_point_for_every_complete_trial(browser, pages, width):
     opened(browser, pages["can_rank"], width)
-    points = browser.find_elements(By.CSS_SELECTOR, "#pareto-front-1 .scatterlayer .points path.point")
+    points = browser.find_elements(
+        By.CSS_SELECTOR, "#pareto-front-1 .scatterlayer .points path.point"
+    )
     complete = [record for record in STATES["can_rank"].records if record.state == "complete"]
     assert len(points) == len(complete)
     assert browser.find_elements(By.CSS_SELECTOR, "#pareto-front-1 .scatterlayer path.js-line")
@@ -229,7 +245,9 @@ def test_page_tells_of_a_point_when_the_mouse_is_on_it(browser, pages):
 def test_page_sorts_a_table_by_a_click(browser, pages):
     opened(browser, pages["can_rank"], 1400)
     table = browser.find_element(By.CSS_SELECTOR, "#the-front--by-score table")
-    head = next(head for head in table.find_elements(By.TAG_NAME, "th") if head.text == "parameters")
+    head = next(
+        head for head in table.find_elements(By.TAG_NAME, "th") if head.text == "parameters"
+    )
 
     def column():
         cells = table.find_elements(By.CSS_SELECTOR, f"tbody td:nth-child({place})")

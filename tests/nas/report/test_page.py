@@ -55,14 +55,18 @@ def test_page_holds_plotly_once_and_every_panel(page):
 
 
 def test_page_lets_a_browser_send_nothing(page):
-    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page).group(1)
+    policy = re.search(
+        r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page
+    ).group(1)
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     for name in ("default-src", "connect-src", "form-action", "base-uri"):
         assert rules[name] == "'none'"
     assert "unsafe" not in rules["script-src"] + rules["style-src-elem"]
     assert "http" not in policy
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    digests = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts
+    ]
     assert rules["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
 
 
@@ -100,7 +104,9 @@ def test_page_escapes_what_others_wrote():
     state = runs.run_state(
         records, name=f"run {bad}", settings={bad: bad, "longer_proxy": bad}, notices=(bad,)
     )
-    clean = runs.run_state([runs.complete(0), runs.complete(1, gain=0.2, spec=spec)], notices=("fine",))
+    clean = runs.run_state(
+        [runs.complete(0), runs.complete(1, gain=0.2, spec=spec)], notices=("fine",)
+    )
     assert loads(render(state)).scripts == loads(render(clean)).scripts
     assert "<script>alert" not in render(state)
 
@@ -116,7 +122,9 @@ def test_text_in_a_figure_cannot_end_its_script_element(monkeypatch):
 
         def draw(self, table, state):
             return (
-                go.Figure(layout={"title": {"text": "</script><script>alert(1)</script>"}, "height": 100}),
+                go.Figure(
+                    layout={"title": {"text": "</script><script>alert(1)</script>"}, "height": 100}
+                ),
             )
 
     monkeypatch.setattr("nas.report.page.PANELS", [Panel()])

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from nas.analysis.membership import costs
 from nas.analysis.pareto import hypervolume
-from nas.analysis.results import costs
 from nas.analysis.results import table as result_table
 from nas.record import TrialRecord
 from nas.report.panels import PANELS, front, ladder, pareto, progress, settings, trials
@@ -63,7 +63,9 @@ def test_pareto_roles():
     low = complete(2, gain=0.1, ratio=0.9, spec=runs.rung_spec("16x3", 4), fidelity=300)
     best = complete(3, gain=0.2, ratio=0.8, spec=runs.rung_spec("20x4", 4))
     worse = complete(4, gain=0.1, ratio=0.9, spec=runs.rung_spec("20x5", 4))
-    state = run_state([complete(0), below, low, best, worse], objectives=("psnr_db", "runtime_ratio"))
+    state = run_state(
+        [complete(0), below, low, best, worse], objectives=("psnr_db", "runtime_ratio")
+    )
     table = pareto.table(state)
     roles = dict(zip(table["number"], table["role"], strict=True))
     assert roles == {0: "baseline", 1: "infeasible", 2: "lower fidelity", 3: "front", 4: "trial"}
@@ -87,7 +89,9 @@ def test_pareto_has_no_step_line_for_three_objectives():
     assert not any(trace.mode == "lines" for trace in drawn(STATES["four objectives"]).data)
 
 
-@pytest.mark.parametrize(("name", "text"), [("can rank", "gate −0.04 dB"), ("cannot rank", "not believed")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("can rank", "gate −0.04 dB"), ("cannot rank", "not believed")]
+)
 def test_pareto_gate_line_says_whether_it_is_believed(name, text):
     figure = drawn(STATES[name])
     assert [shape.y0 for shape in figure.layout.shapes] == [-0.04]
@@ -197,12 +201,14 @@ def test_progress_says_its_reference_without_powers_of_ten():
 
 
 def test_progress_volume_by_hand():
-    """Baseline: 1.5 dB over the base at ratio 1; a point at half its ratio adds a box of its own."""
+    """Baseline: 1.5 dB over the base at ratio 1; a point at half its ratio adds a box."""
     half = complete(1, gain=-0.5, ratio=0.5, spec=runs.rung_spec("16x3", 4))
     beyond = complete(2, gain=1.0, ratio=2.5, spec=runs.rung_spec("20x4", 4))
     state = run_state([complete(0), half, beyond], means=runs.POOR)
     records = tuple(
-        dataclasses.replace(r, quality=dataclasses.replace(r.quality, psnr_db=r.quality.psnr_db - 0.33))
+        dataclasses.replace(
+            r, quality=dataclasses.replace(r.quality, psnr_db=r.quality.psnr_db - 0.33)
+        )
         for r in state.records
     )
     state = dataclasses.replace(state, records=records)  # the baseline ends at the ladder's 28x6

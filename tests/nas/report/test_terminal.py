@@ -117,7 +117,10 @@ def test_display_stops_its_screen_when_the_search_is_interrupted():
     ("means", "parts"),
     [
         (runs.GOOD, ("best score first", "The ladder passes", "compare within this run only")),
-        (runs.POOR, ("lowest score first", "cannot rank", "best_score is refused", "proxy=bsds_long")),
+        (
+            runs.POOR,
+            ("lowest score first", "cannot rank", "best_score is refused", "proxy=bsds_long"),
+        ),
     ],
 )
 def test_summary(means, parts):

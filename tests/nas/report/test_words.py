@@ -10,7 +10,9 @@ from tests.nas.report import runs
 
 
 def test_span_in_words():
-    assert describe(published("span")) == "6× spab 28 ch, SiLU, parameter-free attention · conv 28 ch"
+    assert (
+        describe(published("span")) == "6× spab 28 ch, SiLU, parameter-free attention · conv 28 ch"
+    )
 
 
 def test_spanv2_in_words_tells_what_leads_past_the_blocks():
@@ -47,7 +49,9 @@ def test_headline_counts_trials_front_and_verdict():
 def test_headline_counts_rejected_ones_apart():
     spec = runs.rung_spec("12x1", 4)
     rejected = runs.TrialRecord(number=2, state="rejected", spec=spec, error="params over limit")
-    state = runs.run_state([runs.complete(0), runs.complete(1, spec=spec), rejected], means=runs.POOR)
+    state = runs.run_state(
+        [runs.complete(0), runs.complete(1, spec=spec), rejected], means=runs.POOR
+    )
     words = headline(state, front_table(table(state)))
     assert words.startswith("1 architecture tried (1 more rejected before training)")
     assert "the baseline among them" in words
@@ -63,14 +67,24 @@ def test_headline_of_a_run_without_trials_says_what_there_is():
 
 def test_verdict_that_fails_says_what_follows_and_what_to_run():
     words = verdict_words(runs.run_state(means=runs.POOR))
-    for part in ("cannot rank", "feasibility is unknown", "best_score is refused", "knee", "longer proxy"):
+    for part in (
+        "cannot rank",
+        "feasibility is unknown",
+        "best_score is refused",
+        "knee",
+        "longer proxy",
+    ):
         assert part in words
-    advised = runs.run_state(means=runs.POOR, settings={"longer_proxy": "nas search proxy=bsds_long"})
+    advised = runs.run_state(
+        means=runs.POOR, settings={"longer_proxy": "nas search proxy=bsds_long"}
+    )
     assert "What to run instead: nas search proxy=bsds_long." in verdict_words(advised)
 
 
 def test_verdict_that_passes_and_one_that_is_not_known():
-    assert verdict_words(runs.run_state()).startswith("The ladder passes: in order for 3 of 3 seeds")
+    assert verdict_words(runs.run_state()).startswith(
+        "The ladder passes: in order for 3 of 3 seeds"
+    )
     words = verdict_words(runs.run_state(ladder=runs.ladder()[:2]))
     assert "not complete (2 of 4 sizes trained)" in words
     assert "feasibility is unknown" in words
@@ -79,11 +93,15 @@ def test_verdict_that_passes_and_one_that_is_not_known():
 def test_score_label_says_how_many_readings_the_host_decided():
     def timed(number, flags):
         record = runs.complete(number)
-        latency = dataclasses.replace(record.latency, mode="challenge", device="NVIDIA A100", flags=flags)
+        latency = dataclasses.replace(
+            record.latency, mode="challenge", device="NVIDIA A100", flags=flags
+        )
         return dataclasses.replace(record, latency=latency)
 
     records = [timed(0, ""), timed(1, "drifted,host_bound"), timed(2, "host_bound")]
-    assert "2 of 3 readings host_bound: to issue a forward took" in score_label(runs.run_state(records))
+    assert "2 of 3 readings host_bound: to issue a forward took" in score_label(
+        runs.run_state(records)
+    )
     assert "host_bound" not in score_label(runs.run_state(records[:1]))
 
 
@@ -99,7 +117,11 @@ def test_score_label_names_the_mode_and_warns_of_cpu_scores():
 
 
 def test_protocol_says_how_lr_was_made():
-    told = {"train": "made from HR", "val": "not MATLAB bicubic: 9%", "test": "MATLAB bicubic, exact"}
+    told = {
+        "train": "made from HR",
+        "val": "not MATLAB bicubic: 9%",
+        "test": "MATLAB bicubic, exact",
+    }
     text = protocol(runs.run_state([], lr_origins=told))
     assert text.endswith("LR is not MATLAB bicubic: 9%. Test set: LR is MATLAB bicubic, exact.")
     assert "made from HR" not in text
