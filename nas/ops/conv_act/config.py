@@ -111,8 +111,8 @@ SPILLS = (  # the first that fits
     ),
     Spill(
         {"form": "separable", "item_bytes": 4, "masks_inputs": True, "capability": 120},
-        {"height": 2},
-        "120, under 3.9.0: 28 -> 48",
+        {"num_warps": 8},
+        "120, under 3.9.0: 28 -> 48. Two rows of four warps: 120, under 3.7.1",
     ),
 )
 
