@@ -241,67 +241,105 @@ def _plan(
     rounding: Rounding = ROUND_OPERANDS,
     overlap: bool = False,
 ) -> _Plan:
+    """Find out all of a launch but the pointers; the operands are in the kernel's order."""
     x, weight, _, skip, _, _, depth, _, out = tensors
-    channels, in_channels, kernel, _ = weight.shape
-    count, _, height, width = x.shape
-    separable = depth is not None
-    image = not separable and reads_image(in_channels, kernel)
-    kernel = depth.shape[0] if separable else kernel
-    case = Case(
-        in_channels=in_channels,
-        channels=channels,
-        kernel=kernel,
-        item_bytes=weight.element_size(),
-        epilogue="pixel_shuffle" if shuffle else epilogue,
-        image=image,
-        strict=precision == "tf32x3",
-        separable=separable,
-        capability=_capability(x.device),
-    )
-    config = fit_image(case, count, height, width, _multiprocessors(x.device)) if x.is_cuda else choose(case)
-    overlap = overlap and case.capability >= OVERLAPS_FROM
-    tf32 = weight.dtype == torch.float32 and precision == "tf32"
-    source = Pixels(x, 0, 0) if image else _pixels(x)
-    added = Pixels(skip, 0, 0) if shuffle or skip is None else _pixels(skip)
-    target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
-    assert target is not None, f"out must be channels_last or a slice of it, got strides {out.stride()}"
-    constants = {
-        "CIN": in_channels,
-        "COUT": channels,
-        "KERNEL": kernel,
+    case = _describe_case(x, weight, depth, epilogue, shuffle, precision)
+    config = _fit_tiling(case, x)
+    maps = _locate_maps(x, skip, out, case.image, shuffle)
+    constants = {  # in the kernel's order: a compiled kernel takes them by place
+        "CIN": case.in_channels,
+        "COUT": case.channels,
+        "KERNEL": case.kernel,
         "EPILOGUE": epilogue,
-        "X_PITCH": source.pitch,
-        "X_OFFSET": source.offset,
-        "SKIP_PITCH": added.pitch,
-        "SKIP_OFFSET": added.offset,
-        "OUT_PITCH": target.pitch,
-        "OUT_OFFSET": target.offset,
+        **_address_maps(*maps),
         "SHUFFLE": shuffle,
         "PRECISION": precision,
-        "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not image,
-        "ROUND_WEIGHT": tf32 and rounding.weight,
-        "ROUND_OUT": rounding.out and out.dtype == torch.float32 and not shuffle,
-        "OVERLAP": overlap,
+        **_choose_rounding(x, weight, out, case, rounding),
+        "OVERLAP": overlap and case.capability >= OVERLAPS_FROM,
         "FORM": config.form,
         "BLOCK_H": config.height,
         "BLOCK_W": config.width,
         "BLOCK_K": config.block_k,
         "BLOCK_N": config.block_n,
     }
+    count, _, height, width = x.shape
     tiles = -(-height // config.height) * -(-width // config.width) * count
-    moved = (source.base is not x, added.base is not skip, target.base is not out)
-    kinds = [(t.dtype, t.data_ptr() % ALIGNMENT == 0) if t is not None else None for t in tensors]
-    numbers = (height, width, *(x.stride() if image else (0, 0, 0, 0)))
-    wide = tuple(number > LARGEST_INT for number in numbers)  # of those Triton compiles a kernel of their own
+    numbers = (height, width, *(x.stride() if case.image else (0, 0, 0, 0)))
+    source, added, target = maps
     return _Plan(
-        grid=(tiles, -(-channels // config.block_n), 1),
+        grid=(tiles, -(-case.channels // config.block_n), 1),
         numbers=numbers,
         constants=constants,
         num_warps=config.num_warps,
         num_stages=config.num_stages,
-        moved=moved,
-        key=(x.device, config.num_warps, config.num_stages, wide, *kinds, *constants.values()),
+        moved=(source.base is not x, added.base is not skip, target.base is not out),
+        key=_key_of_compiled(tensors, numbers, config, constants),
     )
+
+
+def _describe_case(
+    x: Tensor, weight: Tensor, depth: Tensor | None, epilogue: str, shuffle: int, precision: str
+) -> Case:
+    channels, in_channels, kernel, _ = weight.shape
+    separable = depth is not None
+    return Case(
+        in_channels=in_channels,
+        channels=channels,
+        kernel=depth.shape[0] if depth is not None else kernel,
+        item_bytes=weight.element_size(),
+        epilogue="pixel_shuffle" if shuffle else epilogue,
+        image=not separable and reads_image(in_channels, kernel),
+        strict=precision == "tf32x3",
+        separable=separable,
+        capability=_capability(x.device),
+    )
+
+
+def _fit_tiling(case: Case, x: Tensor) -> Config:
+    if not x.is_cuda:  # interpreted, where no size is faster
+        return choose(case)
+    count, _, height, width = x.shape
+    return fit_image(case, count, height, width, _multiprocessors(x.device))
+
+
+def _locate_maps(
+    x: Tensor, skip: Any, out: Tensor, image: bool, shuffle: int
+) -> tuple[Pixels, Pixels, Pixels]:
+    """Where the pixels of x, skip and out lie; an image, and both sides of a pixel shuffle, have no pitch."""
+    source = Pixels(x, 0, 0) if image else _pixels(x)
+    added = _pixels(skip) if skip is not None and not shuffle else Pixels(skip, 0, 0)
+    target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
+    assert target is not None, f"out must be channels_last or a slice of it, got strides {out.stride()}"
+    return source, added, target
+
+
+def _address_maps(source: Pixels, added: Pixels, target: Pixels) -> dict[str, int]:
+    maps = {"X": source, "SKIP": added, "OUT": target}
+    fields = ("pitch", "offset")
+    return {
+        f"{name}_{field.upper()}": getattr(pixels, field) for name, pixels in maps.items() for field in fields
+    }
+
+
+def _choose_rounding(
+    x: Tensor, weight: Tensor, out: Tensor, case: Case, rounding: Rounding
+) -> dict[str, bool]:
+    """Which float32 values this launch rounds to TF32. It always rounds an image: no launch wrote that."""
+    tf32 = weight.dtype == torch.float32 and not case.strict
+    return {
+        "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not case.image,
+        "ROUND_WEIGHT": tf32 and rounding.weight,
+        "ROUND_OUT": rounding.out and out.dtype == torch.float32 and case.epilogue != "pixel_shuffle",
+    }
+
+
+def _key_of_compiled(
+    tensors: tuple[Any, ...], numbers: tuple[int, ...], config: Config, constants: dict[str, Any]
+) -> tuple[Any, ...]:
+    """What Triton compiles a kernel of its own for; `wide` are the numbers of 64 bits."""
+    kinds = [(t.dtype, t.data_ptr() % ALIGNMENT == 0) if t is not None else None for t in tensors]
+    wide = tuple(number > LARGEST_INT for number in numbers)
+    return (tensors[0].device, config.num_warps, config.num_stages, wide, *kinds, *constants.values())
 
 
 def _pixels(value: Tensor) -> Pixels:

@@ -1,6 +1,7 @@
 """The table of timed tilings: read, refused by name, and what stands in for a case that it lacks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -121,3 +122,40 @@ def test_a_table_that_is_none_is_named(table):
     path.write_text("[")
     with pytest.raises(ValueError, match=r"tilings.json is no JSON: "):
         read_table(path)
+
+
+SPILLING = {  # a case of each row of `SPILLS`, and one beside it that keeps the usual tiling
+    0: (
+        CASE._replace(in_channels=3, channels=48, item_bytes=4, epilogue="conv1x1", image=True),
+        {"channels": 32},
+    ),
+    1: (
+        CASE._replace(in_channels=52, channels=52, item_bytes=4, epilogue="conv1x1", capability=80),
+        {"capability": 90},
+    ),
+    2: (CASE._replace(channels=28, item_bytes=4, strict=True, capability=86), {"capability": 90}),
+    3: (
+        CASE._replace(
+            in_channels=28,
+            channels=48,
+            item_bytes=4,
+            epilogue="pixel_shuffle",
+            separable=True,
+            capability=120,
+        ),
+        {"in_channels": 80},
+    ),
+}
+
+
+def test_each_row_of_the_spills_has_a_case_here():
+    assert sorted(SPILLING) == list(range(len(tilings.SPILLS)))
+
+
+@pytest.mark.parametrize("row", SPILLING)
+def test_a_case_that_spills_is_tiled_as_its_row_says_and_the_one_beside_it_as_usual(row):
+    case, beside = SPILLING[row]
+    usual, instead = tilings._tile_usually(case), tilings.SPILLS[row].instead
+    assert default(case) == replace(usual, **instead) != usual
+    other = case._replace(**beside)
+    assert default(other) == tilings._tile_usually(other)
