@@ -193,7 +193,8 @@ def _show(value: Any) -> str:
 
 def _escape(text: str) -> str:
     """Return words that stand in a table's cell as they are."""
-    return re.sub(r"([|<>*_\[\]])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([|*_\[\]])", r"\\\1", text)
 
 
 def main(folder: Path) -> None:
