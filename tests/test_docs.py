@@ -126,7 +126,7 @@ def desk(tmp_path, monkeypatch):
     for folder, images in photographs.items():
         (tmp_path / "data" / folder).mkdir(parents=True)
         for name, pixels in images.items():
-            Image.fromarray(pixels[:160, :160]).save(tmp_path / "data" / folder / f"{name}.png")
+            Image.fromarray(pixels[:288, :384]).save(tmp_path / "data" / folder / f"{name}.png")
     torch.save({"params": build(published("span")).state_dict()}, tmp_path / "SPAN.pth")
     monkeypatch.chdir(tmp_path)
     return tmp_path
