@@ -8,7 +8,9 @@ ARGS ?=
 SOURCES := pyproject.toml constraints.txt .ci/install.sh
 export PYTHON TORCH
 
-.PHONY: search test lint clean
+.PHONY: install search test lint docs clean
+
+install: $(VENV)/.installed  ## .venv with the package
 
 search: $(VENV)/.installed  ## the default search: ARGS="trials=100 space=spanv2"
 	$(BIN)/nas search $(ARGS)
@@ -21,8 +23,12 @@ lint: $(VENV)/.installed-test  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## the documentation as a site in site/; every warning is an error
+	$(BIN)/python docs/_scripts/pictures.py
+	$(BIN)/mkdocs build --strict $(ARGS)
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info
 
 $(VENV)/.installed: $(SOURCES)
 	@sh .ci/install.sh
@@ -30,4 +36,8 @@ $(VENV)/.installed: $(SOURCES)
 
 $(VENV)/.installed-test: $(SOURCES)
 	@sh .ci/install.sh test
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(SOURCES)
+	@sh .ci/install.sh docs
 	@touch $@ $(VENV)/.installed
