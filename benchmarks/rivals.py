@@ -10,7 +10,7 @@ import torch
 
 from nas.analysis.pareto import front
 from nas.record import TrialRecord
-from nas.search.evaluation.tasks import Task
+from nas.search.evaluation.requests import TrialRequest
 from nas.search.sampling.decisions import IndexChooser, distributions, num_options
 from nas.search.sampling.pool import Point, Pool
 from nas.search.table.evaluator import TableEvaluator
@@ -78,7 +78,7 @@ def moasha(
         multiobjective_priority=Ranked() if is_ranked else NonDominatedPriority(),
         random_seed=seed,
     )
-    numbers = {evaluator.reference.arch_id: 0}
+    numbers = {evaluator.table.baseline.arch_id: 0}
     records: dict[int, TrialRecord] = {}
     for place in range(MOST_SUGGESTIONS * len(evaluator.table.entries)):
         config = scheduler.suggest().config
@@ -87,8 +87,8 @@ def moasha(
         trial = Trial(trial_id=place, config=config, creation_time=datetime.now())
         scheduler.on_trial_add(trial)
         for steps in evaluator.fidelities:
-            task = Task(number=number, spec=spec, until=steps, reference_db=None)
-            record = evaluator.trial(task, None, lambda words: None)
+            request = TrialRequest(number=number, spec=spec, until=steps, reference_db=None)
+            record = evaluator.trial(request, None, lambda words: None)
             before = records.get(number)
             if before is None or before.quality is None or before.quality.fidelity < steps:
                 records[number] = record

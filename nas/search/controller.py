@@ -8,8 +8,9 @@ from typing import Any, Literal
 from nas.analysis.convergence import has_plateaued
 from nas.analysis.results import front_table, table
 from nas.record import Quality, TrialRecord
-from nas.search.evaluation.tasks import Task
-from nas.search.evaluation.workers import Deaths, Job, Outcome, Pool, work
+from nas.search.engines.base import Engine, Result, Task
+from nas.search.engines.tasks import Retries, run_tasks
+from nas.search.evaluation.requests import TrialRequest
 from nas.search.ledger import Exhausted, Ledger, Proposal
 
 DEFAULT_TRIALS = 22
@@ -59,7 +60,7 @@ class Controller:
     def __init__(
         self,
         ledger: Ledger,
-        workers: Pool,
+        engine: Engine,
         budget: Budget,
         *,
         has_test: bool,
@@ -68,7 +69,7 @@ class Controller:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger = ledger
-        self.workers = workers
+        self.engine = engine
         self.budget = budget
         self.has_test = has_test
         self.show = show
@@ -109,10 +110,10 @@ class Controller:
         """Measure the baseline and climb the ladder, as far as earlier sessions have not done it."""
         measured: list[Any] = []
         if 0 not in self.ledger.records:
-            self._work([Job(key="baseline", method="baseline", args=())], lambda o: measured.append(o.result))
+            self._work([Task(key="baseline", method="baseline", args=())], lambda o: measured.append(o.value))
         seen = {(run.rung, run.seed) for run in self.ledger.ladder}
         jobs = [
-            Job(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
+            Task(key=f"ladder {rung} seed {seed}", method="ladder_run", args=(rung, seed))
             for seed in range(self.ledger.ladder_seeds)
             for rung in reversed(self.ledger.rungs)
             if (rung, seed) not in seen
@@ -132,8 +133,8 @@ class Controller:
             )
             self.changed()
 
-    def _add_ladder_run(self, outcome: Outcome) -> None:
-        self.ledger.add_ladder_run(outcome.result)
+    def _add_ladder_run(self, result: Result) -> None:
+        self.ledger.add_ladder_run(result.value)
         self.changed()
 
     def _reference_quality(self) -> Quality:
@@ -149,24 +150,24 @@ class Controller:
             curve=tuple(sorted(self.ledger.references.items())) if runs[0].curve else (),
         )
 
-    def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
+    def _work(self, jobs: Iterable[Task], take: Callable[[Result], None]) -> None:
         """Do jobs that have to succeed."""
-        for outcome in work(self.workers, jobs, tick=lambda: self.show({}, self.seconds_left())):
-            if outcome.error:
-                raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
-            take(outcome)
+        for result in run_tasks(self.engine, jobs, tick=lambda: self.show({}, self.seconds_left())):
+            if result.error:
+                raise ValueError(f"{result.task.key} failed: {result.error}")
+            take(result)
 
     def _search(self) -> str:
-        ledger, workers = self.ledger, self.workers
+        ledger, engine = self.ledger, self.engine
         self._num_before, self._trials_start = ledger.num_counted, self.clock()
-        deaths = Deaths()
+        retries = Retries()
         waiting = ledger.pending  # what a kill interrupted
         running: dict[str, Proposal] = {}
         control: dict[str, float] = {}  # seconds that went by for choosing what runs
         reason = ""
         while True:
             reason = reason or self._spent()
-            while workers.idle and (waiting or not reason):  # what has a number is finished in any case
+            while engine.idle and (waiting or not reason):  # what has a number is finished in any case
                 start = time.perf_counter()
                 proposal = waiting.pop(0) if waiting else self._next(running)
                 if proposal is None:
@@ -174,18 +175,18 @@ class Controller:
                 running[str(proposal.number)] = proposal
                 job = self._job(proposal)
                 control[job.key] = control.get(job.key, 0.0) + time.perf_counter() - start
-                workers.submit(job)
+                engine.submit(job)
             if not running:
                 return reason or self._exhausted or f"{ledger.num_counted} trials done"
-            for outcome in workers.outcomes(0.2):
-                proposal = running.pop(outcome.job.key)
-                if deaths.may_retry(outcome):
+            for result in engine.results(0.2):
+                proposal = running.pop(result.task.key)
+                if retries.may_retry(result):
                     waiting.insert(0, proposal)
                     continue
-                record = outcome.result or _failed(proposal, outcome.error)
-                ledger.record(proposal, record.plus(control=control.pop(outcome.job.key)))
+                record = result.value or _failed(proposal, result.error)
+                ledger.record(proposal, record.plus(control=control.pop(result.task.key)))
                 self.changed()
-            self.show({int(key): words for key, words in workers.doing.items()}, self.seconds_left())
+            self.show({int(key): words for key, words in engine.doing.items()}, self.seconds_left())
 
     def _next(self, running: Mapping[str, Proposal]) -> Proposal | None:
         """A training that goes on, or a new one; None: there is nothing to do but to wait, or to end."""
@@ -202,10 +203,10 @@ class Controller:
                 return self.ledger.promotion(is_last=True)
         return None
 
-    def _task(self, proposal: Proposal) -> Task:
+    def _request(self, proposal: Proposal) -> TrialRequest:
         reference_db = self.ledger.references.get(self.ledger.fidelities[-1])
         parent = None if proposal.inherits is None else self.ledger.records[proposal.inherits].spec
-        return Task(
+        return TrialRequest(
             number=proposal.number,
             spec=proposal.spec,
             until=proposal.until,
@@ -214,11 +215,11 @@ class Controller:
             parent=parent,
         )
 
-    def _job(self, proposal: Proposal) -> Job:
-        key, task = str(proposal.number), self._task(proposal)
+    def _job(self, proposal: Proposal) -> Task:
+        key, request = str(proposal.number), self._request(proposal)
         if proposal.record is not None:
-            return Job(key=key, method="advance", args=(task, proposal.record))
-        return Job(key=key, method="trial", args=(task, self.ledger.screen(proposal)))
+            return Task(key=key, method="advance", args=(request, proposal.record))
+        return Task(key=key, method="trial", args=(request, self.ledger.screen(proposal)))
 
     def _spent(self) -> str:
         if self.budget.hours is not None and self.clock() - self.start >= self.budget.hours * 3600:
@@ -237,12 +238,12 @@ class Controller:
         unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
         proposals = {str(number): self.ledger.again(int(number)) for number in unsure["number"]}
         jobs = [
-            Job(key=key, method="confirm", args=(self._task(one), one.record))
+            Task(key=key, method="confirm", args=(self._request(one), one.record))
             for key, one in proposals.items()
         ]
 
-        def take(outcome: Outcome) -> None:
-            self.ledger.record(proposals[outcome.job.key], outcome.result)
+        def take(result: Result) -> None:
+            self.ledger.record(proposals[result.task.key], result.value)
             self.changed()
 
         self._work(jobs, take)
@@ -254,13 +255,13 @@ class Controller:
         members = [int(number) for number in front_table(table(state))["number"]]
         records = [self.ledger.records[number] for number in members]
         jobs = [
-            Job(key=f"test {record.number}", method="read_test", args=(record.spec,))
+            Task(key=f"test {record.number}", method="read_test", args=(record.spec,))
             for record in records
             if record.spec.arch_id not in known
         ]
 
-        def take(outcome: Outcome) -> None:
-            known[outcome.job.args[0].arch_id] = outcome.result
+        def take(result: Result) -> None:
+            known[result.task.args[0].arch_id] = result.value
 
         self._work(jobs, take)
         self.ledger.set_test_psnr(known)

@@ -79,10 +79,14 @@ def why_rejected(
     values = record.costs
     if record.latency:
         values["score"] = challenge.score(
-            record.latency.ratio, record.cost.flops / baseline.flops, record.cost.params / baseline.params
+            record.latency.ratio,
+            record.cost.flops / baseline.flops,
+            record.cost.params / baseline.params,
         )
     over = [
-        f"{name} {values[name]:g} > {limits[name]:g}" for name in limits if values.get(name, 0) > limits[name]
+        f"{name} {values[name]:g} > {limits[name]:g}"
+        for name in limits
+        if values.get(name, 0) > limits[name]
     ]
     if over:
         return f"limit: {', '.join(over)}"

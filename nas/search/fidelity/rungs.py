@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from nas.analysis.results import RunState
 
-PROBE_SHARE = 0.05  # of all steps of a search's trials: as many may go to probes while new ones are wanted
+PROBE_SHARE = (
+    0.05  # of all steps of a search's trials: as many may go to probes while new ones are wanted
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

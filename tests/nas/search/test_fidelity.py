@@ -27,7 +27,12 @@ def trained(proposal, reach=lambda spec: quality_of(spec).psnr_db):
     points = curve(reach(proposal.spec), proposal.until)
     steps, psnr = points[-1]
     quality = Quality(
-        psnr_db=psnr, base_db=24.9, fidelity=steps, train_seconds=steps / 10, restarts=0, curve=points
+        psnr_db=psnr,
+        base_db=24.9,
+        fidelity=steps,
+        train_seconds=steps / 10,
+        restarts=0,
+        curve=points,
     )
     return dataclasses.replace(record_of(proposal), quality=quality)
 
@@ -37,7 +42,13 @@ def opened(folder, **changes):
     for rung, psnr in zip(RUNGS, PSNRS, strict=True):
         if (rung, 0) not in {(run.rung, run.seed) for run in ledger.ladder}:
             run = LadderRun(
-                rung=rung, seed=0, psnr_db=psnr, base_db=24.9, fidelity=40, train_seconds=4, curve=curve(psnr)
+                rung=rung,
+                seed=0,
+                psnr_db=psnr,
+                base_db=24.9,
+                fidelity=40,
+                train_seconds=4,
+                curve=curve(psnr),
             )
             ledger.add_ladder_run(run)
     if 0 not in ledger.records:
@@ -80,7 +91,9 @@ def test_trials_pause_and_those_on_the_front_are_trained_to_the_end(tmp_path):
 @pytest.mark.parametrize("sampler", ["cost_aware", "random", "evolution"])
 def test_search_killed_anywhere_goes_on_as_it_would_have(tmp_path, sampler):
     whole = (
-        search(opened(tmp_path / "whole", sampler=sampler), 7) if (tmp_path / "whole").mkdir() is None else []
+        search(opened(tmp_path / "whole", sampler=sampler), 7)
+        if (tmp_path / "whole").mkdir() is None
+        else []
     )
     for stop in range(1, len(whole), 6):
         folder = tmp_path / str(stop)
@@ -95,7 +108,9 @@ def test_row_below_the_top_is_neither_feasible_nor_on_the_front(tmp_path):
     ledger.record(proposal, trained(proposal, reach=lambda spec: 27.0))
     row = table(ledger.now).iloc[1]
     assert (row["fidelity"], row["feasible"], row["on_front"]) == (10, "unknown", "no")
-    assert row["psnr_gain_db"] == pytest.approx(27.0 - PSNRS[-1])  # over the reference of that fidelity
+    assert row["psnr_gain_db"] == pytest.approx(
+        27.0 - PSNRS[-1]
+    )  # over the reference of that fidelity
 
 
 def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
@@ -105,7 +120,9 @@ def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
     seen = next(one for one in ledger.seen() if one.number == proposal.number)
     assert seen.quality == pytest.approx(25.5 - PSNRS[-1], abs=0.02)
     assert seen.std > 0
-    assert ledger.study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same
+    assert ledger.study.trials[-1].values[0] == pytest.approx(
+        seen.quality
+    )  # Optuna is told the same
 
 
 def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
@@ -115,7 +132,9 @@ def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
     ledger.record(proposal, record)
     assert ledger._paused() == [1]
     further = dataclasses.replace(proposal, until=20, record=record)
-    ledger.record(further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
+    ledger.record(
+        further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no")
+    )
     again = opened(tmp_path)
     assert again.records[1].state == "failed"
     assert again._paused() == []
