@@ -1,4 +1,4 @@
-"""Whether a candidate is worth a training once its costs are known: limits, and the best PSNR to hope for."""
+"""Whether a candidate is worth a training once its costs are known: by limits and a PSNR bound."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from nas.search.sampling.proposer import Proposer, Rival, Seen, stretch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """What a candidate is held to before it is trained; sent to the worker that measures it.
+    """What a candidate has to be able to beat; sent to the worker that measures it.
 
     Attributes:
-        bound_db: the gain that it will hardly exceed.
-        gate_db: least gain of goal=score.
-        rivals: the front, or for goal=score and goal=psnr the best row that passes.
+        bound_db: the gain over the baseline that it will hardly exceed.
+        gate_db: the least gain that goal=score admits.
+        rivals: rows of the front, or for goal=score and goal=psnr the best row that passes.
     """
 
     bound_db: float
@@ -30,7 +30,12 @@ class Screen:
     def of(
         cls, proposer: Proposer, seen: Sequence[Seen], expected: Sequence[float], deviations: float
     ) -> "Screen":
-        """The screen of a candidate whose quality is expected with this mean, standard deviation, noise."""
+        """Screen a candidate by its predicted quality.
+
+        Args:
+            expected: mean, standard deviation and noise of the quality, in dB.
+            deviations: how many standard deviations the bound lies above the mean.
+        """
         mean, std, noise = expected
         return cls(
             bound_db=mean + deviations * stretch(seen) * math.hypot(std, noise),
@@ -41,13 +46,15 @@ class Screen:
         )
 
     def reason(self, costs: Mapping[str, float]) -> str:
-        """Why a training would be wasted, in words; empty: it may be worth it, or not all costs are known.
+        """Say why a training would be wasted; empty: it may pay, or a cost is not known yet.
 
         Args:
             costs: those that are known so far, by name.
         """
         if self.goal == "score" and self.bound_db < self.gate_db:
             return f"screened: at most {self.bound_db:+.3f} dB, the gate is {self.gate_db:+.3f} dB"
+
+        # Nothing is screened by half of what it costs.
         names = costs_of(self.goal, self.objectives)
         if not set(names) <= set(costs):
             return ""
@@ -59,12 +66,14 @@ class Screen:
         return ""
 
     def _is_beaten(self, costs: Mapping[str, float], rival: Rival, names: tuple[str, ...]) -> bool:
-        dearer = all(costs[name] >= rival.costs[name] for name in names)
+        """Say whether the candidate can at best cost as much as a row that is as good."""
+        is_no_cheaper = all(costs[name] >= rival.costs[name] for name in names)
         if self.goal == "score":
-            return dearer
+            return is_no_cheaper
+        # Without PSNR among the objectives equal costs make an equal row, and equal rows all stay.
         if self.goal == "front" and set(self.objectives).isdisjoint(QUALITIES):
-            return dearer and any(costs[name] > rival.costs[name] for name in names)
-        return dearer and self.bound_db < rival.gain_db
+            return is_no_cheaper and any(costs[name] > rival.costs[name] for name in names)
+        return is_no_cheaper and self.bound_db < rival.gain_db
 
 
 def why_rejected(
@@ -74,7 +83,13 @@ def why_rejected(
     challenge: Challenge,
     baseline: Cost,
 ) -> str:
-    """Why what is measured so far makes a training pointless, in words: limits, then the screen."""
+    """Say why a training is pointless by what is measured so far: limits, then the screen.
+
+    Args:
+        baseline: costs of the baseline, which the score compares with.
+    Returns:
+        The reason in words; empty: there is none yet.
+    """
     assert record.cost
     values = record.costs
     if record.latency:
@@ -83,6 +98,8 @@ def why_rejected(
             record.cost.flops / baseline.flops,
             record.cost.params / baseline.params,
         )
+
+    # A limit on what is not measured yet is checked at a later call.
     over = [
         f"{name} {values[name]:g} > {limits[name]:g}"
         for name in limits

@@ -121,20 +121,21 @@ class Backend(Protocol):
     A backend holds its own keys alone. All that it shares with the rest of a search comes in
     `open`, which checks it before a run directory is made.
 
-    Example: a search whose PSNR follows from a formula.
-        class FormulaBackend:
-            why_not_inherit = "a formula, which has no weights"
-
-            def open(self, parts: BackendParts) -> OpenedBackend:
-                return OpenedBackend(
-                    baseline=with_scale(published("span"), parts.scale),
-                    ladder_sizes=("12x1", "16x3", "20x4", "28x6"),
-                    fidelities=(parts.training.proxy.steps,),
-                    make_evaluator=FormulaEvaluator,
-                )
-
-            def lengthen(self, parts: BackendParts, *, factor: int, rate: float) -> BackendParts:
-                return parts
+    Example: a search whose PSNR follows from a formula, on any engine.
+        >>> from search_spaces.published import published
+        >>> class FormulaBackend:
+        ...     why_not_inherit = "a formula, which has no weights"
+        ...     def open(self, parts):
+        ...         return OpenedBackend(
+        ...             baseline=published("span"),
+        ...             ladder_sizes=("12x1", "16x3", "20x4", "28x6"),
+        ...             fidelities=(parts.training.proxy.steps,),
+        ...             make_evaluator=FormulaEvaluator,
+        ...         )
+        ...     def lengthen(self, parts, *, factor, rate):
+        ...         return parts
+        >>> FormulaBackend().why_not_inherit
+        'a formula, which has no weights'
     """
 
     @property

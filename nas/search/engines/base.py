@@ -65,14 +65,37 @@ class Engine(Protocol):
     else: not that they are processes, that they live on this host or that they share a device.
     `LocalEngine` is the one that ships; `nas.search.engines.tasks` holds what all engines share.
 
-    Example:
-        engine = LocalEngine()
-        placement = engine.place_workers(2, "cpu")
-        with started(engine, make_evaluator, placement):
-            engine.submit(Task(key="1", method="train", args=(spec, 0, None)))
-            while not (results := list(engine.results(0.2))):
-                print(engine.doing)  # {"1": "training 40/800"}
-        print(results[0].value)  # a Quality
+    Example: an engine whose one worker is this process.
+        >>> from nas.search.engines.tasks import run_task, run_tasks, started
+        >>> class SameProcess:
+        ...     def place_workers(self, wanted, device_type):
+        ...         return Placement(num_workers=1, num_per_host=1)
+        ...     def start(self, make_evaluator, placement):
+        ...         self.evaluator, self.tasks = make_evaluator(), []
+        ...     def stop(self):
+        ...         self.tasks = []
+        ...     @property
+        ...     def idle(self):
+        ...         return 1 - len(self.tasks)
+        ...     @property
+        ...     def doing(self):
+        ...         return {task.key: "waiting" for task in self.tasks}
+        ...     def submit(self, task):
+        ...         self.tasks.append(task)
+        ...     def results(self, timeout):
+        ...         while self.tasks:
+        ...             yield run_task(self.evaluator, self.tasks.pop(0), print)
+
+        >>> class Reader:  # an evaluator, as far as one task needs it
+        ...     def read_test(self, spec, say):
+        ...         say(f"reading {spec}")
+        ...         return 26.9
+        >>> engine = SameProcess()
+        >>> with started(engine, Reader, engine.place_workers(None, "cpu")):
+        ...     for result in run_tasks(engine, [Task(key="1", method="read_test", args=("x",))]):
+        ...         print(result.task.key, result.value)
+        reading x
+        1 26.9
     """
 
     def place_workers(self, wanted: int | None, device_type: str) -> Placement:

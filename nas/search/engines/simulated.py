@@ -2,14 +2,13 @@
 
 import heapq
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from nas.search.engines.base import MakeEvaluator, Placement, Result, Task
 from nas.search.engines.tasks import run_task
 from nas.search.evaluation.requests import Evaluator
 
 
-@runtime_checkable
 class TimedEvaluator(Evaluator, Protocol):
     """An evaluator that knows how long its answers would take: `seconds` is that of the last call."""
 
@@ -21,6 +20,18 @@ class SimulatedEngine:
 
     Attributes:
         now: seconds of simulated time since the engine was made.
+
+    Example:
+        >>> class Timed:  # an evaluator, as far as two tasks need it
+        ...     seconds = 0.0
+        ...     def measure(self, seconds, say):
+        ...         self.seconds = seconds
+        >>> engine = SimulatedEngine()
+        >>> engine.start(Timed, Placement(num_workers=2, num_per_host=2))
+        >>> for seconds in (60.0, 5.0):
+        ...     engine.submit(Task(key=f"{seconds} s", method="measure", args=(seconds,)))
+        >>> [result.task.key for result in engine.results(0.0)], engine.now
+        (['5.0 s'], 5.0)
     """
 
     def __init__(self) -> None:
@@ -42,12 +53,13 @@ class SimulatedEngine:
             TypeError: it does not say how long its calls would take.
         """
         evaluator = make_evaluator()
-        if not isinstance(evaluator, TimedEvaluator):
+        if not hasattr(evaluator, "seconds"):
             raise TypeError(
                 f"{type(evaluator).__name__} has no `seconds`: simulated time needs the seconds that "
                 "the last call would take"
             )
-        self._evaluator, self._num_workers = evaluator, placement.num_workers
+        self._evaluator = cast(TimedEvaluator, evaluator)
+        self._num_workers = placement.num_workers
 
     def stop(self) -> None:
         """Drop what runs."""

@@ -118,6 +118,13 @@ def test_run_is_not_resumed_with_another_table(search, tmp_path):
     assert "table: the table of run=a changed since it was started" in printed
 
 
+def test_run_is_not_resumed_with_another_backend(search):
+    search("run=a", "trials=3")
+    status, printed = search("run=a", "trials=5", "evaluator=proxy", base=())
+    assert status == 2
+    assert "evaluator: run=a was started with TableBackend, now it is TrainingBackend" in printed
+
+
 def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, capsys):
     """Two steps each; what is done already is not done again."""
     monkeypatch.chdir(tmp_path)
