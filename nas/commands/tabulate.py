@@ -3,7 +3,7 @@
 Examples:
     nas tabulate out=tables/mini.parquet
     nas tabulate space=span space.channels=[16,24] ladder=[16x1,16x3,24x6] out=tables/span.parquet
-    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.val=/data/Set14 proxy=overnight
+    nas tabulate out=mini.parquet proxy=overnight data=folder data.train=/data/a data.val=/data/b
 """
 
 import tempfile
@@ -54,6 +54,7 @@ def run(
     invocation: Invocation,
 ) -> int:
     """Make a table, or go on making it; returns the exit status."""
+    # What can be refused is refused before anything is written.
     path = Path(out)
     _check_usage(path, ladder, seeds, repeated)
     fidelities, chosen_device = fidelity.fidelities(proxy.steps), pick_device(device)
@@ -74,11 +75,12 @@ def run(
         console.print(notice, markup=False, highlight=False)
     num_trainings = len(contents.trainings())
     console.print(
-        f"{len(contents.members)} members, {num_trainings} trainings of {proxy.steps} steps, read at "
-        f"{', '.join(map(str, fidelities))}",
+        f"{len(contents.members)} members, {num_trainings} trainings of {proxy.steps} steps, read "
+        f"at {', '.join(map(str, fidelities))}",
         highlight=False,
     )
 
+    # From here on something is written: beside the table, and in a temporary run directory.
     shown = _list_settings(invocation)
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
@@ -111,6 +113,7 @@ def run(
             console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
             return 130
 
+    # A search of the table is told which space it was made of.
     chosen = [override for override in invocation.overrides if override.startswith("space")]
     table = assemble_table(
         contents,
@@ -143,6 +146,7 @@ def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -
 def _list_settings(invocation: Invocation) -> dict[str, Any]:
     """List the settings that a table's figures depend on, by dotted key."""
     settings = shown_settings(invocation.config)
+    # Where and how fast it is made does not change what it holds.
     for key in ("out", "workers", "engine", "longer_proxy"):
         settings.pop(key, None)
     return {
@@ -156,6 +160,7 @@ def _make_show(console: Console, num_trained_before: int) -> Show:
 
     def show(what: str, num_done: int, num_all: int) -> None:
         left = ""
+        # Earlier sessions' trainings say nothing about this one's pace.
         num_own = num_done - num_trained_before
         if what == "trained" and num_own > 0:
             seconds = (time.monotonic() - start) / num_own * (num_all - num_done)

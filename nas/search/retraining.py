@@ -18,6 +18,7 @@ def chosen_members(state: RunState, count: int) -> list[TrialRecord]:
     Raises:
         ValueError: the front holds fewer than two.
     """
+    # Evenly by rank, not by dB: an order is judged.
     rows = front_table(table(state)).sort_values("psnr_db", kind="stable")
     numbers = [int(number) for number in rows["number"]]
     if len(numbers) < 2:
@@ -55,6 +56,8 @@ def retrain(
     done = {result.arch_id for result in retrained}
     missing = {str(record.number): record for record in members if record.spec.arch_id not in done}
     num_done = len(members) - len(missing)
+
+    # Seed 0 for all: they see the same patches. The file grows with each, as a kill may come.
 
     tasks = [
         Task(key=key, method="train", args=(record.spec, 0, None))

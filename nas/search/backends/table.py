@@ -38,6 +38,7 @@ class TableBackend:
         fidelities = _check_fidelities(table, parts)
         _check_ladder(table, parts)
 
+        # The engine is made here, as the search's clock is the engine's.
         engine = SimulatedEngine()
         make_evaluator = functools.partial(
             TableEvaluator,
@@ -73,6 +74,7 @@ class TableBackend:
         Raises:
             ValueError: the search used those already.
         """
+        # Nothing can be trained anew: the table's own end is all there is.
         proxy = parts.training.proxy
         longest = Table.load(find_table(parts.table)).facts.fidelities[-1]
         if longest <= proxy.steps:
@@ -90,10 +92,13 @@ def _check_members(table: Table, parts: BackendParts) -> None:
     if facts.scale != parts.scale:
         raise ValueError(f"scale={parts.scale}: table={parts.table} is of scale {facts.scale}")
     arch_ids = [spec.arch_id for spec in all_members(parts.space)]
+
+    # A search that met an architecture without results could not go on.
     if outside := [arch_id for arch_id in arch_ids if arch_id not in table.entries]:
         raise ValueError(
-            f"space: {len(outside)} of its {len(arch_ids)} members, such as {outside[0]}, are not in "
-            f"table={parts.table}; give the space that it was made of: {facts.settings['chosen_space']}"
+            f"space: {len(outside)} of its {len(arch_ids)} members, such as {outside[0]}, are not "
+            f"in table={parts.table}; give the space that it was made of: "
+            f"{facts.settings['chosen_space']}"
         )
 
 
@@ -102,10 +107,11 @@ def _check_fidelities(table: Table, parts: BackendParts) -> tuple[int, ...]:
     steps, read_at = parts.training.proxy.steps, table.facts.fidelities
     if steps not in read_at:
         raise ValueError(
-            f"proxy.steps={steps}: table={parts.table} was read at {_join_numbers(read_at)} steps; give "
-            f"one of these, such as proxy.steps={read_at[-1]}"
+            f"proxy.steps={steps}: table={parts.table} was read at {_join_numbers(read_at)} steps; "
+            f"give one of these, such as proxy.steps={read_at[-1]}"
         )
 
+    # Rungs are shares of the steps, so the way out is told in shares.
     fidelities = parts.training.fidelity.fidelities(steps)
     if missing := [fidelity for fidelity in fidelities if fidelity not in read_at]:
         shares = [f"{fidelity / steps:g}" for fidelity in read_at if fidelity < steps]
@@ -122,8 +128,8 @@ def _check_ladder(table: Table, parts: BackendParts) -> None:
     num_seeds = min(len(table.entries[spec.arch_id].trainings) for spec in specs)
     if parts.rules.ladder_seeds > num_seeds:
         raise ValueError(
-            f"ladder_seeds={parts.rules.ladder_seeds}: table={parts.table} holds {num_seeds} trainings "
-            "of a rung"
+            f"ladder_seeds={parts.rules.ladder_seeds}: table={parts.table} holds {num_seeds} "
+            "trainings of a rung"
         )
 
 

@@ -46,10 +46,12 @@ class TrainingBackend:
             patch=training.proxy.patch,
             batch_size=training.proxy.batch_size,
         )
+        # test is optional: without it the front's PSNR on test stays empty.
         roles.need("train"), roles.need("val")
         if training.proxy.distill and training.parent is None:
             raise ValueError(
-                f"proxy.distill={training.proxy.distill:g} imitates a parent; name one with parent=..."
+                f"proxy.distill={training.proxy.distill:g} imitates a parent; "
+                "name one with parent=..."
             )
 
         settings = _gather_settings(parts, roles, baseline, fidelities)
@@ -62,6 +64,7 @@ class TrainingBackend:
             fingerprints=roles.fingerprints,
             environment=fingerprint(parts.device),
             notices=[*roles.notices, roles.lr_notice, *no_locks],
+            # A replay's readings may be of any device.
             conditions={} if reading.replay else meter.conditions,
             lr_origins=roles.lr_origins,
             has_test=roles.test is not None,
@@ -69,6 +72,7 @@ class TrainingBackend:
 
     def lengthen(self, parts: BackendParts, *, factor: int, rate: float) -> BackendParts:
         """Return parts whose trainings take `factor` times the steps, at `rate` times the rates."""
+        # Longer trainings want lower rates, of both optimizers.
         proxy = parts.training.proxy
         muon_lr = proxy.optimizer.muon_lr
         slower = dataclasses.replace(
@@ -86,9 +90,11 @@ def _gather_settings(
 ) -> EvaluatorSettings:
     """Gather what an evaluator depends on."""
     training = parts.training
+    sets = {role: images for role in ("train", "val", "test") if (images := roles.get(role))}
+
     return EvaluatorSettings(
         run=parts.run,
-        sets={role: images for role in ("train", "val", "test") if (images := roles.get(role))},
+        sets=sets,
         # The user's figure is of a machine, whose workers each hold the images.
         memory_mib=training.data.memory_mib / parts.placement.num_per_host,
         cache=training.data.cache,

@@ -72,6 +72,7 @@ class LocalEngine:
 
     def stop(self) -> None:
         """Kill the processes."""
+        # All are told before any is waited for.
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
@@ -106,13 +107,14 @@ class LocalEngine:
             try:
                 message: str | Result = worker.pipe.recv()
             except (EOFError, OSError):
-                worker.process.join()
+                worker.process.join()  # its exit status is there only then
                 self._workers[place] = self._start_worker()
                 if worker.task:
                     error = _describe_death(worker.process.exitcode)
                     yield Result(task=worker.task, died=True, error=error)
                 continue
 
+            # Text says what is done now; a Result ends the task.
             if isinstance(message, str):
                 worker.doing = message
                 continue
@@ -133,7 +135,10 @@ class LocalEngine:
 
 @contextlib.contextmanager
 def _hide_main_script() -> Iterator[None]:
-    """Hide the main script from a process that is started: it would run it again, its search too."""
+    """Hide the main script from a process that is started.
+
+    A spawned process runs the main script again, and with it a user's search.
+    """
     main: Any = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     vars(main).pop("__file__", None)

@@ -10,7 +10,7 @@ from nas.search.evaluation.requests import Evaluator
 
 
 class TimedEvaluator(Evaluator, Protocol):
-    """An evaluator that knows how long its answers would take: `seconds` is that of the last call."""
+    """An evaluator that knows how many `seconds` its last call would have taken."""
 
     seconds: float
 
@@ -52,11 +52,12 @@ class SimulatedEngine:
         Raises:
             TypeError: it does not say how long its calls would take.
         """
+        # One evaluator for all workers: it answers at once, so no two calls overlap.
         evaluator = make_evaluator()
         if not hasattr(evaluator, "seconds"):
             raise TypeError(
-                f"{type(evaluator).__name__} has no `seconds`: simulated time needs the seconds that "
-                "the last call would take"
+                f"{type(evaluator).__name__} has no `seconds`: simulated time needs the seconds "
+                "that the last call would take"
             )
         self._evaluator = cast(TimedEvaluator, evaluator)
         self._num_workers = placement.num_workers
@@ -79,6 +80,7 @@ class SimulatedEngine:
     def submit(self, task: Task) -> None:
         """Answer a task at once; its result comes back when it would have ended."""
         assert self._evaluator is not None, "submit before start"
+        # The answer is known now; only its place in time is simulated.
         result = run_task(self._evaluator, task, _say_nothing)
         end = self.now + self._evaluator.seconds
         self._num_submitted += 1

@@ -71,10 +71,12 @@ def run_tasks(
     """
     waiting, num_running, retries = list(tasks), 0, Retries()
     while waiting or num_running:
+        # Keep every worker busy.
         while waiting and engine.idle:
             engine.submit(waiting.pop(0))
             num_running += 1
 
+        # A task whose worker died goes before the others: they may wait for what it gives.
         for result in engine.results(POLL_SECONDS):
             num_running -= 1
             if retries.may_retry(result):

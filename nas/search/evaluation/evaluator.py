@@ -49,6 +49,7 @@ class ProxyEvaluator:
         """Return costs and latency of a network, and the seconds that reading it took."""
         say("measuring latency")
         start = time.perf_counter()
+        # Outside a search there is no trial number to derive a seed from.
         seed = derived_seed(self.settings.seed, "latency", spec.arch_id)
         latency = self._open_meter().measure(spec, seed=seed)
         return measure_cost(spec), latency, time.perf_counter() - start
@@ -62,6 +63,7 @@ class ProxyEvaluator:
 
     def ladder_run(self, rung: str, seed: int, say: Say) -> LadderRun:
         """Train one size of the ladder; the weights of the baseline's first training are kept."""
+        # Row 0 is one of these trainings: its weights are those of a front member.
         spec = rung_spec(rung, self.settings.scale)
         keep = spec.arch_id == self.settings.baseline.arch_id and seed == 0
         whole = self._request_whole(spec, reference_db=None)
@@ -99,6 +101,7 @@ class ProxyEvaluator:
         if reason := self._explain_slowness(spec, say):
             return dataclasses.replace(record, state="rejected", error=reason)
 
+        # Latency comes before the training, as a limit on it may spare that.
         if spec.arch_id in self.settings.replay:
             record = dataclasses.replace(record, latency=self.settings.replay[spec.arch_id])
         else:
@@ -109,7 +112,7 @@ class ProxyEvaluator:
         return self.advance(request, record, say)
 
     def advance(self, request: TrialRequest, record: TrialRecord, say: Say) -> TrialRecord:
-        """Train a measured network, on from where it paused; returns its record with what it reached.
+        """Train a measured network, on from where it paused; returns its record with the result.
 
         Where its checkpoint is gone it is trained from the start, to the same bits.
         """
@@ -127,7 +130,8 @@ class ProxyEvaluator:
     def confirm(self, request: TrialRequest, record: TrialRecord, say: Say) -> TrialRecord:
         """Measure and train a complete network once more, with another seed; its record holds both.
 
-        The weights that are kept are the new ones. Where the second training fails the first stands.
+        The weights that are kept are the new ones. Where the second training fails, the first
+        one stands.
         """
         assert record.quality
         assert record.latency
@@ -142,6 +146,7 @@ class ProxyEvaluator:
             latency = latency.pooled(reading.latency)
             record = dataclasses.replace(record, seconds=reading.seconds)
 
+        # Another purpose gives another seed, the same one whenever it is asked for.
         purpose = ("trial", request.number, "again", repeat)
         try:
             quality = self.trainings.train(request, purpose, say, keep=True)
@@ -167,6 +172,7 @@ class ProxyEvaluator:
         """Return the record with a latency read now, and the seconds that took."""
         meter = self._open_meter()
         start, waited_before = time.perf_counter(), meter.waited
+        # What was waited for the device is no work of this reading.
         latency = self._read_latency(record.spec, record.number, repeat)
         waited = meter.waited - waited_before
         timed = record.plus(measure=time.perf_counter() - start - waited, wait=waited)
@@ -184,8 +190,8 @@ class ProxyEvaluator:
         replayed = self.settings.replay.get(self.settings.baseline.arch_id)
         if replayed is not None and replayed.conditions != meter.conditions:
             raise RuntimeError(
-                f"latency: the replayed readings are of {replayed.conditions}, here they would be of "
-                f"{meter.conditions}; they cannot be mixed"
+                f"latency: the replayed readings are of {replayed.conditions}, here they would be "
+                f"of {meter.conditions}; they cannot be mixed"
             )
 
         purpose = ("latency", number, repeat) if repeat else ("latency", number)
@@ -195,6 +201,7 @@ class ProxyEvaluator:
         """Say which limit or screen fails by what is measured so far; empty: none."""
         settings = self.settings
         assert settings.challenge  # of a search
+        # Counted once: the score of every candidate compares with it.
         if self._baseline_cost is None:
             self._baseline_cost = measure_cost(settings.baseline)
         return why_rejected(
@@ -207,6 +214,7 @@ class ProxyEvaluator:
         if cap is None:
             return ""
         say("timing a step")
+        # A step is a training's: on a GPU it makes way for measurements too.
         with self.trainings.sharing():
             ratio = self.pace.ratio(spec, cap)
         if ratio <= cap:

@@ -20,9 +20,9 @@ class TrialRequest:
         until: training steps, counted from the start of its training.
         inherits: number of the row whose weights it starts from; None: it starts from fresh ones.
         parent: architecture of that row.
-        reference_db: PSNR of the baseline after a whole training. A whole training is stuck where it
-            learned no more than a linear filter and the baseline learned more. None: no training
-            is called stuck.
+        reference_db: PSNR of the baseline after a whole training. A whole training is stuck where
+            it learned no more than a linear filter and the baseline learned more. None: no
+            training is called stuck.
     """
 
     number: int

@@ -91,7 +91,7 @@ class Trainings:
         keep: bool,
         path: Path | None = None,
     ) -> Quality:
-        """Train and validate; a training that diverged or got stuck is begun again with another seed.
+        """Train and validate; what diverged or got stuck is begun again with another seed.
 
         Args:
             purpose: words and numbers that its seed is derived from, beside the run's.
@@ -119,6 +119,7 @@ class Trainings:
                     raise
                 progress = _begin_again(progress, error)
 
+        # A training that pauses leaves a checkpoint, a whole one its weights.
         seconds = progress.seconds + time.perf_counter() - start - (self.waited - waited_before)
         is_whole = request.until == self.settings.proxy.steps
         if path and is_whole:
@@ -177,7 +178,7 @@ class Trainings:
             start=parent.child(request.spec, seed=seed) if parent else None,
             parent=parent.upscaler.to(self.device) if parent and config.distill else None,
         )
-        if progress.trainer:
+        if progress.trainer:  # it goes on where it paused
             trainer.restore(progress.trainer)
         return trainer
 
@@ -211,12 +212,14 @@ class Trainings:
         Raises:
             TrainingError: the PSNR is not finite, or the network has learned no more than a filter.
         """
+        # The network is a residual: its image is the base plus what it adds.
         psnr_db = self.mean_db(OverBase(net), "val")
         if not math.isfinite(psnr_db):
             raise TrainingError("diverged", f"PSNR is {psnr_db}")
         if reference_db is None:
             return psnr_db
 
+        # Where the baseline learned no more than a filter, the data or the steps are to blame.
         linear_db = self._open_linear_db()
         if psnr_db < linear_db + STUCK_MARGIN_DB < reference_db - STUCK_MARGIN_DB:
             raise TrainingError(
@@ -232,6 +235,7 @@ class Trainings:
         """
         settings = self.settings
         file = settings.parent
+        # The network of a row goes before the parent of the whole search.
         if own is not None:
             file = ParentFile(spec=own, weights=weights_path(settings.run, own))
         if file is None:

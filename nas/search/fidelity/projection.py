@@ -81,7 +81,7 @@ class Projection:
 
 
 def projections(curves: Iterable[Mapping[int, float]], top: int) -> dict[int, Projection]:
-    """Fit a projection from each fidelity below the top, by what trainings gained there and at the top.
+    """Fit a projection from each fidelity below the top.
 
     Args:
         curves: gains in dB by step, of trainings of any length.
@@ -89,8 +89,9 @@ def projections(curves: Iterable[Mapping[int, float]], top: int) -> dict[int, Pr
     pairs: dict[int, list[tuple[float, float]]] = {}
     for curve in curves:
         for fidelity, gain_db in curve.items():
-            if fidelity >= top:
+            if fidelity >= top:  # the end itself, or another search's longer one
                 continue
+            # A rung that no training went on from has a projection too: the prior's.
             pairs_here = pairs.setdefault(fidelity, [])
             if top in curve:
                 pairs_here.append((gain_db, curve[top]))

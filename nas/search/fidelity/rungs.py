@@ -15,9 +15,10 @@ class Rungs:
 
     Attributes:
         fidelities: steps at which a training is read, its end the last.
-        probes: numbers of trials that are all trained to the end before the search ends: by them and
-            the ladder it is judged how far a rung ranks as the end does.
-        least_tau: Kendall's tau between a rung and the end below which trainings do not pause there.
+        probes: numbers of trials that are all trained to the end before the search ends: by them
+            and the ladder it is judged how far a rung ranks as the end does.
+        least_tau: Kendall's tau between a rung and the end below which trainings do not pause
+            there.
     """
 
     fidelities: tuple[int, ...]
@@ -53,6 +54,7 @@ class Rungs:
             paused: numbers of the trials that wait.
             is_last: whether nothing else is left to do.
         """
+        # The furthest one first: a probe teaches only once it has reached the end.
         waiting = [number for number in self.probes if number in paused]
         if not waiting:
             return None

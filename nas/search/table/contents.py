@@ -18,7 +18,8 @@ class TableContents:
 
     Attributes:
         members: every architecture of the space, by arch_id.
-        ladder_sizes: SPAN-like members, channels x blocks, smallest first; the last is the baseline.
+        ladder_sizes: SPAN-like members, channels x blocks, smallest first; the last is the
+            baseline.
         repeated: arch_ids of the members that are trained with every seed, the ladder's among them.
         num_seeds: how many seeds there are.
     """
@@ -43,7 +44,8 @@ class TableContents:
         """List a space.
 
         Args:
-            num_repeated: members that are trained with every seed; beside the ladder's they are drawn.
+            num_repeated: members that are trained with every seed; beside the ladder's they are
+                drawn.
         Raises:
             ValueError: the space is too large for a table, or a size of the ladder is not in it.
         """
@@ -51,10 +53,12 @@ class TableContents:
         ladder = {size: rung_spec(size, scale).arch_id for size in ladder_sizes}
         if outside := [size for size, arch_id in ladder.items() if arch_id not in members]:
             raise ValueError(
-                f"ladder: {', '.join(outside)} (SPAN, channels x blocks) is not in the space, whose table "
-                "is judged by it; name members of the space, such as its smallest and its largest"
+                f"ladder: {', '.join(outside)} (SPAN, channels x blocks) is not in the space, "
+                "whose table is judged by it; name members of the space, such as its smallest and its "
+                "largest"
             )
 
+        # Sorted, as the draw of a seed must not depend on the order of the space.
         others = sorted(members.keys() - set(ladder.values()))
         num_drawn = min(len(others), max(0, num_repeated - len(ladder)))
         drawn = random.Random(seed).sample(others, num_drawn)
@@ -95,8 +99,8 @@ def all_members(space: Space) -> Iterator[ArchSpec]:
     options = {name: num_options(values) for name, values in distributions(space).items()}
     if (num_points := math.prod(options.values())) > MAX_LISTED:
         raise ValueError(
-            f"space: it has {num_points:,} points, a table holds every one of them and takes at most "
-            f"{MAX_LISTED:,}; narrow it, for example space.num_blocks=[1,2]"
+            f"space: it has {num_points:,} points, a table holds every one of them and takes at "
+            f"most {MAX_LISTED:,}; narrow it, for example space.num_blocks=[1,2]"
         )
     for point in itertools.product(*map(range, options.values())):
         yield space.sample(IndexChooser(dict(zip(options, point, strict=True))))

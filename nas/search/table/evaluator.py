@@ -71,6 +71,7 @@ class TableEvaluator:
         if reason := self._explain_rejection(record, screen):
             return dataclasses.replace(record, state="rejected", error=reason)
 
+        # From here on the latency counts as read: it takes its seconds, whatever follows.
         self.seconds = entry.measure_seconds
         record = dataclasses.replace(record, latency=entry.latency)
         record = record.plus(measure=entry.measure_seconds)
@@ -84,9 +85,10 @@ class TableEvaluator:
     def advance(self, request: TrialRequest, record: TrialRecord, say: Say) -> TrialRecord:
         """Look up what the trial's training reached; takes the seconds since it paused."""
         training = self._find_entry(request.spec).trainings[self._draw_training(request.spec)]
-        if training.error:
+        if training.error:  # it is found out at its end
             self.seconds = training.train_seconds
             return dataclasses.replace(record, state="failed", quality=None, error=training.error)
+        # What it had reached before it paused was paid then.
         before = record.quality.fidelity if record.quality else 0
         quality = self._read_quality(training, request.until, before=before)
         return dataclasses.replace(record, state="complete", quality=quality)
@@ -96,6 +98,7 @@ class TableEvaluator:
         assert record.quality
         self.seconds = 0.0
         trainings = self._find_entry(request.spec).trainings
+        # 1 at the first confirmation: the training after the one that the trial got.
         repeat = len(record.quality.seeds or (0,))
         training = trainings[(self._draw_training(request.spec) + repeat) % len(trainings)]
         if repeat >= len(trainings) or training.error:
@@ -122,7 +125,11 @@ class TableEvaluator:
         return self.table.entries[spec.arch_id]
 
     def _read_quality(self, training: Training, until: int, *, before: int) -> Quality:
-        """Return what a training had reached after `until` steps; sets the seconds since `before`."""
+        """Return what a training had reached after `until` steps.
+
+        Sets the seconds that it took since step `before`.
+        """
+        # Steps of a training all take the same time.
         seconds_a_step = training.train_seconds / self.table.facts.fidelities[-1]
         self.seconds = (until - before) * seconds_a_step
         curve = tuple(

@@ -25,6 +25,7 @@ class TabulationLog:
             self._append_line({"settings": settings})
             return
 
+        # Everything but the first line is something done.
         first, *lines = self._read_lines()
         self._compare_settings(first["settings"], settings)
         for line in lines:
@@ -36,10 +37,10 @@ class TabulationLog:
         self._file_line(line)
 
     def _read_lines(self) -> list[dict[str, Any]]:
-        """Read the file; what a kill left of its last line is cut off, so that the next one fits."""
+        """Read the file, and cut off what a kill left of its last line."""
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
+        if whole != data:  # or the next line would be appended to the half one
             self.path.write_bytes(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
@@ -50,7 +51,8 @@ class TabulationLog:
             if before.get(key) != now.get(key):
                 raise ValueError(
                     f"{key}: {self.path.name} was begun with {before.get(key)}, now it is "
-                    f"{now.get(key)}; give what it was begun with, another out=, or delete that file"
+                    f"{now.get(key)}; give what it was begun with, another out=, or delete that "
+                    "file"
                 )
 
     def _file_line(self, line: dict[str, Any]) -> None:

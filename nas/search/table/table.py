@@ -33,8 +33,8 @@ class Facts:
     """What holds for a whole table.
 
     Attributes:
-        ladder_sizes: SPAN-like members, channels x blocks, smallest first; the last is the baseline,
-            to which the gate refers.
+        ladder_sizes: SPAN-like members, channels x blocks, smallest first; the last is the
+            baseline, to which the gate refers.
         fidelities: training steps at which PSNR was read, rising.
         base_db: PSNR of the bicubic base alone.
         conditions: of every latency.
@@ -103,7 +103,7 @@ class Table:
         return rung_spec(self.facts.ladder_sizes[-1], self.facts.scale)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row for each member, seed and fidelity; train_seconds are up to that fidelity."""
+        """Return a row for each member, seed and fidelity; train_seconds are up to there."""
         return pd.DataFrame(list(_list_rows(self.facts, self.entries.values())))
 
     def save(self, path: Path) -> None:
@@ -129,6 +129,7 @@ class Table:
                 f"table={path} is not one of nas tabulate: its metadata lacks {FACTS.decode()}"
             )
 
+        # Rows of one member need not lie together.
         facts = Facts.from_json(data.schema.metadata[FACTS])
         rows: dict[str, list[dict[str, Any]]] = {}
         for row in data.to_pylist():
@@ -143,6 +144,7 @@ def find_table(name: str) -> Path:
     Raises:
         ValueError: there is none.
     """
+    # A name goes before a file of that name in the working directory.
     shipped = SHIPPED / f"{name}.parquet"
     if shipped.is_file():
         return shipped
@@ -161,6 +163,7 @@ def _list_rows(facts: Facts, entries: Iterable[Entry]) -> Iterable[dict[str, Any
         member["measure_seconds"] = entry.measure_seconds
 
         for seed, training in enumerate(entry.trainings):
+            # A failed training has rows too, with no PSNR in them.
             psnr_db = dict(training.curve)
             for fidelity in facts.fidelities:
                 seconds = training.train_seconds * fidelity / facts.fidelities[-1]
@@ -193,6 +196,7 @@ def _read_entry(facts: Facts, rows: list[dict[str, Any]]) -> Entry:
 
 def _read_training(rows: list[dict[str, Any]]) -> Training:
     """Read one training from its rows, one a fidelity."""
+    # The longest row holds what is true of the whole training.
     rows = sorted(rows, key=lambda row: row["fidelity"])
     curve = [(row["fidelity"], row["psnr_db"]) for row in rows if row["psnr_db"] is not None]
     last = rows[-1]

@@ -34,6 +34,7 @@ def tabulate(
     Raises:
         ValueError: the baseline cannot be trained, or a member cannot be measured.
     """
+    # The others wait for the baseline, whose PSNR says when a training is stuck.
     make_evaluator = functools.partial(ProxyEvaluator, settings)
     baseline = contents.trainings()[0]
     with started(engine, make_evaluator, placement):
@@ -43,6 +44,7 @@ def tabulate(
             raise ValueError(f"the reference {contents.ladder_sizes[-1]}: {error}")
         _train_missing(contents, log, engine, contents.trainings()[1:], show)
 
+    # One worker, as two readings on one machine would disturb each other.
     with started(engine, make_evaluator, dataclasses.replace(placement, num_workers=1)):
         _measure_missing(contents, log, engine, show)
 
@@ -115,6 +117,7 @@ def _train_missing(
         for arch_id, seed in trainings
         if (arch_id, seed) not in log.trained
     ]
+    # Each is kept as it comes: a kill costs what runs, no more.
     for result in run_tasks(engine, tasks):
         if result.died:
             _refuse_failure(result)
