@@ -73,20 +73,20 @@ def run(
     console = Console()
     for notice in (*roles.notices, roles.lr_notice):
         console.print(notice, markup=False, highlight=False)
-    num_trainings = len(contents.trainings())
     console.print(
-        f"{len(contents.members)} members, {num_trainings} trainings of {proxy.steps} steps, read "
-        f"at {', '.join(map(str, fidelities))}",
+        f"{len(contents.members)} members, {len(contents.trainings())} trainings of {proxy.steps} "
+        f"steps, read at {', '.join(map(str, fidelities))}",
         highlight=False,
     )
 
-    # From here on something is written: beside the table, and in a temporary run directory.
+    # From here on something is written, beside the table alone: trainings outside a run keep
+    # nothing, so their run directory stays empty.
     shown = _list_settings(invocation)
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as empty:
         settings = EvaluatorSettings(
-            run=Path(folder),
+            run=Path(empty),
             sets=sets,
             memory_mib=data.memory_mib / placement.num_per_host,
             cache=data.cache,
@@ -105,9 +105,7 @@ def run(
         try:
             tabulate(contents, log, settings, engine=engine, placement=placement, show=show)
         except ValueError:
-            if not log.measured and not log.trained:  # nothing came out: nothing stays
-                log.path.unlink()
-                remove_folders(folders)
+            _remove_empty(log, folders)
             raise
         except KeyboardInterrupt:
             console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
@@ -122,6 +120,7 @@ def run(
         settings=shown | {"chosen_space": " ".join(chosen) or "space=esr_bench_mini"},
         environment=fingerprint(chosen_device) | {"data": roles.fingerprints},
     )
+    # The log goes last: a kill between the two leaves a table that is complete.
     table.save(path)
     log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
@@ -141,6 +140,13 @@ def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -
             raise UsageError(f"{name} must be at least {least}, got {value}")
     if len(ladder) < 2:
         raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
+
+
+def _remove_empty(log: TabulationLog, folders: Sequence[Path]) -> None:
+    """Remove a log without results and the folders that were made for it: nothing came out."""
+    if not log.measured and not log.trained:
+        log.path.unlink()
+        remove_folders(folders)
 
 
 def _list_settings(invocation: Invocation) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def retrain(
         write(run / RETRAINED, text, draft_end="trust")
         num_done += 1
         show(num_done, len(members))
+
     return tuple(retrained)
 
 

@@ -63,6 +63,7 @@ class Screen:
                 shown = [f"{name} {costs[name]:.4g} to {rival.costs[name]:.4g}" for name in names]
                 shown.append(f"at most {self.bound_db:+.3f} dB to {rival.gain_db:+.3f} dB")
                 return f"screened: trial {rival.number} cannot be beaten ({', '.join(shown)})"
+
         return ""
 
     def _is_beaten(self, costs: Mapping[str, float], rival: Rival, names: tuple[str, ...]) -> bool:

@@ -110,7 +110,7 @@ class OpenedBackend:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     lr_origins: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False
-    lacks: Callable[[ArchSpec], str] = lambda spec: ""
+    lacks: Callable[[ArchSpec], str] = lambda spec: ""  # trainings exist for whatever is asked
     engine: Engine | None = None
     clock: Callable[[], float] = time.monotonic
 

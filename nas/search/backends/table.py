@@ -57,6 +57,7 @@ class TableBackend:
             ladder_sizes=table.facts.ladder_sizes,
             fidelities=fidelities,
             make_evaluator=make_evaluator,
+            # 64 bits of the file's hash tell tables apart.
             fingerprints={"table": hashlib.sha256(path.read_bytes()).hexdigest()[:16]},
             environment={"table": {"path": str(path), **table.facts.environment}},
             notices=[
@@ -119,11 +120,13 @@ def _check_fidelities(table: Table, parts: BackendParts) -> tuple[int, ...]:
             f"fidelity.rungs: table={parts.table} was not read at {_join_numbers(missing)} steps; "
             f"give fidelity.rungs=[{','.join(shares)}] or some of these"
         )
+
     return fidelities
 
 
 def _check_ladder(table: Table, parts: BackendParts) -> None:
     """Refuse more seeds of the ladder than the table holds of each of its sizes."""
+    # Each seed takes a training of its own from every size.
     specs = [rung_spec(size, parts.scale) for size in table.facts.ladder_sizes]
     num_seeds = min(len(table.entries[spec.arch_id].trainings) for spec in specs)
     if parts.rules.ladder_seeds > num_seeds:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from nas.search.evaluation.requests import Evaluator
 
+# The methods of `Evaluator`, as a literal: a typo is found before a task is sent.
 EvaluatorMethod = Literal[
     "baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "read_test"
 ]

@@ -124,6 +124,7 @@ class LocalEngine:
     def _start_worker(self) -> _Worker:
         """Start one process."""
         ours, theirs = self._context.Pipe()
+        # A daemon ends with this process also where nobody calls `stop`.
         process = self._context.Process(
             target=_serve_tasks, args=(theirs, self._make_evaluator), daemon=True
         )
@@ -139,6 +140,7 @@ def _hide_main_script() -> Iterator[None]:
 
     A spawned process runs the main script again, and with it a user's search.
     """
+    # `spawn` finds the script by these two names, and runs it where it finds any.
     main: Any = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     vars(main).pop("__file__", None)
@@ -165,12 +167,12 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
     # Ctrl-C reaches the whole process group: the parent alone decides what it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    make_printable()
+    make_printable()  # what a library prints may not fit the terminal's encoding
 
     # Denormals of a training that fades out would slow it down many times.
     torch.set_num_threads(NUM_THREADS)
     torch.set_flush_denormal(True)
-    evaluator = make_evaluator()
+    evaluator = make_evaluator()  # once: it keeps images and meters from task to task
 
     while True:
         try:
@@ -185,4 +187,4 @@ def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    os._exit(1)  # at once: an orderly exit would wait for the training

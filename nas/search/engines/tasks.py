@@ -17,6 +17,7 @@ def started(
     engine: Engine, make_evaluator: MakeEvaluator, placement: Placement
 ) -> Iterator[Engine]:
     """Start an engine and stop it at the end of the block, also after an error or Ctrl-C."""
+    # Inside the try: a start that is interrupted leaves workers behind.
     try:
         engine.start(make_evaluator, placement)
         yield engine
@@ -35,6 +36,7 @@ def run_task(evaluator: Evaluator, task: Task, say: Say) -> Result:
         if os.environ.get("NAS_TRACEBACK"):
             traceback.print_exc()
         return Result(task=task, error=f"{type(error).__name__}: {error}")
+
     return Result(task=task, value=value)
 
 

@@ -119,12 +119,14 @@ class ProxyEvaluator:
         waited_before = self.trainings.waited
         path = checkpoint_path(self.settings.run, request.number)
         purpose = ("trial", request.number)
+        # A failure is a row too: it counts, and the sampler learns from it.
         try:
             quality = self.trainings.train(request, purpose, say, keep=True, path=path)
         except TrainingError as error:
             record = dataclasses.replace(record, state="failed", quality=None, error=str(error))
         else:
             record = dataclasses.replace(record, state="complete", quality=quality)
+
         return record.plus(wait=self.trainings.waited - waited_before)
 
     def confirm(self, request: TrialRequest, record: TrialRecord, say: Say) -> TrialRecord:
@@ -159,6 +161,7 @@ class ProxyEvaluator:
     def read_test(self, spec: ArchSpec, say: Say) -> float:
         """Return the PSNR of a front member on the test images, in dB, from its kept weights."""
         say(f"reading the test set for {spec.arch_id}")
+        # Reading images is a training's work: it makes way for measurements.
         with self.trainings.sharing():
             upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
             return self.trainings.mean_db(upscaler, "test")

@@ -25,6 +25,7 @@ class Pace:
         Args:
             cap: ratio that matters; where the first step is far over it, that step alone counts.
         """
+        # The baseline is timed to the end: every ratio stands on it.
         if self._baseline_seconds is None:
             self._baseline_seconds = self._time_step(self.baseline, give_up_at=None)
         give_up_at = FAR_OVER * cap * self._baseline_seconds
@@ -32,6 +33,7 @@ class Pace:
 
     def _time_step(self, spec: ArchSpec, give_up_at: float | None) -> float:
         """Return the seconds of the shortest step; of the first where that takes `give_up_at`."""
+        # Random weights and images: the time of a step does not depend on them.
         net = build(residual_spec(spec)).to(self.device)
         size = (self.proxy.batch_size, 3, self.proxy.patch, self.proxy.patch)
         image = torch.rand(*size, device=self.device)
@@ -43,6 +45,8 @@ class Pace:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             seconds.append(time.perf_counter() - start)
+            # A candidate of a hundred times the work would hold the worker for minutes.
             if give_up_at and seconds[0] > give_up_at:
                 return seconds[0]
+
         return min(seconds[1:])  # the first one allocates memory and picks algorithms

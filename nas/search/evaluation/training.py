@@ -152,6 +152,7 @@ class Trainings:
         """Return the training patches: every candidate sees the same ones in the same order."""
         if self._patches is None:
             settings = self.settings
+            # The seed is the run's alone, not the trial's.
             self._patches = PatchStore(
                 settings.sets["train"],
                 seed=derived_seed(settings.seed, "patches"),
@@ -159,6 +160,7 @@ class Trainings:
                 cache=settings.cache,
                 progress=False,
             )
+
         return self._patches
 
     def _open_trainer(
@@ -192,6 +194,7 @@ class Trainings:
         Raises:
             TrainingError: it diverged or got stuck.
         """
+        # Rungs that an earlier session reached are in the curve already.
         for steps in self.settings.fidelities:
             if not trainer.done < steps <= request.until:
                 continue
@@ -202,6 +205,7 @@ class Trainings:
             is_end = steps == self.settings.proxy.steps
             psnr_db = self._validate_network(net, request.reference_db if is_end else None)
             progress.curve.append((steps, psnr_db))
+
         return net
 
     def _validate_network(self, net: Network, reference_db: float | None) -> float:
@@ -226,6 +230,7 @@ class Trainings:
                 "stuck",
                 f"{psnr_db:.3f} dB is no better than a linear filter's {linear_db:.3f} dB",
             )
+
         return psnr_db
 
     def _open_parent(self, own: ArchSpec | None) -> Parent | None:
@@ -246,6 +251,7 @@ class Trainings:
             patches = self.open_patches()
             images, _ = patches.batch(CALIBRATION_STEP, NUM_IMAGES, patches.fitting_patch(SIDE))
             self._parents = {file: Parent(file, images)}
+
         return self._parents[file]
 
     def _open_base_db(self) -> float:
@@ -258,6 +264,7 @@ class Trainings:
     def _open_linear_db(self) -> float:
         """Return the PSNR of the best linear filter on val, in dB."""
         if self._linear_db is None:
+            # Fitted in closed form to the training patches, judged on val as networks are.
             patches = self.open_patches()
             upscale = linear_filter(patches, self.device, patch=patches.fitting_patch(PATCH))
             self._linear_db = self.mean_db(upscale, "val")
@@ -266,6 +273,7 @@ class Trainings:
 
 def _begin_again(progress: Progress, error: TrainingError) -> Progress:
     """Return the start of the next attempt; after a divergence its learning rates are lower."""
+    # What got stuck may need another seed; what diverged needs smaller steps too.
     calmer = CALMER if error.kind == "diverged" else 1.0
     return Progress(
         attempt=progress.attempt + 1, rate=progress.rate * calmer, seconds=progress.seconds

@@ -44,4 +44,6 @@ def read_checkpoint(path: Path) -> Progress | None:
     """Read a paused training; None: there is none, and it starts anew."""
     if not path.exists():
         return None
+
+    # To the CPU, as a run may go on on another device; weights alone, as a pickle would run code.
     return Progress(**torch.load(path, map_location="cpu", weights_only=True))

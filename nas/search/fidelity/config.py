@@ -53,4 +53,5 @@ class FidelityConfig:
                 f"{list(fidelities)}: each must be at least one more than the one before; "
                 "give fewer rungs or more steps"
             )
+
         return fidelities

@@ -47,6 +47,7 @@ class Projection:
         """
         if not pairs:
             return cls(slope=1.0, centre=0.0, level=0.0, std_db=UNKNOWN_STD_DB, count=0, width=0.0)
+        # Gains here and there differ most by a constant: a line through the means.
         early, late = np.array(pairs, dtype=np.float64).T
         centre, level = float(early.mean()), float(late.mean())
 
@@ -95,4 +96,5 @@ def projections(curves: Iterable[Mapping[int, float]], top: int) -> dict[int, Pr
             pairs_here = pairs.setdefault(fidelity, [])
             if top in curve:
                 pairs_here.append((gain_db, curve[top]))
+
     return {fidelity: Projection.of(pairs_here) for fidelity, pairs_here in pairs.items()}

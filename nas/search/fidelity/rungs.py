@@ -36,6 +36,7 @@ class Rungs:
         if len(self.fidelities) == 1:
             return self.fidelities[0]
 
+        # A rung of which nothing is known yet (tau None) is trusted.
         distrusted = {
             agreement.lower
             for agreement in state.trust.to_top
@@ -59,7 +60,7 @@ class Rungs:
         if not waiting:
             return None
         furthest = max(waiting, key=lambda number: (reached[number], -number))
-        if is_last:
+        if is_last:  # what a probe was begun for is not lost at the end
             return furthest
 
         # Probes are paid from a share of all steps, beyond the first rung that every trial gets.

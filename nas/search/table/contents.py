@@ -49,13 +49,14 @@ class TableContents:
         Raises:
             ValueError: the space is too large for a table, or a size of the ladder is not in it.
         """
+        # Two points may be one architecture: members are unique by what they compute.
         members = {spec.arch_id: spec for spec in all_members(space)}
         ladder = {size: rung_spec(size, scale).arch_id for size in ladder_sizes}
         if outside := [size for size, arch_id in ladder.items() if arch_id not in members]:
             raise ValueError(
                 f"ladder: {', '.join(outside)} (SPAN, channels x blocks) is not in the space, "
-                "whose table is judged by it; name members of the space, such as its smallest and its "
-                "largest"
+                "whose table is judged by it; name members of the space, such as its smallest and "
+                "its largest"
             )
 
         # Sorted, as the draw of a seed must not depend on the order of the space.
@@ -96,6 +97,7 @@ def all_members(space: Space) -> Iterator[ArchSpec]:
     Raises:
         ValueError: there are too many.
     """
+    # Index by index: an option may be a list, which is no key.
     options = {name: num_options(values) for name, values in distributions(space).items()}
     if (num_points := math.prod(options.values())) > MAX_LISTED:
         raise ValueError(

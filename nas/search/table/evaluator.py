@@ -137,6 +137,7 @@ class TableEvaluator:
             for steps, psnr_db in training.curve
             if steps in self.fidelities and steps <= until
         )
+
         return Quality(
             psnr_db=curve[-1][1],
             base_db=self.table.facts.base_db,

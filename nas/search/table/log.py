@@ -64,5 +64,6 @@ class TabulationLog:
 
     def _append_line(self, line: Mapping[str, Any]) -> None:
         """Write a line at the end of the file."""
+        # JSON has no NaN: what cannot be read back is not written.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -108,6 +108,7 @@ class Table:
 
     def save(self, path: Path) -> None:
         """Write a Parquet file, whole or not at all."""
+        # An index of pandas would be a column to every other reader.
         data = pa.Table.from_pandas(self.frame(), preserve_index=False)
         data = data.replace_schema_metadata({FACTS: self.facts.to_json().encode()})
         with replaced(path, path.with_name(f"{path.name}.partial")) as draft:
@@ -120,6 +121,7 @@ class Table:
         Raises:
             ValueError: the file is no such table.
         """
+        # Any Parquet file can be read: the key in its schema says whose it is.
         try:
             data = pq.read_table(path)
         except pa.ArrowInvalid as error:
@@ -151,6 +153,7 @@ def find_table(name: str) -> Path:
     if not Path(name).is_file():
         names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.parquet"))) or "none"
         raise ValueError(f"table={name}: there is no such file; those that ship: {names}")
+
     return Path(name)
 
 

@@ -62,6 +62,7 @@ def assemble_table(
     Args:
         settings, environment: how it was made, to be read by people.
     """
+    # A member has the trainings of all seeds that it was given, seed 0 first.
     entries = {}
     for arch_id, spec in contents.members.items():
         measured = log.measured[arch_id]
@@ -91,6 +92,7 @@ def assemble_table(
         settings=settings,
         environment=environment,
     )
+
     return Table(facts=facts, entries=entries)
 
 
@@ -137,6 +139,7 @@ def _measure_missing(
     """
     specs = [spec for arch_id, spec in contents.members.items() if arch_id not in log.measured]
     tasks = [Task(key=spec.arch_id, method="measure", args=(spec,)) for spec in specs]
+    # A member without a latency would be a hole in the table: one failure ends it.
     for result in run_tasks(engine, tasks):
         _refuse_failure(result)
         cost, latency, seconds = result.value
@@ -149,6 +152,7 @@ def _read_training(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Trai
     """Return a training of the table from its line of the log."""
     if line["quality"] is None:
         return Training(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
+    # With one fidelity no curve was kept: its end is the curve.
     quality = Quality.from_dict(line["quality"])
     return Training(
         curve=quality.curve or ((fidelities[-1], quality.psnr_db),),
