@@ -24,7 +24,7 @@ from proxy import FAILED, TRAINING, evaluated
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import agreement
 from nas.measure.cost import summed_cost
-from nas.search.evaluation.workers import Job
+from nas.search.engines.base import Task
 from nas.system.cores import num_cores
 from search_spaces.chooser import ReplayChooser, Space, decisions
 from search_spaces.published import published
@@ -79,14 +79,14 @@ def train(
             "proxy": asdict(parts["proxy"])
         }
         done = {line["arch_id"] for line in read(results, setting)}
-        jobs = [
-            Job(key=network, method="train", args=(specs[network], 0, None))
+        tasks = [
+            Task(key=network, method="train", args=(specs[network], 0, None))
             for network in sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
             if specs[network].arch_id not in done
         ]
-        for outcome in evaluated(parts, "", jobs, workers):
-            network = outcome.job.key
-            quality = asdict(outcome.result or FAILED)
+        for result in evaluated(parts, "", tasks, workers):
+            network = result.task.key
+            quality = asdict(result.value or FAILED)
             line = {"network": network, "arch_id": specs[network].arch_id, "seed": 0}
             line |= {key: quality[key] for key in TRAINING}
             append(results, setting | line)

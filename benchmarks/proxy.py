@@ -40,8 +40,10 @@ from nas.commands.architectures import resolve_parent
 from nas.data.roles import open_roles
 from nas.measure.cost import summed_cost
 from nas.record import Quality
-from nas.search.evaluation.tasks import EvaluatorSettings
-from nas.search.evaluation.workers import Job, Workers, work
+from nas.search.engines.base import Placement, Task
+from nas.search.engines.local import LocalEngine
+from nas.search.engines.tasks import run_tasks, started
+from nas.search.evaluation.settings import EvaluatorSettings
 from nas.system.cores import num_cores
 from nas.train.proxy import TrainingError
 from search_spaces.chooser import RandomChooser
@@ -138,15 +140,15 @@ class Study:
         variant = (TRUTHS | VARIANTS)[name]
         done = {(line["network"], line["seed"]) for line in self.trainings(variant)}
         specs = networks()
-        jobs = [
-            Job(key=f"{network} {seed}", method="train", args=(specs[network], seed, None))
+        tasks = [
+            Task(key=f"{network} {seed}", method="train", args=(specs[network], seed, None))
             for network, seed in wanted(name)
             if (network, seed) not in done and (not only or network in only)
         ]
         parts, setting = self.compose(variant)
-        for outcome in evaluated(parts, variant.twist, jobs, workers):
-            network, seed = outcome.job.key.split()
-            quality = asdict(outcome.result or FAILED)
+        for result in evaluated(parts, variant.twist, tasks, workers):
+            network, seed = result.task.key.split()
+            quality = asdict(result.value or FAILED)
             line = {"network": network, "seed": int(seed), **{key: quality[key] for key in TRAINING}}
             self.append(name, setting, line)
 
@@ -158,12 +160,13 @@ class Study:
         parts, setting = self.compose(variant)
         specs = networks()
         drawn = sorted((n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"])
-        jobs = [Job(key=n, method="train", args=(specs[n], 0, None)) for n in drawn[CLOCKED // 2 :: CLOCKED]]
+        clocked = drawn[CLOCKED // 2 :: CLOCKED]
+        tasks = [Task(key=n, method="train", args=(specs[n], 0, None)) for n in clocked]
         first, second = (
             [
-                outcome.result.train_seconds
-                for outcome in evaluated(
-                    parts | {"proxy": replace(parts["proxy"], steps=steps)}, variant.twist, jobs, 1
+                result.value.train_seconds
+                for result in evaluated(
+                    parts | {"proxy": replace(parts["proxy"], steps=steps)}, variant.twist, tasks, 1
                 )
             ]
             for steps in SHORT
@@ -194,9 +197,9 @@ class Study:
         return found.std_db if found else None
 
 
-def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: int) -> Iterator[Any]:
-    """Outcomes of jobs, each worker on one thread; raises SystemExit where one fails but by diverging."""
-    if not jobs:
+def evaluated(parts: Mapping[str, Any], twist: str, tasks: list[Task], workers: int) -> Iterator[Any]:
+    """Results of tasks, each worker on one thread; raises SystemExit where one fails but by diverging."""
+    if not tasks:
         return
     roles = open_roles(parts["data"], scale=4)
     with tempfile.TemporaryDirectory() as run:
@@ -217,11 +220,13 @@ def evaluated(parts: Mapping[str, Any], twist: str, jobs: list[Job], workers: in
             replay={},
             parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=4),
         )
-        with Workers(functools.partial(evaluator, settings, twist), count=workers, threads=1) as pool:
-            for outcome in work(pool, jobs, tick=lambda: None):
-                if outcome.error and not outcome.error.startswith(TrainingError.__name__):
-                    raise SystemExit(f"{outcome.job.key}: {outcome.error}")
-                yield outcome
+        make = functools.partial(evaluator, settings, twist)
+        placement = Placement(num_workers=workers, num_per_host=workers)
+        with started(LocalEngine(), make, placement) as engine:
+            for result in run_tasks(engine, tasks):
+                if result.error and not result.error.startswith(TrainingError.__name__):
+                    raise SystemExit(f"{result.task.key}: {result.error}")
+                yield result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

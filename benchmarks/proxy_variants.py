@@ -16,7 +16,8 @@ import nas.search.evaluation.training
 import nas.train.proxy
 from nas.record import Quality
 from nas.search.evaluation.evaluator import ProxyEvaluator
-from nas.search.evaluation.tasks import EvaluatorSettings, Tell
+from nas.search.evaluation.requests import Say
+from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.evaluation.training import Trainings
 from nas.search.seeds import derived_seed
 from nas.train.parent import Parent
@@ -93,11 +94,11 @@ VARIANTS = {
 class OwnPatches(ProxyEvaluator):
     """Each network is trained on patches of its own."""
 
-    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, tell: Tell) -> Quality:
+    def train(self, spec: ArchSpec, seed: int, reference_db: float | None, say: Say) -> Quality:
         own = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
         self.settings = dataclasses.replace(self.settings, seed=own)
-        self.trainings = Trainings(self.settings)
-        return super().train(spec, seed, reference_db, tell)
+        self.trainings = Trainings(self.settings, self.device)
+        return super().train(spec, seed, reference_db, say)
 
 
 class Imitated(Parent):

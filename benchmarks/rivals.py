@@ -7,12 +7,12 @@ from datetime import datetime
 
 import numpy as np
 import torch
+from nas.search.evaluation.tasks import Task
 from nas.search.sampling.decisions import IndexChooser, distributions, num_options
 from nas.search.sampling.pool import Point, Pool
 
 from nas.analysis.pareto import front
 from nas.record import TrialRecord
-from nas.search.evaluation.tasks import Task
 from nas.search.table.evaluator import TableEvaluator
 from search_spaces.chooser import Space
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from comparison import Line, parser, parts_of, quartiles, ratios, run_missing
 from rivals import LIBRARIES, lacking, moasha
 
@@ -30,14 +31,16 @@ from nas.cli import catalog
 from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.asking import Asker
+from nas.search.backends.base import BackendParts, OpenedBackend, ReadingParts, Rules, TrainingParts
+from nas.search.backends.table import TableBackend
 from nas.search.controller import Budget, Controller
-from nas.search.evaluation.workers import Pool
+from nas.search.engines.base import Placement
+from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.fidelity.rungs import Rungs
 from nas.search.model.decisions import read_decisions
 from nas.search.observer import Observer
 from nas.search.seeds import derived_seed
-from nas.search.source import Source, table_source
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.study import Study, StudyRules
 from nas.search.table.table import Table, find_table
@@ -73,7 +76,7 @@ class Watch:
         top = table.facts.fidelities[-1]
 
         def reached(name: str) -> float:
-            curves = [dict(run.curve) for run in table.entries[name].runs if run.curve]
+            curves = [dict(run.curve) for run in table.entries[name].trainings if run.curve]
             return statistics.fmean(curve[top] for curve in curves) if curves else -np.inf
 
         entries, baseline = table.entries, table.entries[base]
@@ -142,27 +145,31 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
     top, is_rungs = found.facts.fidelities[-1], METHODS[method][1] == "rungs"
     shares = [steps / top for steps in found.facts.fidelities[:-1]]
     fidelity = FidelityConfig(rungs=shares if is_rungs else [], probes=4 if is_rungs else 0, least_tau=0.5)
-    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].runs) for rung in found.facts.rungs)
-    source = table_source(
-        table=table,
-        space=parts["space"],
-        count=1,
-        seed=seed,
-        scale=found.facts.scale,
-        ladder_seeds=seeds,
-        proxy=dataclasses.replace(parts["proxy"], steps=top),
-        fidelity=fidelity,
-        challenge=challenge,
-        limits={},
+    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].trainings) for rung in found.facts.ladder_sizes)
+    placement = Placement(num_workers=1, num_per_host=1)
+    proxy = dataclasses.replace(parts["proxy"], steps=top)
+    backend = TableBackend().open(
+        BackendParts(
+            run=Path("none"),
+            device=torch.device("cpu"),
+            placement=placement,
+            seed=seed,
+            scale=found.facts.scale,
+            space=parts["space"],
+            table=table,
+            training=TrainingParts(data=parts["data"], proxy=proxy, fidelity=fidelity),
+            reading=ReadingParts(latency=parts["latency"]),
+            rules=Rules(challenge=challenge, limits={}, ladder_seeds=seeds),
+        )
     )
-    watch = Watch(found, challenge, base=source.baseline.arch_id)
+    watch = Watch(found, challenge, base=backend.baseline.arch_id)
     start = time.perf_counter()
-    with contextlib.suppress(Enough), source.pool() as pool:
+    with contextlib.suppress(Enough), started(backend.engine, backend.make_evaluator, placement):
         if method in LIBRARIES:
             is_ranked = method == "moasha_ranked"
-            moasha(parts["space"], pool.evaluator, watch.look, seed=seed, is_ranked=is_ranked)
+            moasha(parts["space"], backend.make_evaluator(), watch.look, seed=seed, is_ranked=is_ranked)
         else:
-            _control(source, pool, parts | {"challenge": challenge}, fidelity, watch, seed, seeds)
+            _control(backend, parts | {"challenge": challenge}, fidelity, watch, seed, seeds)
     return {
         "table": table,
         "gate": gate,
@@ -186,8 +193,7 @@ def own_settings(table: str, found: Table) -> list[str]:
 
 
 def _control(
-    source: Source,
-    pool: Pool,
+    backend: OpenedBackend,
     parts: Mapping[str, Any],
     fidelity: FidelityConfig,
     watch: Watch,
@@ -202,8 +208,8 @@ def _control(
                 objectives=("psnr_gain_db", "runtime_ratio"),
                 limits={},
                 challenge=parts["challenge"],
-                baseline=source.baseline,
-                ladder_sizes=source.rungs,
+                baseline=backend.baseline,
+                ladder_sizes=backend.ladder_sizes,
                 ladder_seeds=ladder_seeds,
                 num_probes=fidelity.probes,
                 planned_trials=200,
@@ -215,17 +221,17 @@ def _control(
             parts["space"],
             parts["sampler"],
             Observer(parts["space"], goal=parts["goal"], seed=derived_seed(seed, "pool")),
-            Rungs(fidelities=source.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
+            Rungs(fidelities=backend.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
             seed=seed,
         )
         Controller(
             asker,
-            pool,
+            backend.engine,
             Budget(trials=len(watch.gains), hours=None),
             has_test=False,
             show=lambda running, left: None,
             changed=lambda: watch.look(study.records),
-            clock=source.clock,
+            clock=backend.clock,
         ).run()
 
 

@@ -84,10 +84,10 @@ class Truth:
     def __init__(self, table: Table, rung: int) -> None:
         self.rung, self.top = rung, table.facts.fidelities[-1]
         self.curves = {
-            name: [dict(run.curve) for run in entry.runs if run.curve]
+            name: [dict(run.curve) for run in entry.trainings if run.curve]
             for name, entry in table.entries.items()
         }
-        self.ladder = [rung_spec(one, table.facts.scale).arch_id for one in table.facts.rungs]
+        self.ladder = [rung_spec(one, table.facts.scale).arch_id for one in table.facts.ladder_sizes]
 
     def _pair(self, curve: Mapping[int, float]) -> tuple[float, float]:
         return curve[self.rung], curve[self.top]

@@ -34,8 +34,10 @@ from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
 from nas.search.asking import Asker
+from nas.search.backends.base import Backend, BackendParts, ReadingParts, Rules, TrainingParts
 from nas.search.controller import Budget, Controller
-from nas.search.evaluation.workers import worker_count
+from nas.search.engines.base import Engine
+from nas.search.engines.tasks import started
 from nas.search.feasibility import check_limits, why_empty
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.fidelity.rungs import Rungs
@@ -44,7 +46,6 @@ from nas.search.model.decisions import read_decisions
 from nas.search.observer import Observer
 from nas.search.samplers.base import Sampler
 from nas.search.seeds import derived_seed
-from nas.search.source import EvaluatorConfig, table_source, training_source
 from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
 from nas.search.store.runs import load_run, shown_settings
@@ -60,7 +61,8 @@ INHERITED = (
 )
 MAX_PATH = 1024  # characters of a run directory's path
 NUM_TRIED = 50  # members of a space that inherit=true looks at
-MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers")  # the rest is what trials mean
+# The rest is what trials mean.
+MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine")
 
 
 def stored_run(overrides: Sequence[str]) -> Stored | None:
@@ -121,7 +123,8 @@ def run(
     data: DataConfig,
     latency: LatencyConfig,
     challenge: Challenge,
-    evaluator: EvaluatorConfig,
+    evaluator: Backend,
+    engine: Engine,
     table: str,
     invocation: Invocation,
 ) -> int:
@@ -132,7 +135,7 @@ def run(
     if time_cap is not None and not time_cap > 0:
         raise UsageError(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
     where = pick_device(device)
-    count = worker_count(workers, where)
+    placement = engine.place_workers(workers, where.type)
     folder = Path(run) if run else _new_name(invocation)
     if len(str(folder)) > MAX_PATH:
         raise UsageError(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
@@ -151,62 +154,54 @@ def run(
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
     named = [spec for text in start for spec in resolve_archs(text, key="start")]
     doubts = check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
-    if inherit and (parent or evaluator.kind == "table"):
-        other = f"parent={parent}" if parent else "evaluator=table, whose trainings have been made"
+    if inherit and (parent or evaluator.why_not_inherit):
+        other = f"parent={parent}" if parent else evaluator.why_not_inherit
         raise UsageError(f"inherit=true says what candidates start from, and so does {other}; leave one out")
     if inherit:
         _refuse_outsiders(space, seed)
-    if evaluator.kind == "table":
-        source = table_source(
-            table=table,
-            space=space,
-            count=count,
-            seed=seed,
-            scale=scale,
-            ladder_seeds=ladder_seeds,
-            proxy=proxy,
-            fidelity=fidelity,
-            challenge=challenge,
-            limits=used_limits,
-        )
-    else:
-        source = training_source(
+    backend = evaluator.open(
+        BackendParts(
             run=folder,
             device=where,
-            count=count,
+            placement=placement,
             seed=seed,
             scale=scale,
-            data=data,
-            proxy=proxy,
-            fidelity=fidelity,
-            latency=latency,
-            challenge=challenge,
-            limits=used_limits,
-            replay=_readings(replay),
-            parent=resolve_parent(parent, parent_weights, scale=scale),
-            time_cap=time_cap,
+            space=space,
+            table=table,
+            training=TrainingParts(
+                data=data,
+                proxy=proxy,
+                fidelity=fidelity,
+                parent=resolve_parent(parent, parent_weights, scale=scale),
+                time_cap=time_cap,
+            ),
+            reading=ReadingParts(latency=latency, replay=_readings(replay)),
+            rules=Rules(challenge=challenge, limits=used_limits, ladder_seeds=ladder_seeds),
         )
+    )
     if resumes:
-        changes = changes or _other_latency(folder, source.conditions)
-        changes = changes or _other_data(folder, source.fingerprints)
+        changes = changes or _other_latency(folder, backend.conditions)
+        changes = changes or _other_data(folder, backend.fingerprints)
         if changes and former.has_trial(folder):
             raise UsageError(changes)
     for spec in named:
-        lacks = f"is of scale {spec.scale}, here it is {scale}" if spec.scale != scale else source.lacks(spec)
+        lacks = backend.lacks(spec)
+        if spec.scale != scale:
+            lacks = f"is of scale {spec.scale}, here it is {scale}"
         if lacks:
             raise UsageError(f"start: {spec.arch_id} {lacks}")
     earlier = read_earlier(
         [Path(one) for one in warm_start],
         config=invocation.config,
-        fingerprints=source.fingerprints,
-        conditions=source.conditions,
+        fingerprints=backend.fingerprints,
+        conditions=backend.conditions,
         scale=scale,
     )
     console = Console()
 
     made = former.make_folders(folder)
     lock = RunLock(folder)
-    notices = [*filter(None, [doubts]), *source.notices, *earlier.notices]
+    notices = [*filter(None, [doubts]), *backend.notices, *earlier.notices]
     if changes:
         notices.append(former.set_aside(folder))
     if inherit:
@@ -219,10 +214,10 @@ def run(
         choices=invocation.choices,
         overrides=[o for o in invocation.overrides if not o.startswith("run=")],
         environment={
-            **source.environment,
+            **backend.environment,
             "seed": seed,
-            "data": source.fingerprints,
-            "lr": dict(source.lr_origins),
+            "data": backend.fingerprints,
+            "lr": dict(backend.lr_origins),
         },
     )
     study = Study(
@@ -231,14 +226,14 @@ def run(
             objectives=tuple(objectives),
             limits=used_limits,
             challenge=challenge,
-            baseline=source.baseline,
-            ladder_sizes=source.rungs,
+            baseline=backend.baseline,
+            ladder_sizes=backend.ladder_sizes,
             ladder_seeds=ladder_seeds,
             num_probes=fidelity.probes,
             planned_trials=budget.trials or 200,
         ),
         read_decisions(space),
-        start=[*named, *(spec for spec in earlier.fronts if not source.lacks(spec))],
+        start=[*named, *(spec for spec in earlier.fronts if not backend.lacks(spec))],
         start_inherits=0 if inherit else None,
     )
     asker = Asker(
@@ -246,24 +241,29 @@ def run(
         space,
         sampler,
         Observer(space, goal=goal, seed=derived_seed(seed, "pool"), earlier=earlier.results),
-        Rungs(fidelities=source.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
+        Rungs(fidelities=backend.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
         seed=seed,
         inherit=inherit,
     )
+
+    def list_needed() -> set[str]:
+        """List the arch_ids whose weights are kept: what is trained next may start from them."""
+        return study.list_parents(backend.fidelities[-1]) if inherit else set()
+
     shown = shown_settings(invocation.config)
-    files = run_directory.Files(
-        folder, render, needed=lambda: study.list_parents(source.fidelities[-1]) if inherit else set()
-    )
+    files = run_directory.Files(folder, render, needed=list_needed)
 
     def state() -> Any:
         now = study.show(folder.resolve().name, shown, notices)
-        return replace(now, lr_origins=source.lr_origins)
+        return replace(now, lr_origins=backend.lr_origins)
 
     for notice in notices:
         console.print(notice, markup=False, highlight=False)
     reason = ""
     try:
-        with source.pool() as pool, Display(console, known=state()) as display:
+        chosen = backend.engine or engine
+        running_engine = started(chosen, backend.make_evaluator, placement)
+        with running_engine, Display(console, known=state()) as display:
 
             def show(running: dict[int, str], left: float | None) -> None:
                 now = state()
@@ -273,12 +273,12 @@ def run(
 
             controller = Controller(
                 asker,
-                pool,
+                chosen,
                 budget,
-                has_test=source.has_test,
+                has_test=backend.has_test,
                 show=show,
                 changed=lambda: files.update(state()),
-                clock=source.clock,
+                clock=backend.clock,
             )
             reason = controller.run()
         if empty := why_empty(study.state):

@@ -3,13 +3,14 @@
 Examples:
     nas tabulate out=tables/mini.parquet
     nas tabulate space=span space.channels=[16,24] ladder=[16x1,16x3,24x6] out=tables/span.parquet
-    nas tabulate out=mini.parquet data=folder data.train=/data/BSDS200 data.val=/data/Set14 proxy=overnight
+    nas tabulate out=mini.parquet proxy=overnight data=folder data.train=/data/a data.val=/data/b
 """
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -19,16 +20,18 @@ from nas.data.roles import open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
-from nas.search.evaluation.tasks import EvaluatorSettings
-from nas.search.evaluation.workers import worker_count
+from nas.search.engines.base import Engine
+from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.store.former import make_folders, remove_folders
 from nas.search.store.runs import shown_settings
-from nas.search.table.tabulation import Log, Plan, finished, tabulate
+from nas.search.table.contents import TableContents
+from nas.search.table.log import TabulationLog
+from nas.search.table.tabulation import Show, assemble_table, tabulate
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
-# Told to others by their names.
+# A table travels: it tells these by their names, not by where they lay.
 FOLDERS = tuple(f"data.{name}" for name in ("train", "val", "test", "lr", "lr_train", "cache"))
 
 
@@ -47,56 +50,45 @@ def run(
     fidelity: FidelityConfig,
     data: DataConfig,
     latency: LatencyConfig,
+    engine: Engine,
     invocation: Invocation,
 ) -> int:
-    """Make a table, or go on making it; gives the exit status."""
+    """Make a table, or go on making it; returns the exit status."""
+    # What can be refused is refused before anything is written.
     path = Path(out)
-    if path.suffix != ".parquet":
-        raise UsageError(
-            f"out: a table is a .parquet file, got {out}; such as {path.with_suffix('.parquet')}"
-        )
-    if path.exists():
-        raise UsageError(f"out: {out} exists and is complete; give another name")
-    for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}, got {value}")
-    if len(ladder) < 2:
-        raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
-    fidelities, where = fidelity.fidelities(proxy.steps), pick_device(device)
-    plan = Plan.of(space, rungs=ladder, seeds=seeds, num_repeated=repeated, scale=scale, seed=seed)
+    _check_usage(path, ladder, seeds, repeated)
+    fidelities, chosen_device = fidelity.fidelities(proxy.steps), pick_device(device)
+    contents = TableContents.of(
+        space,
+        ladder_sizes=ladder,
+        num_seeds=seeds,
+        num_repeated=repeated,
+        scale=scale,
+        seed=seed,
+    )
     roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)
     sets = {"train": roles.need("train"), "val": roles.need("val")}
-    count = worker_count(workers, where)
-    shown = {
-        key: _name_folders(value) if key in FOLDERS else value
-        for key, value in shown_settings(invocation.config).items()
-        if key not in ("out", "workers", "longer_proxy")
-    }
-    chosen = [one for one in invocation.overrides if one.startswith("space")]
+    placement = engine.place_workers(workers, chosen_device.type)
+
     console = Console()
     for notice in (*roles.notices, roles.lr_notice):
         console.print(notice, markup=False, highlight=False)
-    trainings = len(plan.trainings())
     console.print(
-        f"{len(plan.members)} members, {trainings} trainings of {proxy.steps} steps, read at "
-        f"{', '.join(map(str, fidelities))}",
+        f"{len(contents.members)} members, {len(contents.trainings())} trainings of {proxy.steps} "
+        f"steps, read at {', '.join(map(str, fidelities))}",
         highlight=False,
     )
-    made = make_folders(path.parent)
-    log = Log(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
-    start, before = time.monotonic(), len(log.trained)
 
-    def show(what: str, done: int, of: int) -> None:
-        left = ""
-        if what == "trained" and done > before:
-            left = f", {duration((time.monotonic() - start) / (done - before) * (of - done))} left"
-        console.print(f"{what} {done} of {of}{left}", highlight=False)
-
-    with tempfile.TemporaryDirectory() as folder:
+    # From here on something is written, beside the table alone: trainings outside a run keep
+    # nothing, so their run directory stays empty.
+    shown = _list_settings(invocation)
+    folders = make_folders(path.parent)
+    log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
+    with tempfile.TemporaryDirectory() as empty:
         settings = EvaluatorSettings(
-            run=Path(folder),
+            run=Path(empty),
             sets=sets,
-            memory_mib=data.memory_mib / count,
+            memory_mib=data.memory_mib / placement.num_per_host,
             cache=data.cache,
             scale=scale,
             challenge=None,
@@ -104,35 +96,86 @@ def run(
             fidelities=fidelities,
             latency=latency,
             limits={},
-            device=str(where),
+            device=str(chosen_device),
             seed=seed,
-            baseline=plan.reference,
+            baseline=contents.baseline,
             replay={},
         )
+        show = _make_show(console, len(log.trained))
         try:
-            tabulate(plan, log, settings, count=count, show=show)
+            tabulate(contents, log, settings, engine=engine, placement=placement, show=show)
         except ValueError:
-            if not log.measured and not log.trained:  # nothing came out: nothing stays
-                log.path.unlink()
-                remove_folders(made)
+            _remove_empty(log, folders)
             raise
         except KeyboardInterrupt:
             console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
             return 130
-    environment = fingerprint(where) | {"data": roles.fingerprints}
-    table = finished(
-        plan,
+
+    # A search of the table is told which space it was made of.
+    chosen = [override for override in invocation.overrides if override.startswith("space")]
+    table = assemble_table(
+        contents,
         log,
         fidelities=fidelities,
         settings=shown | {"chosen_space": " ".join(chosen) or "space=esr_bench_mini"},
-        environment=environment,
+        environment=fingerprint(chosen_device) | {"data": roles.fingerprints},
     )
+    # The log goes last: a kill between the two leaves a table that is complete.
     table.save(path)
     log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
     return 0
 
 
+def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -> None:
+    """Refuse what cannot become a table, before anything is opened."""
+    if path.suffix != ".parquet":
+        raise UsageError(
+            f"out: a table is a .parquet file, got {path}; such as {path.with_suffix('.parquet')}"
+        )
+    if path.exists():
+        raise UsageError(f"out: {path} exists and is complete; give another name")
+    for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
+        if value < least:
+            raise UsageError(f"{name} must be at least {least}, got {value}")
+    if len(ladder) < 2:
+        raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
+
+
+def _remove_empty(log: TabulationLog, folders: Sequence[Path]) -> None:
+    """Remove a log without results and the folders that were made for it: nothing came out."""
+    if not log.measured and not log.trained:
+        log.path.unlink()
+        remove_folders(folders)
+
+
+def _list_settings(invocation: Invocation) -> dict[str, Any]:
+    """List the settings that a table's figures depend on, by dotted key."""
+    settings = shown_settings(invocation.config)
+    # Where and how fast it is made does not change what it holds.
+    for key in ("out", "workers", "engine", "longer_proxy"):
+        settings.pop(key, None)
+    return {
+        key: _name_folders(value) if key in FOLDERS else value for key, value in settings.items()
+    }
+
+
+def _make_show(console: Console, num_trained_before: int) -> Show:
+    """Return what prints progress; of trainings also the time left at this session's pace."""
+    start = time.monotonic()
+
+    def show(what: str, num_done: int, num_all: int) -> None:
+        left = ""
+        # Earlier sessions' trainings say nothing about this one's pace.
+        num_own = num_done - num_trained_before
+        if what == "trained" and num_own > 0:
+            seconds = (time.monotonic() - start) / num_own * (num_all - num_done)
+            left = f", {duration(seconds)} left"
+        console.print(f"{what} {num_done} of {num_all}{left}", highlight=False)
+
+    return show
+
+
 def _name_folders(value: str | list[str]) -> str | list[str]:
-    """A folder, or each of several, by its name alone."""
-    return Path(value).name if isinstance(value, str) else [Path(one).name for one in value]
+    """Return a folder's name, or the name of each of several."""
+    return Path(value).name if isinstance(value, str) else [Path(folder).name for folder in value]

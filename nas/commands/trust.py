@@ -9,7 +9,6 @@ Examples:
     nas trust run=runs/mine members=12 factor=10
 """
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +26,20 @@ from nas.commands.architectures import resolve_parent
 from nas.measure.device import pick_device
 from nas.report.numbers import fixed
 from nas.report.page import render
-from nas.search.evaluation.workers import worker_count
+from nas.search.backends.base import (
+    Backend,
+    BackendParts,
+    OpenedBackend,
+    ReadingParts,
+    Rules,
+    TrainingParts,
+)
+from nas.search.engines.base import Engine, Placement
+from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
-from nas.search.source import Source, table_source, training_source
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
-from nas.search.table.table import Table, find_table
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -46,6 +52,7 @@ def run(
     rate: float,
     workers: int | None,
     device: Literal["auto", "cpu", "cuda"],
+    engine: Engine,
 ) -> int:
     """Train, print and rewrite the report; gives the exit status."""
     for name, value in (("members", members), ("factor", factor)):
@@ -57,20 +64,19 @@ def run(
     parts = build(check(search.run, search.checked_config(folder), given=("invocation",)))
     state = load_run(folder)
     chosen = chosen_members(state, members)
-    where = pick_device(device)
-    count = worker_count(workers, where)
-    source = _longer(folder, parts, factor, rate, count, device)
+    placement = engine.place_workers(workers, pick_device(device).type)
+    backend = _open_longer(folder, parts, factor, rate, placement, device)
     console = Console()
-    for notice in source.notices:
+    for notice in backend.notices:
         console.print(notice, markup=False, highlight=False)
-    steps = source.fidelities[-1]
+    steps = backend.fidelities[-1]
     console.print(f"{len(chosen)} of the front of {state.name}, {steps} steps each", highlight=False)
     try:
-        with source.pool() as pool:
+        with started(backend.engine or engine, backend.make_evaluator, placement) as running:
             found = retrain(
                 folder,
                 chosen,
-                pool,
+                running,
                 steps=steps,
                 show=lambda done, of: console.print(f"trained {done} of {of}", highlight=False),
             )
@@ -98,50 +104,36 @@ def run(
     return 0
 
 
-def _longer(
-    folder: Path, parts: Mapping[str, Any], factor: int, rate: float, count: int, device: str
-) -> Source:
-    """Where the run got its results from, with longer trainings.
+def _open_longer(
+    folder: Path,
+    parts: Mapping[str, Any],
+    factor: int,
+    rate: float,
+    placement: Placement,
+    device: str,
+) -> OpenedBackend:
+    """Open what the run got its results from, with longer trainings that are read at their end.
 
     Raises:
         ValueError: what the run was made with is not there any more, or its table holds nothing longer.
     """
-    proxy = parts["proxy"]
-    if parts["evaluator"].kind == "table":
-        longest = Table.load(find_table(parts["table"])).facts.fidelities[-1]
-        if longest <= proxy.steps:
-            raise ValueError(f"run={folder}: its table holds nothing longer than its {proxy.steps} steps")
-        return table_source(
-            table=parts["table"],
-            space=parts["space"],
-            count=count,
-            seed=parts["seed"],
-            scale=parts["scale"],
-            ladder_seeds=1,
-            proxy=dataclasses.replace(proxy, steps=longest),
-            fidelity=THROUGH,
-            challenge=parts["challenge"],
-            limits={},
-        )
-    optimizer = proxy.optimizer
-    muon_lr = None if optimizer.muon_lr is None else optimizer.muon_lr * rate
-    slower = dataclasses.replace(optimizer, lr=optimizer.lr * rate, muon_lr=muon_lr)
-    return training_source(
+    evaluator: Backend = parts["evaluator"]
+    parent = resolve_parent(parts["parent"], parts["parent_weights"], scale=parts["scale"])
+    own = BackendParts(
         run=folder,
         device=pick_device(device),
-        count=count,
+        placement=placement,
         seed=parts["seed"],
         scale=parts["scale"],
-        data=parts["data"],
-        proxy=dataclasses.replace(proxy, steps=proxy.steps * factor, optimizer=slower),
-        fidelity=THROUGH,
-        latency=parts["latency"],
-        challenge=parts["challenge"],
-        limits={},
-        replay={},
-        parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=parts["scale"]),
-        time_cap=None,
+        space=parts["space"],
+        table=parts["table"],
+        training=TrainingParts(
+            data=parts["data"], proxy=parts["proxy"], fidelity=THROUGH, parent=parent
+        ),
+        reading=ReadingParts(latency=parts["latency"]),
+        rules=Rules(challenge=parts["challenge"], limits={}, ladder_seeds=1),
     )
+    return evaluator.open(evaluator.lengthen(own, factor=factor, rate=rate))
 
 
 def _grid(found: tuple[Retrained, ...]) -> Grid:

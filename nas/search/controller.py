@@ -9,8 +9,9 @@ from nas.analysis.convergence import has_plateaued
 from nas.analysis.results import front_table, table
 from nas.record import Quality, TrialRecord
 from nas.search.asking import Asker, Exhausted
-from nas.search.evaluation.tasks import Task
-from nas.search.evaluation.workers import Deaths, Job, Outcome, Pool, work
+from nas.search.engines.base import Engine, Result, Task
+from nas.search.engines.tasks import POLL_SECONDS, Retries, run_tasks
+from nas.search.evaluation.requests import TrialRequest
 from nas.search.store.study import OpenTrial
 
 DEFAULT_TRIALS = 22
@@ -53,7 +54,7 @@ class Controller:
 
     Args:
         asker: says what is evaluated next; its study is told every result at once.
-        workers: evaluate what they are sent.
+        engine: runs the evaluations; it has been started.
         has_test: whether the front members are read on the test set at the end.
         show: called often, with the number of each trial that runs and what is done for it, and the seconds
             that are left.
@@ -64,7 +65,7 @@ class Controller:
     def __init__(
         self,
         asker: Asker,
-        workers: Pool,
+        engine: Engine,
         budget: Budget,
         *,
         has_test: bool,
@@ -74,7 +75,7 @@ class Controller:
     ) -> None:
         self.asker = asker
         self.study = asker.study
-        self.workers = workers
+        self.engine = engine
         self.budget = budget
         self.has_test = has_test
         self.show = show
@@ -116,34 +117,34 @@ class Controller:
         waiting = self.study.pending  # what a kill interrupted
         running: dict[str, OpenTrial] = {}
         asking_seconds: dict[str, float] = {}
-        deaths = Deaths()
+        retries = Retries()
         reason = ""
 
         while True:
             # Ask, while anybody is idle; what has a number is evaluated in any case.
             reason = reason or self._find_end()
-            while self.workers.idle and (waiting or not reason):
+            while self.engine.idle and (waiting or not reason):
                 start = time.perf_counter()
                 trial = waiting.pop(0) if waiting else self._ask(running)
                 if trial is None:
                     break
                 running[str(trial.number)] = trial
-                job = self._make_job(trial)
-                asking_seconds[job.key] = asking_seconds.get(job.key, 0.0) + time.perf_counter() - start
-                self.workers.submit(job)
+                task = self._make_task(trial)
+                asking_seconds[task.key] = asking_seconds.get(task.key, 0.0) + time.perf_counter() - start
+                self.engine.submit(task)
             if not running:
                 return reason or self._exhausted or f"{self.study.num_counted} trials done"
 
             # Tell what has ended.
-            for outcome in self.workers.outcomes(0.2):
-                trial = running.pop(outcome.job.key)
-                if deaths.may_retry(outcome):
+            for result in self.engine.results(POLL_SECONDS):
+                trial = running.pop(result.task.key)
+                if retries.may_retry(result):
                     waiting.insert(0, trial)
                     continue
-                record = outcome.result or _make_failed_record(trial, outcome.error)
-                self.study.tell(trial, record.plus(control=asking_seconds.pop(outcome.job.key)))
+                record = result.value or _make_failed_record(trial, result.error)
+                self.study.tell(trial, record.plus(control=asking_seconds.pop(result.task.key)))
                 self.changed()
-            self.show({int(key): words for key, words in self.workers.doing.items()}, self.seconds_left())
+            self.show({int(key): words for key, words in self.engine.doing.items()}, self.seconds_left())
 
     def _ask(self, running: Mapping[str, OpenTrial]) -> OpenTrial | None:
         """Return a training that goes on, or a new one; None: all that is left is to wait, or to end."""
@@ -172,14 +173,14 @@ class Controller:
                 return "the front's hypervolume has stopped growing (stop=plateau)"
         return ""
 
-    def _make_job(self, trial: OpenTrial) -> Job:
-        task = self._make_task(trial, self.asker.find_stop(trial))
+    def _make_task(self, trial: OpenTrial) -> Task:
+        request = self._make_request(trial, self.asker.find_stop(trial))
         if trial.record is not None:
-            return Job(key=str(trial.number), method="advance", args=(task, trial.record))
-        return Job(key=str(trial.number), method="trial", args=(task, self.asker.make_screen(trial)))
+            return Task(key=str(trial.number), method="advance", args=(request, trial.record))
+        return Task(key=str(trial.number), method="trial", args=(request, self.asker.make_screen(trial)))
 
-    def _make_task(self, trial: OpenTrial, until: int) -> Task:
-        return Task(
+    def _make_request(self, trial: OpenTrial, until: int) -> TrialRequest:
+        return TrialRequest(
             number=trial.number,
             spec=trial.spec,
             until=until,
@@ -194,17 +195,17 @@ class Controller:
         """Measure the baseline and climb the ladder, as far as earlier sessions have not done it."""
         study, measured = self.study, list[Any]()
         if 0 not in study.records:
-            job = Job(key="baseline", method="baseline", args=())
-            self._work([job], lambda outcome: measured.append(outcome.result))
+            task = Task(key="baseline", method="baseline", args=())
+            self._work([task], lambda result: measured.append(result.value))
 
         done = {(run.rung, run.seed) for run in study.ladder}
-        jobs = [
-            Job(key=f"ladder {size} seed {seed}", method="ladder_run", args=(size, seed))
+        tasks = [
+            Task(key=f"ladder {size} seed {seed}", method="ladder_run", args=(size, seed))
             for seed in range(study.rules.ladder_seeds)
             for size in reversed(study.ladder_sizes)
             if (size, seed) not in done
         ]
-        self._work(jobs, self._add_ladder_run)
+        self._work(tasks, self._add_ladder_run)
 
         # Row 0 comes last: its PSNR is the ladder's.
         if measured:
@@ -221,8 +222,8 @@ class Controller:
             )
             self.changed()
 
-    def _add_ladder_run(self, outcome: Outcome) -> None:
-        self.study.add_ladder_run(outcome.result)
+    def _add_ladder_run(self, result: Result) -> None:
+        self.study.add_ladder_run(result.value)
         self.changed()
 
     def _average_baseline_runs(self) -> Quality:
@@ -248,16 +249,16 @@ class Controller:
 
         trials = {str(number): self.study.resume(int(number)) for number in unsure["number"]}
         full_steps = self.asker.rungs.fidelities[-1]
-        jobs = [
-            Job(key=key, method="confirm", args=(self._make_task(trial, full_steps), trial.record))
+        tasks = [
+            Task(key=key, method="confirm", args=(self._make_request(trial, full_steps), trial.record))
             for key, trial in trials.items()
         ]
 
-        def tell(outcome: Outcome) -> None:
-            self.study.tell(trials[outcome.job.key], outcome.result)
+        def tell(result: Result) -> None:
+            self.study.tell(trials[result.task.key], result.value)
             self.changed()
 
-        self._work(jobs, tell)
+        self._work(tasks, tell)
 
     def _read_test(self) -> None:
         """Read the test set once for each front member that has not been read."""
@@ -265,25 +266,25 @@ class Controller:
         test_psnr_db = dict(state.test_psnr_db)
         members = [int(number) for number in front_table(table(state))["number"]]
         records = [self.study.records[number] for number in members]
-        jobs = [
-            Job(key=f"test {record.number}", method="read_test", args=(record.spec,))
+        tasks = [
+            Task(key=f"test {record.number}", method="read_test", args=(record.spec,))
             for record in records
             if record.spec.arch_id not in test_psnr_db
         ]
 
-        def keep(outcome: Outcome) -> None:
-            test_psnr_db[outcome.job.args[0].arch_id] = outcome.result
+        def keep(result: Result) -> None:
+            test_psnr_db[result.task.args[0].arch_id] = result.value
 
-        self._work(jobs, keep)
+        self._work(tasks, keep)
         self.study.set_test_psnr(test_psnr_db)
         self.changed()
 
-    def _work(self, jobs: Iterable[Job], take: Callable[[Outcome], None]) -> None:
-        """Do jobs that have to succeed."""
-        for outcome in work(self.workers, jobs, tick=lambda: self.show({}, self.seconds_left())):
-            if outcome.error:
-                raise ValueError(f"{outcome.job.key} failed: {outcome.error}")
-            take(outcome)
+    def _work(self, tasks: Iterable[Task], take: Callable[[Result], None]) -> None:
+        """Run tasks that have to succeed."""
+        for result in run_tasks(self.engine, tasks, tick=lambda: self.show({}, self.seconds_left())):
+            if result.error:
+                raise ValueError(f"{result.task.key} failed: {result.error}")
+            take(result)
 
 
 def _make_failed_record(trial: OpenTrial, error: str) -> TrialRecord:

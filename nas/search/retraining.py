@@ -7,25 +7,29 @@ from pathlib import Path
 
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import Retrained, RunState
-from nas.record import TrialRecord
-from nas.search.evaluation.workers import Job, Pool, work
+from nas.record import Quality, TrialRecord
+from nas.search.engines.base import Engine, Task
+from nas.search.engines.tasks import run_tasks
 from nas.search.store.run_directory import RETRAINED, read_retrained, write
 
 
 def chosen_members(state: RunState, count: int) -> list[TrialRecord]:
-    """Members of the front, at most so many, evenly spread over its PSNR; lowest first.
+    """Return members of the front, lowest PSNR first; of more than `count` those evenly spread.
 
     Raises:
         ValueError: the front holds fewer than two.
     """
+    # Evenly by rank, not by dB: an order is judged.
     rows = front_table(table(state)).sort_values("psnr_db", kind="stable")
     numbers = [int(number) for number in rows["number"]]
     if len(numbers) < 2:
         raise ValueError(
             f"run: the front of {state.name} has {len(numbers)} members; two or more can be ranked"
         )
+
     if len(numbers) > count:
-        numbers = [numbers[round(place * (len(numbers) - 1) / (count - 1))] for place in range(count)]
+        step = (len(numbers) - 1) / (count - 1)  # both ends are among them
+        numbers = [numbers[round(place * step)] for place in range(count)]
     by_number = {record.number: record for record in state.records}
     return [by_number[number] for number in numbers]
 
@@ -33,40 +37,54 @@ def chosen_members(state: RunState, count: int) -> list[TrialRecord]:
 def retrain(
     run: Path,
     members: Sequence[TrialRecord],
-    pool: Pool,
+    engine: Engine,
     *,
     steps: int,
     show: Callable[[int, int], None],
 ) -> tuple[Retrained, ...]:
-    """Train what was not trained so long yet; each is kept as it ends.
+    """Train the members that were not trained so long yet; each result is kept as it comes.
 
     Args:
-        pool: whose trainings take so many steps.
-        show: called with how many are done, and of how many.
+        engine: a started one, whose trainings take `steps` steps.
+        show: called with how many members are done, and of how many.
+    Returns:
+        All that was trained for so many steps, earlier results first.
     Raises:
         ValueError: a training failed.
     """
-    known = [one for one in read_retrained(run) if one.steps == steps]  # of another length: done anew
-    done = {one.arch_id for one in known}
-    left = [record for record in members if record.spec.arch_id not in done]
-    jobs = [Job(key=str(record.number), method="train", args=(record.spec, 0, None)) for record in left]
-    by_key = {str(record.number): record for record in left}
-    for outcome in work(pool, jobs, tick=lambda: None):
-        if outcome.error:
-            raise ValueError(f"trial {outcome.job.key} at {steps} steps: {outcome.error}")
-        record = by_key[outcome.job.key]
-        assert record.quality
-        known.append(
-            Retrained(
-                number=record.number,
-                arch_id=record.spec.arch_id,
-                fidelity=record.quality.fidelity,
-                psnr_db=record.quality.psnr_db,
-                steps=steps,
-                long_psnr_db=outcome.result.psnr_db,
-                seconds=outcome.result.train_seconds,
-            )
-        )
-        write(run / RETRAINED, json.dumps([asdict(one) for one in known], indent=1), draft_end="trust")
-        show(len(members) - len(left) + len(known) - len(done), len(members))
-    return tuple(known)
+    # Results of another length are dropped: they say nothing beside these.
+    retrained = [result for result in read_retrained(run) if result.steps == steps]
+    done = {result.arch_id for result in retrained}
+    missing = {str(record.number): record for record in members if record.spec.arch_id not in done}
+    num_done = len(members) - len(missing)
+
+    # Seed 0 for all: they see the same patches. The file grows with each, as a kill may come.
+
+    tasks = [
+        Task(key=key, method="train", args=(record.spec, 0, None))
+        for key, record in missing.items()
+    ]
+    for result in run_tasks(engine, tasks):
+        if result.error:
+            raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
+        retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
+        text = json.dumps([asdict(training) for training in retrained], indent=1)
+        write(run / RETRAINED, text, draft_end="trust")
+        num_done += 1
+        show(num_done, len(members))
+
+    return tuple(retrained)
+
+
+def _compare_trainings(record: TrialRecord, long: Quality, steps: int) -> Retrained:
+    """Put a member's brief training beside its long one."""
+    assert record.quality
+    return Retrained(
+        number=record.number,
+        arch_id=record.spec.arch_id,
+        fidelity=record.quality.fidelity,
+        psnr_db=record.quality.psnr_db,
+        steps=steps,
+        long_psnr_db=long.psnr_db,
+        seconds=long.train_seconds,
+    )

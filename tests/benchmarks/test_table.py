@@ -3,7 +3,7 @@
 import pytest
 import table as benchmark
 
-from nas.search.evaluation.tasks import Task
+from nas.search.evaluation.requests import TrialRequest
 from nas.search.table.evaluator import TableEvaluator
 from tests.nas.search.table.tables import FIDELITIES, GATE, table
 
@@ -13,13 +13,14 @@ def searched():
     """A watch, and a record of the n-th member trained for so many steps."""
     found = table(noise=0.0)
     evaluator = TableEvaluator(found, fidelities=FIDELITIES, challenge=GATE, limits={}, seed=0)
-    specs = [entry.spec for entry in found.entries.values() if entry.spec != evaluator.reference]
+    specs = [entry.spec for entry in found.entries.values() if entry.spec != evaluator.table.baseline]
 
     def record(number, steps):
-        spec = evaluator.reference if number == 0 else specs[number - 1]
-        return evaluator.trial(Task(number=number, spec=spec, until=steps, reference_db=None), None, print)
+        spec = evaluator.table.baseline if number == 0 else specs[number - 1]
+        request = TrialRequest(number=number, spec=spec, until=steps, reference_db=None)
+        return evaluator.trial(request, None, print)
 
-    return benchmark.Watch(found, GATE, base=evaluator.reference.arch_id), record, len(specs)
+    return benchmark.Watch(found, GATE, base=evaluator.table.baseline.arch_id), record, len(specs)
 
 
 def test_steps_of_a_training_that_goes_on_are_paid_once_and_the_baseline_costs_nothing(searched):

@@ -18,7 +18,7 @@ def by_hand(pairs):
 def test_truth_is_of_means_over_seeds_and_of_first_trainings():
     found = table(noise=0.5)
     low, top = FIDELITIES[0], FIDELITIES[-1]
-    curves = [[dict(run.curve) for run in entry.runs] for entry in found.entries.values()]
+    curves = [[dict(run.curve) for run in entry.trainings] for entry in found.entries.values()]
     means = [[statistics.fmean(run[step] for run in runs) for step in (low, top)] for runs in curves]
     truth = trust.Truth(found, low)
     assert truth.tau == pytest.approx(by_hand(means))
@@ -29,8 +29,8 @@ def test_truth_is_of_means_over_seeds_and_of_first_trainings():
 def test_members_without_a_whole_training_are_left_out():
     found = table(noise=0.0)
     name, entry = next(iter(found.entries.items()))
-    failed = dataclasses.replace(entry.runs[0], curve=(), error="diverged")
-    entries = {**found.entries, name: dataclasses.replace(entry, runs=(failed,))}
+    failed = dataclasses.replace(entry.trainings[0], curve=(), error="diverged")
+    entries = {**found.entries, name: dataclasses.replace(entry, trainings=(failed,))}
     truth = trust.Truth(dataclasses.replace(found, entries=entries), FIDELITIES[0])
     assert truth.single_tau == pytest.approx(1.0)
     assert truth.tau == pytest.approx(1.0, abs=0.02)  # means of what is tied may not be

@@ -48,7 +48,7 @@ VALUES = (None, True, False, 0, 1, -1, 2, 10**9, 10**30, 10**400, 1.5, -0.0, 1e3
 
 def keys() -> list[str]:
     """Every dotted key of the configuration, and its groups."""
-    found = {"space", "sampler", "proxy", "fidelity", "data", "latency", "challenge", "evaluator", "formats"}
+    found = {"space", "sampler", "proxy", "fidelity", "data", "latency", "challenge", "evaluator", "engine", "formats"}
     for folder in ("commands", *sorted(found)):
         for option in catalog.options(folder):
             found |= set(catalog.comments(f"{folder}/{option}"))

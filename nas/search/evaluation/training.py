@@ -1,4 +1,4 @@
-"""The trainings of one worker: attempts, readings on the way, checkpoints, and the PSNR of what came out."""
+"""The trainings of one worker: attempts, readings on the way, checkpoints, PSNR of the outcome."""
 
 import contextlib
 import dataclasses
@@ -15,33 +15,43 @@ from nas.measure.device import device_id
 from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.record import Quality
-from nas.search.evaluation.tasks import EvaluatorSettings, Task, Tell
+from nas.search.evaluation.requests import Say, TrialRequest
+from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
 from nas.search.seeds import derived_seed
 from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
-from nas.train.proxy import CALIBRATION_STEP, OverBase, ProxyTrainer, TrainingError, bicubic_base
+from nas.train.proxy import (
+    CALIBRATION_STEP,
+    OverBase,
+    ProxyTrainer,
+    TrainingError,
+    bicubic_base,
+)
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
-CALMER = 0.5  # times the learning rates, where a run diverged
+CALMER = 0.5  # times the learning rates, where a training diverged
 MAKES_WAY = ("cuda",)  # types of devices on which trainings stop while a latency is read
-STUCK_MARGIN_DB = 0.02  # a network this close to the best linear filter has learned no more than one
+STUCK_MARGIN_DB = (
+    0.02  # a network this close to the best linear filter has learned no more than one
+)
 
 
 class Trainings:
     """Trains and validates; opens photographs and the parent when they are first needed.
 
     Attributes:
-        waited: seconds, of trainings for the device.
+        waited: seconds that trainings waited for the device.
     """
 
-    def __init__(self, settings: EvaluatorSettings) -> None:
+    def __init__(self, settings: EvaluatorSettings, device: torch.device) -> None:
         self.settings = settings
-        self.device = torch.device(settings.device)
+        self.device = device
         self.waited = 0.0
-        self._give_way: Callable[[], None] = _go_on  # between steps and images: lets a measurement in
+        # Called between steps and images; comes back once no measurement wants the device.
+        self._give_way: Callable[[], None] = _go_on
         self._patches: PatchStore | None = None
         self._parents: dict[ParentFile, Parent] = {}  # the one that was asked for last
         self._base_db: float | None = None
@@ -49,16 +59,17 @@ class Trainings:
 
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
-        """Use the device for training: on a GPU measurements have it alone, and trainings make way.
+        """Use the device for training: on a GPU trainings make way for measurements.
 
-        On a CPU they go on. Measured on two cores, twelve readings each with a training of ours stopped and
-        running: intervals of +- 0.79 and 0.73 %, two readings 0.9 and 0.8 % apart, the ratio moved by 0.2 %;
-        with two more processes on the cores 0.94 and 0.95 %, 1.2 and 1.7 %, and 0.6 %.
+        On a CPU they go on. Measured on two cores, twelve readings each with a training of ours
+        stopped and running: intervals of +- 0.79 and 0.73 %, two readings 0.9 and 0.8 % apart, the
+        ratio moved by 0.2 %; with two more processes on the cores 0.94 and 0.95 %, 1.2 and 1.7 %,
+        and 0.6 %.
         """
         if self.device.type not in MAKES_WAY:
             yield
             return
-        with shared(device_id(self.device), settle=self._settle) as share:
+        with shared(device_id(self.device), settle=self._synchronise) as share:
             self._give_way = share.give_way
             try:
                 yield
@@ -66,105 +77,82 @@ class Trainings:
                 self._give_way = _go_on
                 self.waited += share.waited
 
-    def _settle(self) -> None:
+    def _synchronise(self) -> None:
+        """Wait until the device has done what was queued: only then may a measurement begin."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def train(
         self,
-        task: Task,
+        request: TrialRequest,
         purpose: tuple[str | int, ...],
-        tell: Tell,
+        say: Say,
         *,
         keep: bool,
         path: Path | None = None,
     ) -> Quality:
-        """Train and validate; where that diverged or got stuck, again with another seed.
+        """Train and validate; what diverged or got stuck is begun again with another seed.
 
         Args:
-            keep: the weights at the end.
-            path: of its checkpoint, where it goes on and where it pauses.
+            purpose: words and numbers that its seed is derived from, beside the run's.
+            keep: whether the weights are saved at the end.
+            path: of its checkpoint, from which it goes on and where it pauses.
         Raises:
-            TrainingError: every attempt ended so.
+            TrainingError: no attempt succeeded.
         """
-        config, start, waited = self.settings.proxy, time.perf_counter(), self.waited
-        spec, until = task.spec, task.until
-        kept = read_checkpoint(path) if path else None
-        patches = self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
-        going = kept or Progress()
+        start, waited_before = time.perf_counter(), self.waited
+        progress = (read_checkpoint(path) if path else None) or Progress()
+        self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
+
+        # Each attempt has a seed of its own and begins at step 0, but for the first after a pause.
         while True:
-            seed = derived_seed(self.settings.seed, *purpose, going.attempt)
-            parent = self._open_parent(task.parent)
-            trainer = ProxyTrainer(
-                spec,
-                config,
-                patches,
-                seed=seed,
-                device=self.device,
-                rate=going.rate,
-                start=parent.child(spec, seed=seed) if parent else None,
-                parent=parent.upscaler.to(self.device) if parent and config.distill else None,
-            )
-            if going.trainer:
-                trainer.restore(going.trainer)
+            trainer = self._open_trainer(request, purpose, progress)
             try:
                 with self.sharing():
-                    for stop in self.settings.fidelities:
-                        if trainer.done < stop <= until:
-                            trainer.run(stop, tell=tell, give_way=self._give_way)
-                            tell("validating")
-                            net = trainer.averaged()
-                            # Before its end a training may be no further than a filter, and not be stuck.
-                            whole_db = task.reference_db if stop == config.steps else None
-                            going.curve.append((stop, self._validate(net, whole_db)))
-                    base = self._open_base_db()
+                    net = self._climb_rungs(trainer, request, progress, say)
+                    base_db = self._open_base_db()
                 break
             except TrainingError as error:
-                if going.attempt == config.max_restarts:
+                if progress.attempt == self.settings.proxy.max_restarts:
                     if path:
                         path.unlink(missing_ok=True)
                     raise
-                calmer = CALMER if error.kind == "diverged" else 1.0
-                going = Progress(attempt=going.attempt + 1, rate=going.rate * calmer, seconds=going.seconds)
-        seconds = going.seconds + time.perf_counter() - start - (self.waited - waited)
-        if path and until < config.steps:
-            write_checkpoint(path, dataclasses.replace(going, trainer=trainer.state(), seconds=seconds))
-        elif path:
+                progress = _begin_again(progress, error)
+
+        # A training that pauses leaves a checkpoint, a whole one its weights.
+        seconds = progress.seconds + time.perf_counter() - start - (self.waited - waited_before)
+        is_whole = request.until == self.settings.proxy.steps
+        if path and is_whole:
             path.unlink(missing_ok=True)
-        if keep and until == config.steps:
-            save_weights(net, spec, self.settings.run)
+        elif path:
+            paused = dataclasses.replace(progress, trainer=trainer.state(), seconds=seconds)
+            write_checkpoint(path, paused)
+        if keep and is_whole:
+            save_weights(net, request.spec, self.settings.run)
+
         return Quality(
-            psnr_db=going.curve[-1][1],
-            base_db=base,
-            fidelity=until,
+            psnr_db=progress.curve[-1][1],
+            base_db=base_db,
+            fidelity=request.until,
             train_seconds=seconds,
-            restarts=going.attempt,
-            curve=tuple(going.curve) if len(self.settings.fidelities) > 1 else (),
+            restarts=progress.attempt,
+            curve=tuple(progress.curve) if len(self.settings.fidelities) > 1 else (),
         )
 
-    def _validate(self, net: Network, reference_db: float | None) -> float:
-        psnr = self.mean_db(OverBase(net), "val")
-        if not math.isfinite(psnr):
-            raise TrainingError("diverged", f"PSNR is {psnr}")
-        if reference_db is None:
-            return psnr
-        linear = self._open_linear_db()
-        if psnr < linear + STUCK_MARGIN_DB < reference_db - STUCK_MARGIN_DB:
-            raise TrainingError("stuck", f"{psnr:.3f} dB is no better than a linear filter's {linear:.3f} dB")
-        return psnr
-
     def mean_db(self, upscale: Upscaler, role: str) -> float:
-        """PSNR over the images of a role; makes way before each."""
+        """Return the mean PSNR over the images of a role, in dB; makes way before each image."""
 
-        def courteous(image: Tensor) -> Tensor:
+        def upscale_in_turn(image: Tensor) -> Tensor:
             self._give_way()
             return upscale(image)
 
-        return mean_db(per_image(courteous, self.settings.sets[role], self.device))
+        return mean_db(per_image(upscale_in_turn, self.settings.sets[role], self.device))
 
     def open_patches(self) -> PatchStore:
+        """Return the training patches: every candidate sees the same ones in the same order."""
         if self._patches is None:
             settings = self.settings
+            # The seed is the run's alone, not the trial's.
             self._patches = PatchStore(
                 settings.sets["train"],
                 seed=derived_seed(settings.seed, "patches"),
@@ -172,35 +160,125 @@ class Trainings:
                 cache=settings.cache,
                 progress=False,
             )
+
         return self._patches
 
+    def _open_trainer(
+        self, request: TrialRequest, purpose: tuple[str | int, ...], progress: Progress
+    ) -> ProxyTrainer:
+        """Make the trainer of an attempt, as far as that has come."""
+        config = self.settings.proxy
+        seed = derived_seed(self.settings.seed, *purpose, progress.attempt)
+        parent = self._open_parent(request.parent)
+        trainer = ProxyTrainer(
+            request.spec,
+            config,
+            self.open_patches(),
+            seed=seed,
+            device=self.device,
+            rate=progress.rate,
+            start=parent.child(request.spec, seed=seed) if parent else None,
+            parent=parent.upscaler.to(self.device) if parent and config.distill else None,
+        )
+        if progress.trainer:  # it goes on where it paused
+            trainer.restore(progress.trainer)
+        return trainer
+
+    def _climb_rungs(
+        self, trainer: ProxyTrainer, request: TrialRequest, progress: Progress, say: Say
+    ) -> Network:
+        """Train up to what is asked for; adds the PSNR at each fidelity to the progress's curve.
+
+        Returns:
+            The network with averaged weights.
+        Raises:
+            TrainingError: it diverged or got stuck.
+        """
+        # Rungs that an earlier session reached are in the curve already.
+        for steps in self.settings.fidelities:
+            if not trainer.done < steps <= request.until:
+                continue
+            trainer.run(steps, tell=say, give_way=self._give_way)
+            say("validating")
+            net = trainer.averaged()
+            # Before its end a training may be no further than a filter, and not be stuck.
+            is_end = steps == self.settings.proxy.steps
+            psnr_db = self._validate_network(net, request.reference_db if is_end else None)
+            progress.curve.append((steps, psnr_db))
+
+        return net
+
+    def _validate_network(self, net: Network, reference_db: float | None) -> float:
+        """Return the PSNR on val, in dB.
+
+        Args:
+            reference_db: as in `TrialRequest`; None: the network is not called stuck.
+        Raises:
+            TrainingError: the PSNR is not finite, or the network has learned no more than a filter.
+        """
+        # The network is a residual: its image is the base plus what it adds.
+        psnr_db = self.mean_db(OverBase(net), "val")
+        if not math.isfinite(psnr_db):
+            raise TrainingError("diverged", f"PSNR is {psnr_db}")
+        if reference_db is None:
+            return psnr_db
+
+        # Where the baseline learned no more than a filter, the data or the steps are to blame.
+        linear_db = self._open_linear_db()
+        if psnr_db < linear_db + STUCK_MARGIN_DB < reference_db - STUCK_MARGIN_DB:
+            raise TrainingError(
+                "stuck",
+                f"{psnr_db:.3f} dB is no better than a linear filter's {linear_db:.3f} dB",
+            )
+
+        return psnr_db
+
     def _open_parent(self, own: ArchSpec | None) -> Parent | None:
-        """What a training starts from: a network of this run, or the one that all start from."""
+        """Return what a training starts from: `own`, a network of this run, or the search's parent.
+
+        None: it starts from fresh weights.
+        """
         settings = self.settings
         file = settings.parent
+        # The network of a row goes before the parent of the whole search.
         if own is not None:
             file = ParentFile(spec=own, weights=weights_path(settings.run, own))
         if file is None:
             return None
+
+        # Only the last parent is kept: a whole run's would fill the memory.
         if file not in self._parents:
             patches = self.open_patches()
             images, _ = patches.batch(CALIBRATION_STEP, NUM_IMAGES, patches.fitting_patch(SIDE))
             self._parents = {file: Parent(file, images)}
+
         return self._parents[file]
 
     def _open_base_db(self) -> float:
+        """Return the PSNR of the bicubic base on val, in dB."""
         if self._base_db is None:
             scale = self.settings.scale
             self._base_db = self.mean_db(lambda x: bicubic_base(x, scale), "val")
         return self._base_db
 
     def _open_linear_db(self) -> float:
+        """Return the PSNR of the best linear filter on val, in dB."""
         if self._linear_db is None:
+            # Fitted in closed form to the training patches, judged on val as networks are.
             patches = self.open_patches()
             upscale = linear_filter(patches, self.device, patch=patches.fitting_patch(PATCH))
             self._linear_db = self.mean_db(upscale, "val")
         return self._linear_db
 
 
+def _begin_again(progress: Progress, error: TrainingError) -> Progress:
+    """Return the start of the next attempt; after a divergence its learning rates are lower."""
+    # What got stuck may need another seed; what diverged needs smaller steps too.
+    calmer = CALMER if error.kind == "diverged" else 1.0
+    return Progress(
+        attempt=progress.attempt + 1, rate=progress.rate * calmer, seconds=progress.seconds
+    )
+
+
 def _go_on() -> None:
-    """No measurement is waited for."""
+    """Wait for no measurement."""

@@ -1,4 +1,4 @@
-"""Trainings that paused: what the next step depends on, in a run's folder."""
+"""Trainings that paused: what their next step depends on, in a run's folder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ class Progress:
     """How far a trial's training is.
 
     Attributes:
-        attempt: runs that got stuck or diverged before.
+        attempt: how many trainings before this one got stuck or diverged.
         rate: multiplies every learning rate.
-        seconds: trained so far, those runs too.
-        curve: steps and PSNR of this run.
+        seconds: of training so far, those of earlier attempts too.
+        curve: steps and PSNR in dB at each rung of this attempt.
         trainer: the state of a `ProxyTrainer`; empty: it has not begun.
     """
 
@@ -29,17 +29,21 @@ class Progress:
 
 
 def checkpoint_path(run: Path, number: int) -> Path:
+    """Return where the checkpoint of a trial lies, whether it is there or not."""
     return run / "checkpoints" / f"{number}.pt"
 
 
 def write_checkpoint(path: Path, progress: Progress) -> None:
-    """Write it whole or not at all."""
+    """Write a paused training, whole or not at all."""
+    data = {name: getattr(progress, name) for name in Progress.__dataclass_fields__}
     with replaced(path, path.with_suffix(".partial")) as draft:
-        torch.save({name: getattr(progress, name) for name in Progress.__dataclass_fields__}, draft)
+        torch.save(data, draft)
 
 
 def read_checkpoint(path: Path) -> Progress | None:
-    """A paused training; None: there is none, and it starts anew."""
+    """Read a paused training; None: there is none, and it starts anew."""
     if not path.exists():
         return None
+
+    # To the CPU, as a run may go on on another device; weights alone, as a pickle would run code.
     return Progress(**torch.load(path, map_location="cpu", weights_only=True))

@@ -9,10 +9,16 @@ class FidelityConfig:
     """The rungs of a training.
 
     Attributes:
-        rungs: shares of `proxy.steps` at which a training is read and pauses, rising; none: it goes through.
-        probes: first trials that are trained to the end before the search ends, whatever they promise: by
-            them and the ladder it is judged how far a rung ranks as the end does.
-        least_tau: Kendall's tau between a rung and the end below which trainings do not pause there.
+        rungs: shares of `proxy.steps` at which a training is read and pauses, rising; empty: it
+            goes through.
+        probes: how many of the first trials are trained to the end before the search ends, whatever
+            they promise: by them and the ladder it is judged how far a rung ranks as the end does.
+        least_tau: Kendall's tau between a rung and the end below which trainings do not pause
+            there.
+
+    Example:
+        >>> FidelityConfig(rungs=[0.125, 0.5], probes=4, least_tau=0.5).fidelities(800)
+        (100, 400, 800)
     """
 
     rungs: list[float]
@@ -20,11 +26,11 @@ class FidelityConfig:
     least_tau: float
 
     def __post_init__(self) -> None:
-        inside = all(0 < share < 1 for share in self.rungs)
-        if not inside or any(a >= b for a, b in itertools.pairwise(self.rungs)):
+        are_inside = all(0 < share < 1 for share in self.rungs)
+        if not are_inside or any(a >= b for a, b in itertools.pairwise(self.rungs)):
             raise ValueError(
-                f"fidelity.rungs must be rising shares of proxy.steps between 0 and 1, got {self.rungs}; "
-                "such as [0.125,0.25,0.5]"
+                "fidelity.rungs must be rising shares of proxy.steps between 0 and 1, got "
+                f"{self.rungs}; such as [0.125,0.25,0.5]"
             )
 
         if self.probes < 0:
@@ -35,15 +41,17 @@ class FidelityConfig:
             )
 
     def fidelities(self, steps: int) -> tuple[int, ...]:
-        """The steps at which a training of so many is read, its end the last.
+        """Return the steps at which a training of `steps` steps is read, its end the last.
 
         Raises:
             ValueError: two rungs fall on one step.
         """
-        found = (*(round(share * steps) for share in self.rungs), steps)
-        if found[0] < 1 or any(a >= b for a, b in itertools.pairwise(found)):
+        fidelities = (*(round(share * steps) for share in self.rungs), steps)
+        if fidelities[0] < 1 or any(a >= b for a, b in itertools.pairwise(fidelities)):
             raise ValueError(
-                f"fidelity.rungs={self.rungs} of proxy.steps={steps} are the steps {list(found)}: each must "
-                "be at least one more than the one before; give fewer rungs or more steps"
+                f"fidelity.rungs={self.rungs} of proxy.steps={steps} are the steps "
+                f"{list(fidelities)}: each must be at least one more than the one before; "
+                "give fewer rungs or more steps"
             )
-        return found
+
+        return fidelities

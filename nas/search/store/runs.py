@@ -130,7 +130,10 @@ def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def walk(node: Mapping[str, Any], prefix: str) -> None:
         for key, value in node.items():
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and value.keys() == {"_target_"}:
+                # Without keys of its own the class is all that was chosen: evaluator, engine.
+                flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
+            elif isinstance(value, Mapping):
                 walk(value, f"{prefix}{key}.")
             elif key != "_target_" and value is not None:
                 flat[f"{prefix}{key}"] = value

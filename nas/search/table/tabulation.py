@@ -1,238 +1,167 @@
-"""Making a table: every member of a space is measured and trained; what is done is kept as it comes."""
+"""Making a table: every member of a space is measured and trained; what is done is kept."""
 
+import dataclasses
 import functools
-import itertools
-import json
-import math
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from nas.analysis.ladder import rung_spec
 from nas.record import Cost, Latency, Quality
+from nas.search.engines.base import Engine, Placement, Result, Task
+from nas.search.engines.tasks import run_tasks, started
 from nas.search.evaluation.evaluator import ProxyEvaluator
-from nas.search.evaluation.tasks import EvaluatorSettings
-from nas.search.evaluation.workers import Job, Outcome, Workers, work
-from nas.search.model.decisions import MAX_LISTED, IndexChooser, read_decisions
-from nas.search.table.table import Entry, Facts, Run, Table
-from search_spaces.chooser import Space
-from search_spaces.spec import ArchSpec
+from nas.search.evaluation.settings import EvaluatorSettings
+from nas.search.table.contents import TableContents
+from nas.search.table.log import TabulationLog
+from nas.search.table.table import Entry, Facts, Table, Training
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a table will hold.
-
-    Attributes:
-        members: every architecture once.
-        rungs: SPAN-like members, channels x blocks, smallest first; the last is baseline and reference.
-        repeated: arch_ids of the members that are trained with every seed, those of the rungs among them.
-        seeds: how many there are.
-    """
-
-    members: Mapping[str, ArchSpec]
-    rungs: tuple[str, ...]
-    repeated: frozenset[str]
-    seeds: int
-    scale: int
-
-    @classmethod
-    def of(
-        cls, space: Space, *, rungs: Sequence[str], seeds: int, num_repeated: int, scale: int, seed: int
-    ) -> "Plan":
-        """List a space.
-
-        Args:
-            num_repeated: members with all seeds; those that are no rungs are drawn.
-        Raises:
-            ValueError: the space is too large to be tabulated, or a rung is not in it.
-        """
-        members = {spec.arch_id: spec for spec in all_members(space)}
-        own = {rung: rung_spec(rung, scale).arch_id for rung in rungs}
-        if outside := [rung for rung, arch_id in own.items() if arch_id not in members]:
-            raise ValueError(
-                f"ladder: {', '.join(outside)} (SPAN, channels x blocks) is not in the space, whose table is "
-                "judged by it; name members of the space, such as its smallest and its largest"
-            )
-        others = sorted(members.keys() - set(own.values()))
-        drawn = random.Random(seed).sample(others, min(len(others), max(0, num_repeated - len(own))))
-        return cls(
-            members=members,
-            rungs=tuple(rungs),
-            repeated=frozenset([*own.values(), *drawn]),
-            seeds=seeds,
-            scale=scale,
-        )
-
-    @property
-    def reference(self) -> ArchSpec:
-        return rung_spec(self.rungs[-1], self.scale)
-
-    def trainings(self) -> list[tuple[str, int]]:
-        """arch_id and seed of each: the reference's first, as others are held to it; seed by seed."""
-        first = self.reference.arch_id
-        names = [first, *(name for name in self.members if name != first)]
-        return [
-            (name, seed) for seed in range(self.seeds) for name in names if seed == 0 or name in self.repeated
-        ]
-
-
-def all_members(space: Space) -> Iterator[ArchSpec]:
-    """Every point of a space; one architecture may come more than once.
-
-    Raises:
-        ValueError: there are too many.
-    """
-    options = {decision.name: decision.num_options for decision in read_decisions(space)}
-    if (points := math.prod(options.values())) > MAX_LISTED:
-        raise ValueError(
-            f"space: it has {points:,} points, a table holds every one of them and takes at most "
-            f"{MAX_LISTED:,}; narrow it, for example space.num_blocks=[1,2]"
-        )
-    for point in itertools.product(*map(range, options.values())):
-        yield space.sample(IndexChooser(dict(zip(options, point, strict=True))))
-
-
-class Log:
-    """What is done of a table, a JSON line each, beside the file that it will be.
-
-    Raises:
-        ValueError: it was begun with other settings.
-    """
-
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        self.path = path
-        self.measured: dict[str, dict[str, Any]] = {}
-        self.trained: dict[tuple[str, int], dict[str, Any]] = {}
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._append({"settings": settings})
-            return
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:  # a kill cut the last line
-            path.write_bytes(whole)
-        begun, *lines = [json.loads(line) for line in whole.splitlines()]
-        before, now = begun["settings"], json.loads(json.dumps(settings))
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                raise ValueError(
-                    f"{key}: {path.name} was begun with {before.get(key)}, now it is {now.get(key)}; give "
-                    "what it was begun with, another out=, or delete that file"
-                )
-        for line in lines:
-            if "seed" in line:
-                self.trained[line["arch_id"], line["seed"]] = line
-            else:
-                self.measured[line["arch_id"]] = line
-
-    def add(self, line: dict[str, Any]) -> None:
-        self._append(line)
-        if "seed" in line:
-            self.trained[line["arch_id"], line["seed"]] = line
-        else:
-            self.measured[line["arch_id"]] = line
-
-    def _append(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+Show = Callable[[str, int, int], None]  # what is done, how many of it are, and of how many
 
 
 def tabulate(
-    plan: Plan,
-    log: Log,
+    contents: TableContents,
+    log: TabulationLog,
     settings: EvaluatorSettings,
     *,
-    count: int,
-    show: Callable[[str, int, int], None],
+    engine: Engine,
+    placement: Placement,
+    show: Show,
 ) -> None:
-    """Train and measure what is missing: latencies last, one at a time, when nothing else of ours runs.
+    """Train and measure what a log lacks of a table.
+
+    Latencies come last, one at a time, when nothing else of ours runs.
+
+    Raises:
+        ValueError: the baseline cannot be trained, or a member cannot be measured.
+    """
+    # The others wait for the baseline, whose PSNR says when a training is stuck.
+    make_evaluator = functools.partial(ProxyEvaluator, settings)
+    baseline = contents.trainings()[0]
+    with started(engine, make_evaluator, placement):
+        _train_missing(contents, log, engine, [baseline], show)
+        if not log.trained[baseline]["quality"]:
+            error = log.trained[baseline]["error"]
+            raise ValueError(f"the reference {contents.ladder_sizes[-1]}: {error}")
+        _train_missing(contents, log, engine, contents.trainings()[1:], show)
+
+    # One worker, as two readings on one machine would disturb each other.
+    with started(engine, make_evaluator, dataclasses.replace(placement, num_workers=1)):
+        _measure_missing(contents, log, engine, show)
+
+
+def assemble_table(
+    contents: TableContents,
+    log: TabulationLog,
+    *,
+    fidelities: tuple[int, ...],
+    settings: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> Table:
+    """Return the table of a log that is complete.
 
     Args:
-        show: called with what is being done, how many of it are done, and of how many.
+        settings, environment: how it was made, to be read by people.
     """
-    trainings = plan.trainings()
-    with Workers(functools.partial(ProxyEvaluator, settings), count=count, threads=1) as pool:
-        reference = trainings[0]
-        for batch in ([reference], trainings[1:]):  # the others are called stuck by what it reached
-            known = log.trained.get(reference, {}).get("quality")
-            reference_db = known["psnr_db"] if known else None
-            jobs = [
-                Job(key=f"{name} {seed}", method="train", args=(plan.members[name], seed, reference_db))
-                for name, seed in batch
-                if (name, seed) not in log.trained
-            ]
-            for outcome in work(pool, jobs, tick=lambda: None):
-                name, seed = outcome.job.key.split()
-                if outcome.died:
-                    _refuse_failed(outcome)
-                quality = asdict(outcome.result) if outcome.result else None
-                log.add({"arch_id": name, "seed": int(seed), "quality": quality, "error": outcome.error})
-                show("trained", len(log.trained), len(trainings))
-            if batch == [reference] and not log.trained[reference]["quality"]:
-                raise ValueError(f"the reference {plan.rungs[-1]}: {log.trained[reference]['error']}")
-    todo = [spec for name, spec in plan.members.items() if name not in log.measured]
-    with Workers(functools.partial(ProxyEvaluator, settings), count=1, threads=1) as pool:
-        jobs = [Job(key=spec.arch_id, method="measure", args=(spec,)) for spec in todo]
-        for outcome in work(pool, jobs, tick=lambda: None):
-            _refuse_failed(outcome)
-            cost, latency, seconds = outcome.result
-            log.add(
-                {
-                    "arch_id": outcome.job.key,
-                    "cost": asdict(cost),
-                    "latency": asdict(latency),
-                    "seconds": seconds,
-                }
-            )
-            show("measured", len(log.measured), len(plan.members))
-
-
-def finished(plan: Plan, log: Log, *, fidelities: tuple[int, ...], settings: Any, environment: Any) -> Table:
-    """The table of a log that is complete."""
+    # A member has the trainings of all seeds that it was given, seed 0 first.
     entries = {}
-    for name, spec in plan.members.items():
-        measured = log.measured[name]
-        entries[name] = Entry(
+    for arch_id, spec in contents.members.items():
+        measured = log.measured[arch_id]
+        seeds = [seed for seed in range(contents.num_seeds) if (arch_id, seed) in log.trained]
+        entries[arch_id] = Entry(
             spec=spec,
             cost=Cost(**measured["cost"]),
             latency=Latency(**measured["latency"]),
             measure_seconds=measured["seconds"],
-            runs=tuple(
-                _run(log.trained[name, seed], fidelities)
-                for seed in range(plan.seeds)
-                if (name, seed) in log.trained
+            trainings=tuple(
+                _read_training(log.trained[arch_id, seed], fidelities) for seed in seeds
             ),
         )
-    reference = plan.reference.arch_id
-    own = entries[reference].latency
-    exact = replace(own, ratio=1.0, ci=0.0, runtime_ms=own.baseline_ms)  # to itself, by definition
-    entries[reference] = replace(entries[reference], latency=exact)
+
+    # Read against itself the baseline's ratio would be 1 but for noise.
+    baseline = contents.baseline.arch_id
+    latency = entries[baseline].latency
+    exact = dataclasses.replace(latency, ratio=1.0, ci=0.0, runtime_ms=latency.baseline_ms)
+    entries[baseline] = dataclasses.replace(entries[baseline], latency=exact)
+
     facts = Facts(
-        scale=plan.scale,
-        rungs=plan.rungs,
+        scale=contents.scale,
+        ladder_sizes=contents.ladder_sizes,
         fidelities=fidelities,
-        base_db=log.trained[reference, 0]["quality"]["base_db"],
-        conditions=entries[reference].latency.conditions,
+        base_db=log.trained[baseline, 0]["quality"]["base_db"],
+        conditions=exact.conditions,
         settings=settings,
         environment=environment,
     )
+
     return Table(facts=facts, entries=entries)
 
 
-def _run(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Run:
+def _train_missing(
+    contents: TableContents,
+    log: TabulationLog,
+    engine: Engine,
+    trainings: Sequence[tuple[str, int]],
+    show: Show,
+) -> None:
+    """Run the trainings that the log lacks; what diverged or got stuck is kept as a failure.
+
+    Raises:
+        ValueError: a worker died too often: that says nothing about the member.
+    """
+    baseline = log.trained.get((contents.baseline.arch_id, 0), {}).get("quality")
+    reference_db = baseline["psnr_db"] if baseline else None
+    tasks = [
+        Task(
+            key=f"{arch_id} {seed}",
+            method="train",
+            args=(contents.members[arch_id], seed, reference_db),
+        )
+        for arch_id, seed in trainings
+        if (arch_id, seed) not in log.trained
+    ]
+    # Each is kept as it comes: a kill costs what runs, no more.
+    for result in run_tasks(engine, tasks):
+        if result.died:
+            _refuse_failure(result)
+        arch_id, seed = result.task.key.split()
+        quality = asdict(result.value) if result.value else None
+        log.add({"arch_id": arch_id, "seed": int(seed), "quality": quality, "error": result.error})
+        show("trained", len(log.trained), len(contents.trainings()))
+
+
+def _measure_missing(
+    contents: TableContents, log: TabulationLog, engine: Engine, show: Show
+) -> None:
+    """Measure the members that the log lacks.
+
+    Raises:
+        ValueError: one cannot be measured.
+    """
+    specs = [spec for arch_id, spec in contents.members.items() if arch_id not in log.measured]
+    tasks = [Task(key=spec.arch_id, method="measure", args=(spec,)) for spec in specs]
+    # A member without a latency would be a hole in the table: one failure ends it.
+    for result in run_tasks(engine, tasks):
+        _refuse_failure(result)
+        cost, latency, seconds = result.value
+        line = {"arch_id": result.task.key, "cost": asdict(cost), "latency": asdict(latency)}
+        log.add({**line, "seconds": seconds})
+        show("measured", len(log.measured), len(contents.members))
+
+
+def _read_training(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Training:
+    """Return a training of the table from its line of the log."""
     if line["quality"] is None:
-        return Run(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
+        return Training(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
+    # With one fidelity no curve was kept: its end is the curve.
     quality = Quality.from_dict(line["quality"])
-    return Run(
+    return Training(
         curve=quality.curve or ((fidelities[-1], quality.psnr_db),),
         train_seconds=quality.train_seconds,
         restarts=quality.restarts,
     )
 
 
-def _refuse_failed(outcome: Outcome) -> None:
-    if outcome.error:
-        raise ValueError(f"{outcome.job.method} {outcome.job.key}: {outcome.error}")
+def _refuse_failure(result: Result) -> None:
+    """Raise ValueError where a task failed."""
+    if result.error:
+        raise ValueError(f"{result.task.method} {result.task.key}: {result.error}")

@@ -7,7 +7,7 @@ from nas.cli.door import main
 from nas.measure import lock
 from nas.measure.latency import meter
 from nas.measure.latency.modes import MODES
-from nas.search import source
+from nas.search.backends import training
 from nas.search.store.runs import load_run
 from search_spaces import ArchSpec
 from tests.nas.measure.latency.clocks import evaluator_by_params, num_params, on_the_cpu
@@ -20,7 +20,7 @@ BASELINE = 150_688  # parameters of SPAN
 def clocked(tmp_path, monkeypatch):
     """Run a search whose stopwatch says parameters, in microseconds; gives its exit status."""
     monkeypatch.setattr(lock, "lock_folder", lambda: tmp_path / "locks")
-    monkeypatch.setattr(source, "ProxyEvaluator", evaluator_by_params)
+    monkeypatch.setattr(training, "ProxyEvaluator", evaluator_by_params)
     make_pictures(tmp_path / "pictures")
 
     def run(**changes):

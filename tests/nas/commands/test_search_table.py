@@ -46,7 +46,7 @@ def test_search_finds_a_front_and_says_that_nothing_was_trained(search):
     assert found.loc[0, "score"] == pytest.approx(7.3891, abs=1e-3)
     entries = table().entries
     for _, row in found[found["state"] == "complete"].iterrows():
-        curves = [dict(run.curve) for run in entries[row["arch_id"]].runs]
+        curves = [dict(run.curve) for run in entries[row["arch_id"]].trainings]
         assert row["number"] == 0 or row["psnr_db"] in [curve[row["fidelity"]] for curve in curves]
 
 
@@ -118,6 +118,13 @@ def test_run_is_not_resumed_with_another_table(search, tmp_path):
     assert "table: the table of run=a changed since it was started" in printed
 
 
+def test_run_is_not_resumed_with_another_backend(search):
+    search("run=a", "trials=3")
+    status, printed = search("run=a", "trials=5", "evaluator=proxy", base=())
+    assert status == 2
+    assert "evaluator: run=a was started with TableBackend, now it is TrainingBackend" in printed
+
+
 def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, capsys):
     """Two steps each; what is done already is not done again."""
     monkeypatch.chdir(tmp_path)
@@ -132,8 +139,8 @@ def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, 
     ]  # fmt: skip
     assert main(arguments) == 0
     found = Table.load(tmp_path / "t.parquet")
-    assert sorted(len(entry.runs) for entry in found.entries.values()) == [1, 2, 2, 2]
-    runs = [run for entry in found.entries.values() for run in entry.runs]
+    assert sorted(len(entry.trainings) for entry in found.entries.values()) == [1, 2, 2, 2]
+    runs = [run for entry in found.entries.values() for run in entry.trainings]
     assert all([steps for steps, _ in run.curve] == [1, 2] for run in runs)
     assert main(arguments) == 2  # it is complete
     assert "out: t.parquet exists" in capsys.readouterr().err

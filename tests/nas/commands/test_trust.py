@@ -41,7 +41,7 @@ def test_members_are_ranked_by_the_longest_trainings_of_the_table(call, searched
     entries = table().entries
     assert len(state.retrained) == 6
     for one in state.retrained:
-        assert one.long_psnr_db == entries[one.arch_id].runs[0].curve[-1][1]
+        assert one.long_psnr_db == entries[one.arch_id].trainings[0].curve[-1][1]
     psnr = [one.psnr_db for one in state.retrained]
     members = [
         row.quality.psnr_db for row in state.records if row.number in {o.number for o in state.retrained}

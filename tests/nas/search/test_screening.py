@@ -26,9 +26,17 @@ def screen(bound_db=0.1, goal="front", objectives=FRONT, incumbent=None):
         (screen(), {"runtime_ratio": 0.79}, False),
         (screen(bound_db=0.2), {"runtime_ratio": 0.9}, False),  # it may come out equal
         (screen(), {"params": 1.0}, False),  # not timed yet
-        (screen(objectives=("psnr_gain_db", "params")), {"params": 120.0}, True),  # before it is timed
+        (
+            screen(objectives=("psnr_gain_db", "params")),
+            {"params": 120.0},
+            True,
+        ),  # before it is timed
         (screen(objectives=(*FRONT, "params")), {"runtime_ratio": 0.9, "params": 99.0}, False),
-        (screen(objectives=("runtime_ratio",)), {"runtime_ratio": 0.8}, False),  # equal rows all stay
+        (
+            screen(objectives=("runtime_ratio",)),
+            {"runtime_ratio": 0.8},
+            False,
+        ),  # equal rows all stay
         (screen(objectives=("runtime_ratio",)), {"runtime_ratio": 0.81}, True),
         (screen(goal="score"), {"runtime_ratio": 0.9, "score": 7.1}, True),
         (screen(goal="score"), {"runtime_ratio": 0.9, "score": 6.9}, False),

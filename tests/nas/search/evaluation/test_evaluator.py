@@ -12,7 +12,8 @@ from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
 from nas.search.evaluation import training
 from nas.search.evaluation.evaluator import ProxyEvaluator
-from nas.search.evaluation.tasks import EvaluatorSettings, Task
+from nas.search.evaluation.requests import TrialRequest
+from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.model.incumbents import Incumbent
 from nas.search.screening import Screen
 from nas.train.proxy import ProxyTrainer
@@ -26,8 +27,8 @@ SPEC = tiny_spec()
 BARELY = {"lr": 1e-9, "muon_lr": None}  # stays at the base, which a linear filter beats
 
 
-def task(number=1, reference_db=0.0, until=4):
-    return Task(number=number, spec=SPEC, until=until, reference_db=reference_db)
+def request(number=1, reference_db=0.0, until=4):
+    return TrialRequest(number=number, spec=SPEC, until=until, reference_db=reference_db)
 
 
 @pytest.fixture
@@ -53,17 +54,17 @@ def make(tmp_path):
 
 
 def test_child_starts_from_the_weights_of_a_row_of_its_run(make, told):
-    first = make(proxy(steps=12)).trial(task(1, until=12), None, told.append)
+    first = make(proxy(steps=12)).trial(request(1, until=12), None, told.append)
     barely = make()
-    own = dataclasses.replace(task(2), inherits=1, parent=SPEC)
-    child, fresh = (barely.trial(one, None, told.append) for one in (own, task(3)))
+    own = dataclasses.replace(request(2), inherits=1, parent=SPEC)
+    child, fresh = (barely.trial(one, None, told.append) for one in (own, request(3)))
     assert child.quality.psnr_db == pytest.approx(first.quality.psnr_db, abs=0.002)
     assert abs(fresh.quality.psnr_db - first.quality.psnr_db) > 0.02
     assert (child.inherits, fresh.inherits) == (1, None)
 
 
 def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make().trial(task(1, 99.0), None, told.append)
+    record = make().trial(request(1, 99.0), None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("stuck: ")
     assert "is no better than a linear filter's" in record.error
@@ -73,7 +74,7 @@ def test_stuck_run_is_tried_again_and_fails_by_its_kind(make, told):
 
 
 def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filter(make, told):
-    record = make().trial(task(1, 0.0), None, told.append)
+    record = make().trial(request(1, 0.0), None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 0
     assert record.quality.fidelity == 4
@@ -82,15 +83,15 @@ def test_run_is_not_called_stuck_where_the_reference_learns_no_more_than_a_filte
 
 def test_run_that_pauses_is_not_called_stuck_before_its_end(make, told):
     evaluator = make(fidelities=(2, 4))
-    paused = evaluator.trial(task(1, 99.0, until=2), None, told.append)
+    paused = evaluator.trial(request(1, 99.0, until=2), None, told.append)
     assert (paused.state, paused.quality.fidelity, paused.quality.restarts) == ("complete", 2, 0)
-    whole = evaluator.advance(task(1, 99.0), paused, told.append)
+    whole = evaluator.advance(request(1, 99.0), paused, told.append)
     assert whole.state == "failed"
     assert whole.error.startswith("stuck: ")
 
 
 def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
-    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(task(1, 0.0), None, told.append)
+    record = make(proxy({"lr": 1e3}, max_restarts=2)).trial(request(1, 0.0), None, told.append)
     assert record.state == "failed"
     assert record.error.startswith("diverged: the loss was ")
     assert told.count("training 0/4") == 3
@@ -113,7 +114,7 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
 
     monkeypatch.setattr(ProxyTrainer, "__init__", note)
     monkeypatch.setattr(ProxyTrainer, "averaged", first_fails)
-    record = make().trial(task(1, 0.0), None, told.append)
+    record = make().trial(request(1, 0.0), None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 1
     assert len(set(seeds)) == 2
@@ -121,10 +122,13 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
 
 @pytest.mark.parametrize(
     ("limits", "error", "measured"),
-    [({"params": 10.0}, "limit: params ", False), ({"runtime_ratio": 0.01}, "limit: runtime_ratio ", True)],
+    [
+        ({"params": 10.0}, "limit: params ", False),
+        ({"runtime_ratio": 0.01}, "limit: runtime_ratio ", True),
+    ],
 )
 def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, error, measured):
-    record = make(limits=limits).trial(task(1, 99.0), None, told.append)
+    record = make(limits=limits).trial(request(1, 99.0), None, told.append)
     assert record.state == "rejected"
     assert record.error.startswith(error)
     assert (record.latency is not None) == measured
@@ -135,8 +139,10 @@ def test_limit_rejects_before_what_comes_after_it_is_paid(make, told, limits, er
 def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state):
     incumbent = Incumbent(point=(0,), number=3, gain_db=0.2, costs={"runtime_ratio": 1e-9})
     objectives = ("psnr_gain_db", "runtime_ratio")
-    screen = Screen(bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, incumbents=(incumbent,))
-    record = make().trial(task(1, 0.0), screen, told.append)
+    screen = Screen(
+        bound_db=hoped, gate_db=0.0, goal="front", objectives=objectives, incumbents=(incumbent,)
+    )
+    record = make().trial(request(1, 0.0), screen, told.append)
     assert record.state == state
     assert record.latency is not None
     assert record.error.startswith("screened: trial 3") == (state == "rejected")
@@ -145,10 +151,10 @@ def test_what_cannot_beat_a_front_member_is_not_trained(make, told, hoped, state
 
 def test_same_trial_gives_the_same_psnr_and_weights_say_over_which_base(make, told):
     config = proxy(steps=6)
-    records = [make(config).trial(task(1, until=6), None, told.append) for _ in range(2)]
+    records = [make(config).trial(request(1, until=6), None, told.append) for _ in range(2)]
     same = [dataclasses.replace(r.quality, train_seconds=0.0) for r in records]
     assert same[0] == same[1]
-    other = make(config).trial(task(2, until=6), None, told.append)
+    other = make(config).trial(request(2, until=6), None, told.append)
     assert other.quality.psnr_db != records[0].quality.psnr_db
     with safe_open(weights_path(make().settings.run, SPEC), "pt") as file:
         assert file.metadata()["base"] == "bicubic"
@@ -163,15 +169,15 @@ def whole(record):
 def test_trial_that_paused_ends_as_one_that_did_not(make, told, tmp_path, loses_checkpoint):
     """Every stage in an evaluator of its own, as after a kill."""
     config = proxy(steps=6)
-    through = make(config, fidelities=(2, 4, 6)).trial(task(1, until=6), None, told.append)
+    through = make(config, fidelities=(2, 4, 6)).trial(request(1, until=6), None, told.append)
     assert [steps for steps, _ in through.quality.curve] == [2, 4, 6]
     record, path = None, tmp_path / "checkpoints" / "1.pt"
     for until in (2, 4, 6):
         evaluator = make(config, fidelities=(2, 4, 6))
         record = (
-            evaluator.advance(task(1, until=until), record, told.append)
+            evaluator.advance(request(1, until=until), record, told.append)
             if record
-            else evaluator.trial(task(1, until=until), None, told.append)
+            else evaluator.trial(request(1, until=until), None, told.append)
         )
         assert record.quality.fidelity == until
         assert path.exists() == (until < 6)
@@ -184,29 +190,33 @@ def test_trial_that_paused_ends_as_one_that_did_not(make, told, tmp_path, loses_
 
 def test_confirmed_trial_is_trained_with_another_seed(make, told):
     config = proxy(steps=6)
-    first = make(config).trial(task(until=6), None, told.append)
-    again = make(config).confirm(task(until=6), first, told.append)
+    first = make(config).trial(request(until=6), None, told.append)
+    again = make(config).confirm(request(until=6), first, told.append)
     assert again.quality.seeds[0] == first.quality.psnr_db != again.quality.seeds[1]
-    third = make(config).confirm(task(until=6), again, told.append)
+    third = make(config).confirm(request(until=6), again, told.append)
     assert len(set(third.quality.seeds)) == 3
-    assert make(config).confirm(task(until=6), first, told.append).quality.seeds == again.quality.seeds
+    assert (
+        make(config).confirm(request(until=6), first, told.append).quality.seeds == again.quality.seeds
+    )
 
 
 def test_confirmation_that_fails_leaves_the_first_training(make, told):
-    first = make(proxy(steps=6)).trial(task(until=6), None, told.append)
-    broken = make(proxy({"lr": 1e3}, steps=6, max_restarts=0)).confirm(task(until=6), first, told.append)
+    first = make(proxy(steps=6)).trial(request(until=6), None, told.append)
+    broken = make(proxy({"lr": 1e3}, steps=6, max_restarts=0)).confirm(
+        request(until=6), first, told.append
+    )
     assert dataclasses.replace(broken, seconds={}) == dataclasses.replace(first, seconds={})
 
 
 def test_paused_trial_trains_no_step_twice(make, told):
     config = proxy(steps=6)
-    first = make(config, fidelities=(2, 6)).trial(task(1, until=2), None, told.append)
+    first = make(config, fidelities=(2, 6)).trial(request(1, until=2), None, told.append)
     seen = []
     evaluator = make(config, fidelities=(2, 6))
     patches = evaluator.trainings.open_patches()
     batch = patches.batch
     patches.batch = lambda step, *others: seen.append(step) or batch(step, *others)
-    evaluator.advance(task(1, until=6), first, told.append)
+    evaluator.advance(request(1, until=6), first, told.append)
     assert [step for step in seen if step < 6] == [2, 3, 4, 5]
 
 
@@ -241,7 +251,9 @@ def busy(tmp_path, monkeypatch):
     def run(evaluator):
         measurer.start()
         try:
-            record = evaluator.trial(task(until=evaluator.settings.proxy.steps), None, lambda words: None)
+            record = evaluator.trial(
+                request(until=evaluator.settings.proxy.steps), None, lambda words: None
+            )
         finally:
             done.set()
             measurer.join()
@@ -251,10 +263,14 @@ def busy(tmp_path, monkeypatch):
 
 
 def overlaps(used, held):
-    return [(one, other) for one in used for other in held if one[0] < other[1] and other[0] < one[1]]
+    return [
+        (one, other) for one in used for other in held if one[0] < other[1] and other[0] < one[1]
+    ]
 
 
-def test_no_step_and_no_image_overlaps_a_measurement_where_trainings_make_way(make, busy, monkeypatch):
+def test_no_step_and_no_image_overlaps_a_measurement_where_trainings_make_way(
+    make, busy, monkeypatch
+):
     monkeypatch.setattr(training, "MAKES_WAY", ("cpu",))
     record, used, held = busy(make(proxy(steps=12)))
     assert record.state == "complete"
@@ -277,20 +293,24 @@ def test_replayed_readings_of_other_conditions_are_not_mixed_with_new_ones(make,
     baseline = published("span")
     replay = {baseline.arch_id: latency_of(baseline)}
     with pytest.raises(RuntimeError, match=r"replayed readings are of .*'stub'.* cannot be mixed"):
-        make(latency=config, replay=replay).trial(task(1, 0.0), None, told.append)
+        make(latency=config, replay=replay).trial(request(1, 0.0), None, told.append)
 
 
 def test_a_candidate_whose_steps_take_too_long_is_neither_read_nor_trained(make, told):
-    slow = dataclasses.replace(task(), spec=published("span"))
-    evaluator = make(baseline=tiny_spec(channels=4), time_cap=2.0)  # SPAN has some hundred times the work
+    slow = dataclasses.replace(request(), spec=published("span"))
+    evaluator = make(
+        baseline=tiny_spec(channels=4), time_cap=2.0
+    )  # SPAN has some hundred times the work
     record = evaluator.trial(slow, None, told.append)
     assert record.state == "rejected"
-    assert re.fullmatch(r"time_cap: a training step takes \d+\.\d times the baseline's > 2", record.error)
+    assert re.fullmatch(
+        r"time_cap: a training step takes \d+\.\d times the baseline's > 2", record.error
+    )
     assert (record.latency, record.quality) == (None, None)
     assert told == ["counting", "timing a step"]
 
 
 def test_a_candidate_that_is_fast_enough_is_trained(make, told):
-    record = make(time_cap=5.0).trial(task(), None, told.append)  # the baseline is SPAN
+    record = make(time_cap=5.0).trial(request(), None, told.append)  # the baseline is SPAN
     assert record.state == "complete"
     assert told[:3] == ["counting", "timing a step", "training 0/4"]

@@ -3,7 +3,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from nas.search.table.table import Run, Table, find_table
+from nas.search.table.table import Table, Training, find_table
 from tests.nas.search.table.tables import FIDELITIES, table
 
 
@@ -11,7 +11,7 @@ def test_table_reads_back_equal(tmp_path):
     made = table()
     name, entry = next(iter(made.entries.items()))
     broken = dataclasses.replace(
-        entry, runs=(Run(curve=(), train_seconds=0.0, restarts=0, error="diverged: x"),)
+        entry, trainings=(Training(curve=(), train_seconds=0.0, restarts=0, error="diverged: x"),)
     )
     made = dataclasses.replace(made, entries={**made.entries, name: broken})
     made.save(tmp_path / "t.parquet")
@@ -22,7 +22,9 @@ def test_file_is_a_frame_for_others_to_read(tmp_path):
     made = table()
     made.save(tmp_path / "t.parquet")
     frame = pd.read_parquet(tmp_path / "t.parquet")
-    assert len(frame) == sum(len(entry.runs) for entry in made.entries.values()) * len(FIDELITIES)
+    assert len(frame) == sum(len(entry.trainings) for entry in made.entries.values()) * len(
+        FIDELITIES
+    )
     wanted = {
         "arch_id",
         "arch",
@@ -45,10 +47,14 @@ def test_other_files_are_refused_in_words(tmp_path, content):
         pd.DataFrame({"a": [1]}).to_parquet(path)
     else:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"^table=.*x.parquet is (no Parquet file|not one of nas tabulate)"):
+    with pytest.raises(
+        ValueError, match=r"^table=.*x.parquet is (no Parquet file|not one of nas tabulate)"
+    ):
         Table.load(path)
 
 
 def test_unknown_table_names_those_that_ship():
-    with pytest.raises(ValueError, match=r"table=none_such: there is no such file; those that ship: "):
+    with pytest.raises(
+        ValueError, match=r"table=none_such: there is no such file; those that ship: "
+    ):
         find_table("none_such")

@@ -2,36 +2,43 @@ import json
 
 import pytest
 
-from nas.search.table.tabulation import Log, all_members
+from nas.search.table.contents import all_members
+from nas.search.table.log import TabulationLog
 from tests.nas.search.studies import small_space, wide_space
-from tests.nas.search.table.tables import RUNGS, SPACE, plan
+from tests.nas.search.table.tables import SIZES, SPACE, contents
 
 
-def test_plan_holds_every_member_once_and_repeats_its_ladder():
-    made = plan()
+def test_contents_holds_every_member_once_and_repeats_its_ladder():
+    made = contents()
     assert set(made.members) == {spec.arch_id for spec in all_members(SPACE)}
     assert len(made.members) == 24
     assert len(made.repeated) == 8
-    assert {made.reference.arch_id} < made.repeated
+    assert {made.baseline.arch_id} < made.repeated
     trainings = made.trainings()
-    assert trainings[0] == (made.reference.arch_id, 0)
+    assert trainings[0] == (made.baseline.arch_id, 0)
     assert len(trainings) == len(set(trainings)) == 24 + 2 * 8
 
 
-def test_plan_is_the_same_for_the_same_seed_alone():
-    assert plan(seed=3).repeated == plan(seed=3).repeated
-    assert plan(seed=3).repeated != plan(seed=4).repeated
+def test_contents_is_the_same_for_the_same_seed_alone():
+    assert contents(seed=3).repeated == contents(seed=3).repeated
+    assert contents(seed=3).repeated != contents(seed=4).repeated
 
 
 def test_rung_outside_the_space_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"^ladder: 28x6 \(SPAN, channels x blocks\) is not in the space"):
-        plan(rungs=(*RUNGS, "28x6"))
+    with pytest.raises(
+        ValueError, match=r"^ladder: 28x6 \(SPAN, channels x blocks\) is not in the space"
+    ):
+        contents(ladder_sizes=(*SIZES, "28x6"))
 
 
 def test_space_that_is_too_large_is_refused():
     huge = wide_space()
-    huge = small_space(num_blocks=[1, 2, 3, 4, 5, 6], block_channels=[0.5, 0.75, 1.0, 1.25, 1.5, 2.0])
-    with pytest.raises(ValueError, match=r"^space: it has [\d,]+ points, .* at most 100,000; narrow it"):
+    huge = small_space(
+        num_blocks=[1, 2, 3, 4, 5, 6], block_channels=[0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
+    )
+    with pytest.raises(
+        ValueError, match=r"^space: it has [\d,]+ points, .* at most 100,000; narrow it"
+    ):
         list(all_members(huge))
 
 
@@ -41,19 +48,21 @@ MEASURED = {"arch_id": "a", "cost": {}, "latency": {}, "seconds": 1.0}
 
 
 def test_log_knows_after_a_kill_what_was_done(tmp_path):
-    log = Log(tmp_path / "t.jsonl", SETTINGS)
+    log = TabulationLog(tmp_path / "t.jsonl", SETTINGS)
     log.add(TRAINED)
     log.add(MEASURED)
     with log.path.open("a") as file:
         file.write(json.dumps(TRAINED)[:20])  # a kill in the middle of a line
-    again = Log(log.path, SETTINGS)
+    again = TabulationLog(log.path, SETTINGS)
     assert again.trained == log.trained == {("a", 0): TRAINED}
     assert again.measured == log.measured == {"a": MEASURED}
     again.add(TRAINED | {"seed": 1})
-    assert set(Log(log.path, SETTINGS).trained) == {("a", 0), ("a", 1)}
+    assert set(TabulationLog(log.path, SETTINGS).trained) == {("a", 0), ("a", 1)}
 
 
 def test_log_of_other_settings_is_refused_by_key(tmp_path):
-    Log(tmp_path / "t.jsonl", SETTINGS)
-    with pytest.raises(ValueError, match=r"^proxy.steps: t.jsonl was begun with 40, now it is 80; give"):
-        Log(tmp_path / "t.jsonl", SETTINGS | {"proxy.steps": 80})
+    TabulationLog(tmp_path / "t.jsonl", SETTINGS)
+    with pytest.raises(
+        ValueError, match=r"^proxy.steps: t.jsonl was begun with 40, now it is 80; give"
+    ):
+        TabulationLog(tmp_path / "t.jsonl", SETTINGS | {"proxy.steps": 80})

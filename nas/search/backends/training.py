@@ -1,0 +1,113 @@
+"""The backend that measures and trains: photographs, a proxy and a device."""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nas.analysis.ladder import RUNGS
+from nas.data.roles import Roles, open_roles
+from nas.measure.device import fingerprint
+from nas.measure.latency.meter import LatencyMeter
+from nas.search.backends.base import BackendParts, OpenedBackend
+from nas.search.evaluation.evaluator import ProxyEvaluator
+from nas.search.evaluation.settings import EvaluatorSettings
+from nas.system import file_locks
+from search_spaces.published import published
+from search_spaces.spec import ArchSpec, with_scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBackend:
+    """Measures and trains every candidate; conf/evaluator/proxy.yaml builds it.
+
+    Workers are assumed to have a device of the same kind as this process: its name and driver stand
+    for theirs in the run's environment and in the conditions of latencies.
+    """
+
+    why_not_inherit: ClassVar[str] = ""
+
+    def open(self, parts: BackendParts) -> OpenedBackend:
+        """Open the photographs and check that the device can be timed as asked for.
+
+        Raises:
+            ValueError: data, latency or fidelity cannot be had so.
+        """
+        training, reading = parts.training, parts.reading
+        baseline = with_scale(published("span"), parts.scale)
+        fidelities = training.fidelity.fidelities(training.proxy.steps)
+
+        # A meter is opened here for its checks and its conditions; the workers' own are made alike.
+        meter = LatencyMeter(reading.latency, baseline=baseline, device=parts.device)
+        roles = open_roles(
+            training.data,
+            scale=parts.scale,
+            challenge=parts.rules.challenge.name,
+            patch=training.proxy.patch,
+            batch_size=training.proxy.batch_size,
+        )
+        # test is optional: without it the front's PSNR on test stays empty.
+        roles.need("train"), roles.need("val")
+        if training.proxy.distill and training.parent is None:
+            raise ValueError(
+                f"proxy.distill={training.proxy.distill:g} imitates a parent; "
+                "name one with parent=..."
+            )
+
+        settings = _gather_settings(parts, roles, baseline, fidelities)
+        no_locks = [] if file_locks.are_there() else [file_locks.MISSING]
+        return OpenedBackend(
+            baseline=baseline,
+            ladder_sizes=RUNGS,
+            fidelities=fidelities,
+            make_evaluator=functools.partial(ProxyEvaluator, settings),
+            fingerprints=roles.fingerprints,
+            environment=fingerprint(parts.device),
+            notices=[*roles.notices, roles.lr_notice, *no_locks],
+            # A replay's readings may be of any device.
+            conditions={} if reading.replay else meter.conditions,
+            lr_origins=roles.lr_origins,
+            has_test=roles.test is not None,
+        )
+
+    def lengthen(self, parts: BackendParts, *, factor: int, rate: float) -> BackendParts:
+        """Return parts whose trainings take `factor` times the steps, at `rate` times the rates."""
+        # Longer trainings want lower rates, of both optimizers.
+        proxy = parts.training.proxy
+        muon_lr = proxy.optimizer.muon_lr
+        slower = dataclasses.replace(
+            proxy.optimizer,
+            lr=proxy.optimizer.lr * rate,
+            muon_lr=None if muon_lr is None else muon_lr * rate,
+        )
+        longer = dataclasses.replace(proxy, steps=proxy.steps * factor, optimizer=slower)
+        training = dataclasses.replace(parts.training, proxy=longer)
+        return dataclasses.replace(parts, training=training)
+
+
+def _gather_settings(
+    parts: BackendParts, roles: Roles, baseline: ArchSpec, fidelities: tuple[int, ...]
+) -> EvaluatorSettings:
+    """Gather what an evaluator depends on."""
+    training = parts.training
+    sets = {role: images for role in ("train", "val", "test") if (images := roles.get(role))}
+
+    return EvaluatorSettings(
+        run=parts.run,
+        sets=sets,
+        # The user's figure is of a machine, whose workers each hold the images.
+        memory_mib=training.data.memory_mib / parts.placement.num_per_host,
+        cache=training.data.cache,
+        scale=parts.scale,
+        challenge=parts.rules.challenge,
+        proxy=training.proxy,
+        fidelities=fidelities,
+        latency=parts.reading.latency,
+        limits=parts.rules.limits,
+        device=str(parts.device),
+        seed=parts.seed,
+        baseline=baseline,
+        replay=parts.reading.replay,
+        parent=training.parent,
+        time_cap=training.time_cap,
+    )

@@ -1,0 +1,141 @@
+"""What every engine does, and how the local one survives the deaths of its workers."""
+
+import doctest
+import functools
+import os
+
+import pytest
+
+from nas.search.backends import base as backends
+from nas.search.engines import base, local, simulated, tasks
+from nas.search.engines.base import Placement, Task
+from nas.search.engines.local import LocalEngine
+from nas.search.engines.simulated import SimulatedEngine
+from nas.search.engines.tasks import MAX_DEATHS, Retries, run_tasks, started
+from nas.search.table import table
+from tests.nas.search.engines.formula import DyingEvaluator, FormulaEvaluator, SameProcessEngine
+from tests.nas.search.studies import quality_of
+from tests.search_spaces.tiny import tiny_spec
+
+ENGINES = [LocalEngine, SimulatedEngine, SameProcessEngine]
+SPEC = tiny_spec()
+TWO = Placement(num_workers=2, num_per_host=2)
+
+
+def training(seed):
+    return Task(key=f"training {seed}", method="train", args=(SPEC, seed, None))
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_engine_runs_each_task_once_and_says_what_runs(kind):
+    engine = kind()
+    assert engine.idle == 0
+    placement = engine.place_workers(2, "cpu")
+    with started(engine, FormulaEvaluator, placement):
+        assert engine.idle == placement.num_workers
+        first = [training(seed) for seed in range(placement.num_workers)]
+        for task in first:
+            engine.submit(task)
+        assert (engine.idle, set(engine.doing)) == (0, {task.key for task in first})
+        results = list(run_tasks_after(engine, first))
+        assert {result.task.key for result in results} == {task.key for task in first}
+        assert (engine.idle, engine.doing) == (placement.num_workers, {})
+
+        many = [training(seed) for seed in range(7)]
+        results = list(run_tasks(engine, many))
+        assert sorted(result.task.key for result in results) == sorted(task.key for task in many)
+        assert {result.value for result in results} == {quality_of(SPEC)}
+    assert engine.idle == 0
+
+
+def run_tasks_after(engine, submitted):
+    """Give the results of tasks that were submitted already."""
+    num_left = len(submitted)
+    while num_left:
+        for result in engine.results(0.2):
+            num_left -= 1
+            yield result
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_error_of_an_evaluator_is_its_tasks_alone_and_an_engine_starts_again(kind):
+    engine = kind()
+    for _ in range(2):
+        with started(engine, FormulaEvaluator, engine.place_workers(1, "cpu")):
+            failed, fine = run_tasks(engine, [training(-1), training(1)])
+        assert failed.error == "ValueError: seed must be at least 0, got -1"
+        assert (failed.value, failed.died) == (None, False)
+        assert (fine.error, fine.value) == ("", quality_of(SPEC))
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_engine_is_stopped_where_its_user_fails(kind):
+    engine = kind()
+
+    def interrupt():
+        with started(engine, FormulaEvaluator, engine.place_workers(1, "cpu")):
+            engine.submit(training(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert (engine.idle, engine.doing) == (0, {})
+
+
+def test_task_whose_worker_dies_is_sent_again_and_given_up_after_some_deaths(tmp_path):
+    make = functools.partial(DyingEvaluator, tmp_path)
+    with started(LocalEngine(), make, TWO) as engine:
+        results = {r.task.key: r for r in run_tasks(engine, [training(9), training(1)])}
+        assert engine.idle == 2
+    once, always = results["training 1"], results["training 9"]
+    assert (once.error, once.value) == ("", quality_of(SPEC))
+    assert (always.died, always.error) == (True, "worker died: killed by SIGKILL")
+    assert (tmp_path / "9").read_text() == "x" * (1 + MAX_DEATHS)
+
+
+def test_worker_that_dies_while_idle_is_replaced_and_no_task_is_lost():
+    with started(
+        LocalEngine(), FormulaEvaluator, Placement(num_workers=1, num_per_host=1)
+    ) as engine:
+        (first,) = run_tasks(engine, [training(1)])
+        (worker,) = engine._workers
+        os.kill(worker.process.pid, 9)
+        worker.process.join()
+        (second,) = run_tasks(engine, [training(2)])
+    assert first.value == second.value == quality_of(SPEC)
+
+
+def test_retries_count_each_task_by_itself():
+    retries = Retries()
+    dead = [base.Result(task=training(seed), died=True) for seed in (1, 2)]
+    assert [retries.may_retry(result) for result in dead * 3] == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize(("wanted", "device", "count"), [(3, "cuda", 3), (None, "cuda", 1)])
+def test_local_engine_places_one_worker_on_a_gpu_unless_more_are_wanted(wanted, device, count):
+    assert LocalEngine().place_workers(wanted, device) == Placement(
+        num_workers=count, num_per_host=count
+    )
+
+
+def test_fewer_than_one_worker_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^workers must be at least 1, got 0; null takes one a core"
+    ):
+        LocalEngine().place_workers(0, "cpu")
+
+
+def test_simulated_time_refuses_an_evaluator_without_seconds():
+    class Timeless(FormulaEvaluator):
+        def __init__(self, *, device=None):
+            pass
+
+    with pytest.raises(TypeError, match=r"^Timeless has no `seconds`"):
+        SimulatedEngine().start(Timeless, TWO)
+
+
+@pytest.mark.parametrize("module", [backends, base, local, simulated, tasks, table])
+def test_examples_of_docstrings_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.failed == 0
+    assert outcome.attempted > 0
