@@ -30,7 +30,8 @@ class Network(nn.Module):
         made = _make_modules(spec, train)
         check_context(made)
 
-        # The names of these attributes are those of the state dict: files of weights hold them.
+        # Names and order of these attributes are those of the state dict, which files of weights and
+        # optimisers hold: keep both.
         self.wrap = nn.ModuleList(_list_of_role(made, "wrap"))
         self.stem = _find_role(made, "stem")
         blocks = enumerate(_list_of_role(made, "block"), start=1)
@@ -40,10 +41,10 @@ class Network(nn.Module):
         tail = _list_of_role(made, "tail")
         self.tail = nn.Sequential(*tail) if tail else nn.Identity()
         self.residuals = nn.ModuleList(_list_of_role(made, "residual"))
+        self.skip = _find_role(made, "skip")
         upsampler = _list_of_role(made, "upsampler")[0]
         assert isinstance(upsampler, PixelShuffle)
         self.upsampler = upsampler
-        self.skip = _find_role(made, "skip")
         self.register_buffer("mean", div2k_mean(), persistent=False)
 
         # Features that are read after the body: `forward` keeps these and frees the others.

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from search_spaces import published
+from search_spaces import build, published
 from search_spaces.parts import make_part, parts
 from search_spaces.published import names
 
@@ -26,3 +26,18 @@ def test_a_part_is_made_by_its_role_whatever_it_is_called(name):
 def test_only_stem_and_blocks_are_held_in_the_training_form_of_the_architecture():
     roles = {part.role: part.is_feature for part in parts(published("span"))}
     assert roles == {"stem": True, "block": True, "fusion": False, "upsampler": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("span", ["stem", "blocks", "fusion", "upsampler"]),
+        ("spanf", ["blocks", "fusion", "skip", "upsampler"]),
+        ("dscf_fused", ["blocks", "fusion", "residuals", "upsampler"]),
+    ],
+)
+def test_parts_stay_in_the_order_in_which_weights_and_optimisers_are_stored(name, order):
+    assert (
+        list(dict.fromkeys(key.partition(".")[0] for key in build(published(name)).state_dict()))
+        == order
+    )
