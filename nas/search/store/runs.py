@@ -19,6 +19,7 @@ from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrain
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
+CHOSEN_CLASSES = ("sampler", "evaluator", "engine")  # keys whose class says what was chosen
 LONGER_PROXY = (
     "proxy=overnight, or more proxy.steps, "
     "on photographs of your own (data=folder data.train=... data.val=...)"
@@ -125,15 +126,17 @@ def read_state(
 
 
 def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as the report shows it: dotted keys, without targets and what is not set."""
+    """Return a configuration as the report shows it: dotted keys, without what is not set.
+
+    Of what is chosen by its class alone (a sampler, an evaluator, an engine) the class is shown.
+    """
     flat: dict[str, Any] = {}
 
     def walk(node: Mapping[str, Any], prefix: str) -> None:
         for key, value in node.items():
-            if isinstance(value, Mapping) and value.keys() == {"_target_"}:
-                # Without keys of its own the class is all that was chosen: evaluator, engine.
-                flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
-            elif isinstance(value, Mapping):
+            if isinstance(value, Mapping):
+                if f"{prefix}{key}" in CHOSEN_CLASSES and "_target_" in value:
+                    flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
                 walk(value, f"{prefix}{key}.")
             elif key != "_target_" and value is not None:
                 flat[f"{prefix}{key}"] = value

@@ -162,7 +162,7 @@ def base_run(tmp_path_factory):
                 "search",
                 *given,
                 f"space={folder}/mine.yaml",
-                "sampler=random",
+                "sampler=evolution",
                 "sampler.startup=3",
                 "trials=3",
                 f"run={folder}/run",
@@ -329,7 +329,7 @@ def test_resumed_search_takes_what_is_stored(base_run, downloaded, tmp_path, mon
     """The space came from a file that is gone; what is given again is no change."""
     monkeypatch.chdir(tmp_path)
     assert main(["search", "run=run", "trials=3"]) == 0
-    assert main(["search", "run=run", "trials=3", "sampler=random", "workers=2"]) == 0
+    assert main(["search", "run=run", "trials=3", "sampler=evolution", "workers=2"]) == 0
     assert (
         main(
             [
@@ -344,7 +344,7 @@ def test_resumed_search_takes_what_is_stored(base_run, downloaded, tmp_path, mon
         == 0
     )
     assert main(["search", "run=run", f"space={base_run.parent}/mine.yaml", "trials=3"]) == 0
-    assert "sampler.kind: run=run was started with random, now it is tpe" in refused(
+    assert "sampler: run=run was started with Evolution, now it is TPE" in refused(
         "search", "run=run", "sampler=tpe"
     )
     assert "sampler.startup: run=run was started with 3, now it is 4" in refused(

@@ -146,6 +146,6 @@ def test_doubtful_rows_are_trained_again_and_are_surer_then(tmp_path):
     entries = made.entries
     for row in theirs[again].itertuples():
         runs = [run.curve[-1][1] for run in entries[row.arch_id].trainings]
-        seeds = after.records[row.number].quality.seeds
+        seeds = after.study.records[row.number].quality.seeds
         assert set(seeds) < set(runs)
         assert row.psnr_db == pytest.approx(sum(seeds) / 2)
