@@ -101,14 +101,19 @@ def compile_job(job: Job) -> Any:
     constants = _constants(job, case, config) | {
         name: None for name, pointer in pointers.items() if pointer is None
     }
-    constants = {name: value for name, value in constants.items() if name in conv_act_kernel.arg_names}
+    constants = {
+        name: value for name, value in constants.items() if name in conv_act_kernel.arg_names
+    }
     signature = {
         name: "constexpr" if name in constants else pointers.get(name) or "i32"
         for name in conv_act_kernel.arg_names
     }
     aligned = [place for place, name in enumerate(signature) if signature[name].startswith("*")]
     source = ASTSource(
-        conv_act_kernel, signature, constants, {(place,): [["tt.divisibility", 16]] for place in aligned}
+        conv_act_kernel,
+        signature,
+        constants,
+        {(place,): [["tt.divisibility", 16]] for place in aligned},
     )
     options = {
         "num_warps": config.num_warps,
@@ -168,7 +173,9 @@ def measure_kernel(kernel: Any) -> dict[str, int]:
     assert found is not None, usage
     names = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", code, re.MULTILINE)
     names = [name for name in names if name != "NOP"]
-    counts = Counter(kind for name in names for kind, start in COUNTED.items() if re.match(start, name))
+    counts = Counter(
+        kind for name in names for kind, start in COUNTED.items() if re.match(start, name)
+    )
     return {
         "registers": int(found[1]),
         "stack": int(found[2]),
@@ -191,7 +198,11 @@ def bytes_a_pixel(job: Job) -> int:
     reads, writes = item.get(job.reads, 4), item.get(job.writes, 4)
     image = reads_image(job.in_channels, job.kernel)
     skip = job.channels * reads if job.epilogue in ATTENTIONS and not job.shuffle else 0
-    return job.in_channels * (4 if image else reads) + skip + job.channels * (4 if job.shuffle else writes)
+    return (
+        job.in_channels * (4 if image else reads)
+        + skip
+        + job.channels * (4 if job.shuffle else writes)
+    )
 
 
 def products_a_pixel(job: Job) -> int:
@@ -218,7 +229,12 @@ def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
 
     yield from (job(3, 32, "relu"), job(32, 32, "relu"), job(32, 32, "conv1x1"), job(3, 48))
     yield job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
-    yield from (job(3, 28), job(28, 28, "silu"), job(28, 28, "parameter_free"), job(112, 28, kernel=1))
+    yield from (
+        job(3, 28),
+        job(28, 28, "silu"),
+        job(28, 28, "parameter_free"),
+        job(112, 28, kernel=1),
+    )
     yield from (job(28, 48, shuffle=4), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
 
 
@@ -258,7 +274,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--capabilities", type=int, nargs="+", default=list(CAPABILITIES), metavar="CC")
+    parser.add_argument(
+        "--capabilities", type=int, nargs="+", default=list(CAPABILITIES), metavar="CC"
+    )
     parser.add_argument("--out", type=Path, help="a CSV table; rows of other revisions in it stay")
     parser.add_argument("--revision", default="here", help="what the rows are called")
     parser.add_argument("--jobs", action="store_true", help="read jobs from the standard input")
@@ -271,6 +289,9 @@ if __name__ == "__main__":
         for given in json.load(sys.stdin):
             told = Job(**given)
             compiled = compile_job(told)
-            print(json.dumps({**given, "form": told.config.form, **measure_kernel(compiled)}), flush=True)
+            print(
+                json.dumps({**given, "form": told.config.form, **measure_kernel(compiled)}),
+                flush=True,
+            )
     else:
         write_table(arguments.out, arguments.capabilities, arguments.revision)

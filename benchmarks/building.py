@@ -31,7 +31,9 @@ def median_ms(do: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     print(f"{'network':12} {'build ms':>9} {'from JSON ms':>13} {'count again ms':>15}")
     for name in names():

@@ -92,7 +92,9 @@ def run_missing(
 def _in_processes(todo: Sequence[tuple[Any, ...]], workers: int) -> Iterable[Line]:
     if not todo:
         return
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when a process imports numpy: too late for a worker to set
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # read when a process imports numpy: too late for a worker to set
+    )
     with multiprocessing.get_context("spawn").Pool(min(workers, len(todo))) as pool:
         yield from pool.imap_unordered(_call, todo)
 

@@ -31,7 +31,10 @@ from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
 FRAME = "residual"
-PROXIES = {"brief": ["proxy=brief"], "long": ["proxy=brief", "proxy.steps=2400"]}  # overrides of a search
+PROXIES = {
+    "brief": ["proxy=brief"],
+    "long": ["proxy=brief", "proxy.steps=2400"],
+}  # overrides of a search
 
 
 def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
@@ -44,7 +47,9 @@ def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
         members = [
             space.sample(
                 ReplayChooser(
-                    first | dict.fromkeys(places, kind) | {"num_blocks": count, "channels": channels}
+                    first
+                    | dict.fromkeys(places, kind)
+                    | {"num_blocks": count, "channels": channels}
                 )
             )
             for count in options["num_blocks"]
@@ -52,7 +57,9 @@ def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
         ]
         stands = space.blocks[kind]["kind"]  # type: ignore[attr-defined]
         alone = [spec for spec in members if {block.kind for block in spec.blocks} == {stands}]
-        found[str(kind)] = min(alone, key=lambda spec: abs(math.log(summed_cost(spec)[cost] / target)))
+        found[str(kind)] = min(
+            alone, key=lambda spec: abs(math.log(summed_cost(spec)[cost] / target))
+        )
     return found
 
 
@@ -107,7 +114,10 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
         name: {network: runs[spec.arch_id]["psnr_db"] for network, spec in specs.items()}
         for name, runs in by_id.items()
     }
-    orders = {name: sorted(values, key=lambda network: -values[network]) for name, values in psnr_db.items()}
+    orders = {
+        name: sorted(values, key=lambda network: -values[network])
+        for name, values in psnr_db.items()
+    }
     yield "| network | GFLOPs | parameters | brief dB | rank | long dB | rank | s, brief |"
     yield "|---|---|---|---|---|---|---|---|"
     for rank, network in enumerate(orders["long"], start=1):
@@ -118,7 +128,10 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
             f"| {orders['brief'].index(network) + 1} | {psnr_db['long'][network]:.3f} | {rank} "
             f"| {by_id['brief'][spec.arch_id]['train_seconds']:.0f} |"
         )
-    for what, chosen in (("all", specs), ("families", [name for name in specs if name not in RUNGS])):
+    for what, chosen in (
+        ("all", specs),
+        ("families", [name for name in specs if name not in RUNGS]),
+    ):
         pairs = [(psnr_db["brief"][name], psnr_db["long"][name]) for name in chosen]
         tau = agreement(pairs, lower=0, upper=1)
         words = "-" if tau.tau is None else f"{tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f})"
@@ -126,12 +139,16 @@ def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--val", required=True, help="folder of validation photographs")
     parser.add_argument("--workers", type=int, default=num_cores())
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results" / "families.jsonl"
+    )
     options = parser.parse_args()
     if unknown := set(options.networks) - set(networks()):
         parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")

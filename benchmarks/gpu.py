@@ -36,10 +36,18 @@ LEAST_S = 8.0  # a section is not begun where less is left
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--minutes", type=float, help="for all of it; by default 8, of a session 9.5")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or RESULTS), help="a folder")
-    parser.add_argument("--weights", type=Path, help="a released SPANV2 checkpoint; else random weights")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="for all of it; by default 8, of a session 9.5"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(os.environ.get("OUT") or RESULTS), help="a folder"
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="a released SPANV2 checkpoint; else random weights"
+    )
     parser.add_argument("--only", nargs="*", help="words in the titles of the sections to run")
     parser.add_argument(
         "--session", choices=SESSIONS, help="the steps of one call at a GPU, tools among them"
@@ -54,7 +62,11 @@ def main() -> int:
     steps = SESSIONS[options.session] if options.session else SECTIONS
     minutes = options.minutes or (9.5 if options.session else 8)
     run_all(
-        [step for step in steps if not options.only or any(word in step.title for word in options.only)],
+        [
+            step
+            for step in steps
+            if not options.only or any(word in step.title for word in options.only)
+        ],
         file,
         seconds=60 * minutes,
         weights=options.weights,
@@ -90,7 +102,10 @@ def run_all(
         log = None if isinstance(step, Section) else _log_of(step, file)
         environment = {} if isinstance(step, Section) else dict(step.environment)
         outcome = run_step(
-            _command(step, file, weights), limit_s=min(step.limit_s, left), log=log, environment=environment
+            _command(step, file, weights),
+            limit_s=min(step.limit_s, left),
+            log=log,
+            environment=environment,
         )
         gpu_rows.write(file, step.title, outcome)
 
@@ -106,7 +121,15 @@ def _command(step: Step, file: Path, weights: Path | None) -> list[str]:
     if not isinstance(step, Section):
         return arguments_of(step, out=file.parent, cores=num_cores())
     runner = Path(__file__).parent / "gpu_steps.py"
-    command = [sys.executable, str(runner), step.target, "--title", step.title, "--file", str(file.resolve())]
+    command = [
+        sys.executable,
+        str(runner),
+        step.target,
+        "--title",
+        step.title,
+        "--file",
+        str(file.resolve()),
+    ]
     return [*command, "--weights", str(weights.resolve())] if weights is not None else command
 
 

@@ -91,9 +91,14 @@ def check_all(given: Given) -> Iterator[Check]:
 
 def attention_cases(device: torch.device) -> Iterator[Case]:
     precisions = [PRECISIONS[word] for word in ("strict", "fp16", "bf16")]
-    for channels, (n, h, w), precision, layout in itertools.product(CHANNELS, SHAPES, precisions, LAYOUTS):
+    for channels, (n, h, w), precision, layout in itertools.product(
+        CHANNELS, SHAPES, precisions, LAYOUTS
+    ):
         dtype = precision.dtype
-        x, f = (LAYOUTS[layout](torch.randn(n, channels, h, w, device=device).to(dtype)) for _ in range(2))
+        x, f = (
+            LAYOUTS[layout](torch.randn(n, channels, h, w, device=device).to(dtype))
+            for _ in range(2)
+        )
         weight = torch.randn(channels, channels, 1, 1, device=device).to(dtype)
         bias = torch.randn(channels, device=device).to(dtype)
         name = f"{channels}x{h}x{w} batch {n} {str(dtype).removeprefix('torch.')} {layout}"
@@ -120,7 +125,9 @@ def convolution_cases(device: torch.device, precision: Precision) -> Iterator[Ca
         is_full = widths in FULL and layout != "unaligned slice" and dtype != torch.bfloat16
         for epilogue in EPILOGUES if is_full else FEW:
             x = LAYOUTS[layout](torch.randn(n, inner, h, w, device=device).to(dtype))
-            weight = (torch.randn(channels, inner, 3, 3, device=device) / (3 * inner**0.5)).to(dtype)
+            weight = (torch.randn(channels, inner, 3, 3, device=device) / (3 * inner**0.5)).to(
+                dtype
+            )
             bias = torch.randn(channels, device=device).to(dtype)
             extra: list[Tensor | None] = [None, None, None]
             if epilogue in ATTENTIONS:

@@ -41,7 +41,14 @@ from nas.system.cores import num_cores
 CPU = torch.device("cpu")
 # Pixels of 2048x2048 and of 339x510 as Triton tells them apart: a multiple of 16, and not.
 EVEN, ODD = (16, 16), (3, 34)
-MULTIPROCESSORS = {80: 108, 86: 84, 89: 128, 90: 132, 100: 148, 120: 170}  # of the usual GPU of each
+MULTIPROCESSORS = {
+    80: 108,
+    86: 84,
+    89: 128,
+    90: 132,
+    100: 148,
+    120: 170,
+}  # of the usual GPU of each
 Job = Callable[[], object]
 
 
@@ -140,10 +147,18 @@ def _noting(capability: int) -> Iterator[dict[Any, Job]]:
         yield found
 
 
-def _attention(channels: int, dtype: torch.dtype, size: tuple[int, int], last: bool = False) -> list[Tensor]:
+def _attention(
+    channels: int, dtype: torch.dtype, size: tuple[int, int], last: bool = False
+) -> list[Tensor]:
     maps = [torch.zeros(1, channels, *size, dtype=dtype) for _ in range(2)]
-    maps = [value.contiguous(memory_format=torch.channels_last) if last else value for value in maps]
-    return [*maps, torch.zeros(channels, channels, 1, 1, dtype=dtype), torch.zeros(channels, dtype=dtype)]
+    maps = [
+        value.contiguous(memory_format=torch.channels_last) if last else value for value in maps
+    ]
+    return [
+        *maps,
+        torch.zeros(channels, channels, 1, 1, dtype=dtype),
+        torch.zeros(channels, dtype=dtype),
+    ]
 
 
 def _headline() -> None:
@@ -177,7 +192,9 @@ def _figures() -> None:
         span_attention(*_attention(*case))
     for channels, dtype in itertools.product((32, 28, 48), (torch.float16, torch.float32)):
         x, *_ = _attention(channels, dtype, ODD, True)
-        conv_act(x, torch.zeros(channels, channels, 3, 3, dtype=dtype), x.new_zeros(channels), "relu")
+        conv_act(
+            x, torch.zeros(channels, channels, 3, 3, dtype=dtype), x.new_zeros(channels), "relu"
+        )
 
 
 @torch.enable_grad()
@@ -210,7 +227,9 @@ def _libraries(arch: str) -> list[Job]:
     jobs: list[Job] = [lambda: nvcc.build(folder / "parameter_free.cu", arch=arch)]
     for channels, dtype in cases:
         defines = attention_cuda.defines_of(channels, dtype)
-        jobs.append(lambda defines=defines: nvcc.build(folder / "kernel.cu", arch=arch, defines=defines))
+        jobs.append(
+            lambda defines=defines: nvcc.build(folder / "kernel.cu", arch=arch, defines=defines)
+        )
     return jobs
 
 
@@ -218,7 +237,9 @@ def _capability() -> int:
     """Of the first GPU, such as 90; by nvidia-smi, for a process that forks must not hold a CUDA context."""
     said = output(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader", "--id=0"])
     if said is None:
-        raise RuntimeError("nvidia-smi does not say the compute capability; sections compile by themselves")
+        raise RuntimeError(
+            "nvidia-smi does not say the compute capability; sections compile by themselves"
+        )
     return int(said.replace(".", ""))
 
 
@@ -239,7 +260,9 @@ def _compile(place: int) -> str | None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--capability", type=int, required=True, help="such as 90")
     parser.add_argument("--count", action="store_true", help="say how many there are, compile none")
     options = parser.parse_args()

@@ -76,10 +76,14 @@ def _over_eager(name: str, channels: int) -> Iterator[Row]:
 def _alike(name: str, found: Tensor, wanted: Tensor) -> Check:
     """A small check of its own before a figure: 2e-3 is TF32's error, not a fault's."""
     error = ((found - wanted).abs().max() / wanted.abs().max()).item()
-    return Check(name=f"{name} against eager", words=f"{error:.2g} of 0.002", is_wrong=not error <= 2e-3)
+    return Check(
+        name=f"{name} against eager", words=f"{error:.2g} of 0.002", is_wrong=not error <= 2e-3
+    )
 
 
-def _figure(name: str, pair: Pair, *, demand: float | None = None, hoped: float | None = None) -> Figure:
+def _figure(
+    name: str, pair: Pair, *, demand: float | None = None, hoped: float | None = None
+) -> Figure:
     return Figure(
         name=name,
         value=pair.ratio,
@@ -98,11 +102,13 @@ def attention_bandwidth(given: Given) -> Iterator[Row]:
     first, *others = kernels() or ("none",)
     sizes, layouts = (LARGE, TYPICAL), (False, True)
     for channels, kind, size, last in itertools.product((32, 64), (SINGLE, HALF), sizes, layouts):
-        tasks[f"{first} {channels} {kind[1]} {size} {last}"] = lambda case=(channels, kind, size, last): (
-            _over_copy(first, *case)
+        tasks[f"{first} {channels} {kind[1]} {size} {last}"] = (
+            lambda case=(channels, kind, size, last): _over_copy(first, *case)
         )
     for name, kind, size in itertools.product(others, (SINGLE, HALF), sizes):
-        tasks[f"{name} {kind[1]} {size}"] = lambda case=(name, 32, kind, size, False): _over_copy(*case)
+        tasks[f"{name} {kind[1]} {size}"] = lambda case=(name, 32, kind, size, False): _over_copy(
+            *case
+        )
     yield from each(tasks)
 
 
@@ -205,17 +211,23 @@ def _training(
 
 def conv_act_against_cudnn(given: Given) -> Iterator[Row]:
     """3x3 and ReLU: against the better of cuDNN's layouts followed by the activation."""
-    cases = itertools.product(((*HALF, 1.3, 1.8), (torch.float32, "TF32", None, None)), (32, 28, 48))
+    cases = itertools.product(
+        ((*HALF, 1.3, 1.8), (torch.float32, "TF32", None, None)), (32, 28, 48)
+    )
     yield from each(
         {f"{kind[1]} {channels}": lambda kind=kind, channels=channels: _over_cudnn(kind, channels)
          for kind, channels in cases}
     )  # fmt: skip
 
 
-def _over_cudnn(kind: tuple[torch.dtype, str, float | None, float | None], channels: int) -> Iterator[Row]:
+def _over_cudnn(
+    kind: tuple[torch.dtype, str, float | None, float | None], channels: int
+) -> Iterator[Row]:
     dtype, word, demand, hoped = kind
     num_bytes = 2 * channels * TYPICAL[0] * TYPICAL[1] * dtype.itemsize
-    images = [random(1, channels, *TYPICAL, dtype=dtype, last=True) for _ in range(num_sets(num_bytes))]
+    images = [
+        random(1, channels, *TYPICAL, dtype=dtype, last=True) for _ in range(num_sets(num_bytes))
+    ]
     planes = [image.contiguous() for image in images]
     weight = random(channels, channels, 3, 3, dtype=dtype) / (3 * channels**0.5)
     bias = random(channels, dtype=dtype)
@@ -223,11 +235,15 @@ def _over_cudnn(kind: tuple[torch.dtype, str, float | None, float | None], chann
     for benchmark in (False, True):
         # By name: `auto` would time cuDNN against itself where the kernel does not run.
         with tf32(True), torch.no_grad(), _benchmark(benchmark), backend.using(CONV_BACKEND):
-            fused = [lambda x=x: conv_act(x, rows, bias, "relu") for x in images]  # as ConvAct holds it
+            fused = [
+                lambda x=x: conv_act(x, rows, bias, "relu") for x in images
+            ]  # as ConvAct holds it
             last = [lambda x=x: F.relu_(F.conv2d(x, rows, bias, padding=1)) for x in images]
             first = [lambda x=x: F.relu_(F.conv2d(x, weight, bias, padding=1)) for x in planes]
             if not benchmark:
-                yield _alike(f"conv_act {word}, {channels} channels", fused[0]().float(), last[0]().float())
+                yield _alike(
+                    f"conv_act {word}, {channels} channels", fused[0]().float(), last[0]().float()
+                )
             pairs = {"channels_last": pair_ms(last, fused), "NCHW": pair_ms(first, fused)}
         layout, pair = min(pairs.items(), key=lambda item: item[1].ratio)
         is_asked = channels == 32 and not benchmark

@@ -26,7 +26,13 @@ from nas.measure.lock import shared
 from nas.record import Latency
 from search_spaces.spec import ArchSpec
 
-BRIEF = {"warmup_seconds": 0.3, "min_rounds": 15, "max_rounds": 60, "max_seconds": 2.5, "target_ci": 0.01}
+BRIEF = {
+    "warmup_seconds": 0.3,
+    "min_rounds": 15,
+    "max_rounds": 60,
+    "max_seconds": 2.5,
+    "target_ci": 0.01,
+}
 NUM_RUDE = 6  # readings beside a trainer that does not make way; each is void, and so taken twice
 
 
@@ -99,7 +105,9 @@ def repeatability(given: Given, repeats: int = 5) -> Iterator[Row]:
 def _fact(name: str, reading: Latency) -> Fact:
     words = ("ratio", "ci", "runtime_ms", "baseline_ms", "host_ms", "rounds", "rejected", "flags")
     kept = {word: getattr(reading, word) for word in words}
-    return Fact(name=name, value=kept | {word: reading.details[word] for word in ("drift", "sm_mhz")})
+    return Fact(
+        name=name, value=kept | {word: reading.details[word] for word in ("drift", "sm_mhz")}
+    )
 
 
 def rank_specs(count: int = 20) -> list[ArchSpec]:
@@ -123,7 +131,9 @@ def rank_stability(given: Given) -> Iterator[Row]:
         yield Fact(name=f"ratios, reading {seed}", value=said)
         runs.append(found)
     read = [
-        pair for pair in zip(*runs, strict=True) if not any(isinstance(one, RuntimeError) for one in pair)
+        pair
+        for pair in zip(*runs, strict=True)
+        if not any(isinstance(one, RuntimeError) for one in pair)
     ]
     first, second = ([one.ratio for one in run] for run in zip(*read, strict=True))
     yield Figure(
@@ -168,7 +178,9 @@ def beside_a_trainer(given: Given) -> Iterator[Row]:
 
 def _readings(arguments: list[str], count: int, **brief: float) -> Iterator[Latency]:
     """Some readings while this script trains in another process."""
-    child = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert child.stdout is not None
         if child.stdout.readline().strip() != "training":

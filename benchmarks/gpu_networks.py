@@ -47,7 +47,9 @@ def spanv2(channels: int = 32, blocks: int = 5) -> ArchSpec:
 def span(channels: int = 28, blocks: int = 6) -> ArchSpec:
     """SPAN as in search_spaces/networks/span.yaml, of any width and depth."""
     conv = BlockSpec.of("conv", channels=channels, kernel=3, bias=True)
-    block = BlockSpec.of("spab", channels=channels, activation="silu", attention="parameter_free", bias=True)
+    block = BlockSpec.of(
+        "spab", channels=channels, activation="silu", attention="parameter_free", bias=True
+    )
     return ArchSpec(
         scale=4,
         normalise=True,
@@ -107,13 +109,17 @@ def whole_networks(given: Given) -> Iterator[Row]:
         "fuse(net)": (lambda: fuse(net), None, None),
         "plain": (lambda: net, None, None),
     }
-    tasks: dict[str, Callable[[], Iterator[Row]]] = {"agreement": lambda: iter([_agreement(net, official)])}
+    tasks: dict[str, Callable[[], Iterator[Row]]] = {
+        "agreement": lambda: iter([_agreement(net, official)])
+    }
     tasks |= {word: lambda word=word: _over(word, *ways[word], official, TYPICAL) for word in ways}
     make_tf32, make_fp16 = ways["TF32 as a graph"][0], ways["fp16 as a graph"][0]
     tasks["small"] = lambda: _over("fp16 as a graph", make_fp16, 0.28, 0.18, official, SMALL)
     tasks["large"] = lambda: _over("fp16 as a graph", make_fp16, None, None, official, LARGE)
     tasks["large TF32"] = lambda: _over("TF32 as a graph", make_tf32, None, None, official, LARGE)
-    tasks["size list, runner"] = lambda: _listed("the runner", Runner(net, graphs=False), official, True)
+    tasks["size list, runner"] = lambda: _listed(
+        "the runner", Runner(net, graphs=False), official, True
+    )
     tasks["size list, fuse"] = lambda: _listed("fuse(net)", fuse(net), official, False)
     tasks["floor"] = lambda: _over_floor(make_tf32(), official)
     yield from each(tasks)
@@ -124,9 +130,13 @@ def _agreement(net: Network, official: Network) -> Check:
     image = torch.rand(1, 3, 61, 131, device="cuda")
     with torch.inference_mode():
         wanted = official(image)
-    error = ((Runner(net, precision="tf32")(image) - wanted).abs().max() / wanted.abs().max()).item()
+    error = (
+        (Runner(net, precision="tf32")(image) - wanted).abs().max() / wanted.abs().max()
+    ).item()
     return Check(
-        name="runner against the plain network", words=f"{error:.2g} of 0.005", is_wrong=not error <= 5e-3
+        name="runner against the plain network",
+        words=f"{error:.2g} of 0.005",
+        is_wrong=not error <= 5e-3,
     )
 
 
@@ -166,7 +176,9 @@ def _what_ran(runner: Runner) -> str:
     return words + (f", NO GRAPH: {runner.why_no_graph}" if runner.why_no_graph else "")
 
 
-def _listed(word: str, candidate: Upscaler, official: Network, has_demand: bool) -> Iterator[Figure]:
+def _listed(
+    word: str, candidate: Upscaler, official: Network, has_demand: bool
+) -> Iterator[Figure]:
     """Called eagerly, fp32 in and out: the ratio of the means over the challenge's sizes."""
     total = sum(weight for _, _, weight in CHALLENGE_SIZES)
     images = [
@@ -211,7 +223,11 @@ def accuracy(given: Given) -> Iterator[Row]:
     words["fp16"] = (torch.float16, True, 5e-4)
     tasks = {word: lambda word=word: _operator_error(word, *words[word]) for word in words}
     state = released(given.weights)
-    for precision, demand, hoped in (("tf32", 69.0, None), ("fp16", 60.0, 66.0), ("fp32", None, None)):
+    for precision, demand, hoped in (
+        ("tf32", 69.0, None),
+        ("fp16", 60.0, 66.0),
+        ("fp32", None, None),
+    ):
         tasks[precision] = lambda wanted=(precision, demand, hoped): _network_db(state, *wanted)
     yield from each(tasks)
 
@@ -231,7 +247,9 @@ def _network_db(
     state: dict[str, Tensor] | None, precision: str, demand: float | None, hoped: float | None
 ) -> Iterator[Figure]:
     image = torch.rand(1, 3, 120, 180, generator=torch.Generator().manual_seed(0)).to("cuda")
-    image = F.interpolate(F.avg_pool2d(image, 6), scale_factor=6, mode="bilinear")  # smooth, as photographs
+    image = F.interpolate(
+        F.avg_pool2d(image, 6), scale_factor=6, mode="bilinear"
+    )  # smooth, as photographs
     with torch.no_grad():
         target = network(spanv2(), state).double()(image.double())
     found = Runner(network(spanv2(), state), precision=precision)(image)

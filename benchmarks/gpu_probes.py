@@ -166,7 +166,11 @@ def _profile(name: str, call: Upscaler) -> Iterator[Fact]:
             torch.cuda.synchronize()
     events = sorted(profile.key_averages(), key=lambda event: -event.self_device_time_total)
     kernels = [
-        {"kernel": event.key[:100], "calls": event.count, "us": round(event.self_device_time_total, 1)}
+        {
+            "kernel": event.key[:100],
+            "calls": event.count,
+            "us": round(event.self_device_time_total, 1),
+        }
         for event in events[:15]
     ]
     yield Fact(name=f"kernels of {name}", value=kernels)

@@ -94,7 +94,11 @@ def write(file: Path, section: str, row: Row) -> None:
     A figure that is no number, such as the error of a kernel that gives NaN, is written as a wrong check.
     """
     row = _as_json_takes_it(row)
-    line = {"kind": type(row).__name__.lower(), "section": section, "time": time.strftime("%H:%M:%S")}
+    line = {
+        "kind": type(row).__name__.lower(),
+        "section": section,
+        "time": time.strftime("%H:%M:%S"),
+    }
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line | asdict(row), allow_nan=False) + "\n")
     print(f"{section}: {_in_words(row)}", flush=True)
@@ -126,7 +130,12 @@ def read(file: Path) -> list[dict[str, Any]]:
 def table(title: str, rows: Iterable[dict[str, Any]]) -> str:
     """Markdown: figures with what is demanded and hoped for, then what was not measured, then checks."""
     rows = list(rows)
-    lines = [title, "", "| figure | measured | p10 to p90 | demand | hoped | met | note |", "|---" * 7 + "|"]
+    lines = [
+        title,
+        "",
+        "| figure | measured | p10 to p90 | demand | hoped | met | note |",
+        "|---" * 7 + "|",
+    ]
     lines += [_figure_line(row) for row in rows if row["kind"] == "figure"]
     lines += [
         f"| {row['section']} | not measured | | | | | {row['reason']} |"
@@ -151,7 +160,9 @@ def _figure_line(row: dict[str, Any]) -> str:
 
 def _in_words(row: Row) -> str:
     if isinstance(row, Figure):
-        wanted = "" if row.demand is None else f" (demand {_number(row.demand, row.unit)}: {_met(row)})"
+        wanted = (
+            "" if row.demand is None else f" (demand {_number(row.demand, row.unit)}: {_met(row)})"
+        )
         clock = "" if row.sm_mhz is None else f" [SM {row.sm_mhz[0]} to {row.sm_mhz[1]} MHz]"
         return f"{row.name}: {_number(row.value, row.unit)}{wanted} {row.note}{clock}".rstrip()
     if isinstance(row, Check):

@@ -50,13 +50,19 @@ Step = Section | Command
 SECTIONS = (
     Section(title="environment", target="gpu_probes:environment", limit_s=10, on_cpu=True),
     Section(title="compilations", target="gpu_compile:compile_kernels", limit_s=50),
-    Section(title="attention against eager", target="gpu_figures:attention_against_eager", limit_s=25),
+    Section(
+        title="attention against eager", target="gpu_figures:attention_against_eager", limit_s=25
+    ),
     Section(title="whole networks", target="gpu_networks:whole_networks", limit_s=50),
     Section(title="checks", target="gpu_checks:check_all", limit_s=50, on_cpu=True),
-    Section(title="conv_act against cuDNN", target="gpu_figures:conv_act_against_cudnn", limit_s=30),
+    Section(
+        title="conv_act against cuDNN", target="gpu_figures:conv_act_against_cudnn", limit_s=30
+    ),
     Section(title="accuracy", target="gpu_networks:accuracy", limit_s=20),
     Section(title="bandwidth", target="gpu_figures:attention_bandwidth", limit_s=30),
-    Section(title="attention, forward and backward", target="gpu_figures:attention_training", limit_s=20),
+    Section(
+        title="attention, forward and backward", target="gpu_figures:attention_training", limit_s=20
+    ),
     Section(title="probes", target="gpu_probes:probe", limit_s=20),
     Section(title="profiles", target="gpu_probes:profiles", limit_s=15),
     Section(title="modes", target="gpu_latency:modes", limit_s=30),
@@ -66,8 +72,12 @@ SECTIONS = (
 )
 BY_TITLE = {section.title: section for section in SECTIONS}
 
-GPU_TESTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py")))
-IN_PARALLEL = ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()  # alone: as far as the limit
+GPU_TESTS = tuple(
+    str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py"))
+)
+IN_PARALLEL = (
+    ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()
+)  # alone: as far as the limit
 TESTS = Command(
     title="GPU tests",
     arguments=(

@@ -64,7 +64,9 @@ def run_step(
         echo.join(timeout=KILL_WAIT_S)
     seconds = time.monotonic() - begin
     if timed_out:
-        return Outcome(status="failed", seconds=seconds, reason=f"over its limit of {limit_s:.0f} s")
+        return Outcome(
+            status="failed", seconds=seconds, reason=f"over its limit of {limit_s:.0f} s"
+        )
     if child.returncode == 0:
         return Outcome(status="done", seconds=seconds)
     return Outcome(status="failed", seconds=seconds, reason=_reason(child.returncode, lines))
@@ -83,7 +85,9 @@ def _echo(source: IO[str], lines: list[str], log: Path | None) -> None:
 def _kill_group(child: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):  # all of it has ended
         os.killpg(child.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it waits inside the GPU's driver: the others go on
+    with contextlib.suppress(
+        subprocess.TimeoutExpired
+    ):  # it waits inside the GPU's driver: the others go on
         child.wait(timeout=KILL_WAIT_S)
 
 
@@ -120,7 +124,9 @@ def _state() -> dict[str, object] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("target", help="module:function")
     parser.add_argument("--title", required=True)
     parser.add_argument("--file", type=Path, required=True, help="to which rows are added")

@@ -168,7 +168,9 @@ def read_networks(
     def timer(subject: int, place: int, repeats: int) -> Block:
         return time_on_cuda(forwards[subject][place], repeats)
 
-    limits = Limits(warmup_seconds=0.3, min_rounds=9, max_rounds=40, max_seconds=max_seconds, target_ci=0.005)
+    limits = Limits(
+        warmup_seconds=0.3, min_rounds=9, max_rounds=40, max_seconds=max_seconds, target_ci=0.005
+    )
     weights = [weight for _, weight in images]
     with torch.inference_mode():
         for row in forwards:
@@ -196,7 +198,9 @@ def tf32(on: bool) -> Iterator[None]:
 def copies(num_bytes: int) -> list[Call]:
     """Copies that read and write so many bytes in all, enough of them to be cold."""
     half = num_bytes // 2
-    sources = [torch.empty(half, dtype=torch.uint8, device="cuda") for _ in range(num_sets(num_bytes))]
+    sources = [
+        torch.empty(half, dtype=torch.uint8, device="cuda") for _ in range(num_sets(num_bytes))
+    ]
     targets = [torch.empty_like(source) for source in sources]
     return [
         lambda target=target, source=source: target.copy_(source)

@@ -43,7 +43,8 @@ def modules(dtype):
         return ConvAct(nn.Conv2d(32, 32, 3, padding=1).to(dtype), epilogue)
 
     x, skip = (
-        torch.rand(1, 32, 20, 40).to(dtype).contiguous(memory_format=torch.channels_last) for _ in "xs"
+        torch.rand(1, 32, 20, 40).to(dtype).contiguous(memory_format=torch.channels_last)
+        for _ in "xs"
     )
     gate = nn.Conv2d(32, 32, 1).to(dtype)
     yield "an empty module", nn.Identity(), (x,)
@@ -85,7 +86,9 @@ def main():
                 prepared = host_us(lambda module=module, maps=maps: module(*maps), repeats)
                 module._launches = Never()
                 whole = host_us(lambda module=module, maps=maps: module(*maps), repeats)
-                print(f"{name:26s} {dtype!s:14s} {prepared:5.1f} us, by the operator {whole:5.1f} us")
+                print(
+                    f"{name:26s} {dtype!s:14s} {prepared:5.1f} us, by the operator {whole:5.1f} us"
+                )
         image = torch.rand(1, 3, 20, 24)
         for name, run in networks():
             run(image)

@@ -65,7 +65,10 @@ def networks(count: int) -> list[ArchSpec]:
 def loaded(num_processes: int) -> Iterator[None]:
     """Other processes compute meanwhile."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = [subprocess.Popen([sys.executable, "-c", LOAD], env=environment) for _ in range(num_processes)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", LOAD], env=environment)
+        for _ in range(num_processes)
+    ]
     time.sleep(5 if running else 0)  # until they have imported torch
     try:
         yield
@@ -91,7 +94,9 @@ def naive(specs: Sequence[ArchSpec], size: tuple[int, int], device: torch.device
     return found
 
 
-def row(name: str, first: Sequence[float], second: Sequence[float], demanded: Sequence[float] | None) -> str:
+def row(
+    name: str, first: Sequence[float], second: Sequence[float], demanded: Sequence[float] | None
+) -> str:
     every, apart = tau(first, second), tau(first, second, apart=APART)
     gaps = [abs(b / a - 1) for a, b in zip(first, second, strict=True)]
     verdict = "-"
@@ -151,7 +156,9 @@ def main() -> None:
         f"readings flagged disturbed {sum('disturbed' in one.flags for one in every)} of {len(every)}.\n"
     )
     kind = DEMANDED[meter.device.type]
-    print("| two runs | tau | tau of pairs > 2 % apart | disagreement, mean / worst | as demanded |")
+    print(
+        "| two runs | tau | tau of pairs > 2 % apart | disagreement, mean / worst | as demanded |"
+    )
     print("|---|---|---|---|---|")
     print(row("paired ratios", ratios[0], ratios[1], kind))
     print(row("naive: mean of 3, wall clock", timings[0], timings[1], None))

@@ -46,7 +46,9 @@ STEPS = (800, 4_000, 16_000)
 
 def open_mixture(mixture: str) -> Roles:
     """Open the images of a mixture."""
-    return open_roles(parts_of(["data=builtin", *MIXTURES[mixture]])["data"], scale=4, progress=False)
+    return open_roles(
+        parts_of(["data=builtin", *MIXTURES[mixture]])["data"], scale=4, progress=False
+    )
 
 
 def train(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet]) -> Line:
@@ -58,7 +60,9 @@ def train(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet]) -> L
     trainer.run(steps, tell=lambda _: None, give_way=lambda: None)
     upscale = OverBase(trainer.averaged())
     sets = judged | {"val": roles.need("val")}
-    return {"psnr_db": {name: mean_db(per_image(upscale, one, DEVICE)) for name, one in sets.items()}}
+    return {
+        "psnr_db": {name: mean_db(per_image(upscale, one, DEVICE)) for name, one in sets.items()}
+    }
 
 
 def table(lines: Sequence[Line], sizes: Sequence[str]) -> Iterator[str]:
@@ -72,20 +76,28 @@ def table(lines: Sequence[Line], sizes: Sequence[str]) -> Iterator[str]:
             readings = [found.get((mixture, steps, size)) for size in sizes]
             if not any(readings):
                 continue
-            cells = [" / ".join(f"{one[name]:.2f}" if one else "-" for one in readings) for name in sets]
+            cells = [
+                " / ".join(f"{one[name]:.2f}" if one else "-" for one in readings) for name in sets
+            ]
             yield f"| {mixture} | {steps:,} | {' | '.join(cells)} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("mixtures", nargs="*", default=list(MIXTURES), help=", ".join(MIXTURES))
-    parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/Set5, ...")
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="folder that holds data/Set5, ..."
+    )
     parser.add_argument("--sizes", nargs="+", default=list(RUNGS), choices=RUNGS)
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS), choices=STEPS)
     parser.add_argument(
         "--table", action="store_true", help="print the table of what is there, and train nothing"
     )
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "mixtures.jsonl")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results" / "mixtures.jsonl"
+    )
     options = parser.parse_args()
     if unknown := set(options.mixtures) - set(MIXTURES):
         parser.error(f"{', '.join(sorted(unknown))} is no mixture; known: {', '.join(MIXTURES)}")
@@ -96,7 +108,12 @@ def main() -> None:
         for mixture in options.mixtures:
             roles = open_mixture(mixture)
             for size in options.sizes:
-                setting = {"mixture": mixture, "size": size, "steps": steps, "data": roles.fingerprints}
+                setting = {
+                    "mixture": mixture,
+                    "size": size,
+                    "steps": steps,
+                    "data": roles.fingerprints,
+                }
                 if not options.table and not read(options.results, setting):
                     line = setting | train(size, steps, roles, judged)
                     append(options.results, line)

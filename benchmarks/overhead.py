@@ -141,7 +141,14 @@ def climb(study: Study) -> None:
         for seed in range(3):
             psnr = 26.5 + 0.2 * place + 0.01 * seed
             study.add_ladder_run(
-                LadderRun(rung=rung, seed=seed, psnr_db=psnr, base_db=25.0, fidelity=400, train_seconds=9.0)
+                LadderRun(
+                    rung=rung,
+                    seed=seed,
+                    psnr_db=psnr,
+                    base_db=25.0,
+                    fidelity=400,
+                    train_seconds=9.0,
+                )
             )
     study.set_baseline(stub_record(0, published("span")))
 
@@ -238,14 +245,22 @@ def main() -> None:
     samplers = ["cost_aware", "evolution", "nsga2", "tpe", "gp", "random"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--window", type=int, default=WINDOW, help="last trials, which are measured")
+    parser.add_argument(
+        "--window", type=int, default=WINDOW, help="last trials, which are measured"
+    )
     parser.add_argument("--sampler", default="nsga2", choices=samplers)
     parser.add_argument("--space", default="deep", choices=list(SPACES))
-    parser.add_argument("--grow", choices=samplers, help="sampler of the trials before the last ones")
-    parser.add_argument("--reopen", action="store_true", help="load the study before the last trials")
+    parser.add_argument(
+        "--grow", choices=samplers, help="sampler of the trials before the last ones"
+    )
+    parser.add_argument(
+        "--reopen", action="store_true", help="load the study before the last trials"
+    )
     parser.add_argument("--demanded", type=float, default=DEMANDED_MS, help="at most so many ms")
     parser.add_argument("--folder", type=Path, default=None, help="where the journal is written")
-    parser.add_argument("--profile", action="store_true", help="print where the last trials spent it")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the last trials spent it"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     profile = cProfile.Profile() if options.profile else None

@@ -109,7 +109,9 @@ def main() -> None:
             images = make_files(Path(temporary) / kind, size)
             measure(kind, images, Path(temporary) / "cache", seconds)
             largest = max(pair.hr.stat().st_size for pair in images.pairs) / 2**20
-            print(f"{'':<12} {len(images)} images {size[0]}x{size[1]}, PNG files of up to {largest:.1f} MiB")
+            print(
+                f"{'':<12} {len(images)} images {size[0]}x{size[1]}, PNG files of up to {largest:.1f} MiB"
+            )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-LARGE = 93_000  # parameters from which 0.005 suits better: 28x6 gains 0.04 dB by it, 20x4 loses 0.03
+LARGE = (
+    93_000  # parameters from which 0.005 suits better: 28x6 gains 0.04 dB by it, 20x4 loses 0.03
+)
 NUM_DRAWN = 16
 DRAWN_WITH = 2026  # seed
 TWICE = 6  # networks that the truths train with a second seed, the smallest at either rate
@@ -83,13 +85,17 @@ def wanted(variant: str) -> Iterator[tuple[str, int]]:
     specs = networks()
     names = list(specs)
     if variant in TRUTHS:
-        size = {name: summed_cost(spec)["params"] for name, spec in specs.items() if name not in RUNGS}
+        size = {
+            name: summed_cost(spec)["params"] for name, spec in specs.items() if name not in RUNGS
+        }
         rated = [name for name in size if (size[name] >= LARGE) == (variant == "truth")]
         rated.sort(key=lambda name: -size[name])
         yield from ((name, 0) for name in (*reversed(RUNGS), *rated))
         yield from ((name, 1) for name in rated[-TWICE // 2 :])
     else:
-        yield from ((name, seed) for seed in range(LADDER_SEEDS.get(variant, 3)) for name in reversed(RUNGS))
+        yield from (
+            (name, seed) for seed in range(LADDER_SEEDS.get(variant, 3)) for name in reversed(RUNGS)
+        )
         drawn = [name for name in names if name not in RUNGS]
         yield from ((name, seed) for seed in range(REPEATED.get(variant, 1)) for name in drawn)
 
@@ -149,7 +155,11 @@ class Study:
         for result in evaluated(parts, variant.twist, tasks, workers):
             network, seed = result.task.key.split()
             quality = asdict(result.value or FAILED)
-            line = {"network": network, "seed": int(seed), **{key: quality[key] for key in TRAINING}}
+            line = {
+                "network": network,
+                "seed": int(seed),
+                **{key: quality[key] for key in TRAINING},
+            }
             self.append(name, setting, line)
 
     def clock(self, name: str) -> None:
@@ -159,7 +169,9 @@ class Study:
             return
         parts, setting = self.compose(variant)
         specs = networks()
-        drawn = sorted((n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"])
+        drawn = sorted(
+            (n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"]
+        )
         clocked = drawn[CLOCKED // 2 :: CLOCKED]
         tasks = [Task(key=n, method="train", args=(specs[n], 0, None)) for n in clocked]
         first, second = (
@@ -197,7 +209,9 @@ class Study:
         return found.std_db if found else None
 
 
-def evaluated(parts: Mapping[str, Any], twist: str, tasks: list[Task], workers: int) -> Iterator[Any]:
+def evaluated(
+    parts: Mapping[str, Any], twist: str, tasks: list[Task], workers: int
+) -> Iterator[Any]:
     """Results of tasks, each worker on one thread; raises SystemExit where one fails but by diverging."""
     if not tasks:
         return
@@ -275,7 +289,9 @@ def rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
     rated = [_means([run for run in found.get(name, []) if run["seed"] == 0], 1) for name in RATES]
     if all(whole <= one.keys() for one in rated):
         best = {network: max(one[network] for one in rated) for network in whole}
-        yield Row(name="rates", what="best of Muon 0.005, 0.01 and 0.02 for each network", psnr_db=best)
+        yield Row(
+            name="rates", what="best of Muon 0.005, 0.01 and 0.02 for each network", psnr_db=best
+        )
 
 
 def _by_network(runs: Sequence[Line]) -> dict[str, list[float]]:
@@ -289,7 +305,9 @@ def _by_network(runs: Sequence[Line]) -> dict[str, list[float]]:
 def _means(runs: Sequence[Line], count: int) -> dict[str, float]:
     """Mean PSNR of the networks with so many trainings."""
     found = _by_network(runs)
-    return {name: statistics.fmean(values) for name, values in found.items() if len(values) == count}
+    return {
+        name: statistics.fmean(values) for name, values in found.items() if len(values) == count
+    }
 
 
 def judge_all(study: Study, names: Sequence[str]) -> list[tuple[Agreement, Row]]:
@@ -313,13 +331,22 @@ def plot(judged: Sequence[tuple[Agreement, Row]], path: Path) -> None:
             textposition="middle right",
             error_y={
                 "type": "data",
-                "array": [(found.high or 0.0) - tau for (found, _), tau in zip(shown, taus, strict=True)],
-                "arrayminus": [tau - (found.low or 0.0) for (found, _), tau in zip(shown, taus, strict=True)],
+                "array": [
+                    (found.high or 0.0) - tau for (found, _), tau in zip(shown, taus, strict=True)
+                ],
+                "arrayminus": [
+                    tau - (found.low or 0.0) for (found, _), tau in zip(shown, taus, strict=True)
+                ],
                 "thickness": 0.5,
                 "width": 0,
             },
         ),
-        layout={"template": "plotly_white", "width": 900, "height": 560, "margin": {"t": 20, "r": 90}},
+        layout={
+            "template": "plotly_white",
+            "width": 900,
+            "height": 560,
+            "margin": {"t": 20, "r": 90},
+        },
     )
     figure.update_traces(cliponaxis=False)
     figure.update_xaxes(
@@ -339,7 +366,9 @@ def table(study: Study, judged: Sequence[tuple[Agreement, Row]]) -> Iterator[str
     )
     yield "|" + "---|" * (10 + len(RUNGS))
     for found, row in judged:
-        words = "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
+        words = (
+            "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
+        )
         mean = statistics.fmean(row.seconds) if row.seconds else None
         timing = f"{mean:.0f} ({max(row.seconds):.0f})" if mean else "-"
         rate = f"{found.tau * 60 / mean:.1f}" if mean and found.tau is not None else "-"
@@ -385,7 +414,9 @@ def _again(long: Mapping[str, float], std: float) -> str:
 
 def main() -> None:
     known = TRUTHS | VARIANTS
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("variants", nargs="*", default=list(known), help=", ".join(known))
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--val", required=True, help="folder of validation photographs")
@@ -403,9 +434,13 @@ def main() -> None:
         "--plot", type=Path, help="also draw tau against seconds into this file; needs kaleido"
     )
     parser.add_argument("--workers", type=int, default=num_cores())
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results" / "proxy.jsonl"
+    )
     options = parser.parse_args()
-    study = Study({"train": options.train, "val": options.val}, options.parent_weights, options.results)
+    study = Study(
+        {"train": options.train, "val": options.val}, options.parent_weights, options.results
+    )
     for name in () if options.table else options.variants:
         if name not in known:
             parser.error(f"{name} is no variant; known: {', '.join(known)}")

@@ -69,7 +69,8 @@ VARIANTS = {
     "muon_low": Variant("Muon 0.005", (*FIRST, "proxy.optimizer.muon_lr=0.005")),
     "muon_high": Variant("Muon 0.02", (*FIRST, "proxy.optimizer.muon_lr=0.02")),
     "low_rates": Variant(
-        "Muon 0.003, AdamW 1e-3", (*FIRST, "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3")
+        "Muon 0.003, AdamW 1e-3",
+        (*FIRST, "proxy.optimizer.muon_lr=0.003", "proxy.optimizer.lr=1e-3"),
     ),
     "high_rates": Variant(
         "Muon 0.02, AdamW 1e-3", (*FIRST, "proxy.optimizer.muon_lr=0.02", "proxy.optimizer.lr=1e-3")
@@ -80,9 +81,12 @@ VARIANTS = {
     "base_bilinear": Variant("bilinear base", FIRST, "base_bilinear"),
     "pytorch_start": Variant("PyTorch's start", FIRST, "pytorch_start"),
     "unscaled": Variant("PyTorch's start, inputs x1", FIRST, "unscaled"),
-    "distilled": Variant("distilled from the parent's output", (*FIRST, PARENT, "proxy.distill=1"), "fresh"),
+    "distilled": Variant(
+        "distilled from the parent's output", (*FIRST, PARENT, "proxy.distill=1"), "fresh"
+    ),
     "cut": Variant(
-        "weights cut from the parent, untrained", (*CUT, "proxy.steps=1", "proxy.optimizer.lr=1e-12")
+        "weights cut from the parent, untrained",
+        (*CUT, "proxy.steps=1", "proxy.optimizer.lr=1e-12"),
     ),
     "cut_trained": Variant("cut, 200 steps of AdamW", (*CUT, "proxy.steps=200")),
     "cut_distilled": Variant(

@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Sequence
 
 
-def tau(first: Sequence[float], second: Sequence[float], *, apart: float = 0.0) -> tuple[float, int]:
+def tau(
+    first: Sequence[float], second: Sequence[float], *, apart: float = 0.0
+) -> tuple[float, int]:
     """Kendall's tau, and of how many pairs; only pairs whose means of both runs differ by that share."""
     signs = []
     for (a1, a2), (b1, b2) in itertools.combinations(zip(first, second, strict=True), 2):

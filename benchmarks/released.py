@@ -20,13 +20,19 @@ from nas.train.weights import load_upscaler
 from search_spaces import published
 
 SETS = ("Set5", "Set14")
-WORDS = {"spanv2_c2": "spanv2", "dscf_fused": "dscf_fused", "rfdn_span": "rfdn_span"}  # others: the last word
+WORDS = {
+    "spanv2_c2": "spanv2",
+    "dscf_fused": "dscf_fused",
+    "rfdn_span": "rfdn_span",
+}  # others: the last word
 
 
 def network_of(checkpoint: str) -> str:
     """The published network of a released file or a reference's key, such as team22_spanv2_c2."""
     words = checkpoint.split(" ")[0].lower()
-    return next((name for word, name in WORDS.items() if words.endswith(word)), words.rpartition("_")[2])
+    return next(
+        (name for word, name in WORDS.items() if words.endswith(word)), words.rpartition("_")[2]
+    )
 
 
 def images_of(folder: Path) -> ImageSet:
@@ -35,8 +41,12 @@ def images_of(folder: Path) -> ImageSet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="the folder with reference/ and data/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="the folder with reference/ and data/"
+    )
     options = parser.parse_args()
     reference = json.loads((options.shared / "reference" / "psnr.json").read_text())["psnr"]
     wanted = {network_of(key): value for key, value in reference.items()}
@@ -48,7 +58,9 @@ def main() -> None:
         net = load_upscaler(published(name), file)
         for data in SETS:
             found = list(
-                per_image(net, images_of(options.shared / "data" / data), torch.device("cpu")).values()
+                per_image(
+                    net, images_of(options.shared / "data" / data), torch.device("cpu")
+                ).values()
             )
             theirs = wanted[name][data]
             worst = max(abs(a - b) for a, b in zip(found, theirs["per_image"], strict=True))

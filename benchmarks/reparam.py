@@ -68,13 +68,17 @@ def seconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--form", choices=FORMS, default="conv3xc", help="how a 3x3 convolution is held")
+    parser.add_argument(
+        "--form", choices=FORMS, default="conv3xc", help="how a 3x3 convolution is held"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="steps of each side, in turn")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=64, help="side of the LR patches")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    images = ImageSet(name="train", pairs=tuple(photograph(n, source="") for n in PHOTOGRAPHS), scale=4)
+    images = ImageSet(
+        name="train", pairs=tuple(photograph(n, source="") for n in PHOTOGRAPHS), scale=4
+    )
     store = PatchStore(images, seed=0, progress=False)
     lr, hr = store.batch(0, options.batch, options.patch)
 
@@ -105,11 +109,17 @@ def main() -> None:
     ratio = statistics.median(ratios)
     verdict = "yes" if ratio >= DEMANDED_RATIO else "no"
     demanded = f"at least {DEMANDED_RATIO:g}: {verdict}; " if options.form == "conv3xc" else ""
-    print(f"  merged kernels / branches {ratio:.2f} (from {min(ratios):.2f} to {max(ratios):.2f});", end=" ")
+    print(
+        f"  merged kernels / branches {ratio:.2f} (from {min(ratios):.2f} to {max(ratios):.2f});",
+        end=" ",
+    )
     print(f"{demanded}outputs differ by at most {difference:.1e}")
     share = statistics.median(patches) / statistics.median(times["plain (no branches)"])
     verdict = "yes" if share <= DEMANDED_SHARE else "no"
-    print(f"  patches {1000 * statistics.median(patches):.1f} ms, {share:.2%} of a plain step;", end=" ")
+    print(
+        f"  patches {1000 * statistics.median(patches):.1f} ms, {share:.2%} of a plain step;",
+        end=" ",
+    )
     print(f"at most {DEMANDED_SHARE:.0%}: {verdict}")
 
 

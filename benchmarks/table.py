@@ -141,11 +141,18 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
     parts = parts_of([*own_settings(table, found), *METHODS[method][0], f"goal={goal}"])
     challenge = parts["challenge"]
     if gate is not None:
-        challenge = dataclasses.replace(challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate))
+        challenge = dataclasses.replace(
+            challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate)
+        )
     top, is_rungs = found.facts.fidelities[-1], METHODS[method][1] == "rungs"
     shares = [steps / top for steps in found.facts.fidelities[:-1]]
-    fidelity = FidelityConfig(rungs=shares if is_rungs else [], probes=4 if is_rungs else 0, least_tau=0.5)
-    seeds = min(len(found.entries[rung_spec(rung, 4).arch_id].trainings) for rung in found.facts.ladder_sizes)
+    fidelity = FidelityConfig(
+        rungs=shares if is_rungs else [], probes=4 if is_rungs else 0, least_tau=0.5
+    )
+    seeds = min(
+        len(found.entries[rung_spec(rung, 4).arch_id].trainings)
+        for rung in found.facts.ladder_sizes
+    )
     placement = Placement(num_workers=1, num_per_host=1)
     proxy = dataclasses.replace(parts["proxy"], steps=top)
     backend = TableBackend().open(
@@ -167,7 +174,9 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
     with contextlib.suppress(Enough), started(backend.engine, backend.make_evaluator, placement):
         if method in LIBRARIES:
             is_ranked = method == "moasha_ranked"
-            moasha(parts["space"], backend.make_evaluator(), watch.look, seed=seed, is_ranked=is_ranked)
+            moasha(
+                parts["space"], backend.make_evaluator(), watch.look, seed=seed, is_ranked=is_ranked
+            )
         else:
             _control(backend, parts | {"challenge": challenge}, fidelity, watch, seed, seeds)
     return {
@@ -235,10 +244,16 @@ def _control(
         ).run()
 
 
-def steps_to(lines: Sequence[Mapping[str, Any]], method: str, *, what: str, unit: int = 0) -> np.ndarray:
+def steps_to(
+    lines: Sequence[Mapping[str, Any]], method: str, *, what: str, unit: int = 0
+) -> np.ndarray:
     """Steps (unit 0) or trainings (1) until something was found, by seed; infinite where it was not."""
-    mine = sorted((line for line in lines if line["method"] == method), key=lambda line: line["seed"])
-    return np.array([line["reached"].get(what, (np.inf, np.inf))[unit] for line in mine], dtype=float)
+    mine = sorted(
+        (line for line in lines if line["method"] == method), key=lambda line: line["seed"]
+    )
+    return np.array(
+        [line["reached"].get(what, (np.inf, np.inf))[unit] for line in mine], dtype=float
+    )
 
 
 def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -256,7 +271,11 @@ def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {shown} |"
     yield ""
     for method in METHODS:
-        short = [line for line in lines if line["method"] == method and set(wanted) - line["reached"].keys()]
+        short = [
+            line
+            for line in lines
+            if line["method"] == method and set(wanted) - line["reached"].keys()
+        ]
         if short and "share" in short[0]:
             shares = quartiles(np.array([line["share"] for line in short]), 2)
             spent = quartiles(np.array([line["steps"] / line["top"] for line in short]), 1)

@@ -87,7 +87,9 @@ class Truth:
             name: [dict(run.curve) for run in entry.trainings if run.curve]
             for name, entry in table.entries.items()
         }
-        self.ladder = [rung_spec(one, table.facts.scale).arch_id for one in table.facts.ladder_sizes]
+        self.ladder = [
+            rung_spec(one, table.facts.scale).arch_id for one in table.facts.ladder_sizes
+        ]
 
     def _pair(self, curve: Mapping[int, float]) -> tuple[float, float]:
         return curve[self.rung], curve[self.top]
@@ -95,7 +97,11 @@ class Truth:
     @property
     def tau(self) -> float:
         """Of PSNR averaged over seeds."""
-        means = [np.mean([self._pair(one) for one in runs], axis=0) for runs in self.curves.values() if runs]
+        means = [
+            np.mean([self._pair(one) for one in runs], axis=0)
+            for runs in self.curves.values()
+            if runs
+        ]
         return float(kendalltau(*np.transpose(means)).statistic)
 
     @property
@@ -110,7 +116,9 @@ class Truth:
     def drawn(self) -> list[Mapping[str, Any]]:
         """What would be reported of the ladder and of probes that were drawn at random."""
         rng = random.Random(0)
-        others = sorted(name for name, runs in self.curves.items() if runs and name not in self.ladder)
+        others = sorted(
+            name for name, runs in self.curves.items() if runs and name not in self.ladder
+        )
         found = []
         for _ in range(DRAWS):
             runs = [self.curves[name][0] for name in self.ladder]
@@ -135,7 +143,10 @@ def report(lines: Sequence[Mapping[str, Any]], table: Table) -> Iterator[str]:
     for rung in sorted({one["rung"] for line in lines for one in line["judged"]}):
         truth = Truth(table, rung)
         judged = [
-            one for line in lines for one in line["judged"] if one["rung"] == rung and one["tau"] is not None
+            one
+            for line in lines
+            for one in line["judged"]
+            if one["rung"] == rung and one["tau"] is not None
         ]
         drawn = truth.drawn()
         low, middle, high = (

@@ -187,7 +187,9 @@ class Study:
             start = time.perf_counter()
             trainer.run(stop, tell=lambda _: None, give_way=lambda: None)
             upscale = OverBase(trainer.averaged())
-            psnr_db = {name: mean_db(per_image(upscale, one, DEVICE)) for name, one in self.judged.items()}
+            psnr_db = {
+                name: mean_db(per_image(upscale, one, DEVICE)) for name, one in self.judged.items()
+            }
             if not all(map(math.isfinite, psnr_db.values())):
                 raise TrainingError("diverged", f"PSNR is {psnr_db}")
             progress = replace(
@@ -216,7 +218,9 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
     parser.add_argument(
         "--shared", type=Path, required=True, help="folder that holds data/BSDS200, data/Set5, ..."
@@ -227,7 +231,9 @@ def main() -> None:
     parser.add_argument(
         "--table", action="store_true", help="print the table of what is there, and train nothing"
     )
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "truth.jsonl")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results" / "truth.jsonl"
+    )
     parser.add_argument("--checkpoints", type=Path, default=user_cache("truth"))
     options = parser.parse_args()
     if unknown := set(options.networks) - set(networks()):

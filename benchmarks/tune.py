@@ -58,11 +58,18 @@ def propose_tilings(job: Job, limit: int) -> list[Config]:
 
 def _propose_for_maps(case: Case, first: Config) -> Iterator[Config]:
     weights = case.kernel**2 * first.block_k * first.block_n * case.item_bytes
-    if case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle" and weights <= HELD_BYTES:
+    if (
+        case.kernel == 3
+        and not case.strict
+        and case.epilogue != "pixel_shuffle"
+        and weights <= HELD_BYTES
+    ):
         for height in (2, 4, 8):
             yield replace(first, form="rows", height=height, width=64, num_warps=4)
     for stages, (height, warps) in itertools.product((3, 4, 1), ((8, 4), (8, 8), (4, 4), (16, 8))):
-        yield replace(first, form="loop", height=height, width=16, num_warps=warps, num_stages=stages)
+        yield replace(
+            first, form="loop", height=height, width=16, num_warps=warps, num_stages=stages
+        )
     for height, warps in ((8, 8), (4, 4), (16, 8)):
         yield replace(first, form="tile", height=height, width=16, num_warps=warps)
 
@@ -76,7 +83,10 @@ def make_call(
         The launch, what it writes to, and what it should write, in float64; the last is a function.
     """
     generator = torch.Generator().manual_seed(0)
-    dtype, prepare = DTYPES[job.precision], round_to_tf32 if job.precision == "tf32" else lambda value: value
+    dtype, prepare = (
+        DTYPES[job.precision],
+        round_to_tf32 if job.precision == "tf32" else lambda value: value,
+    )
 
     def normal(*shape: int, scale: float = 1.0) -> Any:
         return prepare((scale * torch.randn(shape, generator=generator)).to(dtype)).to(device)
@@ -85,12 +95,21 @@ def make_call(
     taps = torch.randn(job.kernel, job.kernel, inner, generator=generator).to(device) / job.kernel
     depth = taps if job.separable else None
     x = normal(1, inner, *size).contiguous(memory_format=LAST)
-    weight = launcher.pack(normal(channels, inner, kernel, kernel, scale=(inner * kernel**2) ** -0.5))
+    weight = launcher.pack(
+        normal(channels, inner, kernel, kernel, scale=(inner * kernel**2) ** -0.5)
+    )
     bias, epilogue = normal(channels), "none" if job.shuffle else job.epilogue
-    skip = normal(1, channels, *size).contiguous(memory_format=LAST) if epilogue in ATTENTIONS else None
+    skip = (
+        normal(1, channels, *size).contiguous(memory_format=LAST)
+        if epilogue in ATTENTIONS
+        else None
+    )
     gate: list[Any] = [None, None]
     if epilogue in GATED:
-        gate = [normal(channels, channels if epilogue == "conv1x1" else 1, 1, 1, scale=0.2), normal(channels)]
+        gate = [
+            normal(channels, channels if epilogue == "conv1x1" else 1, 1, 1, scale=0.2),
+            normal(channels),
+        ]
     out = torch.full_like(reference(x, weight, bias, "none", None, None, None), torch.nan)
     if job.shuffle:
         out = torch.pixel_shuffle(out, job.shuffle).float().contiguous()
@@ -104,7 +123,10 @@ def make_call(
         )  # fmt: skip
 
     def wanted() -> Any:
-        given = [value.double() if value is not None else None for value in (x, weight, bias, skip, *gate)]
+        given = [
+            value.double() if value is not None else None
+            for value in (x, weight, bias, skip, *gate)
+        ]
         if depth is not None:
             one_by_one = taps.double().permute(2, 0, 1)[:, None]
             given[0] = F.conv2d(given[0], one_by_one, padding=job.kernel // 2, groups=inner)
@@ -123,7 +145,11 @@ def find_fault(job: Job, config: Config, device: str) -> str | None:
         error = ((out.double() - exact).norm() / exact.norm()).item()
     except Exception as fault:  # of the compiler or the GPU: this tiling alone is out
         return f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}"
-    return None if error <= LIMITS[job.precision] else f"wrong by {error:.2g} of {LIMITS[job.precision]:g}"
+    return (
+        None
+        if error <= LIMITS[job.precision]
+        else f"wrong by {error:.2g} of {LIMITS[job.precision]:g}"
+    )
 
 
 def time_us(job: Job, config: Config, size: tuple[int, int]) -> float:
@@ -136,7 +162,9 @@ def time_us(job: Job, config: Config, size: tuple[int, int]) -> float:
         for _ in range(repeats):
             for call in calls:
                 call()
-    warm_up(torch.device("cuda"))  # maps were made on the CPU: at an idle clock the first, the rules', loses
+    warm_up(
+        torch.device("cuda")
+    )  # maps were made on the CPU: at an idle clock the first, the rules', loses
     times = []
     for _ in range(25):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -223,14 +251,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, help="only the first so many of each precision")
     parser.add_argument("--out", type=Path, default=TABLE)
     parser.add_argument("--dry-run", action="store_true", help="compile only, with no GPU")
-    parser.add_argument("--capability", type=int, default=90, help="of the GPU that a dry run compiles for")
+    parser.add_argument(
+        "--capability", type=int, default=90, help="of the GPU that a dry run compiles for"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     arguments = _parse()
     if not arguments.dry_run and not torch.cuda.is_available():
-        print("tune: there is no CUDA GPU, nothing is timed; --dry-run compiles without one", file=sys.stderr)
+        print(
+            "tune: there is no CUDA GPU, nothing is timed; --dry-run compiles without one",
+            file=sys.stderr,
+        )
         return 2
     capability = arguments.capability
     if not arguments.dry_run:

@@ -62,7 +62,9 @@ def search(run: Path, method: str, seed: int, options: argparse.Namespace) -> Li
         f"data.val={options.val}",
         *METHODS[method],
     ]
-    subprocess.run([sys.executable, "-m", "nas", "search", *overrides], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "nas", "search", *overrides], check=True, stdout=subprocess.DEVNULL
+    )
     return {"method": method, "seed": seed, **found(run)}
 
 

@@ -40,7 +40,12 @@ FLOORS = (
 KNOWN = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import fewer of ours than lie below them: what they may, beside themselves.
 ONLY = {
-    "search_spaces.spaces": {"search_spaces.attentions", "search_spaces.limits", "search_spaces.spec", "search_spaces.chooser"},
+    "search_spaces.spaces": {
+        "search_spaces.attentions",
+        "search_spaces.limits",
+        "search_spaces.spec",
+        "search_spaces.chooser",
+    },
     "nas.score": set[str](),
     "nas.system": set[str](),
     "nas.cli": {"nas.system"},
@@ -52,7 +57,13 @@ ONLY = {
         "nas.record",
         "nas.score",
     },
-    "nas.report": {"search_spaces", "search_spaces.spec", "nas.record", "nas.score", "nas.analysis"},
+    "nas.report": {
+        "search_spaces",
+        "search_spaces.spec",
+        "nas.record",
+        "nas.score",
+        "nas.analysis",
+    },
 }
 HOMES = {  # libraries, and the only rooms that know them
     "hydra": ("nas.cli", "nas.commands"),
@@ -109,9 +120,12 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
                 yield inner if inner in MODULES else str(node.module)
 
 
-IMPORTS = {name: sorted(set(imports(name, ast.parse(path.read_text())))) for name, path in MODULES.items()}
+IMPORTS = {
+    name: sorted(set(imports(name, ast.parse(path.read_text())))) for name, path in MODULES.items()
+}
 OURS = {
-    name: [other for other in found if other in MODULES and other != name] for name, found in IMPORTS.items()
+    name: [other for other in found if other in MODULES and other != name]
+    for name, found in IMPORTS.items()
 }
 
 
@@ -186,7 +200,9 @@ def test_there_are_no_circles():
         walk(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(name for name, path in MODULES.items() if path.name == "__init__.py"))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
+)
 def test_package_files_hold_public_names_alone(name):
     """Imports, __all__ and a table of constants; functions only to import lazily (PEP 562)."""
     for node in ast.parse(MODULES[name].read_text()).body:
@@ -195,17 +211,23 @@ def test_package_files_hold_public_names_alone(name):
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
-            assert all(found == "__all__" or found.isupper() for found in names), f"{name} sets {names}"
+            assert all(found == "__all__" or found.isupper() for found in names), (
+                f"{name} sets {names}"
+            )
         elif isinstance(node, ast.If):
             assert ast.unparse(node.test) == "TYPE_CHECKING", f"{name}, line {node.lineno}"
         else:
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            assert docstring or isinstance(node, ast.Import | ast.ImportFrom), f"{name}, line {node.lineno}"
+            assert docstring or isinstance(node, ast.Import | ast.ImportFrom), (
+                f"{name}, line {node.lineno}"
+            )
 
 
 def test_no_module_is_called_utils():
     assert [
-        name for name in MODULES if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")
+        name
+        for name in MODULES
+        if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")
     ] == []
 
 
@@ -220,7 +242,9 @@ def test_no_star_imports():
 
 
 def test_torch_free_modules_import_with_torch_absent():
-    wanted = [name for name in MODULES if any(f"{name}.".startswith(f"{free}.") for free in TORCH_FREE)]
+    wanted = [
+        name for name in MODULES if any(f"{name}.".startswith(f"{free}.") for free in TORCH_FREE)
+    ]
     assert "nas.score" in wanted
     code = f"""
 import importlib, sys
@@ -240,7 +264,9 @@ except ModuleNotFoundError:
     sys.exit(0)
 sys.exit("torch was not blocked")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -248,7 +274,9 @@ def test_the_packages_of_the_distribution_are_all_there():
     """pyproject.toml lists packages by hand: a forgotten one is missing from the wheel."""
     import tomllib
 
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    listed = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    )
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     assert listed - {"nas.conf"} == packages
     assert importlib.util.find_spec("nas.conf") is not None

@@ -24,7 +24,9 @@ def options(group: str) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
     )
 
 
@@ -61,7 +63,10 @@ def comments(config: str) -> dict[str, str]:
     found: dict[str, str] = {}
     prefix = package(config)
     path: list[tuple[int, str]] = [(-1, prefix)] if prefix else []
-    key, column = "", -1  # of the last comment: lines below it that start in its column go on with it
+    key, column = (
+        "",
+        -1,
+    )  # of the last comment: lines below it that start in its column go on with it
     for line in text(config).splitlines():
         if key and column > 0 and line.strip().startswith("#") and line.index("#") == column:
             found[key] += " " + line.strip("# ")
@@ -84,7 +89,9 @@ def several(command: str) -> dict[str, list[str]]:
     defaults = (yaml.safe_load(text(f"{COMMANDS}/{command}")) or {}).get("defaults", [])
     pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
     return {
-        group.rpartition(" ")[2].lstrip("/"): chosen for group, chosen in pairs if isinstance(chosen, list)
+        group.rpartition(" ")[2].lstrip("/"): chosen
+        for group, chosen in pairs
+        if isinstance(chosen, list)
     }
 
 
@@ -95,7 +102,10 @@ def docstring(command: str) -> str:
 
 def defines(command: str, function: str) -> bool:
     """Whether a command's module has a function of this name, without importing it."""
-    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in _module(command).body)
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == function
+        for node in _module(command).body
+    )
 
 
 def is_whole(config: str) -> bool:

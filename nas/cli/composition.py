@@ -49,7 +49,11 @@ def configs(command: str, choices: Mapping[str, Choice]) -> list[str]:
     names = [f"{catalog.COMMANDS}/{command}"]
     for group, choice in choices.items():
         chosen = choice if isinstance(choice, list) else [choice]
-        names += [f"{group}/{option}" for option in chosen if option and catalog.exists(f"{group}/{option}")]
+        names += [
+            f"{group}/{option}"
+            for option in chosen
+            if option and catalog.exists(f"{group}/{option}")
+        ]
     return names
 
 
@@ -61,7 +65,9 @@ class Stored:
     choices: Mapping[str, str]
 
 
-def compose_command(command: str, arguments: Sequence[str], *, stored: Stored | None = None) -> Composition:
+def compose_command(
+    command: str, arguments: Sequence[str], *, stored: Stored | None = None
+) -> Composition:
     """Compose a command's configuration with what the user typed.
 
     Args:
@@ -75,14 +81,18 @@ def compose_command(command: str, arguments: Sequence[str], *, stored: Stored | 
         parsed = {one.key_or_group: one for one in map(parse, arguments)}  # the last of a key holds
         refuse_chains(parsed)
         typed = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
-        for key in [key for key in parsed if before.get(key, "") is None and parsed[key].value() is None]:
+        for key in [
+            key for key in parsed if before.get(key, "") is None and parsed[key].value() is None
+        ]:
             del parsed[key]  # none is chosen by default; Hydra takes no null for a group
         groups = {key: override for key, override in parsed.items() if key in before}
         for key, override in groups.items():
             if own_file(override) is None:
                 _check_choice(key, override.value(), typed[key])
         base, choices = _compose(command, groups, known) if groups else (defaults, before)
-        choices = choices | {key: cast(Choice, override.value()) for key, override in groups.items()}
+        choices = choices | {
+            key: cast(Choice, override.value()) for key, override in groups.items()
+        }
         if stored is None:
             chosen = {key for key in groups if choices[key] != before[key]}
             start = base
@@ -159,7 +169,9 @@ def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
     nodes = []
     for one in (config, other):
         node = OmegaConf.select(one, key, throw_on_resolution_failure=False)
-        nodes.append(OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node)
+        nodes.append(
+            OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+        )
     return bool(nodes[0] != nodes[1])
 
 
@@ -172,7 +184,9 @@ def _compose(
         keys: the command's, which a user's own file may refer to.
     """
     names = [key for key, value in keys.items() if not isinstance(value, dict)]
-    own = {key: read_own(key, file, names) for key, one in overrides.items() if (file := own_file(one))}
+    own = {
+        key: read_own(key, file, names) for key, one in overrides.items() if (file := own_file(one))
+    }
     lines = [str(one.input_line) for key, one in overrides.items() if key not in own]
     try:
         config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
@@ -186,7 +200,9 @@ def _compose(
             config[key] = data
     choices: dict[str, Choice] = dict(catalog.several(command))
     choices |= {
-        str(group): choice for group, choice in reported.items() if not str(group).startswith("hydra")
+        str(group): choice
+        for group, choice in reported.items()
+        if not str(group).startswith("hydra")
     }
     return config, choices
 
@@ -194,7 +210,11 @@ def _compose(
 def _lasting(override: Override) -> str:
     """What was typed, with a file's whole path: a run is resumed from anywhere."""
     file = own_file(override)
-    return f"{override.key_or_group}={quoted(str(file.resolve()))}" if file else str(override.input_line)
+    return (
+        f"{override.key_or_group}={quoted(str(file.resolve()))}"
+        if file
+        else str(override.input_line)
+    )
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -214,18 +234,26 @@ def _check_choice(group: str, value: object, typed: str) -> None:
             continue
         several = ""
         if is_comma_list(typed):
-            wholes = [name for name in (f"{group}/{one}" for one in known) if catalog.is_whole(name)]
+            wholes = [
+                name for name in (f"{group}/{one}" for one in known) if catalog.is_whole(name)
+            ]
             alone = len(set(map(catalog.package, wholes))) < len(wholes)
-            several = "; " + (run_each(group, typed) if alone else f"several are chosen as {group}=[{typed}]")
+            several = "; " + (
+                run_each(group, typed) if alone else f"several are chosen as {group}=[{typed}]"
+            )
         raise UsageError(
             f"{group}={part(typed)}: there is no {group} {part(str(option or 'null'))!r}; choose from "
             f"{', '.join(known)}" + (several or did_you_mean(str(option), known))
         )
     whole = [
-        catalog.package(name) for name in (f"{group}/{option}" for option in chosen) if catalog.is_whole(name)
+        catalog.package(name)
+        for name in (f"{group}/{option}" for option in chosen)
+        if catalog.is_whole(name)
     ]
     if len(whole) > len(set(whole)):
-        raise UsageError(f"{group}={part(typed)}: only one {group} can be chosen, from {', '.join(known)}")
+        raise UsageError(
+            f"{group}={part(typed)}: only one {group} can be chosen, from {', '.join(known)}"
+        )
 
 
 def _check_keys(
@@ -256,7 +284,11 @@ def _check_key(command: str, key: str, config: DictConfig, choices: Mapping[str,
 
 def _other_option(key: str, choices: Mapping[str, Choice]) -> str:
     for group in choices:
-        holders = [option for option in catalog.options(group) if catalog.sets_key(f"{group}/{option}", key)]
+        holders = [
+            option
+            for option in catalog.options(group)
+            if catalog.sets_key(f"{group}/{option}", key)
+        ]
         if holders:
             return f"; {key} is a key of {' or '.join(f'{group}={option}' for option in holders)}"
     return ""
@@ -266,7 +298,9 @@ def message_of(error: BaseException) -> str:
     """Give an exception's message on one line, without Hydra's advice."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [
-        line for line in lines if line and not line.startswith(("See https", "object_type=", "full_key:"))
+        line
+        for line in lines
+        if line and not line.startswith(("See https", "object_type=", "full_key:"))
     ]
     key = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
     return (f"{key[1]}: " if key else "") + ("; ".join(kept) or type(error).__name__)

@@ -78,9 +78,14 @@ def _call(command: str, overrides: list[str]) -> int:
     module = importlib.import_module(f"nas.commands.{command}")
     with _usage_errors():
         if stores:
-            composition = compose_command(command, overrides, stored=module.stored_run(list(overrides)))
+            composition = compose_command(
+                command, overrides, stored=module.stored_run(list(overrides))
+            )
         checked = _checked(module.run, composition)
-        print(f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}", flush=True)
+        print(
+            f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}",
+            flush=True,
+        )
         parts: dict[str, Any] = schema.build(checked)
     if "invocation" in inspect.signature(module.run).parameters:
         parts["invocation"] = Invocation(

@@ -17,7 +17,9 @@ FILES_OF_HYDRA = (
     "--config-dir",
     "--experimental-rerun",
 )
-_LIST = re.compile(r"[^\s\[\]{}()'\"/\\]+(,[^\s\[\]{}()'\"/\\]+)+")  # a,b: what Hydra would sweep over
+_LIST = re.compile(
+    r"[^\s\[\]{}()'\"/\\]+(,[^\s\[\]{}()'\"/\\]+)+"
+)  # a,b: what Hydra would sweep over
 
 
 def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str]) -> None:
@@ -45,7 +47,8 @@ def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str])
             )
         if not equals:
             raise UsageError(
-                f"{part(argument)!r} is not of the form KEY=VALUE" + (f"; try {part(form)}" if known else "")
+                f"{part(argument)!r} is not of the form KEY=VALUE"
+                + (f"; try {part(form)}" if known else "")
             )
 
 
@@ -57,7 +60,9 @@ def is_comma_list(text: str) -> bool:
 def run_each(key: str, text: str) -> str:
     """Say what to do instead of a run over several values."""
     first, second = map(part, text.split(",")[:2])
-    return f"there is no multirun: run the command once with {key}={first}, then with {key}={second}"
+    return (
+        f"there is no multirun: run the command once with {key}={first}, then with {key}={second}"
+    )
 
 
 def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> None:
@@ -67,11 +72,19 @@ def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> Non
         key, text = (lists[0][0], lists[0][2]) if lists else ("KEY", "A,B")
         raise UsageError(f"{option}: {run_each(key, text)}")
     if option in HELP_INSTEAD:
-        raise UsageError(f"{option}: is Hydra's; nas {command} --help shows the keys and their values")
+        raise UsageError(
+            f"{option}: is Hydra's; nas {command} --help shows the keys and their values"
+        )
     if option in FILES_OF_HYDRA:
-        raise UsageError(f"{option}: is Hydra's; the configuration is changed by KEY=VALUE alone, see --help")
+        raise UsageError(
+            f"{option}: is Hydra's; the configuration is changed by KEY=VALUE alone, see --help"
+        )
 
 
 def _value(following: str) -> str:
     """The value that stands behind a key as an argument of its own: --trials 5."""
-    return following if following and "=" not in following and not following.startswith("-") else "VALUE"
+    return (
+        following
+        if following and "=" not in following and not following.startswith("-")
+        else "VALUE"
+    )

@@ -61,7 +61,10 @@ def _groups(choices: dict[str, Choice]) -> str:
         shown = f"[{','.join(choice)}]" if isinstance(choice, list) else choice or NO_CHANGE
         lines.append(f"  {group}={shown}")
         width = max(map(len, names))
-        lines += [f"      {name:<{width}}  {catalog.headline(f'{group}/{name}')}".rstrip() for name in names]
+        lines += [
+            f"      {name:<{width}}  {catalog.headline(f'{group}/{name}')}".rstrip()
+            for name in names
+        ]
     return "\n".join(["Choices, with what is chosen and what there is:", *lines]) if lines else ""
 
 

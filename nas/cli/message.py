@@ -20,7 +20,9 @@ OBEYED = (
 def printable(text: str) -> str:
     """Return a text with every character that is not shown as itself written as \\x1b or \\u202e."""
     return "".join(
-        mark.encode("unicode_escape").decode("ascii") if unicodedata.category(mark) in OBEYED else mark
+        mark.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(mark) in OBEYED
+        else mark
         for mark in text
     )
 
@@ -28,7 +30,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a message on one line of at most MAX_LINE characters: its beginning and its end."""
     line = printable(text)
-    return line if len(line) <= MAX_LINE else line[: MAX_LINE - KEPT_END - len(CUT)] + CUT + line[-KEPT_END:]
+    return (
+        line
+        if len(line) <= MAX_LINE
+        else line[: MAX_LINE - KEPT_END - len(CUT)] + CUT + line[-KEPT_END:]
+    )
 
 
 def part(text: str) -> str:

@@ -57,9 +57,13 @@ def _check_text(key: str, value: str) -> None:
     for mark in value:
         depth += _BRACKETS.get(mark, 0)
         if depth > MAX_NESTED:
-            raise UsageError(f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is")
+            raise UsageError(
+                f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is"
+            )
     if len(key) + len(value) > MAX_ARGUMENT:
-        raise UsageError(f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}")
+        raise UsageError(
+            f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}"
+        )
     if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
         raise UsageError(f"{key}: {part(value)!r} holds what is no text in UTF-8; rename the file")
 
@@ -82,7 +86,10 @@ def refuse_chains(parsed: Mapping[str, Override]) -> None:
     holders = [key for key, found in names.items() if found]
     for key in holders:
         for name in names[key]:
-            if any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in holders):
+            if any(
+                f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.")
+                for one in holders
+            ):
                 raise UsageError(
                     f"{key}: ${{{part(name)}}} is itself given as a reference; write its value out"
                 )

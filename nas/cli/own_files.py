@@ -62,7 +62,9 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
             f"{place} must hold the keys of a {group} with a {TARGET}, as those of conf/{group} do"
         )
     if _PACKAGE.search(file.read_text(encoding="utf-8-sig")):
-        raise UsageError(f"{place}: # @package is not read in a file of your own; leave the line out")
+        raise UsageError(
+            f"{place}: # @package is not read in a file of your own; leave the line out"
+        )
     for key in HYDRA_KEYS:
         if key in data:
             raise UsageError(

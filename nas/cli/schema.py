@@ -18,7 +18,13 @@ Hint = Any  # an annotation
 USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError)
 LARGEST = 2**63 - 1  # whole number: what arrays, seeds and tables hold
 _RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _partial_, _args_, ...
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    Path: "a path",
+}
 _LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 
 
@@ -65,15 +71,21 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return missing(path, hint)
     arguments = typing.get_args(hint)
     origin = _origin(hint)
-    if isinstance(value, dict) and (reserved := [key for key in value if _RESERVED.fullmatch(str(key))]):
+    if isinstance(value, dict) and (
+        reserved := [key for key in value if _RESERVED.fullmatch(str(key))]
+    ):
         classes = _classes(hint)
         if reserved != [TARGET] or not classes:
             other = next((key for key in reserved if key != TARGET), TARGET)
-            raise UsageError(f"{_join(path, other)} is not read: expected {describe(hint)} in {path}")
+            raise UsageError(
+                f"{_join(path, other)} is not read: expected {describe(hint)} in {path}"
+            )
         return _conform_node(value, classes, hint, path, typed)
     if hint is Any or hint is object or isinstance(hint, typing.TypeVar):
         if isinstance(value, dict):
-            return {key: conform(one, Any, _join(path, str(key)), typed) for key, one in value.items()}
+            return {
+                key: conform(one, Any, _join(path, str(key)), typed) for key, one in value.items()
+            }
         if isinstance(value, list):
             return [conform(one, Any, f"{path}[{place}]", typed) for place, one in enumerate(value)]
         return value
@@ -81,7 +93,9 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return _conform_union(value, arguments, path, typed)
     if origin is Literal:
         for candidate in (value, typed.get(path)):
-            if any(candidate == allowed and type(candidate) is type(allowed) for allowed in arguments):
+            if any(
+                candidate == allowed and type(candidate) is type(allowed) for allowed in arguments
+            ):
                 return candidate
         close = did_you_mean(str(value), [str(allowed) for allowed in arguments])
         raise UsageError(_expected(path, value, hint) + close)
@@ -141,9 +155,13 @@ def describe(hint: Hint) -> str:
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return f"a list of {len(arguments)}: " + ", ".join(describe(arm) for arm in arguments)
     if origin in _LISTS:
-        return f"a list like [a,b] of {describe(arguments[0])}" if arguments else "a list like [a,b]"
+        return (
+            f"a list like [a,b] of {describe(arguments[0])}" if arguments else "a list like [a,b]"
+        )
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"keys with {describe(arguments[1])} each" if len(arguments) == 2 else "keys and values"
+        return (
+            f"keys with {describe(arguments[1])} each" if len(arguments) == 2 else "keys and values"
+        )
     if _is_class(hint):
         return f"a {_name(hint)} with the keys {', '.join(_parameters(hint)[0])}"
     return "anything" if hint is Any else f"a {_name(hint)}"
@@ -199,7 +217,9 @@ def _conform_list(
 ) -> Any:
     fixed = origin is tuple and bool(arguments) and arguments[-1] is not Ellipsis
     if fixed and len(value) != len(arguments):
-        raise UsageError(f"{path}: expected {len(arguments)} items, got {len(value)}: {part(str(value))}")
+        raise UsageError(
+            f"{path}: expected {len(arguments)} items, got {len(value)}: {part(str(value))}"
+        )
     items = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
     parts = [
         conform(one, item, f"{path}[{place}]", typed)
@@ -213,12 +233,16 @@ def _conform_scalar(value: Any, kind: Hint, path: str, typed: Mapping[str, str])
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{path}: {value} is not a value; a number must be finite")
     if number and isinstance(value, int) and abs(value) > LARGEST and kind in (int, float):
-        raise UsageError(f"{path}: {_digits(value)} is too large; a number must be at most {LARGEST}")
+        raise UsageError(
+            f"{path}: {_digits(value)} is too large; a number must be at most {LARGEST}"
+        )
     if kind is float and number:
         return float(value)
     if kind is int and number and float(value).is_integer():
         if abs(value) > LARGEST:
-            raise UsageError(f"{path}: {value:g} is too large; a whole number must be at most {LARGEST}")
+            raise UsageError(
+                f"{path}: {value:g} is too large; a whole number must be at most {LARGEST}"
+            )
         return int(value)
     if kind is str and path in typed and isinstance(value, bool | int | float):
         return typed[path]  # run=007, run=1e3: the name as it was typed
@@ -262,11 +286,17 @@ def _parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], list[
 
 def _is_class(hint: Hint) -> bool:
     """Whether isinstance says what fits; Any is a class since Python 3.11, a Protocol has no constructor."""
-    return isinstance(hint, type) and hint not in (Any, object) and not getattr(hint, "_is_protocol", False)
+    return (
+        isinstance(hint, type)
+        and hint not in (Any, object)
+        and not getattr(hint, "_is_protocol", False)
+    )
 
 
 def _origin(hint: Hint) -> Any:
-    return getattr(hint, "__origin__", types.UnionType if isinstance(hint, types.UnionType) else hint)
+    return getattr(
+        hint, "__origin__", types.UnionType if isinstance(hint, types.UnionType) else hint
+    )
 
 
 def _name(thing: Any) -> str:

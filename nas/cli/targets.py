@@ -87,7 +87,12 @@ def _installed() -> frozenset[str]:
 
 def _members(protocol: Any) -> set[str]:
     """The public names of a Protocol."""
-    named = {name for base in protocol.__mro__ if getattr(base, "_is_protocol", False) for name in vars(base)}
+    named = {
+        name
+        for base in protocol.__mro__
+        if getattr(base, "_is_protocol", False)
+        for name in vars(base)
+    }
     return {name for name in named | set(_annotations(protocol)) if not name.startswith("_")}
 
 

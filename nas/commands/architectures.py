@@ -31,7 +31,9 @@ def named(texts: list[str]) -> Iterator[str]:
     """What texts name, one each: published/all is every published network, cheap ones first as reported."""
     for text in texts:
         if text == f"{PREFIX}all":
-            runtimes = {name: report(name).get("runtime_ms", math.inf) for name in published_names()}
+            runtimes = {
+                name: report(name).get("runtime_ms", math.inf) for name in published_names()
+            }
             yield from (f"{PREFIX}{name}" for name in sorted(runtimes, key=runtimes.__getitem__))
         else:
             yield text
@@ -110,7 +112,9 @@ def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
     place = f"{key}={part(text)}"
     header, rows = read_csv(path, place)
     if "arch" not in header:
-        raise ValueError(f"{place}: it has no column arch, as trials.csv and front.csv of a run have")
+        raise ValueError(
+            f"{place}: it has no column arch, as trials.csv and front.csv of a run have"
+        )
     specs = []
     for line, row in rows:
         try:
@@ -143,7 +147,9 @@ def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> Pare
         return ParentFile(spec=spec, weights=path)
     if run_pick := split_pick(arch):
         state = load_run(run_pick[0])
-        return ParentFile(spec=spec, weights=kept_weights(run_pick[0], state, pick(state, run_pick[1])))
+        return ParentFile(
+            spec=spec, weights=kept_weights(run_pick[0], state, pick(state, run_pick[1]))
+        )
     raise ValueError(f"parent={arch} needs parent_weights=..., its trained weights")
 
 

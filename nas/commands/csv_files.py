@@ -29,7 +29,9 @@ def read_csv(path: Path, place: str) -> tuple[list[str], list[tuple[int, Row]]]:
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        lines = [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+        lines = [
+            (reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)
+        ]
     except csv.Error as error:
         raise ValueError(f"{place}: not a CSV file in UTF-8: {error}") from error
     if not header:
@@ -67,8 +69,12 @@ def _decoded(path: Path, place: str) -> str:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ValueError(f"{place}: holds more than {MAX_BYTES // 2**20} MiB; no table of networks does")
-    if data.startswith(_UTF16) or (b"\0" in data[:4096] and data[:4096].count(b"\0") * 3 > len(data[:4096])):
+        raise ValueError(
+            f"{place}: holds more than {MAX_BYTES // 2**20} MiB; no table of networks does"
+        )
+    if data.startswith(_UTF16) or (
+        b"\0" in data[:4096] and data[:4096].count(b"\0") * 3 > len(data[:4096])
+    ):
         raise ValueError(f"{place}: not a CSV file in UTF-8 but in UTF-16; {REMEDY}")
     try:
         return data.decode("utf-8-sig")
@@ -85,6 +91,10 @@ def _check_separator(header: list[str], lines: list[tuple[int, list[str]]], plac
         if len(header) > 1 or mark not in header[0]:
             continue
         cells = [cell for _, fields in lines for cell in ",".join(fields).split(mark)]
-        commas = " and its numbers have decimal commas" if any(map(_DECIMAL_COMMA.fullmatch, cells)) else ""
+        commas = (
+            " and its numbers have decimal commas"
+            if any(map(_DECIMAL_COMMA.fullmatch, cells))
+            else ""
+        )
         point = " with a decimal point" if commas else ""
         raise ValueError(f"{place}: its fields are separated by {name}{commas}; {REMEDY}{point}")

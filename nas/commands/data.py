@@ -41,10 +41,14 @@ def run(
     if out is not None:
         check_target("out", out, "PNG file")
         if not out.lower().endswith(".png"):
-            raise ValueError(f"out={out}: the sheet of samples is a PNG file; name one that ends in .png")
+            raise ValueError(
+                f"out={out}: the sheet of samples is a PNG file; name one that ends in .png"
+            )
     if sample is not None and sample < 1:
         raise ValueError(f"sample must be at least 1, got {sample=}; use null for all images")
-    roles = open_roles(data, scale=scale, challenge=challenge.name if challenge else None, sample=sample)
+    roles = open_roles(
+        data, scale=scale, challenge=challenge.name if challenge else None, sample=sample
+    )
     if not roles.found:
         raise ValueError("no images were named; use data=folder data.train=PATH, or data=builtin")
     console = Console()
@@ -92,7 +96,9 @@ def summary(roles: Roles) -> list[str]:
 
 def _shares(images: ImageSet) -> str:
     total = sum(weight for _, weight in images.weights)
-    return ", ".join(f"{name or 'folders'} {100 * weight / total:.3g}%" for name, weight in images.weights)
+    return ", ".join(
+        f"{name or 'folders'} {100 * weight / total:.3g}%" for name, weight in images.weights
+    )
 
 
 def _table(roles: Roles, scale: int) -> Table:
@@ -119,7 +125,9 @@ def _table(roles: Roles, scale: int) -> Table:
 
 def _sizes(found: Found) -> str:
     """Width x height of the smallest and the largest image."""
-    sizes = sorted((width * height, f"{width}x{height}") for height, width in (p.size for p in found.pairs))
+    sizes = sorted(
+        (width * height, f"{width}x{height}") for height, width in (p.size for p in found.pairs)
+    )
     if not sizes:
         return ""
     return sizes[0][1] if sizes[0][1] == sizes[-1][1] else f"{sizes[0][1]}..{sizes[-1][1]}"

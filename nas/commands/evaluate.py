@@ -68,7 +68,9 @@ class Row:
     lr_origin: str
 
 
-def run(*, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None) -> None:
+def run(
+    *, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None
+) -> None:
     """Load, upscale, print and, with `out`, write."""
     if out is not None:
         check_target("out", out, "CSV file")
@@ -115,7 +117,9 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
     if weights is not None:
         return Path(weights).expanduser()
     if arch is None:
-        raise ValueError("weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK")
+        raise ValueError(
+            "weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK"
+        )
     run_pick = split_pick(arch)
     if run_pick is None:
         raise ValueError(
@@ -193,14 +197,21 @@ def as_csv(rows: list[Row]) -> str:
 
 def _table(rows: list[Row], role: str) -> Table:
     count = f"{len(rows)} image{'s'[: len(rows) != 1]}"
-    table = Table(title=f"data.{role}, {count}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True)
+    table = Table(
+        title=f"data.{role}, {count}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True
+    )
     table.add_column("image", footer="mean", overflow="fold")
     table.add_column("LR", justify="right", no_wrap=True)
-    means = [mean_db({row.image: getattr(row, name) for row in rows}) for name in ("psnr_db", "psnr_y_db")]
+    means = [
+        mean_db({row.image: getattr(row, name) for row in rows})
+        for name in ("psnr_db", "psnr_y_db")
+    ]
     for head, mean in zip(("PSNR dB (RGB, challenge)", "PSNR dB (Y, papers)"), means, strict=True):
         table.add_column(head, footer=_db(mean), justify="right")
     for row in rows:
-        table.add_row(printable(row.image), f"{row.height}x{row.width}", _db(row.psnr_db), _db(row.psnr_y_db))
+        table.add_row(
+            printable(row.image), f"{row.height}x{row.width}", _db(row.psnr_db), _db(row.psnr_y_db)
+        )
     return table
 
 

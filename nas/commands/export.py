@@ -82,7 +82,10 @@ def provenance(state: RunState, record: TrialRecord) -> dict[str, Any]:
     """What the run measured of a trial, under the names of its columns, and how that is meant."""
     row = results.table(state).set_index("number").loc[record.number]
     values = {str(name): _plain(value) for name, value in row.items() if name not in NOT_PROVENANCE}
-    words = {"psnr_protocol": f"{PROTOCOL}; val set, proxy weights", "score_means": score_label(state)}
+    words = {
+        "psnr_protocol": f"{PROTOCOL}; val set, proxy weights",
+        "score_means": score_label(state),
+    }
     return {"run": state.name, "trial": record.number, **values, **words}
 
 

@@ -75,7 +75,9 @@ def run(
             _say(console, f"\n{name}: layers")
             times = None
             if meters:
-                _say(console, f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}")
+                _say(
+                    console, f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}"
+                )
                 times = layer_times(spec, meters[0], seed=seed)
             table, note = layer_table(layer_costs(spec, size=size), times)
             console.print(table)
@@ -86,7 +88,9 @@ def run(
     if len(specs) == 1:
         title = f"{names[0]}  x{base.scale}, {specs[0].arch_id}, {form}"
         rows = counts(specs[0], base, size)
-        rows += runtimes([one[0] for one in readings], specs[0], base, challenge) if readings else []
+        rows += (
+            runtimes([one[0] for one in readings], specs[0], base, challenge) if readings else []
+        )
         table = network_table(rows + told(names[0], baseline), baseline)
     else:
         title = f"{len(specs)} networks  x{base.scale}, {form}, ratios to {baseline}"

@@ -44,10 +44,15 @@ def counts(spec: ArchSpec, base: ArchSpec, size: tuple[int, int]) -> list[Row]:
         ("convolutions", ours.num_conv, theirs.num_conv, ",d"),
         ("memory MiB", ours.memory_mib, theirs.memory_mib, ",.2f"),
     ]
-    return [(name, f"{a:{form}}", f"{b:{form}}", f"{a / b:.3f}" if b else "") for name, a, b, form in rows]
+    return [
+        (name, f"{a:{form}}", f"{b:{form}}", f"{a / b:.3f}" if b else "")
+        for name, a, b, form in rows
+    ]
 
 
-def runtimes(readings: Sequence[Latency], spec: ArchSpec, base: ArchSpec, challenge: Challenge) -> list[Row]:
+def runtimes(
+    readings: Sequence[Latency], spec: ArchSpec, base: ArchSpec, challenge: Challenge
+) -> list[Row]:
     """Rows of what is timed, a mode each, and of the score that the first one gives."""
     rows: list[Row] = []
     for one in readings:
@@ -71,7 +76,12 @@ def told(name: str, baseline: str) -> list[Row]:
     ours, theirs = reported(name), reported(baseline)
     rows = {"params_m": ("M parameters", 3)} | REPORTED
     return [
-        (f"report: {head.removeprefix('report ')}", _told(ours, key, digits), _told(theirs, key, digits), "")
+        (
+            f"report: {head.removeprefix('report ')}",
+            _told(ours, key, digits),
+            _told(theirs, key, digits),
+            "",
+        )
         for key, (head, digits) in rows.items()
         if key in ours
     ]
@@ -91,7 +101,9 @@ def comparison(
         heads += [f"{per_mode[0].mode} ms", "ratio"]
     heads += ["score"] if readings else []
     reports = [reported(name) for name in names]
-    shown = {key: one for key, one in REPORTED.items() if key != "flops_g" or size == CHALLENGE_SIZE}
+    shown = {
+        key: one for key, one in REPORTED.items() if key != "flops_g" or size == CHALLENGE_SIZE
+    }
     heads += [head for head, _ in shown.values()] if any(reports) else []
     table = _table("network", heads)
     theirs = measure_cost(base)
@@ -119,9 +131,12 @@ def agreement(
     """Say how far counts order networks as their runtimes do: Kendall's tau-b, 1 is the same order."""
     costs = [measure_cost(spec) for spec in specs]
     columns = {
-        key: [float(getattr(cost, key)) for cost in costs] for key in ("params", "flops", "activations")
+        key: [float(getattr(cost, key)) for cost in costs]
+        for key in ("params", "flops", "activations")
     }
-    timed = {f"{per_mode[0].mode} runtime": [one.ratio for one in per_mode] for per_mode in readings}
+    timed = {
+        f"{per_mode[0].mode} runtime": [one.ratio for one in per_mode] for per_mode in readings
+    }
     told = [reported(name).get("runtime_ms") for name in names]
     lines = [_order(columns, what, values) for what, values in timed.items()]
     if sum(value is not None for value in told) > 2:
@@ -187,7 +202,9 @@ def layer_table(layers: Sequence[LayerCost], times: LayerTimes | None) -> tuple[
     )
 
 
-def notes(size: tuple[int, int], readings: Sequence[Sequence[Latency]], challenge: Challenge) -> list[str]:
+def notes(
+    size: tuple[int, int], readings: Sequence[Sequence[Latency]], challenge: Challenge
+) -> list[str]:
     """Say how the figures are meant, and what fed the score."""
     lines = [
         f"FLOPs: multiply-accumulates at 1x3x{size[0]}x{size[1]}, as activations (elements that convolutions "
@@ -226,7 +243,9 @@ def _how(readings: Sequence[Latency]) -> str:
         f"{f' and {len(sizes) - 3} more sizes' if len(sizes) > 3 else ''}, on {on}; "
         f"median of {rounds} paired rounds and its 95 % interval, {rejected} disturbed rounds set aside."
     )
-    operators = sorted({name for reading in readings for name in reading.operators.split(",") if name})
+    operators = sorted(
+        {name for reading in readings for name in reading.operators.split(",") if name}
+    )
     if operators:
         words += f" Fused operators ran: {', '.join(operators)}."
     flags = sorted({flag for reading in readings for flag in reading.flags.split(",") if flag})

@@ -55,7 +55,9 @@ class Entry:
     flops: float
     score: float
     components: Components
-    status: Literal["", "base", "gate"]  # why it is not ranked: it is the baseline, or below the PSNR gate
+    status: Literal[
+        "", "base", "gate"
+    ]  # why it is not ranked: it is the baseline, or below the PSNR gate
 
 
 def run(*, table: str, out: str | None, challenge: Challenge) -> None:
@@ -82,7 +84,9 @@ def rank(entries: list[Entry]) -> list[tuple[Entry, Row]]:
     running = [entry for entry in entries if not entry.status]
     costs = ("score", "runtime_ms", "params", "flops")
     for track, cost in zip(TRACKS, costs, strict=True):
-        for entry, place in zip(running, ranks([getattr(entry, cost) for entry in running]), strict=True):
+        for entry, place in zip(
+            running, ranks([getattr(entry, cost) for entry in running]), strict=True
+        ):
             places[id(entry), track] = str(place)
     ordered = sorted(entries, key=lambda entry: (bool(entry.status), entry.score))
     return [
@@ -132,14 +136,18 @@ def _check_columns(table: str, header: list[str]) -> None:
 
 def _entry(row: Row, place: str, challenge: Challenge) -> Entry:
     baseline = challenge.baseline
-    psnr: dict[str, float] = {column: _number(row, column, place) for column in PSNR_COLUMNS if column in row}
+    psnr: dict[str, float] = {
+        column: _number(row, column, place) for column in PSNR_COLUMNS if column in row
+    }
     runtime_ms = (
         _number(row, "runtime_ms", place)
         if "runtime_ms" in row
         else (_number(row, "runtime_valid_ms", place) + _number(row, "runtime_test_ms", place)) / 2
     )
     params, flops = (
-        _number(row, short, place) * UNITS[short] if short in row else _number(row, short[:-2], place)
+        _number(row, short, place) * UNITS[short]
+        if short in row
+        else _number(row, short[:-2], place)
         for short in UNITS
     )
     ratios = (runtime_ms / baseline.runtime_ms, flops / baseline.flops, params / baseline.params)
@@ -166,7 +174,9 @@ def _number(row: Row, column: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{place}: {column} must be a number above 0, got {part(text)!r}{number_hint(text)}")
+        raise ValueError(
+            f"{place}: {column} must be a number above 0, got {part(text)!r}{number_hint(text)}"
+        )
     return value
 
 
@@ -185,7 +195,9 @@ def _show(ranked: list[tuple[Entry, Row]], challenge: Challenge, out: str | None
     table.add_column("rank", justify="right", no_wrap=True)
     for name in names:
         table.add_column(name, min_width=10, overflow="ellipsis")
-    psnr_heads = [f"{name.removesuffix('_db').partition('_')[2] or 'psnr'} dB" for name in first.psnr]
+    psnr_heads = [
+        f"{name.removesuffix('_db').partition('_')[2] or 'psnr'} dB" for name in first.psnr
+    ]
     for head in ("score", *psnr_heads, "ms", "params M", "FLOPs G"):
         table.add_column(head, justify="right", no_wrap=True)
     for entry, columns in ranked:
@@ -200,7 +212,10 @@ def _show(ranked: list[tuple[Entry, Row]], challenge: Challenge, out: str | None
         )
     console.print(table)
     console.print()
-    for line in [*protocol(challenge, list(first.psnr)), *([f"written: {out}"] if out is not None else [])]:
+    for line in [
+        *protocol(challenge, list(first.psnr)),
+        *([f"written: {out}"] if out is not None else []),
+    ]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

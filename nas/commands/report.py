@@ -30,4 +30,6 @@ def run(*, run: str) -> None:
     ends = counts(state)
     if not ends["complete"] + ends["failed"]:
         console.print("No trial has finished yet; the files hold what there is.", highlight=False)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
+    )

@@ -133,12 +133,16 @@ def run(
     _check(objectives, limits, ladder_seeds, seed)
     check_members(space)
     if time_cap is not None and not time_cap > 0:
-        raise UsageError(f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate")
+        raise UsageError(
+            f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate"
+        )
     where = pick_device(device)
     placement = engine.place_workers(workers, where.type)
     folder = Path(run) if run else _new_name(invocation)
     if len(str(folder)) > MAX_PATH:
-        raise UsageError(f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}")
+        raise UsageError(
+            f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}"
+        )
     resumes = run_directory.exists(folder)
     run_directory.check_own_files(folder)
     find_journal(folder)  # refused where it is no file of the run's own
@@ -153,10 +157,14 @@ def run(
         raise UsageError(changes)
     used_limits = {name: limit for name, limit in limits.items() if limit is not None}
     named = [spec for text in start for spec in resolve_archs(text, key="start")]
-    doubts = check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
+    doubts = (
+        check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
+    )
     if inherit and (parent or evaluator.why_not_inherit):
         other = f"parent={parent}" if parent else evaluator.why_not_inherit
-        raise UsageError(f"inherit=true says what candidates start from, and so does {other}; leave one out")
+        raise UsageError(
+            f"inherit=true says what candidates start from, and so does {other}; leave one out"
+        )
     if inherit:
         _refuse_outsiders(space, seed)
     backend = evaluator.open(
@@ -285,20 +293,26 @@ def run(
             notices.append(empty)
             reason = f"{empty}; {reason}"
     except Exception:
-        if not resumes and not study.records and not study.ladder:  # nothing came out: nothing stays
+        if (
+            not resumes and not study.records and not study.ladder
+        ):  # nothing came out: nothing stays
             lock.release()
             former.remove_files(folder)
             former.remove_folders(made)
         raise
     except KeyboardInterrupt:
         files.update(state(), now=True)
-        console.print(f"Stopped; nothing that had finished is lost. Go on with: nas search run={folder}")
+        console.print(
+            f"Stopped; nothing that had finished is lost. Go on with: nas search run={folder}"
+        )
         return 130
     finally:
         lock.release()
     files.update(state(), now=True)
     console.print(summary(state()))
-    console.print(f"{reason[0].upper()}{reason[1:]}. Report: {folder / 'report.html'}", soft_wrap=True)
+    console.print(
+        f"{reason[0].upper()}{reason[1:]}. Report: {folder / 'report.html'}", soft_wrap=True
+    )
     return 0
 
 
@@ -309,7 +323,9 @@ def _refuse_outsiders(space: Space, seed: int) -> None:
         try:
             check_family(space.sample(RandomChooser(rng)))
         except ValueError as error:
-            raise UsageError(f"inherit=true does not know every network of this space: {error}") from None
+            raise UsageError(
+                f"inherit=true does not know every network of this space: {error}"
+            ) from None
 
 
 def _check(
@@ -320,11 +336,15 @@ def _check(
 ) -> None:
     unknown = [name for name in objectives if name not in GOALS]
     if unknown:
-        raise UsageError(f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}")
+        raise UsageError(
+            f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}"
+        )
     if not 1 <= len(objectives) <= 4 or len(set(objectives)) < len(objectives):
         raise UsageError(f"objectives must be one to four different columns, got {objectives}")
     if unlimited := [name for name in limits if name not in LIMITS]:
-        raise UsageError(f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}")
+        raise UsageError(
+            f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}"
+        )
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise UsageError(f"limits.{name} must be above 0, got {limit:g}; null is no limit")

@@ -43,20 +43,30 @@ def run(*, scale: Literal[2, 3, 4], space: Space | None = None) -> None:
         console = Console(width=160)  # a pipe has no width of its own: nothing is cut
     if space is not None:
         check_members(space)
-        console.print(_list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()]))
+        console.print(
+            _list("decision", [(n, ", ".join(map(str, o))) for n, o in decisions(space).items()])
+        )
         for line in _facts(space, scale):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         return
     console.print(
-        _list("space", [(name, catalog.headline(f"space/{name}")) for name in catalog.options("space")])
+        _list(
+            "space",
+            [(name, catalog.headline(f"space/{name}")) for name in catalog.options("space")],
+        )
     )
     console.print(_list("network", [(f"published/{name}", headline(name)) for name in names()]))
     console.print(
-        _list("block", [(kind, _words(made, given=("make_conv",))) for kind, made in BLOCKS.items()])
+        _list(
+            "block", [(kind, _words(made, given=("make_conv",))) for kind, made in BLOCKS.items()]
+        )
     )
     console.print(_list("attention", [(name, _words(made)) for name, made in ATTENTIONS.items()]))
     forms = [(kind, _words(made, given=("kernel", "bias"))) for kind, made in FORMS.items()]
-    forms += [(SUM, "Several forms added. (blocks)"), (PLAIN, "Plain, where the network has a form.")]
+    forms += [
+        (SUM, "Several forms added. (blocks)"),
+        (PLAIN, "Plain, where the network has a form."),
+    ]
     console.print(_list("train_form", forms))
     console.print(_list("activation", [(", ".join(ACTIVATIONS), "")]))
 
@@ -71,7 +81,9 @@ def _facts(space: Space, scale: int) -> Iterator[str]:
         yield f"{word}: {_cost_words(spec)}"
     claims: list[str] | None = getattr(space, "contains", None)
     looked = names() if claims is None else claims
-    inside = [name for name in looked if find(space, with_scale(published(name), scale)) is not None]
+    inside = [
+        name for name in looked if find(space, with_scale(published(name), scale)) is not None
+    ]
     yield f"contains: {', '.join(inside) or 'no published network'}"
     if claims is not None and len(inside) < len(claims):  # an override may have taken it away
         yield f"not found in it as it is here: {', '.join(name for name in claims if name not in inside)}"

@@ -23,7 +23,9 @@ def read_spec(file: Path) -> ArchSpec:
     data = read_plain(file)
     found = data["spec"] if isinstance(data, dict) and "spec" in data else data
     if not isinstance(found, dict):
-        raise ValueError(f"holds no architecture: a mapping of fields is needed, got {type(found).__name__}")
+        raise ValueError(
+            f"holds no architecture: a mapping of fields is needed, got {type(found).__name__}"
+        )
     return ArchSpec.from_dict(found)
 
 

@@ -70,7 +70,9 @@ def run(
     for notice in backend.notices:
         console.print(notice, markup=False, highlight=False)
     steps = backend.fidelities[-1]
-    console.print(f"{len(chosen)} of the front of {state.name}, {steps} steps each", highlight=False)
+    console.print(
+        f"{len(chosen)} of the front of {state.name}, {steps} steps each", highlight=False
+    )
     try:
         with started(backend.engine or engine, backend.make_evaluator, placement) as running:
             found = retrain(
@@ -100,7 +102,9 @@ def run(
             f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks",
             highlight=False,
         )
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
+    )
     return 0
 
 
@@ -142,5 +146,7 @@ def _grid(found: tuple[Retrained, ...]) -> Grid:
         grid.add_column(head, justify="right")
     for one in sorted(found, key=lambda one: one.psnr_db):
         brief, long = fixed(one.psnr_db, 3), fixed(one.long_psnr_db, 3)
-        grid.add_row(str(one.number), str(one.fidelity), brief, str(one.steps), long, fixed(one.seconds, 0))
+        grid.add_row(
+            str(one.number), str(one.fidelity), brief, str(one.steps), long, fixed(one.seconds, 0)
+        )
     return grid

@@ -34,7 +34,9 @@ class GraphCache:
         why_not: why there are no graphs; None: there are.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], *, capacity: int, share_output: bool) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], *, capacity: int, share_output: bool
+    ) -> None:
         self.function = function
         self.capacity = capacity
         self.share_output = share_output
@@ -85,14 +87,18 @@ class GraphCache:
         Raises:
             _CaptureError: it runs, but not while it is recorded.
         """
-        if self._stream is None:  # PyTorch's own would be one for all devices, that of the first of them
+        if (
+            self._stream is None
+        ):  # PyTorch's own would be one for all devices, that of the first of them
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
         current = torch.cuda.current_stream()
         held = image.clone(memory_format=torch.contiguous_format)
         self._stream.wait_stream(current)
         try:
-            with torch.cuda.stream(self._stream):  # also after a capture that fails, which leaves its own
+            with torch.cuda.stream(
+                self._stream
+            ):  # also after a capture that fails, which leaves its own
                 for _ in range(WARM_UPS):
                     self.function(held)
                 return self._record(held)
@@ -101,9 +107,13 @@ class GraphCache:
 
     def _record(self, held: Tensor) -> Captured:
         graph = torch.cuda.CUDAGraph()
-        mode = "thread_local"  # what other threads do meanwhile, such as to allocate, ends no capture
+        mode = (
+            "thread_local"  # what other threads do meanwhile, such as to allocate, ends no capture
+        )
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode=mode):
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode=mode
+            ):
                 out = self.function(held)
         except torch.OutOfMemoryError:
             raise

@@ -57,6 +57,9 @@ def _bayer(order: int) -> Tensor:
     matrix = torch.zeros(1, 1)
     for _ in range(order):
         matrix = torch.cat(
-            [torch.cat([4 * matrix, 4 * matrix + 2], 1), torch.cat([4 * matrix + 3, 4 * matrix + 1], 1)]
+            [
+                torch.cat([4 * matrix, 4 * matrix + 2], 1),
+                torch.cat([4 * matrix + 3, 4 * matrix + 1], 1),
+            ]
         )
     return matrix

@@ -94,7 +94,9 @@ def _separable(typed: fx.GraphModule, device: torch.device) -> None:
             moved = weight.double()[:, :, 0, 0] @ inner.double()
             bias = (moved if bias is None else moved + bias.double()).to(dtype)
         image = reads_image(depth.shape[0], depth.shape[-1])
-        if not _has_kernel(device, weight.to(dtype), str(last.args[3]), depth=None if image else depth):
+        if not _has_kernel(
+            device, weight.to(dtype), str(last.args[3]), depth=None if image else depth
+        ):
             continue
         source = first.args[0]
         if dtype != depth.dtype:
@@ -102,7 +104,9 @@ def _separable(typed: fx.GraphModule, device: torch.device) -> None:
                 source = typed.graph.call_function(aten.to.dtype, (source, dtype))
         if image:  # its taps are one product: (C, Cin, 1, 1) * (1, Cin, k, k)
             weight = weight.double() * depth.double().permute(1, 0, 2, 3)
-        _become(typed, last, source, weight.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:])
+        _become(
+            typed, last, source, weight.to(dtype), bias, epilogue=last.args[3], rest=last.args[4:]
+        )
         if not image:
             with typed.graph.inserting_before(last):
                 taps = depth[:, 0].float().permute(1, 2, 0).contiguous()
@@ -120,7 +124,11 @@ def _normalise(typed: fx.GraphModule) -> None:
         if not isinstance(centred, fx.Node) or centred.target != aten.sub.Tensor:
             continue
         image, mean = centred.args[:2]
-        if not isinstance(image, fx.Node) or image.op != "placeholder" or not _reads_image(typed, node):
+        if (
+            not isinstance(image, fx.Node)
+            or image.op != "placeholder"
+            or not _reads_image(typed, node)
+        ):
             continue
         flat = value_of(typed, mean).float().flatten().contiguous()
         with typed.graph.inserting_before(node):
@@ -141,9 +149,15 @@ def _shuffle(typed: fx.GraphModule) -> None:
         added = next(iter(last.users)) if len(last.users) == 1 else None
         image = _added_image(added, last, shuffle) if added is not None else None
         end = added if added is not None and image is not None else last
-        with typed.graph.inserting_before(end):  # the image that is added may come after the convolution
+        with typed.graph.inserting_before(
+            end
+        ):  # the image that is added may come after the convolution
             merged = typed.graph.node_copy(node)
-            skip = typed.graph.call_function(torch.Tensor.contiguous, (image,)) if image is not None else None
+            skip = (
+                typed.graph.call_function(torch.Tensor.contiguous, (image,))
+                if image is not None
+                else None
+            )
         merged.args = (*node.args[:4], skip, None, None)
         merged.kwargs = {**node.kwargs, "shuffle": shuffle.args[1]}
         if skip is not None:
@@ -168,11 +182,17 @@ def _join(typed: fx.GraphModule) -> None:
     """Let what is concatenated be written into one wide map; what cannot write there is left as it is."""
     for cat in typed.graph.find_nodes(op="call_function", target=aten.cat.default):
         sources: Sequence[fx.Node] = cat.args[0]
-        if cat.args[1:] != (1,) or len(set(sources)) < len(sources) or not all(map(_may_move, sources)):
+        if (
+            cat.args[1:] != (1,)
+            or len(set(sources)) < len(sources)
+            or not all(map(_may_move, sources))
+        ):
             continue
         wide_sources = [node for node in sources if not writes_float16(typed, node)]
         readers = {user for node in (cat, *wide_sources) for user in node.users} - {cat}
-        halves = not wide_sources or all(multiplies_in(typed, reader, torch.float16) for reader in readers)
+        halves = not wide_sources or all(
+            multiplies_in(typed, reader, torch.float16) for reader in readers
+        )
         dtype = torch.float16 if halves else torch.float32
         widths = [value_of(typed, node.args[1]).shape[0] for node in sources]
         (image,) = typed.graph.find_nodes(op="placeholder")
@@ -201,7 +221,9 @@ def _become(
 ) -> None:
     """Turn a node into a conv_act of another weight."""
     with typed.graph.inserting_before(node):
-        held = hold_value(typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last))
+        held = hold_value(
+            typed, f"{node.name}_weight", weight.contiguous(memory_format=torch.channels_last)
+        )
         held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None
     node.target = CONV_ACT
     node.args = (source, held, held_bias, epilogue, *rest)
@@ -212,7 +234,9 @@ def _served(typed: fx.GraphModule, node: fx.Node, device: torch.device) -> bool:
     return _has_kernel(device, value_of(typed, node.args[1]), str(node.args[3]))
 
 
-def _has_kernel(device: torch.device, weight: Tensor, epilogue: str, *, depth: Tensor | None = None) -> bool:
+def _has_kernel(
+    device: torch.device, weight: Tensor, epilogue: str, *, depth: Tensor | None = None
+) -> bool:
     """Whether the kernel serves a weight, with depth after a depthwise convolution of such a weight."""
     channels, in_channels, kernel, _ = weight.shape
     case = (device, channels, weight.dtype, epilogue, in_channels)

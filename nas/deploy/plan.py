@@ -60,7 +60,9 @@ class Plan(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) float32, not checked -> (N, 3, sH, sW) float32, contiguous."""
         out: Tensor = self.graph_module(image)
-        return out.contiguous()  # of channels_last features a shuffle that is not merged makes no NCHW
+        return (
+            out.contiguous()
+        )  # of channels_last features a shuffle that is not merged makes no NCHW
 
 
 class TraceError(ValueError):
@@ -78,7 +80,11 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
     device = next(network.parameters()).device
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), products("ieee"):  # torch.export reads switches
+        with (
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            products("ieee"),
+        ):  # torch.export reads switches
             warnings.simplefilter("ignore")  # torch.export's own deprecations
             exported = torch.export.export(
                 network.eval(), (torch.zeros(EXAMPLE, device=device),), dynamic_shapes=(axes,)
@@ -87,7 +93,9 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
     except (RuntimeError, torch._dynamo.exc.UserError) as error:
         first = str(error).strip().splitlines()[0]
         raise TraceError(f"the network cannot be traced: {first}") from None
-    for node in found.graph.find_nodes(op="call_module"):  # checks that the sizes are those of the trace
+    for node in found.graph.find_nodes(
+        op="call_module"
+    ):  # checks that the sizes are those of the trace
         found.graph.erase_node(node)
     (last,) = found.graph.find_nodes(op="output")
     last.args = (last.args[0][0],)
@@ -166,7 +174,9 @@ def _step(typed: fx.GraphModule, node: fx.Node) -> Step:
         weight = value_of(typed, node.args[1])
     return Step(
         layer=layer_of(node),
-        operator="nas.conv_act" if node.target is launched else str(node.target).removesuffix(".default"),
+        operator="nas.conv_act"
+        if node.target is launched
+        else str(node.target).removesuffix(".default"),
         dtype=str(weight.dtype).removeprefix("torch.") if weight is not None else "",
         fused=_is_fused(node),
     )

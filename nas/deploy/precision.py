@@ -63,7 +63,9 @@ def earn_float16(
     waiting, stood = deque(images), list[str]()
     while waiting:
         name = waiting.popleft()
-        if trial.lift_for(name):  # others have to stand it again: what they read is another rounding
+        if trial.lift_for(
+            name
+        ):  # others have to stand it again: what they read is another rounding
             waiting.extend(stood)
             stood.clear()
         stood.append(name)
@@ -90,7 +92,9 @@ class _Trial:
         self.judges: dict[str, _Judge] = {}
         for name, image in self.images.items():
             found = outputs(exact, image.double())
-            self.judges[name] = _Judge(graph, {node: value.float() for node, value in found.items()})
+            self.judges[name] = _Judge(
+                graph, {node: value.float() for node, value in found.items()}
+            )
 
     def lift_for(self, name: str) -> bool:
         """Lift layers to float32 until none falls short on an image; whether any was.
@@ -113,13 +117,21 @@ class _Trial:
             for culprit in culprits:
                 self.dtypes[culprit.name] = torch.float32
                 here = culprit is short.node
-                reason = short.reason if here else f"{layer_of(short.node)}, which it feeds: {short.reason}"
-                self.faults[culprit.name] = Fault(layer=layer_of(culprit), image=name, reason=reason)
+                reason = (
+                    short.reason
+                    if here
+                    else f"{layer_of(short.node)}, which it feeds: {short.reason}"
+                )
+                self.faults[culprit.name] = Fault(
+                    layer=layer_of(culprit), image=name, reason=reason
+                )
                 for node in self._below(culprit):
                     kept.pop(node.name, None)
             if torch.float16 not in self.dtypes.values():
                 first = next(self.faults[node] for node in self.dtypes)
-                raise ValueError(f"precision=fp16 is refused, no layer stands it ({first}); use tf32")
+                raise ValueError(
+                    f"precision=fp16 is refused, no layer stands it ({first}); use tf32"
+                )
 
     def _culprits(self, short: "_ShortError", name: str) -> list[fx.Node]:
         """Which of the layers in float16 to lift; empty: there is none at or above the node."""
@@ -193,7 +205,9 @@ class _Judge:
         if error == math.inf:
             raise _ShortError(node, f"it overflows (float64 reaches {peak:.3g})", is_range=True)
         if value.dtype == torch.float16 and most > LARGEST / HEADROOM:
-            raise _ShortError(node, f"{most:.3g} is too near to float16's {LARGEST:g}", is_range=True)
+            raise _ShortError(
+                node, f"{most:.3g} is too near to float16's {LARGEST:g}", is_range=True
+            )
         if error == 0 or peak == 0:
             return
         db = 10 * math.log10(peak**2 / error)

@@ -72,7 +72,9 @@ class Runner(nn.Module):
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r} is not known; known: {', '.join(PRECISIONS)}")
+            raise ValueError(
+                f"precision {precision!r} is not known; known: {', '.join(PRECISIONS)}"
+            )
         self.precision = precision
         self.device = next(network.parameters()).device
         plain = network.fold().eval().requires_grad_(False)
@@ -80,7 +82,9 @@ class Runner(nn.Module):
         self.faults: list[Fault] = []
         self.steps: list[Step] = []
         self.plain_parts: dict[str, str] = unfused(fused)
-        self.plan: Plan | Network = self._choose(fused, hostile_images() if trial is None else trial)
+        self.plan: Plan | Network = self._choose(
+            fused, hostile_images() if trial is None else trial
+        )
         if self.device.type == "cuda":
             self._run: Function = partial(_launch, self.plan, precision, self.device)
             if graphs:
@@ -133,7 +137,9 @@ class Runner(nn.Module):
             return fused
         self.steps = plan.steps
         plain = {step.layer for step in plan.steps if not step.fused}
-        self.plain_parts = {layer: reason for layer, reason in self.plain_parts.items() if layer in plain}
+        self.plain_parts = {
+            layer: reason for layer, reason in self.plain_parts.items() if layer in plain
+        }
         return plan
 
     def _plan(self, fused: Network, trial: Mapping[str, Tensor]) -> Plan:
@@ -146,7 +152,9 @@ class Runner(nn.Module):
         return Plan(graph, dtypes, merged_for=self.device if self.device.type == "cuda" else None)
 
 
-def _launch(plan: Plan | Network, precision: Precision, device: torch.device, image: Tensor) -> Tensor:
+def _launch(
+    plan: Plan | Network, precision: Precision, device: torch.device, image: Tensor
+) -> Tensor:
     with _numerics(precision, device):
         out: Tensor = plan(image)
         return out.contiguous()
@@ -178,9 +186,13 @@ def check_image(image: Tensor, device: torch.device, *, called: str = "image") -
             "image.expand(-1, 3, -1, -1) for a grey batch"
         )
     if 0 in shape:
-        raise ValueError(f"{called} must hold a pixel, got {shape}; leave empty batches and crops out")
+        raise ValueError(
+            f"{called} must hold a pixel, got {shape}; leave empty batches and crops out"
+        )
     if image.device != device:
-        raise ValueError(f"{called} must be on the runner's {device}, got {image.device}; use image.to()")
+        raise ValueError(
+            f"{called} must be on the runner's {device}, got {image.device}; use image.to()"
+        )
 
 
 def _on_cpu(plain: Network, *, compiled: bool) -> dict[str, Function]:

@@ -33,7 +33,9 @@ def round_once(typed: fx.GraphModule) -> None:
         if precision != "tf32" or not multiplies_in(typed, node, torch.float32):
             continue
         _hold_rounded(typed, node)
-        if "depth" in node.kwargs:  # what is read is multiplied in float32, what is summed then in TF32
+        if (
+            "depth" in node.kwargs
+        ):  # what is read is multiplied in float32, what is summed then in TF32
             continue
         sources = _writers(node.args[0])
         rounding[node] = rounding[node]._replace(x=not sources)

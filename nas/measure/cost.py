@@ -65,7 +65,8 @@ def summed_cost(spec: ArchSpec) -> dict[str, int]:
     their parts; the peak of live tensors is no sum.
     """
     found = [
-        _part_cost(replace(part, name=part.name.rstrip(string.digits)), spec.scale) for part in parts(spec)
+        _part_cost(replace(part, name=part.name.rstrip(string.digits)), spec.scale)
+        for part in parts(spec)
     ]
     return dict(zip(SUMMED, map(sum, zip(*found, strict=True)), strict=True))
 
@@ -97,7 +98,11 @@ def count(network: nn.Module, image: Tensor, *more: Any) -> Cost:
     """
     ledger = _Ledger([image, *network.parameters(), *network.buffers()])
     flops = _flop_counter()
-    with torch.no_grad(), flops, ledger:  # without gradients activations overwrite their input, as when timed
+    with (
+        torch.no_grad(),
+        flops,
+        ledger,
+    ):  # without gradients activations overwrite their input, as when timed
         network(image, *more)
     return Cost(
         params=num_parameters(network),
@@ -113,7 +118,11 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
     network, image = _on_meta(spec), _image(size)
     flops = _flop_counter()
     outputs: dict[str, Tensor] = {}
-    layers = {name: module for name, module in network.named_modules() if not isinstance(module, nn.Identity)}
+    layers = {
+        name: module
+        for name, module in network.named_modules()
+        if not isinstance(module, nn.Identity)
+    }
     for name, module in layers.items():
         module.register_forward_hook(_keep_output(outputs, name))
     with torch.no_grad(), flops:
@@ -127,7 +136,9 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
     for name, output in outputs.items():
         module = layers[name]
         inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
-        own = counted.get(name, 0) - sum(counted.get(child, 0) for child in _outermost(inside, counted))
+        own = counted.get(name, 0) - sum(
+            counted.get(child, 0) for child in _outermost(inside, counted)
+        )
         params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         if own or params or not inside:
             activations = output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0
@@ -177,7 +188,11 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note(held)
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         num_conv = _num_conv(func, args)
@@ -197,7 +212,9 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for key, (reference, num_bytes) in self.alive.items()
             if not reference.expired()  # type: ignore[no-untyped-call]
         }
-        self.peak_bytes = max(self.peak_bytes, sum(num_bytes for _, num_bytes in self.alive.values()))
+        self.peak_bytes = max(
+            self.peak_bytes, sum(num_bytes for _, num_bytes in self.alive.values())
+        )
 
 
 def _num_conv(func: Any, args: tuple[Any, ...]) -> int:

@@ -14,7 +14,9 @@ from nas.system.cores import num_cores
 
 ROOT = Path(__file__).parents[2]  # the checkout, where there is one
 PACKAGES = ("esr-nas", "torch", "triton", "numpy", "optuna")
-GPU_FIELDS = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
+GPU_FIELDS = (
+    "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
+)
 
 
 def pick_device(text: str) -> torch.device:
@@ -33,7 +35,9 @@ def pick_device(text: str) -> torch.device:
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if num_gpus == 0:
         why = "is built without CUDA" if torch.version.cuda is None else "finds no usable GPU"
-        raise ValueError(f"device={text}: torch {torch.__version__} {why}; use device=auto or device=cpu")
+        raise ValueError(
+            f"device={text}: torch {torch.__version__} {why}; use device=auto or device=cpu"
+        )
     if int(index or 0) >= num_gpus:
         raise ValueError(f"device={text}: there are {num_gpus} GPUs, numbered from 0")
     return torch.device("cuda", int(index or 0))
@@ -91,12 +95,18 @@ def _gpu(device: torch.device) -> dict[str, Any]:
     answer = output(["nvidia-smi", *query])
     if answer is None:
         return known
-    values = dict(zip(GPU_FIELDS.split(","), next(csv.reader([answer], skipinitialspace=True)), strict=False))
+    values = dict(
+        zip(GPU_FIELDS.split(","), next(csv.reader([answer], skipinitialspace=True)), strict=False)
+    )
     return {"driver": values.pop("driver_version", None), "gpu": known["gpu"] | values}
 
 
 def _cpu_name() -> str:
-    return _cpuinfo("model name")[0] if _cpuinfo("model name") else platform.processor() or platform.machine()
+    return (
+        _cpuinfo("model name")[0]
+        if _cpuinfo("model name")
+        else platform.processor() or platform.machine()
+    )
 
 
 def cpu_clocks_mhz() -> list[float] | None:

@@ -24,7 +24,9 @@ from typing import Literal
 from nas.system import file_locks
 
 MAX_HOLD_SECONDS = 60.0
-OWED_SHARE = 0.1  # of the time for which a training made way: its turn before the next measurement ...
+OWED_SHARE = (
+    0.1  # of the time for which a training made way: its turn before the next measurement ...
+)
 MAX_TURN_SECONDS = 0.8  # ... which waits no longer than this and a step
 Name = Literal["queue", "turn", "want", "device"]
 NAMES: tuple[Name, ...] = ("queue", "turn", "want", "device")
@@ -175,7 +177,9 @@ def users(device_id: str, *, folder: Path | None = None) -> set[int]:
 
 def lock_folder() -> Path:
     """The folder of the lock files: local to the machine, one a user."""
-    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows the folder is the user's own
+    user = (
+        f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    )  # on Windows the folder is the user's own
     return Path(tempfile.gettempdir()) / f"esr-nas{user}"
 
 

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from nas.data.sets import ImageSet, Pixels
 
-PROTOCOL = (
-    "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, mean of per-image dB"
-)
-PROTOCOL_Y = (
-    "Y PSNR: the same pixels and border, on the BT.601 luma that papers print; no gate is meant for it"
-)
+PROTOCOL = "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, mean of per-image dB"
+PROTOCOL_Y = "Y PSNR: the same pixels and border, on the BT.601 luma that papers print; no gate is meant for it"
 LUMA = (65.481, 128.553, 24.966)  # of R, G, B in [0, 1], over 16: BT.601's Y in 8 bits, not rounded
 Upscaler = Callable[[Tensor], Tensor]
 
@@ -40,7 +36,9 @@ def psnr_y_db(output: Tensor, target: Tensor, border: int) -> float:
     return _db((difference * weights[:, None, None]).sum(-3))
 
 
-def upscale_pixels(upscale: Upscaler, lr: Pixels, hr: Pixels, device: torch.device) -> tuple[Tensor, Tensor]:
+def upscale_pixels(
+    upscale: Upscaler, lr: Pixels, hr: Pixels, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """One image through a network in full float32, as `psnr_db` takes it.
 
     Args:

@@ -17,7 +17,10 @@ GPU_FIELDS = {
     "temperature_c": "temperature.gpu",
     "power_w": "power.draw",
 }
-THROTTLE_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # of new drivers, of old
+THROTTLE_REASONS = (
+    "clocks_event_reasons.active",
+    "clocks_throttle_reasons.active",
+)  # of new drivers, of old
 UNKNOWN = "unknown"
 
 
@@ -39,7 +42,9 @@ def neighbours(device: torch.device, own: set[int]) -> list[int] | str:
     """
     if device.type != "cuda":
         return []
-    found = output(["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader", _select(device)])
+    found = output(
+        ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader", _select(device)]
+    )
     running = {int(line) for line in (found or "").split() if line.isdigit()}
     return sorted(running - own) if os.getpid() in running else UNKNOWN
 
@@ -49,7 +54,9 @@ def _gpu(device: torch.device) -> dict[str, Any]:
         fields = GPU_FIELDS | {"throttle_reasons": reasons}
         query = f"--query-gpu={','.join(fields.values())}"
         answer = output(["nvidia-smi", query, "--format=csv,noheader,nounits", _select(device)])
-        if answer is not None:  # a driver refuses the whole of a query for one field that it does not know
+        if (
+            answer is not None
+        ):  # a driver refuses the whole of a query for one field that it does not know
             values = next(csv.reader(io.StringIO(answer), skipinitialspace=True), [])
             return dict(zip(fields, map(_number, values), strict=False))
     return dict.fromkeys([*GPU_FIELDS, "throttle_reasons"])

@@ -79,7 +79,9 @@ class Choice:
         if wanted in self.probes:
             name = wanted
             if reason := self.reason(name, device, case):
-                raise BackendError(f"{self.op}: backend {name!r} cannot serve: {reason}; use backend 'auto'")
+                raise BackendError(
+                    f"{self.op}: backend {name!r} cannot serve: {reason}; use backend 'auto'"
+                )
         elif wanted == "reference" or device.type != "cuda":
             name = "reference"
         else:
@@ -143,7 +145,9 @@ def using(name: str) -> Iterator[None]:
         use(before)
 
 
-def why_not(backend: str, op: str, *, device: torch.device | None = None, case: Case = None) -> str | None:
+def why_not(
+    backend: str, op: str, *, device: torch.device | None = None, case: Case = None
+) -> str | None:
     """Say why a backend does not serve an operator; None: it does.
 
     Args:
@@ -163,7 +167,9 @@ def why_not(backend: str, op: str, *, device: torch.device | None = None, case: 
         raise ValueError(f"operator {op!r} is not known; known: {', '.join(sorted(_CHOICES))}")
     if device is None:
         on_gpu = torch.cuda.is_available()
-        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        device = (
+            torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        )
     return _CHOICES[op].reason(backend, device, case)
 
 

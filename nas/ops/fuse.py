@@ -22,7 +22,9 @@ from search_spaces.reparam import RepConv2d
 
 Level = Literal["operator", "epilogue"]
 
-OPERATORS: dict[type[nn.Module], Callable[[int], nn.Module]] = {  # attentions with an operator of their own
+OPERATORS: dict[
+    type[nn.Module], Callable[[int], nn.Module]
+] = {  # attentions with an operator of their own
     LearnedPointwise: FusedLearnedPointwise,
     ParameterFree: FusedParameterFree,
 }
@@ -110,7 +112,9 @@ def _plain_parts(module: nn.Module, path: str) -> list[tuple[str, str]]:
     found = []
     for name, child in module.named_children():
         here = f"{path}{name}"
-        if isinstance(child, (*FUSED, nn.Identity)) or (isinstance(child, CONTAINERS) and not len(child)):
+        if isinstance(child, (*FUSED, nn.Identity)) or (
+            isinstance(child, CONTAINERS) and not len(child)
+        ):
             continue
         if isinstance(child, nn.Conv2d):
             found.append((here, why_plain(child) or "it was not fused"))

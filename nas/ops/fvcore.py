@@ -29,7 +29,9 @@ def activation_handles() -> dict[str, Handle]:
     ActivationCountAnalysis(fused, image).set_op_handle(**activation_handles()).total()
     """
     return {
-        "nas::conv_act": lambda given, out: math.prod(_shape(out[0])) * (2 if _is_gated(given) else 1),
+        "nas::conv_act": lambda given, out: (
+            math.prod(_shape(out[0])) * (2 if _is_gated(given) else 1)
+        ),
         "nas::span_attention": lambda given, out: math.prod(_shape(out[0])),
         "nas::parameter_free_attention": lambda given, out: 0,
     }

@@ -70,7 +70,11 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
     nvcc = find_nvcc()
     if nvcc is None:
         raise BuildError("no nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda")
-    flags = [*FLAGS, f"-arch={arch}", *(f"-D{name}={value}" for name, value in (defines or {}).items())]
+    flags = [
+        *FLAGS,
+        f"-arch={arch}",
+        *(f"-D{name}={value}" for name, value in (defines or {}).items()),
+    ]
     try:
         name = f"{source.stem}-{_digest(source, flags, _version(nvcc))}"
         folder = user_cache("cuda")
@@ -88,11 +92,17 @@ def _compile(nvcc: Path, flags: list[str], source: Path, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         made = Path(folder) / "library.so"
         command = [str(nvcc), *flags, "-o", str(made), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
         if done.returncode != 0:
             said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            wrong = next((line for line in said if "error" in line.lower() or "fatal" in line.lower()), "")
-            raise BuildError(f"nvcc failed on {source.name}: {wrong or (said or ['it says nothing'])[0]}")
+            wrong = next(
+                (line for line in said if "error" in line.lower() or "fatal" in line.lower()), ""
+            )
+            raise BuildError(
+                f"nvcc failed on {source.name}: {wrong or (said or ['it says nothing'])[0]}"
+            )
         made.replace(place)
 
 
@@ -105,5 +115,7 @@ def _digest(source: Path, flags: list[str], version: str) -> str:
 
 @cache
 def _version(nvcc: Path) -> str:
-    done = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [str(nvcc), "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout

@@ -51,7 +51,9 @@ class Prepared(dict[Hashable, Repeat | None]):
         return Prepared, ()
 
 
-def lies(first: Tensor, second: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> tuple[Any, ...]:
+def lies(
+    first: Tensor, second: Tensor | None, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Any, ...]:
     """All that a launch depends on but the places of the maps, and what is in any of the tensors.
 
     Where weights lie tells them apart, as long as a launch holds those that it was prepared for.
@@ -86,7 +88,12 @@ def repeat(kernel: Any, grid: tuple[int, ...], arguments: Arguments, out: Tensor
     from triton.runtime import driver
 
     found = kernel[grid]  # loads it
-    run, function, packed, (x, y, z) = kernel.run, kernel.function, kernel.packed_metadata, (*grid, 1, 1)[:3]
+    run, function, packed, (x, y, z) = (
+        kernel.run,
+        kernel.function,
+        kernel.packed_metadata,
+        (*grid, 1, 1)[:3],
+    )
     before, between, after, _ = arguments
     shape, strides, device = out.shape, out.stride(), max(out.get_device(), 0)
     stream_of, current_device = driver.active.get_current_stream, driver.active.get_current_device

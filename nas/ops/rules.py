@@ -13,7 +13,10 @@ LOWERED = DTYPES - {torch.float64}  # what autocast converts
 _transforms_active = torch._C._are_functorch_transforms_active
 
 is_compiling, is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
-num_modes, has_function_mode = torch._C._len_torch_dispatch_stack, torch._C._is_torch_function_mode_enabled
+num_modes, has_function_mode = (
+    torch._C._len_torch_dispatch_stack,
+    torch._C._is_torch_function_mode_enabled,
+)
 is_autocasting, tracing_state = torch._C._is_any_autocast_enabled, torch._C._get_tracing_state
 
 
@@ -44,7 +47,11 @@ def is_bare(x: Tensor) -> bool:
 
 
 def plain_form(
-    check: Callable[..., None], reference: Callable[..., Tensor], values: tuple[Any, ...], *, lower: bool
+    check: Callable[..., None],
+    reference: Callable[..., Tensor],
+    values: tuple[Any, ...],
+    *,
+    lower: bool,
 ) -> Tensor:
     """Call an operator's plain form with its checks, and under autocast with its dtypes."""
     device = next(value.device.type for value in values if isinstance(value, Tensor))
@@ -61,16 +68,22 @@ def refuse_forward_ad(name: str) -> None:
         RuntimeError: forward AD is under way.
     """
     if forward_ad._current_level >= 0:
-        raise RuntimeError(f"torch.ops.nas.{name} has no forward derivative; call it through nas.ops")
+        raise RuntimeError(
+            f"torch.ops.nas.{name} has no forward derivative; call it through nas.ops"
+        )
 
 
 def refuse_second_derivative(library: torch.library.Library, name: str, reference: str) -> None:
     """Register a derivative of an operator that is a gradient: one line that names the plain form."""
 
     def refuse(ctx: Any, *grads: Any) -> NoReturn:
-        raise RuntimeError(f"{name.removesuffix('_backward')} has no second derivative; use {reference}")
+        raise RuntimeError(
+            f"{name.removesuffix('_backward')} has no second derivative; use {reference}"
+        )
 
-    torch.library.register_autograd(f"nas::{name}", refuse, setup_context=_keep_nothing, lib=library)
+    torch.library.register_autograd(
+        f"nas::{name}", refuse, setup_context=_keep_nothing, lib=library
+    )
 
 
 def implement(library: torch.library.Library, name: str, run: Callable[..., Any]) -> None:
@@ -100,7 +113,8 @@ def in_one_dtype(device: str, lower: bool, values: tuple[Any, ...]) -> tuple[Any
         found = [value.dtype for value in values if isinstance(value, Tensor)]
         dtype = reduce(torch.promote_types, found)
     return tuple(
-        value.to(dtype) if isinstance(value, Tensor) and value.dtype in LOWERED else value for value in values
+        value.to(dtype) if isinstance(value, Tensor) and value.dtype in LOWERED else value
+        for value in values
     )
 
 

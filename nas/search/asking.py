@@ -60,7 +60,9 @@ class Asker:
         """
         while True:
             if self.study.num_fruitless_in_a_row >= MAX_FRUITLESS_IN_A_ROW:
-                raise Exhausted(f"the last {MAX_FRUITLESS_IN_A_ROW} proposals were all rejected or known")
+                raise Exhausted(
+                    f"the last {MAX_FRUITLESS_IN_A_ROW} proposals were all rejected or known"
+                )
             suggestion = self._suggest()
             spec = self.space.sample(IndexChooser(suggestion.params))
             is_new = not self.study.knows(spec.arch_id)
@@ -83,7 +85,9 @@ class Asker:
         suggestion = trial.suggestion
         if suggestion is None or suggestion.predicted is None or suggestion.max_deviations is None:
             return None
-        return Screen.of(self.observer.observe(self.study), suggestion.predicted, suggestion.max_deviations)
+        return Screen.of(
+            self.observer.observe(self.study), suggestion.predicted, suggestion.max_deviations
+        )
 
     def resume(self, *, is_last: bool) -> OpenTrial | None:
         """Open the paused trial whose training goes on now: a probe, or one worth more a step than a new one.
@@ -99,10 +103,14 @@ class Asker:
         if not paused:
             return None
 
-        reached = {number: steps_of(record) for number, record in self.study.records.items() if number > 0}
+        reached = {
+            number: steps_of(record) for number, record in self.study.records.items() if number > 0
+        }
         number = self.rungs.due_probe(reached, paused)
         if number is None:
-            number = self._find_promising({n: full_steps - reached[n] for n in paused}, is_last=is_last)
+            number = self._find_promising(
+                {n: full_steps - reached[n] for n in paused}, is_last=is_last
+            )
         if number is None and is_last:
             number = self.rungs.due_probe(reached, paused, is_last=True)
         return None if number is None else self.study.resume(number)
@@ -116,7 +124,9 @@ class Asker:
                 for trial in study.pending
                 if trial.suggestion
             ]
-            suggestion = self.sampler.ask(self.observer.observe(study), pending, seed=self._make_seed())
+            suggestion = self.sampler.ask(
+                self.observer.observe(study), pending, seed=self._make_seed()
+            )
             if suggestion is not None:
                 return suggestion
         return self._draw_new()
@@ -137,7 +147,11 @@ class Asker:
         """Return the row whose weights suit a suggestion best: of the front, or row 0."""
         members = {0, *front_table(table(self.study.state))["number"].tolist()}
         suggestions = self.study.suggestions
-        rows = {number: suggestions[number].params for number in sorted(members) if number in suggestions}
+        rows = {
+            number: suggestions[number].params
+            for number in sorted(members)
+            if number in suggestions
+        }
         return self.observer.find_nearest(suggestion.params, rows, self.study.rules.baseline)
 
     def _find_promising(self, steps_left: dict[int, int], *, is_last: bool) -> int | None:
@@ -151,13 +165,17 @@ class Asker:
         pending = self._list_running_points()
         untried: list[Point] = []
         if not is_last:
-            untried = subsample_points(list_untried(observations, pending), observations, self._make_seed())
+            untried = subsample_points(
+                list_untried(observations, pending), observations, self._make_seed()
+            )
 
         # Where no new one is wanted, each counts as if it came out as predicted.
         rating = rate_points(
             [*points, *untried], observations, pending, seed=self._make_seed(), is_certain=is_last
         )
-        per_step = rating.values[: len(points)] / np.array([float(steps_left[n]) for n in points.values()])
+        per_step = rating.values[: len(points)] / np.array(
+            [float(steps_left[n]) for n in points.values()]
+        )
         value_of_new = self._rate_new(observations, rating.values[len(points) :])
         best = int(np.argmax(per_step))
         return list(points.values())[best] if per_step[best] > value_of_new else None

@@ -130,7 +130,9 @@ class Controller:
                     break
                 running[str(trial.number)] = trial
                 task = self._make_task(trial)
-                asking_seconds[task.key] = asking_seconds.get(task.key, 0.0) + time.perf_counter() - start
+                asking_seconds[task.key] = (
+                    asking_seconds.get(task.key, 0.0) + time.perf_counter() - start
+                )
                 self.engine.submit(task)
             if not running:
                 return reason or self._exhausted or f"{self.study.num_counted} trials done"
@@ -144,12 +146,16 @@ class Controller:
                 record = result.value or _make_failed_record(trial, result.error)
                 self.study.tell(trial, record.plus(control=asking_seconds.pop(result.task.key)))
                 self.changed()
-            self.show({int(key): words for key, words in self.engine.doing.items()}, self.seconds_left())
+            self.show(
+                {int(key): words for key, words in self.engine.doing.items()}, self.seconds_left()
+            )
 
     def _ask(self, running: Mapping[str, OpenTrial]) -> OpenTrial | None:
         """Return a training that goes on, or a new one; None: all that is left is to wait, or to end."""
         num_new = sum(trial.record is None for trial in running.values())
-        wants_new = self.budget.trials is None or self.study.num_counted + num_new < self.budget.trials
+        wants_new = (
+            self.budget.trials is None or self.study.num_counted + num_new < self.budget.trials
+        )
         wants_new = wants_new and not self._exhausted
 
         if (resumed := self.asker.resume(is_last=not wants_new)) is not None:
@@ -177,7 +183,9 @@ class Controller:
         request = self._make_request(trial, self.asker.find_stop(trial))
         if trial.record is not None:
             return Task(key=str(trial.number), method="advance", args=(request, trial.record))
-        return Task(key=str(trial.number), method="trial", args=(request, self.asker.make_screen(trial)))
+        return Task(
+            key=str(trial.number), method="trial", args=(request, self.asker.make_screen(trial))
+        )
 
     def _make_request(self, trial: OpenTrial, until: int) -> TrialRequest:
         return TrialRequest(
@@ -250,7 +258,11 @@ class Controller:
         trials = {str(number): self.study.resume(int(number)) for number in unsure["number"]}
         full_steps = self.asker.rungs.fidelities[-1]
         tasks = [
-            Task(key=key, method="confirm", args=(self._make_request(trial, full_steps), trial.record))
+            Task(
+                key=key,
+                method="confirm",
+                args=(self._make_request(trial, full_steps), trial.record),
+            )
             for key, trial in trials.items()
         ]
 
@@ -281,7 +293,9 @@ class Controller:
 
     def _work(self, tasks: Iterable[Task], take: Callable[[Result], None]) -> None:
         """Run tasks that have to succeed."""
-        for result in run_tasks(self.engine, tasks, tick=lambda: self.show({}, self.seconds_left())):
+        for result in run_tasks(
+            self.engine, tasks, tick=lambda: self.show({}, self.seconds_left())
+        ):
             if result.error:
                 raise ValueError(f"{result.task.key} failed: {result.error}")
             take(result)

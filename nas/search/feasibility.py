@@ -83,7 +83,9 @@ class _Tried:
         """What the smallest member has, or the nearest one where each limit can be met alone."""
         if alone := self._alone():
             return f"the smallest has {_listed(alone, self.smallest)}"
-        return f"each can be met alone, and the nearest has {_listed(list(self.limits), self.closest)}"
+        return (
+            f"each can be met alone, and the nearest has {_listed(list(self.limits), self.closest)}"
+        )
 
     def _alone(self) -> list[str]:
         return [name for name, value in self.smallest.items() if value > self.limits[name]]

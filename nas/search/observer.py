@@ -61,15 +61,24 @@ class Observer:
         """Return all that a sampler is given."""
         state = study.state
         acquisition = self._fix_acquisition(study)
-        rows = [*self._observe_rows(study), *self._observe_ladder(state, study.rules.baseline.scale)]
+        rows = [
+            *self._observe_rows(study),
+            *self._observe_ladder(state, study.rules.baseline.scale),
+        ]
 
         # What this run found itself counts; earlier runs tell of the rest.
         own = {row.point for row in rows}
         for result in self.earlier:
             point = self.candidates.find(result.spec.arch_id)
             if point is not None and point not in own:
-                costs = {name: value for name, value in result.costs.items() if name in acquisition.needed}
-                rows.append(Observation(point=point, quality=result.gain_db, costs=costs, number=None))
+                costs = {
+                    name: value
+                    for name, value in result.costs.items()
+                    if name in acquisition.needed
+                }
+                rows.append(
+                    Observation(point=point, quality=result.gain_db, costs=costs, number=None)
+                )
 
         return Observations(
             rows=rows,
@@ -89,7 +98,9 @@ class Observer:
         Args:
             rows: parameters by number; row 0 needs none, it is taken where no other row has any.
         """
-        points = {number: self.candidates.point(choices) for number, choices in rows.items() if choices}
+        points = {
+            number: self.candidates.point(choices) for number, choices in rows.items() if choices
+        }
         if (point := self.candidates.find(baseline.arch_id)) is not None:
             points[0] = point
         if not points:
@@ -107,7 +118,9 @@ class Observer:
             def score(runtime_ratio: Floats, flops: Floats, params: Floats) -> Floats:
                 """Return challenge scores, (N,) from (N,) each."""
                 base = summed_cost(rules.baseline)
-                ratios = np.column_stack([runtime_ratio, flops / base["flops"], params / base["params"]])
+                ratios = np.column_stack(
+                    [runtime_ratio, flops / base["flops"], params / base["params"]]
+                )
                 return np.array([rules.challenge.score(*row) for row in ratios.tolist()])
 
             self._acquisition = Acquisition(

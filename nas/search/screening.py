@@ -38,7 +38,9 @@ class Screen:
             max_deviations: how many standard deviations the bound lies above the mean.
         """
         acquisition = observations.acquisition
-        deviation = calibration_factor(observations.rows) * math.hypot(predicted.std, predicted.noise)
+        deviation = calibration_factor(observations.rows) * math.hypot(
+            predicted.std, predicted.noise
+        )
         return cls(
             bound_db=predicted.mean + max_deviations * deviation,
             gate_db=acquisition.gate_db,
@@ -62,13 +64,17 @@ class Screen:
             return ""
         for incumbent in self.incumbents:
             if self._is_beaten(costs, incumbent, names):
-                shown = [f"{name} {costs[name]:.4g} to {incumbent.costs[name]:.4g}" for name in names]
+                shown = [
+                    f"{name} {costs[name]:.4g} to {incumbent.costs[name]:.4g}" for name in names
+                ]
                 shown.append(f"at most {self.bound_db:+.3f} dB to {incumbent.gain_db:+.3f} dB")
                 return f"screened: trial {incumbent.number} cannot be beaten ({', '.join(shown)})"
 
         return ""
 
-    def _is_beaten(self, costs: Mapping[str, float], incumbent: Incumbent, names: tuple[str, ...]) -> bool:
+    def _is_beaten(
+        self, costs: Mapping[str, float], incumbent: Incumbent, names: tuple[str, ...]
+    ) -> bool:
         """Say whether the candidate can at best cost as much as a row that is as good."""
         is_no_cheaper = all(costs[name] >= incumbent.costs[name] for name in names)
         if self.goal == "score":

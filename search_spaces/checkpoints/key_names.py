@@ -107,7 +107,9 @@ def _invert_name(name: str, pattern: str, replacement: str) -> str | None:
 
 
 @cache
-def _invert_pattern(pattern: str, replacement: str) -> tuple[re.Pattern[str] | None, dict[int, int]]:
+def _invert_pattern(
+    pattern: str, replacement: str
+) -> tuple[re.Pattern[str] | None, dict[int, int]]:
     """Return the expression of the names that a replacement gives, and how its groups are shifted.
 
     Group N of the pattern is its group gN. The expression is None where it cannot be written.

@@ -89,7 +89,9 @@ def make_up_cuda():
         setattr(torch.cuda, name, value)
 
     profile = torch.profiler.profile
-    torch.profiler.profile = lambda activities: profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    torch.profiler.profile = lambda activities: profile(
+        activities=[torch.profiler.ProfilerActivity.CPU]
+    )
 
 
 def make_it_small():

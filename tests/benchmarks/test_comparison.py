@@ -19,7 +19,9 @@ def threads(method, seed, size):
 def options(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     asked = parser("About.", ["a", "b"], "x.jsonl")
-    return asked.parse_args(["a", "--seeds", "2", "--workers", "1", "--results", str(tmp_path / "x.jsonl")])
+    return asked.parse_args(
+        ["a", "--seeds", "2", "--workers", "1", "--results", str(tmp_path / "x.jsonl")]
+    )
 
 
 def test_only_what_is_missing_is_run_each_process_with_one_thread(options):
@@ -55,7 +57,9 @@ def test_ratios_are_to_the_best_stock_method_of_those_of_ours_that_arrived():
         "lost": np.array([np.inf, np.inf]),
     }
     found = list(
-        ratios(lambda method: counts[method], ["slow", "best", "absent"], ["ours", "lost", "absent"])
+        ratios(
+            lambda method: counts[method], ["slow", "best", "absent"], ["ours", "lost", "absent"]
+        )
     )
     assert found == [("best", "ours", "4.00 times (4.00 to 4.00)")]
     assert list(ratios(lambda method: counts[method], ["absent"], ["ours"])) == []

@@ -8,14 +8,29 @@ from search_spaces.published import published
 
 
 def line(network, psnr_db):
-    return {"arch_id": benchmark.networks()[network].arch_id, "psnr_db": psnr_db, "train_seconds": 9.0}
+    return {
+        "arch_id": benchmark.networks()[network].arch_id,
+        "psnr_db": psnr_db,
+        "train_seconds": 9.0,
+    }
 
 
 def test_networks_are_the_ladder_and_one_of_each_kind_of_a_like_size():
     found = benchmark.networks()
     assert list(found)[: len(RUNGS)] == list(RUNGS)
     families = {name: spec for name, spec in found.items() if name not in RUNGS}
-    assert {"spab", "chain", "rfdb", "safm", "mhcb", "hfeb", "hab", "acb", "scab", "wavelet"} == set(families)
+    assert {
+        "spab",
+        "chain",
+        "rfdb",
+        "safm",
+        "mhcb",
+        "hfeb",
+        "hab",
+        "acb",
+        "scab",
+        "wavelet",
+    } == set(families)
     wanted = summed_cost(published("span"))["flops"] / 4
     for spec in families.values():
         assert len({block.kind for block in spec.blocks}) == 1

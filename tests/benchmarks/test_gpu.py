@@ -81,7 +81,8 @@ def run_sections(tmp_path, monkeypatch):
 
     def run(*names, limit_s=60.0, seconds=600.0, **options):
         sections = [
-            Section(title=name, target=f"bad_sections:{name}", limit_s=limit_s, on_cpu=True) for name in names
+            Section(title=name, target=f"bad_sections:{name}", limit_s=limit_s, on_cpu=True)
+            for name in names
         ]
         gpu.run_all(sections, file, seconds=seconds, **options)
         return gpu_rows.read(file)
@@ -90,7 +91,9 @@ def run_sections(tmp_path, monkeypatch):
 
 
 def outcomes(rows):
-    return {row["section"]: (row["status"], row["reason"]) for row in rows if row["kind"] == "outcome"}
+    return {
+        row["section"]: (row["status"], row["reason"]) for row in rows if row["kind"] == "outcome"
+    }
 
 
 def figures(rows):
@@ -100,11 +103,23 @@ def figures(rows):
 def test_it_needs_torch_and_numpy_alone(tmp_path):
     """Its sections too, which run in processes of their own."""
     for name in MISSING:
-        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not here')", encoding="utf-8")
-    modules = ["gpu", *(target.partition(":")[0] for target in {section.target for section in SECTIONS})]
+        (tmp_path / f"{name}.py").write_text(
+            f"raise ImportError('{name} is not here')", encoding="utf-8"
+        )
+    modules = [
+        "gpu",
+        *(target.partition(":")[0] for target in {section.target for section in SECTIONS}),
+    ]
     code = f"{HERE}import {', '.join(modules)}; print('loaded')"
     assert run_python(code, PYTHONPATH=str(tmp_path)) == "loaded"
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--only", "environment", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "gpu.py"),
+        "--only",
+        "environment",
+        "--out",
+        str(tmp_path),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -146,7 +161,9 @@ def test_a_wrong_check_is_told_from_a_failed_section(run_sections):
 
 
 def test_no_section_begins_when_the_time_is_over(run_sections):
-    assert outcomes(run_sections("fine", seconds=6.0)) == {"fine": ("not run", "the 0.1 minutes were over")}
+    assert outcomes(run_sections("fine", seconds=6.0)) == {
+        "fine": ("not run", "the 0.1 minutes were over")
+    }
 
 
 def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections):
@@ -237,7 +254,10 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
     assert done.stderr.strip().splitlines()[-1].endswith("x.pth: there is no such file")
 
 
-COUNT = HERE + "import gpu_compile; counts, jobs = gpu_compile.gather(90); print(counts); print(len(jobs))"
+COUNT = (
+    HERE
+    + "import gpu_compile; counts, jobs = gpu_compile.gather(90); print(counts); print(len(jobs))"
+)
 
 
 def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
@@ -328,7 +348,9 @@ def test_the_clock_is_up_before_a_group_is_timed_and_known_after_it(measure, mon
     monkeypatch.setattr(gpu_timing, "sm_mhz", lambda: events.append("clock") or 1965.0)
     graph = type("Graph", (), {"replay": lambda self: None})
     monkeypatch.setattr(gpu_timing, "captured", lambda calls: graph())
-    monkeypatch.setattr(gpu_timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0)
+    monkeypatch.setattr(
+        gpu_timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0
+    )
     found = measure()
     assert events[0] == "warm"
     assert events.count("warm") == 1
@@ -363,7 +385,9 @@ def test_networks_are_timed_in_turn_with_their_spread(monkeypatch):
 @pytest.mark.slow
 def test_every_section_runs_to_its_end_on_a_made_up_gpu():
     """No line of them is met first in the few minutes that a GPU is lent."""
-    targets = [section.target for section in SECTIONS if section.title != "checks"]  # they run on the CPU too
+    targets = [
+        section.target for section in SECTIONS if section.title != "checks"
+    ]  # they run on the CPU too
     command = [sys.executable, str(Path(__file__).parent / "made_up_gpu.py"), *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

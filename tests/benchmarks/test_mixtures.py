@@ -25,10 +25,20 @@ def compare(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "STEPS", (1,))
 
     def run(*arguments):
-        options = [*arguments, "--shared", str(tmp_path), "--results", str(results), "--sizes", "12x1"]
+        options = [
+            *arguments,
+            "--shared",
+            str(tmp_path),
+            "--results",
+            str(results),
+            "--sizes",
+            "12x1",
+        ]
         monkeypatch.setattr(sys, "argv", ["mixtures.py", *options])
         benchmark.main()
-        return capsys.readouterr().out, [json.loads(line) for line in results.read_text().splitlines()]
+        return capsys.readouterr().out, [
+            json.loads(line) for line in results.read_text().splitlines()
+        ]
 
     return run
 

@@ -11,7 +11,9 @@ from nas.analysis.ladder import RUNGS
 
 @pytest.fixture
 def study(tmp_path):
-    return benchmark.Study({"train": "photos/BSDS", "val": "photos/Set"}, None, tmp_path / "proxy.jsonl")
+    return benchmark.Study(
+        {"train": "photos/BSDS", "val": "photos/Set"}, None, tmp_path / "proxy.jsonl"
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ def searched():
     """A watch, and a record of the n-th member trained for so many steps."""
     found = table(noise=0.0)
     evaluator = TableEvaluator(found, fidelities=FIDELITIES, challenge=GATE, limits={}, seed=0)
-    specs = [entry.spec for entry in found.entries.values() if entry.spec != evaluator.table.baseline]
+    specs = [
+        entry.spec for entry in found.entries.values() if entry.spec != evaluator.table.baseline
+    ]
 
     def record(number, steps):
         spec = evaluator.table.baseline if number == 0 else specs[number - 1]

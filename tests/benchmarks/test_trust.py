@@ -19,10 +19,14 @@ def test_truth_is_of_means_over_seeds_and_of_first_trainings():
     found = table(noise=0.5)
     low, top = FIDELITIES[0], FIDELITIES[-1]
     curves = [[dict(run.curve) for run in entry.trainings] for entry in found.entries.values()]
-    means = [[statistics.fmean(run[step] for run in runs) for step in (low, top)] for runs in curves]
+    means = [
+        [statistics.fmean(run[step] for run in runs) for step in (low, top)] for runs in curves
+    ]
     truth = trust.Truth(found, low)
     assert truth.tau == pytest.approx(by_hand(means))
-    assert truth.single_tau == pytest.approx(by_hand([(runs[0][low], runs[0][top]) for runs in curves]))
+    assert truth.single_tau == pytest.approx(
+        by_hand([(runs[0][low], runs[0][top]) for runs in curves])
+    )
     assert truth.single_tau != truth.tau
 
 

@@ -47,7 +47,9 @@ def test_without_a_gpu_it_says_so_in_one_line():
 
 
 def test_a_dry_run_lists_registers_and_stack_of_each_tiling():
-    done = run("--dry-run", "--capability", "86", "--precisions", "fp16", "--cases", "1", "--limit", "2")
+    done = run(
+        "--dry-run", "--capability", "86", "--precisions", "fp16", "--cases", "1", "--limit", "2"
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2
@@ -73,7 +75,9 @@ def test_a_tiling_is_checked_before_it_is_timed(tune, monkeypatch):
     config = replace(tune.default(job.case), num_stages=3)
     assert tune.find_fault(job, config, "cpu") is None
     assert tune.launcher.TUNED[job.case] == config
-    tail = tune.Job(capability=0, in_channels=20, channels=12, precision="tf32", shuffle=2, separable=True)
+    tail = tune.Job(
+        capability=0, in_channels=20, channels=12, precision="tf32", shuffle=2, separable=True
+    )
     assert tune.find_fault(tail, tune.propose_tilings(tail, 3)[-1], "cpu") is None
     wrong = replace(config, form="rows", block_k=8)  # it leaves channels out
     assert "wrong by" in tune.find_fault(job, wrong, "cpu")

@@ -11,7 +11,12 @@ from nas.cli.door import main as nas
 def run(tmp_path_factory):
     """A finished search."""
     folder = tmp_path_factory.mktemp("run")
-    table = ["evaluator=table", "space=esr_bench_mini", "challenge=esr_bench_mini", "proxy.steps=2000"]
+    table = [
+        "evaluator=table",
+        "space=esr_bench_mini",
+        "challenge=esr_bench_mini",
+        "proxy.steps=2000",
+    ]
     assert nas(["search", f"run={folder}", *table, "fidelity=rungs", "trials=12", "workers=1"]) == 0
     return folder
 
@@ -29,7 +34,14 @@ def test_only_whole_trainings_count_above_gate_and_base(run):
 
 def test_differences_are_paired_by_seed_and_what_lacks_its_pair_is_left_out():
     def line(method, seed, gate):
-        return {"method": method, "seed": seed, "gate": gate, "base": 10 * gate, "whole": 3, "trials": 5}
+        return {
+            "method": method,
+            "seed": seed,
+            "gate": gate,
+            "base": 10 * gate,
+            "whole": 3,
+            "trials": 5,
+        }
 
     first, second = "cost_aware_rungs", "nsga2"
     lines = [line(second, 0, 0.1), line(first, 2, 0.5), line(first, 0, 0.3), line(second, 2, 0.1)]

@@ -48,7 +48,18 @@ VALUES = (None, True, False, 0, 1, -1, 2, 10**9, 10**30, 10**400, 1.5, -0.0, 1e3
 
 def keys() -> list[str]:
     """Every dotted key of the configuration, and its groups."""
-    found = {"space", "sampler", "proxy", "fidelity", "data", "latency", "challenge", "evaluator", "engine", "formats"}
+    found = {
+        "space",
+        "sampler",
+        "proxy",
+        "fidelity",
+        "data",
+        "latency",
+        "challenge",
+        "evaluator",
+        "engine",
+        "formats",
+    }
     for folder in ("commands", *sorted(found)):
         for option in catalog.options(folder):
             found |= set(catalog.comments(f"{folder}/{option}"))
@@ -115,9 +126,9 @@ def mutated(rng: random.Random, data: Any) -> Any:
         elif draw < 0.8:
             del holder[place]
         elif draw < 0.9 and isinstance(holder, dict):
-            holder[rng.choice(["_target_", "defaults", "hydra", "x", "", "kind", "\x1b", "y" * 500])] = (
-                rng.choice(VALUES)
-            )
+            holder[
+                rng.choice(["_target_", "defaults", "hydra", "x", "", "kind", "\x1b", "y" * 500])
+            ] = rng.choice(VALUES)
         else:
             holder[place] = _nested(rng, holder[place])
     return data
@@ -137,7 +148,9 @@ def _holders(data: Any) -> list[Any]:
     for _ in range(12):
         level = [one for one in level if isinstance(one, dict | list) and one][:200]
         found += level
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
     return found or [{"x": data}]
 
 
@@ -195,7 +208,9 @@ def tables(rng: random.Random) -> bytes:
     cells = [*WORDS, "26.95", "5.2", "0.139", "9.11", "26,95", "1,000", "5.2 ms"]
     stream = io.StringIO()
     writer = csv.writer(
-        stream, delimiter=rng.choice(",,,;\t|"), quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+        stream,
+        delimiter=rng.choice(",,,;\t|"),
+        quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     )
     writer.writerow([name if rng.random() < 0.95 else rng.choice(WORDS)[:300] for name in columns])
     for _ in range(rng.randint(0, 4)):
@@ -226,17 +241,23 @@ def checkpoints(rng: random.Random) -> tuple[str, bytes]:
     odd = [1, None, "x", [torch.zeros(1)], {"x": torch.zeros(1)}, torch.tensor(float("nan")), np.zeros(3), np.float64(2), Runs(),
            torch.zeros(3, dtype=torch.complex64), torch.zeros(0), torch.zeros(2).to_sparse(), torch.zeros(1).expand(10**12), {"params": {"params": {}}}]  # fmt: skip
     for _ in range(rng.randint(0, 2)):
-        state[rng.choice(["b", "", 5, "module.c", "\x1b", "params", "n_averaged", ("a",)])] = rng.choice(odd)
+        state[rng.choice(["b", "", 5, "module.c", "\x1b", "params", "n_averaged", ("a",)])] = (
+            rng.choice(odd)
+        )
     whole: Any = state
     for _ in range(rng.randint(0, 3)):
-        whole = {rng.choice(["params", "params_ema", "state_dict", "ema", "x", "net_g", "model"]): whole}
+        whole = {
+            rng.choice(["params", "params_ema", "state_dict", "ema", "x", "net_g", "model"]): whole
+        }
         if rng.random() < 0.3:
             whole[rng.choice(["epoch", "optimizer", "params", "ema"])] = rng.choice(odd)
     if rng.random() < 0.4:
         plain = {
             str(key): value.clone()
             for key, value in state.items()
-            if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel() < 100
+            if isinstance(value, torch.Tensor)
+            and value.layout == torch.strided
+            and value.numel() < 100
         }
         data = save(plain, metadata={"arch": rng.choice(["{}", "x", "[" * 5000])})
         name = "w.safetensors"
@@ -301,7 +322,9 @@ def archive(rng: random.Random) -> bytes:
     with zipfile.ZipFile(stream, "w") as file:
         file.writestr(
             "archive/data.pkl",
-            rng.choice([b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02.", b"", b"\x80\x04\x95" + b"\xff" * 8]),
+            rng.choice(
+                [b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02.", b"", b"\x80\x04\x95" + b"\xff" * 8]
+            ),
         )
         file.writestr("archive/version", b"3")
     return stream.getvalue()

@@ -19,7 +19,13 @@ from nas.analysis import picks
 from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
-from nas.commands.architectures import check_members, named, resolve_arch, resolve_archs, resolve_parent
+from nas.commands.architectures import (
+    check_members,
+    named,
+    resolve_arch,
+    resolve_archs,
+    resolve_parent,
+)
 from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
@@ -68,14 +74,18 @@ def light(monkeypatch):
 
     def replace(module: Any, body: Callable[..., object]) -> None:
         run = module.run
-        monkeypatch.setattr(module, "run", functools.wraps(run)(lambda **parts: body(**parts) and None))
+        monkeypatch.setattr(
+            module, "run", functools.wraps(run)(lambda **parts: body(**parts) and None)
+        )
 
     replace(search, _read_search)
     replace(spaces, lambda *, space=None, **_: space is not None and check_members(space))
     replace(tabulate, lambda *, space, **_: check_members(space))
     replace(
         profile,
-        lambda *, arch, **_: [resolve_arch(one) for one in named([arch] if isinstance(arch, str) else arch)],
+        lambda *, arch, **_: [
+            resolve_arch(one) for one in named([arch] if isinstance(arch, str) else arch)
+        ],
     )
     replace(trust, lambda *, run, **_: (load_run(Path(run)), search.checked_config(Path(run))))
     replace(
@@ -151,9 +161,7 @@ def test_spaces_are_taken_or_refused(watch, light):
 def small_run(tmp_path_factory):
     """A run over the table that ships, as a search wrote it."""
     run = tmp_path_factory.mktemp("small") / "run"
-    given = (
-        "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000 workers=1 trials=4"
-    )
+    given = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000 workers=1 trials=4"
     assert main(["search", *given.split(), "sampler=random", f"run={run}"]) == 0
     (run / "trust.json").write_text('[{"number": 1, "arch_id": "a", "fidelity": 1, "psnr_db": 1.0, "steps": 2, "long_psnr_db": 1.0, "seconds": 1.0}]')  # fmt: skip
     for path in [*run.glob("*.csv"), run / "report.html"]:
@@ -178,10 +186,14 @@ def test_stored_runs_are_read_or_refused(watch, light, small_run):
 def test_checkpoints_are_read_or_refused(watch):
     rng = random.Random(5)
     for _ in range(_count("checkpoints")):
-        name, content = inputs.checkpoints(rng) if rng.random() < 0.95 else ("w.pth", inputs.archive(rng))
+        name, content = (
+            inputs.checkpoints(rng) if rng.random() < 0.95 else ("w.pth", inputs.archive(rng))
+        )
         Path(name).write_bytes(content)
         watch.read(
-            functools.partial(read_state, name), (ValueError, FileNotFoundError), (name, content[:200])
+            functools.partial(read_state, name),
+            (ValueError, FileNotFoundError),
+            (name, content[:200]),
         )
     _finish(watch, "checkpoints")
 
@@ -214,4 +226,9 @@ def test_the_watch_hears_what_must_not_happen(watch, tmp_path_factory):
     watch.read(lambda: {}["x"], (ValueError,), "bug")
     watch.judge("two\nlines", "answer")
     watch.judge("x" * 301, "answer")
-    assert (len(watch.code), len(watch.writes), len(watch.tracebacks), len(watch.answers)) == (1, 1, 1, 2)
+    assert (len(watch.code), len(watch.writes), len(watch.tracebacks), len(watch.answers)) == (
+        1,
+        1,
+        1,
+        2,
+    )

@@ -25,7 +25,9 @@ CHANGES = (
     "shutil.rmtree",
 )
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+UNREADABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 CANARY = "nas_fuzz_canary"  # a module in the sandbox that nothing may import
 MAX_LINE = 300
 
@@ -96,7 +98,9 @@ class Watch:
         if not answer or len(answer) > MAX_LINE or UNREADABLE.search(answer):
             self.answers.append(f"{len(answer)} characters {answer[:200]!r}: {_shown(given)}")
 
-    def read(self, reader: Callable[[], object], allowed: tuple[type[Exception], ...], given: object) -> None:
+    def read(
+        self, reader: Callable[[], object], allowed: tuple[type[Exception], ...], given: object
+    ) -> None:
         """Call a reader that may raise what is allowed and nothing else."""
         self.inputs += 1
         try:
@@ -112,7 +116,9 @@ class Watch:
             raise error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
-        self.tracebacks.append(f"{type(error).__name__}: {str(error)[:150]!r} at {where}: {_shown(given)}")
+        self.tracebacks.append(
+            f"{type(error).__name__}: {str(error)[:150]!r} at {where}: {_shown(given)}"
+        )
 
     def report(self, kind: str) -> str:
         return (

@@ -46,7 +46,11 @@ class Machine:
             self.add_python(name, "3.9.18")
         self.add_program("uname", "#!/bin/sh\necho Linux\n")
         self.add_program("nvidia-smi", "#!/bin/sh\nexit 9\n")
-        self.environment = {"PATH": f"{self.programs}:/usr/bin:/bin", "FAKE_PIP": "true", "FAKE_UV": "true"}
+        self.environment = {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "FAKE_PIP": "true",
+            "FAKE_UV": "true",
+        }
 
     def add_program(self, name: str, text: str) -> None:
         (self.programs / name).write_text(text)
@@ -90,7 +94,9 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-without_gpu = pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has a GPU")
+without_gpu = pytest.mark.skipif(
+    any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has a GPU"
+)
 
 
 @pytest.mark.parametrize("minor", range(9, 17))

@@ -22,11 +22,15 @@ def walk_closure(name: str, extras: frozenset[str], seen: set[tuple[str, frozens
         return
     for requirement in map(Requirement, lines):
         markers = [{"extra": extra} for extra in extras or {""}]
-        if requirement.marker is None or any(requirement.marker.evaluate(values) for values in markers):
+        if requirement.marker is None or any(
+            requirement.marker.evaluate(values) for values in markers
+        ):
             walk_closure(canonicalize_name(requirement.name), frozenset(requirement.extras), seen)
 
 
-@pytest.mark.parametrize("requirement", list_requirements(*EXTRAS), ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize(
+    "requirement", list_requirements(*EXTRAS), ids=lambda requirement: requirement.name
+)
 def test_pin_lies_within_the_bounds(requirement):
     assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
 

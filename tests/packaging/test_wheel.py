@@ -20,7 +20,12 @@ TABLE = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.ste
 def run(*command: object, cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -88,8 +93,17 @@ def test_wheel_works_outside_the_checkout(wheel, tmp_path):
     folder.mkdir()
     run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=tmp_path)
     (site,) = venv.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path))
-    pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "--disable-pip-version-check"]
+    (site / "dependencies.pth").write_text(
+        "\n".join(path for path in sys.path if "site-packages" in path)
+    )
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        venv / "bin/python",
+        "--disable-pip-version-check",
+    ]
     run(*pip, "install", "--no-deps", "--no-index", "--ignore-installed", wheel, cwd=tmp_path)
     imported = run(
         venv / "bin/python",

@@ -91,7 +91,9 @@ def flushes_denormals() -> bool:
 
 def _current_core() -> int | None:
     try:
-        fields = Path("/proc/thread-self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = (
+            Path("/proc/thread-self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        )
     except OSError:  # not Linux
         return None
     return int(fields[36])  # field 39 of proc(5), counted after the name

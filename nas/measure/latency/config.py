@@ -43,7 +43,9 @@ class LatencyConfig:
         if self.backend == "onnxruntime":
             check_installed()
         if self.sizes is not None and not self.sizes:
-            raise ValueError("sizes must name at least one size; use [[64,64]], or null for the usual ones")
+            raise ValueError(
+                "sizes must name at least one size; use [[64,64]], or null for the usual ones"
+            )
         for size in self.sizes if isinstance(self.sizes, list) else ():
             if min(size) < 1:
                 raise ValueError(f"sizes must be at least 1x1, got {size[0]}x{size[1]}")

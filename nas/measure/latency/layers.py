@@ -68,7 +68,10 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
         torch.inference_mode(),
     ):
         inputs = _inputs(network, whole.image)
-        layers = [_forward(network.get_submodule(name), given, whole.image) for name, given in inputs.items()]
+        layers = [
+            _forward(network.get_submodule(name), given, whole.image)
+            for name, given in inputs.items()
+        ]
         subjects = [whole, *layers]
 
         def timer(subject: int, place: int, repeats: int) -> Block:

@@ -124,9 +124,13 @@ class LatencyMeter:
 
     def _is_void(self, found: Latency | RuntimeError) -> bool:
         void = {"disturbed", "drifted"}
-        return self.device.type == "cuda" and isinstance(found, Latency) and bool(void & flags(found))
+        return (
+            self.device.type == "cuda" and isinstance(found, Latency) and bool(void & flags(found))
+        )
 
-    def _attempt(self, specs: Sequence[ArchSpec], seed: int, *, attempt: int) -> list[Latency | RuntimeError]:
+    def _attempt(
+        self, specs: Sequence[ArchSpec], seed: int, *, attempt: int
+    ) -> list[Latency | RuntimeError]:
         config, name = self.config, device_id(self.device)
         with (
             exclusive(name) as hold,
@@ -138,7 +142,9 @@ class LatencyMeter:
             for spec in specs:
                 hold.pause()
                 opened.append(self._try(spec, seed))
-            strangers = neighbours(self.device, users(name))  # by now this process is on the GPU itself
+            strangers = neighbours(
+                self.device, users(name)
+            )  # by now this process is on the GPU itself
             subjects = [baseline, *(one for one in opened if isinstance(one, Subject))]
 
             def timer(subject: int, place: int, repeats: int) -> Block:

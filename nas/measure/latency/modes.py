@@ -94,7 +94,9 @@ def onnx(network: Network, setting: Setting) -> Upscaler:
 
 
 MODES: dict[str, Mode] = {
-    "challenge": Mode(devices=("cuda",), baseline=plain, candidate=fused),  # eager, the baseline as released
+    "challenge": Mode(
+        devices=("cuda",), baseline=plain, candidate=fused
+    ),  # eager, the baseline as released
     "challenge_graph": Mode(devices=("cuda",), baseline=plain, candidate=captured),
     "graph": Mode(devices=("cuda",), baseline=graph, candidate=graph),
     "deploy": Mode(devices=("cuda",), baseline=deploy, candidate=deploy, dtype="float16"),
@@ -126,10 +128,14 @@ def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
         return name, device
     if "cpu" in devices:
         return name, torch.device("cpu")
-    raise ValueError(f"latency.mode={name} needs a CUDA GPU, the device is {device}; use auto or cpu")
+    raise ValueError(
+        f"latency.mode={name} needs a CUDA GPU, the device is {device}; use auto or cpu"
+    )
 
 
 def available(device: torch.device) -> list[str]:
     """The modes that can be read with a device in use: its own first, then those of the CPU."""
     here = [name for name, mode in MODES.items() if device.type in mode.devices]
-    return here + [name for name, mode in MODES.items() if "cpu" in mode.devices and name not in here]
+    return here + [
+        name for name, mode in MODES.items() if "cpu" in mode.devices and name not in here
+    ]

@@ -38,7 +38,9 @@ def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callabl
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # with one, the calling thread does the work
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # as torch does while it is timed
+    options.add_session_config_entry(
+        "session.set_denormal_as_zero", "1"
+    )  # as torch does while it is timed
     session = onnxruntime.InferenceSession(
         exported(network, image), options, providers=["CPUExecutionProvider"]
     )

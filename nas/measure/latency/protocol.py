@@ -93,7 +93,9 @@ def read(
                 one.rounds.append(entry)
                 one.spent += _lasted(entry, repeats[BASELINE], repeats[one.subject])
         left = [
-            one for one in left if one.subject in turns.subjects and not one.is_done(weights, limits, rng)
+            one
+            for one in left
+            if one.subject in turns.subjects and not one.is_done(weights, limits, rng)
         ]
     done = {one.subject: one.rounds for one in series if one.subject in turns.subjects}
     return [

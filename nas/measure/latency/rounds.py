@@ -10,9 +10,13 @@ import numpy as np
 # A round is disturbed when one of these is exceeded:
 MAX_GAP = 0.03  # between the two blocks of a network
 MAX_IDLE = 0.05  # share of the time in which a block did not run
-MAX_SLOWDOWN = 0.10  # of a network over its median: another clock, or a neighbour that shares the memory
+MAX_SLOWDOWN = (
+    0.10  # of a network over its median: another clock, or a neighbour that shares the memory
+)
 MAX_REJECTED = 0.2  # share of the rounds: above it the reading is disturbed as a whole
-HOST_BOUND = 0.8  # share of a GPU forward's time in which the host issues it: from there the host decides it
+HOST_BOUND = (
+    0.8  # share of a GPU forward's time in which the host issues it: from there the host decides it
+)
 NUM_RESAMPLES = 1000
 
 
@@ -39,7 +43,9 @@ class Round:
     baseline: tuple[tuple[float, ...], tuple[float, ...]]
     candidate: tuple[tuple[float, ...], tuple[float, ...]]
     idle: float  # of the worst block
-    host: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # of baseline and candidate, at each size
+    host: tuple[tuple[float, ...], tuple[float, ...]] | None = (
+        None  # of baseline and candidate, at each size
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,9 @@ class Reading:
         return any(host is not None and host >= HOST_BOUND * spent for host, spent in pairs)
 
 
-def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.Generator) -> Reading:
+def summarise(
+    rounds: Sequence[Round], weights: Sequence[float], rng: np.random.Generator
+) -> Reading:
     """Give median ratio, its interval and the mean runtimes of the calm rounds."""
     kept = calm(rounds, weights)
     found = ratios(kept, weights)
@@ -94,7 +102,9 @@ def summarise(rounds: Sequence[Round], weights: Sequence[float], rng: np.random.
         rejected=len(rounds) - len(kept),
         idle=statistics.median(entry.idle for entry in rounds),
         baseline_host_ms=1e3 * _of_medians([host[0] for host in hosts], weights) if hosts else None,
-        candidate_host_ms=1e3 * _of_medians([host[1] for host in hosts], weights) if hosts else None,
+        candidate_host_ms=1e3 * _of_medians([host[1] for host in hosts], weights)
+        if hosts
+        else None,
     )
 
 
@@ -110,7 +120,10 @@ def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[floa
     """How far each round is from a quiet one, 1 being the most that is accepted."""
     worst = [entry.idle / MAX_IDLE for entry in rounds]
     for blocks in ([entry.baseline for entry in rounds], [entry.candidate for entry in rounds]):
-        pairs = [(weighted_sum(first, weights), weighted_sum(second, weights)) for first, second in blocks]
+        pairs = [
+            (weighted_sum(first, weights), weighted_sum(second, weights))
+            for first, second in blocks
+        ]
         typical = statistics.median(first + second for first, second in pairs)
         for place, (first, second) in enumerate(pairs):
             gap = 2 * abs(first - second) / (first + second)
@@ -122,7 +135,8 @@ def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[floa
 def ratios(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
     """Candidate over baseline of each round, of their mean runtimes over the sizes."""
     return [
-        weighted_sum(_mean(*entry.candidate), weights) / weighted_sum(_mean(*entry.baseline), weights)
+        weighted_sum(_mean(*entry.candidate), weights)
+        / weighted_sum(_mean(*entry.baseline), weights)
         for entry in rounds
     ]
 

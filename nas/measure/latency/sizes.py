@@ -48,7 +48,9 @@ CHALLENGE_SIZES = (
 def weighted(sizes: tuple[tuple[int, int, float], ...]) -> tuple[Size, ...]:
     """Sizes with their weights scaled to sum to 1."""
     total = sum(weight for _, _, weight in sizes)
-    return tuple(Size(height=height, width=width, weight=weight / total) for height, width, weight in sizes)
+    return tuple(
+        Size(height=height, width=width, weight=weight / total) for height, width, weight in sizes
+    )
 
 
 def folder_sizes(folder: Path) -> tuple[Size, ...]:
@@ -69,4 +71,6 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
     found = sorted(Counter(map(read_size, paths)).items(), key=lambda item: (-item[1], item[0]))
-    return weighted(tuple((height, width, float(count)) for (height, width), count in found[:MAX_SIZES]))
+    return weighted(
+        tuple((height, width, float(count)) for (height, width), count in found[:MAX_SIZES])
+    )

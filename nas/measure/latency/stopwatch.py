@@ -30,7 +30,9 @@ class Forward:
         return self.network(self.image)
 
 
-Stopwatch = Callable[[Forward, int], Block]  # runs a forward so many times, and says how long each took
+Stopwatch = Callable[
+    [Forward, int], Block
+]  # runs a forward so many times, and says how long each took
 
 
 def stopwatch_of(device: torch.device, *, threads: int) -> Stopwatch:

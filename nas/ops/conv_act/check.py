@@ -24,7 +24,9 @@ def check(
     if x is None or weight is None:  # how the dispatcher hands over what was None
         raise TypeError(f"conv_act: {'x' if x is None else 'weight'} must be a tensor, got None")
     if epilogue not in EPILOGUES:
-        raise ValueError(f"conv_act: epilogue {epilogue!r} is not known; known: {', '.join(EPILOGUES)}")
+        raise ValueError(
+            f"conv_act: epilogue {epilogue!r} is not known; known: {', '.join(EPILOGUES)}"
+        )
     if x.dim() != 4 or weight.dim() != 4:
         raise ValueError(
             "conv_act: x must be (N, Cin, H, W) and weight (C, Cin, k, k), "
@@ -33,9 +35,13 @@ def check(
     channels, in_channels, kernel, columns = weight.shape
     count, given, height, width = x.shape
     if kernel != columns or kernel % 2 == 0:
-        raise ValueError(f"conv_act: kernel must be square and odd, got {kernel}x{columns}; use 1, 3 or 5")
+        raise ValueError(
+            f"conv_act: kernel must be square and odd, got {kernel}x{columns}; use 1, 3 or 5"
+        )
     if given != in_channels:
-        raise ValueError(f"conv_act: x must have the weight's {in_channels} channels, got {tuple(x.shape)}")
+        raise ValueError(
+            f"conv_act: x must have the weight's {in_channels} channels, got {tuple(x.shape)}"
+        )
     if height == 0 or width == 0 or channels == 0 or in_channels == 0:
         raise ValueError(
             "conv_act: x and weight must have at least one channel, row and column, "
@@ -78,7 +84,9 @@ def _operand(
 ) -> None:
     if value is None:
         if needed:
-            raise ValueError(f"conv_act: epilogue {epilogue!r} needs {name} of shape {shape}, got None")
+            raise ValueError(
+                f"conv_act: epilogue {epilogue!r} needs {name} of shape {shape}, got None"
+            )
         return
     if not used:
         raise ValueError(f"conv_act: epilogue {epilogue!r} has no use for {name}; leave it out")
@@ -91,4 +99,6 @@ def _alike(name: str, value: Tensor, x: Tensor) -> None:
     if value.dtype != x.dtype:
         raise TypeError(f"conv_act: {name} must have the dtype of x, {x.dtype}, got {value.dtype}")
     if value.device != x.device:
-        raise ValueError(f"conv_act: {name} must be on the device of x, {x.device}, got {value.device}")
+        raise ValueError(
+            f"conv_act: {name} must be on the device of x, {x.device}, got {value.device}"
+        )

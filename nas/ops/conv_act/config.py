@@ -13,7 +13,10 @@ FEW_CHANNELS = 4  # up to which the input is taken for an image and read with an
 MAX_COLUMNS = 128  # where all its taps are no more than this
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
 FORMS = ("image", "tile", "loop", "rows", "separable")
-ROWS_AT_ONCE = {2: 4, 4: 3}  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
+ROWS_AT_ONCE = {
+    2: 4,
+    4: 3,
+}  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
 WORTH_A_HEIGHT = 0.9  # of the steps of the rules' height: another one has to save a tenth
 TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/tune.py timed
 
@@ -179,7 +182,9 @@ def read_table(path: Path) -> dict[Case, Config]:
         try:
             given = entry["case"]
             wanted = Case.__annotations__
-            if given.keys() != wanted.keys() or any(type(given[name]) is not wanted[name] for name in wanted):
+            if given.keys() != wanted.keys() or any(
+                type(given[name]) is not wanted[name] for name in wanted
+            ):
                 names = ", ".join(f"{name}: {kind.__name__}" for name, kind in wanted.items())
                 raise ValueError(f"case must be {{{names}}}, got {given}")
             unknown = entry["config"].keys() - {field.name for field in fields(Config)}
@@ -198,9 +203,13 @@ def _entries(path: Path) -> list[Any]:
     try:
         found = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} is no JSON: {error}; write it again with benchmarks/tune.py") from None
+        raise ValueError(
+            f"{path.name} is no JSON: {error}; write it again with benchmarks/tune.py"
+        ) from None
     if not isinstance(found, list):
-        raise ValueError(f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/tune.py")
+        raise ValueError(
+            f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/tune.py"
+        )
     return found
 
 
@@ -228,13 +237,19 @@ def _tile_usually(case: Case) -> Config:
             case.strict or block_n > 32
         )  # sums: in eight warps some spill on 100 (3.6.0), fewer in four (3.7.1)
         warps = 4 if many and case.epilogue != "conv1x1" else 8
-        return Config(form="image", height=8, width=16, block_k=columns, block_n=block_n, num_warps=warps)
+        return Config(
+            form="image", height=8, width=16, block_k=columns, block_n=block_n, num_warps=warps
+        )
     if case.separable:
-        return Config(form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4)
+        return Config(
+            form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4
+        )
     block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
-        return Config(form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4)
+        return Config(
+            form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4
+        )
     form, height, warps = "tile", 8, 8
     if case.strict:
         form, height = "loop", 2 if block_n > 32 else 8
@@ -245,13 +260,17 @@ def _tile_usually(case: Case) -> Config:
         height, warps = 16 if block_n == 16 else 4, 4
     elif block_k <= 32:
         warps = 4
-    return Config(form=form, height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps)
+    return Config(
+        form=form, height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps
+    )
 
 
 def _fits_rows(case: Case, block_k: int, block_n: int) -> bool:
     """Whether a row of pixels can be read once a column of taps: on GPUs other than Hopper it spills."""
     held = 9 * block_k * block_n * case.item_bytes
-    plain = case.hopper and case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle"
+    plain = (
+        case.hopper and case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle"
+    )
     return plain and case.in_channels <= block_k and case.channels <= block_n and held <= HELD_BYTES
 
 

@@ -48,7 +48,9 @@ def gradient(
         own = _of_convolution(on_f, x, weight, bias, needed[:3])
     operands = (x, weight, bias, skip, gate_weight, gate_bias)
     return tuple(
-        _like(value, operand, grad) if want and value is not None and operand is not None else x.new_empty(0)
+        _like(value, operand, grad)
+        if want and value is not None and operand is not None
+        else x.new_empty(0)
         for value, operand, want in zip((*own, *others), operands, needed, strict=True)
     )
 
@@ -86,7 +88,12 @@ def _through_epilogue(
 
 
 def _of_convolution(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, needed: list[bool], groups: int = 1
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    needed: list[bool],
+    groups: int = 1,
 ) -> tuple[Tensor | None, ...]:
     sizes, half = None if bias is None else [weight.shape[0]], weight.shape[-1] // 2
     found: tuple[Tensor | None, ...] = aten.convolution_backward(

@@ -28,14 +28,18 @@ class ConvAct(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d, epilogue: str) -> None:
         channels, size = (conv.in_channels, conv.out_channels), conv.kernel_size[0]
-        super().__init__(*channels, size, padding=size // 2, bias=conv.bias is not None, device="meta")
+        super().__init__(
+            *channels, size, padding=size // 2, bias=conv.bias is not None, device="meta"
+        )
         self.weight, self.bias = conv.weight, conv.bias
         self.epilogue = epilogue
         self._launches = Prepared()
         self.train(conv.training)
         self._lay_out()
 
-    def forward(self, x: Tensor, skip: Tensor | None = None, gate: nn.Conv2d | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, skip: Tensor | None = None, gate: nn.Conv2d | None = None
+    ) -> Tensor:
         """(N, Cin, H, W) to (N, C, H, W); an attention takes its skip, and its gate where it has one."""
         key = self._key(x, skip, gate) if is_bare(x) else None
         out = self._launches.repeat(key, x, skip)
@@ -48,7 +52,9 @@ class ConvAct(nn.Conv2d):
         self._launches.keep(key, lambda: prepare(*operands))
         return out
 
-    def _key(self, x: Tensor, skip: Tensor | None, gate: nn.Conv2d | None) -> tuple[Any, ...] | None:
+    def _key(
+        self, x: Tensor, skip: Tensor | None, gate: nn.Conv2d | None
+    ) -> tuple[Any, ...] | None:
         """How the operands lie; None: a parameter is computed at each call, as of a parametrization."""
         own = self._parameters  # past nn.Module's search by name
         weight = own.get("weight")
@@ -87,7 +93,9 @@ class FusedConvStack(nn.Module):
         super().__init__()
         self.conv1 = ConvAct(_conv(block.conv1), block.activation)
         self.conv2 = ConvAct(_conv(block.conv2), block.activation)
-        self.conv3 = ConvAct(_conv(block.conv3), block.activation if block.activate_last else "none")
+        self.conv3 = ConvAct(
+            _conv(block.conv3), block.activation if block.activate_last else "none"
+        )
         self.train(block.training)
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:

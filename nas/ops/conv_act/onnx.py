@@ -34,7 +34,9 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         if name == "hardswish":
             return op.HardSwish(f)
         half = op.Mul(f, op.CastLike(0.5, f))
-        return op.Mul(half, op.Add(op.Erf(op.Mul(f, op.CastLike(0.5**0.5, f))), op.CastLike(1.0, f)))
+        return op.Mul(
+            half, op.Add(op.Erf(op.Mul(f, op.CastLike(0.5**0.5, f))), op.CastLike(1.0, f))
+        )
 
     def attended(f: Any, name: str, skip: Any, weight: Any, bias: Any) -> Any:
         total = op.Add(skip, f)

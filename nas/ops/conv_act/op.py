@@ -93,7 +93,9 @@ def prepare(
     channels, in_channels, kernel, _ = weight.shape
     if backend_of(x.device, channels, weight.dtype, epilogue, in_channels, kernel) != "triton":
         return None
-    found: Repeat | None = _kernels().prepare(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+    found: Repeat | None = _kernels().prepare(
+        x, weight, bias, epilogue, skip, gate_weight, gate_bias
+    )
     return found
 
 
@@ -197,7 +199,9 @@ def _flops_backward(
     weights = (needed[0] + needed[1]) * weight[0] * weight[1] * weight[2] * weight[3]
     if gate_weight is not None:
         weights += any(needed[:3]) * gate_weight[0] * gate_weight[1]
-        weights += needed[4] * channels * channels  # also a diagonal's: PyTorch counts it as if it were dense
+        weights += (
+            needed[4] * channels * channels
+        )  # also a diagonal's: PyTorch counts it as if it were dense
     return 2 * count * height * width * weights
 
 
@@ -244,6 +248,8 @@ def conv_act(
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         out = _OP(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
         return out
-    with torch._C._AutoDispatchBelowAutograd():  # past the rule of its gradient, half of what a call costs
+    with (
+        torch._C._AutoDispatchBelowAutograd()
+    ):  # past the rule of its gradient, half of what a call costs
         out = _OP(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
         return out

@@ -28,7 +28,11 @@ def pixels_of(value: Tensor) -> Pixels | None:
     image, channel, row, column = value.stride()
     pitch = column if width > 1 else row if height > 1 else image if count > 1 else channels
     even = (channels == 1 or channel == 1) and pitch >= channels
-    even = even and (height == 1 or row == width * pitch) and (count == 1 or image == height * width * pitch)
+    even = (
+        even
+        and (height == 1 or row == width * pitch)
+        and (count == 1 or image == height * width * pitch)
+    )
     if not even:
         return None
     return aligned(value, pitch)

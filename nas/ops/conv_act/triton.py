@@ -60,10 +60,22 @@ def why_not(
     if epilogue in GATED:
         gate = x.new_zeros(channels, channels if epilogue == "conv1x1" else 1, 1, 1), bias
     if separable:
-        depth, weight = x.new_zeros(kernel, kernel, x.shape[1], dtype=torch.float32), weight[..., :1, :1]
+        depth, weight = (
+            x.new_zeros(kernel, kernel, x.shape[1], dtype=torch.float32),
+            weight[..., :1, :1],
+        )
         out = empty_map(x, channels, dtype)
         with _on(device):
-            launch(x, pack(weight), bias, epilogue, out=out, skip=skip, depth=depth, precision=precision)
+            launch(
+                x,
+                pack(weight),
+                bias,
+                epilogue,
+                out=out,
+                skip=skip,
+                depth=depth,
+                precision=precision,
+            )
     else:
         forward(x, weight, bias, epilogue, skip, *gate, precision)
     return None
@@ -142,7 +154,8 @@ def launch(
     precision = precision or precision_of(weight.dtype)
     tensors = (x, weight, bias, skip, gate_weight, gate_bias, depth, mean, out)
     kinds = [
-        (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None for t in tensors
+        (t.dtype, t.shape, t.stride(), t.data_ptr() % ALIGNMENT) if t is not None else None
+        for t in tensors
     ]
     key = (epilogue, shuffle, precision, rounding, overlap, x.device, *kinds)
     plan = _plans.get(key)
@@ -199,7 +212,9 @@ class _Plan:
     constants: dict[str, Any]
     num_warps: int
     num_stages: int
-    moved: tuple[bool, bool, bool]  # whether x, skip, out are passed as pixels_of or a copy gives them
+    moved: tuple[
+        bool, bool, bool
+    ]  # whether x, skip, out are passed as pixels_of or a copy gives them
     key: tuple[Any, ...]
 
     def launch(self, x: Tensor, *rest: Any) -> bool:
@@ -214,13 +229,17 @@ class _Plan:
         if found is not None:
             found[self.grid](*tensors, *self.numbers, *self.constants.values())
             return True
-        found = conv_act_kernel[self.grid](
+        found = conv_act_kernel[
+            self.grid
+        ](
             *tensors,
             *self.numbers,
             **self.constants,
             num_warps=self.num_warps,
             num_stages=self.num_stages,
-            **({"launch_pdl": True} if self.constants["OVERLAP"] else {}),  # the interpreter does not know it
+            **(
+                {"launch_pdl": True} if self.constants["OVERLAP"] else {}
+            ),  # the interpreter does not know it
             enable_fp_fusion=True,  # as the tilings were compiled for the tests; Triton's default may change
         )
         if interpreting():
@@ -309,7 +328,9 @@ def _locate_maps(
     source = Pixels(x, 0, 0) if image else _pixels(x)
     added = _pixels(skip) if skip is not None and not shuffle else Pixels(skip, 0, 0)
     target = Pixels(out, 0, 0) if shuffle else pixels_of(out)
-    assert target is not None, f"out must be channels_last or a slice of it, got strides {out.stride()}"
+    assert target is not None, (
+        f"out must be channels_last or a slice of it, got strides {out.stride()}"
+    )
     return source, added, target
 
 
@@ -317,7 +338,9 @@ def _address_maps(source: Pixels, added: Pixels, target: Pixels) -> dict[str, in
     maps = {"X": source, "SKIP": added, "OUT": target}
     fields = ("pitch", "offset")
     return {
-        f"{name}_{field.upper()}": getattr(pixels, field) for name, pixels in maps.items() for field in fields
+        f"{name}_{field.upper()}": getattr(pixels, field)
+        for name, pixels in maps.items()
+        for field in fields
     }
 
 
@@ -329,7 +352,9 @@ def _choose_rounding(
     return {
         "ROUND_X": tf32 and rounding.x and x.dtype == torch.float32 and not case.image,
         "ROUND_WEIGHT": tf32 and rounding.weight,
-        "ROUND_OUT": rounding.out and out.dtype == torch.float32 and case.epilogue != "pixel_shuffle",
+        "ROUND_OUT": rounding.out
+        and out.dtype == torch.float32
+        and case.epilogue != "pixel_shuffle",
     }
 
 
@@ -339,7 +364,14 @@ def _key_of_compiled(
     """What Triton compiles a kernel of its own for; `wide` are the numbers of 64 bits."""
     kinds = [(t.dtype, t.data_ptr() % ALIGNMENT == 0) if t is not None else None for t in tensors]
     wide = tuple(number > LARGEST_INT for number in numbers)
-    return (tensors[0].device, config.num_warps, config.num_stages, wide, *kinds, *constants.values())
+    return (
+        tensors[0].device,
+        config.num_warps,
+        config.num_stages,
+        wide,
+        *kinds,
+        *constants.values(),
+    )
 
 
 def _pixels(value: Tensor) -> Pixels:

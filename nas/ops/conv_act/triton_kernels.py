@@ -31,7 +31,9 @@ def _round(f, ROUND: tl.constexpr):
             bits = tl.inline_asm_elementwise(
                 "cvt.rna.tf32.f32 $0, $1;", "=r,r", [f], dtype=tl.int32, is_pure=True, pack=1
             )
-        f = (bits & -0x2000).to(tl.float32, bitcast=True)  # the instruction leaves what lies below undefined
+        f = (bits & -0x2000).to(
+            tl.float32, bitcast=True
+        )  # the instruction leaves what lies below undefined
     return f
 
 
@@ -105,7 +107,9 @@ def _image_sums(
     x = columns[:, None] + (tap % KERNEL - KERNEL // 2)[None, :]
     inside = (y >= 0) & (y < H) & (x >= 0) & (x < W) & (k < CIN * KERNEL * KERNEL)[None, :]
     at = (
-        n.to(tl.int64) * stride_n + y.to(tl.int64) * stride_h + (x * stride_w + (channel * stride_c)[None, :])
+        n.to(tl.int64) * stride_n
+        + y.to(tl.int64) * stride_h
+        + (x * stride_w + (channel * stride_c)[None, :])
     )
     a = tl.load(image + at, mask=inside, other=0.0)
     if mean is not None:
@@ -280,7 +284,9 @@ def _convolve_rows(
     here = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
     below = tl.zeros((BLOCK_W, BLOCK_N), tl.float32)
     coming = _load_pixels(x, rows, columns, m, H, W, -1, -1, 0, CIN, BLOCK_K, X_PITCH)
-    for step in tl.static_range(3 * (BLOCK_H + 2)):  # the row that is read: step // 3 - 1 of the block
+    for step in tl.static_range(
+        3 * (BLOCK_H + 2)
+    ):  # the row that is read: step // 3 - 1 of the block
         a = _round(coming.to(w00.dtype), ROUND_X)
         if step + 1 < 3 * (BLOCK_H + 2):
             coming = _load_pixels(x, rows, columns, m, H, W, (step + 1) // 3 - 1, (step + 1) % 3 - 1,

@@ -69,7 +69,9 @@ def _fault_of_pair(x: Tensor, f: Tensor) -> ValueError | TypeError:
         if value.dim() != 4:
             return ValueError(f"{name} must have four dimensions (N, C, H, W), got {_shape(value)}")
         if value.dtype not in DTYPES:
-            return TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {value.dtype}")
+            return TypeError(
+                f"{name} must be float64, float32, float16 or bfloat16, got {value.dtype}"
+            )
     if x.shape != f.shape:
         return ValueError(f"x and f must have one shape, got x {_shape(x)} and f {_shape(f)}")
     if x.dtype != f.dtype:

@@ -63,7 +63,9 @@ def span_attention_forward(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -
         )  # fmt: skip
         return code
 
-    code = launch(x, f, weight, out) if _is_current(device) else _on(device, launch, x, f, weight, out)
+    code = (
+        launch(x, f, weight, out) if _is_current(device) else _on(device, launch, x, f, weight, out)
+    )
     if code == NOT_SERVED:
         alike_x, alike_f, target = _alike(x, f, out)
         code = _on(device, launch, alike_x, alike_f, weight.clone(), target)
@@ -154,7 +156,9 @@ def _span_library(device: int, channels: int, dtype: torch.dtype) -> ctypes.CDLL
 
 @cache
 def _parameter_free_library(device: int) -> ctypes.CDLL:
-    library = nvcc.load(FOLDER / "parameter_free.cu", arch=nvcc.architecture(torch.device("cuda", device)))
+    library = nvcc.load(
+        FOLDER / "parameter_free.cu", arch=nvcc.architecture(torch.device("cuda", device))
+    )
     pointer, number = ctypes.c_void_p, ctypes.c_longlong
     library.nas_parameter_free.argtypes = [pointer] * 3 + [number] * 17 + [pointer]
     return _with_errors(library)

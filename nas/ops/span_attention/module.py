@@ -29,7 +29,9 @@ class FusedLearnedPointwise(nn.Module):
 
     def _key(self, x: Tensor, f: Tensor) -> tuple[Any, ...] | None:
         """How the operands lie; None: the weight is computed at each call, as of a parametrization."""
-        conv = self._modules["conv"]  # past nn.Module's search by name, which takes longer than a launch
+        conv = self._modules[
+            "conv"
+        ]  # past nn.Module's search by name, which takes longer than a launch
         assert conv is not None
         weight, bias = conv._parameters.get("weight"), conv._parameters.get("bias")
         return lies(x, f, weight, bias) if weight is not None and bias is not None else None

@@ -100,12 +100,18 @@ def prepare(
 ) -> Repeat | None:
     """The launch of a call of an operator that has just been made, to be made again; None: there is none."""
     backend = _CHOICES[name].pick(f.device, (f.shape[1], f.dtype))
-    found: Repeat | None = _kernels(backend).prepare(x, f, weight, bias) if backend != "reference" else None
+    found: Repeat | None = (
+        _kernels(backend).prepare(x, f, weight, bias) if backend != "reference" else None
+    )
     return found
 
 
 def _register(
-    name: str, place: int, check: Callable[..., None], plain: Callable[..., Any], backends: tuple[str, ...]
+    name: str,
+    place: int,
+    check: Callable[..., None],
+    plain: Callable[..., Any],
+    backends: tuple[str, ...],
 ) -> None:
     """Implement an operator; `place` is where f stands among its arguments."""
 
@@ -145,9 +151,19 @@ def _check_free_backward(grad: Tensor, x: Tensor, f: Tensor) -> None:
 
 
 _register("span_attention", 1, check_span, reference.span_attention_forward, ("cuda", "triton"))
-_register("span_attention_backward", 2, _check_span_backward, reference.span_attention_backward, ("triton",))
 _register(
-    "parameter_free_attention", 1, check_pair, reference.parameter_free_attention_forward, ("cuda", "triton")
+    "span_attention_backward",
+    2,
+    _check_span_backward,
+    reference.span_attention_backward,
+    ("triton",),
+)
+_register(
+    "parameter_free_attention",
+    1,
+    check_pair,
+    reference.parameter_free_attention_forward,
+    ("cuda", "triton"),
 )
 _register(
     "parameter_free_attention_backward",
@@ -167,7 +183,12 @@ def _fake_span_backward(
     grad: Tensor, x: Tensor, f: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _check_span_backward(grad, x, f, weight, bias)
-    return torch.empty_like(x), torch.empty_like(f), torch.empty_like(weight), torch.empty_like(bias)
+    return (
+        torch.empty_like(x),
+        torch.empty_like(f),
+        torch.empty_like(weight),
+        torch.empty_like(bias),
+    )
 
 
 def _fake_free(x: Tensor, f: Tensor) -> Tensor:
@@ -203,21 +224,32 @@ def _differentiate_free(ctx: Any, grad: Tensor) -> Any:
 
 for _name in ("span_attention_backward", "parameter_free_attention_backward"):
     refuse_second_derivative(_LIBRARY, _name, "nas.ops.span_attention.reference")
-torch.library.register_autograd("nas::span_attention", _differentiate_span, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd(
+    "nas::span_attention", _differentiate_span, setup_context=_keep, lib=_LIBRARY
+)
 torch.library.register_autograd(
     "nas::parameter_free_attention", _differentiate_free, setup_context=_keep, lib=_LIBRARY
 )
 
 
 @register_flop_formula(torch.ops.nas.span_attention)
-def _(x: Any, f: Any, weight: Any, bias: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+def _(
+    x: Any, f: Any, weight: Any, bias: Any, *args: Any, out_shape: Any = None, **kwargs: Any
+) -> int:
     num, channels, height, width = f
     return int(2 * channels * channels * num * height * width)
 
 
 @register_flop_formula(torch.ops.nas.span_attention_backward)
 def _(
-    grad: Any, x: Any, f: Any, weight: Any, bias: Any, *args: Any, out_shape: Any = None, **kwargs: Any
+    grad: Any,
+    x: Any,
+    f: Any,
+    weight: Any,
+    bias: Any,
+    *args: Any,
+    out_shape: Any = None,
+    **kwargs: Any,
 ) -> int:
     """What the plain form's backward counts, W^T dgate and dW; not the gate, which is computed again."""
     num, channels, height, width = f

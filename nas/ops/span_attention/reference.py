@@ -37,7 +37,17 @@ def span_attention_backward(
     dx = torch.mul(grad, F.conv2d(f, weight, bias), out=torch.empty_like(x))
     dgate = _sum(x, f).mul_(grad)
     through_gate, dw, db = torch.ops.aten.convolution_backward(
-        dgate, f, weight, [bias.numel()], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, True, True]
+        dgate,
+        f,
+        weight,
+        [bias.numel()],
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        False,
+        [0, 0],
+        1,
+        [True, True, True],
     )
     return dx, torch.add(dx, through_gate, out=torch.empty_like(f)), dw, db
 

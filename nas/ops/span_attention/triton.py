@@ -21,9 +21,7 @@ from nas.ops.span_attention.layout import Map, flatten, is_flat
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SHARES_PER_MULTIPROCESSOR = 4  # programs that share the pixels of dW
-FUSED = (
-    True  # products and sums in one rounding; said at each launch, because Triton 3.10 changes its default
-)
+FUSED = True  # products and sums in one rounding; said at each launch, because Triton 3.10 changes its default
 FLAT = Tile(pixels=1024, channels=1, warps=4)  # element-wise kernels on maps of one layout
 TILED = Tile(pixels=64, channels=16, warps=4)
 
@@ -62,7 +60,9 @@ def span_attention_forward(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -
     if not is_flat(out):
         return out.copy_(span_attention_forward(x, f.contiguous(), weight, bias))
     shape = tile("forward", f.shape[1], f.element_size())
-    _launch(kernels.forward, shape, (x, f), (_matrix(weight), bias.contiguous()), (out,), _precision(f))
+    _launch(
+        kernels.forward, shape, (x, f), (_matrix(weight), bias.contiguous()), (out,), _precision(f)
+    )
     return out
 
 
@@ -106,7 +106,14 @@ def span_attention_backward(
         )
         return dx.copy_(dense_dx), df.copy_(dense_df), dw, db
     shape = tile("data", f.shape[1], f.element_size())
-    _launch(kernels.data, shape, (grad, x, f), (_matrix(weight), bias.contiguous()), (dx, df), _precision(f))
+    _launch(
+        kernels.data,
+        shape,
+        (grad, x, f),
+        (_matrix(weight), bias.contiguous()),
+        (dx, df),
+        _precision(f),
+    )
     dw, db = _weight_gradients(grad, x, f)
     return dx, df, dw.to(f.dtype).view_as(weight), db.to(f.dtype)
 
@@ -157,7 +164,13 @@ def _launch(
     tensors = [held.tensor for held in maps]
     grid = (num * triton.cdiv(pixels, shape.pixels), blocks)
     numbers = (channels, pixels, *_strides(maps))
-    constants = (shape.pixels, shape.channels, blocks, precision, interpreting())  # in the kernels' order
+    constants = (
+        shape.pixels,
+        shape.channels,
+        blocks,
+        precision,
+        interpreting(),
+    )  # in the kernels' order
     with _on(outputs[0]):
         compiled = kernel[grid](
             *tensors[: len(inputs)], *others, *tensors[len(inputs) :], *numbers, *constants,

@@ -18,14 +18,18 @@ def _pixel_block(num_pixels, PIXELS: tl.constexpr):
 
 @triton.jit
 def _offsets(image, c, p, by_image, by_channel, by_pixel):
-    return image * by_image + p.to(tl.int64)[:, None] * by_pixel + c.to(tl.int64)[None, :] * by_channel
+    return (
+        image * by_image + p.to(tl.int64)[:, None] * by_pixel + c.to(tl.int64)[None, :] * by_channel
+    )
 
 
 @triton.jit
 def _weights(weight, rows, columns, by_row, by_column, num_channels):
     """A tile (rows, columns) of the matrix or, with strides exchanged, of its transpose; zeros outside."""
     inside = (rows < num_channels)[:, None] & (columns < num_channels)[None, :]
-    return tl.load(weight + rows[:, None] * by_row + columns[None, :] * by_column, mask=inside, other=0.0)
+    return tl.load(
+        weight + rows[:, None] * by_row + columns[None, :] * by_column, mask=inside, other=0.0
+    )
 
 
 @triton.jit
@@ -51,13 +55,23 @@ def forward(
     here_x = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0)
     gate = tl.zeros((PIXELS, CHANNELS), tl.float32)
     if BLOCKS == 1:
-        gate = _dot(here_f, _weights(weight, c, c, 1, num_channels, num_channels), gate, PRECISION, INTERPRET)
+        gate = _dot(
+            here_f,
+            _weights(weight, c, c, 1, num_channels, num_channels),
+            gate,
+            PRECISION,
+            INTERPRET,
+        )
     else:
         for block in range(BLOCKS):
             k = block * CHANNELS + tl.arange(0, CHANNELS)
             known = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
-            a = tl.load(f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0)
-            gate = _dot(a, _weights(weight, k, c, 1, num_channels, num_channels), gate, PRECISION, INTERPRET)
+            a = tl.load(
+                f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0
+            )
+            gate = _dot(
+                a, _weights(weight, k, c, 1, num_channels, num_channels), gate, PRECISION, INTERPRET
+            )
     gate += tl.load(bias + c, mask=c < num_channels, other=0.0).to(tl.float32)[None, :]
     value = (here_x.to(tl.float32) + here_f.to(tl.float32)) * gate
     tl.store(out + _offsets(image, c, p, out_image, out_channel, out_pixel), value, mask=inside)
@@ -77,7 +91,9 @@ def data(
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
     gate = tl.zeros((PIXELS, CHANNELS), tl.float32)
     back = tl.zeros((PIXELS, CHANNELS), tl.float32)
-    here_g = tl.load(grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0)
+    here_g = tl.load(
+        grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+    )
     here_g = here_g.to(tl.float32)
     if BLOCKS == 1:
         a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0)
@@ -92,9 +108,15 @@ def data(
         for block in range(BLOCKS):
             k = block * CHANNELS + tl.arange(0, CHANNELS)
             known = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
-            a = tl.load(f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0)
-            b = tl.load(x + _offsets(image, k, p, x_image, x_channel, x_pixel), mask=known, other=0.0)
-            g = tl.load(grad + _offsets(image, k, p, g_image, g_channel, g_pixel), mask=known, other=0.0)
+            a = tl.load(
+                f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0
+            )
+            b = tl.load(
+                x + _offsets(image, k, p, x_image, x_channel, x_pixel), mask=known, other=0.0
+            )
+            g = tl.load(
+                grad + _offsets(image, k, p, g_image, g_channel, g_pixel), mask=known, other=0.0
+            )
             a = a.to(tl.float32)
             dgate = g.to(tl.float32) * (a + b.to(tl.float32))
             there = _weights(weight, k, c, 1, num_channels, num_channels).to(tl.float32)
@@ -128,7 +150,9 @@ def weights(
         image = (block // blocks).to(tl.int64)
         p = (block % blocks) * PIXELS + tl.arange(0, PIXELS)
         inside = (p < num_pixels)[:, None] & (o < num_channels)[None, :]
-        g = tl.load(grad + _offsets(image, o, p, g_image, g_channel, g_pixel), mask=inside, other=0.0)
+        g = tl.load(
+            grad + _offsets(image, o, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+        )
         b = tl.load(x + _offsets(image, o, p, x_image, x_channel, x_pixel), mask=inside, other=0.0)
         a = tl.load(f + _offsets(image, o, p, f_image, f_channel, f_pixel), mask=inside, other=0.0)
         dgate = g.to(tl.float32) * (b.to(tl.float32) + a.to(tl.float32))
@@ -153,8 +177,12 @@ def parameter_free(
     image, p = _pixel_block(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
-    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(tl.float32)
-    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(tl.float32)
+    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(
+        tl.float32
+    )
+    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(
+        tl.float32
+    )
     value = (b + a) * (tl.sigmoid(a) - 0.5)
     tl.store(out + _offsets(image, c, p, out_image, out_channel, out_pixel), value, mask=inside)
 
@@ -170,11 +198,15 @@ def parameter_free_back(
     image, p = _pixel_block(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
-    g = tl.load(grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0).to(
+    g = tl.load(
+        grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+    ).to(tl.float32)
+    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(
         tl.float32
     )
-    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(tl.float32)
-    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(tl.float32)
+    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(
+        tl.float32
+    )
     s = tl.sigmoid(a)
     value = g * (s - 0.5)
     tl.store(dx + _offsets(image, c, p, dx_image, dx_channel, dx_pixel), value, mask=inside)

@@ -20,7 +20,8 @@ def project_ends(state: RunState) -> dict[int, Projection]:
     curves += [record.quality.curve for record in state.records if record.number and record.quality]
     references = yardstick.references
     gains = [
-        {steps: psnr - references[steps] for steps, psnr in curve if steps in references} for curve in curves
+        {steps: psnr - references[steps] for steps, psnr in curve if steps in references}
+        for curve in curves
     ]
     return projections(gains, yardstick.top_fidelity)
 

@@ -9,14 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from nas.search.model.expected_improvement import expected_hypervolume_improvement, expected_improvement
+from nas.search.model.expected_improvement import (
+    expected_hypervolume_improvement,
+    expected_improvement,
+)
 
 Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, Floats]
 GoalWord = Literal["front", "score", "psnr"]
 QUALITIES = ("psnr_gain_db", "psnr_db")  # one and the same but for a constant
 SCORE = "score"
-QUADRATURE = ((0.0, 2 / 3), (-math.sqrt(3), 1 / 6), (math.sqrt(3), 1 / 6))  # Gauss and Hermite's, 3 nodes
+QUADRATURE = (
+    (0.0, 2 / 3),
+    (-math.sqrt(3), 1 / 6),
+    (math.sqrt(3), 1 / 6),
+)  # Gauss and Hermite's, 3 nodes
 SCORED = ("runtime_ratio", "flops", "params")  # what a score is made of
 
 
@@ -98,12 +105,16 @@ class Acquisition:
         values = np.zeros(len(candidates.mean))
         for offset, weight in QUADRATURE if candidates.spread else [(0.0, 1.0)]:
             factors = {name: np.exp(offset * spread) for name, spread in candidates.spread.items()}
-            costs = {name: column * factors.get(name, 1.0) for name, column in candidates.costs.items()}
+            costs = {
+                name: column * factors.get(name, 1.0) for name, column in candidates.costs.items()
+            }
             moved = replace(candidates, costs=self.add_score(costs))
             values += weight * self._evaluate_certain_costs(moved, known, seed)
         return self.limit_probability(candidates) * values
 
-    def _evaluate_certain_costs(self, candidates: Prediction, known: Prediction, seed: int) -> Floats:
+    def _evaluate_certain_costs(
+        self, candidates: Prediction, known: Prediction, seed: int
+    ) -> Floats:
         """Return the expected improvement, (N,), with costs as they are predicted."""
         within = self.limit_probability(known) > 0.5
         if self.goal == "score":
@@ -112,7 +123,10 @@ class Acquisition:
             best = known.mean[within].max() if within.any() else candidates.mean.min()
             return expected_improvement(candidates.mean, candidates.std, float(best))
 
-        costs, known_costs = _stack_logs(candidates.costs, self.costs), _stack_logs(known.costs, self.costs)
+        costs, known_costs = (
+            _stack_logs(candidates.costs, self.costs),
+            _stack_logs(known.costs, self.costs),
+        )
         if set(self.objectives).isdisjoint(QUALITIES):
             # No quality is asked for: every network is as good, and there is nothing to learn.
             flat = np.zeros(len(candidates.mean))
@@ -156,4 +170,8 @@ def list_costs(goal: GoalWord, objectives: Sequence[str]) -> tuple[str, ...]:
 def _stack_logs(costs: Columns, names: Sequence[str]) -> Floats:
     """Return the logarithms of costs, (N, K): halving a cost is worth as much wherever it is."""
     num_rows = len(next(iter(costs.values()))) if costs else 0
-    return np.log(np.column_stack([costs[name] for name in names])) if names else np.zeros((num_rows, 0))
+    return (
+        np.log(np.column_stack([costs[name] for name in names]))
+        if names
+        else np.zeros((num_rows, 0))
+    )

@@ -138,7 +138,9 @@ class Candidates:
     def _find_rows(self, points: Sequence[Point]) -> npt.NDArray[np.intp]:
         """Return the rows of points in the tables, (N,); points that are new are added."""
         try:
-            return np.fromiter(map(self._rows.__getitem__, points), dtype=np.intp, count=len(points))
+            return np.fromiter(
+                map(self._rows.__getitem__, points), dtype=np.intp, count=len(points)
+            )
         except KeyError:
             self._add_rows([point for point in dict.fromkeys(points) if point not in self._rows])
             return self._find_rows(points)
@@ -146,14 +148,18 @@ class Candidates:
     def _add_rows(self, points: list[Point]) -> None:
         """Append points that are not in the tables."""
         exact = [self.candidate(point).costs for point in points]
-        costs = {name: np.array([one[name] for one in exact], dtype=np.float64) for name in exact[0]}
+        costs = {
+            name: np.array([one[name] for one in exact], dtype=np.float64) for name in exact[0]
+        }
         encoded = np.hstack(
             [self._rank_options(points), *(np.log(column)[:, None] for column in costs.values())]
         )
 
         if self._rows:
             encoded = np.concatenate([self._encoded, encoded])
-            costs = {name: np.concatenate([self._costs[name], column]) for name, column in costs.items()}
+            costs = {
+                name: np.concatenate([self._costs[name], column]) for name, column in costs.items()
+            }
         self._encoded, self._costs = encoded, costs
         self._rows |= {point: row for row, point in enumerate(points, start=len(self._rows))}
 

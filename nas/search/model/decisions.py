@@ -67,6 +67,8 @@ def draw_params(decisions: Sequence[Decision], rng: random.Random) -> Iterator[d
 def _are_ordered(options: Sequence[Scalar]) -> bool:
     """Whether all options are numbers, and rise."""
     numbers = [
-        option for option in options if isinstance(option, int | float) and not isinstance(option, bool)
+        option
+        for option in options
+        if isinstance(option, int | float) and not isinstance(option, bool)
     ]
     return len(numbers) == len(options) and numbers == sorted(numbers)

@@ -32,7 +32,9 @@ def list_trained_rows(observations: Observations) -> list[Incumbent]:
 
 def list_incumbents(observations: Observations) -> list[Incumbent]:
     """List the rows that a candidate has to beat, of whole trainings: the front, or the best that passes."""
-    rows, quality, costs = _tabulate_rows(observations, [row for row in observations.rows if row.std == 0])
+    rows, quality, costs = _tabulate_rows(
+        observations, [row for row in observations.rows if row.std == 0]
+    )
     if not rows:
         return []
     columns, passes = _judge_rows(observations, quality, costs)
@@ -89,12 +91,16 @@ def _judge_rows(
     acquisition = observations.acquisition
     known = Prediction(mean=quality, std=np.zeros(len(quality)), costs=costs)
     passes = acquisition.limit_probability(known) > 0.5
-    least_db = {"score": acquisition.gate_db, "front": acquisition.floor_db, "psnr": None}[acquisition.goal]
+    least_db = {"score": acquisition.gate_db, "front": acquisition.floor_db, "psnr": None}[
+        acquisition.goal
+    ]
     if least_db is not None:
         passes &= quality >= least_db
 
     columns = [costs[name] for name in acquisition.costs]
-    is_front_of_quality = acquisition.goal == "front" and set(acquisition.objectives) & set(QUALITIES)
+    is_front_of_quality = acquisition.goal == "front" and set(acquisition.objectives) & set(
+        QUALITIES
+    )
     if acquisition.goal == "psnr" or is_front_of_quality:
         columns.append(-quality)
     return np.column_stack(columns), passes
@@ -109,5 +115,7 @@ def _make_incumbents(
         assert row.number is not None
         assert row.quality is not None
         known = {name: float(column[place]) for name, column in costs.items()}
-        incumbents.append(Incumbent(point=row.point, number=row.number, gain_db=row.quality, costs=known))
+        incumbents.append(
+            Incumbent(point=row.point, number=row.number, gain_db=row.quality, costs=known)
+        )
     return incumbents

@@ -69,7 +69,9 @@ def rate_points(
 
     values = acquisition.evaluate(
         Prediction(mean=mean, std=widened, costs=acquisition.add_score(costs), spread=spread),
-        Prediction(mean=known_mean, std=np.zeros(len(known)), costs=acquisition.add_score(known_costs)),
+        Prediction(
+            mean=known_mean, std=np.zeros(len(known)), costs=acquisition.add_score(known_costs)
+        ),
         seed=seed,
     )
     noise_db = math.hypot(surrogate.noise_std, observations.noise_db)
@@ -80,7 +82,9 @@ def list_untried(observations: Observations, pending: Sequence[Point]) -> list[P
     """List the candidates that are no row of the run and not being tried."""
     tried = observations.list_tried(pending)
     return [
-        point for point in observations.candidates.list_points(list_best(observations)) if point not in tried
+        point
+        for point in observations.candidates.list_points(list_best(observations))
+        if point not in tried
     ]
 
 
@@ -93,7 +97,11 @@ def subsample_points(points: list[Point], observations: Observations, seed: int)
     """Return as many candidates as are looked at for one suggestion, those around the best among them."""
     if len(points) <= MAX_CANDIDATES:
         return points
-    near = {other for best in list_best(observations) for other in observations.candidates.neighbours(best)}
+    near = {
+        other
+        for best in list_best(observations)
+        for other in observations.candidates.neighbours(best)
+    }
     drawn = random.Random(seed).sample(points, MAX_CANDIDATES)
     return sorted({*drawn, *(point for point in points if point in near)})
 
@@ -116,7 +124,9 @@ def _predict_measured_cost(
     """Return one measured cost of points and the spread of its logarithm, 0 where it was read."""
     candidates = observations.candidates
     read: Mapping[Point, float] = {
-        candidates.canonical(row.point): row.costs[name] for row in observations.rows if name in row.costs
+        candidates.canonical(row.point): row.costs[name]
+        for row in observations.rows
+        if name in row.costs
     }
     values = np.array([read.get(candidates.canonical(point), np.nan) for point in points])
     std = np.zeros(len(points))
@@ -125,7 +135,9 @@ def _predict_measured_cost(
     unread = np.flatnonzero(np.isnan(values))
     if len(unread):
         model = fit(candidates.encode(list(read)), np.log(list(read.values())))
-        mean, std[unread] = model.predict(candidates.encode([points[int(place)] for place in unread]))
+        mean, std[unread] = model.predict(
+            candidates.encode([points[int(place)] for place in unread])
+        )
         values[unread] = np.exp(mean)
     return values, std
 

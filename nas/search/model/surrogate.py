@@ -61,7 +61,9 @@ class Surrogate:
         squares, known_squares = (scaled**2).sum(axis=1), (self.known**2).sum(axis=1)
         for start in range(0, len(inputs), BLOCK):
             place = slice(start, start + BLOCK)
-            distance = scaled[place] @ self.known.T  # squared first; its rounding is the covariance's
+            distance = (
+                scaled[place] @ self.known.T
+            )  # squared first; its rounding is the covariance's
             distance *= -2
             distance += squares[place, None]
             distance += known_squares

@@ -50,7 +50,9 @@ class Sampler(Protocol):
     picks_best: bool
     """Whether a suggestion is the candidate that is expected to bring most; rungs weigh new ones by it."""
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion; None: every candidate is known.
 
         Args:

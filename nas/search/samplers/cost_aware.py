@@ -32,9 +32,13 @@ class CostAware:
     def __post_init__(self) -> None:
         check_count("startup", self.startup, 1)
         if self.screen is not None and not self.screen > 0:
-            raise ValueError(f"sampler.screen must be above 0, got {self.screen:g}; 3 is usual, null is none")
+            raise ValueError(
+                f"sampler.screen must be above 0, got {self.screen:g}; 3 is usual, null is none"
+            )
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion; None: every candidate is known. See `Sampler.ask`."""
         untried = list_untried(observations, pending)
         if not untried:
@@ -74,5 +78,7 @@ def suggest_best(
         mean=float(rating.mean[best]), std=float(rating.std[best]), noise=rating.noise_db
     )
     return Suggestion(
-        params=observations.candidates.params(points[best]), predicted=predicted, max_deviations=screen
+        params=observations.candidates.params(points[best]),
+        predicted=predicted,
+        max_deviations=screen,
     )

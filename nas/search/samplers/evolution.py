@@ -40,7 +40,9 @@ class Evolution:
         check_count("population", self.population, 2)
         check_count("startup", self.startup, 1)
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion; None: every candidate is known. See `Sampler.ask`."""
         candidates, rng = observations.candidates, random.Random(seed)
         population = self.population or default_population(observations.planned_trials)

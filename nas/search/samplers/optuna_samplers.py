@@ -128,12 +128,16 @@ class TPE:
     def __post_init__(self) -> None:
         check_count("startup", self.startup, 1)
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
         mirror = self._mirrored.follow(observations)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _TPE(mirror.distributions, multivariate=True, n_startup_trials=self.startup, seed=seed)
+            sampler = _TPE(
+                mirror.distributions, multivariate=True, n_startup_trials=self.startup, seed=seed
+            )
         return Suggestion(params=mirror.ask(sampler))
 
 
@@ -154,7 +158,9 @@ class GP:
     def __post_init__(self) -> None:
         check_count("startup", self.startup, 1)
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
         mirror = self._mirrored.follow(observations)
         with warnings.catch_warnings():
@@ -180,11 +186,15 @@ class NSGA2:
     def __post_init__(self) -> None:
         check_count("population", self.population, 2)
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
         mirror = self._mirrored.follow(observations)
         population = self.population or default_population(observations.planned_trials)
-        sampler = _NSGAII(mirror.distributions, observations.told, population_size=population, seed=seed)
+        sampler = _NSGAII(
+            mirror.distributions, observations.told, population_size=population, seed=seed
+        )
         params = mirror.ask(sampler)
         return Suggestion(params=params, notes=sampler.notes)
 
@@ -216,7 +226,10 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
     """
 
     def __init__(
-        self, distributions: Mapping[str, BaseDistribution], told: Sequence[ToldTrial], **options: Any
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        told: Sequence[ToldTrial],
+        **options: Any,
     ) -> None:
         super().__init__(distributions, **options)
         self.notes: dict[str, Any] = {}

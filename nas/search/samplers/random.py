@@ -15,7 +15,9 @@ class Random:
 
     picks_best = False
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion | None:
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
         rng = random.Random(seed)
         decisions = observations.candidates.decisions

@@ -7,7 +7,9 @@ from nas.search.model.incumbents import keep_within_limits
 from nas.search.model.observations import Observations
 
 
-def pick_start(untried: list[Point], observations: Observations, startup: int, rng: random.Random) -> Point:
+def pick_start(
+    untried: list[Point], observations: Observations, startup: int, rng: random.Random
+) -> Point:
     """Return one of the points that are spread over the space, else one at random.
 
     Points whose exact costs keep the limits come first.

@@ -52,7 +52,11 @@ def read_records(study: optuna.Study) -> dict[int, TrialRecord]:
     """Read the rows of a study by number, as they were last trained."""
     facts = read_facts(study)
     trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
-    rows = [TrialRecord.from_json(trial.user_attrs[RECORD]) for trial in trials if RECORD in trial.user_attrs]
+    rows = [
+        TrialRecord.from_json(trial.user_attrs[RECORD])
+        for trial in trials
+        if RECORD in trial.user_attrs
+    ]
     first = [facts.baseline] if facts.baseline else []
     return {record.number: record for record in [*first, *rows]} | facts.later
 

@@ -33,7 +33,9 @@ def set_aside(run: Path) -> str:
         ValueError: it holds a trial by now.
     """
     if has_trial(run):
-        raise ValueError(f"run={run}: another process has searched in it meanwhile; give another name")
+        raise ValueError(
+            f"run={run}: another process has searched in it meanwhile; give another name"
+        )
     state = load_run(run)
     if not state.records and not state.ladder:
         remove_files(run)

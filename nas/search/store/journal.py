@@ -52,7 +52,9 @@ class _Storage(JournalStorage):
     """
 
     def __init__(self, backend: BaseJournalBackend) -> None:
-        self._ended: dict[int, list[FrozenTrial]] = {}  # of a study: its first trials, as far as all ended
+        self._ended: dict[
+            int, list[FrozenTrial]
+        ] = {}  # of a study: its first trials, as far as all ended
         super().__init__(backend)
 
     def get_all_trials(
@@ -122,7 +124,9 @@ def recover(path: Path) -> str | None:
     with path.open("r+b") as file:
         file.truncate(end)
         os.fsync(file.fileno())
-    return f"{path}: the last record was cut off; its {len(data) - end} bytes are kept in {tail.name}"
+    return (
+        f"{path}: the last record was cut off; its {len(data) - end} bytes are kept in {tail.name}"
+    )
 
 
 def find_journal(run: Path) -> Path | None:

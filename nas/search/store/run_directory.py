@@ -20,9 +20,16 @@ OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from 
 CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
 RETRAINED = "trust.json"
-NEEDED = ("challenge", "limits", "objectives", "ladder_seeds")  # what tables and pages are made with
+NEEDED = (
+    "challenge",
+    "limits",
+    "objectives",
+    "ladder_seeds",
+)  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
-MAX_SHARE = 0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
+MAX_SHARE = (
+    0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
+)
 
 
 def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
@@ -75,7 +82,9 @@ def stored_config(run: Path) -> dict[str, Any]:
         ValueError: there is no run in this directory, or its configuration is not whole or no plain values.
     """
     if not exists(run):
-        raise ValueError(f"run={run}: there is no run in this directory; nas search run={run} starts one")
+        raise ValueError(
+            f"run={run}: there is no run in this directory; nas search run={run} starts one"
+        )
     try:
         config = read_plain(run / CONFIG)
     except ValueError as error:

@@ -69,7 +69,11 @@ def _rules(config: Mapping[str, Any]) -> tuple[Challenge, tuple[str, ...], dict[
         name: {key: value for key, value in challenge[name].items() if key != "_target_"}
         for name in ("weights", "baseline", "gate")
     }
-    objectives, limits, ladder_seeds = config["objectives"], config["limits"], config["ladder_seeds"]
+    objectives, limits, ladder_seeds = (
+        config["objectives"],
+        config["limits"],
+        config["ladder_seeds"],
+    )
     if not isinstance(objectives, list) or not objectives or not set(objectives) <= set(GOALS):
         raise ValueError(f"objectives must be columns such as {', '.join(GOALS)}")
     if not set(limits) <= set(LIMITS) or any(

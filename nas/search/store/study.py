@@ -156,12 +156,18 @@ class Study:
     @property
     def suggestions(self) -> Mapping[int, Suggestion]:
         """Suggestions by the number of their row."""
-        return {number: trial.suggestion for number, trial in self._suggested.items() if trial.suggestion}
+        return {
+            number: trial.suggestion
+            for number, trial in self._suggested.items()
+            if trial.suggestion
+        }
 
     @property
     def num_counted(self) -> int:
         """Complete and failed rows other than the baseline."""
-        return sum(record.number > 0 and record.state != "rejected" for record in self.records.values())
+        return sum(
+            record.number > 0 and record.state != "rejected" for record in self.records.values()
+        )
 
     def knows(self, arch_id: str) -> bool:
         """Whether an architecture is a row, or is being evaluated."""
@@ -240,7 +246,9 @@ class Study:
         trial.set_user_attr(NUMBER, number)
         self.num_known_in_a_row = 0
         return self._open_trial(
-            OpenTrial(number=number, spec=spec, suggestion=suggestion, inherits=inherits, place=place)
+            OpenTrial(
+                number=number, spec=spec, suggestion=suggestion, inherits=inherits, place=place
+            )
         )
 
     def resume(self, number: int) -> OpenTrial:
@@ -272,7 +280,9 @@ class Study:
         if is_first:
             assert trial.place is not None
             self._tell_optuna(trial.place, record)
-        self.num_fruitless_in_a_row = self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+        self.num_fruitless_in_a_row = (
+            self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+        )
 
     def set_baseline(self, record: TrialRecord) -> None:
         """Write row 0."""
@@ -351,7 +361,9 @@ class Study:
         record = TrialRecord.from_json(attrs[RECORD])
         self._suggested[record.number] = opened
         self._keep_record(later.get(record.number, record))
-        self.num_fruitless_in_a_row = self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+        self.num_fruitless_in_a_row = (
+            self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+        )
         if not trial.state.is_finished():
             self._tell_optuna(place, record)
 
@@ -368,7 +380,9 @@ class Study:
         """
         for number, spec in enumerate(specs, start=1):
             if number not in self.records:
-                self._open_trial(OpenTrial(number=number, spec=spec, suggestion=None, inherits=inherits))
+                self._open_trial(
+                    OpenTrial(number=number, spec=spec, suggestion=None, inherits=inherits)
+                )
 
     # The pieces of it.
 

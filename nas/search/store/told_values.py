@@ -33,7 +33,9 @@ def find_told_values(
         row = {"runtime_ratio": UNKNOWN_RUNTIME, "runtime_ms": 1e9, "score": 1e3} | measured
 
     constraints = {
-        name: row[name] / limit - 1 for name, limit in state.limits.items() if row.get(name) is not None
+        name: row[name] / limit - 1
+        for name, limit in state.limits.items()
+        if row.get(name) is not None
     }
     if state.can_rank and row.get("psnr_gain_db") is not None:
         constraints["psnr_gain_db"] = state.challenge.gate.min_gain_db - row["psnr_gain_db"]

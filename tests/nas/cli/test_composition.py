@@ -121,11 +121,16 @@ def test_limits_are_keys():
 def test_unknown_keys_are_refused_among_groups_too():
     assert error("spce=span").endswith("the keys of nas search are data, experiment, limits, seed, space, trials; did you mean space?")  # fmt: skip  # noqa: E501
     assert compose("experiment=null").overrides == ()
-    assert error("experiment=big") == "experiment=big: there is no experiment 'big'; choose from small"
+    assert (
+        error("experiment=big") == "experiment=big: there is no experiment 'big'; choose from small"
+    )
 
 
 def test_comments_are_found_by_key_also_over_two_lines():
     composition = compose("space=spanv2")
-    assert composition.comment("limits.params") == 'at most so many "numbers: #1" of the inference form'
+    assert (
+        composition.comment("limits.params")
+        == 'at most so many "numbers: #1" of the inference form'
+    )
     assert composition.comment("space.head") == "kernel of the head"
     assert catalog.headline("experiment/small") == "a small run"

@@ -130,7 +130,11 @@ def test_classes_that_may_be_named_are_those_of_conf():
     """A new _target_ in conf/ is listed in nas.cli.targets too, or users could not choose it."""
     found = {node["_target_"] for name in FILES for node in _all_targets(loaded(name))}
     assert found == CLASSES
-    assert not [name for name in FILES if re.search("_(partial|args|convert|recursive)_", catalog.text(name))]
+    assert not [
+        name
+        for name in FILES
+        if re.search("_(partial|args|convert|recursive)_", catalog.text(name))
+    ]
 
 
 def _all_targets(node):

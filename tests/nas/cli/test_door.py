@@ -77,7 +77,10 @@ def test_the_installed_command_behaves_the_same(folder):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (2, "nas rank: table=nowhere.csv: no such file or directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "nas rank: table=nowhere.csv: no such file or directory\n",
+    )
     (folder / "conf").mkdir()  # another project's configuration package
     (folder / "conf" / "__init__.py").write_text("raise SystemError")
     done = subprocess.run(
@@ -103,8 +106,12 @@ def test_differences_from_the_defaults_are_printed(folder, capsys):
         "out=null",
     ]
     assert main(arguments) == 0
-    assert capsys.readouterr().out.startswith("nas rank: table=../table.csv challenge.gate.valid_db=26.8\n")
-    composition = compose_command("rank", ["challenge=ntire2025", "challenge.weights.runtime=0.7", "table=a"])
+    assert capsys.readouterr().out.startswith(
+        "nas rank: table=../table.csv challenge.gate.valid_db=26.8\n"
+    )
+    composition = compose_command(
+        "rank", ["challenge=ntire2025", "challenge.weights.runtime=0.7", "table=a"]
+    )
     assert composition.changed == ("challenge=ntire2025", "table=a")
 
 
@@ -165,10 +172,14 @@ def test_a_command_is_given_its_invocation_when_it_asks(folder, monkeypatch, cap
 def test_a_command_can_start_from_a_stored_configuration(folder, monkeypatch, capsys):
     seen = []
 
-    def run(*, run: str, table: str, out: str | None, challenge: Challenge, invocation: Invocation) -> None:
+    def run(
+        *, run: str, table: str, out: str | None, challenge: Challenge, invocation: Invocation
+    ) -> None:
         seen.append((table, out, challenge.baseline.name, challenge.gate.valid_db))
 
-    stored = compose_command("rank", ["challenge=ntire2024", "table=b", "out=c"]).tree | {"run": "r"}
+    stored = compose_command("rank", ["challenge=ntire2024", "table=b", "out=c"]).tree | {
+        "run": "r"
+    }
     monkeypatch.setattr(rank, "run", run)
     monkeypatch.setattr(
         rank,
@@ -254,7 +265,9 @@ def test_help_and_rank_do_not_load_what_is_slow():
     )
 
 
-@pytest.mark.parametrize("overrides", [["trails=5"], ["run=there", "trails=5"], ["run=new", "trails=5"]])
+@pytest.mark.parametrize(
+    "overrides", [["trails=5"], ["run=there", "trails=5"], ["run=new", "trails=5"]]
+)
 def test_a_typo_is_answered_before_torch_is_loaded(overrides, tmp_path):
     (tmp_path / "there").mkdir()
     code = (
@@ -263,6 +276,8 @@ def test_a_typo_is_answered_before_torch_is_loaded(overrides, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", code, *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
     assert "nas search: unknown key 'trails'" in done.stderr
     assert done.stdout == "2 False\n"

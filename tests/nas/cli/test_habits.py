@@ -96,7 +96,9 @@ def test_value_that_no_reader_should_see_is_one_line(told, argument, words):
 
 
 def test_reference_to_a_key_is_resolved_but_not_one_to_a_reference(told, tmp_path):
-    assert "run: ${out} is itself given as a reference" in told("search", "run=${out}", "out=${seed}")
+    assert "run: ${out} is itself given as a reference" in told(
+        "search", "run=${out}", "out=${seed}"
+    )
     assert "nas rank: 4.csv: no such file" in told(
         "rank", "table=${challenge.name}.csv", "challenge.name='4'"
     )
@@ -108,7 +110,13 @@ def test_command_that_is_none_is_shown_in_part(told):
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError("no"), RecursionError("deep"), TypeError("odd\n\x1bline"), KeyError("x"), AssertionError()],
+    [
+        MemoryError("no"),
+        RecursionError("deep"),
+        TypeError("odd\n\x1bline"),
+        KeyError("x"),
+        AssertionError(),
+    ],
 )
 def test_whatever_goes_wrong_before_a_command_runs_is_one_line(told, monkeypatch, error):
     def fail(*arguments, **named):

@@ -95,21 +95,45 @@ def test_conform_gives_the_annotated_type(value, hint, expected):
         ([1, 2, 3], tuple[int, int], "key: expected 2 items, got 3: [1, 2, 3]"),
         ({"a": "x"}, dict[str, int], 'key.a: expected a whole number, got "x"'),
         ({"a": 1}, int, 'key: expected a whole number, got {"a": 1}'),
-        ("blu", Literal["red", "blue"], 'key: expected one of red, blue, got "blu"; did you mean blue?'),
+        (
+            "blu",
+            Literal["red", "blue"],
+            'key: expected one of red, blue, got "blu"; did you mean blue?',
+        ),
         ("x", int | Literal["auto"], 'key: expected a whole number or one of auto, got "x"'),
         (5, Square, "key: expected a Square with the keys side, got 5"),
         ("x", Shape, 'key: expected a Shape, got "x"'),
         ("???", int, "key has to be given: key=VALUE, a whole number"),
         ({**SQUARE, "side": "x"}, Square, 'key.side: expected a number, got "x"'),
-        ({**SQUARE, "sid": 1}, Shape, "unknown key 'key.sid': Square takes side; did you mean side?"),
-        ({"_target_": f"{HERE}.Square"}, Square, "key.side has to be given: key.side=VALUE, a number"),
-        ({**SQUARE}, Drawing, "key: expected a Drawing with the keys shape, size, colour, got a Square"),
+        (
+            {**SQUARE, "sid": 1},
+            Shape,
+            "unknown key 'key.sid': Square takes side; did you mean side?",
+        ),
+        (
+            {"_target_": f"{HERE}.Square"},
+            Square,
+            "key.side has to be given: key.side=VALUE, a number",
+        ),
+        (
+            {**SQUARE},
+            Drawing,
+            "key: expected a Drawing with the keys shape, size, colour, got a Square",
+        ),
         ({**SQUARE}, Drawing | None, "got a Square"),
-        ({"a": {**SQUARE, "side": "x"}}, dict[str, Shape], 'key.a.side: expected a number, got "x"'),
+        (
+            {"a": {**SQUARE, "side": "x"}},
+            dict[str, Shape],
+            'key.a.side: expected a number, got "x"',
+        ),
         ({"_target_": "no.such"}, Square, "key._target_: cannot import 'no.such'"),
         ({"_target_": f"{HERE}.HERE"}, Square, "is no class"),
         ({"_target_": "os.system", "command": "x"}, Square, "key._target_: 'os.system' is not run"),
-        ({"_target_": ["os.system"]}, Square, "key._target_ must be the name of a class, got ['os.system']"),
+        (
+            {"_target_": ["os.system"]},
+            Square,
+            "key._target_ must be the name of a class, got ['os.system']",
+        ),
         ({"_target_": 5}, Square | None, "key._target_ must be the name of a class, got 5"),
         (SQUARE, Any, "key._target_ is not read: expected anything in key"),
         (SQUARE, float, "key._target_ is not read: expected a number in key"),
@@ -166,7 +190,9 @@ def test_check_takes_the_parameters_of_a_function():
     def run(*, trials: int, invocation: object) -> None: ...
 
     assert schema.check(run, {"trials": 3}, given=("invocation",)) == {"trials": 3}
-    with pytest.raises(UsageError, match=r"unknown key 'trial': run takes trials; did you mean trials\?"):
+    with pytest.raises(
+        UsageError, match=r"unknown key 'trial': run takes trials; did you mean trials\?"
+    ):
         schema.check(run, {"trial": 3}, given=("invocation",))
     with pytest.raises(UsageError, match="trials has to be given"):
         schema.check(run, {}, given=("invocation",))

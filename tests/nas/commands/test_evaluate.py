@@ -33,7 +33,9 @@ RELEASED = {
     "dscf_fused": ("team15_DSCF_Fused.pth", "team15_DSCF_Fused"),
     "zenosr": ("team04_ZenoSR.pth", "team04_ZenoSR"),
 }
-needs_shared = pytest.mark.skipif(not CHECKPOINTS.exists(), reason="../shared/reference is not here")
+needs_shared = pytest.mark.skipif(
+    not CHECKPOINTS.exists(), reason="../shared/reference is not here"
+)
 CPU = torch.device("cpu")
 
 
@@ -55,7 +57,9 @@ def folder(tmp_path_factory):
 
 
 def reference(name, images):
-    return json.loads((SHARED / "reference" / "psnr.json").read_text())["psnr"][RELEASED[name][1]][images]
+    return json.loads((SHARED / "reference" / "psnr.json").read_text())["psnr"][RELEASED[name][1]][
+        images
+    ]
 
 
 def command(folder, *arguments):
@@ -88,7 +92,9 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
     printed = capsys.readouterr().out
     mean = next(line.split() for line in printed.splitlines() if line.split()[:1] == ["mean"])
     assert float(mean[1]) == pytest.approx(expected["mean"], abs=1e-3)
-    assert "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped" in printed
+    assert (
+        "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped" in printed
+    )
     assert "BT.601" in printed
 
 
@@ -101,7 +107,9 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
 def test_released_networks_have_their_published_psnr(name, data, places):
     images = open_roles(config(test=SHARED / "data" / data), scale=4, roles=("test",)).need("test")
     images = dataclasses.replace(images, pairs=tuple(images.pairs[i] for i in places))
-    rows, problems = evaluate(load_upscaler(published(name), CHECKPOINTS / RELEASED[name][0]), images, CPU)
+    rows, problems = evaluate(
+        load_upscaler(published(name), CHECKPOINTS / RELEASED[name][0]), images, CPU
+    )
     expected = [reference(name, data)["per_image"][i] for i in places]
     assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
     assert problems == []
@@ -172,12 +180,19 @@ CASES = [  # arguments below ../shared/cases, and the right value on s1_ceil_LR/
 @pytest.mark.parametrize(("arguments", "expected"), CASES)
 def test_checkpoints_as_people_have_them_have_their_right_psnr(arguments, expected, tmp_path):
     cases, out = SHARED / "cases", tmp_path / "out.csv"
-    images = [f"data.test={cases / 's1_ceil_LR' / 'floor'}", "data=folder", "device=cpu", f"out={out}"]
+    images = [
+        f"data.test={cases / 's1_ceil_LR' / 'floor'}",
+        "data=folder",
+        "device=cpu",
+        f"out={out}",
+    ]
     assert main(["evaluate", *arguments.replace("{}", str(cases)).split(), *images]) == 0
     assert pd.read_csv(out)["psnr_db"].mean() == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(tiny_run, tmp_path, capsys):
+def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(
+    tiny_run, tmp_path, capsys
+):
     """On the val set it has the PSNR that the run's table says."""
     row = pd.read_csv(tiny_run / "front.csv").iloc[0]
     out = tmp_path / "out.csv"
@@ -227,7 +242,10 @@ def test_bad_input_is_one_line(arguments, message, folder, tmp_path, monkeypatch
     save_file(span, "other.safetensors", metadata={"arch": published("spanf").to_json()})
     save_file(span, "base.safetensors", metadata={"base": "nearest"})
     save_file({**span, "fusion.bias": torch.full((28,), torch.nan)}, "nan.safetensors")
-    huge = {"fusion.bias": torch.full((28,), 3e38), "upsampler.conv.weight": torch.ones(48, 28, 3, 3)}
+    huge = {
+        "fusion.bias": torch.full((28,), 3e38),
+        "upsampler.conv.weight": torch.ones(48, 28, 3, 3),
+    }
     save_file({**span, **huge}, "huge.safetensors")
     torch.save({"params": span, "config": Custom()}, "custom.pth")
     torch.save({"net_g": span, "net_g_2": {**span, "fusion.bias": torch.ones(28)}}, "twice.pth")
@@ -260,7 +278,9 @@ def test_a_pick_without_weights_names_those_that_are_there(tiny_copy, capsys):
 
 def test_an_image_that_breaks_while_it_is_read_is_skipped_where_the_data_say_so(folder, tmp_path):
     root = shutil.copytree(folder, tmp_path / "work")
-    images = open_roles(config(test=root / "images", on_error="skip"), scale=4, roles=("test",)).need("test")
+    images = open_roles(
+        config(test=root / "images", on_error="skip"), scale=4, roles=("test",)
+    ).need("test")
     data = (root / "images" / "a.png").read_bytes()
     os.truncate(root / "images" / "a.png", len(data) // 2)
     upscaler = load_upscaler(published("span"), root / "span.pth")
@@ -313,7 +333,9 @@ def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp
         "device=cpu",
     ]
     assert main([*arguments, f"data.test={tmp_path / 'set'}", f"out={tmp_path / 'out.csv'}"]) == 2
-    assert "a.png: 8x9 (height x width) leaves no pixel inside the border" in capsys.readouterr().err
+    assert (
+        "a.png: 8x9 (height x width) leaves no pixel inside the border" in capsys.readouterr().err
+    )
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -324,7 +346,9 @@ def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp
 ])  # fmt: skip
 def test_cases_have_the_psnr_of_their_own_lr(case, expected):
     images = open_roles(config(test=SHARED / "cases" / case), scale=4, roles=("test",)).need("test")
-    rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
+    rows, _ = evaluate(
+        load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU
+    )
     assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
 
 
@@ -332,5 +356,7 @@ def test_cases_have_the_psnr_of_their_own_lr(case, expected):
 def test_case_of_hr_and_lr_in_one_folder_has_the_psnr_of_its_pairs():
     root = SHARED / "cases" / "c1_SRF_4_HR_LR_one_folder" / "Set5"
     images = open_roles(config(test=root), scale=4, roles=("test",)).need("test")
-    rows, _ = evaluate(load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU)
+    rows, _ = evaluate(
+        load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU
+    )
     assert sum(row.psnr_db for row in rows) / 3 == pytest.approx(32.03, abs=0.005)

@@ -18,7 +18,10 @@ def front(tiny_run):
 
 def test_an_exported_folder_loads_again_to_the_same_network(tiny_run, front, tmp_path, capsys):
     out = tmp_path / "exports" / "mine"
-    assert main(["export", f"run={tiny_run}", "pick=best_psnr", "formats=[safetensors]", f"out={out}"]) == 0
+    assert (
+        main(["export", f"run={tiny_run}", "pick=best_psnr", "formats=[safetensors]", f"out={out}"])
+        == 0
+    )
     row = front.sort_values("psnr_db").iloc[-1]
     printed = capsys.readouterr().out
     assert f"trial {row['number']} of tiny" in printed
@@ -64,7 +67,9 @@ def test_without_out_it_lies_under_exports(tiny_run, tmp_path, monkeypatch):
     folder = next((tmp_path / "exports").iterdir())
     assert folder.name.startswith("tiny_")
     assert folder.stat().st_mode & 0o777 == 0o755
-    assert [path.name for path in (tmp_path / "exports").iterdir()] == [folder.name]  # no draft is left
+    assert [path.name for path in (tmp_path / "exports").iterdir()] == [
+        folder.name
+    ]  # no draft is left
 
 
 def test_an_empty_folder_is_taken_and_a_full_one_refused(tiny_run, tmp_path, capsys):

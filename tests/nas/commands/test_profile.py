@@ -66,7 +66,9 @@ def test_the_baseline_scores_e_squared_and_its_ratio_is_one(capsys):
 
 
 def test_counts_alone_at_another_size_with_layers(capsys):
-    found, text = rows(capsys, "arch=published/span", "measure=false", "size=[32,48]", "layers=true")
+    found, text = rows(
+        capsys, "arch=published/span", "measure=false", "size=[32,48]", "layers=true"
+    )
     assert found["FLOPs"][0] == f"{9_833_807_872 * 32 * 48 // 256**2:,d}"
     assert found["upsampler.conv"][:4] == ["Conv2d", "1x48x32x48", "12,144", "18,579,456"]
     assert "The challenge counts at 256x256" in text
@@ -86,22 +88,32 @@ def test_layers_are_timed_beside_the_whole_network(capsys):
     assert found["upsampler.conv"][-2:] == ["10.000", "6.6% ± 0.0%"]
     num_layers = sum(cells[-1] == "6.6% ± 0.0%" for cells in found.values())
     assert num_layers == 22 + 6  # convolutions, and the attentions, which have no parameters
-    assert f"The layers add up to {10 * num_layers:.3f} ms, the whole network takes 150.688 ms" in text
+    assert (
+        f"The layers add up to {10 * num_layers:.3f} ms, the whole network takes 150.688 ms" in text
+    )
 
 
 def test_layers_that_read_no_features_are_timed_too(capsys):
     """HAESR's biases of attention read parameters alone."""
     found, _ = rows(capsys, "arch=published/haesr", "layers=true", "latency.sizes=[[16,16]]")
-    biases = [cells for name, cells in found.items() if name.endswith("bias") and cells[-2] == "10.000"]
+    biases = [
+        cells for name, cells in found.items() if name.endswith("bias") and cells[-2] == "10.000"
+    ]
     assert len(biases) == 6
 
 
 def test_every_mode_of_the_machine_is_shown_and_the_first_feeds_the_score(capsys, monkeypatch):
-    monkeypatch.setattr(modes, "MODES", {"challenge": on_the_cpu(modes.MODES["challenge"]), **modes.MODES})
+    monkeypatch.setattr(
+        modes, "MODES", {"challenge": on_the_cpu(modes.MODES["challenge"]), **modes.MODES}
+    )
     monkeypatch.setitem(modes.MODES, "challenge", on_the_cpu(modes.MODES["challenge"]))
     monkeypatch.setattr(meter, "MODES", modes.MODES)
     found, text = rows(capsys, "arch=published/spanv2", "latency.sizes=[[8,8]]")
-    assert found["latency challenge ms"] == found["latency cpu ms"] == ["139.104", "150.688", "0.923 ± 0.000"]
+    assert (
+        found["latency challenge ms"]
+        == found["latency cpu ms"]
+        == ["139.104", "150.688", "0.923 ± 0.000"]
+    )
     assert "Fused operators ran: conv_act, span_attention." in text
     assert "GPU latency (mode challenge, float32)" in text
 
@@ -118,17 +130,30 @@ def test_several_networks_are_a_row_each(capsys):
     assert found["published/spanv2"][0] == "139,104"
     assert found["published/spanv2"][4:6] == ["139.10", "0.923 ± 0.000"]  # read as its parameters
     assert found["published/span"][1:4] == ["9.834", "41.68", "64.32"]
-    assert found["published/span"][4:] == ["150.69", "1.000 ± 0.000", "7.389", "7.74", "9.83", "27.01"]
+    assert found["published/span"][4:] == [
+        "150.69",
+        "1.000 ± 0.000",
+        "7.389",
+        "7.74",
+        "9.83",
+        "27.01",
+    ]
     assert "Report: the table of results of NTIRE 2026 Efficient SR as printed" in text
     assert "2 networks  x4" in text
 
 
 def test_of_another_size_the_reports_flops_stand_beside_none(capsys):
-    found, _ = rows(capsys, "arch=[published/spanv2,published/span]", "size=[16,16]", "measure=false")
+    found, _ = rows(
+        capsys, "arch=[published/spanv2,published/span]", "size=[16,16]", "measure=false"
+    )
     assert found["published/span"][-2:] == ["7.74", "27.01"]
-    assert main(["profile", "arch=[published/span,published/hfenet]", "size=[8,16]", "measure=false"]) == 2
     assert (
-        "size=[8,16], published/hfenet: hfeb: an image of 8x16 pixels is too small" in capsys.readouterr().err
+        main(["profile", "arch=[published/span,published/hfenet]", "size=[8,16]", "measure=false"])
+        == 2
+    )
+    assert (
+        "size=[8,16], published/hfenet: hfeb: an image of 8x16 pixels is too small"
+        in capsys.readouterr().err
     )
 
 
@@ -155,14 +180,19 @@ def test_a_network_that_cannot_be_read_is_named(capsys, monkeypatch):
     monkeypatch.setattr(stopwatch.CpuStopwatch, "__call__", run_out)
     assert main(["profile", "device=cpu", "arch=published/spanv2"]) == 2
     name = published("spanv2").arch_id
-    assert f"latency of {name}: out of memory: {name} does not fit on cpu at 64x64" in capsys.readouterr().err
+    assert (
+        f"latency of {name}: out of memory: {name} does not fit on cpu at 64x64"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("name", ["spec.json", "spec.yaml", "network.yaml"])
 def test_files_hold_a_spec_by_itself_or_under_spec(tmp_path, name):
     spec = published("spanv2").to_dict()
     data = {"paper": "x", "spec": spec} if name == "network.yaml" else spec
-    (tmp_path / name).write_text(json.dumps(data) if name.endswith("json") else yaml.safe_dump(data))
+    (tmp_path / name).write_text(
+        json.dumps(data) if name.endswith("json") else yaml.safe_dump(data)
+    )
     assert resolve_arch(str(tmp_path / name)) == published("spanv2")
 
 
@@ -172,7 +202,10 @@ def test_files_hold_a_spec_by_itself_or_under_spec(tmp_path, name):
         ("[1, 2]", "a mapping of fields is needed, got list"),
         ("a: [", "is no YAML or JSON"),
         ("scale: 4", "architecture: blocks, .* missing"),
-        (json.dumps(tiny().to_dict() | {"fusion": {"kind": "resnet"}}), "block kind 'resnet' is not known"),
+        (
+            json.dumps(tiny().to_dict() | {"fusion": {"kind": "resnet"}}),
+            "block kind 'resnet' is not known",
+        ),
         (json.dumps(tiny().to_dict() | {"scale": 5}), "scale must be one of"),
     ],
 )
@@ -188,19 +221,31 @@ def test_files_that_hold_no_network_are_refused_by_name(tmp_path, capsys, text, 
     ("overrides", "message"),
     [
         ([], "arch has to be given"),
-        (["arch=published/spam"], "arch=published/spam: published network 'spam' is not known; did you mean"),
+        (
+            ["arch=published/spam"],
+            "arch=published/spam: published network 'spam' is not known; did you mean",
+        ),
         (["arch=nowhere.yaml"], "arch=nowhere.yaml: there is no such file; use published/NAME"),
-        (["arch=published/span", "baseline=published/x"], "baseline=published/x: published network 'x'"),
+        (
+            ["arch=published/span", "baseline=published/x"],
+            "baseline=published/x: published network 'x'",
+        ),
         (["arch=published/span", "size=[0,64]"], "size must be at least [1,1], got [0,64]"),
         (["arch=published/span", "size=[64]"], "size: expected 2 items, got 1"),
-        (["arch=published/span", "device=gpu"], "device=gpu is not known; use auto, cpu, cuda or cuda:N"),
+        (
+            ["arch=published/span", "device=gpu"],
+            "device=gpu is not known; use auto, cpu, cuda or cuda:N",
+        ),
         (["arch=published/span", "latency.threads=0"], "latency: threads must be at least 1"),
         (
             ["arch=published/span", "latency.mode=fast"],
             "latency: mode 'fast' is not known; use auto, challenge",
         ),
         (["arch=[]"], "arch must name networks of one scale, got none"),
-        (["arch=[published/span,published/spam]"], "arch=published/spam: published network 'spam' is not"),
+        (
+            ["arch=[published/span,published/spam]"],
+            "arch=published/spam: published network 'spam' is not",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_line(capsys, overrides, message):

@@ -26,7 +26,9 @@ def ranked(tmp_path, table, *overrides):
         return {row["method"]: row for row in csv.DictReader(stream)}
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="../shared/reference/ntire2026_published.csv is not here")
+@pytest.mark.skipif(
+    not PUBLISHED.exists(), reason="../shared/reference/ntire2026_published.csv is not here"
+)
 def test_published_order_and_sub_track_ranks_are_reproduced(tmp_path):
     text = PUBLISHED.read_text()
     rows = ranked(tmp_path, text)
@@ -34,14 +36,19 @@ def test_published_order_and_sub_track_ranks_are_reproduced(tmp_path):
     assert len(rows) == len(published) == 16
     for before in published:
         after = rows[before["method"]]
-        assert {track: after[track] for track in TRACKS} == {track: before[track] for track in TRACKS}
+        assert {track: after[track] for track in TRACKS} == {
+            track: before[track] for track in TRACKS
+        }
         assert all(after[name] == value for name, value in before.items())  # kept as printed
     order = [row["rank"] for row in rows.values()]
     assert order == [*map(str, range(1, 15)), "", ""]
     printed = {"ZenoSR (ACN)": (1.65, 1.73), "VSCINet": (1.97, 1.96), "AMCANet": (3.12, 2.90)}
     for method, expected in printed.items():
         row = rows[method]
-        assert (round(float(row["score_params"]), 2), round(float(row["score_flops"]), 2)) == expected
+        assert (
+            round(float(row["score_params"]), 2),
+            round(float(row["score_flops"]), 2),
+        ) == expected
     assert float(rows["SPAN (baseline)"]["score"]) == pytest.approx(math.e**2)
 
 
@@ -49,7 +56,9 @@ def test_columns_are_the_inputs_then_ours_and_scores_are_recomputed(tmp_path):
     rows = ranked(tmp_path, "score,rank," + HEADER.strip() + ",note\n9,7," + GOOD.strip() + ",x\n")
     assert list(rows["A"]) == [*HEADER.strip().split(","), "note", *WRITTEN]
     expected = (
-        0.8 * math.exp(2 * 5.24 / 7.74) + 0.1 * math.exp(2 * 9.11 / 9.83) + 0.1 * math.exp(2 * 0.139 / 0.151)
+        0.8 * math.exp(2 * 5.24 / 7.74)
+        + 0.1 * math.exp(2 * 9.11 / 9.83)
+        + 0.1 * math.exp(2 * 0.139 / 0.151)
     )
     assert float(rows["A"]["score"]) == pytest.approx(expected, rel=1e-12)
     assert float(rows["A"]["score_runtime"]) == pytest.approx(math.exp(2 * 5.24 / 7.74), rel=1e-12)
@@ -79,12 +88,16 @@ def test_presets_hold_the_published_rules(name, weights, baseline):
     assert challenge.weights == Weights(runtime=weights[0], flops=weights[1], params=weights[2])
     rules = challenge.baseline
     assert (rules.name, rules.runtime_ms, rules.flops, rules.params) == baseline
-    assert challenge.gate == Gate(valid_db=26.90, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04)
+    assert challenge.gate == Gate(
+        valid_db=26.90, test_db=26.99, tolerance_db=0.01, min_gain_db=-0.04
+    )
     assert (challenge.weights == NTIRE2026_WEIGHTS) == (name == "ntire2026")
 
 
 def test_ties_share_the_smaller_rank(tmp_path):
-    rows = ranked(tmp_path, HEADER + "A,27,27,5,0.1,9\nB,27,27,5,0.1,9\nC,27,27,6,0.1,8\nD,27,27,4,0.2,20\n")
+    rows = ranked(
+        tmp_path, HEADER + "A,27,27,5,0.1,9\nB,27,27,5,0.1,9\nC,27,27,6,0.1,8\nD,27,27,4,0.2,20\n"
+    )
     assert {name: row["rank_runtime"] for name, row in rows.items()} == {
         "A": "2",
         "B": "2",
@@ -101,10 +114,14 @@ def test_ties_share_the_smaller_rank(tmp_path):
 
 
 def test_a_row_below_the_gate_is_last_and_takes_no_rank_from_others(tmp_path):
-    rows = ranked(tmp_path, HEADER + "low,26.88,27,1,0.01,1\n" + GOOD + "edge,26.89,26.98,6,0.14,9\n")
+    rows = ranked(
+        tmp_path, HEADER + "low,26.88,27,1,0.01,1\n" + GOOD + "edge,26.89,26.98,6,0.14,9\n"
+    )
     assert list(rows) == ["A", "edge", "low"]
     assert [row["rank_runtime"] for row in rows.values()] == ["1", "2", ""]
-    strict = ranked(tmp_path, HEADER + GOOD + "edge,26.89,26.98,6,0.14,9\n", "challenge.gate.tolerance_db=0")
+    strict = ranked(
+        tmp_path, HEADER + GOOD + "edge,26.89,26.98,6,0.14,9\n", "challenge.gate.tolerance_db=0"
+    )
     assert strict["edge"]["rank"] == ""
 
 

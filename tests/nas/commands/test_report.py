@@ -11,7 +11,9 @@ MADE = ("trials.csv", "front.csv", "report.html")
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_files_are_rebuilt_as_the_search_wrote_them(tiny_run, tiny_copy, capsys):

@@ -58,9 +58,9 @@ def test_an_empty_search_names_the_limit_and_takes_another_under_its_name(search
         "all 143 architectures that were proposed were rejected, 143 of them by limits.runtime_ratio"
         in printed
     )
-    assert "limits.runtime_ratio=0.0001 (the closest has 0.14" in (tmp_path / "a/report.html").read_text(
-        "utf-8"
-    )
+    assert "limits.runtime_ratio=0.0001 (the closest has 0.14" in (
+        tmp_path / "a/report.html"
+    ).read_text("utf-8")
 
     status, printed = search("run=a", "limits.runtime_ratio=0.5")
     assert status == 0
@@ -80,7 +80,9 @@ def test_an_empty_search_names_the_limit_and_takes_another_under_its_name(search
 
 def test_a_run_with_a_trial_keeps_its_settings(search, tmp_path):
     search(*TABLE, "trials=1", "run=a")
-    before = {name: (tmp_path / "a" / name).read_bytes() for name in (JOURNAL, ".hydra/config.yaml")}
+    before = {
+        name: (tmp_path / "a" / name).read_bytes() for name in (JOURNAL, ".hydra/config.yaml")
+    }
     for change in ("seed=2", "ladder_seeds=2", "limits.params=1e5"):
         assert search("run=a", change)[0] == 2
     assert before == {name: (tmp_path / "a" / name).read_bytes() for name in before}
@@ -101,7 +103,9 @@ def test_a_refused_remedy_leaves_a_run_as_it_was(search, tmp_path):
     search(*TABLE, "trials=1", "run=a", IMPOSSIBLE)
     before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
     assert search("run=a", "limits.params=10")[0] == 2
-    assert before == {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert before == {
+        path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()
+    }
 
 
 def test_a_search_that_fails_before_any_result_leaves_nothing(search, tmp_path):

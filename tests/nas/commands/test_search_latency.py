@@ -24,7 +24,9 @@ def clocked(tmp_path, monkeypatch):
     make_pictures(tmp_path / "pictures")
 
     def run(**changes):
-        return main(["search", f"run={tmp_path / 'run'}", *arguments(tmp_path / "pictures", **changes)])
+        return main(
+            ["search", f"run={tmp_path / 'run'}", *arguments(tmp_path / "pictures", **changes)]
+        )
 
     return run
 
@@ -63,7 +65,10 @@ def test_a_run_is_not_resumed_on_another_device(tiny_copy, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latency.mode": "challenge"}, "latency.mode=challenge needs a CUDA GPU, the device is cpu"),
+        (
+            {"latency.mode": "challenge"},
+            "latency.mode=challenge needs a CUDA GPU, the device is cpu",
+        ),
         ({"latency.mode": "fast"}, "latency: mode 'fast' is not known"),
         ({"latency.sizes": "nowhere"}, "sizes=nowhere: there is no such folder"),
         ({"latency.backend": "tensorrt"}, "latency.backend: expected one of torch, onnxruntime"),

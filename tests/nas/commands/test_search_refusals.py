@@ -66,7 +66,9 @@ def test_a_wrong_value_is_named(refused, argument, words):
 
 
 def test_a_missing_folder_is_named(refused, photos):
-    assert "nowhere" in refused("data=folder", f"data.train={photos}/nowhere", f"data.val={photos}/val")
+    assert "nowhere" in refused(
+        "data=folder", f"data.train={photos}/nowhere", f"data.val={photos}/val"
+    )
 
 
 def test_an_empty_folder_is_named(refused, photos):
@@ -99,7 +101,9 @@ def test_a_16_bit_picture_is_named(refused, photos):
 
 def test_photographs_below_the_patch_are_refused_with_the_way_out(refused, photos):
     Image.fromarray(np.zeros((48, 60, 3), dtype=np.uint8)).save(photos / "train" / "small.png")
-    line = refused("data=folder", f"data.train={photos}/train", f"data.val={photos}/val", "run=mine")
+    line = refused(
+        "data=folder", f"data.train={photos}/train", f"data.val={photos}/val", "run=mine"
+    )
     assert "1 of 3 training images have LR sides below proxy.patch=16: small.png (12x15)" in line
     assert "use proxy.patch=12, or leave them out with data.on_error=skip" in line
 
@@ -128,7 +132,10 @@ def test_the_way_out_works_for_the_same_run_and_its_page_says_how_lr_was_made(tm
         if name == "val/HR/c":
             (tmp_path / "val/LR").mkdir()
             picture.resize((16, 16), Image.Resampling.BICUBIC).save(tmp_path / "val/LR/c.png")
-    run, brief = tmp_path / "run", "trials=1 proxy.steps=2 ladder_seeds=1 latency.max_seconds=0.2 workers=1"
+    run, brief = (
+        tmp_path / "run",
+        "trials=1 proxy.steps=2 ladder_seeds=1 latency.max_seconds=0.2 workers=1",
+    )
     command = ["search", "data=folder", f"run={run}", *brief.split()]
     command += [f"data.{role}={tmp_path}/{role}" for role in ("train", "val")]
     assert main(command) == 2

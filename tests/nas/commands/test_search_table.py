@@ -37,7 +37,9 @@ def rows(run):
 
 
 def test_search_finds_a_front_and_says_that_nothing_was_trained(search):
-    status, printed = search("run=a", "trials=10", "fidelity=rungs", "fidelity.rungs=[0.25,0.5]", "seed=3")
+    status, printed = search(
+        "run=a", "trials=10", "fidelity=rungs", "fidelity.rungs=[0.25,0.5]", "seed=3"
+    )
     assert status == 0
     assert "nothing is trained, seconds are simulated" in printed
     found = rows("a")
@@ -145,8 +147,18 @@ def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, 
     assert main(arguments) == 2  # it is complete
     assert "out: t.parquet exists" in capsys.readouterr().err
     shutil.move("t.parquet", "whole.parquet")
-    search = ["search", "run=r", "evaluator=table", "table=whole.parquet", "trials=9", "ladder_seeds=2"]
-    assert main([*search, "proxy.steps=2", *[one for one in arguments if one.startswith("space")]]) == 2
+    search = [
+        "search",
+        "run=r",
+        "evaluator=table",
+        "table=whole.parquet",
+        "trials=9",
+        "ladder_seeds=2",
+    ]
+    assert (
+        main([*search, "proxy.steps=2", *[one for one in arguments if one.startswith("space")]])
+        == 2
+    )
     assert "space" in capsys.readouterr().err
     taken = ["space=esr_bench_mini", *[one for one in arguments if one.startswith("space")]]
     assert main([*search, "proxy.steps=2", *taken]) == 0

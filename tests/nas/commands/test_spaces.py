@@ -54,7 +54,13 @@ def test_the_space_of_the_guide_is_a_file_like_any_other(mine, capsys):
 
 def test_a_search_in_ones_own_space_is_resumed_from_anywhere(mine, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    settings = ["trials=1", "proxy.steps=3", "ladder_seeds=1", "latency.max_seconds=0.5", "workers=1"]
+    settings = [
+        "trials=1",
+        "proxy.steps=3",
+        "ladder_seeds=1",
+        "latency.max_seconds=0.5",
+        "workers=1",
+    ]
     assert main(["search", "run=run", "space=mine.yaml", "space.channels=[8]", *settings]) == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

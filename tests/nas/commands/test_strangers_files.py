@@ -112,7 +112,10 @@ def test_space_file_is_refused(refused, tmp_path, command, old, new, words):
     (tmp_path / "mine.yaml").write_text(SPACE.replace(old, new))
     out = ["out=t.parquet"] if command == "tabulate" else []
     assert words in refused(command, "space=mine.yaml", *out)
-    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"mine.yaml", "stranger.py"}
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {
+        "mine.yaml",
+        "stranger.py",
+    }
 
 
 @pytest.mark.parametrize("key", ["arch", "baseline", "start", "parent"])
@@ -145,8 +148,12 @@ def test_architecture_file_is_refused(refused, tmp_path, key, old, new, words):
 
 def test_network_of_too_many_parameters_is_refused(refused, tmp_path):
     """Each number is within its bounds; the network is not."""
-    (tmp_path / "net.yaml").write_text(SPEC.replace("channels: 8, kernel: 3", "channels: 1024, kernel: 15"))
-    assert "a super-resolution network here has at most 200,000,000" in refused("profile", "arch=net.yaml")
+    (tmp_path / "net.yaml").write_text(
+        SPEC.replace("channels: 8, kernel: 3", "channels: 1024, kernel: 15")
+    )
+    assert "a super-resolution network here has at most 200,000,000" in refused(
+        "profile", "arch=net.yaml"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +286,9 @@ def test_an_origin_of_lr_that_steers_a_terminal_is_not_shown(downloaded, capsys)
     assert "\x1b[2J" not in capsys.readouterr().out + (downloaded / "report.html").read_text()
 
 
-def test_nothing_is_written_through_the_links_of_a_downloaded_run(refused, downloaded, tmp_path_factory):
+def test_nothing_is_written_through_the_links_of_a_downloaded_run(
+    refused, downloaded, tmp_path_factory
+):
     victim = tmp_path_factory.mktemp("elsewhere") / "victim"
     victim.write_text("mine")
     for name in (
@@ -325,7 +334,9 @@ def test_a_challenge_whose_name_steers_a_terminal_is_refused(refused, downloaded
         assert "printable" in refused(command, "run=run")
 
 
-def test_resumed_search_takes_what_is_stored(base_run, downloaded, tmp_path, monkeypatch, capsys, refused):
+def test_resumed_search_takes_what_is_stored(
+    base_run, downloaded, tmp_path, monkeypatch, capsys, refused
+):
     """The space came from a file that is gone; what is given again is no change."""
     monkeypatch.chdir(tmp_path)
     assert main(["search", "run=run", "trials=3"]) == 0
@@ -353,7 +364,9 @@ def test_resumed_search_takes_what_is_stored(base_run, downloaded, tmp_path, mon
     (tmp_path / "mine.yaml").write_text(
         (base_run.parent / "mine.yaml").read_text().replace("[8, 12,", "[8, 10,")
     )
-    assert "space.channels: run=run was started with" in refused("search", "run=run", "space=mine.yaml")
+    assert "space.channels: run=run was started with" in refused(
+        "search", "run=run", "space=mine.yaml"
+    )
     assert "unknown key 'space.chanels'" in refused("search", "run=run", "space.chanels=[8]")
     assert not (downloaded / ".hydra" / "config.yaml.partial").exists()
 
@@ -362,7 +375,9 @@ class InstalledSpace(SpanSpace):
     """What another package offers."""
 
 
-def test_class_of_an_installed_package_is_named_by_its_entry_point(refused, tmp_path, monkeypatch, capsys):
+def test_class_of_an_installed_package_is_named_by_its_entry_point(
+    refused, tmp_path, monkeypatch, capsys
+):
     installed = tmp_path / "theirs-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
@@ -381,7 +396,13 @@ def test_class_of_an_installed_package_is_named_by_its_entry_point(refused, tmp_
 @needs_cases
 @pytest.mark.parametrize(
     "name",
-    ["evil_space.yaml", "evil_space_silent.yaml", "bomb.yaml", "bomb_message.yaml", "space_key_true.yaml"],
+    [
+        "evil_space.yaml",
+        "evil_space_silent.yaml",
+        "bomb.yaml",
+        "bomb_message.yaml",
+        "space_key_true.yaml",
+    ],
 )
 @pytest.mark.parametrize("command", ["spaces", "search"])
 def test_given_space_files_are_refused(refused, name, command):
@@ -389,7 +410,9 @@ def test_given_space_files_are_refused(refused, name, command):
 
 
 @needs_cases
-@pytest.mark.parametrize("name", ["bomb.yaml", "bomb_message.yaml", "deep400.json", "huge_arch.yaml"])
+@pytest.mark.parametrize(
+    "name", ["bomb.yaml", "bomb_message.yaml", "deep400.json", "huge_arch.yaml"]
+)
 def test_given_architectures_are_refused(refused, name):
     refused("profile", f"arch={CASES / name}")
 

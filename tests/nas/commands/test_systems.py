@@ -72,7 +72,9 @@ def test_trust_and_tabulate_run_on_a_system_without_affinity(tmp_path):
     assert status == 0, said
     status, said = nas(tmp_path, WITHOUT_AFFINITY, "trust", "run=made", "members=2")
     assert status == 0, said
-    status, said = nas(tmp_path, WITHOUT_AFFINITY, "tabulate", "out=nowhere/t.parquet", "ladder=[16x1]")
+    status, said = nas(
+        tmp_path, WITHOUT_AFFINITY, "tabulate", "out=nowhere/t.parquet", "ladder=[16x1]"
+    )
     assert status == 2, said
 
 
@@ -82,7 +84,10 @@ def test_a_run_is_searched_by_one_process_where_the_system_has_no_locks(tmp_path
     hold = "import time; from pathlib import Path; from nas.search.store.journal import RunLock; "
     hold += "lock = RunLock(Path('made')); print('held', flush=True); time.sleep(600)"
     holder = subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_FCNTL + hold], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WITHOUT_FCNTL + hold],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout.readline() == "held\n"
@@ -92,7 +97,9 @@ def test_a_run_is_searched_by_one_process_where_the_system_has_no_locks(tmp_path
     finally:
         holder.kill()
         holder.communicate()
-    status, said = nas(tmp_path, WITHOUT_FCNTL, "search", "run=made", "trials=3")  # the dead one's is no lock
+    status, said = nas(
+        tmp_path, WITHOUT_FCNTL, "search", "run=made", "trials=3"
+    )  # the dead one's is no lock
     assert status == 0, said
 
 
@@ -109,4 +116,6 @@ def test_files_are_utf8_whatever_the_locale_is(tmp_path):
     status, said = nas(tmp_path, "", "search", "run=made", *TABLE, PYTHONWARNDEFAULTENCODING="1")
     assert status == 0, said
     package = str(Path(nas_package.__file__).parent).encode()
-    assert [line for line in said.splitlines() if b"EncodingWarning" in line and package in line] == []
+    assert [
+        line for line in said.splitlines() if b"EncodingWarning" in line and package in line
+    ] == []

@@ -27,7 +27,15 @@ def call(tmp_path, monkeypatch, capsys):
 def searched(call, tmp_path):
     """A search over the made-up table whose proxy is half as long as the table's longest."""
     table().save(tmp_path / "t.parquet")
-    base = ["search", "evaluator=table", "table=t.parquet", *SPACE, "trials=20", "run=a", "sampler=random"]
+    base = [
+        "search",
+        "evaluator=table",
+        "table=t.parquet",
+        *SPACE,
+        "trials=20",
+        "run=a",
+        "sampler=random",
+    ]
     wide = ["challenge.gate.min_gain_db=-2.0", "objectives=[psnr_gain_db,params]"]
     assert call(*base, *wide, "proxy.steps=20")[0] == 0
     return tmp_path / "a"
@@ -44,7 +52,9 @@ def test_members_are_ranked_by_the_longest_trainings_of_the_table(call, searched
         assert one.long_psnr_db == entries[one.arch_id].trainings[0].curve[-1][1]
     psnr = [one.psnr_db for one in state.retrained]
     members = [
-        row.quality.psnr_db for row in state.records if row.number in {o.number for o in state.retrained}
+        row.quality.psnr_db
+        for row in state.records
+        if row.number in {o.number for o in state.retrained}
     ]
     assert sorted(psnr) == sorted(members)
     assert "trained 40 steps instead of 20: tau 1.00" in (searched / "report.html").read_text()

@@ -149,14 +149,18 @@ def test_calls_on_two_streams_follow_each_other(cache):
         with CUDA.stream(stream):
             torch.testing.assert_close(cache(image), 2 * image)
     replayed = [current for _, current in CUDA.replays]
-    assert replayed == [stream for stream in streams * 2 for _ in images], "each on the caller's stream"
+    assert replayed == [stream for stream in streams * 2 for _ in images], (
+        "each on the caller's stream"
+    )
 
 
 def test_each_device_captures_on_a_stream_of_its_own(cache):
     other = GraphCache(double, capacity=2, share_output=False)
     image = torch.rand(1, 3, 4, 4)
     cache(image)
-    torch.testing.assert_close(other(image.as_subclass(OnDevice)).as_subclass(torch.Tensor), 2 * image)
+    torch.testing.assert_close(
+        other(image.as_subclass(OnDevice)).as_subclass(torch.Tensor), 2 * image
+    )
     cache(torch.rand(1, 3, 5, 4))
     captured = [captured.device for captured, _ in CUDA.replays]
     assert captured == [current.device for _, current in CUDA.replays] == [0, 1, 0]
@@ -167,7 +171,9 @@ def test_a_capture_that_fails_falls_back_and_is_said_once(cache):
     image, stream = torch.rand(1, 3, 4, 4), CUDA.current_stream()
     cache(image)
     CUDA.fault = RuntimeError("operation not permitted when stream is capturing\nCompile with ...")
-    message = r"^CUDA graphs are not used: a capture failed \(RuntimeError: operation not permitted when "
+    message = (
+        r"^CUDA graphs are not used: a capture failed \(RuntimeError: operation not permitted when "
+    )
     with pytest.warns(
         BackendWarning, match=message + r"stream is capturing\); kernels are launched one by one"
     ):
@@ -181,7 +187,9 @@ def test_a_capture_that_fails_falls_back_and_is_said_once(cache):
     assert len(CUDA.replays) == 1
 
 
-@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("CUDA out of memory"), TypeError("a bug")])
+@pytest.mark.parametrize(
+    "fault", [torch.OutOfMemoryError("CUDA out of memory"), TypeError("a bug")]
+)
 def test_other_errors_of_a_capture_are_raised(cache, fault):
     CUDA.fault = fault
     with pytest.raises(type(fault), match=str(fault)):

@@ -20,19 +20,25 @@ pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1")
 
 CPU = torch.device("cpu")
-CHECKPOINT = Path(__file__).parents[4] / "shared" / "reference" / "checkpoints" / "team22_spanv2_c2.pth"
+CHECKPOINT = (
+    Path(__file__).parents[4] / "shared" / "reference" / "checkpoints" / "team22_spanv2_c2.pth"
+)
 SPECS = {
     "stem": tiny_spec(num_blocks=2, taps="all", channels=12),
     "inner": tiny_spec(num_blocks=2, taps="all", attention="conv1x1"),
     "bilinear": tiny_spec(skip="bilinear", attention="hard_parameter_free", activation="gelu"),
     "separable": tiny_spec(entry="block", num_blocks=2, skip="near", bias=False, head="separable"),
-    "separable_bias": tiny_spec(entry="block", num_blocks=2, skip="near", bias=True, head="separable"),
+    "separable_bias": tiny_spec(
+        entry="block", num_blocks=2, skip="near", bias=True, head="separable"
+    ),
 }
 
 
 @pytest.fixture(autouse=True)
 def triton(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # exact: TF32 itself is test_tf32's
+    monkeypatch.setattr(
+        torch.backends.cudnn, "allow_tf32", False
+    )  # exact: TF32 itself is test_tf32's
     with backend.using("triton"):
         yield
 
@@ -41,7 +47,9 @@ def plan_of(spec, dtypes=None):
     net = initial_network(spec, 0, torch.rand(1, 3, 16, 16), zero_output=False).eval()
     with torch.no_grad():  # nothing that is zero at the start may hide what is lost
         for parameter in net.parameters():
-            parameter += 0.002 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter += 0.002 * torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(1)
+            )
     graph = trace(fuse(net, attention="epilogue"))
     return net, graph, Plan(graph, dtypes or {}, merged_for=CPU)
 
@@ -62,12 +70,16 @@ def test_merged_plan_computes_what_the_network_does_borders_included(name):
 
 @pytest.mark.parametrize(("name", "launches"), [("span", 22), ("spanv2", 17), ("spanf", 18)])
 def test_nothing_but_kernels_is_left_of_a_published_network(name, launches):
-    steps = Plan(trace(fuse(build(published(name)), attention="epilogue")), {}, merged_for=CPU).steps
+    steps = Plan(
+        trace(fuse(build(published(name)), attention="epilogue")), {}, merged_for=CPU
+    ).steps
     assert [step.operator for step in steps] == ["nas.conv_act"] * launches
 
 
 def test_the_near_branch_runs_right_before_the_convolution_that_reads_it():
-    steps = Plan(trace(fuse(build(published("spanv2")), attention="epilogue")), {}, merged_for=CPU).steps
+    steps = Plan(
+        trace(fuse(build(published("spanv2")), attention="epilogue")), {}, merged_for=CPU
+    ).steps
     layers = [step.layer for step in steps]
     assert layers[0] == "blocks.1.conv1"
     assert layers[-2:] == ["skip", "upsampler.conv"]
@@ -112,7 +124,9 @@ def test_the_released_spanv2_with_the_precisions_that_it_earns_is_17_launches():
         plan = Plan(graph, dtypes, merged_for=CPU)
     assert 0 < len(faults) < 17
     assert len(plan.graph_module.graph.find_nodes(op="call_function", target=launched)) == 17
-    assert not plan.graph_module.graph.find_nodes(op="call_function", target=torch.ops.aten.to.dtype)
+    assert not plan.graph_module.graph.find_nodes(
+        op="call_function", target=torch.ops.aten.to.dtype
+    )
     assert len(plan.steps) == 17
 
 

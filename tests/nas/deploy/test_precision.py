@@ -61,7 +61,11 @@ def test_layers_that_hostile_images_drive_out_of_range_compute_in_float32():
     assert str(runner.faults[0]).startswith("blocks.1.conv1: blocks.5.conv1, which it feeds: ")
     assert "overflows" in str(runner.faults[-1])
     exact = spanv2().double()
-    for name, image in {**hostile_images(), **dict(strangers(64, 64)), **dict(strangers(33, 47))}.items():
+    for name, image in {
+        **hostile_images(),
+        **dict(strangers(64, 64)),
+        **dict(strangers(33, 47)),
+    }.items():
         with torch.no_grad():
             wanted = exact(image.double())
         assert db(runner(image), wanted, wanted.abs().max().item()) >= 40, name
@@ -99,16 +103,21 @@ def test_layers_near_the_end_of_the_range_or_that_read_from_there_are_lifted():
 
 
 def test_the_layer_whose_rounding_costs_most_is_lifted_not_the_one_that_shows_it():
-    graph = chain([[64.02, -64.0, 0.0], [100.0, 0.0, 0.0]], [[1000.0, 0.0]])  # 64.02 is 64 in float16
+    graph = chain(
+        [[64.02, -64.0, 0.0], [100.0, 0.0, 0.0]], [[1000.0, 0.0]]
+    )  # 64.02 is 64 in float16
     dtypes, (fault,) = earn_float16(graph, {"white": torch.ones(1, 3, 4, 4)})
-    assert str(fault).startswith("0: 1, which it feeds: 0.0 dB to float64 are under 40 and a margin of 3")
+    assert str(fault).startswith(
+        "0: 1, which it feeds: 0.0 dB to float64 are under 40 and a margin of 3"
+    )
     assert list(dtypes.values()) == [torch.float32, torch.float16]
 
 
 def test_what_is_lifted_for_one_image_is_tried_on_the_others_again():
     """On red two roundings cancel; on cyan the second layer and the third are lifted, which uncovers one."""
     red, cyan = (
-        torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 4, 4) for colour in ([1.0, 0, 0], [0, 1.0, 1])
+        torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+        for colour in ([1.0, 0, 0], [0, 1.0, 1])
     )
     down, up = 1 + 0.98 * 2**-11, 1 + 1.02 * 2**-11  # float16 knows 1 and 1 + 2**-10
     graph = chain(
@@ -119,7 +128,11 @@ def test_what_is_lifted_for_one_image_is_tried_on_the_others_again():
     )
     assert not earn_float16(graph, {"red": red})[1]
     assert [fault.layer for fault in earn_float16(graph, {"cyan": cyan})[1]] == ["1", "2"]
-    assert [fault.layer for fault in earn_float16(graph, {"red": red, "cyan": cyan})[1]] == ["0", "1", "2"]
+    assert [fault.layer for fault in earn_float16(graph, {"red": red, "cyan": cyan})[1]] == [
+        "0",
+        "1",
+        "2",
+    ]
 
 
 def test_a_network_none_of_whose_layers_stand_it_is_refused_by_name():

@@ -63,7 +63,10 @@ BAD_IMAGES = {
         torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
         r"be float32 in \[0, 1\], got uint8; .*float\(\) / 255",
     ),
-    "half": (torch.zeros(1, 3, 8, 8).half(), r"be float32 in \[0, 1\], got float16; use image.float\(\)"),
+    "half": (
+        torch.zeros(1, 3, 8, 8).half(),
+        r"be float32 in \[0, 1\], got float16; use image.float\(\)",
+    ),
     "double": (torch.zeros(1, 3, 8, 8).double(), r"be float32 in \[0, 1\], got float64"),
     "grey": (torch.zeros(1, 1, 8, 8), r"be RGB \(N, 3, H, W\), got \(1, 1, 8, 8\)"),
     "alpha": (torch.zeros(1, 4, 8, 8), r"be RGB \(N, 3, H, W\), got \(1, 4, 8, 8\)"),
@@ -89,7 +92,9 @@ def test_an_image_that_is_none_gets_one_line_in_every_precision(name, precision)
 
 
 def test_an_image_of_the_trial_is_checked_too():
-    with pytest.raises(ValueError, match=r"^trial image 'mine' must be RGB \(N, 3, H, W\), got \(3, 8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"^trial image 'mine' must be RGB \(N, 3, H, W\), got \(3, 8, 8\)"
+    ):
         Runner(network(), precision="fp16", trial={"mine": torch.zeros(3, 8, 8)})
 
 
@@ -115,7 +120,8 @@ def test_output_is_contiguous_whatever_the_strides_of_the_image(precision):
 def test_a_network_of_another_precision_gets_one_line(dtype, precision, capfd):
     name = str(dtype).removeprefix("torch.")
     with pytest.raises(
-        ValueError, match=rf"^the network must be float32, stem.weight is {name}; use network.float\(\)$"
+        ValueError,
+        match=rf"^the network must be float32, stem.weight is {name}; use network.float\(\)$",
     ):
         Runner(network().to(dtype), precision=precision)
     assert not capfd.readouterr().err
@@ -141,7 +147,9 @@ SWITCHES = {
 }
 
 
-@pytest.fixture(params=[(name, value) for name in SWITCHES for value in ("tf32", "ieee")], ids="=".join)
+@pytest.fixture(
+    params=[(name, value) for name in SWITCHES for value in ("tf32", "ieee")], ids="=".join
+)
 def switched(request):
     """One of PyTorch's switches for float32 products, as a user may set it."""
     name, value = request.param
@@ -177,13 +185,17 @@ def test_a_network_with_a_scan_runs_at_every_size_without_a_plan(monkeypatch):
     net = network(tiny_spec(attention="mamba_gate", channels=4))
     runner = Runner(net)
     assert runner.steps == []
-    assert runner.plain_parts["network"].startswith("the network cannot be traced: Constraints violated")
+    assert runner.plain_parts["network"].startswith(
+        "the network cannot be traced: Constraints violated"
+    )
     for shape in ((1, 3, 4, 4), (2, 3, 9, 13)):  # 16 tokens, and 117
         image = torch.rand(shape)
         with torch.no_grad():
             torch.testing.assert_close(runner.plan(image), net(image), rtol=1e-5, atol=1e-5)
             torch.testing.assert_close(runner(image), net(image), rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match=r"^precision=fp16 is refused, the network cannot be .*; use tf32$"):
+    with pytest.raises(
+        ValueError, match=r"^precision=fp16 is refused, the network cannot be .*; use tf32$"
+    ):
         Runner(net, precision="fp16", trial={})
 
 
@@ -223,7 +235,8 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chosen"), [((1.0, 0.5), "b"), ((1.0, 0.99), "a"), ((0.5, 1.0), "a"), ((1.0, 1.0), "a")]
+    ("seconds", "chosen"),
+    [((1.0, 0.5), "b"), ((1.0, 0.99), "a"), ((0.5, 1.0), "a"), ((1.0, 1.0), "a")],
 )
 def test_the_first_function_runs_unless_another_is_clearly_faster(seconds, chosen):
     clock = Clock()

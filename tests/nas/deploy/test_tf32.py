@@ -61,7 +61,9 @@ def weights_of(graph, launches):
 @pytest.mark.skipif(not CHECKPOINTS.exists(), reason="../shared is not here")
 @pytest.mark.parametrize("name", RELEASED)
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # NumPy's, of a sigmoid that is 0
-def test_released_networks_lose_no_more_than_rounding_to_tf32_takes(name, tensor_cores, monkeypatch):
+def test_released_networks_lose_no_more_than_rounding_to_tf32_takes(
+    name, tensor_cores, monkeypatch
+):
     monkeypatch.setattr(tilings, "default", large_tiling)
     net = build(published(name)).eval()
     load_official(net, CHECKPOINTS / RELEASED[name])
@@ -85,7 +87,9 @@ def test_every_value_is_rounded_once(name):
     for node, each in zip(launches, rounding, strict=True):
         wide = [user for user in node.users if user.target is joined]
         readers = [user for value in (node, *wide) for user in value.users if user.args[0] is value]
-        multiplied = [user for user in readers if user.target is launched and "depth" not in user.kwargs]
+        multiplied = [
+            user for user in readers if user.target is launched and "depth" not in user.kwargs
+        ]
         assert each.out == bool(multiplied)
     assert [each.out for each in rounding].count(True) >= 14
     assert all(torch.equal(value, round_to_tf32(value)) for value in weights_of(graph, launches))
@@ -97,4 +101,6 @@ def test_exact_products_take_weights_as_they_are(monkeypatch):
     launches = graph.graph.find_nodes(op="call_function", target=launched)
     assert {node.kwargs["precision"] for node in launches} == {"tf32x3"}
     assert not any(node.kwargs["rounding"].out for node in launches)
-    assert not all(torch.equal(value, round_to_tf32(value)) for value in weights_of(graph, launches))
+    assert not all(
+        torch.equal(value, round_to_tf32(value)) for value in weights_of(graph, launches)
+    )

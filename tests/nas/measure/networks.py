@@ -21,7 +21,9 @@ def tiny(scale: int = 2) -> ArchSpec:
 
 def random_spec(seed: int) -> ArchSpec:
     rng = random.Random(seed)
-    stem = rng.choice([None, BlockSpec.of("conv", channels=rng.randint(3, 20), kernel=3, bias=True)])
+    stem = rng.choice(
+        [None, BlockSpec.of("conv", channels=rng.randint(3, 20), kernel=3, bias=True)]
+    )
     blocks = tuple(
         BlockSpec.of(
             "spab",

@@ -35,7 +35,12 @@ PUBLISHED = {
 }
 # Parameters, FLOPs, activations, convolutions: ours less the reference's.
 DIFFERENT = {
-    "vscinet": (0, 298_844_160, 0, 0),  # fvcore knows no convolution whose padding is a word: 80 of them
+    "vscinet": (
+        0,
+        298_844_160,
+        0,
+        0,
+    ),  # fvcore knows no convolution whose padding is a word: 80 of them
     "haesr": (0, -13_888, 0, 0),  # fvcore reads the count of an einsum from a text of four digits
     "dwmamba": (0, 1_536, 0, 0),  # likewise
     # The reference holds all three forms of each convolution; hidden from its tracer are the mixers' conv1d
@@ -63,7 +68,9 @@ def test_the_figures_above_are_those_of_the_reference(name):
 
 
 def test_what_fvcore_leaves_out_of_vscinet_are_its_80_depthwise_convolutions_of_four_shapes():
-    missing = [layer for layer in layer_costs(published("vscinet")) if ".depthwise.branches." in layer.name]
+    missing = [
+        layer for layer in layer_costs(published("vscinet")) if ".depthwise.branches." in layer.name
+    ]
     assert len(missing) == 80
     assert {layer.kind for layer in missing} == {"Conv2d"}
     assert sum(layer.flops for layer in missing) == DIFFERENT["vscinet"][1]
@@ -89,7 +96,9 @@ def test_counts_equal_those_of_fvcore(seed):
         activations = fvcore.nn.ActivationCountAnalysis(net, image).unsupported_ops_warnings(False)
         cost = measure_cost(spec, size=size)
         assert cost.flops == flops.total()
-        assert cost.activations == activations.by_operator()["conv"]  # it counts matrix products too
+        assert (
+            cost.activations == activations.by_operator()["conv"]
+        )  # it counts matrix products too
     assert cost.params == fvcore.nn.parameter_count(net)[""]
 
 
@@ -109,7 +118,9 @@ def test_memory_is_the_peak_of_live_tensors_when_counted_by_hand():
 
 def test_memory_counts_overwritten_activations_once():
     def memory_mib(activation):
-        block = BlockSpec.of("conv_stack", channels=64, activation=activation, activate_last=True, bias=False)
+        block = BlockSpec.of(
+            "conv_stack", channels=64, activation=activation, activate_last=True, bias=False
+        )
         return measure_cost(dataclasses.replace(tiny(), blocks=(block,)), size=(64, 64)).memory_mib
 
     map_mib = 64 * 64 * 64 * 4 / MIB  # of one feature map; `inner` and two more live at once
@@ -128,7 +139,10 @@ def test_other_scales_change_only_what_the_upsampler_gives(scale):
 
 @pytest.mark.parametrize("name", names())
 def test_layers_sum_to_the_network(name):
-    layers, cost = layer_costs(published(name), size=(32, 48)), measure_cost(published(name), size=(32, 48))
+    layers, cost = (
+        layer_costs(published(name), size=(32, 48)),
+        measure_cost(published(name), size=(32, 48)),
+    )
     for field in ("params", "flops", "activations"):
         assert sum(getattr(layer, field) for layer in layers) == getattr(cost, field)
     shapes = {layer.name: layer.shape for layer in layers}

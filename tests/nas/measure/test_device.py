@@ -36,7 +36,9 @@ def test_git_commit_says_when_files_differ(tmp_path):
 
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True
+        )
 
     git("init")
     git("commit", "--allow-empty", "-m", "first")

@@ -67,7 +67,9 @@ class Process:
 
     def wait_for(self, word, count=1):
         with self.news:
-            assert self.news.wait_for(lambda: len(self.times(word)) >= count, timeout=60), self.lines
+            assert self.news.wait_for(lambda: len(self.times(word)) >= count, timeout=60), (
+                self.lines
+            )
 
     def times(self, word):
         """Start, end and what else was told under a word."""
@@ -112,7 +114,9 @@ def test_no_training_step_overlaps_a_measurement_and_all_get_on(start):
     steps = [trainer.times("step") for trainer in trainers]
     assert len(holds) == 16
     assert not [(a, b) for a in holds for b in holds if a != b and overlap(a, b)]
-    assert not [(step, hold) for own in steps for step in own for hold in holds if overlap(step, hold)]
+    assert not [
+        (step, hold) for own in steps for step in own for hold in holds if overlap(step, hold)
+    ]
     holds.sort()
     for own in steps:  # between two holds everyone has a turn
         for (_, before), (after, _) in itertools.pairwise(holds):
@@ -154,7 +158,9 @@ def test_a_training_that_is_killed_in_its_turn_does_not_block_the_next_measureme
         pass
 
 
-def test_a_training_makes_way_a_second_after_its_turn_began_however_long_it_had_waited(tmp_path, monkeypatch):
+def test_a_training_makes_way_a_second_after_its_turn_began_however_long_it_had_waited(
+    tmp_path, monkeypatch
+):
     now = [0.0]
     monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
 

@@ -23,14 +23,18 @@ def nearest(x):
 
 
 def test_psnr_of_a_known_error():
-    assert psnr_db(image(110) / 255, image(100), 4) == pytest.approx(20 * math.log10(255 / 10), abs=1e-12)
+    assert psnr_db(image(110) / 255, image(100), 4) == pytest.approx(
+        20 * math.log10(255 / 10), abs=1e-12
+    )
     one_channel = image(100) / 255
     one_channel[:, 0] = 110 / 255
     expected = 20 * math.log10(255 / 10) + 10 * math.log10(3)  # MSE is over all three channels
     assert psnr_db(one_channel, image(100), 4) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize(("value", "target"), [(1.7, 255), (-0.3, 0), (100.4 / 255, 100), (99.6 / 255, 100)])
+@pytest.mark.parametrize(
+    ("value", "target"), [(1.7, 255), (-0.3, 0), (100.4 / 255, 100), (99.6 / 255, 100)]
+)
 @pytest.mark.parametrize("measure", [psnr_db, psnr_y_db])
 def test_output_is_clamped_and_rounded(measure, value, target):
     assert measure(image(value), image(target), 4) == math.inf

@@ -93,7 +93,12 @@ def test_the_fixed_work_is_done_and_its_median_is_told():
         return Block(seconds=next(times))
 
     assert Canary(CPU).read(stopwatch) == (0.009, 0.003)
-    assert done == [((1024, 1024), 1), *[((1024, 1024), 5)] * 7, ((256, 256), 1), *[((256, 256), 5)] * 7]
+    assert done == [
+        ((1024, 1024), 1),
+        *[((1024, 1024), 5)] * 7,
+        ((256, 256), 1),
+        *[((256, 256), 5)] * 7,
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "works"), [(0.0, False), (0.02, True)])

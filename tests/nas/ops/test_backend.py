@@ -43,7 +43,9 @@ def test_auto_takes_the_fastest_that_serves():
 @pytest.mark.usefixtures("choices")
 def test_auto_falls_through_and_says_why_once():
     choice = Choice("op", {"cuda": _fails, "triton": _works})
-    with pytest.warns(BackendWarning, match="op: cuda is not used: no nvcc on the PATH; it runs as triton"):
+    with pytest.warns(
+        BackendWarning, match="op: cuda is not used: no nvcc on the PATH; it runs as triton"
+    ):
         assert choice.pick(GPU, 16) == "triton"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -63,7 +65,10 @@ def test_auto_never_fails():
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ImportError("libcuda is broken\nat line 3"), r"does not run \(ImportError: libcuda is broken\)"),
+        (
+            ImportError("libcuda is broken\nat line 3"),
+            r"does not run \(ImportError: libcuda is broken\)",
+        ),
         (RuntimeError("no C compiler"), r"does not run \(RuntimeError: no C compiler\)"),
         (AssertionError(), r"does not run \(AssertionError: no message\)"),
     ],
@@ -104,12 +109,16 @@ def test_a_backend_by_name_serves_or_raises():
     with using("triton"):
         assert choice.pick(GPU, 16) == "triton"
         with pytest.raises(
-            BackendError, match="backend 'triton' cannot serve: it needs CUDA tensors, these are on cpu"
+            BackendError,
+            match="backend 'triton' cannot serve: it needs CUDA tensors, these are on cpu",
         ):
             choice.pick(CPU, 16)
     with using("reference"):
         assert choice.pick(GPU, 16) == "reference"
-    with using("cuda"), pytest.raises(BackendError, match="no nvcc on the PATH; use backend 'auto'"):
+    with (
+        using("cuda"),
+        pytest.raises(BackendError, match="no nvcc on the PATH; use backend 'auto'"),
+    ):
         choice.pick(GPU, 16)
     assert backend.setting() == "auto"
 
@@ -126,7 +135,9 @@ def test_a_backend_that_an_operator_lacks_leaves_it_on_auto():
 @pytest.mark.usefixtures("choices")
 def test_unknown_names_list_the_known():
     Choice("op", {})
-    with pytest.raises(ValueError, match="'metal' is not known; known: auto, cuda, triton, reference"):
+    with pytest.raises(
+        ValueError, match="'metal' is not known; known: auto, cuda, triton, reference"
+    ):
         use("metal")
     with pytest.raises(ValueError, match="'auto' is not known; known: cuda, triton, reference"):
         why_not("auto", "op")
@@ -158,7 +169,12 @@ with using("triton"):
     else:
         sys.exit("no error")
 """
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PATH": "/nowhere", "CUDA_HOME": "/nowhere"}
+    environment = {
+        **os.environ,
+        "TRITON_INTERPRET": "1",
+        "PATH": "/nowhere",
+        "CUDA_HOME": "/nowhere",
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
@@ -176,7 +192,9 @@ def test_a_broken_triton_is_a_reason(op, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
-    assert done.stdout.strip() == "the kernel does not run (ImportError: libcuda is broken)", done.stderr
+    assert done.stdout.strip() == "the kernel does not run (ImportError: libcuda is broken)", (
+        done.stderr
+    )
 
 
 def test_an_operator_is_found_before_anything_else_loaded_it():

@@ -63,7 +63,12 @@ def test_gpu_tests_load_with_torch_numpy_and_pytest_alone(tmp_path):
     options = "-p hiding -p no:cacheprovider --collect-only -q"
     command = [sys.executable, "-m", "pytest", *options.split()]
     done = subprocess.run(
-        [*command, *GPU_TESTS], cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+        [*command, *GPU_TESTS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert done.returncode == 0, done.stdout
     assert "test_runner_on_a_gpu_is_as_exact_as_its_precision" in done.stdout

@@ -39,7 +39,11 @@ class Calls(TorchDispatchMode):
 def calls(net):
     with torch.no_grad(), Calls() as mode:
         net(IMAGE)
-    return {name: num for name, num in mode.seen.items() if name.startswith(("nas::", "aten::convolution"))}
+    return {
+        name: num
+        for name, num in mode.seen.items()
+        if name.startswith(("nas::", "aten::convolution"))
+    }
 
 
 def same_counts(net, image):
@@ -90,7 +94,12 @@ def test_a_fused_copy_has_the_same_state_and_leaves_the_network_alone(name, leve
 )
 def test_the_dispatcher_sees_the_fused_operators(name, level, wanted):
     seen = calls(fuse(build(published(name)), attention=level))
-    names = ("nas::conv_act", "nas::parameter_free_attention", "nas::span_attention", "aten::convolution")
+    names = (
+        "nas::conv_act",
+        "nas::parameter_free_attention",
+        "nas::span_attention",
+        "aten::convolution",
+    )
     assert tuple(seen.get(name, 0) for name in names) == wanted
 
 
@@ -129,7 +138,9 @@ def test_a_fused_network_learns_as_the_plain_one(level):
         each(IMAGE.double()).square().mean().backward()
     wanted = {name: value.grad for name, value in net.named_parameters()}
     assert all(value is not None for value in wanted.values())
-    torch.testing.assert_close({name: value.grad for name, value in fused.named_parameters()}, wanted)
+    torch.testing.assert_close(
+        {name: value.grad for name, value in fused.named_parameters()}, wanted
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -206,7 +217,9 @@ def test_blocks_that_are_not_known_stay_and_what_is_in_them_is_fused():
 
 def test_training_forms_are_refused_by_name():
     net = build(published("span"), train=True)
-    with pytest.raises(ValueError, match="fuse: stem holds training branches; fold the network first"):
+    with pytest.raises(
+        ValueError, match="fuse: stem holds training branches; fold the network first"
+    ):
         fuse(net)
     check_equal(net.fold().eval())
 

@@ -89,7 +89,9 @@ def test_a_missing_compiler_is_said(compiler, monkeypatch):
 def test_processes_that_want_the_same_library_build_it_once(compiler):
     source, install, count = compiler
     install(seconds=1)
-    code = f"import nas.ops.nvcc as n, pathlib; n.build(pathlib.Path({str(source)!r}), arch='sm_90')"
+    code = (
+        f"import nas.ops.nvcc as n, pathlib; n.build(pathlib.Path({str(source)!r}), arch='sm_90')"
+    )
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert count() == 1

@@ -23,7 +23,9 @@ def launched(tmp_path_factory):
     driver.build(folder)
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-W", "ignore", "-m", "tests.nas.ops.stub.checks", folder]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -103,6 +105,8 @@ def test_a_module_compiles_and_exports_whole():
     x = torch.rand(1, 4, 5, 6)
     with torch.no_grad():
         wanted = module(x)
-        torch.testing.assert_close(torch.compile(module, fullgraph=True, backend="eager")(x), wanted)
+        torch.testing.assert_close(
+            torch.compile(module, fullgraph=True, backend="eager")(x), wanted
+        )
         exported = torch.export.export(module, (x,))
     assert any("nas.conv_act" in str(node.target) for node in exported.graph.nodes)

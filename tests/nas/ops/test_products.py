@@ -67,7 +67,9 @@ def test_switches_agree_inside_and_stand_as_before_afterwards(name, precision):
         for switch in ("cudnn", "conv", "rnn", "matmul"):
             assert SWITCHES[switch].fp32_precision == precision
         assert BACKENDS.cudnn.allow_tf32 == BACKENDS.cuda.matmul.allow_tf32 == (precision == "tf32")
-        assert torch.get_float32_matmul_precision() == ("high" if precision == "tf32" else "highest")
+        assert torch.get_float32_matmul_precision() == (
+            "high" if precision == "tf32" else "highest"
+        )
     assert state() == before
 
 

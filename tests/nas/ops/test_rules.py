@@ -87,7 +87,9 @@ def test_second_derivatives_of_autograd_are_refused_not_wrong(name):
     value.requires_grad_()
     out = function(value)
     (slope,) = torch.autograd.grad(out.square().sum(), value, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"has no second derivative; use nas\.ops\..*reference") as caught:
+    with pytest.raises(
+        RuntimeError, match=r"has no second derivative; use nas\.ops\..*reference"
+    ) as caught:
         torch.autograd.grad(slope.square().sum() + out.sum(), value)
     assert "\n" not in str(caught.value)
 
@@ -108,7 +110,9 @@ def test_forward_ad_past_the_public_functions_is_refused():
         (lambda value: torch.ops.nas.span_attention(value, *maps[2:]), maps[1]),
         (lambda value: torch.ops.nas.parameter_free_attention_backward(value, *maps[1:3]), maps[0]),
     ):
-        with pytest.raises(RuntimeError, match=r"has no forward derivative; call it through nas\.ops"):
+        with pytest.raises(
+            RuntimeError, match=r"has no forward derivative; call it through nas\.ops"
+        ):
             jvp(call, (given,), (given,))
 
 
@@ -161,9 +165,21 @@ def alike(found, wanted):
 
 
 KINDS = {
-    "sparse": (lambda value: value.to_sparse(), ValueError, "layout torch.strided .* got torch.sparse_coo"),
-    "mkldnn": (lambda value: value.to_mkldnn(), ValueError, "layout torch.strided .* got torch._mkldnn"),
-    "fp8": (lambda value: value.to(torch.float8_e4m3fn), TypeError, "float16 or bfloat16, got torch.float8"),
+    "sparse": (
+        lambda value: value.to_sparse(),
+        ValueError,
+        "layout torch.strided .* got torch.sparse_coo",
+    ),
+    "mkldnn": (
+        lambda value: value.to_mkldnn(),
+        ValueError,
+        "layout torch.strided .* got torch._mkldnn",
+    ),
+    "fp8": (
+        lambda value: value.to(torch.float8_e4m3fn),
+        TypeError,
+        "float16 or bfloat16, got torch.float8",
+    ),
 }
 
 
@@ -176,7 +192,9 @@ def test_other_kinds_of_tensors_get_one_line(name, with_grad, kind):
     calls = {
         "span_attention": lambda: span_attention(make(x), make(f), *rest),
         "parameter_free_attention": lambda: parameter_free_attention(make(x), make(f)),
-        "conv_act relu": lambda: conv_act(make(x), make(rest[0]) if kind == "fp8" else rest[0], None, "relu"),
+        "conv_act relu": lambda: conv_act(
+            make(x), make(rest[0]) if kind == "fp8" else rest[0], None, "relu"
+        ),
     }
     with torch.set_grad_enabled(with_grad), pytest.raises(error, match=said) as caught:
         calls[name]()

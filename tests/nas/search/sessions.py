@@ -24,7 +24,9 @@ def make_pictures(folder):
         (folder / role).mkdir(parents=True)
         for number in range(count):
             coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-            coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / role / f"{role}{number}.png")
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(
+                folder / role / f"{role}{number}.png"
+            )
 
 
 def arguments(pictures, **changes):

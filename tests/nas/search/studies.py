@@ -50,7 +50,11 @@ def cost_of(spec):
     widths = [dict(block.args)["channels"] for block in spec.blocks]
     params = 27 * sum(width**2 for width in widths)
     return Cost(
-        params=params, flops=65536 * params, activations=sum(widths), num_conv=len(widths), memory_mib=1.0
+        params=params,
+        flops=65536 * params,
+        activations=sum(widths),
+        num_conv=len(widths),
+        memory_mib=1.0,
     )
 
 
@@ -71,7 +75,9 @@ def quality_of(spec):
 def record_of(proposal, **changes):
     spec = proposal.spec
     parts = {"cost": cost_of(spec), "latency": latency_of(spec), "quality": quality_of(spec)}
-    return TrialRecord(**{"number": proposal.number, "state": "complete", "spec": spec} | parts | changes)
+    return TrialRecord(
+        **{"number": proposal.number, "state": "complete", "spec": spec} | parts | changes
+    )
 
 
 def rejected(proposal, error="limit: params 9 > 1"):
@@ -113,8 +119,12 @@ def open_search(folder, **changes):
         start=values["start"],
         start_inherits=0 if values["inherit"] else None,
     )
-    observer = Observer(values["space"], goal=values["goal"], seed=derived_seed(values["seed"], "pool"))
-    rungs = Rungs(fidelities=values["fidelities"], probes=study.probes, least_tau=values["least_tau"])
+    observer = Observer(
+        values["space"], goal=values["goal"], seed=derived_seed(values["seed"], "pool")
+    )
+    rungs = Rungs(
+        fidelities=values["fidelities"], probes=study.probes, least_tau=values["least_tau"]
+    )
     sampler = values["sampler"]
     return Asker(
         study,

@@ -46,7 +46,10 @@ def test_limits_that_exclude_each_other_are_refused(monkeypatch):
 
 
 def test_limits_that_need_a_measurement_are_left_to_the_search():
-    assert check_limits(SPACE, {"runtime_ratio": 1e-9, "score": 1e-9, "memory_mib": 1e-9}, seed=0) == ""
+    assert (
+        check_limits(SPACE, {"runtime_ratio": 1e-9, "score": 1e-9, "memory_mib": 1e-9}, seed=0)
+        == ""
+    )
 
 
 def test_a_named_architecture_that_meets_the_limits_is_enough():
@@ -66,7 +69,10 @@ def test_a_large_space_is_told_of_and_not_refused(monkeypatch):
 def test_a_rare_member_of_a_large_space_is_found(monkeypatch):
     monkeypatch.setattr(feasibility, "MAX_LISTED", 10)
     monkeypatch.setattr(feasibility, "NUM_DRAWN", 1)
-    assert check_limits(SPACE, {"params": SMALLEST["params"], "flops": SMALLEST["flops"]}, seed=0) == ""
+    assert (
+        check_limits(SPACE, {"params": SMALLEST["params"], "flops": SMALLEST["flops"]}, seed=0)
+        == ""
+    )
 
 
 def test_least_ends_where_it_is_enough():
@@ -88,7 +94,10 @@ def rejected(number, ratio, error="limit: runtime_ratio"):
 
 
 def test_an_empty_search_names_the_limit_that_rejected_most():
-    records = [runs.complete(0), *(rejected(n, ratio) for n, ratio in enumerate((0.9, 0.6, 0.75), 1))]
+    records = [
+        runs.complete(0),
+        *(rejected(n, ratio) for n, ratio in enumerate((0.9, 0.6, 0.75), 1)),
+    ]
     limits = {"runtime_ratio": 0.5, "params": 1e9}
     state = dataclasses.replace(runs.run_state(records), limits=limits)
     words = why_empty(state)
@@ -97,7 +106,10 @@ def test_an_empty_search_names_the_limit_that_rejected_most():
 
 
 def test_an_empty_search_names_another_reason_where_no_limit_rejected():
-    records = [runs.complete(0), rejected(1, 0.9, "time_cap: a step takes 9 times the baseline's > 5")]
+    records = [
+        runs.complete(0),
+        rejected(1, 0.9, "time_cap: a step takes 9 times the baseline's > 5"),
+    ]
     state = dataclasses.replace(runs.run_state(records), limits={})
     assert "the last one by time_cap" in why_empty(state)
 

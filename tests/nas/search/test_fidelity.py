@@ -27,7 +27,12 @@ def trained(proposal, until=10, reach=lambda spec: quality_of(spec).psnr_db):
     points = curve(reach(proposal.spec), until)
     steps, psnr = points[-1]
     quality = Quality(
-        psnr_db=psnr, base_db=24.9, fidelity=steps, train_seconds=steps / 10, restarts=0, curve=points
+        psnr_db=psnr,
+        base_db=24.9,
+        fidelity=steps,
+        train_seconds=steps / 10,
+        restarts=0,
+        curve=points,
     )
     return dataclasses.replace(record_of(proposal), quality=quality)
 
@@ -37,12 +42,20 @@ def opened(folder, **changes):
     for rung, psnr in zip(RUNGS, PSNRS, strict=True):
         if (rung, 0) not in {(run.rung, run.seed) for run in asker.study.ladder}:
             run = LadderRun(
-                rung=rung, seed=0, psnr_db=psnr, base_db=24.9, fidelity=40, train_seconds=4, curve=curve(psnr)
+                rung=rung,
+                seed=0,
+                psnr_db=psnr,
+                base_db=24.9,
+                fidelity=40,
+                train_seconds=4,
+                curve=curve(psnr),
             )
             asker.study.add_ladder_run(run)
     if 0 not in asker.study.records:
         climb(asker.study)
-        quality = dataclasses.replace(asker.study.records[0].quality, psnr_db=PSNRS[-1], fidelity=40)
+        quality = dataclasses.replace(
+            asker.study.records[0].quality, psnr_db=PSNRS[-1], fidelity=40
+        )
         asker.study.set_baseline(dataclasses.replace(asker.study.records[0], quality=quality))
     return asker
 
@@ -81,7 +94,9 @@ def test_trials_pause_and_those_on_the_front_are_trained_to_the_end(tmp_path):
 @pytest.mark.parametrize("sampler", ["cost_aware", "random", "evolution"])
 def test_search_killed_anywhere_goes_on_as_it_would_have(tmp_path, sampler):
     whole = (
-        search(opened(tmp_path / "whole", sampler=sampler), 7) if (tmp_path / "whole").mkdir() is None else []
+        search(opened(tmp_path / "whole", sampler=sampler), 7)
+        if (tmp_path / "whole").mkdir() is None
+        else []
     )
     for stop in range(1, len(whole), 6):
         folder = tmp_path / str(stop)
@@ -96,17 +111,23 @@ def test_row_below_the_top_is_neither_feasible_nor_on_the_front(tmp_path):
     asker.study.tell(proposal, trained(proposal, reach=lambda spec: 27.0))
     row = table(asker.study.state).iloc[1]
     assert (row["fidelity"], row["feasible"], row["on_front"]) == (10, "unknown", "no")
-    assert row["psnr_gain_db"] == pytest.approx(27.0 - PSNRS[-1])  # over the reference of that fidelity
+    assert row["psnr_gain_db"] == pytest.approx(
+        27.0 - PSNRS[-1]
+    )  # over the reference of that fidelity
 
 
 def test_paused_row_is_seen_as_what_it_is_expected_to_reach(tmp_path):
     asker = opened(tmp_path)
     proposal = asker.ask()
     asker.study.tell(proposal, trained(proposal, reach=lambda spec: 25.5))
-    seen = next(row for row in asker.observer.observe(asker.study).rows if row.number == proposal.number)
+    seen = next(
+        row for row in asker.observer.observe(asker.study).rows if row.number == proposal.number
+    )
     assert seen.quality == pytest.approx(25.5 - PSNRS[-1], abs=0.02)
     assert seen.std > 0
-    assert asker.study._study.trials[-1].values[0] == pytest.approx(seen.quality)  # Optuna is told the same
+    assert asker.study._study.trials[-1].values[0] == pytest.approx(
+        seen.quality
+    )  # Optuna is told the same
 
 
 def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
@@ -116,7 +137,9 @@ def test_failure_on_the_way_leaves_the_row_without_a_psnr(tmp_path):
     asker.study.tell(proposal, record)
     assert asker.study.list_paused(40) == [1]
     further = dataclasses.replace(proposal, record=record)
-    asker.study.tell(further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no"))
+    asker.study.tell(
+        further, dataclasses.replace(record, state="failed", quality=None, error="diverged: no")
+    )
     again = opened(tmp_path)
     assert again.study.records[1].state == "failed"
     assert again.study.list_paused(40) == []

@@ -44,14 +44,17 @@ def csv_rows(run):
     with path.open(newline="") as file:
         rows = {int(row["number"]): row for row in csv.DictReader(file)}
     return {
-        number: {k: v for k, v in row.items() if k not in DECIDED_BY_OTHERS} for number, row in rows.items()
+        number: {k: v for k, v in row.items() if k not in DECIDED_BY_OTHERS}
+        for number, row in rows.items()
     }
 
 
 def records_written(run):
     """How often each Optuna trial was given a record."""
     lines = [json.loads(line) for line in (run / JOURNAL).read_bytes().splitlines()]
-    return collections.Counter(line["trial_id"] for line in lines if RECORD in line.get("user_attr", {}))
+    return collections.Counter(
+        line["trial_id"] for line in lines if RECORD in line.get("user_attr", {})
+    )
 
 
 def check_finished(run, trials):
@@ -75,7 +78,9 @@ def test_ten_kills_lose_nothing_and_run_nothing_twice(pictures, tmp_path):
     run, draw = tmp_path / "run", random.Random(7)
     trials, before, rows, kills, during_trials = 14, {}, {}, 0, 0
     while kills < NUM_KILLS:
-        with Session(run, arguments(pictures, trials=trials, workers=1 + kills // 2 % 2)) as session:
+        with Session(
+            run, arguments(pictures, trials=trials, workers=1 + kills // 2 % 2)
+        ) as session:
             if kills in (0, 5):  # before it has come to work
                 time.sleep(draw.uniform(0.2, 3.0))
             elif session.wait_for_journal(400):  # a run of the ladder, or a proposal

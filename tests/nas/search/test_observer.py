@@ -28,7 +28,10 @@ def test_row_0_and_the_rungs_are_learned_from_where_they_are_candidates(tmp_path
     baseline, rung = observed(asker)
     candidates = asker.observer.candidates
     assert candidates.candidate(baseline.point).name == asker.study.rules.baseline.arch_id
-    assert (baseline.number, baseline.costs["runtime_ratio"]) == (0, asker.study.records[0].latency.ratio)
+    assert (baseline.number, baseline.costs["runtime_ratio"]) == (
+        0,
+        asker.study.records[0].latency.ratio,
+    )
     assert candidates.candidate(rung.point).name == rung_spec("12x1", 4).arch_id
     assert (rung.number, rung.costs, rung.quality) == (None, {}, pytest.approx(-0.6))
 
@@ -40,7 +43,10 @@ def test_a_rejected_trial_tells_its_runtime_and_no_psnr(tmp_path):
     asker.study.tell(first, dataclasses.replace(rejected(first), latency=record_of(first).latency))
     asker.study.tell(second, record_of(second))
     measured, trained = (one for one in observed(asker) if one.number)
-    assert (measured.quality, measured.costs["runtime_ratio"]) == (None, record_of(first).latency.ratio)
+    assert (measured.quality, measured.costs["runtime_ratio"]) == (
+        None,
+        record_of(first).latency.ratio,
+    )
     assert trained.quality is not None
 
 
@@ -60,7 +66,9 @@ def test_a_record_that_is_replaced_is_seen_as_the_later_one(tmp_path):
 def test_the_front_is_searched_above_the_gate_only_where_the_ladder_passes(tmp_path, seeds, floor):
     asker = open_search(tmp_path, ladder_seeds=len(seeds))
     climb(asker.study, seeds=seeds)
-    assert asker.observer.observe(asker.study).acquisition.floor_db == pytest.approx(floor, abs=0.001)
+    assert asker.observer.observe(asker.study).acquisition.floor_db == pytest.approx(
+        floor, abs=0.001
+    )
 
 
 def test_a_screen_holds_a_modelled_proposal_to_the_front_and_outlives_a_restart(tmp_path):

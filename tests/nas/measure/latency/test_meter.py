@@ -87,7 +87,9 @@ def test_a_real_reading_is_sane_and_leaves_nothing_behind(config):
 
     torch.set_flush_denormal(False)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))  # the kernel drops those that are not ours
+        os.sched_setaffinity(
+            0, range(os.cpu_count() or 1)
+        )  # the kernel drops those that are not ours
     before = state()
     big = dataclasses.replace(published("span"), scale=2)
     config = dataclasses.replace(config, sizes=[(24, 24)], threads=1)
@@ -104,7 +106,9 @@ def test_another_scale_than_the_baselines_is_refused(config):
 
 
 def test_an_output_that_is_not_finite_fails_and_frees_the_device(config, monkeypatch):
-    monkeypatch.setattr("search_spaces.network.Network.forward", lambda net, x: x.repeat(1, 1, 2, 2) / 0)
+    monkeypatch.setattr(
+        "search_spaces.network.Network.forward", lambda net, x: x.repeat(1, 1, 2, 2) / 0
+    )
     meter = LatencyMeter(config, baseline=tiny(), device=CPU)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="is not finite"):
@@ -112,7 +116,9 @@ def test_an_output_that_is_not_finite_fails_and_frees_the_device(config, monkeyp
 
 
 def test_challenge_mode_needs_a_gpu(config):
-    with pytest.raises(ValueError, match=r"latency.mode=challenge needs a CUDA GPU, the device is cpu"):
+    with pytest.raises(
+        ValueError, match=r"latency.mode=challenge needs a CUDA GPU, the device is cpu"
+    ):
         LatencyMeter(dataclasses.replace(config, mode="challenge"), baseline=tiny(), device=CPU)
 
 
@@ -148,9 +154,12 @@ class Recorder(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("name", "operator", "times"), [("spanv2", "span_attention", 4), ("spanf", "parameter_free_attention", 4)]
+    ("name", "operator", "times"),
+    [("spanv2", "span_attention", 4), ("spanf", "parameter_free_attention", 4)],
 )
-def test_the_operator_itself_runs_in_the_timed_forward(config, challenge_on_cpu, name, operator, times):
+def test_the_operator_itself_runs_in_the_timed_forward(
+    config, challenge_on_cpu, name, operator, times
+):
     """Once in each block that has it, in every forward that is timed; the baseline is plain."""
     config = dataclasses.replace(config, mode="challenge", sizes=[(8, 8)])
     clock, spec = Recorder(), published(name)
@@ -175,14 +184,18 @@ def test_a_mode_says_what_is_timed_of_each_network_and_in_which_precision(config
     made = []
 
     def make(network, setting):
-        made.append((network.spec.arch_id, setting.num_sizes, tuple(setting.image.shape), setting.tf32))
+        made.append(
+            (network.spec.arch_id, setting.num_sizes, tuple(setting.image.shape), setting.tf32)
+        )
         return lambda image: network(image)
 
-    monkeypatch.setitem(MODES, "new", Mode(devices=("cpu",), baseline=make, candidate=make, dtype="float16"))
-    config = dataclasses.replace(config, mode="new", sizes=[(12, 8), (8, 8)])
-    found = LatencyMeter(config, baseline=published("span"), device=CPU, stopwatch=by_params).measure(
-        published("spanv2"), seed=0
+    monkeypatch.setitem(
+        MODES, "new", Mode(devices=("cpu",), baseline=make, candidate=make, dtype="float16")
     )
+    config = dataclasses.replace(config, mode="new", sizes=[(12, 8), (8, 8)])
+    found = LatencyMeter(
+        config, baseline=published("span"), device=CPU, stopwatch=by_params
+    ).measure(published("spanv2"), seed=0)
     assert (found.mode, found.dtype, found.operators) == ("new", "float16", "")
     names = [published("span").arch_id, published("spanv2").arch_id]
     assert made == [(name, 2, (1, 3, 12, 8), True) for name in names]
@@ -224,7 +237,9 @@ def test_a_disturbed_reading_and_a_drift_are_flagged_and_kept(config):
         calls.append(forward)
         if forward.spec is None:  # fixed work, slower at the end
             return Block(seconds=0.01 * (1 + (len(calls) > 40)))
-        return Block(seconds=by_params(forward, repeats).seconds * (1 + 0.3 * (len(calls) % 3)), idle=0.5)
+        return Block(
+            seconds=by_params(forward, repeats).seconds * (1 + 0.3 * (len(calls) % 3)), idle=0.5
+        )
 
     meter = LatencyMeter(config, baseline=published("span"), device=CPU, stopwatch=stopwatch)
     found = meter.measure(published("spanv2"), seed=1)
@@ -272,7 +287,12 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
     monkeypatch.setattr(meter, "device", torch.device("cuda", 0))
     specs = [published("spanv2"), published("spanf"), tiny(4), published("span")]
     found = meter.measure_all(specs, seed=0)
-    assert [getattr(one, "flags", "failed") for one in found] == ["drifted", "contaminated", "failed", ""]
+    assert [getattr(one, "flags", "failed") for one in found] == [
+        "drifted",
+        "contaminated",
+        "failed",
+        "",
+    ]
     assert asked == [(specs, 1), (specs[:1], 2)]
 
 
@@ -290,7 +310,8 @@ def test_a_neighbour_on_the_gpu_contaminates_and_a_quiet_reading_has_no_flags(co
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("x] can't allocate memory: y")]
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("x] can't allocate memory: y")],
 )
 @pytest.mark.parametrize("forwards", [0, 5], ids=["at once", "while timed"])
 def test_memory_that_is_out_fails_that_network_alone_by_name(config, error, forwards):
@@ -318,12 +339,19 @@ def test_onnxruntime_computes_what_torch_does_and_says_so(config):
 
     def stopwatch(forward, repeats):
         if forward.spec:
-            outputs[forward.spec.arch_id, tuple(forward.image.shape[2:])] = (forward(), forward.image)
+            outputs[forward.spec.arch_id, tuple(forward.image.shape[2:])] = (
+                forward(),
+                forward.image,
+            )
         return Block(seconds=0.01)
 
-    found = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=stopwatch).measure(tiny(), seed=3)
+    found = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=stopwatch).measure(
+        tiny(), seed=3
+    )
     assert (found.mode, found.dtype) == ("cpu", "float32-onnxruntime")
-    network = initial_network(tiny(), 3, outputs[tiny().arch_id, (8, 8)][1], zero_output=False).eval()
+    network = initial_network(
+        tiny(), 3, outputs[tiny().arch_id, (8, 8)][1], zero_output=False
+    ).eval()
     assert len(outputs) == 2
     for output, image in outputs.values():
         with torch.inference_mode():
@@ -336,8 +364,12 @@ def test_onnxruntime_is_refused_on_a_gpu_and_where_it_is_missing(config, monkeyp
     with pytest.raises(ValueError, match="is read on the CPU, the device is cuda:0; give latency"):
         LatencyMeter(other, baseline=tiny(), device=torch.device("cuda", 0))
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name))
-    with pytest.raises(ValueError, match=r"needs onnx, onnxscript, onnxruntime, .*'esr-nas\[onnx\]'"):
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name)
+    )
+    with pytest.raises(
+        ValueError, match=r"needs onnx, onnxscript, onnxruntime, .*'esr-nas\[onnx\]'"
+    ):
         dataclasses.replace(config, backend="onnxruntime")
 
 
@@ -362,9 +394,14 @@ def test_at_most_twenty_sizes_of_a_folder_are_taken(tmp_path):
 
 
 def test_a_folder_of_sizes_that_is_not_there_or_empty_is_refused(config, tmp_path):
-    for folder, message in ((tmp_path / "x", "there is no such folder"), (tmp_path, "no images in it")):
+    for folder, message in (
+        (tmp_path / "x", "there is no such folder"),
+        (tmp_path, "no images in it"),
+    ):
         with pytest.raises(ValueError, match=message):
-            LatencyMeter(dataclasses.replace(config, sizes=str(folder)), baseline=tiny(), device=CPU)
+            LatencyMeter(
+                dataclasses.replace(config, sizes=str(folder)), baseline=tiny(), device=CPU
+            )
 
 
 @pytest.mark.parametrize(
@@ -452,12 +489,16 @@ def test_the_clock_of_the_gpu_is_kept_at_both_canaries(config, monkeypatch):
     clocks = iter((345.0, 1980.0, 1965.0, 1965.0))
     place = "nas.measure.latency.meter.surroundings"
     monkeypatch.setattr(place, lambda device: {"sm_mhz": next(clocks)})
-    found = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=by_params).measure(tiny(), seed=0)
+    found = LatencyMeter(config, baseline=tiny(), device=CPU, stopwatch=by_params).measure(
+        tiny(), seed=0
+    )
     assert found.details["sm_mhz"] == [1980.0, 1965.0]
     assert (found.details["before"]["sm_mhz"], found.details["after"]["sm_mhz"]) == (345.0, 1965.0)
 
 
-def test_challenge_graph_replays_the_candidate_and_times_the_baseline_as_released(config, monkeypatch):
+def test_challenge_graph_replays_the_candidate_and_times_the_baseline_as_released(
+    config, monkeypatch
+):
     """A graph is captured at the first image of each size, and its operators are known all the same."""
     captures = []
 
@@ -500,7 +541,9 @@ def test_a_reading_on_the_gpu(config):
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("graph", "float32-tf32"), ("deploy", "float16")])
-def test_runner_modes_time_the_runner_and_say_which_operators_it_holds(name, dtype, config, monkeypatch):
+def test_runner_modes_time_the_runner_and_say_which_operators_it_holds(
+    name, dtype, config, monkeypatch
+):
     assert MODES[name].devices == ("cuda",)
     monkeypatch.setitem(MODES, name, dataclasses.replace(MODES[name], devices=("cpu",)))
     meter = LatencyMeter(dataclasses.replace(config, mode=name), baseline=tiny(), device=CPU)

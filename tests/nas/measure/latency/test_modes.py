@@ -27,5 +27,7 @@ def test_a_network_that_does_not_stand_float16_has_no_deploy_latency():
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.fill_(1e5)
-    with pytest.raises(RuntimeError, match=r"^latency.mode=deploy: precision=fp16 is refused, .*use tf32$"):
+    with pytest.raises(
+        RuntimeError, match=r"^latency.mode=deploy: precision=fp16 is refused, .*use tf32$"
+    ):
         deploy(net, SETTING)

@@ -8,13 +8,24 @@ CANARY = 12345.0
 
 
 def operands(
-    epilogue, *, cin=4, cout=6, batch=2, size=(5, 4), kernel=3, dtype=torch.float64, device="cpu", seed=0
+    epilogue,
+    *,
+    cin=4,
+    cout=6,
+    batch=2,
+    size=(5, 4),
+    kernel=3,
+    dtype=torch.float64,
+    device="cpu",
+    seed=0,
 ):
     """The operator's arguments with values of unit size, rounded to the dtype."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape, scale=1.0):
-        return (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(device, dtype)
+        return (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(
+            device, dtype
+        )
 
     gate_shape = {"conv1x1": (cout, cout, 1, 1), "diagonal": (cout, 1, 1, 1)}.get(epilogue)
     return (
@@ -41,7 +52,11 @@ def guarded(shape, dtype, *, width=None, first=0, fill=float("nan"), device="cpu
     width = width or channels
     pixels, guard = count * height * columns, 64
     storage = torch.full((pixels * width + 2 * guard,), CANARY, dtype=dtype, device=device)
-    whole = storage[guard : guard + pixels * width].view(count, height, columns, width).permute(0, 3, 1, 2)
+    whole = (
+        storage[guard : guard + pixels * width]
+        .view(count, height, columns, width)
+        .permute(0, 3, 1, 2)
+    )
     part = whole[:, first : first + channels]
     part.fill_(fill)
     before = storage.clone()

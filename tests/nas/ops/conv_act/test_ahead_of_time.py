@@ -84,7 +84,9 @@ def test_an_upsampler_of_masked_channels_needs_no_stack():
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_image_with_a_gate_needs_no_stack(precision):
-    jobs = [job(cc, 3, channels, "conv1x1", precision) for cc in USUAL_GPUS for channels in (32, 48, 64)]
+    jobs = [
+        job(cc, 3, channels, "conv1x1", precision) for cc in USUAL_GPUS for channels in (32, 48, 64)
+    ]
     assert spilled(compile_all(jobs)) == []
 
 
@@ -114,7 +116,14 @@ def test_a_separable_tail_takes_few_registers(capability):
 
 
 def test_a_tiling_that_spills_is_seen():
-    tiling = {"form": "rows", "height": 2, "width": 64, "block_k": 32, "block_n": 32, "num_warps": 4}
+    tiling = {
+        "form": "rows",
+        "height": 2,
+        "width": 64,
+        "block_k": 32,
+        "block_n": 32,
+        "num_warps": 4,
+    }
     assert spilled(compile_all([job(86, 32, 32, "relu", "tf32", tiling=tiling)]))
 
 
@@ -130,7 +139,9 @@ def test_operands_of_tf32_are_rounded_in_the_machine_code():
 @pytest.mark.parametrize("precision", ["fp16", "tf32"])
 def test_a_plan_waits_for_the_launch_before_it_where_the_gpu_can(precision):
     jobs = [
-        job(cc, *case, precision) for cc in (86, 90, 120) for case in ((3, 32, "relu"), (32, 32, "conv1x1"))
+        job(cc, *case, precision)
+        for cc in (86, 90, 120)
+        for case in ((3, 32, "relu"), (32, 32, "conv1x1"))
     ]
     jobs.append(job(90, 80, 48, "none", precision, shuffle=4, separable=True))
     jobs.append(job(90, 32, 32, "relu", precision, plan=False))

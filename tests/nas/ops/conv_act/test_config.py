@@ -62,10 +62,18 @@ def test_a_timed_case_is_tiled_as_the_table_says_and_all_others_by_the_rules(tab
 @pytest.mark.parametrize(
     ("size", "multiprocessors", "height"),
     [
-        ((1, 339, 510), 132, 4),  # 680 blocks of 4 rows are two waves of six steps, 1360 of 2 three of four
+        (
+            (1, 339, 510),
+            132,
+            4,
+        ),  # 680 blocks of 4 rows are two waves of six steps, 1360 of 2 three of four
         ((1, 256, 256), 132, 2),  # a wave of either: the lower one is four steps, not six
         ((1, 64, 64), 132, 2),
-        ((1, 128, 64), 1, 4),  # 32 blocks are 11 waves of six steps, 64 are 16 of four: no tenth less
+        (
+            (1, 128, 64),
+            1,
+            4,
+        ),  # 32 blocks are 11 waves of six steps, 64 are 16 of four: no tenth less
         ((2, 339, 510), 132, 4),
         ((1, 1020, 2040), 132, 4),
     ],
@@ -78,7 +86,9 @@ def test_blocks_are_as_high_as_fills_the_gpu_best(size, multiprocessors, height)
 
 
 def test_a_timed_tiling_keeps_its_height(table):
-    rows = Config(form="rows", height=4, width=64, block_k=32, block_n=32, num_warps=4, num_stages=2)
+    rows = Config(
+        form="rows", height=4, width=64, block_k=32, block_n=32, num_warps=4, num_stages=2
+    )
     table(changed("config", **{field: getattr(rows, field) for field in ENTRY["config"]}))
     assert fit_image(CASE, 1, 64, 64, 132) == rows
 
@@ -92,12 +102,18 @@ def changed(part, **values):
 
 
 WRONG = {
-    "form": (changed("config", form="rings"), "form must be one of image, tile, loop, .*, got 'rings'"),
+    "form": (
+        changed("config", form="rings"),
+        "form must be one of image, tile, loop, .*, got 'rings'",
+    ),
     "height": (changed("config", height=3), "height must be a power of two, got 3"),
     "text": (changed("config", num_warps="4"), "num_warps must be a power of two, got '4'"),
     "stages": (changed("config", num_stages=0), "num_stages must be 1 to 8, got 0"),
     "unknown": (changed("config", depth=3), "config has no depth"),
-    "case": (changed("case", hopper=True), "case must be {in_channels: int, .*capability: int}, got"),
+    "case": (
+        changed("case", hopper=True),
+        "case must be {in_channels: int, .*capability: int}, got",
+    ),
     "type": (changed("case", strict=0), "case must be .*strict: bool"),
     "missing": ({"case": CASE._asdict()}, "'config'"),
     "no entry": (3, "not subscriptable"),
@@ -107,7 +123,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_an_entry_that_is_none_is_named_in_one_line(name, table):
     entry, said = WRONG[name]
-    with pytest.raises(ValueError, match=rf"^tilings.json: entry 1: .*{said}.*benchmarks/tune.py$") as caught:
+    with pytest.raises(
+        ValueError, match=rf"^tilings.json: entry 1: .*{said}.*benchmarks/tune.py$"
+    ) as caught:
         read_table(table(changed("case", channels=48), entry))
     assert "\n" not in str(caught.value)
 

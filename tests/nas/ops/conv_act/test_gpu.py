@@ -39,7 +39,9 @@ def check(arguments, least=None):
     assert relative_error(out, wanted) <= max(2 * plain, least or LEAST[arguments[0].dtype])
 
 
-@pytest.mark.parametrize("channels", [(3, 32), (16, 16), (20, 48), (28, 28), (32, 32), (48, 48), (52, 52)])
+@pytest.mark.parametrize(
+    "channels", [(3, 32), (16, 16), (20, 48), (28, 28), (32, 32), (48, 48), (52, 52)]
+)
 @pytest.mark.parametrize("dtype", LEAST)
 def test_every_epilogue_and_size(dtype, channels, strict):
     options = {"cin": channels[0], "cout": channels[1], "dtype": dtype, "device": "cuda"}
@@ -50,12 +52,16 @@ def test_every_epilogue_and_size(dtype, channels, strict):
 @pytest.mark.parametrize("epilogue", ["relu", "conv1x1", "parameter_free"])
 def test_tf32_is_what_it_says(epilogue):
     assert torch.backends.cudnn.allow_tf32
-    arguments = operands(epilogue, cin=32, cout=32, size=(40, 70), dtype=torch.float32, device="cuda")
+    arguments = operands(
+        epilogue, cin=32, cout=32, size=(40, 70), dtype=torch.float32, device="cuda"
+    )
     check(arguments, least=5e-4)
 
 
 def test_slices_layouts_and_packed_weights(strict):
-    x, weight, *rest = operands("conv1x1", cin=16, cout=28, size=(9, 70), dtype=torch.float32, device="cuda")
+    x, weight, *rest = operands(
+        "conv1x1", cin=16, cout=28, size=(9, 70), dtype=torch.float32, device="cuda"
+    )
     wanted = conv_act(x, weight, *rest)
     wide = torch.full((2, 45, 9, 70), float("nan"), device="cuda").contiguous(memory_format=LAST)
     for first in (0, 3, 8):
@@ -68,16 +74,22 @@ def test_slices_layouts_and_packed_weights(strict):
 def test_a_map_of_more_elements_than_32_bits_count():
     if torch.cuda.mem_get_info()[0] < 24 * 2**30:
         pytest.skip("needs 24 GiB of free GPU memory")
-    x = torch.zeros(1, 16, 8200, 16400, dtype=torch.float16, device="cuda").contiguous(memory_format=LAST)
+    x = torch.zeros(1, 16, 8200, 16400, dtype=torch.float16, device="cuda").contiguous(
+        memory_format=LAST
+    )
     x[..., -40:] = torch.randn(1, 16, 8200, 40, device="cuda").half()
     _, weight, bias, *_ = operands("relu", cin=16, cout=16, dtype=torch.float16, device="cuda")
     found = conv_act(x, weight, bias, "relu")[..., -30:]
-    wanted = reference(*in_double((x[..., -40:], weight, bias)), "relu", None, None, None)[..., -30:]
+    wanted = reference(*in_double((x[..., -40:], weight, bias)), "relu", None, None, None)[
+        ..., -30:
+    ]
     assert relative_error(found, wanted) <= 5e-4
 
 
 def test_it_is_captured_in_a_graph_and_repeats_bit_by_bit():
-    arguments = operands("conv1x1", cin=32, cout=32, size=(64, 96), dtype=torch.float16, device="cuda")
+    arguments = operands(
+        "conv1x1", cin=32, cout=32, size=(64, 96), dtype=torch.float16, device="cuda"
+    )
     wanted = conv_act(*arguments)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -61,7 +61,9 @@ def run_exported(net, given, **options):
 
 def feed(session, *given):
     names = [value.name for value in session.get_inputs()]
-    (found,) = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
+    (found,) = session.run(
+        None, {name: value.numpy() for name, value in zip(names, given, strict=True)}
+    )
     return torch.from_numpy(found)
 
 
@@ -71,7 +73,9 @@ def test_every_epilogue_is_translated(epilogue):
     given = (arguments[0], arguments[4]) if epilogue in ATTENTIONS else (arguments[0],)
     net = One(arguments).eval()
     wanted = net(*given)
-    assert (feed(run_exported(net, given), *given) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (
+        feed(run_exported(net, given), *given) - wanted
+    ).abs().max() <= 1e-5 * wanted.abs().max()
 
 
 @pytest.mark.parametrize("attention", ["operator", "epilogue"])

@@ -44,7 +44,11 @@ def test_the_operator_is_what_the_blocks_compute_bit_by_bit(epilogue, kernel):
         wanted = plain(arguments)
         assert torch.equal(conv_act(*arguments), wanted)
         assert torch.equal(reference(*arguments), wanted)
-    assert all(torch.equal(a, b) for a, b in zip(arguments, kept, strict=True) if isinstance(a, torch.Tensor))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(arguments, kept, strict=True)
+        if isinstance(a, torch.Tensor)
+    )
 
 
 @pytest.mark.parametrize("epilogue", ["none", "silu", "parameter_free", "diagonal"])
@@ -57,7 +61,9 @@ def test_the_operator_keeps_the_contract_of_the_dispatcher(epilogue):
     torch.library.opcheck(torch.ops.nas.conv_act.default, arguments)
 
 
-@pytest.mark.parametrize("case", ["channels_last", "slice", "no bias", "one pixel", "one channel", "image"])
+@pytest.mark.parametrize(
+    "case", ["channels_last", "slice", "no bias", "one pixel", "one channel", "image"]
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_contract_holds_in_every_layout(case):
     size = (1, 1) if case == "one pixel" else (5, 4)
@@ -66,7 +72,9 @@ def test_the_contract_holds_in_every_layout(case):
     if case in ("channels_last", "one pixel"):
         x = x.contiguous(memory_format=torch.channels_last)
     if case == "slice":
-        x = torch.rand(2, 9, 5, 4, dtype=x.dtype).contiguous(memory_format=torch.channels_last)[:, 3:7]
+        x = torch.rand(2, 9, 5, 4, dtype=x.dtype).contiguous(memory_format=torch.channels_last)[
+            :, 3:7
+        ]
         skip = skip.contiguous(memory_format=torch.channels_last)
     if case == "no bias":
         bias, gate = None, [gate[0], None]
@@ -114,7 +122,8 @@ def test_the_gradient_keeps_the_contract_of_the_dispatcher(epilogue, needed, lay
     ]
     grad = torch.ones(1, dtype=x.dtype).expand(2, 6, 5, 4)
     torch.library.opcheck(
-        torch.ops.nas.conv_act_backward.default, (grad, x.contiguous(memory_format=layout), *rest, needed)
+        torch.ops.nas.conv_act_backward.default,
+        (grad, x.contiguous(memory_format=layout), *rest, needed),
     )
 
 
@@ -158,7 +167,9 @@ def test_it_compiles_as_one_graph_forward_and_backward(epilogue):
     compiled = torch.compile(
         lambda *args: conv_act(*args) * 2, fullgraph=True, backend="aot_eager", dynamic=True
     )
-    torch.testing.assert_close(value_and_grad(compiled), value_and_grad(lambda *args: conv_act(*args) * 2))
+    torch.testing.assert_close(
+        value_and_grad(compiled), value_and_grad(lambda *args: conv_act(*args) * 2)
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -203,7 +214,9 @@ SKIP, GATE = torch.rand(2, 6, 5, 4), torch.rand(6, 6, 1, 1)
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_line(arguments, error, message, device):
-    arguments = [value.to(device) if isinstance(value, torch.Tensor) else value for value in arguments]
+    arguments = [
+        value.to(device) if isinstance(value, torch.Tensor) else value for value in arguments
+    ]
     with pytest.raises(error, match=re.escape(message)) as caught:
         conv_act(*arguments)
     assert "\n" not in str(caught.value)
@@ -215,4 +228,7 @@ def test_operands_of_two_devices_are_refused():
 
 
 def test_a_backend_that_cannot_serve_says_why():
-    assert backend.why_not("cuda", "conv_act", device=torch.device("cpu")) == "conv_act has no cuda kernel"
+    assert (
+        backend.why_not("cuda", "conv_act", device=torch.device("cpu"))
+        == "conv_act has no cuda kernel"
+    )

@@ -16,7 +16,9 @@ from tests.nas.ops.conv_act.operands import in_double, operands, relative_error
 from tests.nas.ops.tensor_cores import tensor_cores
 
 __all__ = ["tensor_cores"]
-interpreted = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1: see test_gpu")
+interpreted = pytest.mark.skipif(
+    not backend.interpreting(), reason="TRITON_INTERPRET is not 1: see test_gpu"
+)
 LAST = torch.channels_last
 LIMIT = 3.5e-4  # of a convolution of 32 channels; operands that are cut give 5.7e-4 to 1.1e-3
 
@@ -27,7 +29,16 @@ def from_bits(bits):
 
 def test_rounding_goes_to_the_nearest_and_ties_away_from_zero():
     step = 2.0**-10
-    given = [1.0, 1 + 0.49 * step, 1 + 0.5 * step, -1 - 0.5 * step, 1 + 1.5 * step, 0.0, float("inf"), 3e38]
+    given = [
+        1.0,
+        1 + 0.49 * step,
+        1 + 0.5 * step,
+        -1 - 0.5 * step,
+        1 + 1.5 * step,
+        0.0,
+        float("inf"),
+        3e38,
+    ]
     wanted = [1.0, 1.0, 1 + step, -1 - step, 1 + 2 * step, 0.0, float("inf"), 3e38]
     found = round_to_tf32(torch.tensor(given))
     torch.testing.assert_close(found, torch.tensor(wanted), rtol=step / 2, atol=0)
@@ -80,7 +91,9 @@ def test_cut_operands_are_seen(tensor_cores):
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0x7F800001])
 def test_a_value_that_is_no_number_stays_so(bits, product):
     for epilogue in ("relu", "conv1x1"):
-        x, weight, *rest = operands(epilogue, cin=16, cout=16, batch=1, size=(1, 3), dtype=torch.float32)
+        x, weight, *rest = operands(
+            epilogue, cin=16, cout=16, batch=1, size=(1, 3), dtype=torch.float32
+        )
         x[0, 0, 0, 1] = from_bits(bits)
         assert product(x, weight, *rest).isnan().all(), epilogue
 
@@ -95,7 +108,13 @@ def test_a_map_is_stored_rounded_where_that_is_asked_for(tensor_cores):
     launch(x.nan_to_num(), identity, None, "none", out=out, precision="tf32x3", rounding=kept)
     assert torch.equal(out, x.nan_to_num())
     launch(
-        x, identity, x.new_zeros(16), "none", out=out, precision="tf32x3", rounding=kept._replace(out=True)
+        x,
+        identity,
+        x.new_zeros(16),
+        "none",
+        out=out,
+        precision="tf32x3",
+        rounding=kept._replace(out=True),
     )
     assert torch.equal(out[:, :, 1:], round_to_tf32(x)[:, :, 1:])
     assert out[0, :, 0, 0].isnan().all()

@@ -20,7 +20,9 @@ from search_spaces import build, published
 from search_spaces.checkpoints.official import load_official
 from tests.nas.ops.conv_act.operands import guarded, in_double, operands, relative_error
 
-pytestmark = pytest.mark.skipif(not backend.interpreting(), reason="TRITON_INTERPRET is not 1: see test_gpu")
+pytestmark = pytest.mark.skipif(
+    not backend.interpreting(), reason="TRITON_INTERPRET is not 1: see test_gpu"
+)
 
 LIMITS = {torch.float32: 1e-6, torch.float16: 5e-4}
 CHANNELS = (3, 16, 20, 28, 32, 48, 52)
@@ -39,7 +41,9 @@ def run(arguments, *, width=None, first=0):
     x, weight, bias, epilogue, skip, gate_weight, gate_bias = arguments
 
     def placed(value):
-        place, _ = guarded(value.shape, value.dtype, width=width and width + value.shape[1], first=first)
+        place, _ = guarded(
+            value.shape, value.dtype, width=width and width + value.shape[1], first=first
+        )
         return place.copy_(value)
 
     out, untouched = guarded(
@@ -97,7 +101,11 @@ def test_other_odd_kernels(kernel, dtype):
 @pytest.mark.parametrize("first", [0, 3, 8])  # 3: not even aligned to two elements
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_slices_of_wider_maps_are_read_and_written_in_place(first, dtype):
-    check(operands("conv1x1", cin=16, cout=12, batch=2, size=(3, 5), dtype=dtype), width=11, first=first)
+    check(
+        operands("conv1x1", cin=16, cout=12, batch=2, size=(3, 5), dtype=dtype),
+        width=11,
+        first=first,
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 64), (5, 65), (9, 17)])
@@ -120,7 +128,9 @@ def test_channels_in_several_steps(block_k, form, monkeypatch):
 
 def test_an_infinite_or_undefined_value_stays_so():
     for epilogue in EPILOGUES:
-        x, weight, *rest = operands(epilogue, cin=16, cout=16, batch=1, size=(1, 3), dtype=torch.float32)
+        x, weight, *rest = operands(
+            epilogue, cin=16, cout=16, batch=1, size=(1, 3), dtype=torch.float32
+        )
         x[0, 0, 0, 1] = float("nan")
         assert run((x, weight, *rest)).isnan().all(), epilogue
 
@@ -147,7 +157,9 @@ def test_an_image_is_normalised_before_it_is_padded(layout, dtype):
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_pixel_shuffle_is_stored_as_an_image(scale, kernel, with_skip):
     dtype = torch.float16 if scale == 2 else torch.float32
-    x, weight, bias, *_ = operands("none", cin=20, cout=3 * scale**2, size=(9, 5), kernel=kernel, dtype=dtype)
+    x, weight, bias, *_ = operands(
+        "none", cin=20, cout=3 * scale**2, size=(9, 5), kernel=kernel, dtype=dtype
+    )
     skip = torch.rand(2, 3, 9 * scale, 5 * scale) if with_skip else None
     out = torch.full((2, 3, 9 * scale, 5 * scale), float("nan"))
     x = x.contiguous(memory_format=torch.channels_last)
@@ -191,7 +203,9 @@ def test_maps_of_either_width_are_read_and_written(multiplies, reads, form, monk
     wanted = reference(*in_double((x, weight, bias, epilogue, skip, *gate)))
     for writes in LIMITS:
         out, untouched = guarded((2, 28, 3, 5), writes)
-        launch(x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1])
+        launch(
+            x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1]
+        )
         assert relative_error(out, wanted) <= max(LIMITS[multiplies], LIMITS[writes])
         assert untouched()
 
@@ -254,7 +268,10 @@ def test_it_is_run_once_a_case_before_it_serves(monkeypatch):
     monkeypatch.setattr(choice, "reasons", {})
     monkeypatch.setattr(choice, "picked", {})
     for epilogue in EPILOGUES:
-        assert backend.why_not("triton", "conv_act", device=cpu, case=(20, torch.float16, epilogue)) is None
+        assert (
+            backend.why_not("triton", "conv_act", device=cpu, case=(20, torch.float16, epilogue))
+            is None
+        )
     assert backend.why_not("triton", "conv_act", device=cpu, case=(32, torch.float32)) is None
     with backend.using("triton"):
         assert op.backend_of(cpu, 16, torch.float32, "relu", in_channels=3, kernel=5) == "triton"
@@ -262,8 +279,12 @@ def test_it_is_run_once_a_case_before_it_serves(monkeypatch):
         monkeypatch.setattr(launcher, "_plans", {})
         assert op.backend_of(cpu, 16, torch.float32, "relu", in_channels=3, kernel=5) == "triton"
         for changed in ({"in_channels": 20}, {"kernel": 1}, {"precision": "tf32x3"}):
-            with pytest.raises(backend.BackendError, match=r"does not run .*out of resource: shared memory"):
-                op.backend_of(cpu, 16, torch.float32, "relu", **({"in_channels": 3, "kernel": 5} | changed))
+            with pytest.raises(
+                backend.BackendError, match=r"does not run .*out of resource: shared memory"
+            ):
+                op.backend_of(
+                    cpu, 16, torch.float32, "relu", **({"in_channels": 3, "kernel": 5} | changed)
+                )
 
 
 @pytest.mark.skipif(not CHECKPOINT.exists(), reason=f"{CHECKPOINT} is not here")
@@ -295,7 +316,9 @@ class Recording:
 @pytest.mark.parametrize(
     ("capability", "overlaps"), [(0, False), (86, False), (89, False), (90, True), (120, True)]
 )
-def test_only_launches_of_a_plan_overlap_and_only_where_the_gpu_can(capability, overlaps, monkeypatch):
+def test_only_launches_of_a_plan_overlap_and_only_where_the_gpu_can(
+    capability, overlaps, monkeypatch
+):
     recording = Recording()
     monkeypatch.setattr(launcher, "conv_act_kernel", recording)
     monkeypatch.setattr(launcher, "_capability", lambda device: capability)
@@ -303,7 +326,12 @@ def test_only_launches_of_a_plan_overlap_and_only_where_the_gpu_can(capability, 
     x, weight, *_ = operands("none", cin=16, cout=16, batch=1, size=(2, 2), dtype=torch.float32)
     for overlap in (False, True):
         launch(
-            x, pack(weight), None, "none", out=torch.empty(1, 2, 2, 16).permute(0, 3, 1, 2), overlap=overlap
+            x,
+            pack(weight),
+            None,
+            "none",
+            out=torch.empty(1, 2, 2, 16).permute(0, 3, 1, 2),
+            overlap=overlap,
         )
     assert [options["OVERLAP"] for options in recording.options] == [False, overlaps]
     assert [options.get("launch_pdl", False) for options in recording.options] == [False, overlaps]

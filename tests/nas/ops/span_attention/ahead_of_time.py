@@ -46,7 +46,13 @@ def usage(cc, kernel, dtype, layout, channels, pixels, padded, warps, stages):
             if name.endswith(("_pixel", "num_channels")) and channels % 16 == 0:
                 aligned.append(place)
     precision = "tf32x3" if dtype == "fp32" else "tf32"
-    known = {"PIXELS": pixels, "CHANNELS": padded, "BLOCKS": 1, "PRECISION": precision, "INTERPRET": False}
+    known = {
+        "PIXELS": pixels,
+        "CHANNELS": padded,
+        "BLOCKS": 1,
+        "PRECISION": precision,
+        "INTERPRET": False,
+    }
     constants |= {name: value for name, value in known.items() if name in signature}
     attributes = {(place,): [["tt.divisibility", 16]] for place in aligned}
     source = ASTSource(function, signature, constants, attributes)
@@ -58,7 +64,9 @@ def usage(cc, kernel, dtype, layout, channels, pixels, padded, warps, stages):
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(done.asm["cubin"])
-        said = subprocess.run([TOOL, "-res-usage", cubin], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [TOOL, "-res-usage", cubin], capture_output=True, text=True, check=True
+        )
     found = re.search(r"REG:(\d+) STACK:(\d+)", said.stdout + said.stderr)
     assert found is not None, said.stdout + said.stderr
     return int(found[2]), int(found[1])

@@ -24,7 +24,11 @@ def make_inputs(shape, dtype, *, layouts=("nchw", "nchw", "nchw"), seed=0):
     maps = [make_map(shape, layout, dtype, generator) for layout in layouts]
     channels = shape[1]
     weight = torch.randn(channels, channels, 1, 1, generator=generator) / channels**0.5
-    return *maps, weight.to(DEVICE, dtype), torch.randn(channels, generator=generator).to(DEVICE, dtype)
+    return (
+        *maps,
+        weight.to(DEVICE, dtype),
+        torch.randn(channels, generator=generator).to(DEVICE, dtype),
+    )
 
 
 def meaning(grad, x, f, weight, bias):

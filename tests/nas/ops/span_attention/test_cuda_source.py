@@ -15,7 +15,9 @@ HERE = Path(__file__).parent
 ARCHITECTURES = (80, 86, 89, 90)
 LIMITS = {"Float": 1e-6, "Half": 5e-4, "BFloat": 4e-3}
 needs_nvcc = pytest.mark.skipif(find_nvcc() is None, reason="no nvcc: ptxas' report cannot be read")
-needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++: kernels cannot run on the host")
+needs_gcc = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="no g++: kernels cannot run on the host"
+)
 
 
 def _usage(source, folder, *defines):
@@ -44,10 +46,20 @@ def _usage(source, folder, *defines):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "element"),
-    [(16, "Float"), (32, "Float"), (48, "Float"), (52, "Float"), (64, "Float"), (32, "Half"), (64, "BFloat")],
+    [
+        (16, "Float"),
+        (32, "Float"),
+        (48, "Float"),
+        (52, "Float"),
+        (64, "Float"),
+        (32, "Half"),
+        (64, "BFloat"),
+    ],
 )
 def test_kernels_neither_spill_nor_use_local_memory(channels, element, tmp_path):
-    found = _usage(FOLDER / "kernel.cu", tmp_path, f"-DNAS_CHANNELS={channels}", f"-DNAS_ELEMENT={element}")
+    found = _usage(
+        FOLDER / "kernel.cu", tmp_path, f"-DNAS_CHANNELS={channels}", f"-DNAS_ELEMENT={element}"
+    )
     assert {int(arch) for _, arch, *_ in found} == set(ARCHITECTURES)
     assert [line for line in found if line[2:] != ("0", "0", "0")] == []
 
@@ -81,7 +93,11 @@ def _run_on_host(folder, channels, element, *flags):
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    fixed = ["setarch", platform.machine(), "-R"]  # ThreadSanitizer's shadow memory has a fixed place
+    fixed = [
+        "setarch",
+        platform.machine(),
+        "-R",
+    ]  # ThreadSanitizer's shadow memory has a fixed place
     done = subprocess.run([*fixed, program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

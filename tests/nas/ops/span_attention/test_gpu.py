@@ -11,11 +11,19 @@ from tests.nas.ops.span_attention.maps import LAYOUTS, make_inputs, meaning, wor
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU: kernels cannot run on one"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no CUDA GPU: kernels cannot run on one"
+    ),
 ]
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CHANNELS = (3, 16, 20, 28, 32, 48, 50, 52, 64)
-SIZES = ((1, 1), (1, 7), (33, 47), (20, 34), (64, 96))  # vectors of 1, 2 and 4 or 8 pixels, and one pixel
+SIZES = (
+    (1, 1),
+    (1, 7),
+    (33, 47),
+    (20, 34),
+    (64, 96),
+)  # vectors of 1, 2 and 4 or 8 pixels, and one pixel
 OPS = {"span_attention": span_attention, "parameter_free_attention": parameter_free_attention}
 PLAIN = {
     "span_attention": reference.span_attention,
@@ -40,7 +48,9 @@ def backend(request):
 
 
 def _cases():
-    layouts = itertools.cycle([*((layout,) * 3 for layout in LAYOUTS), *itertools.permutations(LAYOUTS, 3)])
+    layouts = itertools.cycle(
+        [*((layout,) * 3 for layout in LAYOUTS), *itertools.permutations(LAYOUTS, 3)]
+    )
     for channels, (height, width), num in itertools.product(CHANNELS, SIZES, (1, 3)):
         yield (num, channels, height, width), next(layouts)
 
@@ -61,7 +71,9 @@ def test_error_is_at_most_twice_plain_torch_s(backend, dtype):
             found = _run(OPS[op], given, grad, count)
             plain = _run(PLAIN[op], given, grad, count)
             assert found[0].stride() == torch.empty_like(given[1]).stride(), (shape, layouts)
-            for place, (value, usual, wanted) in enumerate(zip(found, plain, meant[op], strict=True)):
+            for place, (value, usual, wanted) in enumerate(
+                zip(found, plain, meant[op], strict=True)
+            ):
                 limit = max(2 * worst_error(usual, wanted), 2 * torch.finfo(dtype).eps)
                 if not (error := worst_error(value, wanted)) <= limit:
                     wrong[op, place, shape, layouts] = (error, limit)
@@ -87,10 +99,17 @@ def test_unaligned_slices_are_served(backend):
         value = value.contiguous(memory_format=torch.channels_last) if rows else value
         f = value[:, first : first + 32]
         _, x, _, weight, bias = make_inputs((2, 32, 8, 16), dtype)
-        shifted = torch.empty(32 * 32 + 1, device="cuda", dtype=dtype)[1:].view(32, 32, 1, 1).copy_(weight)
+        shifted = (
+            torch.empty(32 * 32 + 1, device="cuda", dtype=dtype)[1:]
+            .view(32, 32, 1, 1)
+            .copy_(weight)
+        )
         meant = reference.span_attention(*(one.double() for one in (x, f, weight, bias))).cpu()
         with torch.no_grad():
-            assert worst_error(span_attention(x, f, shifted, bias), meant) <= 2 * torch.finfo(dtype).eps
+            assert (
+                worst_error(span_attention(x, f, shifted, bias), meant)
+                <= 2 * torch.finfo(dtype).eps
+            )
 
 
 def test_the_current_stream_and_a_graph_are_used(backend):

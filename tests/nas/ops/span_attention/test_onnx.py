@@ -29,12 +29,27 @@ def test_exported_operators_equal_ours(tmp_path):
         warnings.simplefilter("ignore", FutureWarning)  # torch.export speaks to itself
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
-            net, given, dynamo=True, opset_version=18, custom_translation_table=translations(), verbose=False
+            net,
+            given,
+            dynamo=True,
+            opset_version=18,
+            custom_translation_table=translations(),
+            verbose=False,
         )
         meant = net(*given)
-    assert {node.op_type for node in program.model.graph} <= {"Add", "Conv", "Mul", "Sigmoid", "Sub"}
+    assert {node.op_type for node in program.model.graph} <= {
+        "Add",
+        "Conv",
+        "Mul",
+        "Sigmoid",
+        "Sub",
+    }
     program.save(tmp_path / "both.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "both.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "both.onnx", providers=["CPUExecutionProvider"]
+    )
     names = [value.name for value in session.get_inputs()]
-    (found,) = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
+    (found,) = session.run(
+        None, {name: value.numpy() for name, value in zip(names, given, strict=True)}
+    )
     assert (torch.from_numpy(found) - meant).abs().max() <= 1e-5

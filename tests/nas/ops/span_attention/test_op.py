@@ -13,7 +13,10 @@ from nas.ops.span_attention.module import FusedLearnedPointwise, FusedParameterF
 from search_spaces.layers.attention.gates import LearnedPointwise, ParameterFree
 from tests.nas.ops.span_attention.maps import LAYOUTS, make_inputs, meaning, worst_error
 
-OPS = {"span_attention": (span_attention, 4), "parameter_free_attention": (parameter_free_attention, 2)}
+OPS = {
+    "span_attention": (span_attention, 4),
+    "parameter_free_attention": (parameter_free_attention, 2),
+}
 
 
 def _given(shape=(2, 5, 3, 4), dtype=torch.float64, layout="nchw"):
@@ -28,11 +31,13 @@ def test_op_equals_the_plain_form_and_lies_as_f(op, layout):
     grad, *given = make_inputs((3, 20, 5, 7), torch.float32, layouts=("nchw", "nchw", layout))
     given = [value.detach().requires_grad_() for value in given[:count]]
     out = function(*given)
-    meant = meaning(grad, *make_inputs((3, 20, 5, 7), torch.float32, layouts=("nchw", "nchw", layout))[1:])[
-        op
-    ]
+    meant = meaning(
+        grad, *make_inputs((3, 20, 5, 7), torch.float32, layouts=("nchw", "nchw", layout))[1:]
+    )[op]
     found = (out, *torch.autograd.grad(out, given, grad))
-    assert max(worst_error(value, wanted) for value, wanted in zip(found, meant, strict=True)) <= 1e-6
+    assert (
+        max(worst_error(value, wanted) for value, wanted in zip(found, meant, strict=True)) <= 1e-6
+    )
     with torch.no_grad():
         assert torch.equal(function(*given), out)
     assert out.stride() == torch.empty_like(given[1]).stride()
@@ -41,13 +46,17 @@ def test_op_equals_the_plain_form_and_lies_as_f(op, layout):
 @pytest.mark.parametrize("op", OPS)
 def test_gradients_are_right(op):
     function, count = OPS[op]
-    assert torch.autograd.gradcheck(function, [value.requires_grad_() for value in _given()[:count]])
+    assert torch.autograd.gradcheck(
+        function, [value.requires_grad_() for value in _given()[:count]]
+    )
 
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_op_keeps_the_dispatcher_s_contract(op, layout):
-    given = [value.detach().requires_grad_() for value in _given(dtype=torch.float32, layout=layout)]
+    given = [
+        value.detach().requires_grad_() for value in _given(dtype=torch.float32, layout=layout)
+    ]
     torch.library.opcheck(getattr(torch.ops.nas, op).default, tuple(given[: OPS[op][1]]))
 
 
@@ -68,7 +77,10 @@ def test_op_compiles_into_one_graph(op, dynamic):
 def test_flops_are_the_plain_form_s():
     x, f, weight, bias = (value.requires_grad_() for value in _given((2, 6, 5, 7), torch.float32))
     counts = []
-    for function in (span_attention, lambda x, f, weight, bias: (x + f) * F.conv2d(f, weight, bias)):
+    for function in (
+        span_attention,
+        lambda x, f, weight, bias: (x + f) * F.conv2d(f, weight, bias),
+    ):
         with FlopCounterMode(display=False) as forward:
             out = function(x, f, weight, bias)
         with FlopCounterMode(display=False) as backward:
@@ -124,7 +136,8 @@ def test_wrong_arguments_get_one_line(change, error, said):
 
 
 @pytest.mark.parametrize(
-    ("plain", "fused"), [(LearnedPointwise, FusedLearnedPointwise), (ParameterFree, FusedParameterFree)]
+    ("plain", "fused"),
+    [(LearnedPointwise, FusedLearnedPointwise), (ParameterFree, FusedParameterFree)],
 )
 def test_twins_share_weights_and_values(plain, fused):
     x, f = (value.float() for value in _given((1, 12, 6, 5))[:2])

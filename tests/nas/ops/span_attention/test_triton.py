@@ -5,7 +5,14 @@ import itertools
 import pytest
 import torch
 
-from tests.nas.ops.span_attention.maps import DEVICE, LAYOUTS, make_inputs, make_map, meaning, worst_error
+from tests.nas.ops.span_attention.maps import (
+    DEVICE,
+    LAYOUTS,
+    make_inputs,
+    make_map,
+    meaning,
+    worst_error,
+)
 
 pytest.importorskip("triton")
 
@@ -19,7 +26,9 @@ SHAPES = ((1, 1, 1), (3, 1, 2), (1, 5, 13), (3, 8, 8))  # images, rows, columns
 
 def _cases():
     """Every channel count with every shape, the layouts of grad, x and f taken in turn; some large."""
-    triples = itertools.cycle([*itertools.permutations(LAYOUTS, 3), *((layout,) * 3 for layout in LAYOUTS)])
+    triples = itertools.cycle(
+        [*itertools.permutations(LAYOUTS, 3), *((layout,) * 3 for layout in LAYOUTS)]
+    )
     for channels, (num, height, width) in itertools.product(CHANNELS, SHAPES):
         yield (num, channels, height, width), next(triples)
     yield (1, 16, 33, 47), ("nchw",) * 3
@@ -67,7 +76,8 @@ def test_kernels_equal_float64(shape, layouts):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
-    ("shape", "layouts"), [case for place, case in enumerate(_cases()) if place % 3 == 0 and case[0][2] < 33]
+    ("shape", "layouts"),
+    [case for place, case in enumerate(_cases()) if place % 3 == 0 and case[0][2] < 33],
 )
 def test_kernels_equal_float64_in_two_bytes(dtype, shape, layouts):
     errors = _errors(make_inputs(shape, dtype, layouts=layouts))
@@ -76,7 +86,9 @@ def test_kernels_equal_float64_in_two_bytes(dtype, shape, layouts):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_results_lie_as_empty_like_says(layout):
-    grad, x, f, weight, bias = make_inputs((2, 6, 3, 5), torch.float32, layouts=("nchw", layout, layout))
+    grad, x, f, weight, bias = make_inputs(
+        (2, 6, 3, 5), torch.float32, layouts=("nchw", layout, layout)
+    )
     found = _all_of(grad, x, f, weight, bias)
     for op, values in found.items():
         assert [value.stride() for value in values[:3]] == [torch.empty_like(x).stride()] * 3, op
@@ -123,6 +135,8 @@ def test_gradients_repeat_bit_by_bit():
 def test_empty_maps_give_empty_results():
     grad, x, f, weight, bias = make_inputs((0, 16, 4, 4), torch.float32)
     found = _all_of(grad, x, f, weight, bias)
-    assert [tuple(value.shape) for value in found["parameter_free_attention"]] == [(0, 16, 4, 4)] * 3
+    assert [tuple(value.shape) for value in found["parameter_free_attention"]] == [
+        (0, 16, 4, 4)
+    ] * 3
     assert not found["span_attention"][3].any()
     assert not found["span_attention"][4].any()

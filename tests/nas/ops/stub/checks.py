@@ -45,7 +45,11 @@ CASES = {
     "image": (conv(3), torch.rand(1, 3, 20, 40)),
     "1x1": (conv(size=1, epilogue="none"), maps(32)),
     "learned attention": (FusedLearnedPointwise(32).requires_grad_(False), maps(32), maps(32)),
-    "attention of planes": (FusedLearnedPointwise(32), torch.rand(1, 32, 20, 40), torch.rand(1, 32, 20, 40)),
+    "attention of planes": (
+        FusedLearnedPointwise(32),
+        torch.rand(1, 32, 20, 40),
+        torch.rand(1, 32, 20, 40),
+    ),
     "attention without weights": (FusedParameterFree(32), maps(32), maps(32)),
 }
 
@@ -92,7 +96,8 @@ def weights():
 
     def reads():
         return (
-            module.weight.data_ptr() in call(module, x)["launch"] and module.bias.data_ptr() in STUB.launch()
+            module.weight.data_ptr() in call(module, x)["launch"]
+            and module.bias.data_ptr() in STUB.launch()
         )
 
     found = {"first": reads() and reads()}
@@ -105,14 +110,17 @@ def weights():
     module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
     found["loaded"] = reads()
     state = {
-        name: value.clone(memory_format=torch.preserve_format) for name, value in module.state_dict().items()
+        name: value.clone(memory_format=torch.preserve_format)
+        for name, value in module.state_dict().items()
     }
     module.load_state_dict(state, assign=True)
     found["assigned"] = reads() and reads()
     module.weight.data = module.weight.data.transpose(2, 3)  # the same memory, read otherwise
     found["turned"] = not reads() and not reads()
     other = copy.deepcopy(module)
-    found["copied"] = len(other._launches) == 0 < len(module._launches) and type(other._launches) is Prepared
+    found["copied"] = (
+        len(other._launches) == 0 < len(module._launches) and type(other._launches) is Prepared
+    )
     return found
 
 

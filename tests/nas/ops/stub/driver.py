@@ -29,7 +29,9 @@ def build(folder):
     """Build libcuda.so.1 in a folder."""
     headers = Path(find_spec("triton").origin).parent / "backends" / "nvidia" / "include"
     options = ["-O2", "-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", f"-I{headers}"]
-    subprocess.run(["gcc", *options, "-o", Path(folder) / "libcuda.so.1", FOLDER / "libcuda.c"], check=True)
+    subprocess.run(
+        ["gcc", *options, "-o", Path(folder) / "libcuda.so.1", FOLDER / "libcuda.c"], check=True
+    )
 
 
 class Stub:
@@ -47,7 +49,11 @@ class Stub:
         names = kernel.src.fn.arg_names
         constant = {path[0] for path in kernel.src.constants}
         kinds = [kernel.src.signature[name] for i, name in enumerate(names) if i not in constant]
-        sizes = [8 if kind[0] == "*" or kind.endswith("64") else 4 for kind in kinds if kind != "constexpr"]
+        sizes = [
+            8 if kind[0] == "*" or kind.endswith("64") else 4
+            for kind in kinds
+            if kind != "constexpr"
+        ]
         self.library.stub_expect(len(sizes), (ctypes.c_int * len(sizes))(*sizes))
 
     def launch(self, index=-1):

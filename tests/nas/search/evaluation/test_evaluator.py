@@ -196,7 +196,8 @@ def test_confirmed_trial_is_trained_with_another_seed(make, told):
     third = make(config).confirm(request(until=6), again, told.append)
     assert len(set(third.quality.seeds)) == 3
     assert (
-        make(config).confirm(request(until=6), first, told.append).quality.seeds == again.quality.seeds
+        make(config).confirm(request(until=6), first, told.append).quality.seeds
+        == again.quality.seeds
     )
 
 

@@ -99,7 +99,9 @@ def test_lock_refuses_a_second_process_and_ends_with_its_holder(tmp_path):
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=r"another process is searching in this directory; wait for it"):
+        with pytest.raises(
+            ValueError, match=r"another process is searching in this directory; wait for it"
+        ):
             RunLock(tmp_path)
         holder.kill()
         holder.wait()

@@ -99,7 +99,11 @@ def test_a_trial_that_is_kept_starts_the_count_again(tmp_path):
     for end in (rejected, rejected, record_of):
         proposal = asker.ask()
         asker.study.tell(proposal, end(proposal))
-    assert asker.study.num_fruitless_in_a_row == open_search(tmp_path).study.num_fruitless_in_a_row == 0
+    assert (
+        asker.study.num_fruitless_in_a_row
+        == open_search(tmp_path).study.num_fruitless_in_a_row
+        == 0
+    )
 
 
 def test_failed_trial_is_kept_typed_and_counted(tmp_path):
@@ -120,7 +124,11 @@ def test_rejected_trial_is_a_row_that_does_not_count(tmp_path):
     asker.study.tell(proposal, rejected(proposal))
     assert asker.study.num_counted == 0
     row = table(asker.study.show("run", {})).iloc[1]
-    assert (row["state"], row["feasible"], row["error"]) == ("rejected", "no", "limit: params 9 > 1")
+    assert (row["state"], row["feasible"], row["error"]) == (
+        "rejected",
+        "no",
+        "limit: params 9 > 1",
+    )
     told = trials_of(asker)[0]
     assert told.state == TrialState.COMPLETE
     assert any(value > 0 for value in _constraints(told))
@@ -225,11 +233,15 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
         again = open_search(folder, sampler=sampler, space=space)
         before = rows(again.study)
         search(again, trials)
-        assert rows(again.study) == rows(whole.study), f"cut before line {place + 1} of {len(lines)}"
+        assert rows(again.study) == rows(whole.study), (
+            f"cut before line {place + 1} of {len(lines)}"
+        )
         assert rows(again.study)[: len(before)] == before
 
 
-@pytest.mark.parametrize(("sampler", "name"), [("nsga2", "_NSGAII"), ("tpe", "_TPE"), ("gp", "_GP")])
+@pytest.mark.parametrize(
+    ("sampler", "name"), [("nsga2", "_NSGAII"), ("tpe", "_TPE"), ("gp", "_GP")]
+)
 def test_sampler_models_every_decision_in_every_trial(tmp_path, sampler, name, monkeypatch):
     """After its start, where it draws at random, each suggestion comes from the model, all of it."""
     asker = open_search(tmp_path, sampler=sampler, space=wide_space())
@@ -265,7 +277,8 @@ def test_modelled_decisions_are_those_that_trials_ask(tmp_path):
     asker = open_search(tmp_path, space=wide_space())
     search(asker, 3)
     assert all(
-        trial.distributions == make_distributions(read_decisions(asker.space)) for trial in trials_of(asker)
+        trial.distributions == make_distributions(read_decisions(asker.space))
+        for trial in trials_of(asker)
     )
 
 
@@ -318,9 +331,16 @@ def test_candidates_inherit_from_the_likest_on_the_front(tmp_path):
     members = set(front_table(table(asker.study.state))["number"])
     last = asker.ask()
     assert last.inherits in members | {0}
-    params = {t.user_attrs["number"]: t.params for t in asker.study._study.trials if "number" in t.user_attrs}
+    params = {
+        t.user_attrs["number"]: t.params
+        for t in asker.study._study.trials
+        if "number" in t.user_attrs
+    }
     assert (
-        asker.observer.find_nearest(params[3], {2: params[2], 3: params[3]}, asker.study.rules.baseline) == 3
+        asker.observer.find_nearest(
+            params[3], {2: params[2], 3: params[3]}, asker.study.rules.baseline
+        )
+        == 3
     )
     again = open_search(tmp_path, inherit=True)
     assert [one.inherits for one in again.study.pending] == [last.inherits]
