@@ -10,8 +10,14 @@ from torch import Tensor
 
 from nas.data.sets import ImageSet, Pixels
 
-PROTOCOL = "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, mean of per-image dB"
-PROTOCOL_Y = "Y PSNR: the same pixels and border, on the BT.601 luma that papers print; no gate is meant for it"
+PROTOCOL = (
+    "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, "
+    "mean of per-image dB"
+)
+PROTOCOL_Y = (
+    "Y PSNR: the same pixels and border, on the BT.601 luma that papers print; "
+    "no gate is meant for it"
+)
 LUMA = (65.481, 128.553, 24.966)  # of R, G, B in [0, 1], over 16: BT.601's Y in 8 bits, not rounded
 Upscaler = Callable[[Tensor], Tensor]
 

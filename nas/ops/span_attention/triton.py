@@ -21,7 +21,8 @@ from nas.ops.span_attention.layout import Map, flatten, is_flat
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SHARES_PER_MULTIPROCESSOR = 4  # programs that share the pixels of dW
-FUSED = True  # products and sums in one rounding; said at each launch, because Triton 3.10 changes its default
+# Products and sums in one rounding; said at each launch: Triton 3.10 changes its default.
+FUSED = True
 FLAT = Tile(pixels=1024, channels=1, warps=4)  # element-wise kernels on maps of one layout
 TILED = Tile(pixels=64, channels=16, warps=4)
 

@@ -30,7 +30,8 @@ def search(folder, *, trials=12, count=1, hours=None, confirm=0, made=None, **ch
     own = {"fidelities": FIDELITIES, "seed": 0, "limits": {}} | changes
     evaluator = make(made, **{name: own[name] for name in ("fidelities", "seed", "limits")})
     asker = open_search(
-        folder, space=SPACE, baseline=evaluator.table.baseline, ladder_sizes=SIZES, ladder_seeds=3, challenge=GATE,
+        folder, space=SPACE, baseline=evaluator.table.baseline, ladder_sizes=SIZES, ladder_seeds=3,
+        challenge=GATE,
         **{"sampler": "cost_aware"} | own,
     )  # fmt: skip
     engine = SimulatedEngine()
