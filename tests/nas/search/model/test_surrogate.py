@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from nas.search.sampling import surrogate
-from nas.search.sampling.surrogate import fit
 from sklearn.gaussian_process import GaussianProcessRegressor
+
+from nas.search.model import surrogate
+from nas.search.model.surrogate import fit
 
 
 def curve(count, seed=0, noise=0.0):
