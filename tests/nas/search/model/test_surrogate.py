@@ -31,11 +31,15 @@ def test_it_predicts_what_scikit_learn_does(count, deviation):
     normed = (outputs - model.mean) / model.scale
     scaled = (inputs - model.low) / model.span
     alpha = np.maximum((deviations / model.scale) ** 2, surrogate.JITTER)
-    theta = surrogate._theta(scaled[:first].tobytes(), normed[:first].tobytes(), alpha[:first].tobytes(), 3)
+    theta = surrogate._theta(
+        scaled[:first].tobytes(), normed[:first].tobytes(), alpha[:first].tobytes(), 3
+    )
     kernel = surrogate._kernel(3).clone_with_theta(theta)
     process = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None)
     asked = curve(2 * surrogate.BLOCK + 7, seed=1)[0]
-    wanted, std = process.fit(scaled, normed).predict((asked - model.low) / model.span, return_std=True)
+    wanted, std = process.fit(scaled, normed).predict(
+        (asked - model.low) / model.span, return_std=True
+    )
     mean, own_std = model.predict(asked)
     assert mean == pytest.approx(wanted * model.scale + model.mean, abs=1e-7)
     assert np.hypot(own_std, model.noise_std) == pytest.approx(std * model.scale, abs=1e-7)
@@ -88,4 +92,6 @@ def test_of_many_observations_the_best_and_the_latest_are_used():
     outputs = curve(surrogate.MAX_USED + 200)[1]
     used = surrogate._used(outputs)
     assert len(used) == surrogate.MAX_USED
-    assert set(np.argsort(-outputs)[:100]) | set(range(len(outputs) - 100, len(outputs))) <= set(used)
+    assert set(np.argsort(-outputs)[:100]) | set(range(len(outputs) - 100, len(outputs))) <= set(
+        used
+    )

@@ -1,44 +1,98 @@
-"""Optuna's samplers as we use them propose what Optuna's own rules say."""
+"""Optuna's samplers over a mirror suggest what Optuna's own would in a study of their own."""
+
+import warnings
 
 import optuna
 import pytest
-from nas.search.sampling import stock
-from nas.search.sampling.stock import stock_sampler
-from optuna.samplers import NSGAIISampler
+from optuna.samplers import GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 
-from tests.nas.search.sampling.landscape import SPACE, quality, runtime
+from nas.search.samplers.optuna_samplers import GENERATION, GP, NSGA2, PARENTS, TPE
+from nas.search.store.distributions import make_distributions
+from tests.nas.search.model.landscape import DECISIONS, LIMIT, MemorySearch, quality, runtime
+
+SPACE = make_distributions(DECISIONS)
 
 
-class _Plain(stock._WholeSpace, NSGAIISampler):
+class _PlainNSGA2(NSGAIISampler):
     """Optuna's rules, which look at all trials; parents in the order of their numbers."""
 
     def get_parent_population(self, study, generation):
-        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+        parents = super().get_parent_population(study, generation)
+        return sorted(parents, key=lambda trial: trial.number)
 
 
-def search(make, count, waiting):
-    """Parameters and generations of trials under a sampler made anew for each, some tried at once."""
+def make_plain(kind, seed):
+    """Return Optuna's own sampler."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if kind == "nsga2":
+            return _PlainNSGA2(population_size=6, seed=seed)
+        if kind == "tpe":
+            return TPESampler(multivariate=True, n_startup_trials=5, seed=seed)
+        return GPSampler(n_startup_trials=5, seed=seed)
+
+
+OURS = {"nsga2": NSGA2(population=6), "tpe": TPE(startup=5), "gp": GP(startup=5)}
+
+
+def search_plainly(kind, count, num_open):
+    """Return params and generations of a study that Optuna's sampler is asked in itself.
+
+    The order in which trials end and fail is that of `MemorySearch.run`.
+    """
     study = optuna.create_study(directions=["maximize", "minimize"])
-    found, open_ones = [], []
+    rows, open_trials = [], []
     for place in range(count):
-        study.sampler = make(place)
+        study.sampler = make_plain(kind, place)
         trial = study.ask(SPACE)
-        key = study.sampler._get_generation_key()
-        found.append((trial.params, study.get_trials(deepcopy=False)[place].system_attrs[key]))
-        open_ones.append(trial)
-        if len(open_ones) > waiting:
-            one = open_ones.pop(place % len(open_ones))
+        attributes = study.get_trials(deepcopy=False)[place].system_attrs
+        rows.append((trial.params, attributes.get(_PlainNSGA2._get_generation_key())))
+        open_trials.append(trial)
+        if len(open_trials) > num_open:
+            ending = open_trials.pop(place % len(open_trials))
             if place % 7 == 3:
-                study.tell(one, state=TrialState.FAIL)
+                study.tell(ending, state=TrialState.FAIL)
             else:
-                study.tell(one, [quality(one.params), runtime(one.params)])
-    return found
+                ending.set_constraint("runtime_ratio", runtime(ending.params) / LIMIT - 1)
+                study.tell(ending, [quality(ending.params), runtime(ending.params)])
+    return rows
 
 
-@pytest.mark.parametrize("waiting", [0, 3])
-def test_nsga2_proposes_what_optuna_does_though_it_reads_the_latest_trials_only(waiting):
-    ours = search(lambda seed: stock_sampler("nsga2", SPACE, population=6, startup=0, seed=seed), 70, waiting)
-    plain = search(lambda seed: _Plain(SPACE, population_size=6, seed=seed), 70, waiting)
-    assert ours == plain
-    assert ours[-1][1] >= 5  # generations
+@pytest.mark.parametrize("num_open", [0, 3])
+@pytest.mark.parametrize(("kind", "count"), [("nsga2", 70), ("tpe", 30), ("gp", 12)])
+def test_it_suggests_what_optuna_does_with_so_many_open_trials(kind, count, num_open):
+    suggestions = MemorySearch().run(lambda: OURS[kind], count, num_open=num_open)
+    ours = [(dict(one.params), one.notes.get(GENERATION)) for one in suggestions]
+    assert ours == search_plainly(kind, count, num_open)
+    if kind == "nsga2":
+        assert ours[-1][1] >= 5  # generations
+
+
+def test_parents_are_noted_once_a_generation_and_are_what_had_ended_then():
+    search = MemorySearch()
+    suggestions = search.run(lambda: OURS["nsga2"], 40, num_open=3)
+    generations = [one.notes[GENERATION] for one in suggestions]
+    assert generations == sorted(generations)
+    firsts = [generations.index(generation) for generation in range(1, generations[-1] + 1)]
+    assert len(firsts) >= 3
+    for place, suggestion in enumerate(suggestions):
+        assert (PARENTS in suggestion.notes) == (place in firsts)
+    for first in firsts:
+        parents = suggestions[first].notes[PARENTS]
+        assert len(parents) == 6
+        assert all(parent < first and search.told[parent].values for parent in parents)
+
+
+def test_what_was_drawn_by_another_is_of_no_generation():
+    """A search that knows nothing new draws at random: such trials bring no notes with them."""
+    search = MemorySearch()
+    search.run(lambda: OURS["nsga2"], 6)
+    drawn = MemorySearch()
+    drawn.told = [*search.told]
+    drawn.rows = [*search.rows]
+    drawn.run(lambda: TPE(startup=99), 4)
+    next_notes = drawn.ask(OURS["nsga2"], 0).notes
+    complete = sum(trial.values is not None for trial in search.told)
+    assert complete < 6  # one failed
+    assert next_notes[GENERATION] == 0
