@@ -31,21 +31,26 @@ class _Mirror:
             directions=list[Any](observations.directions), sampler=RandomSampler(seed=0)
         )
         self.distributions = make_distributions(observations.candidates.decisions)
-        self.num_trials = 0
+        self._search = (observations.candidates.decisions, observations.directions)
+        self._told: list[ToldTrial] = []  # as the study holds them
         self._open: dict[int, Trial] = {}
 
-    def has_followed(self, told: Sequence[ToldTrial]) -> bool:
-        """Whether the trials that it holds are the first of what was told."""
-        if len(told) < self.num_trials:
+    def is_start_of(self, observations: Observations) -> bool:
+        """Whether the trials that it holds are the first of a search: open ones may have ended since."""
+        told = observations.told
+        if self._search != (observations.candidates.decisions, observations.directions):
             return False
-        return all(dict(told[place].params) == trial.params for place, trial in self._open.items())
+        if len(told) < len(self._told):
+            return False
+        return all(map(_may_become, self._told, told))
 
     def follow(self, told: Sequence[ToldTrial]) -> None:
         """Bring the study up to what was told."""
         for place in [place for place in self._open if told[place].state != "open"]:
             self._end(self._open.pop(place), told[place])
-        for trial in told[self.num_trials :]:
+        for trial in told[len(self._told) :]:
             self._add(trial)
+        self._told = list(told)
 
     def ask(self, sampler: BaseSampler) -> dict[str, int]:
         """Open a trial with what a sampler suggests; it is expected to be told next."""
@@ -54,15 +59,16 @@ class _Mirror:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask(self.distributions)
         self.study.sampler = RandomSampler(seed=0)
-        self._open[self.num_trials] = trial
-        self.num_trials += 1
+        self._open[trial.number] = trial
+        self._told.append(ToldTrial(params=dict(trial.params), state="open"))
         return dict(trial.params)
 
     def _add(self, told: ToldTrial) -> None:
         """Add one trial that was told; an open one can be finished later."""
         if told.state == "open":
             self.study.enqueue_trial(dict(told.params))
-            self._open[self.num_trials] = self.study.ask(self.distributions)
+            trial = self.study.ask(self.distributions)
+            self._open[trial.number] = trial
         else:
             self.study.add_trial(
                 create_trial(
@@ -73,7 +79,6 @@ class _Mirror:
                     constraints=dict(told.constraints),
                 )
             )
-        self.num_trials += 1
 
     def _end(self, trial: Trial, told: ToldTrial) -> None:
         if told.values is None:
@@ -84,6 +89,15 @@ class _Mirror:
         self.study.tell(trial, list(told.values))
 
 
+def _may_become(before: ToldTrial, now: ToldTrial) -> bool:
+    """Whether a trial can be what is told of it now: only an open one changes, and not its parameters."""
+    if now is before:
+        return True
+    if before.state == "open":
+        return dict(now.params) == dict(before.params)
+    return now == before
+
+
 @dataclass(slots=True, kw_only=True)
 class _Mirrored:
     """The mirror of the search that a sampler serves; made anew where it serves another one."""
@@ -91,7 +105,7 @@ class _Mirrored:
     mirror: _Mirror | None = None
 
     def follow(self, observations: Observations) -> _Mirror:
-        if self.mirror is None or not self.mirror.has_followed(observations.told):
+        if self.mirror is None or not self.mirror.is_start_of(observations):
             self.mirror = _Mirror(observations)
         self.mirror.follow(observations.told)
         return self.mirror
