@@ -1,4 +1,4 @@
-"""Landscapes on which search methods are compared: quality and runtime of every architecture by formula."""
+"""Landscapes to compare search methods on: quality and runtime of every architecture by formula."""
 
 import functools
 import itertools
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.analysis.pareto import front, hypervolume
+from nas.search.model.decisions import Decision
 
 Params = Mapping[str, int]
 Value = Callable[[Mapping[str, float | str]], tuple[float, float]]
@@ -31,13 +31,14 @@ class Landscape:
     corner: tuple[float, float]
 
     @property
-    def space(self) -> dict[str, BaseDistribution]:
-        return {
-            name: CategoricalDistribution(range(len(options)))
-            if isinstance(options[0], str)
-            else IntDistribution(0, len(options) - 1)
+    def decisions(self) -> tuple[Decision, ...]:
+        """The space's decisions."""
+        return tuple(
+            Decision(
+                name=name, num_options=len(options), is_ordered=not isinstance(options[0], str)
+            )
             for name, options in self.options.items()
-        }
+        )
 
     def at(self, params: Params) -> tuple[float, float]:
         return self.value({name: options[params[name]] for name, options in self.options.items()})
@@ -55,7 +56,12 @@ class Landscape:
 def span_like() -> Landscape:
     """89,856 SPAN-like architectures (the landscape of the project's issue on proxies)."""
     attention = {"span": (0.10, 0.05), "eca": (0.06, 0.12), "none": (0.0, 0.0), "sig": (0.08, 0.06)}
-    activation = {"silu": (0.05, 0.03), "relu": (0.0, 0.0), "lrelu": (0.02, 0.005), "gelu": (0.05, 0.05)}
+    activation = {
+        "silu": (0.05, 0.03),
+        "relu": (0.0, 0.0),
+        "lrelu": (0.02, 0.005),
+        "gelu": (0.05, 0.05),
+    }
     reach = {1: 0.6, 3: 1.0, 5: 1.15}
 
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:
@@ -66,7 +72,9 @@ def span_like() -> Landscape:
         bend, bend_ms = activation[str(at["activation"])]
         is_slow = at["upsampler"] == "dconv"
         capacity = blocks * channels * reach[int(kernel)] * (1 + 0.12 * math.log(expansion))
-        psnr = 25.2 + 1.9 * (1 - math.exp(-capacity / 160)) + gate * (1 - math.exp(-blocks / 4)) + bend
+        psnr = (
+            25.2 + 1.9 * (1 - math.exp(-capacity / 160)) + gate * (1 - math.exp(-blocks / 4)) + bend
+        )
         psnr += 0.06 * (at["train_form"] == "yes") - 0.04 * is_slow
         tiles = 8 * math.ceil(channels / 8)
         block_ms = 0.08 + tiles**2 * kernel**2 * (0.6 + 0.4 * expansion) / 42000 + gate_ms + bend_ms
@@ -89,13 +97,18 @@ def span_like() -> Landscape:
 
 
 def drawn(seed: int) -> Landscape:
-    """A made-up landscape of 20,736 architectures, another one for each seed: what was not tuned to.
+    """Return a made-up landscape of 20,736 architectures, another for each seed: none was tuned to.
 
-    Quality saturates in a weighted product of the sizes, categories add to it or take from it and interact
-    with one size; runtime is a sum of terms in products of sizes, in steps, and of the categories' own.
+    Quality saturates in a weighted product of the sizes; categories add to it or take from it and
+    interact with one size. Runtime is a sum of terms in products of sizes, in steps, and of the
+    categories' own.
     """
     rng = random.Random(seed)
-    sizes = {"depth": tuple(range(1, 9)), "width": tuple(range(8, 57, 4))[:12], "ratio": (0.5, 1.0, 1.5, 2.0)}
+    sizes = {
+        "depth": tuple(range(1, 9)),
+        "width": tuple(range(8, 57, 4))[:12],
+        "ratio": (0.5, 1.0, 1.5, 2.0),
+    }
     words = {
         name: tuple(f"{name}{place}" for place in range(count))
         for name, count in (("a", 3), ("b", 3), ("c", 2))
@@ -111,11 +124,15 @@ def drawn(seed: int) -> Landscape:
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:
         size = math.prod(float(at[name]) ** power for name, power in powers.items())
         psnr = 25 + height * (1 - math.exp(-bends[str(at["a"])] * size / knee))
-        psnr += sum(gains[str(at[name])] * (1 - math.exp(-float(at["depth"]) / 3)) for name in words)
+        psnr += sum(
+            gains[str(at[name])] * (1 - math.exp(-float(at["depth"]) / 3)) for name in words
+        )
         psnr += last * math.log(float(at["d"]))
         tiles = step * math.ceil(float(at["width"]) / step)
         depth, ratio = float(at["depth"]), float(at["ratio"])
-        ms = 0.3 + depth * (0.05 + tiles**2 * ratio / 4000 + sum(costs[str(at[name])] for name in words))
+        ms = 0.3 + depth * (
+            0.05 + tiles**2 * ratio / 4000 + sum(costs[str(at[name])] for name in words)
+        )
         return psnr, ms + 0.1 * float(at["d"]) * depth**0.5
 
     options: dict[str, tuple[float | str, ...]] = {**sizes, **words, **extra}
@@ -123,7 +140,7 @@ def drawn(seed: int) -> Landscape:
 
 
 def _corner(value: Value, options: Mapping[str, tuple[float | str, ...]]) -> tuple[float, float]:
-    """The quality that a tenth of all architectures miss, and twice the median runtime of the front."""
+    """Return the quality that a tenth of all miss, and twice the front's median runtime."""
     rows = _everything(value, options)
     members = rows[front(np.column_stack([-rows[:, 0], rows[:, 1]]))]
     return float(np.quantile(rows[:, 0], 0.1)), float(2 * np.median(members[:, 1]))

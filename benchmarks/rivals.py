@@ -7,12 +7,12 @@ from datetime import datetime
 
 import numpy as np
 import torch
-from nas.search.sampling.decisions import IndexChooser, distributions, num_options
-from nas.search.sampling.pool import Point, Pool
 
 from nas.analysis.pareto import front
 from nas.record import TrialRecord
 from nas.search.evaluation.tasks import Task
+from nas.search.model.candidates import Candidates, Point
+from nas.search.model.decisions import IndexChooser, read_decisions
 from nas.search.table.evaluator import TableEvaluator
 from search_spaces.chooser import Space
 
@@ -34,7 +34,9 @@ def lacking(methods: Iterable[str]) -> str:
         for method in methods
         if method in LIBRARIES and importlib.util.find_spec(LIBRARIES[method][0]) is None
     }
-    return "; ".join(f"{method} needs {name}: {install}" for method, (name, install) in absent.items())
+    return "; ".join(
+        f"{method} needs {name}: {install}" for method, (name, install) in absent.items()
+    )
 
 
 def moasha(
@@ -47,21 +49,24 @@ def moasha(
 ) -> None:
     """Search a table by Syne Tune's MOASHA with one worker, until `look` raises or it is given up.
 
-    With its defaults: one bracket, a grace period of one, here the table's first fidelity, and a reduction
-    factor of 3. On a table read at 1, 2, 4, 8 and 16 of these its rungs are 1, 3 and 9: a training is judged
-    when it reports 1 and 4. What it proposes again begins anew for it, but steps are paid once: those that
-    the network has been trained for are known.
+    With its defaults: one bracket, a grace period of one, here the table's first fidelity, and a
+    reduction factor of 3. On a table read at 1, 2, 4, 8 and 16 of these its rungs are 1, 3 and 9: a
+    training is judged when it reports 1 and 4. What it proposes again begins anew for it, but steps
+    are paid once: those that the network has been trained for are known.
 
     Args:
-        look: called with the records so far, by number, after each reading; number 0 is the baseline's.
-        is_ranked: whether its priorities are ranks. As it ships (0.16.0), its non-dominated sort gives the
-            order of the rows where the rank of each row is meant.
+        look: called with the records so far, by number, after each reading; number 0 is the
+            baseline's.
+        is_ranked: whether its priorities are ranks. As it ships (0.16.0), its non-dominated sort
+            gives the order of the rows where the rank of each row is meant.
     """
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice
     from syne_tune.optimizer.scheduler import SchedulerDecision
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
-    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import (
+        NonDominatedPriority,
+    )
 
     class Ranked(NonDominatedPriority):
         def priority_unsafe(self, objectives: np.ndarray) -> np.ndarray:
@@ -69,9 +74,12 @@ def moasha(
 
     np.random.seed(seed)  # the generator that it draws configurations from
     unit, top = evaluator.fidelities[0], evaluator.fidelities[-1]
-    options = {name: list(range(num_options(one))) for name, one in distributions(space).items()}
+    configurations = {
+        decision.name: choice(list(range(decision.num_options)))
+        for decision in read_decisions(space)
+    }
     scheduler = MOASHA(
-        {name: choice(indices) for name, indices in options.items()},
+        configurations,
         metrics=["loss_db", "runtime_ratio"],
         time_attr="units",
         max_t=top // unit,
@@ -106,7 +114,7 @@ def moasha(
 
 
 def botorch_known(
-    pool: Pool,
+    candidates: Candidates,
     trained: Sequence[Point],
     psnr_db: Sequence[float],
     *,
@@ -114,17 +122,18 @@ def botorch_known(
     startup: int,
     seed: int,
 ) -> Point:
-    """Choose the next point by BoTorch's noisy expected hypervolume improvement, runtimes known beforehand.
+    """Choose the next point by BoTorch's noisy expected hypervolume improvement, runtimes known.
 
-    PSNR is a Gaussian process with BoTorch's defaults over what cost_aware_known sees, the logarithm of the
-    runtime among it; runtime is a deterministic model. The acquisition (qLogNEHVI, a batch of one) is looked
-    at on untried candidates: 2,000 drawn for each proposal, and all that differ in one decision from a
-    network of the front. It starts with the points that cost_aware starts with.
+    PSNR is a Gaussian process with BoTorch's defaults over what cost_aware_known sees, the
+    logarithm of the runtime among it; runtime is a deterministic model. The acquisition (qLogNEHVI,
+    a batch of one) is looked at on untried candidates: 2,000 drawn for each suggestion, and all
+    that differ in one decision from a network of the front. It starts with the points that
+    cost_aware starts with.
 
     Args:
-        pool: its candidates' costs are their runtime alone.
-        corner: the reference point, (PSNR, runtime): the one by which searches are judged, which is told to
-            no other method.
+        candidates: their costs are their runtime alone.
+        corner: the reference point, (PSNR, runtime): the one by which searches are judged, which is
+            told to no other method.
         startup: points before anything is modelled.
     """
     from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
@@ -136,23 +145,35 @@ def botorch_known(
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
     if len(trained) < startup:
-        return next(point for point in pool.spread(startup) if point not in trained)
-    (name,) = pool.costs(trained)
-    signed = np.column_stack([-np.array(psnr_db), pool.costs(trained)[name]])
+        return next(point for point in candidates.spread(startup) if point not in trained)
+
+    # Candidates: a sample of what is untried, and what lies around the front.
+    (runtime_ratio,) = candidates.costs(trained).values()
+    signed = np.column_stack([-np.array(psnr_db), runtime_ratio])
     best = [trained[place] for place in np.flatnonzero(front(signed))]
     tried = set(trained)
-    left = [point for point in pool.candidates(()) if point not in tried]
-    drawn = random.Random(seed).sample(left, min(NUM_DRAWN, len(left)))
-    near = [point for one in best for point in pool.neighbours(one) if point not in tried]
-    candidates = list(dict.fromkeys([*drawn, *near]))
-    inputs, asked = (torch.from_numpy(pool.encode(points)) for points in (trained, candidates))
+    untried = [point for point in candidates.list_points(()) if point not in tried]
+    drawn = random.Random(seed).sample(untried, min(NUM_DRAWN, len(untried)))
+    near = [
+        neighbour
+        for point in best
+        for neighbour in candidates.neighbours(point)
+        if neighbour not in tried
+    ]
+    points = list(dict.fromkeys([*drawn, *near]))
+
+    # Inputs are scaled by the range of all that is looked at.
+    inputs, asked = (torch.from_numpy(candidates.encode(rows)) for rows in (trained, points))
     every = torch.cat([inputs, asked])
     with manual_seed(seed):
-        scaled = Normalize(inputs.shape[1], bounds=torch.stack([every.amin(dim=0), every.amax(dim=0)]))
+        bounds = torch.stack([every.amin(dim=0), every.amax(dim=0)])
+        scaled = Normalize(inputs.shape[1], bounds=bounds)
         outputs = torch.tensor(psnr_db, dtype=torch.float64)[:, None]
         process = SingleTaskGP(inputs, outputs, input_transform=scaled)
         fit_gpytorch_mll(ExactMarginalLogLikelihood(process.likelihood, process))
-        runtime = GenericDeterministicModel(lambda x: -x[..., -1:].exp())  # the last column is its logarithm
+
+        # The last column of the inputs is the runtime's logarithm.
+        runtime = GenericDeterministicModel(lambda x: -x[..., -1:].exp())
         acquisition = qLogNoisyExpectedHypervolumeImprovement(
             ModelList(process, runtime),
             ref_point=[corner[0], -corner[1]],
@@ -161,4 +182,4 @@ def botorch_known(
         )
         with torch.no_grad():
             values = torch.cat([acquisition(block[:, None]) for block in asked.split(BLOCK)])
-    return candidates[int(values.argmax())]
+    return points[int(values.argmax())]

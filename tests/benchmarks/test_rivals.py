@@ -3,7 +3,7 @@
 import pytest
 import rivals
 from landscapes import Landscape
-from search import candidates
+from search import make_candidates
 
 from nas.search.table.evaluator import TableEvaluator
 from tests.nas.search.table.tables import FIDELITIES, GATE, SPACE, table
@@ -33,7 +33,10 @@ def test_moasha_stops_trainings_and_pays_steps_once(is_ranked, monkeypatch):
 
     readings = searched(0)
     end = readings[-1]
-    assert set(end.values()) == {FIDELITIES[0], FIDELITIES[-1]}  # its rungs are 1 and 3 of 1, 2 and 4
+    assert set(end.values()) == {
+        FIDELITIES[0],
+        FIDELITIES[-1],
+    }  # its rungs are 1 and 3 of 1, 2 and 4
     assert len(readings) == sum(FIDELITIES.index(steps) + 1 for steps in end.values())
     assert len(end) <= len(found.entries)
     assert searched(0) == readings
@@ -48,12 +51,20 @@ def test_botorch_finds_the_best_of_a_small_space_and_repeats_nothing():
         return at["x"] + at["y"], 1.0 + 0.1 * at["x"]
 
     options = {"x": tuple(range(6)), "y": tuple(range(6))}
-    pool = candidates(Landscape(options=options, value=value, corner=(0.0, 2.0)), 0, is_known=True)
+    landscape = Landscape(options=options, value=value, corner=(0.0, 2.0))
+    candidates = make_candidates(landscape, 0, is_known=True)
     trained = {}
     for seed in range(10):
         point = rivals.botorch_known(
-            pool, list(trained), list(trained.values()), corner=(0.0, 2.0), startup=4, seed=seed
+            candidates,
+            list(trained),
+            list(trained.values()),
+            corner=(0.0, 2.0),
+            startup=4,
+            seed=seed,
         )
         assert point not in trained
         trained[point] = float(sum(point))
-    assert sum(point[1] == 5 for point in trained) >= 4  # y costs nothing: the front is where it is largest
+    assert (
+        sum(point[1] == 5 for point in trained) >= 4
+    )  # y costs nothing: the front is where it is largest

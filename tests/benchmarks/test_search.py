@@ -1,8 +1,13 @@
-"""Every part of cost_aware is in its search, and each ablation lacks the part that it is named for."""
+"""Every part of cost_aware is in its search; an ablation lacks the part that it is named for."""
+
+import dataclasses
 
 import pytest
 import search
-from landscapes import Landscape
+from landscapes import LANDSCAPES, Landscape
+
+from nas.search.samplers.base import Sampler
+from nas.search.screening import Screen
 
 MOST = 10
 
@@ -24,28 +29,59 @@ def searched(landscape, monkeypatch):
     """Search for so many trainings, whatever was found."""
     monkeypatch.setattr(search, "SHARES", (0.9, 2.0))
 
-    def found(method, noise=0.0, most=MOST):
-        run = search.Run(landscape, 0, noise)
-        return run, search.ours(run, method, 0, most)
+    def search_method(method, noise=0.0, most=MOST):
+        run = search.Run(landscape, 0, noise, is_known=method.endswith("_known"))
+        search.search_by_sampler(run, search.OURS[method](), most)
+        return run
 
-    return found
+    return search_method
 
 
+@pytest.fixture
+def pessimistic(monkeypatch):
+    """Hope for 1.5 dB less than what is predicted: much is screened."""
+
+    class Pessimistic(Screen):
+        @classmethod
+        def of(cls, observations, predicted, max_deviations):
+            screen = Screen.of(observations, predicted, max_deviations)
+            return dataclasses.replace(screen, bound_db=screen.bound_db - 1.5)
+
+    monkeypatch.setattr(search, "Screen", Pessimistic)
+
+
+@pytest.mark.usefixtures("pessimistic")
 @pytest.mark.parametrize("method", ["cost_aware", "cost_aware_known", "random_screened"])
-def test_screen_takes_effect_and_nothing_is_trained_twice(searched, method, monkeypatch):
-    monkeypatch.setattr(search, "DEVIATIONS", -30.0)  # little may be hoped for: much is screened
-    run, duplicates = searched(method)
+def test_screen_takes_effect_and_nothing_is_trained_twice(searched, method):
+    run = searched(method)
     assert run.screened > 0
-    assert duplicates == 0
-    assert len(set(run.found)) == len(run.found) == MOST
+    assert run.duplicates == 0
+    assert len(set(run.trained)) == len(run.trained) == MOST
 
 
-def test_unscreened_trains_whatever_is_proposed(searched, monkeypatch):
-    monkeypatch.setattr(search, "DEVIATIONS", -30.0)
-    run, duplicates = searched("cost_aware_unscreened")
-    assert (run.screened, run.readings, duplicates) == (0, MOST, 0)
+@pytest.mark.usefixtures("pessimistic")
+def test_unscreened_trains_whatever_is_suggested(searched):
+    run = searched("cost_aware_unscreened")
+    assert (run.screened, run.readings, run.duplicates) == (0, MOST, 0)
 
 
 def test_repeats_are_counted(searched):
-    run, duplicates = searched("cost_aware_repeats", noise=3.0, most=14)
-    assert duplicates == len(run.found) - len(set(run.found)) > 0
+    run = searched("cost_aware_repeats", noise=3.0, most=14)
+    assert run.duplicates == len(run.values) - len(set(run.values)) > 0
+
+
+@pytest.mark.parametrize("method", [*search.STOCK, *search.OURS])
+def test_every_method_is_a_sampler_and_gives_one_line(method, landscape, monkeypatch):
+    assert isinstance((search.STOCK | search.OURS)[method](), Sampler)
+    monkeypatch.setitem(LANDSCAPES, "small", lambda: landscape)
+    monkeypatch.setattr(search, "GIVEN_UP", 7)
+    monkeypatch.setattr(search, "MOST", {})
+    line = search.search(method, 3, "small", 0.0)
+    assert (line["method"], line["seed"], line["landscape"]) == (method, 3, "small")
+    assert line["trainings"] <= 7
+    assert line["readings"] == (
+        0 if method.endswith("_known") else line["trainings"] + line["screened"]
+    )
+    assert set(line["reached"].values()) <= set(range(1, 8))
+    again = search.search(method, 3, "small", 0.0)
+    assert again | {"seconds": 0} == line | {"seconds": 0}

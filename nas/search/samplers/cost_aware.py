@@ -46,17 +46,33 @@ class CostAware:
             start = pick_start(untried, observations, self.startup, random.Random(seed))
             return Suggestion(params=candidates.params(start))
 
-        # The best of the candidates; where none is expected to bring anything, one at random.
-        points = subsample_points(untried, observations, seed)
-        rating = rate_points(points, observations, pending, seed=seed)
-        if rating.values.max() > 0:
-            best = int(np.argmax(rating.values))
-        else:
-            best = random.Random(seed).randrange(len(points))
+        return suggest_best(untried, observations, pending, seed=seed, screen=self.screen)
 
-        predicted = PredictedQuality(
-            mean=float(rating.mean[best]), std=float(rating.std[best]), noise=rating.noise_db
-        )
-        return Suggestion(
-            params=candidates.params(points[best]), predicted=predicted, max_deviations=self.screen
-        )
+
+def suggest_best(
+    untried: list[Point],
+    observations: Observations,
+    pending: Sequence[Point],
+    *,
+    seed: int,
+    screen: float | None,
+) -> Suggestion:
+    """Suggest the point that is expected to bring most; where none brings anything, one at random.
+
+    Args:
+        untried: points to choose among, at least one.
+        screen: see `CostAware`.
+    """
+    points = subsample_points(untried, observations, seed)
+    rating = rate_points(points, observations, pending, seed=seed)
+    if rating.values.max() > 0:
+        best = int(np.argmax(rating.values))
+    else:
+        best = random.Random(seed).randrange(len(points))
+
+    predicted = PredictedQuality(
+        mean=float(rating.mean[best]), std=float(rating.std[best]), noise=rating.noise_db
+    )
+    return Suggestion(
+        params=observations.candidates.params(points[best]), predicted=predicted, max_deviations=screen
+    )

@@ -1,4 +1,4 @@
-"""A made-up space of 240 networks whose quality and costs are known by formula, and searches over it."""
+"""A made-up space of 240 networks whose quality and costs follow formulas, and searches over it."""
 
 import math
 from dataclasses import replace

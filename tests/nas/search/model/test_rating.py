@@ -1,4 +1,4 @@
-"""What points are expected to bring: costs that were read, costs that are predicted, what is pending."""
+"""What points are expected to bring, by costs that were read or predicted and what is pending."""
 
 import dataclasses
 import random

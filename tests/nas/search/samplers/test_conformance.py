@@ -1,4 +1,4 @@
-"""What holds for every sampler: a suggestion follows from what it is given, and from nothing else."""
+"""What holds for every sampler: a suggestion follows from the arguments, and from nothing else."""
 
 import dataclasses
 import doctest

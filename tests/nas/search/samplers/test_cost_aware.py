@@ -42,7 +42,7 @@ def search(count, *, seed=0, candidates=None, **changes):
 
 
 def measure_volume(points):
-    """Of quality and the logarithm of the runtime: a tenth less of it is worth as much everywhere."""
+    """Return the hypervolume over quality and the runtime's logarithm."""
     params = [make_candidates().params(point) for point in points]
     rows = [(-quality(choice), math.log(runtime(choice))) for choice in params]
     return hypervolume(rows, (0.0, math.log(4)))
