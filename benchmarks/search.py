@@ -146,14 +146,14 @@ class Drawn:
     def __init__(self) -> None:
         self._surrogate: tuple[int, Surrogate] | None = None  # and of how many trainings
 
-    def ask(self, observations: Observations, pending: Sequence[Point], *, seed: int) -> Suggestion:
-        candidates, trained, rng = (
-            observations.candidates,
-            observations.trained,
-            random.Random(seed),
-        )
-        tried = observations.list_tried(pending)
-        points = candidates.list_points([])
+    def ask(
+        self, observations: Observations, pending: Sequence[Point], *, seed: int
+    ) -> Suggestion | None:
+        candidates, trained = observations.candidates, observations.trained
+        tried, points = observations.list_tried(pending), candidates.list_points([])
+        if tried.issuperset(points):
+            return None
+        rng = random.Random(seed)
         point = rng.choice(points)
         while point in tried:
             point = rng.choice(points)

@@ -47,7 +47,7 @@ def test_it_predicts_what_scikit_learn_does(count, deviation):
 
 
 def test_what_is_less_certain_is_less_believed():
-    """One observation 1 off the others: as a forecast it moves the mean there less than as a reading."""
+    """One observation is 1 off: as a prediction it moves the mean there less than as a reading."""
     inputs, outputs = curve(30)
     off = outputs.copy()
     off[7] += 1.0

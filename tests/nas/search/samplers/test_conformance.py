@@ -138,7 +138,7 @@ def test_a_sampler_that_served_another_search_suggests_what_a_fresh_one_does(nam
 
 @each_sampler
 def test_the_same_params_with_other_outcomes_are_another_search(name):
-    """Two searches of one seed start alike: what the first was told is not taken for the second's."""
+    """Two searches of one seed start alike: the outcomes of one are not taken for the other's."""
     served, search = SAMPLERS[name](), MemorySearch()
     search.run(lambda: served, count_trials(name))
     other = turn_upside_down(search)
