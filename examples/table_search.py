@@ -1,6 +1,5 @@
 """Search ESR-Bench-mini without training, and read the front."""
 
-# MARK(lead): today's form; `from nas import Search` replaces the command and the CSV when it has landed.
 import tempfile
 from pathlib import Path
 
