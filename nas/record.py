@@ -62,7 +62,8 @@ class Latency:
             interval is too wide as well). drifted: fixed work took another time at the end.
             contaminated: another process computed on the GPU (`details["neighbours"]` is "unknown"
             where that cannot be seen). host_bound: to issue a forward took the host 0.8 of its
-            time or more, so that the ratio comes near to one of launches.
+            time or more, so that the ratio comes near to one of launches. no_graph: the mode
+            replays a CUDA graph, and none could be captured (`details["why_no_graph"]`).
         operators: the fused ones that ran in the candidate's forward.
         details: spread, warm-up, number of layers in each precision (of modes with a runner) and
             the state of the device before and after, as JSON takes it.

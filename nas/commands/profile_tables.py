@@ -30,6 +30,7 @@ FLAGS = {
     "drifted": "fixed work took another time at the end than at the start",
     "contaminated": "another process computed on the GPU",
     "host_bound": "the host issued a network in 0.8 of its time or more: ratios come near to one of launches",
+    "no_graph": "a CUDA graph could not be captured: kernels were launched one by one",
 }
 
 

@@ -228,6 +228,7 @@ class LatencyMeter:
                     reading,
                     drifted=details["drift"] > MAX_DRIFT[self.device.type],
                     contaminated=details["neighbours"] not in ([], UNKNOWN),
+                    lacks_graph=bool(candidate.why_no_graph or baseline.why_no_graph),
                     on_gpu=self.device.type == "cuda",
                     target_ci=self.config.target_ci,
                 )
@@ -236,6 +237,7 @@ class LatencyMeter:
             details={
                 **details,
                 "layers": candidate.layers,
+                "why_no_graph": candidate.why_no_graph or baseline.why_no_graph,
                 "idle": reading.idle,
                 "ratio_p10": reading.ratio_low,
                 "ratio_p90": reading.ratio_high,
@@ -250,9 +252,15 @@ def _sm_mhz(device: torch.device) -> float | None:
 
 
 def faults(
-    reading: Reading, *, drifted: bool, contaminated: bool, on_gpu: bool, target_ci: float
+    reading: Reading,
+    *,
+    drifted: bool,
+    contaminated: bool,
+    on_gpu: bool,
+    target_ci: float,
+    lacks_graph: bool = False,
 ) -> list[str]:
-    """Why a reading is not to be relied on: disturbed, drifted, contaminated, host_bound; empty: it is.
+    """Return why a reading is not to be relied on, a word each; empty: it is.
 
     On a CPU that others use too, rejected rounds are the rule: more than a fifth in 9 of 12 readings on a
     quiet machine, whose ratios agreed within 0.7 %. There a reading is disturbed only if its interval is
@@ -265,6 +273,7 @@ def faults(
         "drifted": drifted,
         "contaminated": contaminated,
         "host_bound": reading.is_host_bound,
+        "no_graph": lacks_graph,
     }
     return [word for word, holds in said.items() if holds]
 

@@ -24,8 +24,9 @@ Result = TypeVar("Result")
 class Subject:
     """A network's forwards, one a size; `first_ms` is what the very first took, at the first size.
 
-    operators are the fused ones that ran in a forward, by name and by commas; layers says how many layers of
-    a runner's plan compute in each precision.
+    operators are the fused ones that ran in a forward, by name and by commas; layers says how many
+    layers of a runner's plan compute in each precision. why_no_graph says why its kernels are
+    launched one by one though its mode replays a CUDA graph; empty: it does, or no graph is asked for.
     """
 
     forwards: tuple[Forward, ...]
@@ -33,6 +34,7 @@ class Subject:
     first_ms: float
     operators: str
     layers: Mapping[str, int]
+    why_no_graph: str
 
     def time(self, place: int, repeats: int) -> Block:
         """Run the forward of a size so many times.
@@ -79,7 +81,15 @@ def open_subject(
         first_ms=1e3 * first.seconds,
         operators=",".join(sorted(operators)),
         layers=run.layers if isinstance(run, Runner) else {},
+        why_no_graph=_explain_missing_graph(run),
     )
+
+
+def _explain_missing_graph(run: Upscaler) -> str:
+    """Return why a network that ran replays no graph; empty: it does, or it was not to."""
+    if isinstance(run, Runner):
+        return run.why_no_graph or ""
+    return (run.why_not or "") if isinstance(run, GraphCache) else ""
 
 
 def _time(stopwatch: Stopwatch, forward: Forward, repeats: int) -> Block:

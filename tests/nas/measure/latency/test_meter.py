@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nas.cli.composition import compose_command
 from nas.cli.schema import build as build_config
 from nas.cli.schema import conform
+from nas.deploy.graphs import GraphCache
 from nas.measure import lock
 from nas.measure.latency.conditions import flushes_denormals, reading_conditions
 from nas.measure.latency.config import LatencyConfig
@@ -454,6 +455,27 @@ def test_host_time_stands_beside_the_runtime_and_decides_it_from_a_share_of_0_8(
     assert TrialRecord.from_json(record.to_json()) == record
     plain = LatencyMeter(config, baseline=tiny(), device=CPU).measure(tiny(), seed=0)
     assert (plain.host_ms, plain.baseline_host_ms) == (None, None)
+
+
+class FailedCapture(GraphCache):
+    """As a cache is after a capture that failed: the network runs, launch by launch."""
+
+    def __call__(self, image):
+        self.why_not = "RuntimeError: capture failed"
+        return self.function(image)
+
+
+def test_a_reading_without_the_graph_that_its_mode_replays_says_so(config, monkeypatch):
+    mode = Mode(
+        devices=("cpu",),
+        baseline=lambda network, setting: network,
+        candidate=lambda network, setting: FailedCapture(network, capacity=1, share_output=True),
+    )
+    monkeypatch.setitem(MODES, "cpu", mode)
+    meter = LatencyMeter(config, baseline=published("span"), device=CPU, stopwatch=by_params)
+    found = meter.measure(published("spanv2"), seed=1)
+    assert found.flags == "no_graph"
+    assert found.details["why_no_graph"] == "RuntimeError: capture failed"
 
 
 def test_host_time_is_that_of_the_forward_alone_between_its_events(config, monkeypatch):
