@@ -33,7 +33,7 @@ def test_only_stem_and_blocks_are_held_in_the_training_form_of_the_architecture(
     [
         ("span", ["stem", "blocks", "fusion", "upsampler"]),
         ("spanf", ["blocks", "fusion", "skip", "upsampler"]),
-        ("dscf_fused", ["blocks", "fusion", "residuals", "upsampler"]),
+        ("dscf_fused", ["stem", "blocks", "fusion", "residuals", "upsampler"]),
     ],
 )
 def test_parts_stay_in_the_order_in_which_weights_and_optimisers_are_stored(name, order):
