@@ -1,7 +1,6 @@
 import json
 import math
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,9 @@ def test_every_flag_of_a_reading_has_its_words():
         candidate_ms=1, baseline_ms=1, ratio=1.0, ci=1.0, ratio_low=1, ratio_high=1, rounds=1, rejected=9,
         idle=0, candidate_host_ms=0.5, baseline_host_ms=0.8,
     )  # fmt: skip
-    found = faults(reading, drifted=True, contaminated=True, on_gpu=True, target_ci=0.01)
+    found = faults(
+        reading, drifted=True, contaminated=True, on_gpu=True, target_ci=0.01, lacks_graph=True
+    )
     assert set(found) == set(FLAGS)
 
 
@@ -164,9 +165,9 @@ def test_what_the_report_says_stands_beside_the_counts(capsys):
 
 
 def test_the_architecture_of_the_guide_is_a_file_like_any_other(tmp_path, capsys):
-    text = (Path(__file__).parents[3] / "docs" / "networks.md").read_text(encoding="utf-8")
-    found = re.search(r"under `spec:`:\n\n(.*?)\n\n", text, re.DOTALL)
-    (tmp_path / "net.yaml").write_text(textwrap.dedent(found[1]), encoding="utf-8")
+    guide = Path(__file__).parents[3] / "docs" / "howto" / "network.md"
+    block = re.search(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "net.yaml").write_text(block[1], encoding="utf-8")
     told, _ = rows(capsys, f"arch={tmp_path / 'net.yaml'}", "measure=false")
     assert told["convolutions"][0] == "15"
 

@@ -1,7 +1,6 @@
 """What `nas spaces` lists, and a space that is a file of the user's."""
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,16 @@ from search_spaces.published import names
 from search_spaces.reparam import FORMS
 from tests.search_spaces.spaces import SPACES
 
-GUIDE = Path(__file__).parents[3] / "docs" / "networks.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "howto" / "space.md"
 
 
 @pytest.fixture
 def mine(tmp_path):
     """The space of the guide."""
     text = GUIDE.read_text(encoding="utf-8")
-    found = re.search(r"\n( {4}# Chains or distillation.*?)\n\nAlso", text, re.DOTALL)
+    block = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "mine.yaml"
-    path.write_text(textwrap.dedent(found[1]), encoding="utf-8")
+    path.write_text(block[1], encoding="utf-8")
     return path
 
 

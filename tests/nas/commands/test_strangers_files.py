@@ -212,7 +212,7 @@ EVIL = {"_target_": "os.system", "command": "touch RAN"}
         ({"seed": EVIL}, "seed._target_ is not read"),
         ({"space": EVIL}, "space._target_: 'os.system' is not run"),
         ({"space": {"_target_": "stranger.Space"}}, "'stranger.Space' is not run"),
-        ({"sampler": {"_target_": "nas.score.Gate", "valid_db": 1, "test_db": 1, "tolerance_db": 0, "min_gain_db": 0}}, "expected a SamplerConfig"),
+        ({"sampler": {"_target_": "nas.score.Gate", "valid_db": 1, "test_db": 1, "tolerance_db": 0, "min_gain_db": 0}}, "expected a Sampler"),
         ({"limits": {"params": EVIL}}, "limits.params._target_ is not read"),
         ({"limits": EVIL}, "limits._target_ is not read"),
         ({"seed": "x"}, "seed: expected a whole number"),
