@@ -7,7 +7,7 @@ import numpy as np
 from nas.analysis.results import front_table, table
 from nas.search.fidelity.rungs import Rungs
 from nas.search.model.candidates import Point
-from nas.search.model.decisions import IndexChooser, draw_params, read_decisions
+from nas.search.model.decisions import IndexChooser, draw_params
 from nas.search.model.observations import Observations
 from nas.search.model.rating import list_untried, rate_points, subsample_points
 from nas.search.observer import Observer
@@ -138,7 +138,7 @@ class Asker:
             Exhausted: none was found.
         """
         rng = random.Random(derived_seed(self.seed, "draw", len(self.study.told)))
-        for params in draw_params(read_decisions(self.space), rng):
+        for params in draw_params(self.observer.candidates.decisions, rng):
             if not self.study.knows(self.space.sample(IndexChooser(params)).arch_id):
                 return Suggestion(params=params)
         raise Exhausted("no architecture was found that is not known: the space is exhausted")

@@ -5,7 +5,7 @@ there what it would find in the run's own study, which is never asked.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,16 +52,19 @@ class _Mirror:
             self._add(trial)
         self._told = list(told)
 
-    def ask(self, sampler: BaseSampler) -> dict[str, int]:
-        """Open a trial with what a sampler suggests; it is expected to be told next."""
-        self.study.sampler = sampler
+    def ask(
+        self, make_sampler: Callable[[Mapping[str, BaseDistribution]], "_WholeSpace"]
+    ) -> Suggestion:
+        """Open a trial with what a sampler of Optuna's suggests; it is expected to be told next."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = make_sampler(self.distributions)
+            self.study.sampler = sampler
             trial = self.study.ask(self.distributions)
         self.study.sampler = RandomSampler(seed=0)
         self._open[trial.number] = trial
         self._told.append(ToldTrial(params=dict(trial.params), state="open"))
-        return dict(trial.params)
+        return Suggestion(params=dict(trial.params), notes=sampler.notes)
 
     def _add(self, told: ToldTrial) -> None:
         """Add one trial that was told; an open one can be finished later."""
@@ -132,13 +135,12 @@ class TPE:
         self, observations: Observations, pending: Sequence[Point], *, seed: int
     ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
-        mirror = self._mirrored.follow(observations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _TPE(
-                mirror.distributions, multivariate=True, n_startup_trials=self.startup, seed=seed
-            )
-        return Suggestion(params=mirror.ask(sampler))
+        options: dict[str, Any] = {
+            "multivariate": True,
+            "n_startup_trials": self.startup,
+            "seed": seed,
+        }
+        return self._mirrored.follow(observations).ask(lambda space: _TPE(space, **options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +164,8 @@ class GP:
         self, observations: Observations, pending: Sequence[Point], *, seed: int
     ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
-        mirror = self._mirrored.follow(observations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _GP(mirror.distributions, n_startup_trials=self.startup, seed=seed)
-        return Suggestion(params=mirror.ask(sampler))
+        options: dict[str, Any] = {"n_startup_trials": self.startup, "seed": seed}
+        return self._mirrored.follow(observations).ask(lambda space: _GP(space, **options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,21 +189,20 @@ class NSGA2:
         self, observations: Observations, pending: Sequence[Point], *, seed: int
     ) -> Suggestion | None:
         """Return the next suggestion. See `Sampler.ask`."""
-        mirror = self._mirrored.follow(observations)
         population = self.population or default_population(observations.planned_trials)
-        sampler = _NSGAII(
-            mirror.distributions, observations.told, population_size=population, seed=seed
+        options: dict[str, Any] = {"population_size": population, "seed": seed}
+        return self._mirrored.follow(observations).ask(
+            lambda space: _NSGAII(space, observations.told, **options)
         )
-        params = mirror.ask(sampler)
-        return Suggestion(params=params, notes=sampler.notes)
 
 
-class _WholeSpace:
+class _WholeSpace(BaseSampler):
     """Models every decision: each trial has them all. Optuna would compare all trials to find that out."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], **options: Any) -> None:
         super().__init__(**options)
         self._distributions = dict(sorted(distributions.items()))
+        self.notes: dict[str, Any] = {}  # of the suggestion
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -232,7 +230,6 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
         **options: Any,
     ) -> None:
         super().__init__(distributions, **options)
-        self.notes: dict[str, Any] = {}
         self._told = told
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:

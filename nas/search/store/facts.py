@@ -48,9 +48,12 @@ def read_facts(study: optuna.Study) -> StudyFacts:
     )
 
 
-def read_records(study: optuna.Study) -> dict[int, TrialRecord]:
-    """Read the rows of a study by number, as they were last trained."""
-    facts = read_facts(study)
+def read_records(study: optuna.Study, facts: StudyFacts) -> dict[int, TrialRecord]:
+    """Read the rows of a study by number, as they were last trained.
+
+    Args:
+        facts: of the study, as `read_facts` gives them.
+    """
     trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
     rows = [
         TrialRecord.from_json(trial.user_attrs[RECORD])

@@ -110,7 +110,8 @@ def read_state(
     rungs, probes = RUNGS, ()
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
-        facts, records = read_facts(study), read_records(study)
+        facts = read_facts(study)
+        records = read_records(study, facts)
         ladder, test_psnr_db = facts.ladder, facts.test_psnr_db
         rungs = tuple(study.user_attrs.get("rungs", RUNGS))
         probes = tuple(study.user_attrs.get("probes", ()))
