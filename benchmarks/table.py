@@ -33,7 +33,8 @@ from nas.score import Challenge
 from nas.search.asking import Asker
 from nas.search.backends.base import BackendParts, OpenedBackend, ReadingParts, Rules, TrainingParts
 from nas.search.backends.table import TableBackend
-from nas.search.controller import Budget, Controller
+from nas.search.config import Budget
+from nas.search.controller import Controller
 from nas.search.engines.base import Placement
 from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
