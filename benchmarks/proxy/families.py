@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.proxy.proxy import FAILED, TRAINING, evaluated
 from benchmarks.shared.lines import Line, append, read
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.paths import RESULTS
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import agreement
+from nas.commands.search import compose_search
 from nas.measure.cost import summed_cost
 from nas.search.engines.base import Task
 from nas.system.cores import num_cores
@@ -73,7 +73,7 @@ def networks() -> dict[str, ArchSpec]:
     """The ladder and the families."""
     flops = summed_cost(published("span"))["flops"] / 4
     return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(
-        parts_of(["space=esr"])["space"], "flops", flops
+        compose_search("space=esr").space, "flops", flops
     )
 
 
@@ -84,11 +84,11 @@ def train(
     specs = networks()
     found = {}
     for name, overrides in PROXIES.items():
-        parts = parts_of(
-            ["data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *overrides]
+        config = compose_search(
+            "data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *overrides
         )
         setting = {role: Path(path).name for role, path in folders.items()} | {
-            "proxy": asdict(parts["proxy"])
+            "proxy": asdict(config.training.proxy)
         }
         done = {line["arch_id"] for line in read(results, setting)}
         tasks = [
@@ -96,7 +96,7 @@ def train(
             for network in sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
             if specs[network].arch_id not in done
         ]
-        for result in evaluated(parts, "", tasks, workers):
+        for result in evaluated(config, "", tasks, workers):
             network = result.task.key
             quality = asdict(result.value or FAILED)
             line = {"network": network, "arch_id": specs[network].arch_id, "seed": 0}

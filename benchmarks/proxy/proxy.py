@@ -38,14 +38,14 @@ from scipy.stats import kendalltau
 
 from benchmarks.proxy.variants import PARENT, TRUTHS, VARIANTS, Variant, evaluator
 from benchmarks.shared.lines import Line, append, read
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.paths import RESULTS
 from nas.analysis.ladder import RUNGS, LadderRun, judge, rung_spec
 from nas.analysis.trust import Agreement, agreement, noise
-from nas.commands.architectures import resolve_parent
+from nas.commands.search import compose_search
 from nas.data.roles import open_roles
 from nas.measure.cost import summed_cost
 from nas.record import Quality
+from nas.search.config import SearchConfig
 from nas.search.engines.base import Placement, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.tasks import run_tasks, started
@@ -75,7 +75,7 @@ FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restar
 def networks() -> dict[str, ArchSpec]:
     """The ladder, largest last, and the drawn ones by arch_id."""
     found = {rung: rung_spec(rung, 4) for rung in RUNGS}
-    space = parts_of([])["space"]
+    space = compose_search().space
     chooser = RandomChooser(random.Random(DRAWN_WITH))
     known = {spec.arch_id for spec in found.values()}
     while len(found) < len(RUNGS) + NUM_DRAWN:
@@ -118,19 +118,19 @@ class Study:
         self.folders = folders
         self.weights = weights
         self.results = results
-        self._composed: dict[Variant, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._composed: dict[Variant, tuple[SearchConfig, dict[str, Any]]] = {}
 
-    def compose(self, variant: Variant) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The parts of a search with a variant's proxy, and what a line has to agree with to count for it."""
+    def compose(self, variant: Variant) -> tuple[SearchConfig, dict[str, Any]]:
+        """A search with a variant's proxy, and what a line has to agree with to count for it."""
         if variant in self._composed:
             return self._composed[variant]
         given = ["data=folder", *(f"data.{role}={path}" for role, path in self.folders.items())]
         parent = [f"parent_weights={self.weights}"] if variant.needs_parent else []
-        parts = parts_of([*given, *variant.overrides, *parent])
+        config = compose_search(*given, *variant.overrides, *parent)
         names = {role: Path(path).name for role, path in self.folders.items()}
-        proxy = asdict(parts["proxy"])
+        proxy = asdict(config.training.proxy)
         own = {"twist": variant.twist, "parent": PARENT if variant.needs_parent else None}
-        self._composed[variant] = parts, {**names, "proxy": proxy, **own}
+        self._composed[variant] = config, {**names, "proxy": proxy, **own}
         return self._composed[variant]
 
     def lines(self, variant: Variant, column: str) -> list[Line]:
@@ -157,8 +157,8 @@ class Study:
             for network, seed in wanted(name)
             if (network, seed) not in done and (not only or network in only)
         ]
-        parts, setting = self.compose(variant)
-        for result in evaluated(parts, variant.twist, tasks, workers):
+        config, setting = self.compose(variant)
+        for result in evaluated(config, variant.twist, tasks, workers):
             network, seed = result.task.key.split()
             quality = asdict(result.value or FAILED)
             line = {
@@ -173,7 +173,7 @@ class Study:
         variant = VARIANTS[name]
         if any(self.lines(variant, "clocked")):
             return
-        parts, setting = self.compose(variant)
+        config, setting = self.compose(variant)
         specs = networks()
         drawn = sorted(
             (n for n in specs if n not in RUNGS), key=lambda n: summed_cost(specs[n])["params"]
@@ -183,13 +183,11 @@ class Study:
         first, second = (
             [
                 result.value.train_seconds
-                for result in evaluated(
-                    parts | {"proxy": replace(parts["proxy"], steps=steps)}, variant.twist, tasks, 1
-                )
+                for result in evaluated(_with_steps(config, steps), variant.twist, tasks, 1)
             ]
             for steps in SHORT
         )
-        steps = parts["proxy"].steps
+        steps = config.training.proxy.steps
         seconds = [
             low + (high - low) / (SHORT[1] - SHORT[0]) * (steps - SHORT[0])
             for low, high in zip(first, second, strict=True)
@@ -215,13 +213,18 @@ class Study:
         return found.std_db if found else None
 
 
-def evaluated(
-    parts: Mapping[str, Any], twist: str, tasks: list[Task], workers: int
-) -> Iterator[Any]:
+def _with_steps(config: SearchConfig, steps: int) -> SearchConfig:
+    """Return a search whose trainings take other numbers of steps."""
+    proxy = replace(config.training.proxy, steps=steps)
+    return replace(config, training=replace(config.training, proxy=proxy))
+
+
+def evaluated(config: SearchConfig, twist: str, tasks: list[Task], workers: int) -> Iterator[Any]:
     """Results of tasks, each worker on one thread; raises SystemExit where one fails but by diverging."""
     if not tasks:
         return
-    roles = open_roles(parts["data"], scale=4)
+    training = config.training
+    roles = open_roles(training.data, scale=4)
     with tempfile.TemporaryDirectory() as run:
         settings = EvaluatorSettings(
             run=Path(run),
@@ -229,16 +232,16 @@ def evaluated(
             memory_mib=8192,
             cache=None,
             scale=4,
-            challenge=parts["challenge"],
-            proxy=parts["proxy"],
-            fidelities=(parts["proxy"].steps,),
-            latency=parts["latency"],
+            challenge=config.goals.challenge,
+            proxy=training.proxy,
+            fidelities=(training.proxy.steps,),
+            latency=config.reading.latency,
             limits={},
             device="cpu",
             seed=0,
             baseline=published("span"),
             replay={},
-            parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=4),
+            parent=training.parent,
         )
         make = functools.partial(evaluator, settings, twist)
         placement = Placement(num_workers=workers, num_per_host=workers)

@@ -33,8 +33,8 @@ import torch
 from benchmarks.proxy.families import families
 from benchmarks.proxy.proxy import networks as proxy_networks
 from benchmarks.shared.lines import Line, append, read
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.paths import RESULTS
+from nas.commands.search import compose_search
 from nas.data.config import DataConfig
 from nas.data.patches import PatchStore
 from nas.data.roles import open_roles
@@ -65,7 +65,7 @@ DEVICE = torch.device("cpu")
 @functools.cache
 def networks() -> dict[str, ArchSpec]:
     """Every network by its name, in the order in which they are trained."""
-    space = parts_of(["space=esr"])["space"]
+    space = compose_search("space=esr").space
     found = proxy_networks() | families(space, "params", FAMILY_PARAMS)
     return found | {name: published(name) for name in PUBLISHED}
 
@@ -88,7 +88,7 @@ class Training:
     @property
     def proxy(self) -> ProxyConfig:
         """The default proxy, for as many steps, at these rates."""
-        found: ProxyConfig = parts_of(["proxy=brief"])["proxy"]
+        found: ProxyConfig = compose_search("proxy=brief").training.proxy
         rates = replace(found.optimizer, muon_lr=self.muon_lr, lr=self.lr)
         return replace(found, steps=self.steps, optimizer=rates)
 
@@ -116,7 +116,7 @@ def rate_trainings() -> Iterator[Training]:
 def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
     """The training images, without scenes of the test sets, and each test set by its name."""
     folders = [str(shared / "data" / name) for name in TEST_SETS]
-    base: DataConfig = parts_of(["data=folder"])["data"]
+    base: DataConfig = compose_search("data=folder").training.data
     config = replace(base, train=str(shared / "data" / "BSDS200"), val=folders)
     train = open_roles(config, scale=4, roles=("train", "val"), progress=False).need("train")
     return train, open_judged(shared)
@@ -124,7 +124,7 @@ def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
 
 def open_judged(shared: Path) -> dict[str, ImageSet]:
     """Each test set by its name."""
-    base: DataConfig = parts_of(["data=folder"])["data"]
+    base: DataConfig = compose_search("data=folder").training.data
     judged = {}
     for name in TEST_SETS:
         one = replace(base, val=str(shared / "data" / name))
