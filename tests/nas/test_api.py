@@ -156,7 +156,8 @@ def test_what_had_finished_is_kept_when_it_is_interrupted(tmp_path):
         ({"proxy": {"stesp": 3}}, "unknown key 'proxy.stesp'.*did you mean steps"),
         ({"trials": Smallest()}, "trials: expected a whole number or null, got an object of Smallest"),
     ],
-    ids=str,
+    ids=["range", "type", "key", "object's key", "choice", "class", "no sampler", "no space", "no engine",
+         "no proxy", "inner key", "no number"],
 )  # fmt: skip
 def test_wrong_values_are_one_line_and_leave_nothing(tmp_path, values, message):
     run = tmp_path / "run"
@@ -199,7 +200,7 @@ def test_what_a_sampler_returns_is_checked(tmp_path, returned, message):
     "value",
     [0, -3, 1e-7, True, None, "tpe", "007", "null", "a b", "it's", "x\\", "[1]", "{a: 1}", "$x", "",
      ["a", "b c", 1], [[64, 64], [96, 32]], [{"a": 1, "b": "x y"}], "é/ü (1)", "true", "1e3"],
-    ids=repr,
+    ids=ascii,
 )  # fmt: skip
 def test_values_of_python_are_read_back_from_their_overrides(value):
     (line,) = write_overrides("key", value)
