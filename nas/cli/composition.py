@@ -1,5 +1,6 @@
 """From what was typed to one plain configuration: Hydra composes, every usage error is one line."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from nas.cli.habits import is_comma_list, refuse_habits, run_each
 from nas.cli.invocation import UsageError, did_you_mean
 from nas.cli.message import part
 from nas.cli.overrides import parse, quoted, refuse_chains
-from nas.cli.own_files import own_file, read_own
+from nas.cli.own_files import own_file, read_own, references
 
 Choice = str | list[str] | None
 
@@ -115,8 +116,11 @@ def compose_command(
     )
 
 
-def check_first_names(command: str, arguments: Sequence[str]) -> None:
-    """Refuse what names no key and no group of a command, whatever a stored run holds.
+def compose_typed(command: str, arguments: Sequence[str]) -> Composition:
+    """Compose what was typed alone, for a command whose stored run tells the rest.
+
+    Values of groups are left out, for the run may have chosen another option, and so are
+    references to other keys.
 
     Raises:   UsageError: an override cannot be read, or the first name of its key is unknown.
     """
@@ -125,10 +129,23 @@ def check_first_names(command: str, arguments: Sequence[str]) -> None:
     refuse_habits(command, arguments, {"run", *_unresolved(defaults), *choices})
     parsed = {one.key_or_group: one for one in map(parse, arguments)}
     refuse_chains(parsed)
-    for key in parsed:
+    typed: dict[str, Override] = {}
+    for key, override in parsed.items():
         name = key.partition(".")[0]
-        if name != "run" and name not in choices:  # run names what is stored
-            _check_key(command, name, defaults, choices)
+        if name in choices:
+            continue
+        if name != "run":  # run names what is stored
+            _check_keys(command, key, override.value(), defaults, choices)
+        if not any(references(override.value())):
+            typed[key] = override
+    return Composition(
+        command=command,
+        tree=_plain(_updated(OmegaConf.create(), typed)),
+        choices=choices,
+        overrides=tuple(map(_lasting, typed.values())),
+        typed={key: argument for key, _, argument in (one.partition("=") for one in arguments)},
+        changed=(),
+    )
 
 
 def _resumed(
@@ -187,17 +204,36 @@ def _compose(
     own = {
         key: read_own(key, file, names) for key, one in overrides.items() if (file := own_file(one))
     }
-    lines = [str(one.input_line) for key, one in overrides.items() if key not in own]
+    lines = tuple(str(one.input_line) for key, one in overrides.items() if key not in own)
+    packaged, choices = _compose_packaged(catalog.PACKAGE, command, lines)
+
+    config = packaged.copy()
+    with open_dict(config):
+        for key, data in own.items():
+            config[key] = data
+    return config, dict(choices)
+
+
+@functools.lru_cache(maxsize=32)
+def _compose_packaged(
+    package: str, command: str, lines: tuple[str, ...]
+) -> tuple[DictConfig, Mapping[str, Choice]]:
+    """Let Hydra compose a package's files alone; what is returned is shared, so never changed.
+
+    The files do not change while a process runs, and Hydra takes a tenth of a second to read those
+    of a search. One command composes two or three times: its defaults, and what was chosen.
+    """
     try:
-        config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
+        config = compose(
+            f"{catalog.COMMANDS}/{command}", overrides=[*lines], return_hydra_config=True
+        )
         reported = OmegaConf.to_container(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(message_of(error)) from error
     assert isinstance(reported, dict)
+
     with open_dict(config):
         del config["hydra"]
-        for key, data in own.items():
-            config[key] = data
     choices: dict[str, Choice] = dict(catalog.several(command))
     choices |= {
         str(group): choice

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
-from nas.cli.composition import Composition, check_first_names, compose_command, message_of
+from nas.cli.composition import Composition, compose_command, compose_typed, message_of
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.message import one_line, part, printable
@@ -69,13 +69,12 @@ def _run(arguments: list[str]) -> int:
 
 def _call(command: str, overrides: list[str]) -> int:
     stores = catalog.defines(command, "stored_run") and any(o.startswith("run=") for o in overrides)
-    if not stores:  # what was typed is refused before anything heavy is imported
-        with _usage_errors():
-            composition = compose_command(command, overrides)
-            importlib.import_module("nas.commands.spec_files").check_spec_files(composition.tree)
-    else:  # what the run was started with tells the rest of its keys
-        with _usage_errors():
-            check_first_names(command, overrides)
+    with _usage_errors():  # what was typed is refused before anything heavy is imported
+        # What the run was started with tells the rest of its keys.
+        composition = (compose_typed if stores else compose_command)(command, overrides)
+        check_early = importlib.import_module("nas.commands.early").check_early
+        with _advice(composition):
+            check_early(command, composition.tree, composition.typed)
     module = importlib.import_module(f"nas.commands.{command}")
     with _usage_errors():
         if stores:
@@ -83,7 +82,10 @@ def _call(command: str, overrides: list[str]) -> int:
                 command, overrides, stored=module.stored_run(list(overrides))
             )
         configure = find_schema(module)
-        checked = _checked(configure, composition)
+        with _advice(composition):
+            checked = schema.check(
+                configure, composition.tree, composition.typed, given=("invocation",)
+            )
         print(
             f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}",
             flush=True,
@@ -124,9 +126,11 @@ def _usage_errors() -> Iterator[None]:
         raise UsageError(f"what was given cannot be read ({kind}: {message_of(error)})") from error
 
 
-def _checked(run: Callable[..., object], composition: Composition) -> dict[str, Any]:
+@contextmanager
+def _advice(composition: Composition) -> Iterator[None]:
+    """Add to what a check refuses: what a missing key means, and what to do instead of a list."""
     try:
-        return schema.check(run, composition.tree, composition.typed, given=("invocation",))
+        yield
     except UsageError as error:
         text = str(error)
         key = text.partition(" ")[0].rstrip(":")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
-from scipy.stats import kendalltau
 
 from nas.commands.architectures import PREFIX
 from nas.measure.cost import CHALLENGE_SIZE, LayerCost, measure_cost, training_params
@@ -146,6 +145,8 @@ def agreement(
 
 
 def _order(columns: Mapping[str, list[float]], what: str, runtimes: Sequence[float | None]) -> str:
+    from scipy.stats import kendalltau  # slow to load, and only tables of several networks need it
+
     there = [i for i, value in enumerate(runtimes) if value is not None]
     taus = {
         key: kendalltau([values[i] for i in there], [runtimes[i] for i in there]).statistic
