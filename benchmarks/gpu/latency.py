@@ -19,7 +19,8 @@ from benchmarks.gpu.timing import read_networks, tf32
 from benchmarks.shared.ranks import tau
 from nas.measure.device import device_id
 from nas.measure.latency.config import LatencyConfig
-from nas.measure.latency.meter import LatencyMeter, flags
+from nas.measure.latency.flags import split_flags
+from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.modes import MODES
 from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.measure.lock import shared
@@ -165,7 +166,7 @@ def beside_a_trainer(given: Given) -> Iterator[Row]:
     without = []
     for reading in _readings(["--train", "--rude"], NUM_RUDE, max_seconds=0.5):
         yield _fact("beside a rude trainer", reading)
-        without.append(bool(flags(reading) - {"host_bound"}))
+        without.append(bool(split_flags(reading) - {"host_bound"}))
     yield Figure(
         name="readings flagged while a trainer without the lock disturbs them",
         value=100 * sum(without) / len(without),

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.cli.annotations import describe
 from nas.cli.invocation import UsageError
 from nas.cli.message import part
 from nas.cli.overrides import quoted
-from nas.cli.schema import describe
 from nas.cli.targets import CLASSES, TARGET, lacking_members
 
 OBJECT = "object"  # key of a stored configuration: the class of an object that no file may name
