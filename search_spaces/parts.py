@@ -258,6 +258,7 @@ def check_context(made: Sequence[tuple[Part, nn.Module]]) -> None:
                 )
             continue
 
+        # Blocks run in order, so only what came before is there to read.
         missing = sorted(getattr(module, "reads", frozenset()) - available)
         if missing:
             raise ValueError(

@@ -118,6 +118,7 @@ class BlockSpec:
                     f"{shown(value)}"
                 )
 
+        # A training form is a block too, of the kinds in `reparam`.
         form = data.get("train_form")
         return cls(
             kind=data["kind"],
@@ -311,6 +312,8 @@ class ArchSpec:
             raise ValueError(
                 f"an architecture must be a mapping of fields, got {type(data).__name__}"
             )
+
+        # All that is wrong with the fields is said before any layer is read.
         fields_known = {field.name for field in fields(cls)}
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
         if unknown := sorted(map(str, set(data) - fields_known)):
@@ -330,6 +333,7 @@ class ArchSpec:
                 f"architecture: taps must be a list of features, got {shown(data['taps'])}"
             )
 
+        # Single layers, then lists of layers.
         layers: dict[str, Any] = {
             name: BlockSpec.from_dict(data[name]) for name in PARTS if data.get(name) is not None
         }

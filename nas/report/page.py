@@ -24,6 +24,7 @@ def render(state: RunState) -> str:
     The page loads nothing and sends nothing: its policy has the browser refuse both, whatever a
     script would do.
     """
+    # A run's name and settings come from outside: everything is escaped on its way in.
     name = html.escape(state.name)
     lead = headline(state, front_table(table(state)))
     links = "".join(
@@ -87,6 +88,7 @@ def _write_style_placeholders() -> str:
     The page has no maps. plotly adds a sheet where its id is not there yet, and the policy would
     refuse that with an error in the console.
     """
+    # The ids are read from plotly's own script, so that another version brings its own.
     ids = re.findall(r'getElementById\("([0-9a-f]{64})"\)', _read_plotly())
     return "".join(f'<template id="{name}"></template>' for name in dict.fromkeys(ids))
 

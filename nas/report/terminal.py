@@ -144,11 +144,13 @@ def _list_events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | st
 
 def _write_trial(row: Mapping[Any, Any], state: RunState) -> str:
     """Return the line of a trial: how it ended and what was measured, or why it failed."""
+    # A message of an error may have several lines: the log has one a trial.
     name = "baseline" if row["number"] == 0 else f"trial {row['number']}"
     if row["state"] != "complete":
         return f"{name} {row['state']}: {' '.join(str(row['error']).split())}"
 
     spec = next(record.spec for record in state.records if record.number == row["number"])
+    # A trial that stopped at a rung may go on later: it is paused, not complete.
     front = ", on the front" if row["on_front"] == "yes" else ""
     top = state.yardstick.top_fidelity
     is_whole = top in (None, row["fidelity"])
@@ -165,6 +167,7 @@ def _draw_progress(
     state: RunState, wanted: int | None, seconds_left: float | None
 ) -> RenderableType:
     """Draw how many trials ended, and a bar where it is known how many are wanted."""
+    # Rejected proposals are shown and do not count as trials.
     ends = counts(state)
     done = ends["complete"] + ends["failed"]
     of_all = "" if wanted is None else f" of {wanted}"
@@ -228,6 +231,7 @@ class _Front:
     def _write_cells(self, row: Mapping[Any, Any]) -> dict[str, Text]:
         """Return a row's cells by head; the heads are short, as a terminal is narrow."""
         spec = next(record.spec for record in self.state.records if record.number == row["number"])
+        # Widths change with the numbers, so no cell is padded here: the table does that.
         cells = {
             "trial": "base" if row["number"] == 0 else str(row["number"]),
             "score": fixed(row["score"], 3),
@@ -238,6 +242,7 @@ class _Front:
             "FLOPs": giga(row["flops"]),
             "feasible": str(row["feasible"]),
         }
+        # A number that wraps is misread; an architecture may wrap.
         shown = {head: Text(cell, no_wrap=True) for head, cell in cells.items()}
         return shown | {"architecture": Text(describe(spec))}
 

@@ -64,6 +64,7 @@ def describe(spec: ArchSpec) -> str:
     if spec.stem is None:
         parts.append("no stem")
 
+    # A fusion as wide as the last block is the usual case, and is not named.
     fused, body = (dict(block.args).get("channels") for block in (spec.fusion, spec.blocks[-1]))
     if None not in (fused, body) and fused != body:
         parts.append(f"fused to {fused} ch")
@@ -94,6 +95,7 @@ def headline(state: RunState, members: pd.DataFrame) -> str:
     if not num_trials:
         return f"No trial has finished yet: {_list_progress(state)}. This page holds what there is."
 
+    # From how much was tried, over what it gave, to whether it can be believed.
     tried = f"{_count_noun(num_trials, 'architecture')} tried"
     if ends["failed"]:
         tried += f", of which {ends['failed']} failed"
@@ -195,6 +197,7 @@ def protocol(state: RunState) -> str:
 
 def _describe_lr(state: RunState) -> str:
     """Say how the LR images of val and test were made, where the run knows it."""
+    # Both are named only where they differ.
     val, test = (state.lr_origins.get(role) for role in ("val", "test"))
     words = f" LR is {val}." if val is not None else ""
     if test is not None and test != val:
@@ -260,6 +263,7 @@ def _write_width(block: BlockSpec) -> str:
 
 def _describe_arguments(block: BlockSpec) -> Iterator[str]:
     """Yield a block's arguments in words, but for those that are as usual."""
+    # A flag is named by itself, other arguments with their value.
     for name, value in block.args:
         if name == "channels" or (name in USUAL and USUAL[name] in (None, value)):
             continue

@@ -72,6 +72,7 @@ class SpanSpace:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
+        # Bounds keep a typo from building a network of gigabytes.
         for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
             for value in getattr(self, name):
                 if not 1 <= value <= most:
@@ -97,6 +98,7 @@ class SpanSpace:
                     )
 
         for name in self.__dataclass_fields__:
+            # An option that stands there twice would be drawn twice as often.
             options = getattr(self, name)
             if isinstance(options, list) and (not options or len(set(options)) < len(options)):
                 raise ValueError(

@@ -98,12 +98,14 @@ def find_origin(
     def compare(pair: Pair) -> _Comparison:
         return _compare_pair(pair, scale)
 
+    # A file that cannot be read tells nothing of the others, which are compared all the same.
     compared = list(each(compare, chosen, label="recomputing LR images", show=progress))
     good = [result for result in compared if not isinstance(result, ImageError)]
     problems = tuple(result for result in compared if isinstance(result, ImageError))
     if not good:
         return Origin(kind="none", num_checked=0, share=0.0, largest=0, problems=problems)
 
+    # MATLAB's must be equal to the last bit; a port rounds otherwise here and there.
     share, largest = _sum_up([comparison.matlab for comparison in good])
     python_share, python_largest = _sum_up([comparison.python for comparison in good])
     kind: Kind = "neither"

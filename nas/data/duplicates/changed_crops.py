@@ -148,12 +148,14 @@ def _compare_roughly(
 
     def agreement(step: tuple[int, int]) -> float:
         row, column = top + y + step[0], left + x + step[1]
+        # Beyond the image there is nothing to agree with.
         if row < 0 or column < 0:
             return -1.0
         other = whole[row : row + height, column : column + width]
         return _correlate(part, other.astype(np.float32)) if other.shape == part.shape else -1.0
 
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    # Most suspects are no crops: one look at the very place is enough for them.
     if agreement((0, 0)) < _HOPELESS:
         return None
     best = max(steps, key=agreement)

@@ -73,6 +73,7 @@ class CropFinder:
             return None
         corners = _choose_regions(pixels)
 
+        # A crop may have been turned or mirrored, so each region is looked up in all eight ways.
         turned = [
             one
             for y, x in corners
@@ -80,6 +81,7 @@ class CropFinder:
         ]
 
         for index, place, image, tile in self._look_up_tiles(turned):
+            # An equal hash is a suspicion; the pixels around it decide.
             corner, turn = divmod(index, _NUM_TURNS)
             if self._is_cut_there(pixels, corners[corner], turn, place, image, tile):
                 return self._pairs[image]
@@ -153,6 +155,7 @@ def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
     ys, xs = (
         np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2]
     )
+    # Regions with many values are found again without mistake; a sky looks like any other.
     num_values = {
         (int(y), int(x)): np.count_nonzero(
             np.bincount(pixels[y : y + _REGION, x : x + _REGION].ravel(), minlength=1)

@@ -136,10 +136,12 @@ def match_files(
             [hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values())
         )
 
+    # What two could claim is left to the user: a wrong pair trains on noise.
     unclear = _find_unclear(hr_files, lr_of, tables)
     if not lr_of and not unclear:
         lr_of = match_renamed(hr_files, lr_files)
     lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
+    # LR files that are claimed by an unclear HR file are not left over.
     spoken_for = set(lr_of.values()) | {
         file
         for hr in unclear

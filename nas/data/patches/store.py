@@ -83,6 +83,7 @@ class PatchStore:
         self.notices: list[str] = []
         self._on_error = images.on_error
         self._weights = dict(images.weights)
+        # Positions by the size of patches, as they are first asked for.
         self._positions: dict[int, _Positions] = {}
         self._temporary: _Temporary | None = None
 

@@ -115,6 +115,7 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
     try:
         if path.stat().st_size == 0:
             raise ImageError(path, "the file is empty (0 bytes)")
+        # Only the header is read here; the pixels follow when they are asked for.
         opened = Image.open(path)
     except UnidentifiedImageError:
         raise ImageError(path, f"not an image ({_describe_content(path)})") from None
@@ -164,6 +165,7 @@ def _check_mode(path: Path, image: Image.Image) -> None:
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode an image to RGB; the one place where pixels are read."""
     try:
+        # Networks know no transparency; an alpha that is 255 everywhere can be dropped.
         image.load()
         if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
             image = image.convert("RGBA")

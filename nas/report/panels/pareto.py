@@ -79,6 +79,7 @@ def table(state: RunState) -> pd.DataFrame:
     """
     x, y = axes(state.objectives)
     frame = result_table(state)
+    # Rejected trials were not trained, and failed ones may lack a value.
     frame = frame[(frame["state"] == "complete") & frame[x].notna() & frame[y].notna()]
     specs = {record.number: record.spec for record in state.records}
 
@@ -111,6 +112,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         return (f"<p class='empty'>{words}</p>",)
 
     x, y = axes(state.objectives)
+    # Roles are drawn in their order, so that the front lies on top of the other trials.
     traces = [*_draw_border(table, state), *(_draw_points(table, role, x) for role in MARKERS)]
     drawing = figure(
         [trace for trace in traces if len(trace.x)],
@@ -162,6 +164,7 @@ def _draw_border(table: pd.DataFrame, state: RunState) -> list[go.Scatter]:
     if len(state.objectives) != 2:
         return []
     x, _ = axes(state.objectives)
+    # Steps, as nothing between two members is known to be reached.
     members = table[table["on_front"] == "yes"].sort_values(["x", "y"])
     line = {"shape": "vh" if _is_maximised(x) else "hv", "color": ACCENT, "width": 1.5}
     return [
@@ -199,6 +202,7 @@ def _write_hover(row: dict[Any, Any]) -> str:
     name = "baseline" if row["number"] == 0 else f"trial {row['number']}"
     runtime_ratio = ratio(row["runtime_ratio"], row["runtime_ci"])
     gain = signed(row["psnr_gain_db"], 3, " dB")
+    # What is needed to pick an architecture, from what it is to what it scores.
     lines = [
         f"<b>{name}</b> {row['arch_id']}",
         *_fold_text(html.escape(row["architecture"])),

@@ -23,6 +23,7 @@ def note(state: RunState) -> str:
 
 def table(state: RunState) -> pd.DataFrame:
     """Return one row a setting, nested ones under dotted names."""
+    # First what gives the results their meaning: the challenge, the objectives, the limits.
     rows = {
         "challenge": state.challenge.name,
         "objectives": "; ".join(_write_goal(name) for name in state.objectives),

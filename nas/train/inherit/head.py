@@ -40,6 +40,7 @@ def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None
     elif target is None and not has_fixed_skip(teacher.spec):
         target_rows = teacher.features["up"]
 
+    # The fusion reads the features that the child's own taps name.
     x = torch.cat([walk.taps[tap] for tap in child.spec.taps], 1)
     up = _map_taps(teacher.spec, child.spec, walk)
     if is_separable(child.spec):
@@ -189,8 +190,10 @@ def _split_kernels(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         convolution(net.upsampler.conv).weight,
         convolution(net.fusion).weight.flatten(1),
     )
+    # In the child's channels: each reads its share of the parent's.
     ours = torch.einsum("oihw,ij->johw", read, up).flatten(2)
     u, s, v = torch.linalg.svd(ours, full_matrices=False)
+    # A channel that the parent's head does not read keeps its values, with weights of zero.
     used = s[:, 0] > 1e-9 * s.max()
     depth.weight.copy_(
         torch.where(

@@ -70,6 +70,7 @@ class Plan:
 
     def _check_parts(self, has_end: bool) -> None:
         ours, theirs = self.spec, self.theirs
+        # Another scale or frame gives features that mean something else.
         for name, a, b in (
             ("scale", ours.scale, theirs.scale),
             ("stem", ours.stem is None, theirs.stem is None),

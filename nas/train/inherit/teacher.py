@@ -135,6 +135,7 @@ class Teacher:
 
     def _run_block(self, name: str, block: SPAB | ConvStack, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run a block and record its inner features; return its output and its first activation."""
+        # Each step is recorded, as children are fitted to any of them.
         act = ACTIVATIONS[block.activation]
         inner = self._record(
             f"{name}.inner", act(self._record(f"{name}.z1", block.conv1(x)), False)
@@ -178,6 +179,7 @@ def check_family(spec: ArchSpec) -> None:
             f"{', '.join(more)}: no weights are inherited over that; start such a network afresh"
         )
 
+    # One other layer may stand before the spabs, and one after them.
     kinds = [block.kind for block in spec.blocks]
     body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
