@@ -28,6 +28,7 @@ def options(group: str) -> list[str]:
         >>> options("latency")
         ['auto', 'thorough']
     """
+    # The configuration is read as package data: it may lie in an archive.
     folder = files(PACKAGE).joinpath(group)
     if not folder.is_dir():
         return []
@@ -132,6 +133,7 @@ def is_whole(config: str) -> bool:
 
 def sets_key(config: str, key: str) -> bool:
     """Return whether a configuration holds a dotted key."""
+    # A key is dotted from the root, the file holds the part below its package.
     node = yaml.safe_load(text(config))
     prefix = package(config)
     if prefix and not key.startswith(prefix + "."):

@@ -241,6 +241,7 @@ def _compose_config(
     Raises:
         UsageError: Hydra refuses the choices, or a user's own file cannot be read.
     """
+    # A reference to a whole group would copy a tree into a file of the user.
     value_keys = [key for key, value in keys.items() if not isinstance(value, dict)]
     own: dict[str, dict[str, Any]] = {}
     for key, override in overrides.items():

@@ -81,6 +81,7 @@ def _run_command(arguments: list[str]) -> int:
 
 def _call_command(command: str, overrides: list[str]) -> int:
     """Compose, check and build a command's configuration, then call the command with the parts."""
+    # Types are checked after the import: they are those of the command's parameters.
     module, composition = _load_command(command, overrides)
     with _usage_errors():
         checked = _check_types(module.run, composition)
@@ -88,6 +89,7 @@ def _call_command(command: str, overrides: list[str]) -> int:
         print(f"nas {command}: {changes}", flush=True)
         parts: dict[str, Any] = schema.build(checked)
 
+    # Commands that store their call, to resume or to reproduce it, ask for it by name.
     if "invocation" in inspect.signature(module.run).parameters:
         parts["invocation"] = Invocation(
             command=command,
@@ -130,6 +132,7 @@ def _usage_errors() -> Iterator[None]:
         yield
     except (UsageError, *schema.USER_ERRORS):
         raise
+    # A file that refers to itself, or brackets without end.
     except RecursionError as error:
         raise UsageError("what was given is nested too deep, or refers to itself") from error
     except Exception as error:

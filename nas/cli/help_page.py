@@ -22,6 +22,7 @@ def overview() -> str:
     """Return the page that lists the commands."""
     names = catalog.commands()
     width = max(map(len, names), default=0)
+    # The first line of a command's docstring says what it does.
     lines = [
         "nas: search, train, measure and export efficient super-resolution networks.",
         "",
@@ -72,6 +73,7 @@ def _format_groups(choices: dict[str, Choice]) -> str:
         names = catalog.options(group)
         if not names:
             continue
+        # A group of which several are chosen is typed as a list.
         chosen = f"[{','.join(choice)}]" if isinstance(choice, list) else choice or NO_CHANGE
         lines.append(f"  {group}={chosen}")
         width = max(map(len, names))
@@ -95,6 +97,7 @@ def _format_table(title: str, rows: list[tuple[str, Any, str]]) -> str:
         if len(start) > column:
             lines.append(start)
             start = " " * column
+        # Comments wrap in their own column, so that keys stay in sight.
         wrapped = textwrap.wrap(comment, max(width - column, 24)) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines += [" " * column + line for line in wrapped[1:]]

@@ -93,6 +93,7 @@ def _suggest_list(group: str, typed: str, known: Sequence[str]) -> str:
 
 def _suggest_option(key: str, choices: Mapping[str, Choice]) -> str:
     """Return the hint which option of a group has a key that the chosen one lacks."""
+    # The key may be right with another choice: not every sampler has a population.
     for group in choices:
         holders = [
             option

@@ -113,6 +113,7 @@ def refuse_chains(parsed: Mapping[str, Override]) -> None:
     Raises:
         UsageError: a key refers to one that holds a reference, or lies above or below one.
     """
+    # With a=${b}${b} b=${c}${c} and so on, each key doubles the text.
     names_by_key = {
         key: {name for text in references(override.value()) for name in REFERENCE.findall(text)}
         for key, override in parsed.items()

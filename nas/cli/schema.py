@@ -55,6 +55,7 @@ def check(
         >>> check(run, {"trials": 3, "hours": 1})
         {'trials': 3, 'hours': 1.0}
     """
+    # Unknown keys are refused first: a misspelt one is missing too, and the hint is better.
     hints, required = read_parameters(function)
     known = [name for name in hints if name not in given]
     checked: dict[str, Any] = {}
@@ -96,6 +97,7 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return _conform_anything(value, path, typed)
 
     arguments = typing.get_args(hint)
+    # From here the annotation says what to do with the value.
     origin = origin_of(hint)
     if origin in UNIONS:
         return _conform_union(value, arguments, path, typed)
@@ -133,6 +135,7 @@ def build(node: Any, path: str = "") -> Any:
     if not isinstance(node, dict):
         return node
     parts = {key: build(item, _join(path, key)) for key, item in node.items() if key != TARGET}
+    # A mapping that only looks like a node was never checked, and runs nothing.
     if not isinstance(node, Call):
         return parts
 
@@ -268,6 +271,7 @@ def _check_number(value: float, kind: Hint, path: str) -> None:
     Raises:
         UsageError: it is not.
     """
+    # NaN and infinity have no place in JSON, and pass every comparison unseen.
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{path}: {value} is not a value; a number must be finite")
     if abs(value) <= LARGEST:

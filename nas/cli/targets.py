@@ -65,6 +65,7 @@ def locate(target: object, path: str) -> type:
     Raises:
         UsageError: as `check_name`; or an installed package's entry point names no class.
     """
+    # An import runs code, so the name is checked before.
     name = check_name(target, path)
     try:
         located = pkgutil.resolve_name(name)

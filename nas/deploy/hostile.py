@@ -28,6 +28,7 @@ def hostile_images(height: int = TRIAL_SIZE[0], width: int = TRIAL_SIZE[1]) -> d
 
 def _draw_periodic(rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
     """Return checkerboards and stripes, from the row and the column of each pixel."""
+    # Rows and columns count from 0; a pattern is the parity of such a count.
     planes = {
         "checkerboard": rows + columns,
         "horizontal stripes": rows,

@@ -96,6 +96,7 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
     """
     _check_float32(network)
     device = next(network.parameters()).device
+    # Batch, height and width stay symbols; the channels of an image are three.
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
         # torch.export reads the switches of products, and warns of deprecations of its own.
@@ -188,6 +189,7 @@ def _has_tensor(node: fx.Node) -> bool:
 
 
 def _describe_step(typed: fx.GraphModule, node: fx.Node) -> Step:
+    # A step's precision is that of its weight.
     weight = value_of(typed, node.args[1]) if _computes(node) else None
     operator = str(node.target).removesuffix(".default")
     return Step(
@@ -249,6 +251,7 @@ def _cast_operands(
             return arg
         return graph.graph.call_function(aten.to.dtype, (arg, dtype))
 
+    # Conversions stand right before their reader, in the order of the run.
     with graph.graph.inserting_before(node):
         node.args = fx.map_arg(node.args, cast)
         node.kwargs = fx.map_arg(node.kwargs, cast)

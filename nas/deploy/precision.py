@@ -110,6 +110,7 @@ class _Trial:
         Raises:
             ValueError: no layer is left in float16.
         """
+        # Each round lifts a layer or excuses a node, so it ends.
         image, judge = self.images[name], self.judges[name]
         kept: dict[str, Tensor] = {}
         before = len(self.faults)

@@ -195,6 +195,7 @@ def _set_products(precision: Precision, device: torch.device) -> ExitStack:
 
     It also makes the device the current one: launches go there. On the CPU it changes nothing.
     """
+    # A stack, since on the CPU there is nothing to enter.
     stack = ExitStack()
     if device.type == "cuda":
         stack.enter_context(products("ieee" if precision == "fp32" else "tf32"))
@@ -210,6 +211,7 @@ def check_image(image: Tensor, device: torch.device, *, called: str = "image") -
     Raises:
         ValueError: it is not; one line.
     """
+    # From the commonest slip to the rarest; each message gives the way out.
     dtype, shape = image.dtype, tuple(image.shape)
     if dtype != torch.float32:
         cure = "float() / 255" if dtype == torch.uint8 else "float()"

@@ -133,6 +133,7 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
         size: height and width of the LR image.
     """
     network = _build_on_meta(spec)
+    # On the meta device a forward takes milliseconds, whatever the size.
     outputs, flops = _run_watched(network, _make_image(size))
 
     costs = []
@@ -164,6 +165,7 @@ def _run_watched(network: Network, image: Tensor) -> tuple[dict[str, Tensor], di
     The outputs are in the order in which the modules ended; identities are left out.
     """
     outputs: dict[str, Tensor] = {}
+    # An identity computes nothing, and would be listed as a layer.
     for name, module in network.named_modules():
         if not isinstance(module, nn.Identity):
             module.register_forward_hook(_keep_output(outputs, name))
@@ -306,6 +308,7 @@ def _per_input_element(num_macs: int) -> Callable[..., int]:
 
 def _count_pooling(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> int:
     """Count a mean over height and width, a global average pooling; other means are free."""
+    # fvcore counts the pooling module, which PyTorch runs as a mean.
     pools = x.dim() == 4 and dim is not None and sorted(d % 4 for d in dim) == [2, 3]
     return 2 * x.numel() if pools else 0
 

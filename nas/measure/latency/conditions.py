@@ -22,6 +22,7 @@ def reading_conditions(device: torch.device, *, threads: int, tf32: bool) -> Ite
         threads: of the CPU; not used on CUDA.
         tf32: on CUDA, convolutions may compute in TF32; not used on the CPU.
     """
+    # A collection in the middle of a block would count as its network's time.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -55,6 +56,7 @@ def _set_up_cuda(device: torch.device, tf32: bool) -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
+    # Switches are those of the whole process, so they are put back whatever happens.
     before = cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision
     try:
         cudnn.benchmark = False

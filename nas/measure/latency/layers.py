@@ -67,6 +67,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
     Raises:
         RuntimeError: a layer failed, as when its memory ran out.
     """
+    # The first size alone: each further one would take as long again.
     size, config = meter.sizes[0], meter.config
     image = torch.rand(1, 3, size.height, size.width, generator=torch.Generator().manual_seed(seed))
     network = initial_network(spec, seed, image, zero_output=False).to(meter.device).eval()
@@ -82,6 +83,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
             _make_forward(network.get_submodule(name), layer_inputs, whole.image)
             for name, layer_inputs in inputs.items()
         ]
+        # The first subject is the baseline: a layer's ratio to it is its share.
         subjects = [whole, *layers]
 
         def timer(subject: int, place: int, repeats: int) -> Block:
@@ -130,6 +132,7 @@ def _record_inputs(network: nn.Module, image: Tensor) -> dict[str, tuple[Any, ..
     def keep(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         return lambda module, args: inputs.update({name: args})
 
+    # Identities and containers compute nothing of their own.
     hooks = [
         module.register_forward_pre_hook(keep(name))
         for name, module in network.named_modules()

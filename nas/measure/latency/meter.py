@@ -139,6 +139,7 @@ class LatencyMeter:
     def baseline_reading(self, *, seed: int = 0) -> Latency:
         """Return the baseline's own latency: its ratio is 1 by definition."""
         reading = self.measure(self.baseline, seed=seed)
+        # The baseline was its own candidate, in the candidates' form: those figures are dropped.
         return replace(
             reading,
             runtime_ms=reading.baseline_ms,
@@ -209,6 +210,7 @@ class LatencyMeter:
         # The canary works right before and after the rounds, under their conditions.
         with torch.inference_mode():
             canary = Canary(self.device)
+            # The clock is read right after work: at rest a GPU shows its idle clock.
             start, clock = canary.read(self.stopwatch), _read_sm_mhz(self.device)
             readings = read(
                 timer,
@@ -298,6 +300,7 @@ class LatencyMeter:
 
 def _read_sm_mhz(device: torch.device) -> float | None:
     """Return the clock of a GPU that has just worked; None: unknown, or the device is a CPU."""
+    # nvidia-smi gives text where a GPU does not tell its clock.
     clock = surroundings(device).get("sm_mhz")
     return clock if isinstance(clock, float) else None
 

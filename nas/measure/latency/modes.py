@@ -133,6 +133,7 @@ def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
     if name == "auto":
         name = "challenge" if device.type == "cuda" else "cpu"
 
+    # The CPU is always there, beside a GPU too.
     devices = MODES[name].devices
     if device.type in devices:
         return name, device

@@ -60,6 +60,7 @@ def export_model(network: nn.Module, image: Tensor) -> bytes:
     Args:
         image: (1, 3, H, W), an example.
     """
+    # Open sizes, so that one session serves all sizes of a reading.
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
 
     # The exporter logs each optional package that is missing, and warns of calls of its own.

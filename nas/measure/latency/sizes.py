@@ -73,6 +73,7 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
 
+    # Only the headers of the files are read.
     counts = Counter(map(read_size, paths)).items()
     most_frequent = sorted(counts, key=lambda item: (-item[1], item[0]))[:MAX_SIZES]
     return weighted(tuple((height, width, float(n)) for (height, width), n in most_frequent))

@@ -80,6 +80,7 @@ class CpuStopwatch:
     alone: bool
 
     def __call__(self, forward: Forward, repeats: int) -> Block:
+        # Two clocks: of the wall, and of the time in which this thread had a core.
         start, start_running = time.perf_counter(), time.thread_time()
         for _ in range(repeats):
             forward()

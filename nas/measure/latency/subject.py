@@ -113,6 +113,7 @@ def _check_output(forward: Forward, scale: int) -> None:
     Raises:
         RuntimeError: it does not, or memory is out.
     """
+    # A wrong network is often a fast one: nothing is timed before this holds.
     out = _call_in_memory(forward, forward)
     height, width = forward.image.shape[2:]
     if out.shape != (1, 3, scale * height, scale * width):
