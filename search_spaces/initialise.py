@@ -40,7 +40,7 @@ def initial_network(
       is scaled to a standard deviation of one on some images.
 
     Source: Mishkin and Matas, All you need is a good init (LSUV), ICLR 2016 (scaling); Zagoruyko
-    and Komodakis, DiracNets, 2017 (identity); benchmarks/proxy.py (the shares).
+    and Komodakis, DiracNets, 2017 (identity); benchmarks/proxy/proxy.py (the shares).
 
     Args:
         spec: for a training of residuals without a fixed skip branch, which the base stands in for.

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
@@ -84,20 +85,32 @@ def _call_command(command: str, overrides: list[str]) -> int:
     # Types are checked after the import: they are those of the command's parameters.
     module, composition = _load_command(command, overrides)
     with _usage_errors():
-        checked = _check_types(module.run, composition)
+        configure = find_schema(module)
+        checked = _check_types(configure, composition)
         changes = printable(" ".join(composition.changed)) or "all defaults"
         print(f"nas {command}: {changes}", flush=True)
         parts: dict[str, Any] = schema.build(checked)
 
     # Commands that store their call, to resume or to reproduce it, ask for it by name.
-    if "invocation" in inspect.signature(module.run).parameters:
+    if "invocation" in inspect.signature(configure).parameters:
         parts["invocation"] = Invocation(
             command=command,
             overrides=composition.overrides,
             choices=composition.choices,
             config=schema.plain(checked),
         )
-    return int(module.run(**parts) or OK)
+    if configure is module.run:
+        return int(module.run(**parts) or OK)
+    return int(module.run(configure(**parts)) or OK)
+
+
+def find_schema(module: ModuleType) -> Callable[..., Any]:
+    """Return the function whose parameters are the keys of a command.
+
+    That is its `run`, or its `configure` where it has one, whose value `run` is called with.
+    """
+    schema_function: Callable[..., Any] = getattr(module, "configure", module.run)
+    return schema_function
 
 
 def _load_command(command: str, overrides: list[str]) -> tuple[Any, Composition]:

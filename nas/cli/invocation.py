@@ -24,7 +24,7 @@ class Invocation:
     config: dict[str, Any]
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """A user asked for what cannot be done.
 
     The message is one line that names the key, what was wrong and what is allowed.

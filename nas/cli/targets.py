@@ -85,6 +85,11 @@ def fits(cls: type, hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(cls, hint)
 
 
+def lacking_members(value: object, protocol: Any) -> set[str]:
+    """Return the public names of a protocol that an object does not have."""
+    return {name for name in _list_members(protocol) if not hasattr(value, name)}
+
+
 def _list_installed() -> frozenset[str]:
     """Return the classes that installed packages offer, as entry points: package.module:Class."""
     return frozenset(entry_point.value for entry_point in entry_points(group=ENTRY_POINTS))
