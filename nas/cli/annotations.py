@@ -63,6 +63,7 @@ def read_parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], l
     constructor = "__init__"  # by its name, as mypy takes it for unsound on an instance
     called: Any = getattr(function, constructor) if isinstance(function, type) else function
     hints = typing.get_type_hints(called)
+
     # *args and **kwargs take no key of a configuration.
     parameters = [
         parameter

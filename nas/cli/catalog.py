@@ -74,6 +74,7 @@ def comments(config: str) -> dict[str, str]:
     """
     by_key: dict[str, str] = {}
     prefix = package(config)
+
     # The keys around the current line, each with the column in which it starts.
     path: list[tuple[int, str]] = [(-1, prefix)] if prefix else []
     key, column = "", -1  # of the last comment
@@ -93,6 +94,7 @@ def comments(config: str) -> dict[str, str]:
         key = ".".join(name for _, name in path)
         column = -1 if comment is None else line.rindex("#", 0, match.start(4))
         by_key[key] = (comment or "").strip()
+
     return by_key
 
 

@@ -255,17 +255,20 @@ def _compose_config(
         reported = OmegaConf.to_container(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(message_of(error)) from error
+
     assert isinstance(reported, dict)
 
     with open_dict(config):
         del config["hydra"]
         for key, data in own.items():
             config[key] = data
+
     # Groups of which several are chosen are missing from Hydra's report.
     choices: dict[str, Choice] = dict(catalog.several(command))
     for group, choice in reported.items():
         if not str(group).startswith("hydra"):
             choices[str(group)] = choice
+
     return config, choices
 
 

@@ -59,6 +59,7 @@ def _run_command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_page.overview())
         return OK
+
     command, *rest = arguments
     if command == "--version":
         print(help_page.version_line())
@@ -77,6 +78,7 @@ def _run_command(arguments: list[str]) -> int:
             composition = compose_command(command, overrides)
         print(help_page.command_page(composition))
         return OK
+
     return _call_command(command, rest)
 
 
@@ -132,6 +134,7 @@ def _load_command(command: str, overrides: list[str]) -> tuple[Any, Composition]
         with _usage_errors():
             stored = module.stored_run(list(overrides))
             composition = compose_command(command, overrides, stored=stored)
+
     return module, composition
 
 
@@ -179,6 +182,7 @@ def _describe_error(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, MemoryError):
         cause = part(message_of(error))
         return f"it needs more memory than there is ({cause}); take something smaller"
+
     text = message_of(error)
     if isinstance(error, OSError) and error.strerror:
         where = _find_argument(str(error.filename), arguments) or error.filename

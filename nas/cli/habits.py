@@ -78,6 +78,7 @@ def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> Non
         UsageError: the argument is such an option.
     """
     option = argument.partition("=")[0]
+
     # A sweep becomes one call for each of its values.
     if option in MULTIRUN:
         pairs = [argument.partition("=") for argument in arguments]
@@ -88,6 +89,7 @@ def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> Non
         raise UsageError(
             f"{option}: is Hydra's; nas {command} --help shows the keys and their values"
         )
+
     # Configurations come with the package; a user's own file is an option of a group.
     if option in FILES_OF_HYDRA:
         raise UsageError(

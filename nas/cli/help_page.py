@@ -22,6 +22,7 @@ def overview() -> str:
     """Return the page that lists the commands."""
     names = catalog.commands()
     width = max(map(len, names), default=0)
+
     # The first line of a command's docstring says what it does.
     lines = [
         "nas: search, train, measure and export efficient super-resolution networks.",
@@ -80,6 +81,7 @@ def _format_groups(choices: dict[str, Choice]) -> str:
         for name in names:
             headline = catalog.headline(f"{group}/{name}")
             lines.append(f"      {name:<{width}}  {headline}".rstrip())
+
     return "\n".join(["Choices, with what is chosen and what there is:", *lines]) if lines else ""
 
 
@@ -101,6 +103,7 @@ def _format_table(title: str, rows: list[tuple[str, Any, str]]) -> str:
         wrapped = textwrap.wrap(comment, max(width - column, 24)) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines += [" " * column + line for line in wrapped[1:]]
+
     return "\n".join(lines)
 
 

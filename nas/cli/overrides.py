@@ -82,10 +82,12 @@ def _check_text(key: str, value: str) -> None:
             raise UsageError(
                 f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is"
             )
+
     if len(key) + len(value) > MAX_ARGUMENT:
         raise UsageError(
             f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}"
         )
+
     # A lone surrogate stands for a byte of a file's name that is no UTF-8.
     if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
         raise UsageError(f"{key}: {part(value)!r} holds what is no text in UTF-8; rename the file")

@@ -58,6 +58,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         data = read_plain(file)
     except ValueError as error:
         raise UsageError(f"{place}: {error}") from error
+
     if not isinstance(data, dict) or TARGET not in data:
         raise UsageError(
             f"{place} must hold the keys of a {group} with a {TARGET}, as those of conf/{group} do"
@@ -68,6 +69,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         raise UsageError(
             f"{place}: # @package is not read in a file of your own; leave the line out"
         )
+
     for key in HYDRA_KEYS:
         if key in data:
             raise UsageError(
@@ -79,6 +81,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         check_name(data[TARGET], group)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
+
     for text in references(data):
         match = REFERENCE.fullmatch(text)
         if match is None or match[1] not in keys:
@@ -86,4 +89,5 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
                 f"{place}: {part(text)!r} is not read; a value may be a reference to a key of the "
                 "command by itself, such as ${scale}, and nothing else that is computed"
             )
+
     return data

@@ -64,6 +64,7 @@ def check_object(key: str, value: object, hint: Any) -> None:
         if not missing:
             return
         given += f", which has no {' and no '.join(missing)}"
+
     ours = [kind.__name__ for kind in kinds if kind not in _PLAIN]
     expected = f"{'an' if ours[0][0] in 'AEIOU' else 'a'} {ours[0]}" if ours else describe(hint)
     raise UsageError(f"{key}: expected {expected}, got {given}")
@@ -90,6 +91,7 @@ def describe_object(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             node[field.name] = describe_object(getattr(value, field.name))
+
     return node
 
 

@@ -97,6 +97,7 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return _conform_anything(value, path, typed)
 
     arguments = typing.get_args(hint)
+
     # From here the annotation says what to do with the value.
     origin = origin_of(hint)
     if origin in UNIONS:
@@ -110,6 +111,7 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return {
             key: conform(inner, item, _join(path, str(key)), typed) for key, inner in value.items()
         }
+
     return _conform_scalar(value, hint, path, typed)
 
 
@@ -135,6 +137,7 @@ def build(node: Any, path: str = "") -> Any:
     if not isinstance(node, dict):
         return node
     parts = {key: build(item, _join(path, key)) for key, item in node.items() if key != TARGET}
+
     # A mapping that only looks like a node was never checked, and runs nothing.
     if not isinstance(node, Call):
         return parts
@@ -222,9 +225,11 @@ def _conform_union(value: Any, arms: Sequence[Hint], path: str, typed: Mapping[s
             results.append(conform(value, arm, path, typed))
         except UsageError:
             continue
+
     if not results:
         union: Any = typing.Union[tuple(arms)]  # noqa: UP007 - of arms that are values here
         raise UsageError(_say_expected(path, value, union))
+
     return next((result for result in results if type(result) is type(value)), results[0])
 
 
@@ -237,6 +242,7 @@ def _conform_list(
         raise UsageError(
             f"{path}: expected {len(arguments)} items, got {len(value)}: {part(str(value))}"
         )
+
     hints = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
     items = [
         conform(item, hint, f"{path}[{place}]", typed)

@@ -49,6 +49,7 @@ def check_name(target: object, path: str) -> str:
     place = f"{path}.{TARGET}" if path else TARGET
     if not isinstance(target, str):
         raise UsageError(f"{place} must be the name of a class, got {part(repr(target))}")
+
     # Entry points are looked up last: that reads the metadata of every installed package.
     if target not in CLASSES and target not in _list_installed():
         raise UsageError(
@@ -56,6 +57,7 @@ def check_name(target: object, path: str) -> str:
             "search_spaces.spaces and those of installed packages "
             f"(entry points {ENTRY_POINTS}) alone"
         )
+
     return target
 
 

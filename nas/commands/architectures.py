@@ -65,6 +65,7 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
         check_buildable(spec)
     except ValueError as error:
         raise ValueError(f"{key}={part(text)}: {error}") from None
+
     return spec
 
 
@@ -96,6 +97,7 @@ def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
             check_buildable(specs[-1])
         except ValueError as error:
             raise ValueError(f"{place}, line {line}: {error}") from None
+
     return specs
 
 
@@ -113,6 +115,7 @@ def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> Pare
                 f"parent_weights={weights} needs parent=..., the architecture that it belongs to"
             )
         return None
+
     spec = resolve_arch(arch, key="parent")
     if spec.scale != scale:
         raise ValueError(f"parent={arch} is of scale {spec.scale}, here it is {scale}")
@@ -123,6 +126,7 @@ def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> Pare
         if not split_entry(path)[0].is_file():
             raise ValueError(f"parent_weights={weights}: there is no such file")
         return ParentFile(spec=spec, weights=path)
+
     run_pick = split_pick(arch)
     if run_pick is None:
         raise ValueError(f"parent={arch} needs parent_weights=..., its trained weights")
@@ -165,6 +169,7 @@ def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
         for member in state.records
         if member.number in on_front and weights_path(run, member.spec).is_file()
     ]
+
     # The way out: picks that would work.
     ways = f"those of {', '.join(kept)} are there" if kept else "none are there"
     raise ValueError(

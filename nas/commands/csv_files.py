@@ -37,6 +37,7 @@ def read_csv(path: Path, place: str) -> tuple[list[str], list[tuple[int, Row]]]:
                 lines.append((reader.line_num, fields))
     except csv.Error as error:
         raise ValueError(f"{place}: not a CSV file in UTF-8: {error}") from error
+
     _check_shape(header, lines, place)
     return header, [(line, dict(zip(header, fields, strict=True))) for line, fields in lines]
 
@@ -76,11 +77,13 @@ def number_hint(text: str) -> str:
     plain = text.strip()
     if not plain:
         return "; the cell is empty: fill it, or leave the row out"
+
     # 9,830,000 or 9 830 000; the space may be one that does not break.
     if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(?:[ '\u00a0\u202f]\d{3})+", plain):
         return "; write it without separators of thousands, and with a decimal point"
     if _DECIMAL_COMMA.fullmatch(plain):
         return "; write it with a decimal point"
+
     # 7.74 ms
     if re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?\s*[^\d\s.,].*", plain, re.IGNORECASE):
         return "; write the number alone, its unit is in the name of the column"

@@ -60,6 +60,7 @@ def run(
     if out is not None:
         _draw_samples(roles, Path(out))
         print_lines(console, [f"written: {out}"])
+
     return 0
 
 
@@ -94,6 +95,7 @@ def summary(roles: Roles) -> list[str]:
             f"fingerprint {images.fingerprint}"
             + (f"; patches from {_list_shares(images)}" if draws else "")
         )
+
     return [*lines, *roles.notices]
 
 
@@ -126,6 +128,7 @@ def _make_table(roles: Roles, scale: int) -> Table:
             f"{_sum_file_bytes(found) / 2**20:.1f}",
             str(origin),
         )
+
     return table
 
 

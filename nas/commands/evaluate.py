@@ -135,6 +135,7 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
         raise ValueError(
             "weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK"
         )
+
     # A run keeps weights of its own networks; any other architecture needs a file.
     run_pick = split_pick(arch)
     if run_pick is None:
@@ -208,6 +209,7 @@ def evaluate(
                 lr_origin=lr_origin,
             )
         )
+
     return rows, problems
 
 
@@ -231,6 +233,7 @@ def _make_table(rows: list[Row], role: str) -> Table:
     )
     table.add_column("image", footer="mean", overflow="fold")
     table.add_column("LR", justify="right", no_wrap=True)
+
     # Both protocols stand in the heads: the two differ by about 1.8 dB.
     heads = {"psnr_db": "PSNR dB (RGB, challenge)", "psnr_y_db": "PSNR dB (Y, papers)"}
     for name, head in heads.items():
@@ -245,6 +248,7 @@ def _make_table(rows: list[Row], role: str) -> Table:
             _format_db(row.psnr_db),
             _format_db(row.psnr_y_db),
         )
+
     return table
 
 

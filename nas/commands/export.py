@@ -37,6 +37,7 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
     folder = Path(run)
     state = load_run(folder)
     record = picks.pick(state, pick)
+
     # Two exports of one network would be equal, so its id is name enough.
     name = f"{folder.resolve().name}_{record.spec.arch_id}"
     target = Path(out).expanduser() if out else Path("exports") / name
@@ -48,6 +49,7 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
         raise ValueError(f"pick={pick}: {error}") from None
 
     files = export(bundle, formats, target)
+
     # Whoever exports a search result may take it for a finished network: say that it is not.
     lines = [
         f"trial {record.number} of {state.name}, {record.spec.arch_id}: {describe(record.spec)}",
@@ -71,6 +73,7 @@ def open_bundle(folder: Path, state: RunState, record: TrialRecord) -> Bundle:
         raise ValueError(
             f"weights: {path} does not say that it is a residual over base={BASE}; it is no run's"
         )
+
     return Bundle(
         spec=record.spec,
         net=residual_network(record.spec, weights, str(path)),

@@ -65,6 +65,7 @@ def run(
     if len(scales) != 1:
         listed = ", ".join(f"x{scale}" for scale in scales) or "none"
         raise ValueError(f"arch must name networks of one scale, got {listed}")
+
     base = dataclasses.replace(resolve_arch(baseline, key="baseline"), scale=scales[0])
     meters = _make_meters(latency, base, device) if measure else []
 
@@ -76,6 +77,7 @@ def run(
     if meters and len(specs) > 1:
         waiting = f"timing {len(specs)} networks in turn with {baseline}; {COUNTS_ALONE}"
         print_lines(console, [waiting])
+
     readings = [_read_latencies(meter, specs, seed) for meter in meters]
 
     # One network stands beside the baseline, a column each; several are rows.
@@ -88,6 +90,7 @@ def run(
     else:
         mark = f"{len(specs)} networks  x{base.scale}"
         table = comparison(names, specs, readings, base, size, challenge)
+
     lines = notes(size, readings, challenge)
     lines += [REPORT_NOTE] if any(map(reported, names)) else []
     lines += agreement(names, specs, readings) if len(specs) > 2 else []
@@ -118,6 +121,7 @@ def _print_layers(
         waiting = f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}"
         print_lines(console, [waiting])
         times = layer_times(spec, meters[0], seed=seed)
+
     table, note = layer_table(layer_costs(spec, size=size), times)
     console.print(table)
     print_lines(console, [note])

@@ -83,6 +83,7 @@ def agreement(
     for per_mode in readings:
         ratios = [latency.ratio for latency in per_mode]
         lines.append(_describe_order(columns, f"{per_mode[0].mode} runtime", ratios))
+
     # Two networks have an order, three have one that can agree by more than chance.
     report_ms = [reported(name).get("runtime_ms") for name in names]
     if sum(value is not None for value in report_ms) > 2:
@@ -105,6 +106,7 @@ def _describe_order(
     for key, values in columns.items():
         pairs = [values[i] for i in places], [runtimes[i] for i in places]
         taus[key] = kendalltau(*pairs).statistic
+
     words = ", ".join(f"{NAMES.get(key, key)} {tau:+.2f}" for key, tau in taus.items())
     return (
         f"Order of {what} against that of counts, Kendall's tau-b over {len(places)} networks: "

@@ -67,6 +67,7 @@ def runtimes(
 def report_rows(name: str, baseline: str) -> list[Row]:
     """Return the rows of the challenge's report on a network, beside those of the baseline."""
     ours, theirs = reported(name), reported(baseline)
+
     # One network has room for the report's parameters too; several have them as counts.
     rows = {"params_m": ("M parameters", 3)} | REPORTED
     return [
@@ -122,6 +123,7 @@ def comparison(
             _format_reported(reports[place], key, digits) for key, (_, digits) in columns.items()
         ]
         table.add_row(name, *cells)
+
     return table
 
 
@@ -135,6 +137,7 @@ def _count_cells(name: str, spec: ArchSpec, size: tuple[int, int]) -> list[str]:
         cost = measure_cost(spec, size=size)
     except ValueError as error:
         raise ValueError(f"size=[{size[0]},{size[1]}], {name}: {error}") from None
+
     return [
         f"{cost.params:,d}",
         f"{cost.flops / 1e9:.3f}",
@@ -160,6 +163,7 @@ def layer_table(layers: Sequence[LayerCost], times: LayerTimes | None) -> tuple[
     table = Table(box=box.SIMPLE_HEAD)
     for head in ("layer", "kind", "output"):
         table.add_column(head, no_wrap=True)
+
     # The share of FLOPs stands beside the share of time: the two often disagree.
     heads = ["parameters", "FLOPs", "%", "activations"]
     for head in heads + ([f"ms at {times.size}", "% of the time"] if times else []):

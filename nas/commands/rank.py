@@ -116,6 +116,7 @@ def rank(entries: list[Entry]) -> list[tuple[Entry, Row]]:
             **{track: places.get((id(entry), track), "") for track in TRACKS},
         }
         ranked.append((entry, columns))
+
     return ranked
 
 
@@ -208,15 +209,18 @@ def _read_number(row: Row, column: str, place: str) -> float:
         ValueError: it is no finite number above 0.
     """
     text = row[column].strip()
+
     # Python also reads digits of other scripts, and 1_000, which nobody writes into a table.
     try:
         value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
+
     if not (math.isfinite(value) and value > 0):
         raise ValueError(
             f"{place}: {column} must be a number above 0, got {part(text)!r}{number_hint(text)}"
         )
+
     return value
 
 
@@ -233,6 +237,7 @@ def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines:
     table.add_column("rank", justify="right", no_wrap=True)
     for name in names:
         table.add_column(name, min_width=10, overflow="ellipsis")
+
     # psnr_test_db is headed "test dB".
     psnr_heads = [
         f"{name.removesuffix('_db').partition('_')[2] or 'psnr'} dB" for name in first.psnr
@@ -250,6 +255,7 @@ def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines:
             _add_place(f"{entry.params / 1e6:.3f}", columns["rank_params"]),
             _add_place(f"{entry.flops / 1e9:.2f}", columns["rank_flops"]),
         )
+
     console.print(f"\n{challenge.name}\n", style="bold", markup=False, highlight=False)
     console.print(table)
     console.print()

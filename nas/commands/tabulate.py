@@ -130,6 +130,7 @@ def _make_table(
         settings=shown | {"chosen_space": " ".join(chosen) or "space=esr_bench_mini"},
         environment=fingerprint(torch.device(settings.device)) | {"data": roles.fingerprints},
     )
+
     # The log goes last: a kill between the two leaves a table that is complete.
     table.save(path)
     log.path.unlink()
@@ -149,10 +150,12 @@ def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -
         )
     if path.exists():
         raise UsageError(f"out: {path} exists and is complete; give another name")
+
     # A table is made in hours: its keys are checked as strictly as a search's.
     for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
+
     if len(ladder) < 2:
         raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
 

@@ -81,6 +81,7 @@ def _merge_pair(
     if dtype != depth.dtype:
         with typed.graph.inserting_before(last):
             source = typed.graph.call_function(aten.to.dtype, (source, dtype))
+
     # The taps of an image are one product: (C, Cin, 1, 1) * (1, Cin, k, k) -> (C, Cin, k, k).
     if is_image:
         weight = weight.double() * depth.double().permute(1, 0, 2, 3)

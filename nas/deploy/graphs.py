@@ -132,6 +132,7 @@ class GraphCache:
             message = str(cause).strip().splitlines() or ["no message"]
             name = type(cause).__name__
             raise _CaptureError(f"a capture failed ({name}: {message[0]})") from error
+
         return graph, graph_input, graph_output
 
 

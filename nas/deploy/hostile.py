@@ -41,6 +41,7 @@ def _draw_periodic(rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
     for name, plane in planes.items():
         images[f"green {name}"] = _colour_parity(plane, [0, 1, 0])
         images[name] = _colour_parity(plane, [0, 0, 0])
+
     images["red checkerboard"] = _colour_parity(planes["checkerboard"], [1, 0, 0])
     images["blue checkerboard"] = _colour_parity(planes["checkerboard"], [0, 0, 1])
     return images

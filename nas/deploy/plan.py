@@ -96,6 +96,7 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
     """
     _check_float32(network)
     device = next(network.parameters()).device
+
     # Batch, height and width stay symbols; the channels of an image are three.
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
@@ -146,6 +147,7 @@ def outputs(
         judge: is called with each new output before it is kept; may raise to end the run.
     """
     values: dict[str, Tensor] = {} if kept is None else kept
+
     # Clones, since an activation may overwrite what it reads.
     computed = {
         node: values[node.name].clone() for node in graph.graph.nodes if node.name in values

@@ -72,6 +72,7 @@ def earn_float16(
             waiting.extend(passed)
             passed.clear()
         passed.append(name)
+
     return trial.dtypes, [trial.faults[name] for name in trial.dtypes if name in trial.faults]
 
 

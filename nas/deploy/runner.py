@@ -84,6 +84,7 @@ class Runner(nn.Module):
             raise ValueError(
                 f"precision {precision!r} is not known; known: {', '.join(PRECISIONS)}"
             )
+
         self.precision = precision
         self.device = next(network.parameters()).device
 
@@ -217,6 +218,7 @@ def check_image(image: Tensor, device: torch.device, *, called: str = "image") -
         cure = "float() / 255" if dtype == torch.uint8 else "float()"
         name = str(dtype).removeprefix("torch.")
         raise ValueError(f"{called} must be float32 in [0, 1], got {name}; use image.{cure}")
+
     # Where a cure is known, the message gives it: one image without a batch is the usual case.
     if len(shape) != 4 or shape[1] != 3:
         raise ValueError(

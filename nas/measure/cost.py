@@ -114,6 +114,7 @@ def count(network: nn.Module, image: Tensor, *more: Any) -> Cost:
     """
     watch = _ForwardWatch([image, *network.parameters(), *network.buffers()])
     flops = _make_flop_counter()
+
     # Without gradients activations overwrite their input, as they do when a network is timed.
     with torch.no_grad(), flops, watch:
         network(image, *more)
@@ -133,6 +134,7 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
         size: height and width of the LR image.
     """
     network = _build_on_meta(spec)
+
     # On the meta device a forward takes milliseconds, whatever the size.
     outputs, flops = _run_watched(network, _make_image(size))
 
@@ -156,6 +158,7 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
                 activations=output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0,
             )
         )
+
     return costs
 
 
@@ -165,10 +168,12 @@ def _run_watched(network: Network, image: Tensor) -> tuple[dict[str, Tensor], di
     The outputs are in the order in which the modules ended; identities are left out.
     """
     outputs: dict[str, Tensor] = {}
+
     # An identity computes nothing, and would be listed as a layer.
     for name, module in network.named_modules():
         if not isinstance(module, nn.Identity):
             module.register_forward_hook(_keep_output(outputs, name))
+
     counter = _make_flop_counter()
     with torch.no_grad(), counter:
         network(image)
@@ -282,6 +287,7 @@ def _make_flop_counter() -> FlopCounterMode:
         aten.native_group_norm: _per_input_element(5),
         aten.mean: _count_pooling,
     }
+
     # An operator that is known by its packet alone is decomposed first, into operators that nobody
     # counts: the overload has to be known too.
     counts |= {packet.default: formula for packet, formula in counts.items()}

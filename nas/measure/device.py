@@ -107,6 +107,7 @@ def git_commit(root: Path) -> str | None:
 def _query_gpu(device: torch.device) -> dict[str, Any]:
     """Return a GPU's driver, and under "gpu" its clocks, power limit and temperature now."""
     gpu = {"uuid": device_id(device)}
+
     # nvidia-smi prints a line of CSV; units stand in the values.
     query = [f"--query-gpu={GPU_FIELDS}", "--format=csv,noheader", f"--id={device_id(device)}"]
     answer = output(["nvidia-smi", *query])

@@ -56,6 +56,7 @@ def _set_up_cuda(device: torch.device, tf32: bool) -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
+
     # Switches are those of the whole process, so they are put back whatever happens.
     before = cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision
     try:
@@ -79,6 +80,7 @@ def _pin_to_core() -> Iterator[None]:
     if core is None or not (hasattr(os, "sched_getaffinity") and hasattr(os, "sched_setaffinity")):
         yield
         return
+
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {core})  # 0: the calling thread

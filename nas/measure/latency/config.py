@@ -53,12 +53,14 @@ class LatencyConfig:
 
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+
         # Two rounds have no interval worth the name.
         if not 3 <= self.min_rounds <= self.max_rounds:
             raise ValueError(
                 f"min_rounds must be at least 3 and at most max_rounds, "
                 f"got {self.min_rounds} and {self.max_rounds}"
             )
+
         for name in ("warmup_seconds", "max_seconds", "target_ci"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

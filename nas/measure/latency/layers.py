@@ -91,6 +91,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
 
         limits = _share_limits(config.limits(), len(layers))
         outcomes = read(timer, len(layers), [1.0], limits, np.random.default_rng(seed), hold.pause)
+
     return _collect_times(dict(zip(inputs, outcomes, strict=True)), str(size))
 
 
@@ -120,6 +121,7 @@ def _collect_times(outcomes: dict[str, Reading | RuntimeError], size: str) -> La
         LayerTime(name=name, ms=reading.candidate_ms, share=reading.ratio, ci=reading.ci)
         for name, reading in readings.items()
     )
+
     # The whole network was timed beside every layer: the median of these is its time.
     whole_ms = float(np.median([reading.baseline_ms for reading in readings.values()]))
     return LayerTimes(layers=layers, whole_ms=whole_ms, size=size)

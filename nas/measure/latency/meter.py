@@ -134,11 +134,13 @@ class LatencyMeter:
             second = self._attempt_reading([specs[place] for place in void], seed, attempt=2)
             for place, outcome in zip(void, second, strict=True):
                 outcomes[place] = outcome
+
         return outcomes
 
     def baseline_reading(self, *, seed: int = 0) -> Latency:
         """Return the baseline's own latency: its ratio is 1 by definition."""
         reading = self.measure(self.baseline, seed=seed)
+
         # The baseline was its own candidate, in the candidates' form: those figures are dropped.
         return replace(
             reading,
@@ -184,6 +186,7 @@ class LatencyMeter:
                 "before": before,
                 "after": surroundings(self.device),
             }
+
         self.waited += hold.waited
 
         # Networks that could not be opened took no part in the rounds.
@@ -221,6 +224,7 @@ class LatencyMeter:
                 pause,
             )
             change = drift(start, canary.read(self.stopwatch))
+
         return readings, {"drift": change, "sm_mhz": [clock, _read_sm_mhz(self.device)]}
 
     def _open_subject(self, spec: ArchSpec, make: Make, seed: int) -> Subject:

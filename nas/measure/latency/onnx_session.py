@@ -41,6 +41,7 @@ def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callabl
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # with one, the calling thread does the work
     options.inter_op_num_threads = 1
+
     # As torch does while it is timed: see `reading_conditions`.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session = onnxruntime.InferenceSession(

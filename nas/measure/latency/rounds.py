@@ -153,6 +153,7 @@ def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[floa
             gap = 2 * abs(first - second) / (first + second)
             slowdown = (first + second) / typical - 1
             worst[place] = max(worst[place], gap / MAX_GAP, slowdown / MAX_SLOWDOWN)
+
     return worst
 
 

@@ -69,6 +69,7 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         raise ValueError(
             f"sizes={folder}: there is no such folder; give one with LR images, or [[height,width]]"
         )
+
     paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")

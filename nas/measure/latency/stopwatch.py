@@ -63,6 +63,7 @@ def time_on_cuda(forward: Forward, repeats: int) -> Block:
 
         end.synchronize()
         total_ms += start.elapsed_time(end)
+
     return Block(seconds=total_ms / 1e3 / repeats, host=host / repeats)
 
 
