@@ -95,6 +95,7 @@ def is_class(hint: Hint) -> bool:
 
 def origin_of(hint: Hint) -> Any:
     """Return the class behind an annotation with arguments, or the annotation itself."""
+    # `int | None` and `Union[int, None]` mean the same and are told apart by Python.
     bare = types.UnionType if isinstance(hint, types.UnionType) else hint
     return getattr(hint, "__origin__", bare)
 

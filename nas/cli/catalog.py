@@ -61,6 +61,7 @@ def headline(config: str) -> str:
 
 def package(config: str) -> str:
     """Return the dotted place of a configuration's keys; empty for the root."""
+    # Hydra's own rule: a group's keys lie under its name, unless the file says otherwise.
     declared = re.match(r"# @package (\S+)", text(config))
     if declared:
         return "" if declared[1] == "_global_" else declared[1]
@@ -103,6 +104,7 @@ def several(command: str) -> dict[str, list[str]]:
 
     Hydra reports the choices of the other groups alone.
     """
+    # The defaults list holds single names, and pairs of a group and its choice.
     defaults = (yaml.safe_load(text(f"{COMMANDS}/{command}")) or {}).get("defaults", [])
     pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
     return {

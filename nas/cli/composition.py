@@ -162,6 +162,7 @@ def _choose_options(
     Raises:
         UsageError: a group has no such option, or a user's own file cannot be read.
     """
+    # The configuration with its usual options was composed already.
     if not groups:
         return None
     for key, override in groups.items():
@@ -222,6 +223,7 @@ def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
     """Return whether a key holds different values, its references as they are."""
     values = []
     for candidate in (config, other):
+        # A key may be missing on one side: options of a group have keys of their own.
         node = OmegaConf.select(candidate, key, throw_on_resolution_failure=False)
         is_config = OmegaConf.is_config(node)
         values.append(OmegaConf.to_container(node, resolve=False) if is_config else node)
@@ -249,6 +251,7 @@ def _compose_config(
         if file is not None:
             own[key] = read_own(key, file, value_keys)
 
+    # Hydra sees only names of its own options; what it refuses becomes one line.
     lines = [str(override.input_line) for key, override in overrides.items() if key not in own]
     try:
         config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)

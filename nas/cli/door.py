@@ -60,11 +60,13 @@ def _run_command(arguments: list[str]) -> int:
         print(help_page.overview())
         return OK
 
+    # The help of a command shows the values that it would run with, so overrides count.
     command, *rest = arguments
     if command == "--version":
         print(help_page.version_line())
         return OK
 
+    # Commands are listed from their configurations: a new one needs no edit here.
     known = catalog.commands()
     if command not in known:
         raise UsageError(
@@ -166,6 +168,7 @@ def _check_types(run: Callable[..., object], composition: Composition) -> dict[s
         return schema.check(run, composition.tree, composition.typed, given=("invocation",))
     except UsageError as error:
         text = str(error)
+        # Messages of the schema start with the key.
         key = text.partition(" ")[0].rstrip(":")
         comment = composition.comment(key) if "has to be given" in text else ""
         if comment:

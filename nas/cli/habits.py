@@ -30,6 +30,7 @@ def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str])
         UsageError: there is such an argument.
     """
     for place, argument in enumerate(arguments):
+        # A value may stand behind its key as an argument of its own: --trials 5.
         following = arguments[place + 1] if place + 1 < len(arguments) else ""
         _refuse_option(command, argument, arguments)
 
@@ -43,6 +44,7 @@ def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str])
             raise UsageError(f"{part(argument)}: keys are given plainly, without + or ~{hint}")
 
         hint = f"; try {part(form)}" if is_key else ""
+        # The rest is refused by what it lacks: a key of names and dots, or an equals sign.
         if argument.startswith("-"):
             option = part(argument.partition("=")[0])
             raise UsageError(

@@ -20,6 +20,7 @@ def version_line() -> str:
 
 def overview() -> str:
     """Return the page that lists the commands."""
+    # Docstrings are read from the files: importing every command would take seconds.
     names = catalog.commands()
     width = max(map(len, names), default=0)
 
@@ -89,6 +90,8 @@ def _format_table(title: str, rows: list[tuple[str, Any, str]]) -> str:
     """Return key, value and comment of each row in two columns; empty: there are no rows."""
     if not rows:
         return ""
+
+    # One column for keys, as wide as the longest that is not too long.
     entries = [f"{key}={_format_value(value)}" for key, value, _ in rows]
     column = min(max(map(len, entries)), MAX_KEY_COLUMNS) + 4
     width = max(shutil.get_terminal_size((100, 24)).columns, 60)
@@ -113,10 +116,12 @@ def _flatten_keys(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         if key.startswith("_"):
             continue
+        # An empty mapping is a value: there is nothing below it to list.
         if isinstance(value, dict) and value:
             values |= _flatten_keys(value, f"{prefix}{key}.")
         else:
             values[prefix + key] = value
+
     return values
 
 

@@ -75,6 +75,7 @@ def _check_text(key: str, value: str) -> None:
     Raises:
         UsageError: it is too long, too deep, or no text in UTF-8.
     """
+    # Hydra's parser calls itself for each bracket, so depth is bounded before it starts.
     depth = 0
     for mark in value:
         depth += _BRACKETS.get(mark, 0)
@@ -123,6 +124,7 @@ def refuse_chains(parsed: Mapping[str, Override]) -> None:
     holders = [key for key, names in names_by_key.items() if names]
     for key in holders:
         for name in names_by_key[key]:
+            # A key above one with a reference holds it too, and so does one below it.
             if any(_overlap(name, holder) for holder in holders):
                 raise UsageError(
                     f"{key}: ${{{part(name)}}} is itself given as a reference; write its value out"

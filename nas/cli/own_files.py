@@ -49,6 +49,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
     Raises:
         UsageError: the file is not there, or holds what it may not.
     """
+    # Messages name the argument as it was typed.
     place = f"{group}={file}"
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"
@@ -59,6 +60,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{place}: {error}") from error
 
+    # Without a class there is nothing to check its keys against.
     if not isinstance(data, dict) or TARGET not in data:
         raise UsageError(
             f"{place} must hold the keys of a {group} with a {TARGET}, as those of conf/{group} do"

@@ -70,6 +70,7 @@ def check(
         else:
             checked[key] = conform(value, hints[key], _join(path, key), typed or {})
 
+    # Only what has no default must be given; the first one is named.
     absent = [name for name in required if name not in node and name not in given]
     if absent:
         missing(_join(path, absent[0]), hints[absent[0]])
@@ -136,6 +137,8 @@ def build(node: Any, path: str = "") -> Any:
         return type(node)(build(item, f"{path}[{place}]") for place, item in enumerate(node))
     if not isinstance(node, dict):
         return node
+
+    # The innermost objects first: the outer ones take them as arguments.
     parts = {key: build(item, _join(path, key)) for key, item in node.items() if key != TARGET}
 
     # A mapping that only looks like a node was never checked, and runs nothing.
@@ -171,6 +174,8 @@ def _conform_node(
         reserved: Hydra's words among its keys; all but `_target_` would be instructions to Hydra.
     """
     classes = classes_of(hint)
+
+    # Hydra would call functions, or leave objects half built, by the other words.
     if list(reserved) != [TARGET] or not classes:
         other = next((key for key in reserved if key != TARGET), TARGET)
         raise UsageError(f"{_join(path, other)} is not read: expected {describe(hint)} in {path}")
@@ -244,6 +249,8 @@ def _conform_list(
         )
 
     hints = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
+
+    # An item is named by its place: latency.sizes[1].
     items = [
         conform(item, hint, f"{path}[{place}]", typed)
         for place, (item, hint) in enumerate(zip(value, hints, strict=True))

@@ -46,6 +46,7 @@ def check_name(target: object, path: str) -> str:
     Raises:
         UsageError: it is no text, or names something else.
     """
+    # A file holds any YAML value here, also a list or a number.
     place = f"{path}.{TARGET}" if path else TARGET
     if not isinstance(target, str):
         raise UsageError(f"{place} must be the name of a class, got {part(repr(target))}")

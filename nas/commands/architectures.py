@@ -83,6 +83,8 @@ def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:
         raise ValueError(f"{key}={part(text)}: there is no such file")
 
     place = f"{key}={part(text)}"
+
+    # The column is what a run writes; everything else in the file is passed over.
     header, rows = read_csv(path, place)
     if "arch" not in header:
         raise ValueError(
@@ -109,6 +111,7 @@ def resolve_parent(arch: str | None, weights: str | None, *, scale: int) -> Pare
     Raises:
         ValueError: one is missing, there is no such file, or it is of another scale.
     """
+    # Weights alone say nothing of the layers that they belong to.
     if arch is None:
         if weights is not None:
             raise ValueError(
@@ -157,6 +160,7 @@ def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
     Raises:
         ValueError: it keeps none; the message names the trials whose weights are there.
     """
+    # Files are named by what a network computes, not by the trial that trained it.
     path = weights_path(run, record.spec)
     if path.is_file():
         return path

@@ -74,6 +74,7 @@ def number_hint(text: str) -> str:
         >>> number_hint("7,74")
         '; write it with a decimal point'
     """
+    # Each pattern is a habit of a spreadsheet, with the words that undo it.
     plain = text.strip()
     if not plain:
         return "; the cell is empty: fill it, or leave the row out"

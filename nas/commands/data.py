@@ -49,6 +49,8 @@ def run(
         raise ValueError(f"sample must be at least 1, got {sample=}; use null for all images")
 
     challenge_name = challenge.name if challenge else None
+
+    # As a search would open them, so that what it would refuse is refused here.
     roles = open_roles(data, scale=scale, challenge=challenge_name, sample=sample)
     if not roles.found:
         raise ValueError("no images were named; use data=folder data.train=PATH, or data=builtin")
@@ -108,6 +110,7 @@ def _list_shares(images: ImageSet) -> str:
 
 def _make_table(roles: Roles, scale: int) -> Table:
     """Return a table of the folders that were named: a row a folder."""
+    # Paths may be long and fold; numbers are never cut.
     table = Table(title=f"Images, scale {scale}", title_justify="left", box=box.SIMPLE_HEAD)
     for head in ("role", "layout"):
         table.add_column(head, no_wrap=True)

@@ -146,6 +146,8 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
 
     folder, word = run_pick
     state = load_run(folder)
+
+    # Errors name the argument: a run knows nothing of what was typed.
     try:
         return kept_weights(folder, state, pick(state, word))
     except ValueError as error:
@@ -218,6 +220,7 @@ def as_csv(rows: list[Row]) -> str:
 
     There is no row of means: whoever reads the file would take it for an image.
     """
+    # The columns are the fields of a row, in their order.
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row.__slots__)

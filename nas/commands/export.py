@@ -44,6 +44,7 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
     check_free(target)
 
     try:
+        # Weights are read before a folder is made: without them there is nothing to export.
         bundle = open_bundle(folder, state, record)
     except ValueError as error:
         raise ValueError(f"pick={pick}: {error}") from None
@@ -74,6 +75,7 @@ def open_bundle(folder: Path, state: RunState, record: TrialRecord) -> Bundle:
             f"weights: {path} does not say that it is a residual over base={BASE}; it is no run's"
         )
 
+    # The network is built and loaded here, so that weights that do not fit are refused.
     return Bundle(
         spec=record.spec,
         net=residual_network(record.spec, weights, str(path)),

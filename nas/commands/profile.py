@@ -59,14 +59,8 @@ def run(
     # What can be refused is refused before the device is taken.
     if min(size) < 1:
         raise ValueError(f"size must be at least [1,1], got [{size[0]},{size[1]}]")
-    names = list(named([arch] if isinstance(arch, str) else arch))
-    specs = [resolve_arch(name) for name in names]
-    scales = sorted({spec.scale for spec in specs})
-    if len(scales) != 1:
-        listed = ", ".join(f"x{scale}" for scale in scales) or "none"
-        raise ValueError(f"arch must name networks of one scale, got {listed}")
-
-    base = dataclasses.replace(resolve_arch(baseline, key="baseline"), scale=scales[0])
+    names, specs = _resolve_networks(arch)
+    base = dataclasses.replace(resolve_arch(baseline, key="baseline"), scale=specs[0].scale)
     meters = _make_meters(latency, base, device) if measure else []
 
     # Layers come first: the summary then stands at the end, where a terminal shows it.
@@ -96,6 +90,21 @@ def run(
     lines += agreement(names, specs, readings) if len(specs) > 2 else []
     ratios = f", ratios to {baseline}" if len(specs) > 1 else ""
     _print_table(console, f"{mark}, inference form, random weights{ratios}", table, lines)
+
+
+def _resolve_networks(arch: str | list[str]) -> tuple[list[str], list[ArchSpec]]:
+    """Return the names of networks and their specs.
+
+    Raises:
+        ValueError: a name names nothing, or the networks are not of one scale.
+    """
+    names = list(named([arch] if isinstance(arch, str) else arch))
+    specs = [resolve_arch(name) for name in names]
+    scales = sorted({spec.scale for spec in specs})
+    if len(scales) != 1:
+        listed = ", ".join(f"x{scale}" for scale in scales) or "none"
+        raise ValueError(f"arch must name networks of one scale, got {listed}")
+    return names, specs
 
 
 def _print_table(console: Console, title: str, table: Table, lines: list[str]) -> None:
@@ -148,6 +157,7 @@ def _read_latencies(meter: LatencyMeter, specs: list[ArchSpec], seed: int) -> li
         return [meter.baseline_reading(seed=seed)]
     outcomes = meter.measure_all(specs, seed=seed)
     for spec, outcome in zip(specs, outcomes, strict=True):
+        # A table with a missing network would compare the others wrongly.
         if isinstance(outcome, RuntimeError):
             raise ValueError(f"latency of {spec.arch_id}: {outcome}")
     return [outcome for outcome in outcomes if isinstance(outcome, Latency)]

@@ -56,6 +56,8 @@ def notes(
 
     # A score is worth something beside others of its own kind alone.
     first = readings[0][0]
+
+    # Ratios of a GPU depend on the mode as well.
     on_cpu = first.mode == "cpu"
     kind = "CPU latency" if on_cpu else f"GPU latency (mode {first.mode}, {first.dtype})"
     lines.append(
@@ -118,6 +120,8 @@ def _describe_mode(readings: Sequence[Latency]) -> str:
     """Return how the networks of one mode were read, and the flags that they bear."""
     # Mode, precision, sizes and device are the same for all readings of a mode.
     first = readings[0]
+
+    # On a GPU the number of threads plays no part.
     threads = f", {first.threads} thread{'s'[: first.threads > 1]}" if first.mode == "cpu" else ""
     sizes = first.sizes.split(",")
     more = len(sizes) - MAX_NAMED_SIZES
@@ -132,6 +136,8 @@ def _describe_mode(readings: Sequence[Latency]) -> str:
 
     # What holds for one network of the mode is said once for all.
     operators = {name for reading in readings for name in reading.operators.split(",") if name}
+
+    # Which fused operators ran shows whether a fast path was taken.
     if operators:
         words += f" Fused operators ran: {', '.join(sorted(operators))}."
     flags = {flag for reading in readings for flag in reading.flags.split(",") if flag}

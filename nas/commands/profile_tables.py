@@ -38,6 +38,7 @@ def counts(spec: ArchSpec, base: ArchSpec, size: tuple[int, int]) -> list[Row]:
         ("memory MiB", ours.memory_mib, theirs.memory_mib, ",.2f"),
     ]
     return [
+        # A baseline may have none of something: then there is no ratio.
         (name, f"{a:{form}}", f"{b:{form}}", f"{a / b:.3f}" if b else "")
         for name, a, b, form in rows
     ]
@@ -133,6 +134,7 @@ def _count_cells(name: str, spec: ArchSpec, size: tuple[int, int]) -> list[str]:
     Raises:
         ValueError: it does not run at this size.
     """
+    # Some networks need sizes that their windows divide.
     try:
         cost = measure_cost(spec, size=size)
     except ValueError as error:

@@ -72,6 +72,8 @@ def run(*, table: str, out: str | None, challenge: Challenge) -> None:
     header, rows = read(table)
     entries = [_score_row(row, f"table={table}, line {line}", challenge) for line, row in rows]
     ranked = rank(entries)
+
+    # The file comes before the screen: a pipe that closes early does not cost it.
     if out is not None:
         write(out, header, ranked)
 
@@ -175,6 +177,8 @@ def _score_row(row: Row, place: str, challenge: Challenge) -> Entry:
     passes = challenge.gate.passes(
         valid_db=psnr.get("psnr_valid_db", psnr.get("psnr_db")), test_db=psnr.get("psnr_test_db")
     )
+
+    # By its figures: tables call the baseline by many names.
     is_baseline = all(math.isclose(ratio, 1, rel_tol=1e-9) for ratio in ratios)
     return Entry(
         row=row,
@@ -270,6 +274,8 @@ def protocol(challenge: Challenge, psnr_columns: list[str]) -> list[str]:
     """
     # The numbers are those that were used, also where the user changed them.
     gate, weights, baseline = challenge.gate, challenge.weights, challenge.baseline
+
+    # A table may hold one PSNR, which is then taken for the validation set's.
     least = {"psnr_valid_db": (gate.valid_db, "valid"), "psnr_test_db": (gate.test_db, "test")}
     gates = [least.get(name, (gate.valid_db, "as valid")) for name in psnr_columns]
     return [

@@ -26,6 +26,8 @@ def run(*, run: str) -> None:
 
     console = open_console()
     console.print(summary(state))
+
+    # An empty report is no error: a search may have just begun.
     num_ended = counts(state)
     if not num_ended["complete"] + num_ended["failed"]:
         console.print("No trial has finished yet; the files hold what there is.", highlight=False)

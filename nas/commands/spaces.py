@@ -83,6 +83,7 @@ def _describe_space(space: Space, scale: int) -> Iterator[str]:
         def signed_flops(spec: ArchSpec, sign: int = sign) -> float:
             return sign * summed_cost(spec)["flops"]
 
+        # Found by search: most spaces hold too many members to count each.
         _, spec = least(space, signed_flops)
         yield f"{word}: {_describe_cost(spec)}"
 
@@ -113,6 +114,7 @@ def _describe_part(part: Callable[..., Any], *, given: Container[str] = ()) -> s
     Args:
         given: arguments that do not come from a spec.
     """
+    # Descriptions are the parts' own docstrings, so that a new part is listed by itself.
     words = (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
     arguments = [
         name

@@ -64,6 +64,8 @@ def run(
         space, ladder_sizes=ladder, num_seeds=seeds, num_repeated=repeated, scale=scale, seed=seed
     )
     roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)
+
+    # How many workers can be had is known before one is started.
     placement = engine.place_workers(workers, chosen_device.type)
 
     settings = EvaluatorSettings(
@@ -187,6 +189,7 @@ def _make_show(console: Console, num_trained_before: int) -> Show:
         # Earlier sessions' trainings say nothing about this one's pace.
         num_own = num_done - num_trained_before
         if what == "trained" and num_own > 0:
+            # At the mean pace: trainings of a space differ in length, and come in mixed order.
             seconds = (time.monotonic() - start) / num_own * (num_all - num_done)
             left = f", {duration(seconds)} left"
         console.print(f"{what} {num_done} of {num_all}{left}", highlight=False)

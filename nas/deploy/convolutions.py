@@ -134,6 +134,7 @@ def _replace_weight(
         rest: the skip and the gate of that conv_act.
     """
     with typed.graph.inserting_before(node):
+        # Packed once, when the plan is made, instead of in every run.
         packed = weight.contiguous(memory_format=torch.channels_last)
         held = hold_value(typed, f"{node.name}_weight", packed)
         held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None

@@ -37,6 +37,8 @@ def _draw_periodic(rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
         "wide horizontal stripes": rows // 2,
         "wide vertical stripes": columns // 2,
     }
+
+    # Green against red and blue comes before grey: it drives SPANV2 further.
     images: dict[str, Tensor] = {}
     for name, plane in planes.items():
         images[f"green {name}"] = _colour_parity(plane, [0, 1, 0])

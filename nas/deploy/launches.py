@@ -82,6 +82,7 @@ def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
 
 def hold_value(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
     """Keep a tensor as a buffer of a graph; return the node that stands for it."""
+    # A buffer moves and is saved with its graph.
     typed.register_buffer(name, value)
     held: fx.Node = typed.graph.get_attr(name)
     return held

@@ -122,6 +122,7 @@ class _Trial:
             except _ShortError as error:
                 short = error
 
+            # Only what lies below a lifted layer is computed again.
             culprits = self._find_culprits(short, name)
             if not culprits:  # float32 does no better
                 judge.excused.add(short.node.name)

@@ -91,6 +91,8 @@ class Runner(nn.Module):
         # The plan is made on the CPU as well: it lists the steps, and fp16 is tried in it.
         plain = network.fold().eval().requires_grad_(False)
         fused = fuse(plain, attention="epilogue")
+
+        # What a user may ask afterwards: what runs slower than it could, and why.
         self.faults: list[Fault] = []
         self.steps: list[Step] = []
         self.plain_parts: dict[str, str] = unfused(fused)

@@ -140,6 +140,7 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
 
     costs = []
     for name, output in outputs.items():
+        # A container costs what it computes itself, such as an addition of its branches.
         module = network.get_submodule(name)
         inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
         # A module's count holds its children's, so what it computes itself is the difference.

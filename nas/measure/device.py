@@ -29,6 +29,7 @@ def pick_device(text: str) -> torch.device:
         >>> pick_device("cpu")
         device(type='cpu')
     """
+    # auto and cpu always name a device that is there.
     if text == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     if text == "cpu":

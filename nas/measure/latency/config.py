@@ -46,6 +46,7 @@ class LatencyConfig:
     target_ci: float
 
     def __post_init__(self) -> None:
+        # Checked when the configuration is built, long before a device is asked.
         check_mode(self.mode)
         if self.backend == "onnxruntime":
             check_installed()

@@ -89,6 +89,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
         def timer(subject: int, place: int, repeats: int) -> Block:
             return meter.stopwatch(subjects[subject], repeats)
 
+        # All layers at once: they take turns with the network, so each has its baseline near.
         limits = _share_limits(config.limits(), len(layers))
         outcomes = read(timer, len(layers), [1.0], limits, np.random.default_rng(seed), hold.pause)
 

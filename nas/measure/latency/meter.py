@@ -131,6 +131,7 @@ class LatencyMeter:
         outcomes = self._attempt_reading(specs, seed, attempt=1)
         void = [place for place, outcome in enumerate(outcomes) if self._is_void(outcome)]
         if void:
+            # Only the void ones again, with the baseline beside them.
             second = self._attempt_reading([specs[place] for place in void], seed, attempt=2)
             for place, outcome in zip(void, second, strict=True):
                 outcomes[place] = outcome
@@ -139,6 +140,7 @@ class LatencyMeter:
 
     def baseline_reading(self, *, seed: int = 0) -> Latency:
         """Return the baseline's own latency: its ratio is 1 by definition."""
+        # A whole reading, so that its time is as well known as any candidate's.
         reading = self.measure(self.baseline, seed=seed)
 
         # The baseline was its own candidate, in the candidates' form: those figures are dropped.

@@ -134,6 +134,7 @@ def summarise(
 def calm(rounds: Sequence[Round], weights: Sequence[float]) -> list[Round]:
     """Return the rounds that nothing disturbed, and at least the less disturbed half of all."""
     worst = disturbances(rounds, weights)
+    # The least disturbed first; half of all rounds are kept in any case.
     order = sorted(range(len(rounds)), key=worst.__getitem__)
     num_calm = sum(value <= 1 for value in worst)
     return [rounds[place] for place in order[: max(num_calm, math.ceil(len(rounds) / 2))]]
