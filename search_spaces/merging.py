@@ -169,7 +169,7 @@ def _merge_into_fusion(spec: ArchSpec, state: State) -> Iterator[Candidate]:
 
 
 def _ends_in_fusion(spec: ArchSpec) -> bool:
-    """Return whether the last block is a convolution that a 1x1 fusion alone reads, beside others."""
+    """Return whether the last block is a convolution read only by a 1x1 fusion of several taps."""
     last_name = f"block{len(spec.blocks)}"
     if not _is_conv(spec.blocks[-1]) or not _is_conv(spec.fusion):
         return False
@@ -234,9 +234,7 @@ class _Layer:
 
 
 def _merge_neighbours(spec: ArchSpec, state: State) -> Iterator[Candidate]:
-    """Merge a convolution and the first one of the layer after it, where nothing reads between
-    them.
-    """
+    """Merge a convolution with the first one of the next layer, where nothing reads between."""
     body, head = _list_body(spec.stem, spec.blocks), _list_head(spec.fusion, spec.tail)
     upsampler = _Layer(role="upsampler", name="upsampler", prefix="upsampler", block=spec.upsampler)
     features = list(map(feature_of, spec.residuals))

@@ -30,8 +30,8 @@ class Network(nn.Module):
         made = _make_modules(spec, train)
         check_context(made)
 
-        # Names and order of these attributes are those of the state dict, which files of weights and
-        # optimisers hold: keep both.
+        # Names and order of these attributes are those of the state dict, which files of weights
+        # and optimisers hold: keep both.
         self.wrap = nn.ModuleList(_list_of_role(made, "wrap"))
         self.stem = _find_role(made, "stem")
         blocks = enumerate(_list_of_role(made, "block"), start=1)
@@ -115,8 +115,7 @@ class Network(nn.Module):
                 yield f"block{name}", x
 
     def fold(self) -> "Network":
-        """Return a copy in inference form: every training form is computed once and kept as a
-        kernel.
+        """Return a copy in inference form: each training form is computed once, as a kernel.
 
         Example:
             >>> import torch
@@ -141,8 +140,7 @@ class Network(nn.Module):
         return plain.train(self.training)
 
     def unfold(self, *, seed: int) -> "Network":
-        """Return a copy in the training form that the spec names, of the same function as this
-        network.
+        """Return a copy of the same function in the training form that the spec names.
 
         The inverse of `fold`. The branches start as PyTorch starts them; of each convolution one
         branch then takes what the others lack. A network without training forms, or in its training
@@ -236,9 +234,7 @@ def _make_modules(spec: ArchSpec, train: bool) -> Made:
 
 
 def _make_module(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
-    """Make a part, its dense convolutions in its own training form, else in that of stem and
-    blocks.
-    """
+    """Make a part, its dense convolutions in its own training form, else in the usual one."""
     shared = spec.train_form if part.is_feature else None
     form = part.block.train_form or shared or BlockSpec.of(PLAIN)
     try:

@@ -70,8 +70,7 @@ class BlockSpec:
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(
                     f"{self.kind}.{name} must be a whole number of at least {least} and at most "
-                    f"{most}, "
-                    f"got {shown(value)}"
+                    f"{most}, got {shown(value)}"
                 )
 
             if name == "kernel" and value % 2 == 0:
@@ -214,9 +213,7 @@ class ArchSpec:
         self._check_idle()
 
     def _check_read(self) -> None:
-        """Check that taps and residuals name features that there are, and that they read what is
-        made.
-        """
+        """Check that taps and residuals name features that exist when they are read."""
         # `.inner` is a block's first activated convolution; not every kind has one, as the network
         # checks.
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}

@@ -45,6 +45,7 @@ class LocalDistillation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         distilled = []
         for distil, remain in zip(self.distil, self.remain, strict=True):
+            # Before each step a half of the features is set aside.
             distilled.append(F.gelu(distil(x)))
             x = F.gelu(remain(x) + x)
         distilled.append(F.gelu(self.last(x)))
@@ -53,8 +54,7 @@ class LocalDistillation(nn.Module):
 
 
 class ACB(nn.Module):
-    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of
-    channels.
+    """x + channel(spatial(local(x))): distillation, then attention by variance and of channels.
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.

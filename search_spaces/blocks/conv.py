@@ -72,6 +72,7 @@ class ConvStack(nn.Module):
         """Features (N, channels, H, W) and the first activated convolution of the same shape."""
         # A tap may read it, as of a SPAB.
         inner = activate(self.activation, self.conv1(x))
+        # SPANF leaves the third convolution as it is.
         out = self.conv3(activate(self.activation, self.conv2(inner)))
         return activate(self.activation, out) if self.activate_last else out, inner
 

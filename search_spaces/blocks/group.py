@@ -16,8 +16,7 @@ AFTER: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Group(nn.Module):
-    """A(C(B_n(...B_1(x))) + x) with the blocks B it holds, a convolution C and an attention A of
-    the sum.
+    """A(C(B_n(...B_1(x))) + x): blocks B, a convolution C, and an attention A of the sum.
 
     HAESR: a 1x1 convolution and ESA; DWMamba: a 3x3 one and none.
 

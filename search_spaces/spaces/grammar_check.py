@@ -169,9 +169,7 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
 
 
 def _check_references(space: Grammar) -> None:
-    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is
-    used.
-    """
+    """Check that every `$name` is a choice, every choice is used, and shares are of numbers."""
     options = {"channels": space.channels, **space.choices}
     known = ", ".join(f"${name}" for name in options)
     used = set()

@@ -21,8 +21,7 @@ def num_points(space: Space) -> int:
 
 
 def num_members(space: Space, *, seed: int = 0) -> float:
-    """Return the number of different architectures: exact in a small space, else estimated from
-    draws.
+    """Return the number of different architectures; in a large space an estimate from draws.
 
     Many points may be one architecture, since decisions without effect are dropped. A drawn point
     stands for as many as the options of those of its decisions that change nothing, taken one at a

@@ -20,8 +20,7 @@ WORDS = {  # the activations are spelled again in a table that needs torch: a te
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSpace:
-    """SPAN-like networks; each field lists the options of one decision, and a list of one is no
-    decision.
+    """SPAN-like networks; each field lists the options of a decision, a list of one is none.
 
     Attributes:
         scale: upscale factor of every member.

@@ -80,8 +80,7 @@ class Plan:
             if a != b:
                 raise ValueError(
                     f"{name} of a child must be its parent's to inherit weights, got {a!r} for "
-                    f"{b!r}; take a "
-                    "parent of the same space"
+                    f"{b!r}; take a parent of the same space"
                 )
 
     def source(self, i: int) -> int | None:

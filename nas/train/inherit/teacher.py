@@ -185,8 +185,7 @@ def check_family(spec: ArchSpec) -> None:
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
         raise ValueError(
             "blocks must be spabs after a stem or a conv_stack, with at most one conv at the end, "
-            "to inherit "
-            f"weights, got {kinds}; start such a network afresh"
+            f"to inherit weights, got {kinds}; start such a network afresh"
         )
 
 

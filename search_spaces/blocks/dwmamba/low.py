@@ -1,6 +1,4 @@
-"""The coarse content of a wavelet block: attention in windows and a routed scan, each with a
-feed-forward.
-"""
+"""The coarse half of a wavelet block: attention in windows, then a routed scan."""
 
 import torch
 from torch import Tensor, nn

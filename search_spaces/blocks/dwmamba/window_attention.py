@@ -7,8 +7,7 @@ MASKED = -100.0  # added where two pixels were no neighbours before the map was 
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias for each distance of two
-    pixels.
+    """Multi-head self-attention within windows, with a learned bias for each distance.
 
     Args:
         window: edge of a window in pixels; height and width must be multiples.
@@ -30,8 +29,7 @@ class WindowAttention(nn.Module):
         if window < 1 or not 0 <= shift < window:
             raise ValueError(
                 f"window must be at least 1 and shift from 0 to {window - 1}, got {window=}, "
-                f"{shift=}; "
-                "half a window is usual"
+                f"{shift=}; half a window is usual"
             )
 
         self.window, self.shift, self.num_heads = window, shift, num_heads

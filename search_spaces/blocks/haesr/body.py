@@ -22,8 +22,7 @@ Maps = tuple[Tensor, ...]  # of the stages in order, local before grid
 
 
 class Stage(nn.Module):
-    """Convolutional features; their first quarter stays local, local and grid attention see the
-    others.
+    """Convolutional features, of which all but a quarter go through local and grid attention.
 
     Args:
         local: channels that stay local.

@@ -76,5 +76,6 @@ class ChannelStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for norm, step in zip(self.norms, self.steps, strict=True):
+            # Windows see their neighbourhood, phases the whole image at one pixel in 64.
             x = x + step(norm(x))
         return x

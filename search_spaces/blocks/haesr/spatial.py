@@ -42,9 +42,8 @@ class SharedMaps(nn.Module):
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape, and the maps as they were given."""
         assert maps is not None
-        v = self.to_v(
-            self.tokens.keys(x)
-        )  # before the linear layer, as published: it counts each key
+        # Keys are gathered before the linear layer, as published: it counts each of them.
+        v = self.to_v(self.tokens.keys(x))
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 
 
@@ -65,5 +64,6 @@ class SpatialBlock(nn.Module):
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape, and the maps that were used."""
         attended, used = self.attention(self.norm1(x), maps)
+        # Both steps are residual, over their normed input.
         x = x + attended
         return x + self.feed_forward(self.norm2(x)), used

@@ -1,5 +1,4 @@
 """Sets of pixels that attend: HAESR's windows with their surroundings, and grids over the image.
-image.
 
 Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the
 keys of its set: (sets, 64, C) and (sets, keys, C). A set's map has the shape (64, keys), its bias
@@ -166,9 +165,7 @@ class FreeBias(nn.Module):
 
 
 class GridBias(nn.Module):
-    """(1, 64, 64 + extra): of the first 64 keys by their place relative to the query, of the others
-    free.
-    """
+    """A bias (1, 64, 64 + extra): by distance for the first 64 keys, free for the others."""
 
     index: Tensor
 
