@@ -60,6 +60,7 @@ class Origin:
         name = "not MATLAB bicubic" + (", but Python bicubic" if self.kind == "python" else "")
         if self.num_differ == 1:
             return f"{name}: 1 value differs, by {self.largest} ({checked})"
+        # A share that would print as 0.0% is given as a count.
         many = self.num_differ if self.share < _LEAST_SHOWN else f"{self.share:.1%} of"
         return f"{name}: {many} values differ, by up to {self.largest} ({checked})"
 
@@ -182,6 +183,7 @@ def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
         brightness it stays high where PSNR is low.
     """
     height, width = first.shape[:2]
+    # Means of blocks forgive another kernel; they do not forgive another picture.
     block = min(_BLOCK, height, width)
     rows, columns = height // block, width // block
     cut = np.stack([first, second]).astype(np.float64)[:, : rows * block, : columns * block]
@@ -189,6 +191,7 @@ def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
 
     psnr = 10 * np.log10(255**2 / max(np.square(coarse_first - coarse_second).mean(), 1e-9))
     grey = [coarse.mean(-1).ravel() - coarse.mean() for coarse in (coarse_first, coarse_second)]
+    # A flat image has no pattern to agree with.
     norms = np.linalg.norm(grey[0]) * np.linalg.norm(grey[1])
     return float(psnr), float(grey[0] @ grey[1] / norms) if norms else 0.0
 

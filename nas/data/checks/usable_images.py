@@ -51,6 +51,7 @@ def find_too_small(found: Sequence[tuple[Role, Found]], scale: int) -> list[Prob
     problems: list[Problem] = []
     for role, folder in found:
         for pair in folder.pairs if role != "train" else ():
+            # PSNR crops the HR image to a multiple of the scale first.
             height, width = (side - side % scale for side in pair.size)
             if min(height, width) <= 2 * scale:
                 size = f"{pair.size[0]}x{pair.size[1]} (height x width)"

@@ -92,10 +92,12 @@ class CropFinder:
         if not regions:
             return
         hashes = _hash_places(np.stack(regions))
+        # Hashes are sorted, and equal ones stand side by side.
         first = np.searchsorted(self._hashes, hashes, side="left")
         is_known = self._hashes[np.minimum(first, len(self._hashes) - 1)] == hashes
         for region, place in np.argwhere(is_known):
             start = first[region, place]
+            # A hash with too many tiles is of something that repeats, and tells nothing.
             last = np.searchsorted(self._hashes, hashes[region, place], side="right")
             for k in range(start, last if last - start <= _MAX_HITS else start):
                 yield int(region), int(place), int(self._image[k]), int(self._tile[k])

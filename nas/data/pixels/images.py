@@ -182,6 +182,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     except _DECODER_ERRORS as error:
         raise ImageError(path, f"cut or corrupt: {error}") from None
 
+    # Grey and palette images have an RGB form without loss; deeper ones have not.
     if image.mode in _EXPANDED_MODES:
         return image.convert("RGB")
     _check_mode(path, image)
