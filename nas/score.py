@@ -80,7 +80,7 @@ class Gate:
             )
 
     def passes(self, *, valid_db: float | None = None, test_db: float | None = None) -> bool:
-        """Whether every given PSNR reaches its threshold, less the tolerance."""
+        """Return whether every given PSNR reaches its threshold, less the tolerance."""
         # A PSNR that was not measured passes: published tables may hold one of the two.
         pairs = ((valid_db, self.valid_db), (test_db, self.test_db))
         return all(
@@ -88,7 +88,7 @@ class Gate:
         )
 
     def passes_relative(self, psnr_gain_db: float) -> bool:
-        """Whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
+        """Return whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
         return psnr_gain_db >= self.min_gain_db - SLACK_DB
 
 

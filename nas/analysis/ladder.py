@@ -57,7 +57,7 @@ class LadderRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a fidelity can rank, and the figures that say so.
+    """Return whether a fidelity can rank, and the figures that say so.
 
     Attributes:
         orders: whether the sizes come out in order, of each seed.

@@ -9,7 +9,7 @@ DASH = "–"
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NA or NaN."""
+    """Return whether a cell holds nothing: None, NA or NaN."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 

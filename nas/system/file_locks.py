@@ -38,7 +38,7 @@ _held: dict[int, tuple[int, int]] = {}  # on Windows: first byte and number of b
 
 
 def are_there() -> bool:
-    """Whether this system can lock files; where it cannot, `take` gives every lock to everybody."""
+    """Return whether this system can lock files; else `take` gives every lock to everybody."""
     return fcntl is not None or msvcrt is not None
 
 

@@ -68,7 +68,11 @@ class Group(nn.Module):
         return context
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """(N, C, H, W) to the same shape; the context is for blocks that read it or give to it."""
+        """Return features of the shape of x, (N, C, H, W).
+
+        Args:
+            context: for blocks that read it or give to it.
+        """
         inner = x
         for block in self.blocks:
             inner = call(block, inner, context)

@@ -46,7 +46,7 @@ class SPAB(nn.Module):
         return self.conv3
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        """Return features (N, channels, H, W) and the first activated convolution, alike."""
         # A tap may read it, as SPAN's head does.
         inner = activate(self.activation, self.conv1(x))
         features = self.conv3(activate(self.activation, self.conv2(inner)))

@@ -22,7 +22,7 @@ _OTHER_NETWORK = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a state dict fits: how many of its names are known, and what does not fit."""
+    """Return whether a state dict fits: how many of its names are known, and what does not fit."""
 
     num_known: int
     faults: tuple[str, ...]

@@ -47,7 +47,7 @@ class Conv3XC(RepConv2d):
         condition(self.project)
 
     def add_weight(self, weight: Tensor) -> None:
-        """The shortcut reaches only the centre, so the inner k x k takes all of it."""
+        """Add all of it to the inner k x k: the shortcut reaches only the centre."""
         self.conv.weight += inner_change(weight, self.expand, self.project)
 
     def add_bias(self, bias: Tensor) -> None:

@@ -128,7 +128,7 @@ class Sum(RepConv2d):
         self._list_parts()[-1].prepare()
 
     def add_weight(self, weight: Tensor) -> None:
-        """The last takes it."""
+        """Add it to the last part."""
         self._list_parts()[-1].add_weight(weight)
 
     def add_bias(self, bias: Tensor) -> None:

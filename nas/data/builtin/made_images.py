@@ -93,7 +93,7 @@ def _read_digests(place: Path) -> dict[str, str]:
 
 
 def _is_whole(file: Path, digests: Mapping[str, str]) -> bool:
-    """Whether a file is as it was written: not cut, exchanged or damaged."""
+    """Return whether a file is as it was written: not cut, exchanged or damaged."""
     return file.name in digests and file.is_file() and _hash_file(file) == digests[file.name]
 
 

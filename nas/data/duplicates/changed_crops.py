@@ -70,11 +70,11 @@ class ChangedCropFinder:
         self._read_grey = lru_cache(maxsize=8)(_read_grey)
 
     def __len__(self) -> int:
-        """How many spots are known."""
+        """Return the number of spots that are known."""
         return len(self._image)
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these."""
+        """Return whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -163,7 +163,7 @@ def _compare_roughly(
 
 
 def _is_same_detail(crop: Pixels, whole: Pixels, top: int, left: int) -> bool:
-    """Whether the detail of a grey image is that of another around this place."""
+    """Return whether the detail of a grey image is that of another around this place."""
     height, width = crop.shape
     if height > whole.shape[0] or width > whole.shape[1]:
         return False

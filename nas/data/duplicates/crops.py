@@ -64,7 +64,7 @@ class CropFinder:
         self._tile = (order - starts[self._image]).astype(np.int32) if tiles else order
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these."""
+        """Return whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -126,7 +126,7 @@ class CropFinder:
 
 
 def is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
-    """Whether an image of one size could be cut, upright or turned, from one of another."""
+    """Return whether an image of one size could be cut, upright or turned, from one of another."""
     (low, high), (whole_low, whole_high) = sorted(size), sorted(whole)
     return low <= whole_low and high <= whole_high and (low, high) != (whole_low, whole_high)
 

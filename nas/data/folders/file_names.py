@@ -246,7 +246,7 @@ _RULES: tuple[_Rule, ...] = tuple(
 
 
 def _split_names(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
-    """The subfolder and the stem of each file."""
+    """Return the subfolder and the stem of each file."""
     folders: dict[str, str] = {}
     split = []
     for file in files:

@@ -221,7 +221,7 @@ def _pair_files(
 
 
 def _is_of_other_scale(file: Path, scale: int) -> bool:
-    """Whether a file is an LR image of another scale by its name."""
+    """Return whether a file is an LR image of another scale by its name."""
     return not read_stem(file.stem, scale).kind and any(
         read_stem(file.stem, other).kind in ("LR", "x") for other in SCALES if other != scale
     )

@@ -22,7 +22,7 @@ _MAX_NOTED = 3  # names in a notice
 
 
 def says_lr(path: Path) -> bool:
-    """Whether a folder of a path says LR."""
+    """Return whether a folder of a path says LR."""
     return any(read_folder_name(part).kind == "LR" for part in path.parts)
 
 
@@ -159,12 +159,12 @@ def _find_lr_beside(place: Place) -> list[Path]:
 
 
 def _is_inner_lr(folder: Path) -> bool:
-    """Whether a folder in an LR folder is one of several (X2, X4, train, val), and no shard."""
+    """Return whether a folder in an LR folder is one of several (X2, X4, train), no shard."""
     return read_folder_name(folder.name).scale is not None or folder.name.lower() in PARTS
 
 
 def _is_of_place(name: FolderName, place: Place) -> bool:
-    """Whether an LR folder is of the same set and part; without a part, LSDIR's is train."""
+    """Return whether an LR folder is of the same set and part; without a part, LSDIR's is train."""
     alike = {place.name.rest}
     if place.layout == "LSDIR" and place.name.rest == ("train",):
         alike.add(())
@@ -172,7 +172,7 @@ def _is_of_place(name: FolderName, place: Place) -> bool:
 
 
 def _is_variant(name: FolderName, place: Place) -> bool:
-    """Whether an LR folder is another one of the same set and part, such as LR_unknown."""
+    """Return whether an LR folder is another one of the same set and part, such as LR_unknown."""
     return set(place.name.rest) <= set(name.rest) and name.part == place.name.part
 
 

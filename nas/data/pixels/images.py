@@ -190,7 +190,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _has_end_mark(path: Path, kind: str | None) -> bool:
-    """Whether the format's end mark is there: it tells cut files without decoding them."""
+    """Return whether the format's end mark is there: it tells cut files without decoding them."""
     if kind not in ("PNG", "JPEG"):
         return False
     with path.open("rb") as file:

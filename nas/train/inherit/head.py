@@ -50,7 +50,7 @@ def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None
 
 
 def is_separable(spec: ArchSpec) -> bool:
-    """Whether the fusion is depthwise, so that it keeps its channels."""
+    """Return whether the fusion is depthwise, so that it keeps its channels."""
     return spec.fusion.kind == "depthwise"
 
 

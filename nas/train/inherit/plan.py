@@ -150,7 +150,7 @@ class Plan:
         return downs
 
     def _are_linked(self, stage: int) -> bool:
-        """Whether the parent keeps its channels from this stage's feature to the next stage's."""
+        """Return whether the parent keeps its channels from this stage to the next."""
         names = ["stem"] + [f"block{i}" for i in range(1, self._num_theirs + 1)]
         begin, end = names.index(self.output(stage)), names.index(self.output(stage + 1))
 

@@ -161,7 +161,7 @@ def network_input(net: Network, images: Tensor) -> Tensor:
 
 
 def has_fixed_skip(spec: ArchSpec) -> bool:
-    """Whether a branch without weights is added to the network's output."""
+    """Return whether a branch without weights is added to the network's output."""
     return spec.skip is not None and spec.skip.kind in FIXED_SKIPS
 
 

@@ -46,7 +46,7 @@ class View:
 
 
 def is_close(features: Tensor, target: Tensor) -> bool:
-    """Whether features differ from a target by rounding alone."""
+    """Return whether features differ from a target by rounding alone."""
     return bool((features - target).square().mean() <= EXACT**2 * target.square().mean())
 
 

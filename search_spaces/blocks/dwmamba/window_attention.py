@@ -42,7 +42,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", _index_distances(window), persistent=False)
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """(N, height * width, C), row by row, to the same shape."""
+        """Return tokens of the same shape, (N, height * width, C), row by row."""
         batch, _, channels = tokens.shape
         maps = self.qkv(tokens).reshape(batch, height, width, 3 * channels)
         if self.shift:

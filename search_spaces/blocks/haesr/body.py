@@ -38,7 +38,7 @@ class Stage(nn.Module):
         self.grid = SpatialBlock(channels - local, GridTokens(patterns[1]), shared=shared)
 
     def forward(self, x: Tensor, maps: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Maps]:
-        """The attended channels, the local ones, and both maps that were used."""
+        """Return the attended channels, the local ones, and both maps that were used."""
         local, x = self.features(x).tensor_split([self.local], 1)
         x, window = self.window(x, maps[0])
         x, grid = self.grid(x, maps[1])
@@ -81,7 +81,7 @@ class HybridBody(nn.Module):
         self.channel = ChannelStage(channels)
 
     def forward(self, x: Tensor, maps: Maps | None) -> tuple[Tensor, Maps]:
-        """(N, C, H, W) of any size to the same shape, and the six maps that were used.
+        """Return (N, C, H, W) of the shape of x, which has any size, and the six maps in use.
 
         H and W are mirrored up to multiples of 8, and cropped at the end.
         """

@@ -33,7 +33,7 @@ class HAB(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Return features (N, channels, H, W) of the shape of x."""
         out: Tensor
         # Maps of an earlier HAB are replaced: SHABs use those of the nearest one before them.
         out, context["maps"] = self.body(x, None)
@@ -66,6 +66,6 @@ class SHAB(nn.Module):
         return {"maps": sample_maps(x)}
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Return features (N, channels, H, W) of the shape of x."""
         out: Tensor = self.body(x, context["maps"])[0]
         return out

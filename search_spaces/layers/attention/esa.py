@@ -61,7 +61,7 @@ class ESA(nn.Module):
         return torch.sigmoid(self.expand(coarse + self.fine(reduced)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape.
+        """Weigh features (N, C, H, W) by their gate.
 
         Raises:
             ValueError: it is too small for what is published.
