@@ -203,6 +203,7 @@ def _choose_anew(
 
 def _set_values(base: DictConfig, values: Mapping[str, Override]) -> DictConfig:
     """Return a copy of a configuration with values changed, merged as Hydra merges them."""
+    # Values are merged into mappings and put in the place of lists, as Hydra does.
     config = base.copy()
     for key, override in values.items():
         try:
@@ -221,6 +222,7 @@ def _to_plain_keys(config: DictConfig) -> dict[str, Any]:
 
 def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
     """Return whether a key holds different values, its references as they are."""
+    # References are compared as they stand: resolved ones may fail on either side.
     values = []
     for candidate in (config, other):
         # A key may be missing on one side: options of a group have keys of their own.

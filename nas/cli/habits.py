@@ -67,6 +67,7 @@ def is_comma_list(text: str) -> bool:
 
 def run_each(key: str, text: str) -> str:
     """Return the advice to run a command once for each of several values."""
+    # Two of the values are enough to show the form.
     first, second = map(part, text.split(",")[:2])
     return (
         f"there is no multirun: run the command once with {key}={first}, then with {key}={second}"

@@ -84,6 +84,16 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
 
+    _check_references(place, data, keys)
+    return data
+
+
+def _check_references(place: str, data: dict[str, Any], keys: Collection[str]) -> None:
+    """Check that references in a file are keys of the command, each the whole of a value.
+
+    Raises:
+        UsageError: one is something else, which would be computed when it is resolved.
+    """
     for text in references(data):
         match = REFERENCE.fullmatch(text)
         if match is None or match[1] not in keys:
@@ -91,5 +101,3 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
                 f"{place}: {part(text)!r} is not read; a value may be a reference to a key of the "
                 "command by itself, such as ${scale}, and nothing else that is computed"
             )
-
-    return data

@@ -106,6 +106,7 @@ def _list_members(protocol: Any) -> set[str]:
         if getattr(base, "_is_protocol", False)
         for name in vars(base)
     }
+    # Attributes without a value are annotations alone.
     names = defined | set(_read_annotations(protocol))
     return {name for name in names if not name.startswith("_")}
 

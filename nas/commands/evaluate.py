@@ -90,6 +90,7 @@ def run(
     where = pick_device(device)
     named = None if arch is None else resolve_arch(arch)
     path = find_weights(arch, weights)
+    # The scale of the images is the network's, so it comes before them.
     spec = named or find_spec(path)
     upscaler, source = read_upscaler(spec, path)
     upscaler = upscaler.to(where)
@@ -118,6 +119,7 @@ def _describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: s
         source: which entry of the file was read.
     """
     origin = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
+    # Weights of a proxy were trained over a base, which evaluation adds again.
     base = read_metadata(weights).base
     residual = f", a proxy's residual with its {base} base added" if base else ""
     return f"\n{origin}  x{spec.scale}, {spec.arch_id}, weights {source}{residual}"
@@ -186,6 +188,7 @@ def evaluate(
         ValueError: the network's output is not finite.
     """
     rows, problems = [], []
+    # Images are decoded ahead, in threads, while the network runs.
     loaded = each(images.load, range(len(images)), label="upscaling")
     for name, pair in zip(labels(images), loaded, strict=True):
         # A file that cannot be read ends the evaluation, unless the data say to go on.
@@ -230,6 +233,7 @@ def as_csv(rows: list[Row]) -> str:
 
 def _make_table(rows: list[Row], role: str) -> Table:
     """Return a table of an image a row, with the means below."""
+    # An image equal to its target has an infinite PSNR, and so has the mean.
     count = f"{len(rows)} image{'s'[: len(rows) != 1]}"
     table = Table(
         title=f"data.{role}, {count}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True

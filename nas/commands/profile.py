@@ -85,6 +85,7 @@ def run(
         mark = f"{len(specs)} networks  x{base.scale}"
         table = comparison(names, specs, readings, base, size, challenge)
 
+    # Notes only on what the tables show.
     lines = notes(size, readings, challenge)
     lines += [REPORT_NOTE] if any(map(reported, names)) else []
     lines += agreement(names, specs, readings) if len(specs) > 2 else []
@@ -98,6 +99,7 @@ def _resolve_networks(arch: str | list[str]) -> tuple[list[str], list[ArchSpec]]
     Raises:
         ValueError: a name names nothing, or the networks are not of one scale.
     """
+    # published/all stands for many names.
     names = list(named([arch] if isinstance(arch, str) else arch))
     specs = [resolve_arch(name) for name in names]
     scales = sorted({spec.scale for spec in specs})
@@ -138,6 +140,7 @@ def _print_layers(
 
 def _make_meters(latency: LatencyConfig, base: ArchSpec, device: str) -> list[LatencyMeter]:
     """Return a meter for each mode that there is, or for the one that was asked for."""
+    # The first mode feeds the score: the device's own.
     where = pick_device(device)
     # auto means every mode here, and the usual one in a search.
     every = latency.mode == "auto" and latency.backend == "torch"

@@ -112,6 +112,7 @@ def comparison(
     heads += ["score"] if readings else []
     table = _make_table("network", heads + [head for head, _ in columns.values()])
 
+    # The score takes counts at 256x256, whatever size is shown.
     theirs = measure_cost(base)
     for place, (name, spec) in enumerate(zip(names, specs, strict=True)):
         cells = _count_cells(name, spec, size)

@@ -92,6 +92,7 @@ def read(table: str) -> tuple[list[str], list[tuple[int, Row]]]:
     """
     header, lines = read_csv(Path(table), f"table={table}")
     _check_columns(table, header)
+    # Columns of an earlier ranking would stand beside the new ones.
     kept = [name for name in header if name not in WRITTEN]
     return kept, [(line, {name: row[name] for name in kept}) for line, row in lines]
 
@@ -138,6 +139,7 @@ def _check_columns(table: str, header: list[str]) -> None:
     Raises:
         ValueError: it lacks some; the message lists the forms.
     """
+    # Alternatives for each quantity, each a set of columns that do together.
     needed = {
         "PSNR": tuple((name,) for name in PSNR_COLUMNS),
         "runtime": (("runtime_ms",), ("runtime_valid_ms", "runtime_test_ms")),
@@ -166,6 +168,7 @@ def _score_row(row: Row, place: str, challenge: Challenge) -> Entry:
         ValueError: a cell is no number above 0.
     """
     baseline = challenge.baseline
+    # Which PSNR columns a table has says which gates are applied.
     psnr_columns = [column for column in PSNR_COLUMNS if column in row]
     psnr = {column: _read_number(row, column, place) for column in psnr_columns}
     runtime_ms = _read_runtime(row, place)
@@ -231,6 +234,7 @@ def _read_number(row: Row, column: str, place: str) -> float:
 def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines: list[str]) -> None:
     """Print the ranked table, and lines below it."""
     console = open_console()
+    # All rows have the same columns, so the first one tells them.
     first = ranked[0][0]
     is_wide = console.width >= WIDE
     names = [name for name in NAME_COLUMNS if name in first.row] or list(first.row)[:1]
@@ -249,6 +253,7 @@ def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines:
     for head in ("score", *psnr_heads, "ms", "params M", "FLOPs G"):
         table.add_column(head, justify="right", no_wrap=True)
 
+    # Huge scores, of networks far from the baseline, are shown with an exponent.
     for entry, columns in ranked:
         table.add_row(
             columns["rank"] or entry.status,

@@ -98,13 +98,7 @@ def _make_table(
 ) -> int:
     """Train what a table lacks and write it; return the exit status."""
     console = Console()
-    for notice in (*roles.notices, roles.lr_notice):
-        console.print(notice, markup=False, highlight=False)
-    console.print(
-        f"{len(contents.members)} members, {len(contents.trainings())} trainings of "
-        f"{settings.proxy.steps} steps, read at {', '.join(map(str, settings.fidelities))}",
-        highlight=False,
-    )
+    _print_plan(console, contents, settings, roles)
 
     # From here on something is written, beside the table alone.
     shown = _list_settings(invocation)
@@ -124,12 +118,12 @@ def _make_table(
         return 130
 
     # A search of the table is told which space it was made of.
-    chosen = [override for override in invocation.overrides if override.startswith("space")]
+    chosen_space = _list_space_overrides(invocation)
     table = assemble_table(
         contents,
         log,
         fidelities=settings.fidelities,
-        settings=shown | {"chosen_space": " ".join(chosen) or "space=esr_bench_mini"},
+        settings=shown | {"chosen_space": chosen_space},
         environment=fingerprint(torch.device(settings.device)) | {"data": roles.fingerprints},
     )
 
@@ -138,6 +132,25 @@ def _make_table(
     log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
     return 0
+
+
+def _print_plan(
+    console: Console, contents: TableContents, settings: EvaluatorSettings, roles: Roles
+) -> None:
+    """Print what is to be trained, and what was found of the images."""
+    for notice in (*roles.notices, roles.lr_notice):
+        console.print(notice, markup=False, highlight=False)
+    console.print(
+        f"{len(contents.members)} members, {len(contents.trainings())} trainings of "
+        f"{settings.proxy.steps} steps, read at {', '.join(map(str, settings.fidelities))}",
+        highlight=False,
+    )
+
+
+def _list_space_overrides(invocation: Invocation) -> str:
+    """Return the overrides that chose the space; the command's default where none did."""
+    chosen = [override for override in invocation.overrides if override.startswith("space")]
+    return " ".join(chosen) or "space=esr_bench_mini"
 
 
 def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -> None:

@@ -138,6 +138,7 @@ def _replace_weight(
         packed = weight.contiguous(memory_format=torch.channels_last)
         held = hold_value(typed, f"{node.name}_weight", packed)
         held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None
+    # The node stays in its place, so everything that reads it still does.
     node.target = CONV_ACT
     node.args = (source, held, held_bias, epilogue, *rest)
     node.kwargs = {}
@@ -151,6 +152,7 @@ def _has_kernel(
     Args:
         depth: the weight of a depthwise convolution before it, in the same launch.
     """
+    # Asked with the very sizes in which it would run.
     channels, in_channels, kernel, _ = weight.shape
     case = (device, channels, weight.dtype, epilogue, in_channels)
     if depth is not None:

@@ -104,4 +104,5 @@ def multiplies_in(typed: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> b
 
 def writes_float16(typed: fx.GraphModule, node: fx.Node) -> bool:
     """Return whether a launch writes a float16 map: as it was told, or by its weight's dtype."""
+    # Only float16 is ever asked for by name: see `convert_inside`.
     return "dtype" in node.kwargs or multiplies_in(typed, node, torch.float16)

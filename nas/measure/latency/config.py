@@ -62,6 +62,7 @@ class LatencyConfig:
                 f"got {self.min_rounds} and {self.max_rounds}"
             )
 
+        # Zero is allowed: a reading then takes the fewest rounds that it can.
         for name in ("warmup_seconds", "max_seconds", "target_ci"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -93,6 +94,7 @@ class LatencyConfig:
         Raises:
             ValueError: the folder is not there or holds no images.
         """
+        # A folder is read now and not before: it may be large, and not needed.
         if isinstance(self.sizes, str):
             return folder_sizes(Path(self.sizes).expanduser())
         if self.sizes is not None:

@@ -112,6 +112,7 @@ def _collect_times(outcomes: dict[str, Reading | RuntimeError], size: str) -> La
     Raises:
         RuntimeError: a layer failed; it is named.
     """
+    # One failed layer would leave a hole in the sum.
     readings: dict[str, Reading] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, RuntimeError):
@@ -141,6 +142,7 @@ def _record_inputs(network: nn.Module, image: Tensor) -> dict[str, tuple[Any, ..
         for name, module in network.named_modules()
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children())
     ]
+    # A layer that runs twice in a forward is timed on its last inputs.
     network(image)
     for hook in hooks:
         hook.remove()
