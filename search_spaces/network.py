@@ -71,6 +71,7 @@ class Network(nn.Module):
         for layer in self.wrap:
             entered.append((layer, image))
             image = layer.enter(image)  # type: ignore[operator]
+
         out = self._upscale_image(image)
         for layer, before in reversed(entered):
             out = layer.leave(out, before)
@@ -136,6 +137,7 @@ class Network(nn.Module):
             state[f"{name}.weight"] = weight.detach()
             if bias is not None:
                 state[f"{name}.bias"] = bias.detach()
+
         plain.load_state_dict(state)
         return plain.train(self.training)
 
@@ -154,6 +156,7 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             trained = build(self.spec, train=True)
+
         weights = next(self.parameters())
         trained = trained.to(weights.device, weights.dtype)
 
@@ -163,6 +166,7 @@ class Network(nn.Module):
             # The start of a branch does not matter for the function, so any seed gives the same
             # network.
             module.from_plain(state.pop(f"{name}.weight"), state.pop(f"{name}.bias", None))
+
         trained.load_state_dict(trained.state_dict() | state)
         return trained.train(self.training)
 
@@ -230,6 +234,7 @@ def _make_modules(spec: ArchSpec, train: bool) -> Made:
                 "super-resolution network "
                 f"here has at most {MAX_PARAMS:,}: take fewer channels or blocks"
             )
+
     return made
 
 

@@ -75,8 +75,8 @@ class BlockSpec:
 
             if name == "kernel" and value % 2 == 0:
                 raise ValueError(
-                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use "
-                    "1, 3 or 5"
+                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use 1, "
+                    "3 or 5"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,6 +209,7 @@ class ArchSpec:
             raise ValueError(
                 "taps must name at least one feature, got none; the last block is the usual one"
             )
+
         self._check_read()
         self._check_idle()
 
@@ -230,12 +231,14 @@ class ArchSpec:
                     f"taps: {shown(tap)} is no feature of this network{why}; known: "
                     f"{_format_names(names)}"
                 )
+
         for residual in self.residuals:
             if feature_of(residual) not in names:
                 raise ValueError(
                     f"residuals: {residual.kind!r} must name a `feature` of this network{why}, got "
                     f"{shown(feature_of(residual))}; known: {_format_names(names)}"
                 )
+
         if len(set(self.taps)) < len(self.taps):
             raise ValueError(f"taps must name each feature once, got {shown(list(self.taps))}")
 
@@ -246,6 +249,7 @@ class ArchSpec:
                 f"taps or residuals must read skip, or the {kind!r} branch leads nowhere, "
                 f"got {list(self.taps)}"
             )
+
         last = len(self.blocks)
         if f"block{last}" not in read:
             raise ValueError(

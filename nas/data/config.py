@@ -213,8 +213,7 @@ def _check_share(key: str, share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(
             f"{key} must be from 0 to 1, got {share:g}: it is the share of the training patches "
-            "that come "
-            "from synthetic images"
+            "that come from synthetic images"
         )
 
 

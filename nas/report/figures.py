@@ -50,4 +50,5 @@ def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> 
     for name, value in layout.items():
         is_nested = isinstance(shared.get(name), dict)
         shared[name] = shared[name] | value if is_nested else value
+
     return go.Figure(data=traces, layout=shared)

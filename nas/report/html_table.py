@@ -31,6 +31,7 @@ def html_table(
         True
     """
     formats, marks = formats or {}, marks or {}
+
     # Numbers stand at the right of their column and sort by value, words at the left.
     numeric = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
 
@@ -43,6 +44,7 @@ def html_table(
     columns = [
         _write_cells(frame[name], formats.get(name, str), name in numeric) for name in frame.columns
     ]
+
     # Cells are made by column, as a format belongs to one; the page wants rows.
     body = "".join(
         f"<tr{_write_class(marks.get(index, ''))}>{''.join(cells)}</tr>"

@@ -103,6 +103,7 @@ def _make_anchor(panel: Panel) -> str:
 
 
 def _write_section(panel: Panel, state: RunState) -> str:
+    # The title, then what the panel shows in words, then what it draws.
     anchor = _make_anchor(panel)
     parts = _write_parts(panel.draw(panel.table(state), state), anchor)
     return (
@@ -116,6 +117,7 @@ def _write_parts(parts: Sequence[Part], anchor: str) -> str:
 
     Figures that follow each other stand side by side where there is room.
     """
+    # Figures are numbered within their panel: plotly finds them by id.
     written, count = [], 0
     for is_text, group in groupby(parts, key=lambda part: isinstance(part, str)):
         pieces = []
@@ -136,4 +138,5 @@ def _write_parts(parts: Sequence[Part], anchor: str) -> str:
 
         text = "".join(pieces)
         written.append(text if is_text else f'<div class="figures">{text}</div>')
+
     return "".join(written)

@@ -132,6 +132,7 @@ def verdict_words(state: RunState) -> str:
     """Say what the ladder found of this fidelity, and what follows from it."""
     verdict = state.verdict
     if verdict is None:
+        # Until the ladder is complete nothing is said of what the proxy can do.
         num_sizes = len({run.rung for run in state.ladder})
         return (
             f"The ladder is not complete ({num_sizes} of 4 sizes trained), so it is not known "
@@ -165,11 +166,13 @@ def score_label(state: RunState) -> str:
         return "No latency was measured, so there is no score."
 
     rule = f"Score of {state.challenge.name}, lower is better, baseline {BASELINE_SCORE:.3f}"
+
     # A CPU's ratios are not those of a GPU: such a score never stands beside published ones.
     places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
     if any(latency.mode.startswith("cpu") for latency in latencies):
         where = ", ".join(places)
         return f"{rule}; score from CPU latency: compare within this run only ({where})."
+
     words = f"{rule}; from latency {', '.join(places)}, as a ratio to the baseline timed beside it."
     return f"{words}{_warn_of_host(latencies)}"
 
@@ -207,6 +210,7 @@ def _describe_lr(state: RunState) -> str:
 
 def gate_words(state: RunState) -> str:
     """Return the PSNR gate, and whether it is believed."""
+    # A gate that is not believed is drawn, and applied to nothing.
     gate = f"gate {_write_gate(state)}"
     return gate if state.can_rank else f"{gate}: not believed"
 

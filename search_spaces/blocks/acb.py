@@ -38,6 +38,7 @@ class LocalDistillation(nn.Module):
             )
             for _ in range(NUM_STEPS)
         )
+
         # Groups of two inputs each: the released 3x3 is grouped, and cheaper by that.
         self.last = nn.Conv2d(channels, half, 3, padding=1, groups=half)
         self.join = pointwise_conv((NUM_STEPS + 1) * half, channels, bias=True)

@@ -40,6 +40,7 @@ class Group(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+
         # A group of nothing would be a convolution under another name.
         if not blocks:
             raise ValueError("group.blocks must hold at least one block, got none; such as a spab")
@@ -47,7 +48,9 @@ class Group(nn.Module):
             raise ValueError(
                 f"group.attention {attention!r} is not known; known: {', '.join(AFTER)}"
             )
+
         self.blocks = nn.ModuleList(blocks)
+
         # A 1x1 convolution has no training form; it never goes through the factory.
         self.conv = (
             pointwise_conv(in_channels, in_channels, bias=bias)
@@ -56,6 +59,7 @@ class Group(nn.Module):
         )
 
         self.attention = AFTER[attention](in_channels)
+
         # For those outside, the group reads and gives what its blocks do.
         self.reads, self.gives = read_and_given(blocks)
 

@@ -107,6 +107,7 @@ class MHCB(nn.Module):
         )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.gate = SelectiveGate(channels, expansion=expansion)
+
         # Pooling has no padding: an image has at least the pixels of the largest kernel.
         self.least = pooling(num_heads - 1)[1]
 

@@ -108,6 +108,7 @@ class SCAB(nn.Module):
             # Before each refinement a half of the features is set aside.
             distilled.append(F.gelu(distil(r)))
             r = F.gelu(refine(r) + r)
+
         distilled.append(F.gelu(self.last(r)))
 
         # The third refinement is over the joined features.

@@ -32,6 +32,7 @@ class SPAB(nn.Module):
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
 
         self.attention = make_attention(attention, channels)
+
         # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
             nn.Identity()

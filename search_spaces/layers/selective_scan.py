@@ -93,6 +93,7 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         raise ValueError(
             f"scan: u must be (batch, length, channels), none of them 0, got {tuple(u.shape)}"
         )
+
     batch, length, channels = u.shape
     d_state = A.shape[-1]
 
@@ -101,6 +102,7 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)),
         "D": (D, (channels,)),
     }  # fmt: skip
+
     # PyTorch would broadcast many wrong shapes to a result.
     for name, (given, shape) in shapes.items():
         if given.shape != shape:
@@ -203,6 +205,7 @@ def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
         ):
             walk.advance(state, j)
             y_j += torch.sum(torch.mul(state, C_j, out=walk.scratch), 0, out=read)
+
     return _join_chunks(y, length)
 
 

@@ -39,6 +39,7 @@ class LoRA(RepConv2d):
         frozen: bool,
     ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
+
         # As in the library of the source, a rank of r gives factors of r * k rows.
         inner = check_count("lora.rank", rank) * kernel
         self.factor = check_positive("lora.alpha", alpha) / rank
@@ -47,6 +48,7 @@ class LoRA(RepConv2d):
         self.conv.requires_grad_(not check_flag("lora.frozen", frozen))
         self.lora_a = nn.Parameter(torch.empty(inner, in_channels * kernel))
         self.lora_b = nn.Parameter(torch.zeros(channels * kernel, inner))
+
         # With B at zero, A may start at random: the change is zero until B learns.
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 

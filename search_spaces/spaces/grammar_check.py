@@ -53,6 +53,7 @@ def check_grammar(space: Grammar) -> None:
             raise ValueError(
                 f"space.{name} must list at least one option and none twice, got {options}"
             )
+
     for name in ("blocks", "frames"):
         if not getattr(space, name):
             raise ValueError(f"space.{name} must hold at least one, got none")
@@ -126,6 +127,7 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
         raise ValueError(
             f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}"
         )
+
     # Unknown keys first: a misspelt one is missing too.
     if missing := sorted(NEEDED - set(frame)):
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")

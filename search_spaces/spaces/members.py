@@ -48,6 +48,7 @@ def num_members(space: Space, *, seed: int = 0) -> float:
             if all(_make_member(space, picks | {name: other}).arch_id == own for other in options)
         ]
         shares.append(1 / math.prod(idle))
+
     return num_points(space) * sum(shares) / len(shares)
 
 
@@ -106,6 +107,7 @@ def least(
                 best, picks = walked, other
             if best <= enough:
                 return best, _make_member(space, picks)
+
     return best, _make_member(space, picks)
 
 
@@ -152,6 +154,7 @@ def _walk_downhill(
                     best, picks, better = value, picks | {name: option}, True
                 if best <= enough:
                     return best, picks
+
     return best, picks
 
 
@@ -185,5 +188,6 @@ def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     else:
         yield path, data
         return
+
     for key, value in items:
         yield from _list_leaves(value, f"{path}.{key}")

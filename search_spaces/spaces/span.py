@@ -71,13 +71,14 @@ class SpanSpace:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
+
         # Bounds keep a typo from building a network of gigabytes.
         for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
             for value in getattr(self, name):
                 if not 1 <= value <= most:
                     raise ValueError(
-                        f"space.{name} must be at least 1 and at most {most}, got {value}; such "
-                        "as 28"
+                        f"space.{name} must be at least 1 and at most {most}, got {value}; such as "
+                        "28"
                     )
 
         for name in ("block_channels", "tail_channels"):
@@ -132,6 +133,7 @@ class SpanSpace:
             fusion = BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
         else:
             fusion = BlockSpec.of("depthwise", kernel=3, bias=bias)
+
         return ArchSpec(
             scale=self.scale,
             normalise=self.normalise and with_stem,
@@ -171,6 +173,7 @@ def _name_taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[
     The near branch stands before all of them, as SPANF has it.
     """
     end = num_blocks + 1 if with_stem else num_blocks
+
     # Names in channel order: released weights of the fusion are in this order.
     names = ["stem"] if with_stem and kind != "last" else []
     names.append(f"block{end}")

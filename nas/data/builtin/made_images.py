@@ -48,8 +48,7 @@ def keep_images(
     except OSError as error:
         raise ValueError(
             f"{place} cannot be written ({error.strerror or error}): these images are made once "
-            "and kept "
-            "there; name another folder in XDG_CACHE_HOME"
+            "and kept there; name another folder in XDG_CACHE_HOME"
         ) from None
     return list(files.values())
 

@@ -169,8 +169,7 @@ def _compare_pair(pair: Pair, scale: int) -> _Comparison:
         raise ImageError(
             pair.lr,
             f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made "
-            "from it, as "
-            f"another scene has; {MAKE_LR}",
+            f"from it, as another scene has; {MAKE_LR}",
         )
     return _Comparison(counts["matlab"], counts["python"])
 

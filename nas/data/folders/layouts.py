@@ -162,8 +162,7 @@ def _describe_mixed(
     if mixed.others:
         notices.append(
             f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their "
-            "names, such "
-            f"as {mixed.others[0].name}: not used"
+            f"names, such as {mixed.others[0].name}: not used"
         )
 
     return mixed.hr, notices

@@ -67,8 +67,7 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
         raise ValueError(
             f"{key}: {len(low)} of {len(pairs)} images are LR ones by their names, such as "
             f"{_shorten_name(low[0].name)}, but have no HR image; take them out, or say that all "
-            "are HR images: "
-            f"{_lr_key(key)}=none"
+            f"are HR images: {_lr_key(key)}=none"
         )
     return []
 

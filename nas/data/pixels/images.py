@@ -151,8 +151,8 @@ def _check_depth(path: Path, image: Image.Image) -> None:
     if deep:
         raise ImageError(
             path,
-            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of "
-            "them)",
+            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half "
+            "of them)",
         )
 
 

@@ -37,6 +37,7 @@ def note(state: RunState) -> str:
         order = (
             "The proxy cannot rank, so the first row has the lowest score, which is not the best."
         )
+
     belongs = (
         "Belongs: the probability that it is on the front, by the noise of seeds and of its "
         "latency."
@@ -66,6 +67,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         TRIAL: lambda number: "baseline" if number == 0 else str(number),
         RATIO: lambda value: ratio(value, half_widths[value]),
     }
+
     # The row of the baseline is what all others are compared with.
     marks = dict.fromkeys(table.index[table[TRIAL] == 0], "baseline")
     return (html_table(shown, formats, marks=marks, label=TITLE),)

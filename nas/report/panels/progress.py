@@ -38,6 +38,7 @@ def note(state: RunState) -> str:
             "PSNR, twice the baseline's value for what is minimised. "
             "Rows beyond it, infeasible ones and ones of lower fidelity add nothing."
         )
+
     return f"{best} {score_label(state)}\n{volume}"
 
 

@@ -29,6 +29,7 @@ def table(state: RunState) -> pd.DataFrame:
         "objectives": "; ".join(_write_goal(name) for name in state.objectives),
         **{f"limits.{name}": f"at most {value:.10g}" for name, value in state.limits.items()},
     }
+
     # What is said in words above is not listed a second time as it is stored.
     stored = {
         name: value

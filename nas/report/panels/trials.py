@@ -31,6 +31,7 @@ LAST = ("arch_id", "error")
 
 def note(state: RunState) -> str:
     """Count how trials ended, and say how score and PSNR were made."""
+    # Rejected proposals cost no training, so they are counted apart.
     ends = ", ".join(f"{count} {name}" for name, count in counts(state).items())
     return (
         f"{ends}, beside trial 0, the baseline; why a trial failed or was rejected stands in the "

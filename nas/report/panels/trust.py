@@ -20,12 +20,14 @@ def note(state: RunState) -> str:
         "Seed deviation: of one training, over the ladder's seeds. Gap: two networks trained once "
         "that are less apart cannot be told from each other (95 %)."
     )
+
     # Agreement needs two fidelities of the same networks.
     if not state.trust.to_top:
         return (
             f"{words}\nTrainings were read at one fidelity: how longer ones would rank is not "
             "known. nas trust run=... trains some of the front longer and says it."
         )
+
     return (
         f"{words}\nTau: Kendall's rank agreement with the next fidelity and with the end, with its "
         "95 % interval, over the ladder's rungs and the trials that are trained to the end "
@@ -55,6 +57,7 @@ def table(state: RunState) -> pd.DataFrame:
                 NETWORKS: end.num_networks if end else None,
             }
         )
+
     return pd.DataFrame(rows, columns=[STEPS, DEVIATION, GAP, NEXT, END, NETWORKS])
 
 

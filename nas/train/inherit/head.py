@@ -70,6 +70,7 @@ def _map_taps(theirs: ArchSpec, ours: ArchSpec, walk: Walk) -> Tensor:
             for tap in ours.taps
         ]
         rows.append(torch.cat(row, 1))
+
     return torch.cat(rows, 0)
 
 
@@ -173,6 +174,7 @@ def _take_separable(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         depth.bias.copy_(
             torch.zeros(len(like)) if theirs.bias is None else theirs.bias[like] * used
         )
+
     return convolution(net.upsampler.conv).weight.flatten(1) @ up
 
 
@@ -190,9 +192,11 @@ def _split_kernels(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         convolution(net.upsampler.conv).weight,
         convolution(net.fusion).weight.flatten(1),
     )
+
     # In the child's channels: each reads its share of the parent's.
     ours = torch.einsum("oihw,ij->johw", read, up).flatten(2)
     u, s, v = torch.linalg.svd(ours, full_matrices=False)
+
     # A channel that the parent's head does not read keeps its values, with weights of zero.
     used = s[:, 0] > 1e-9 * s.max()
     depth.weight.copy_(

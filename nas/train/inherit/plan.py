@@ -70,6 +70,7 @@ class Plan:
 
     def _check_parts(self, has_end: bool) -> None:
         ours, theirs = self.spec, self.theirs
+
         # Another scale or frame gives features that mean something else.
         for name, a, b in (
             ("scale", ours.scale, theirs.scale),
@@ -147,6 +148,7 @@ class Plan:
             uses = [Use(rows=rows[name], kernels=self._trunk_readers(name)) for name in names]
             downs += [choose(uses, ours[first])] * (last + 1 - first)
             first = last + 1
+
         return downs
 
     def _are_linked(self, stage: int) -> bool:
@@ -170,6 +172,7 @@ class Plan:
             block = blocks[str(number)]
             first = block.conv1 if isinstance(block, SPAB) else block
             kernels.append(convolution(first).weight)
+
         return (*kernels, *self._fusion_readers(name))
 
     def _fusion_readers(self, name: str) -> tuple[Tensor, ...]:
@@ -191,4 +194,5 @@ class Plan:
             if tap == name:
                 return (fusion[:, start : start + width],)
             start += width
+
         return ()

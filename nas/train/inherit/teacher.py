@@ -96,6 +96,7 @@ class Teacher:
                 f"images must be (N, 3, H, W) in [0, 1], got {tuple(images.shape)}; stack LR "
                 "patches"
             )
+
         check_family(parent.spec)
         self.net = parent.fold().cpu().float().eval()
         self.spec = parent.spec
@@ -147,6 +148,7 @@ class Teacher:
         if isinstance(block, SPAB):
             x = self._record(f"{name}.x", block.shortcut(x))
             return block.attention(x, f), inner
+
         return act(f, False) if block.activate_last else f, inner
 
     def _record(self, name: str, features: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class LowBranch(nn.Module):
         """Return the features and, at the same size, the fine ones that guide the scan."""
         size = low.shape[2:]
         t = low.flatten(2).transpose(1, 2)
+
         # Windows first, which see near pixels; then the scan, which sees all before it.
         v = self.attention(self.norms[0](t), *size) + t
         v = self.feed1(self.norms[1](v), *size) + v

@@ -48,12 +48,14 @@ class Wavelet(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+
         # Checked here and not by the layers, so that a message names the argument of the spec.
         if in_channels != channels:
             raise ValueError(
                 f"wavelet.channels must be those of its input, {in_channels}, got {channels}; "
                 "put a conv before it"
             )
+
         _check_sizes(
             hidden=hidden, inner=inner, d_state=d_state, num_classes=num_classes, rank=rank
         )

@@ -74,12 +74,14 @@ class LocalTokens(nn.Module):
     def __init__(self, pattern: str) -> None:
         super().__init__()
         inside = range(RING, RING + WINDOW)
+
         # Raster order, so that a bias belongs to the same place as in released weights.
         places = sorted(
             {*RINGS[pattern](), *((row, column) for row in inside for column in inside)}
         )
 
         rows, columns = torch.tensor(places).unbind(1)
+
         # Indices are no weights: they follow the module's device, and stay out of the state dict.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
@@ -176,6 +178,7 @@ class GridBias(nn.Module):
         self.free = nn.Parameter(torch.empty(1, NUM_QUERIES, num_extra))
         nn.init.trunc_normal_(self.free, std=BIAS_STD)
         row, column = torch.arange(NUM_QUERIES) // WINDOW, torch.arange(NUM_QUERIES) % WINDOW
+
         # Relative places count from 0: they are rows of the table.
         down = row[:, None] - row + WINDOW - 1  # query less key
         across = column[:, None] - column + WINDOW - 1

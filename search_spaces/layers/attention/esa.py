@@ -44,6 +44,7 @@ class ESA(nn.Module):
         """
         reduced = self.reduce(x)
         height, width = x.shape[2:]
+
         # The 3x3 convolution has no padding: it needs three pixels.
         small = min(height, width) < 3
         room = F.pad(reduced, (0, max(0, 3 - width), 0, max(0, 3 - height))) if small else reduced
