@@ -2,10 +2,11 @@
 
     python benchmarks/search/kills.py [--table-kills 20] [--training-kills 5] [--seed 0]
 
-Two searches with one worker each: one looks up ESR-Bench-mini; one trains on small images that are drawn here,
-and replays latencies. Each runs once to its end, and once more under SIGKILLs of its whole process group. The
-moments are drawn at random, spread over the bytes that the journal grows by, and up to a tenth of a second after
-a write. Compared is trials.csv, but for the columns of measured seconds. The exit status is 1 where one differs.
+Two searches with one worker each: one looks up ESR-Bench-mini; one trains on small images that are
+drawn here, and replays latencies. Each runs once to its end, and once more under SIGKILLs of its
+whole process group. The moments are drawn at random, spread over the bytes that the journal grows
+by, and up to a tenth of a second after a write. Compared is trials.csv, but for the columns of
+measured seconds. The exit status is 1 where one differs.
 """
 
 import argparse

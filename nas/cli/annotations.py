@@ -63,6 +63,8 @@ def read_parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], l
     constructor = "__init__"  # by its name, as mypy takes it for unsound on an instance
     called: Any = getattr(function, constructor) if isinstance(function, type) else function
     hints = typing.get_type_hints(called)
+
+    # *args and **kwargs take no key of a configuration.
     parameters = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
@@ -78,6 +80,7 @@ def classes_of(hint: Hint) -> list[type]:
     None are returned where it allows anything else, such as a number: then no `_target_` fits.
     """
     union = origin_of(hint) in UNIONS
+    # None stands for the absence of an object, whatever its class.
     arms = [arm for arm in (typing.get_args(hint) if union else (hint,)) if arm is not type(None)]
     return arms if all(_is_ours(arm) or _is_protocol(arm) for arm in arms) else []
 
@@ -92,6 +95,7 @@ def is_class(hint: Hint) -> bool:
 
 def origin_of(hint: Hint) -> Any:
     """Return the class behind an annotation with arguments, or the annotation itself."""
+    # `int | None` and `Union[int, None]` mean the same and are told apart by Python.
     bare = types.UnionType if isinstance(hint, types.UnionType) else hint
     return getattr(hint, "__origin__", bare)
 

@@ -28,6 +28,7 @@ def options(group: str) -> list[str]:
         >>> options("latency")
         ['auto', 'thorough']
     """
+    # The configuration is read as package data: it may lie in an archive.
     folder = files(PACKAGE).joinpath(group)
     if not folder.is_dir():
         return []
@@ -60,6 +61,7 @@ def headline(config: str) -> str:
 
 def package(config: str) -> str:
     """Return the dotted place of a configuration's keys; empty for the root."""
+    # Hydra's own rule: a group's keys lie under its name, unless the file says otherwise.
     declared = re.match(r"# @package (\S+)", text(config))
     if declared:
         return "" if declared[1] == "_global_" else declared[1]
@@ -73,6 +75,7 @@ def comments(config: str) -> dict[str, str]:
     """
     by_key: dict[str, str] = {}
     prefix = package(config)
+
     # The keys around the current line, each with the column in which it starts.
     path: list[tuple[int, str]] = [(-1, prefix)] if prefix else []
     key, column = "", -1  # of the last comment
@@ -92,6 +95,7 @@ def comments(config: str) -> dict[str, str]:
         key = ".".join(name for _, name in path)
         column = -1 if comment is None else line.rindex("#", 0, match.start(4))
         by_key[key] = (comment or "").strip()
+
     return by_key
 
 
@@ -100,6 +104,7 @@ def several(command: str) -> dict[str, list[str]]:
 
     Hydra reports the choices of the other groups alone.
     """
+    # The defaults list holds single names, and pairs of a group and its choice.
     defaults = (yaml.safe_load(text(f"{COMMANDS}/{command}")) or {}).get("defaults", [])
     pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
     return {
@@ -132,6 +137,7 @@ def is_whole(config: str) -> bool:
 
 def sets_key(config: str, key: str) -> bool:
     """Return whether a configuration holds a dotted key."""
+    # A key is dotted from the root, the file holds the part below its package.
     node = yaml.safe_load(text(config))
     prefix = package(config)
     if prefix and not key.startswith(prefix + "."):

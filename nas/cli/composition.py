@@ -182,6 +182,7 @@ def _choose_options(
     Raises:
         UsageError: a group has no such option, or a user's own file cannot be read.
     """
+    # The configuration with its usual options was composed already.
     if not groups:
         return None
     for key, override in groups.items():
@@ -222,6 +223,7 @@ def _choose_anew(
 
 def _set_values(base: DictConfig, values: Mapping[str, Override]) -> DictConfig:
     """Return a copy of a configuration with values changed, merged as Hydra merges them."""
+    # Values are merged into mappings and put in the place of lists, as Hydra does.
     config = base.copy()
     for key, override in values.items():
         try:
@@ -240,8 +242,10 @@ def _to_plain_keys(config: DictConfig) -> dict[str, Any]:
 
 def _differ(key: str, config: DictConfig, other: DictConfig) -> bool:
     """Return whether a key holds different values, its references as they are."""
+    # References are compared as they stand: resolved ones may fail on either side.
     values = []
     for candidate in (config, other):
+        # A key may be missing on one side: options of a group have keys of their own.
         node = OmegaConf.select(candidate, key, throw_on_resolution_failure=False)
         is_config = OmegaConf.is_config(node)
         values.append(OmegaConf.to_container(node, resolve=False) if is_config else node)
@@ -261,6 +265,7 @@ def _compose_config(
     Raises:
         UsageError: Hydra refuses the choices, or a user's own file cannot be read.
     """
+    # A reference to a whole group would copy a tree into a file of the user.
     value_keys = [key for key, value in keys.items() if not isinstance(value, dict)]
     own: dict[str, dict[str, Any]] = {}
     for key, override in overrides.items():
@@ -268,7 +273,8 @@ def _compose_config(
         if file is not None:
             own[key] = read_own(key, file, value_keys)
 
-    lines = tuple(str(one.input_line) for key, one in overrides.items() if key not in own)
+    # Hydra sees only names of its own options.
+    lines = tuple(str(override.input_line) for key, override in overrides.items() if key not in own)
     packaged, choices = _compose_packaged(catalog.PACKAGE, command, lines)
 
     config = packaged.copy()
@@ -294,6 +300,7 @@ def _compose_packaged(
         reported = OmegaConf.to_container(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(message_of(error)) from error
+
     assert isinstance(reported, dict)
 
     with open_dict(config):
@@ -303,6 +310,7 @@ def _compose_packaged(
     for group, choice in reported.items():
         if not str(group).startswith("hydra"):
             choices[str(group)] = choice
+
     return config, choices
 
 

@@ -59,11 +59,14 @@ def _run_command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_page.overview())
         return OK
+
+    # The help of a command shows the values that it would run with, so overrides count.
     command, *rest = arguments
     if command == "--version":
         print(help_page.version_line())
         return OK
 
+    # Commands are listed from their configurations: a new one needs no edit here.
     known = catalog.commands()
     if command not in known:
         raise UsageError(
@@ -77,11 +80,13 @@ def _run_command(arguments: list[str]) -> int:
             composition = compose_command(command, overrides)
         print(help_page.command_page(composition))
         return OK
+
     return _call_command(command, rest)
 
 
 def _call_command(command: str, overrides: list[str]) -> int:
     """Compose, check and build a command's configuration, then call the command with the parts."""
+    # Types are checked after the import: they are those of the command's parameters.
     module, composition = _load_command(command, overrides)
     configure = find_schema(module)
     with _usage_errors():
@@ -93,6 +98,7 @@ def _call_command(command: str, overrides: list[str]) -> int:
         print(f"nas {command}: {changes}", flush=True)
         parts: dict[str, Any] = schema.build(checked)
 
+    # Commands that store their call, to resume or to reproduce it, ask for it by name.
     if "invocation" in inspect.signature(configure).parameters:
         parts["invocation"] = Invocation(
             command=command,
@@ -133,6 +139,7 @@ def _load_command(command: str, overrides: list[str]) -> tuple[Any, Composition]
         with _usage_errors():
             stored = module.stored_run(list(overrides))
             composition = compose_command(command, overrides, stored=stored)
+
     return module, composition
 
 
@@ -146,6 +153,7 @@ def _usage_errors() -> Iterator[None]:
         yield
     except (UsageError, *schema.USER_ERRORS):
         raise
+    # A file that refers to itself, or brackets without end.
     except RecursionError as error:
         raise UsageError("what was given is nested too deep, or refers to itself") from error
     except Exception as error:
@@ -160,6 +168,7 @@ def _advice(composition: Composition) -> Iterator[None]:
         yield
     except UsageError as error:
         text = str(error)
+        # Messages of the schema start with the key.
         key = text.partition(" ")[0].rstrip(":")
         comment = composition.comment(key) if "has to be given" in text else ""
         if comment:
@@ -176,6 +185,7 @@ def _describe_error(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, MemoryError):
         cause = part(message_of(error))
         return f"it needs more memory than there is ({cause}); take something smaller"
+
     text = message_of(error)
     if isinstance(error, OSError) and error.strerror:
         where = _find_argument(str(error.filename), arguments) or error.filename

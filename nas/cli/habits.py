@@ -30,6 +30,7 @@ def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str])
         UsageError: there is such an argument.
     """
     for place, argument in enumerate(arguments):
+        # A value may stand behind its key as an argument of its own: --trials 5.
         following = arguments[place + 1] if place + 1 < len(arguments) else ""
         _refuse_option(command, argument, arguments)
 
@@ -43,6 +44,7 @@ def refuse_habits(command: str, arguments: Sequence[str], keys: Collection[str])
             raise UsageError(f"{part(argument)}: keys are given plainly, without + or ~{hint}")
 
         hint = f"; try {part(form)}" if is_key else ""
+        # The rest is refused by what it lacks: a key of names and dots, or an equals sign.
         if argument.startswith("-"):
             option = part(argument.partition("=")[0])
             raise UsageError(
@@ -65,6 +67,7 @@ def is_comma_list(text: str) -> bool:
 
 def run_each(key: str, text: str) -> str:
     """Return the advice to run a command once for each of several values."""
+    # Two of the values are enough to show the form.
     first, second = map(part, text.split(",")[:2])
     return (
         f"there is no multirun: run the command once with {key}={first}, then with {key}={second}"
@@ -78,6 +81,8 @@ def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> Non
         UsageError: the argument is such an option.
     """
     option = argument.partition("=")[0]
+
+    # A sweep becomes one call for each of its values.
     if option in MULTIRUN:
         pairs = [argument.partition("=") for argument in arguments]
         lists = [(key, value) for key, _, value in pairs if is_comma_list(value)]
@@ -87,6 +92,8 @@ def _refuse_option(command: str, argument: str, arguments: Sequence[str]) -> Non
         raise UsageError(
             f"{option}: is Hydra's; nas {command} --help shows the keys and their values"
         )
+
+    # Configurations come with the package; a user's own file is an option of a group.
     if option in FILES_OF_HYDRA:
         raise UsageError(
             f"{option}: is Hydra's; the configuration is changed by KEY=VALUE alone, see --help"

@@ -20,8 +20,11 @@ def version_line() -> str:
 
 def overview() -> str:
     """Return the page that lists the commands."""
+    # Docstrings are read from the files: importing every command would take seconds.
     names = catalog.commands()
     width = max(map(len, names), default=0)
+
+    # The first line of a command's docstring says what it does.
     lines = [
         "nas: search, train, measure and export efficient super-resolution networks.",
         "",
@@ -72,12 +75,14 @@ def _format_groups(choices: dict[str, Choice]) -> str:
         names = catalog.options(group)
         if not names:
             continue
+        # A group of which several are chosen is typed as a list.
         chosen = f"[{','.join(choice)}]" if isinstance(choice, list) else choice or NO_CHANGE
         lines.append(f"  {group}={chosen}")
         width = max(map(len, names))
         for name in names:
             headline = catalog.headline(f"{group}/{name}")
             lines.append(f"      {name:<{width}}  {headline}".rstrip())
+
     return "\n".join(["Choices, with what is chosen and what there is:", *lines]) if lines else ""
 
 
@@ -85,6 +90,8 @@ def _format_table(title: str, rows: list[tuple[str, Any, str]]) -> str:
     """Return key, value and comment of each row in two columns; empty: there are no rows."""
     if not rows:
         return ""
+
+    # One column for keys, as wide as the longest that is not too long.
     entries = [f"{key}={_format_value(value)}" for key, value, _ in rows]
     column = min(max(map(len, entries)), MAX_KEY_COLUMNS) + 4
     width = max(shutil.get_terminal_size((100, 24)).columns, 60)
@@ -95,9 +102,11 @@ def _format_table(title: str, rows: list[tuple[str, Any, str]]) -> str:
         if len(start) > column:
             lines.append(start)
             start = " " * column
+        # Comments wrap in their own column, so that keys stay in sight.
         wrapped = textwrap.wrap(comment, max(width - column, 24)) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines += [" " * column + line for line in wrapped[1:]]
+
     return "\n".join(lines)
 
 
@@ -107,10 +116,12 @@ def _flatten_keys(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         if key.startswith("_"):
             continue
+        # An empty mapping is a value: there is nothing below it to list.
         if isinstance(value, dict) and value:
             values |= _flatten_keys(value, f"{prefix}{key}.")
         else:
             values[prefix + key] = value
+
     return values
 
 

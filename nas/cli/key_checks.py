@@ -58,6 +58,7 @@ def check_key(command: str, key: str, config: DictConfig, choices: Mapping[str, 
     Raises:
         UsageError: it has not; the message lists the keys at that place.
     """
+    # Down the dotted key, name by name, until one is not there.
     node: Any = OmegaConf.to_container(config, resolve=False)
     path: list[str] = []
     for name in key.split("."):
@@ -79,6 +80,7 @@ def check_key(command: str, key: str, config: DictConfig, choices: Mapping[str, 
 
 def _exclude_each_other(group: str, options: Sequence[object]) -> bool:
     """Return whether two of these options describe one object each, in the same place."""
+    # Options that only set some keys can be chosen side by side.
     names = [f"{group}/{option}" for option in options]
     places = [catalog.package(name) for name in names if catalog.is_whole(name)]
     return len(places) > len(set(places))
@@ -93,6 +95,7 @@ def _suggest_list(group: str, typed: str, known: Sequence[str]) -> str:
 
 def _suggest_option(key: str, choices: Mapping[str, Choice]) -> str:
     """Return the hint which option of a group has a key that the chosen one lacks."""
+    # The key may be right with another choice: not every sampler has a population.
     for group in choices:
         holders = [
             option

@@ -75,6 +75,7 @@ def _check_text(key: str, value: str) -> None:
     Raises:
         UsageError: it is too long, too deep, or no text in UTF-8.
     """
+    # Hydra's parser calls itself for each bracket, so depth is bounded before it starts.
     depth = 0
     for mark in value:
         depth += _BRACKETS.get(mark, 0)
@@ -82,10 +83,12 @@ def _check_text(key: str, value: str) -> None:
             raise UsageError(
                 f"{part(key)}: brackets are nested more than {MAX_NESTED} deep: no value is"
             )
+
     if len(key) + len(value) > MAX_ARGUMENT:
         raise UsageError(
             f"{part(key)}: a value is at most {MAX_ARGUMENT} characters, got {len(value)}"
         )
+
     # A lone surrogate stands for a byte of a file's name that is no UTF-8.
     if "\0" in value or any("\ud800" <= mark <= "\udfff" for mark in value):
         raise UsageError(f"{key}: {part(value)!r} holds what is no text in UTF-8; rename the file")
@@ -113,6 +116,7 @@ def refuse_chains(parsed: Mapping[str, Override]) -> None:
     Raises:
         UsageError: a key refers to one that holds a reference, or lies above or below one.
     """
+    # With a=${b}${b} b=${c}${c} and so on, each key doubles the text.
     names_by_key = {
         key: {name for text in references(override.value()) for name in REFERENCE.findall(text)}
         for key, override in parsed.items()
@@ -120,6 +124,7 @@ def refuse_chains(parsed: Mapping[str, Override]) -> None:
     holders = [key for key, names in names_by_key.items() if names]
     for key in holders:
         for name in names_by_key[key]:
+            # A key above one with a reference holds it too, and so does one below it.
             if any(_overlap(name, holder) for holder in holders):
                 raise UsageError(
                     f"{key}: ${{{part(name)}}} is itself given as a reference; write its value out"

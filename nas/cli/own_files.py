@@ -49,6 +49,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
     Raises:
         UsageError: the file is not there, or holds what it may not.
     """
+    # Messages name the argument as it was typed.
     place = f"{group}={file}"
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "there is no such file"
@@ -58,6 +59,8 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         data = read_plain(file)
     except ValueError as error:
         raise UsageError(f"{place}: {error}") from error
+
+    # Without a class there is nothing to check its keys against.
     if not isinstance(data, dict) or TARGET not in data:
         raise UsageError(
             f"{place} must hold the keys of a {group} with a {TARGET}, as those of conf/{group} do"
@@ -68,6 +71,7 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         raise UsageError(
             f"{place}: # @package is not read in a file of your own; leave the line out"
         )
+
     for key in HYDRA_KEYS:
         if key in data:
             raise UsageError(
@@ -79,6 +83,17 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
         check_name(data[TARGET], group)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
+
+    _check_references(place, data, keys)
+    return data
+
+
+def _check_references(place: str, data: dict[str, Any], keys: Collection[str]) -> None:
+    """Check that references in a file are keys of the command, each the whole of a value.
+
+    Raises:
+        UsageError: one is something else, which would be computed when it is resolved.
+    """
     for text in references(data):
         match = REFERENCE.fullmatch(text)
         if match is None or match[1] not in keys:
@@ -86,4 +101,3 @@ def read_own(group: str, file: Path, keys: Collection[str]) -> dict[str, Any]:
                 f"{place}: {part(text)!r} is not read; a value may be a reference to a key of the "
                 "command by itself, such as ${scale}, and nothing else that is computed"
             )
-    return data

@@ -55,6 +55,7 @@ def check(
         >>> check(run, {"trials": 3, "hours": 1})
         {'trials': 3, 'hours': 1.0}
     """
+    # Unknown keys are refused first: a misspelt one is missing too, and the hint is better.
     hints, required = read_parameters(function)
     known = [name for name in hints if name not in given]
     checked: dict[str, Any] = {}
@@ -69,6 +70,7 @@ def check(
         else:
             checked[key] = conform(value, hints[key], _join(path, key), typed or {})
 
+    # Only what has no default must be given; the first one is named.
     absent = [name for name in required if name not in node and name not in given]
     if absent:
         missing(_join(path, absent[0]), hints[absent[0]])
@@ -96,6 +98,8 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return _conform_anything(value, path, typed)
 
     arguments = typing.get_args(hint)
+
+    # From here the annotation says what to do with the value.
     origin = origin_of(hint)
     if origin in UNIONS:
         return _conform_union(value, arguments, path, typed)
@@ -108,6 +112,7 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         return {
             key: conform(inner, item, _join(path, str(key)), typed) for key, inner in value.items()
         }
+
     return _conform_scalar(value, hint, path, typed)
 
 
@@ -132,7 +137,11 @@ def build(node: Any, path: str = "") -> Any:
         return type(node)(build(item, f"{path}[{place}]") for place, item in enumerate(node))
     if not isinstance(node, dict):
         return node
+
+    # The innermost objects first: the outer ones take them as arguments.
     parts = {key: build(item, _join(path, key)) for key, item in node.items() if key != TARGET}
+
+    # A mapping that only looks like a node was never checked, and runs nothing.
     if not isinstance(node, Call):
         return parts
 
@@ -165,6 +174,8 @@ def _conform_node(
         reserved: Hydra's words among its keys; all but `_target_` would be instructions to Hydra.
     """
     classes = classes_of(hint)
+
+    # Hydra would call functions, or leave objects half built, by the other words.
     if list(reserved) != [TARGET] or not classes:
         other = next((key for key in reserved if key != TARGET), TARGET)
         raise UsageError(f"{_join(path, other)} is not read: expected {describe(hint)} in {path}")
@@ -219,9 +230,11 @@ def _conform_union(value: Any, arms: Sequence[Hint], path: str, typed: Mapping[s
             results.append(conform(value, arm, path, typed))
         except UsageError:
             continue
+
     if not results:
         union: Any = typing.Union[tuple(arms)]  # noqa: UP007 - of arms that are values here
         raise UsageError(_say_expected(path, value, union))
+
     return next((result for result in results if type(result) is type(value)), results[0])
 
 
@@ -234,7 +247,10 @@ def _conform_list(
         raise UsageError(
             f"{path}: expected {len(arguments)} items, got {len(value)}: {part(str(value))}"
         )
+
     hints = arguments if fixed else (arguments[:1] or (Any,)) * len(value)
+
+    # An item is named by its place: latency.sizes[1].
     items = [
         conform(item, hint, f"{path}[{place}]", typed)
         for place, (item, hint) in enumerate(zip(value, hints, strict=True))
@@ -268,6 +284,7 @@ def _check_number(value: float, kind: Hint, path: str) -> None:
     Raises:
         UsageError: it is not.
     """
+    # NaN and infinity have no place in JSON, and pass every comparison unseen.
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{path}: {value} is not a value; a number must be finite")
     if abs(value) <= LARGEST:

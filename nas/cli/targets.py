@@ -46,9 +46,11 @@ def check_name(target: object, path: str) -> str:
     Raises:
         UsageError: it is no text, or names something else.
     """
+    # A file holds any YAML value here, also a list or a number.
     place = f"{path}.{TARGET}" if path else TARGET
     if not isinstance(target, str):
         raise UsageError(f"{place} must be the name of a class, got {part(repr(target))}")
+
     # Entry points are looked up last: that reads the metadata of every installed package.
     if target not in CLASSES and target not in _list_installed():
         raise UsageError(
@@ -56,6 +58,7 @@ def check_name(target: object, path: str) -> str:
             "search_spaces.spaces and those of installed packages "
             f"(entry points {ENTRY_POINTS}) alone"
         )
+
     return target
 
 
@@ -65,6 +68,7 @@ def locate(target: object, path: str) -> type:
     Raises:
         UsageError: as `check_name`; or an installed package's entry point names no class.
     """
+    # An import runs code, so the name is checked before.
     name = check_name(target, path)
     try:
         located = pkgutil.resolve_name(name)
@@ -102,6 +106,7 @@ def _list_members(protocol: Any) -> set[str]:
         if getattr(base, "_is_protocol", False)
         for name in vars(base)
     }
+    # Attributes without a value are annotations alone.
     names = defined | set(_read_annotations(protocol))
     return {name for name in names if not name.startswith("_")}
 

@@ -81,6 +81,7 @@ def _merge_pair(
     if dtype != depth.dtype:
         with typed.graph.inserting_before(last):
             source = typed.graph.call_function(aten.to.dtype, (source, dtype))
+
     # The taps of an image are one product: (C, Cin, 1, 1) * (1, Cin, k, k) -> (C, Cin, k, k).
     if is_image:
         weight = weight.double() * depth.double().permute(1, 0, 2, 3)
@@ -133,9 +134,11 @@ def _replace_weight(
         rest: the skip and the gate of that conv_act.
     """
     with typed.graph.inserting_before(node):
+        # Packed once, when the plan is made, instead of in every run.
         packed = weight.contiguous(memory_format=torch.channels_last)
         held = hold_value(typed, f"{node.name}_weight", packed)
         held_bias = hold_value(typed, f"{node.name}_bias", bias) if bias is not None else None
+    # The node stays in its place, so everything that reads it still does.
     node.target = CONV_ACT
     node.args = (source, held, held_bias, epilogue, *rest)
     node.kwargs = {}
@@ -149,6 +152,7 @@ def _has_kernel(
     Args:
         depth: the weight of a depthwise convolution before it, in the same launch.
     """
+    # Asked with the very sizes in which it would run.
     channels, in_channels, kernel, _ = weight.shape
     case = (device, channels, weight.dtype, epilogue, in_channels)
     if depth is not None:

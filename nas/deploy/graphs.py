@@ -64,6 +64,7 @@ class GraphCache:
 
     def _follow_last_call(self) -> None:
         """Order this call after the last one, and after what has read its output so far."""
+        # The graphs' memory is shared, so calls of two streams would overwrite each other.
         stream = torch.cuda.current_stream()
         if self._last is not None and stream != self._last:
             stream.wait_stream(self._last)
@@ -118,9 +119,11 @@ class GraphCache:
             stream=self._stream,
             capture_error_mode=CAPTURE_ERROR_MODE,
         )
+
         try:
             with recording:
                 graph_output = self.function(graph_input)
+        # Plain calls would lack memory as well: this is no reason to go on without graphs.
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -129,6 +132,7 @@ class GraphCache:
             message = str(cause).strip().splitlines() or ["no message"]
             name = type(cause).__name__
             raise _CaptureError(f"a capture failed ({name}: {message[0]})") from error
+
         return graph, graph_input, graph_output
 
 

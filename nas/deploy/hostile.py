@@ -28,6 +28,7 @@ def hostile_images(height: int = TRIAL_SIZE[0], width: int = TRIAL_SIZE[1]) -> d
 
 def _draw_periodic(rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
     """Return checkerboards and stripes, from the row and the column of each pixel."""
+    # Rows and columns count from 0; a pattern is the parity of such a count.
     planes = {
         "checkerboard": rows + columns,
         "horizontal stripes": rows,
@@ -36,10 +37,13 @@ def _draw_periodic(rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
         "wide horizontal stripes": rows // 2,
         "wide vertical stripes": columns // 2,
     }
+
+    # Green against red and blue comes before grey: it drives SPANV2 further.
     images: dict[str, Tensor] = {}
     for name, plane in planes.items():
         images[f"green {name}"] = _colour_parity(plane, [0, 1, 0])
         images[name] = _colour_parity(plane, [0, 0, 0])
+
     images["red checkerboard"] = _colour_parity(planes["checkerboard"], [1, 0, 0])
     images["blue checkerboard"] = _colour_parity(planes["checkerboard"], [0, 0, 1])
     return images

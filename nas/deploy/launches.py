@@ -82,6 +82,7 @@ def value_of(graph: fx.GraphModule, node: Any) -> Tensor:
 
 def hold_value(typed: fx.GraphModule, name: str, value: Tensor) -> fx.Node:
     """Keep a tensor as a buffer of a graph; return the node that stands for it."""
+    # A buffer moves and is saved with its graph.
     typed.register_buffer(name, value)
     held: fx.Node = typed.graph.get_attr(name)
     return held
@@ -103,4 +104,5 @@ def multiplies_in(typed: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> b
 
 def writes_float16(typed: fx.GraphModule, node: fx.Node) -> bool:
     """Return whether a launch writes a float16 map: as it was told, or by its weight's dtype."""
+    # Only float16 is ever asked for by name: see `convert_inside`.
     return "dtype" in node.kwargs or multiplies_in(typed, node, torch.float16)

@@ -132,6 +132,8 @@ def _find_added_image(added: fx.Node, last: fx.Node, like: fx.Node) -> fx.Node |
     """
     if added.target != aten.add.Tensor or len(added.args) != 2 or added.kwargs:
         return None
+
+    # An addition has no order: the image may stand on either side.
     image = added.args[1] if added.args[0] is last else added.args[0]
     if not isinstance(image, fx.Node) or image is last:
         return None

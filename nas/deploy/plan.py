@@ -96,6 +96,8 @@ def trace(network: Network | nn.Module) -> fx.GraphModule:
     """
     _check_float32(network)
     device = next(network.parameters()).device
+
+    # Batch, height and width stay symbols; the channels of an image are three.
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     try:
         # torch.export reads the switches of products, and warns of deprecations of its own.
@@ -145,6 +147,7 @@ def outputs(
         judge: is called with each new output before it is kept; may raise to end the run.
     """
     values: dict[str, Tensor] = {} if kept is None else kept
+
     # Clones, since an activation may overwrite what it reads.
     computed = {
         node: values[node.name].clone() for node in graph.graph.nodes if node.name in values
@@ -188,6 +191,7 @@ def _has_tensor(node: fx.Node) -> bool:
 
 
 def _describe_step(typed: fx.GraphModule, node: fx.Node) -> Step:
+    # A step's precision is that of its weight.
     weight = value_of(typed, node.args[1]) if _computes(node) else None
     operator = str(node.target).removesuffix(".default")
     return Step(
@@ -249,6 +253,7 @@ def _cast_operands(
             return arg
         return graph.graph.call_function(aten.to.dtype, (arg, dtype))
 
+    # Conversions stand right before their reader, in the order of the run.
     with graph.graph.inserting_before(node):
         node.args = fx.map_arg(node.args, cast)
         node.kwargs = fx.map_arg(node.kwargs, cast)

@@ -72,6 +72,7 @@ def earn_float16(
             waiting.extend(passed)
             passed.clear()
         passed.append(name)
+
     return trial.dtypes, [trial.faults[name] for name in trial.dtypes if name in trial.faults]
 
 
@@ -110,6 +111,7 @@ class _Trial:
         Raises:
             ValueError: no layer is left in float16.
         """
+        # Each round lifts a layer or excuses a node, so it ends.
         image, judge = self.images[name], self.judges[name]
         kept: dict[str, Tensor] = {}
         before = len(self.faults)
@@ -120,6 +122,7 @@ class _Trial:
             except _ShortError as error:
                 short = error
 
+            # Only what lies below a lifted layer is computed again.
             culprits = self._find_culprits(short, name)
             if not culprits:  # float32 does no better
                 judge.excused.add(short.node.name)

@@ -84,12 +84,15 @@ class Runner(nn.Module):
             raise ValueError(
                 f"precision {precision!r} is not known; known: {', '.join(PRECISIONS)}"
             )
+
         self.precision = precision
         self.device = next(network.parameters()).device
 
         # The plan is made on the CPU as well: it lists the steps, and fp16 is tried in it.
         plain = network.fold().eval().requires_grad_(False)
         fused = fuse(plain, attention="epilogue")
+
+        # What a user may ask afterwards: what runs slower than it could, and why.
         self.faults: list[Fault] = []
         self.steps: list[Step] = []
         self.plain_parts: dict[str, str] = unfused(fused)
@@ -195,6 +198,7 @@ def _set_products(precision: Precision, device: torch.device) -> ExitStack:
 
     It also makes the device the current one: launches go there. On the CPU it changes nothing.
     """
+    # A stack, since on the CPU there is nothing to enter.
     stack = ExitStack()
     if device.type == "cuda":
         stack.enter_context(products("ieee" if precision == "fp32" else "tf32"))
@@ -210,11 +214,13 @@ def check_image(image: Tensor, device: torch.device, *, called: str = "image") -
     Raises:
         ValueError: it is not; one line.
     """
+    # From the commonest slip to the rarest; each message gives the way out.
     dtype, shape = image.dtype, tuple(image.shape)
     if dtype != torch.float32:
         cure = "float() / 255" if dtype == torch.uint8 else "float()"
         name = str(dtype).removeprefix("torch.")
         raise ValueError(f"{called} must be float32 in [0, 1], got {name}; use image.{cure}")
+
     # Where a cure is known, the message gives it: one image without a batch is the usual case.
     if len(shape) != 4 or shape[1] != 3:
         raise ValueError(

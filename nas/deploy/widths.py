@@ -62,6 +62,7 @@ def _find_writers(value: Any) -> Sequence[fx.Node]:
     """Return the launches that write all of a map; none: something else writes it."""
     if value.target is join_parts:
         return list(value.args[1:])
+    # A shuffled output is an image, which nobody multiplies.
     is_map = value.target is launch_conv_act and "shuffle" not in value.kwargs
     return [value] if is_map else []
 

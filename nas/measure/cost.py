@@ -114,6 +114,7 @@ def count(network: nn.Module, image: Tensor, *more: Any) -> Cost:
     """
     watch = _ForwardWatch([image, *network.parameters(), *network.buffers()])
     flops = _make_flop_counter()
+
     # Without gradients activations overwrite their input, as they do when a network is timed.
     with torch.no_grad(), flops, watch:
         network(image, *more)
@@ -133,10 +134,13 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
         size: height and width of the LR image.
     """
     network = _build_on_meta(spec)
+
+    # On the meta device a forward takes milliseconds, whatever the size.
     outputs, flops = _run_watched(network, _make_image(size))
 
     costs = []
     for name, output in outputs.items():
+        # A container costs what it computes itself, such as an addition of its branches.
         module = network.get_submodule(name)
         inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
         # A module's count holds its children's, so what it computes itself is the difference.
@@ -155,6 +159,7 @@ def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> li
                 activations=output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0,
             )
         )
+
     return costs
 
 
@@ -164,9 +169,12 @@ def _run_watched(network: Network, image: Tensor) -> tuple[dict[str, Tensor], di
     The outputs are in the order in which the modules ended; identities are left out.
     """
     outputs: dict[str, Tensor] = {}
+
+    # An identity computes nothing, and would be listed as a layer.
     for name, module in network.named_modules():
         if not isinstance(module, nn.Identity):
             module.register_forward_hook(_keep_output(outputs, name))
+
     counter = _make_flop_counter()
     with torch.no_grad(), counter:
         network(image)
@@ -280,6 +288,7 @@ def _make_flop_counter() -> FlopCounterMode:
         aten.native_group_norm: _per_input_element(5),
         aten.mean: _count_pooling,
     }
+
     # An operator that is known by its packet alone is decomposed first, into operators that nobody
     # counts: the overload has to be known too.
     counts |= {packet.default: formula for packet, formula in counts.items()}
@@ -306,6 +315,7 @@ def _per_input_element(num_macs: int) -> Callable[..., int]:
 
 def _count_pooling(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> int:
     """Count a mean over height and width, a global average pooling; other means are free."""
+    # fvcore counts the pooling module, which PyTorch runs as a mean.
     pools = x.dim() == 4 and dim is not None and sorted(d % 4 for d in dim) == [2, 3]
     return 2 * x.numel() if pools else 0
 

@@ -29,6 +29,7 @@ def pick_device(text: str) -> torch.device:
         >>> pick_device("cpu")
         device(type='cpu')
     """
+    # auto and cpu always name a device that is there.
     if text == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     if text == "cpu":
@@ -99,6 +100,7 @@ def git_commit(root: Path) -> str | None:
     commit = output(["git", "-C", str(root), "rev-parse", "HEAD"])
     if commit is None:
         return None
+    # A reading of changed files cannot be repeated from the commit alone.
     changes = output(["git", "-C", str(root), "status", "--porcelain"])
     return f"{commit}-dirty" if changes else commit
 
@@ -106,6 +108,8 @@ def git_commit(root: Path) -> str | None:
 def _query_gpu(device: torch.device) -> dict[str, Any]:
     """Return a GPU's driver, and under "gpu" its clocks, power limit and temperature now."""
     gpu = {"uuid": device_id(device)}
+
+    # nvidia-smi prints a line of CSV; units stand in the values.
     query = [f"--query-gpu={GPU_FIELDS}", "--format=csv,noheader", f"--id={device_id(device)}"]
     answer = output(["nvidia-smi", *query])
     if answer is None:

@@ -64,6 +64,7 @@ class _LockFiles:
             file_locks.drop(self._handles[name])
 
     def close(self) -> None:
+        # In the opposite order of taking: whoever waits for the queue finds the rest free.
         self.drop(*reversed(NAMES))
         for handle in self._handles.values():
             os.close(handle)
@@ -182,6 +183,7 @@ def shared(
 
 def users(device_id: str, *, folder: Path | None = None) -> set[int]:
     """Return the live processes that have used a device under its lock: those that make way."""
+    # A process that was killed left its file behind: it is removed here.
     alive = set()
     for path in _users_folder(_file_stem(device_id, folder)).glob("*"):
         if _is_alive(int(path.name)):

@@ -60,6 +60,7 @@ def upscale_pixels(
     Returns:
         Both are (1, 3, scale*H, scale*W) on the device; the target is uint8.
     """
+    # Images lie as (H, W, C) in memory; networks take (N, C, H, W).
     x = torch.from_numpy(lr).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
     target = torch.from_numpy(hr).to(device).permute(2, 0, 1).unsqueeze(0)
     with torch.inference_mode(), _without_tf32(device):
@@ -82,6 +83,7 @@ def per_image(upscale: Upscaler, images: ImageSet, device: torch.device) -> dict
 
 def labels(images: ImageSet) -> list[str]:
     """Return a name for each image: its own, or its path where two images have the same one."""
+    # Results are kept by name, so two images of one name would count once.
     names = [pair.name for pair in images.pairs]
     return [str(pair.hr) if names.count(pair.name) > 1 else pair.name for pair in images.pairs]
 
@@ -125,6 +127,8 @@ def _without_tf32(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
+
+    # The switch is the process's: it is put back for the trainings around.
     conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = conv.fp32_precision
     try:

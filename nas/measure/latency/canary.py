@@ -27,6 +27,8 @@ class Canary:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+
+        # The copy tells of the memory, the product of the arithmetic.
         copied, multiplied = SIDES[device.type]
         source = torch.ones(copied, copied, device=device)
         target = torch.empty_like(source)

@@ -22,6 +22,7 @@ def reading_conditions(device: torch.device, *, threads: int, tf32: bool) -> Ite
         threads: of the CPU; not used on CUDA.
         tf32: on CUDA, convolutions may compute in TF32; not used on the CPU.
     """
+    # A collection in the middle of a block would count as its network's time.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -55,6 +56,8 @@ def _set_up_cuda(device: torch.device, tf32: bool) -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
+
+    # Switches are those of the whole process, so they are put back whatever happens.
     before = cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision
     try:
         cudnn.benchmark = False
@@ -77,6 +80,7 @@ def _pin_to_core() -> Iterator[None]:
     if core is None or not (hasattr(os, "sched_getaffinity") and hasattr(os, "sched_setaffinity")):
         yield
         return
+
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {core})  # 0: the calling thread

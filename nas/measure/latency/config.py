@@ -46,6 +46,7 @@ class LatencyConfig:
     target_ci: float
 
     def __post_init__(self) -> None:
+        # Checked when the configuration is built, long before a device is asked.
         check_mode(self.mode)
         if self.backend == "onnxruntime":
             check_installed()
@@ -53,12 +54,15 @@ class LatencyConfig:
 
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+
         # Two rounds have no interval worth the name.
         if not 3 <= self.min_rounds <= self.max_rounds:
             raise ValueError(
                 f"min_rounds must be at least 3 and at most max_rounds, "
                 f"got {self.min_rounds} and {self.max_rounds}"
             )
+
+        # Zero is allowed: a reading then takes the fewest rounds that it can.
         for name in ("warmup_seconds", "max_seconds", "target_ci"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -90,6 +94,7 @@ class LatencyConfig:
         Raises:
             ValueError: the folder is not there or holds no images.
         """
+        # A folder is read now and not before: it may be large, and not needed.
         if isinstance(self.sizes, str):
             return folder_sizes(Path(self.sizes).expanduser())
         if self.sizes is not None:

@@ -67,6 +67,7 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
     Raises:
         RuntimeError: a layer failed, as when its memory ran out.
     """
+    # The first size alone: each further one would take as long again.
     size, config = meter.sizes[0], meter.config
     image = torch.rand(1, 3, size.height, size.width, generator=torch.Generator().manual_seed(seed))
     network = initial_network(spec, seed, image, zero_output=False).to(meter.device).eval()
@@ -82,13 +83,16 @@ def layer_times(spec: ArchSpec, meter: LatencyMeter, *, seed: int) -> LayerTimes
             _make_forward(network.get_submodule(name), layer_inputs, whole.image)
             for name, layer_inputs in inputs.items()
         ]
+        # The first subject is the baseline: a layer's ratio to it is its share.
         subjects = [whole, *layers]
 
         def timer(subject: int, place: int, repeats: int) -> Block:
             return meter.stopwatch(subjects[subject], repeats)
 
+        # All layers at once: they take turns with the network, so each has its baseline near.
         limits = _share_limits(config.limits(), len(layers))
         outcomes = read(timer, len(layers), [1.0], limits, np.random.default_rng(seed), hold.pause)
+
     return _collect_times(dict(zip(inputs, outcomes, strict=True)), str(size))
 
 
@@ -108,6 +112,7 @@ def _collect_times(outcomes: dict[str, Reading | RuntimeError], size: str) -> La
     Raises:
         RuntimeError: a layer failed; it is named.
     """
+    # One failed layer would leave a hole in the sum.
     readings: dict[str, Reading] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, RuntimeError):
@@ -118,6 +123,7 @@ def _collect_times(outcomes: dict[str, Reading | RuntimeError], size: str) -> La
         LayerTime(name=name, ms=reading.candidate_ms, share=reading.ratio, ci=reading.ci)
         for name, reading in readings.items()
     )
+
     # The whole network was timed beside every layer: the median of these is its time.
     whole_ms = float(np.median([reading.baseline_ms for reading in readings.values()]))
     return LayerTimes(layers=layers, whole_ms=whole_ms, size=size)
@@ -130,11 +136,13 @@ def _record_inputs(network: nn.Module, image: Tensor) -> dict[str, tuple[Any, ..
     def keep(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         return lambda module, args: inputs.update({name: args})
 
+    # Identities and containers compute nothing of their own.
     hooks = [
         module.register_forward_pre_hook(keep(name))
         for name, module in network.named_modules()
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children())
     ]
+    # A layer that runs twice in a forward is timed on its last inputs.
     network(image)
     for hook in hooks:
         hook.remove()

@@ -131,14 +131,19 @@ class LatencyMeter:
         outcomes = self._attempt_reading(specs, seed, attempt=1)
         void = [place for place, outcome in enumerate(outcomes) if self._is_void(outcome)]
         if void:
+            # Only the void ones again, with the baseline beside them.
             second = self._attempt_reading([specs[place] for place in void], seed, attempt=2)
             for place, outcome in zip(void, second, strict=True):
                 outcomes[place] = outcome
+
         return outcomes
 
     def baseline_reading(self, *, seed: int = 0) -> Latency:
         """Return the baseline's own latency: its ratio is 1 by definition."""
+        # A whole reading, so that its time is as well known as any candidate's.
         reading = self.measure(self.baseline, seed=seed)
+
+        # The baseline was its own candidate, in the candidates' form: those figures are dropped.
         return replace(
             reading,
             runtime_ms=reading.baseline_ms,
@@ -183,6 +188,7 @@ class LatencyMeter:
                 "before": before,
                 "after": surroundings(self.device),
             }
+
         self.waited += hold.waited
 
         # Networks that could not be opened took no part in the rounds.
@@ -209,6 +215,7 @@ class LatencyMeter:
         # The canary works right before and after the rounds, under their conditions.
         with torch.inference_mode():
             canary = Canary(self.device)
+            # The clock is read right after work: at rest a GPU shows its idle clock.
             start, clock = canary.read(self.stopwatch), _read_sm_mhz(self.device)
             readings = read(
                 timer,
@@ -219,6 +226,7 @@ class LatencyMeter:
                 pause,
             )
             change = drift(start, canary.read(self.stopwatch))
+
         return readings, {"drift": change, "sm_mhz": [clock, _read_sm_mhz(self.device)]}
 
     def _open_subject(self, spec: ArchSpec, make: Make, seed: int) -> Subject:
@@ -298,6 +306,7 @@ class LatencyMeter:
 
 def _read_sm_mhz(device: torch.device) -> float | None:
     """Return the clock of a GPU that has just worked; None: unknown, or the device is a CPU."""
+    # nvidia-smi gives text where a GPU does not tell its clock.
     clock = surroundings(device).get("sm_mhz")
     return clock if isinstance(clock, float) else None
 

@@ -66,6 +66,7 @@ def captured(network: Network, setting: Setting) -> Upscaler:
     An entry of the challenge may be handed in like this; TF32 is what the harness sets. The first
     image of a size captures the graph, in its own time; every further one replays it.
     """
+    # A reading goes through its sizes in turn, so each keeps its graph.
     return GraphCache(fuse(network), capacity=setting.num_sizes, share_output=True)
 
 
@@ -101,6 +102,7 @@ MODES: dict[str, Mode] = {
     # Eager, the baseline as released.
     "challenge": Mode(devices=("cuda",), baseline=plain, candidate=fused),
     "challenge_graph": Mode(devices=("cuda",), baseline=plain, candidate=captured),
+    # Both in the runner: what a deployment gains, it gains for the baseline too.
     "graph": Mode(devices=("cuda",), baseline=graph, candidate=graph),
     "deploy": Mode(devices=("cuda",), baseline=deploy, candidate=deploy, dtype="float16"),
     "cpu": Mode(devices=("cpu",), baseline=plain, candidate=plain),
@@ -133,6 +135,7 @@ def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
     if name == "auto":
         name = "challenge" if device.type == "cuda" else "cpu"
 
+    # The CPU is always there, beside a GPU too.
     devices = MODES[name].devices
     if device.type in devices:
         return name, device
@@ -145,6 +148,7 @@ def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
 
 def available(device: torch.device) -> list[str]:
     """Return the modes that can be read beside a device: its own first, then those of the CPU."""
+    # On a CPU the two lists are the same.
     own = [name for name, mode in MODES.items() if device.type in mode.devices]
     on_cpu = [name for name, mode in MODES.items() if "cpu" in mode.devices]
     return own + [name for name in on_cpu if name not in own]

@@ -41,6 +41,7 @@ def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callabl
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # with one, the calling thread does the work
     options.inter_op_num_threads = 1
+
     # As torch does while it is timed: see `reading_conditions`.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session = onnxruntime.InferenceSession(
@@ -60,6 +61,7 @@ def export_model(network: nn.Module, image: Tensor) -> bytes:
     Args:
         image: (1, 3, H, W), an example.
     """
+    # Open sizes, so that one session serves all sizes of a reading.
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
 
     # The exporter logs each optional package that is missing, and warns of calls of its own.

@@ -163,6 +163,7 @@ class _Turns:
             counts = self.take(subject, choose)
             if counts is not None:
                 repeats[subject] = counts
+
         return repeats
 
 

@@ -106,11 +106,13 @@ def summarise(
         weights: of the sizes; they sum to 1.
         rng: of the bootstrap.
     """
+    # Times and ratio come from the same rounds, so that they fit each other.
     kept = calm(rounds, weights)
     values = ratios(kept, weights)
     low, high = np.percentile(values, [10, 90])
     hosts = [entry.host for entry in kept if entry.host is not None]
 
+    # Medians over rounds for each size, then the mean over sizes as the challenge takes it.
     def average_ms(rows: Sequence[Sequence[float]]) -> float:
         return 1e3 * _sum_medians(rows, weights)
 
@@ -132,6 +134,7 @@ def summarise(
 def calm(rounds: Sequence[Round], weights: Sequence[float]) -> list[Round]:
     """Return the rounds that nothing disturbed, and at least the less disturbed half of all."""
     worst = disturbances(rounds, weights)
+    # The least disturbed first; half of all rounds are kept in any case.
     order = sorted(range(len(rounds)), key=worst.__getitem__)
     num_calm = sum(value <= 1 for value in worst)
     return [rounds[place] for place in order[: max(num_calm, math.ceil(len(rounds) / 2))]]
@@ -151,6 +154,7 @@ def disturbances(rounds: Sequence[Round], weights: Sequence[float]) -> list[floa
             gap = 2 * abs(first - second) / (first + second)
             slowdown = (first + second) / typical - 1
             worst[place] = max(worst[place], gap / MAX_GAP, slowdown / MAX_SLOWDOWN)
+
     return worst
 
 
@@ -165,6 +169,7 @@ def ratios(rounds: Sequence[Round], weights: Sequence[float]) -> list[float]:
 
 def half_width(values: Sequence[float], rng: np.random.Generator) -> float:
     """Return half the width of the bootstrap 95 % interval of the median."""
+    # The bootstrap supposes nothing about the noise, which is skewed to the slow side.
     samples = rng.choice(np.asarray(values), size=(NUM_RESAMPLES, len(values)))
     low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
     return float(high - low) / 2

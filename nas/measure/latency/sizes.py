@@ -69,10 +69,12 @@ def folder_sizes(folder: Path) -> tuple[Size, ...]:
         raise ValueError(
             f"sizes={folder}: there is no such folder; give one with LR images, or [[height,width]]"
         )
+
     paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
 
+    # Only the headers of the files are read.
     counts = Counter(map(read_size, paths)).items()
     most_frequent = sorted(counts, key=lambda item: (-item[1], item[0]))[:MAX_SIZES]
     return weighted(tuple((height, width, float(n)) for (height, width), n in most_frequent))

@@ -63,6 +63,7 @@ def time_on_cuda(forward: Forward, repeats: int) -> Block:
 
         end.synchronize()
         total_ms += start.elapsed_time(end)
+
     return Block(seconds=total_ms / 1e3 / repeats, host=host / repeats)
 
 
@@ -80,6 +81,7 @@ class CpuStopwatch:
     alone: bool
 
     def __call__(self, forward: Forward, repeats: int) -> Block:
+        # Two clocks: of the wall, and of the time in which this thread had a core.
         start, start_running = time.perf_counter(), time.thread_time()
         for _ in range(repeats):
             forward()

@@ -67,6 +67,7 @@ def open_subject(
     Raises:
         RuntimeError: its output is not finite or of the wrong shape, or it does not fit in memory.
     """
+    # Images of one seed: two readings of a network see the same pixels.
     generator = torch.Generator().manual_seed(seed)
     images = [torch.rand(1, 3, size.height, size.width, generator=generator) for size in sizes]
 
@@ -113,6 +114,7 @@ def _check_output(forward: Forward, scale: int) -> None:
     Raises:
         RuntimeError: it does not, or memory is out.
     """
+    # A wrong network is often a fast one: nothing is timed before this holds.
     out = _call_in_memory(forward, forward)
     height, width = forward.image.shape[2:]
     if out.shape != (1, 3, scale * height, scale * width):
@@ -170,8 +172,11 @@ def _list_operators(run: Upscaler, image: Tensor) -> set[str]:
         return {step.operator.removeprefix("nas.") for step in run.steps if step.fused}
     if isinstance(run, GraphCache):
         run = run.function
+
+    # Functions of other kinds run no operators of ours.
     watch = _OperatorNames()
     if isinstance(run, nn.Module):
         with watch:
             run(image)
+
     return watch.names

@@ -13,6 +13,7 @@ MODULES = (
     "nas.cli.habits",
     "nas.cli.invocation",
     "nas.cli.overrides",
+    "nas.cli.python_values",
     "nas.cli.schema",
 )
 

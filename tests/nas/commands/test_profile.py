@@ -9,7 +9,7 @@ import yaml
 
 from nas.cli.door import main
 from nas.commands.architectures import resolve_arch
-from nas.commands.profile_tables import FLAGS
+from nas.commands.profile_notes import FLAGS
 from nas.measure.latency import meter, modes, stopwatch
 from nas.measure.latency.flags import find_faults
 from nas.measure.latency.rounds import Reading
