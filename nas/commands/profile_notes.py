@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-
 from nas.commands.architectures import PREFIX
 from nas.measure.cost import CHALLENGE_SIZE, measure_cost
 from nas.record import SET_IMAGES, Latency
