@@ -119,7 +119,7 @@ def compare(name: str, folder: Path, overrides: list[str], kills: int, rng: rand
     # Kills are spread over the whole search, by the bytes that its journal grows by.
     share = (whole / "journal.log").stat().st_size / (kills + 1)
     num_kills = sum(
-        kill_search(killed, overrides, round(rng.uniform(0, 2) * share), rng.uniform(0, 0.1))
+        kill_search(killed, overrides, round(rng.uniform(0, 1.2) * share), rng.uniform(0, 0.1))
         for _ in range(kills)
     )
     finish_search(killed, overrides)

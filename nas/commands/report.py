@@ -1,12 +1,14 @@
 """Write trials.csv, front.csv and report.html of a run anew from its journal.
 
-The journal is only read, so this works while a search is writing it.
+The journal is only read, so this works while a search is writing it. Where it is damaged, what comes
+before the damage is written into the folder recovered/ of the run, and its own files stay as they are.
 
 Examples:
     nas report run=runs/mine
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from nas.commands.console import open_console, print_lines
@@ -15,14 +17,25 @@ from nas.report.terminal import summary
 from nas.report.words import counts
 from nas.search.store.run_directory import rewrite
 from nas.search.store.runs import load_run
+from nas.system.record_file import DamagedFileError
+
+RECOVERED = "recovered"  # folder within a run, for what was read of a damaged journal
+DAMAGED = 1  # exit status
 
 
-def run(*, run: str) -> None:
-    """Rebuild the files of a run and print its summary."""
+def run(*, run: str) -> int:
+    """Rebuild the files of a run and print its summary; returns the exit status."""
+    folder, target, damage = Path(run), Path(run), ""
+    try:
+        state = load_run(folder)
+    except DamagedFileError as error:
+        # Its tables may hold more than what can still be read: they are not written over.
+        target, damage = folder / RECOVERED, str(error)
+        state = load_run(folder, recover=True)
+        state = replace(state, notices=(*state.notices, damage))
+
     # The drafts' names are this process's own: a search may write the same files at this moment.
-    folder = Path(run)
-    state = load_run(folder)
-    rewrite(folder, state, render, draft_end=f"report-{os.getpid()}")
+    rewrite(target, state, render, draft_end=f"report-{os.getpid()}")
 
     console = open_console()
     console.print(summary(state))
@@ -31,4 +44,6 @@ def run(*, run: str) -> None:
     num_ended = counts(state)
     if not num_ended["complete"] + num_ended["failed"]:
         console.print("No trial has finished yet; the files hold what there is.", highlight=False)
-    print_lines(console, [f"Report: {folder / 'report.html'}"])
+    print_lines(console, [damage] if damage else [])
+    print_lines(console, [f"Report: {target / 'report.html'}"])
+    return DAMAGED if damage else 0

@@ -26,7 +26,7 @@ from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.store.former import make_folders, remove_folders
-from nas.search.store.runs import shown_settings
+from nas.search.store.settings import shown_settings
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate

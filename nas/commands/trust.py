@@ -2,7 +2,7 @@
 
 A search ranks by brief trainings. Where the order of its front holds after trainings of twenty times their
 length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is trained is kept in the
-run's trust.json as it comes, and shown in its report; the same command goes on where it was stopped.
+run's trust.jsonl as it comes, and shown in its report; the same command goes on where it was stopped.
 
 Examples:
     nas trust run=runs/mine

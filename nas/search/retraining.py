@@ -1,6 +1,5 @@
 """Front members trained longer: whether they keep their order says how far a run can be trusted."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,8 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.record import Quality, TrialRecord
 from nas.search.engines.base import Engine, Task
 from nas.search.engines.tasks import run_tasks
-from nas.search.store.run_directory import RETRAINED, read_retrained, write
+from nas.search.store.run_directory import RETRAINED, read_retrained
+from nas.system.record_file import RecordWriter, recover
 
 
 def chosen_members(state: RunState, count: int) -> list[TrialRecord]:
@@ -52,14 +52,19 @@ def retrain(
     Raises:
         ValueError: a training failed.
     """
-    # Results of another length are dropped: they say nothing beside these.
+    path = run / RETRAINED
+    if path.exists():
+        recover(path)
+
+    # Results of other lengths stay in the file: they say nothing beside these.
     retrained = [result for result in read_retrained(run) if result.steps == steps]
     done = {result.arch_id for result in retrained}
     missing = {str(record.number): record for record in members if record.spec.arch_id not in done}
     num_done = len(members) - len(missing)
 
-    # Seed 0 for all: they see the same patches. The file grows with each, as a kill may come.
+    writer = RecordWriter(path, config="")
 
+    # Seed 0 for all: they see the same patches. The file grows with each, as a kill may come.
     tasks = [
         Task(key=key, method="train", args=(record.spec, 0, None))
         for key, record in missing.items()
@@ -68,8 +73,7 @@ def retrain(
         if result.error:
             raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
-        text = json.dumps([asdict(training) for training in retrained], indent=1)
-        write(run / RETRAINED, text, draft_end="trust")
+        writer.append([asdict(retrained[-1])])
         num_done += 1
         show(num_done, len(members))
 

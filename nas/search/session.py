@@ -20,11 +20,13 @@ from nas.search.engines.tasks import started
 from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
 from nas.search.model.decisions import read_decisions
 from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
+from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
-from nas.search.store.runs import shown_settings
+from nas.search.store.runs import check_config
+from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study, StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
+from nas.system.record_file import read_records, recover
 
 INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "
@@ -213,6 +215,8 @@ class SearchSession:
             notices.append(INHERITED)
         if (journal := find_journal(folder)) and (cut := recover(journal)):
             notices.append(cut)
+        if journal:
+            check_config(folder, read_records(journal)[:1], composed.config)
 
         run_directory.create(
             folder,
@@ -234,7 +238,7 @@ class SearchSession:
         rules = config.goals.rules
         from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
         return Study(
-            open_storage(config.run / JOURNAL),
+            open_storage(config.run / JOURNAL, config=hash_settings(config.composed.config)),
             StudyRules(
                 objectives=config.goals.objectives,
                 limits=rules.limits,

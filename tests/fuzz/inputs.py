@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from nas.cli import catalog
+from nas.system.record_file import frame
 from search_spaces.published import entry, names
 from tests.fuzz.watch import CANARY
 
@@ -300,18 +301,24 @@ def stored_run(rng: random.Random, base: Path, run: Path) -> None:
     )
     config = run / ".hydra/config.yaml"
     config.write_bytes(written(rng, mutated(rng, yaml.safe_load(config.read_text()))))
-    for name in ("environment.json", "trust.json", "journal.log"):
+    environment = run / "environment.json"
+    if rng.random() < 0.3:
+        environment.write_bytes(written(rng, mutated(rng, json.loads(environment.read_bytes()))))
+    for name in ("trust.jsonl", "journal.log"):
         path = run / name
         if rng.random() < 0.3 and path.exists():
-            path.write_bytes(_line_changed(rng, path.read_bytes()) if name == "journal.log" else written(rng, mutated(rng, json.loads(path.read_bytes()))))  # fmt: skip
+            path.write_bytes(_line_changed(rng, path.read_bytes()))
 
 
 def _line_changed(rng: random.Random, data: bytes) -> bytes:
     lines = data.splitlines(keepends=True)
     place = rng.randrange(len(lines))
     try:
-        lines[place] = json.dumps(mutated(rng, json.loads(lines[place]))).encode() + b"\n"
-    except (ValueError, RecursionError):
+        changed = mutated(rng, json.loads(lines[place]))
+        # Half of them with a checksum that fits: a stranger's file.
+        signed = isinstance(changed, dict) and rng.random() < 0.5
+        lines[place] = frame(changed, place) if signed else json.dumps(changed).encode() + b"\n"
+    except (ValueError, RecursionError, TypeError):
         lines[place] = damaged(rng, lines[place])
     return b"".join(lines)
 

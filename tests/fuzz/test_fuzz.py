@@ -29,6 +29,7 @@ from nas.search.feasibility import check_members
 from nas.search.store import run_directory
 from nas.search.store.resuming import inspect_folder
 from nas.search.store.runs import load_run
+from nas.system.record_file import frame
 from search_spaces.checkpoints.official import read_state
 from tests.fuzz import inputs
 from tests.fuzz.watch import CANARY, Watch, watching
@@ -159,7 +160,22 @@ def small_run(tmp_path_factory):
     run = tmp_path_factory.mktemp("small") / "run"
     given = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000 workers=1 trials=4"
     assert main(["search", *given.split(), "sampler=random", f"run={run}"]) == 0
-    (run / "trust.json").write_text('[{"number": 1, "arch_id": "a", "fidelity": 1, "psnr_db": 1.0, "steps": 2, "long_psnr_db": 1.0, "seconds": 1.0}]')  # fmt: skip
+    (run / "trust.jsonl").write_bytes(
+        frame(
+            {
+                "format": 1,
+                "config": "",
+                "number": 1,
+                "arch_id": "a",
+                "fidelity": 1,
+                "psnr_db": 1.0,
+                "steps": 2,
+                "long_psnr_db": 1.0,
+                "seconds": 1.0,
+            },
+            0,
+        )
+    )
     for path in [*run.glob("*.csv"), run / "report.html"]:
         path.unlink()
     return run

@@ -48,7 +48,7 @@ def read_facts(study: optuna.Study) -> StudyFacts:
     )
 
 
-def read_records(study: optuna.Study, facts: StudyFacts) -> dict[int, TrialRecord]:
+def read_rows(study: optuna.Study, facts: StudyFacts) -> dict[int, TrialRecord]:
     """Read the rows of a study by number, as they were last trained.
 
     Args:

@@ -11,9 +11,10 @@ from nas.search.store.journal import JOURNAL
 from nas.search.store.run_directory import RETRAINED
 from nas.search.store.runs import load_run
 
-# What a search writes, in the order in which it is set aside: the configuration last, since a directory with
-# a journal and without a configuration would be searched on as if it were new.
-RESULTS = (JOURNAL, "trials.csv", "front.csv", "report.html")
+# What a search writes, in the order in which it is set aside: what is made of the journal first, since
+# tables without a journal are those of a lost one; the configuration last, since without one a journal
+# cannot be read.
+RESULTS = ("trials.csv", "front.csv", "report.html", JOURNAL)
 FILES = (*RESULTS, "weights", "checkpoints", RETRAINED)
 FACTS = ("environment.json", ".hydra")
 

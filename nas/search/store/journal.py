@@ -2,47 +2,43 @@
 
 import itertools
 import json
-import os
-import time
 import warnings
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.system.file_locks import FileLock, Timeout
+from nas.system.record_file import RecordWriter, read_records
 
 JOURNAL = "journal.log"
 
 
-class _NoLock(BaseJournalFileLock):
-    """The run's lock is held by the one writer for as long as it lives; appends need none of their own."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
-
-
-class _Journal(JournalFileBackend):
+class _Journal(BaseJournalBackend):
     """Every append is in the kernel's hands at once, so that it outlives the process.
 
     The disk is waited for when a trial has ended and at facts of the study. Waiting at each of a trial's
     thirty appends costs more than all else beside the trials; a power cut takes what was running at most.
     """
 
+    def __init__(self, path: Path, config: str) -> None:
+        self._records = read_records(path) if path.exists() else []  # not handed out yet
+        self._num_handed_out = 0
+        self._writer = RecordWriter(path, config)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        # This process is the one writer: what it read and wrote is all that there is. Optuna asks
+        # for each record once, and keeps what it makes of it.
+        records, self._records = self._records[log_number_from - self._num_handed_out :], []
+        self._num_handed_out = log_number_from + len(records)
+        return iter(records)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
-        with open(self._file_path, "ab") as file:
-            file.write(lines)
-            file.flush()
-            if any("state" in log or {"study_id", "user_attr"} <= log.keys() for log in logs):
-                os.fsync(file.fileno())
+        ends = any("state" in log or {"study_id", "user_attr"} <= log.keys() for log in logs)
+        self._records += map(json.loads, self._writer.append(logs, wait=ends))
 
 
 class _Storage(JournalStorage):
@@ -96,47 +92,19 @@ class RunLock:
         self._lock.release()
 
 
-def recover(path: Path) -> str | None:
-    """Cut a journal back to its last whole record; the tail is kept in a file beside it.
-
-    Returns:
-        one line on what was cut, None when the journal is whole.
-    Raises:
-        ValueError: a record before the last one is damaged.
-    """
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    lines = data[:end].splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            json.loads(line)
-        except ValueError:
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}: record {number} of {len(lines)} is damaged, and more follow it; "
-                    "restore the file from a copy"
-                ) from None
-            end -= len(line)
-    if end == len(data):
-        return None
-    tail = path.with_name(f"{path.name}.cut-{time.strftime('%Y%m%d-%H%M%S')}")
-    tail.write_bytes(data[end:])
-    with path.open("r+b") as file:
-        file.truncate(end)
-        os.fsync(file.fileno())
-    return (
-        f"{path}: the last record was cut off; its {len(data) - end} bytes are kept in {tail.name}"
-    )
-
-
 def find_journal(run: Path) -> Path | None:
     """Return a run's journal; None where it has none yet.
 
     Raises:
         ValueError: what lies there is no file: a pipe or a device would be read without end, and through a
-            link another file would be written.
+            link another file would be written. Or it is lost: what was made of it lies there.
     """
-    path = run / JOURNAL
+    path, trials = run / JOURNAL, run / "trials.csv"
+    if not path.exists() and not path.is_symlink() and trials.exists():
+        raise ValueError(
+            f"run={run}: {JOURNAL} is missing, and {trials.name} was made of it; restore it from a "
+            "copy, or give another name"
+        )
     if path.is_symlink():
         raise ValueError(f"run={run}: {JOURNAL} is a link; a run holds the file itself")
     if path.exists() and not path.is_file():
@@ -144,25 +112,28 @@ def find_journal(run: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def open_storage(path: Path, *, read_only: bool = False) -> JournalStorage:
-    """Open a journal; reading alone ignores a last record that is not whole yet."""
-    return _Storage(_Reader(path) if read_only else _Journal(str(path), _NoLock()))
+def open_storage(path: Path, *, config: str = "") -> JournalStorage:
+    """Open a journal, which `recover` has gone through, to search in it.
+
+    Args:
+        config: hash of the settings that its trials are made under.
+    """
+    return _Storage(_Journal(path, config))
+
+
+def read_storage(records: Sequence[Mapping[str, Any]]) -> JournalStorage:
+    """Open the records of a journal that somebody else may be writing."""
+    return _Storage(_Reader(records))
 
 
 class _Reader(BaseJournalBackend):
-    """The whole records of a journal that somebody else may be writing."""
+    """Records that were read."""
 
-    def __init__(self, path: Path) -> None:
-        data = path.read_bytes()
-        self._logs = []
-        for line in data[: data.rfind(b"\n") + 1].splitlines():
-            try:
-                self._logs.append(json.loads(line))
-            except ValueError:
-                break
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._records = records
 
-    def read_logs(self, log_number_from: int):  # type: ignore[no-untyped-def]
-        return iter(self._logs[log_number_from:])
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return iter(dict(record) for record in self._records[log_number_from:])
 
     def append_logs(self, logs: list[dict[str, object]]) -> None:
         raise AssertionError("this journal is opened for reading")

@@ -7,10 +7,8 @@ from typing import Any
 
 from nas.search.store import former, run_directory
 from nas.search.store.journal import find_journal
-from nas.search.store.runs import load_run, shown_settings
-
-# Settings that may differ from one session to the next; the rest is what trials mean.
-MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine")
+from nas.search.store.runs import load_run
+from nas.search.store.settings import MAY_CHANGE, keep_meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +84,10 @@ def refuse_change(folder: Path, change: str) -> None:
 
 def describe_change(folder: Path, config: Mapping[str, Any]) -> str:
     """Say which setting a run was started with otherwise; empty: none, or one that may change."""
-    stored, asked = shown_settings(run_directory.stored_config(folder)), shown_settings(config)
+    stored = keep_meaning(run_directory.stored_config(folder))
+    asked = keep_meaning(config)
     for key in sorted({*stored, *asked}):
-        if key.partition(".")[0] not in MAY_CHANGE and stored.get(key) != asked.get(key):
+        if stored.get(key) != asked.get(key):
             return (
                 f"{key}: run={folder} was started with {stored.get(key)}, now it is "
                 f"{asked.get(key)}; that would change the meaning of its trials: start a new run "

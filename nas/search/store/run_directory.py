@@ -14,12 +14,13 @@ from nas.analysis.results import best_score_rows, front_table, table
 from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
+from nas.system.record_file import HEADER, read_records
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
 CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
-RETRAINED = "trust.json"
+RETRAINED = "trust.jsonl"
 NEEDED = (
     "challenge",
     "limits",
@@ -125,17 +126,21 @@ def read_environment(run: Path) -> dict[str, Any]:
 
 
 def read_retrained(run: Path) -> tuple[Retrained, ...]:
-    """What was trained longer so far.
+    """Return what was trained longer so far, of every length.
 
     Raises:
         ValueError: the file is not what nas trust writes.
     """
-    if not (run / RETRAINED).is_file():
+    path = run / RETRAINED
+    if not path.is_file():
         return ()
-    lines = _read_data(run, RETRAINED)
-    if not isinstance(lines, list) or not all(map(_is_retrained, lines)):
+    records = [
+        {key: value for key, value in record.items() if key not in HEADER}
+        for record in read_records(path)
+    ]
+    if not all(map(_is_retrained, records)):
         raise ValueError(f"run={run}: {RETRAINED} is not what nas trust writes; remove it")
-    return tuple(Retrained(**line) for line in lines)
+    return tuple(Retrained(**record) for record in records)
 
 
 def _is_retrained(line: Any) -> bool:

@@ -13,23 +13,23 @@ from nas.analysis.ladder import RUNGS, LadderRun
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.score import Baseline, Challenge, Gate, Weights
-from nas.search.store.facts import STUDY, read_facts, read_records
-from nas.search.store.journal import JOURNAL, find_journal, open_storage
+from nas.search.store.facts import STUDY, read_facts, read_rows
+from nas.search.store.journal import JOURNAL, find_journal, read_storage
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
+from nas.search.store.settings import hash_settings, shown_settings
+from nas.system.record_file import read_records, read_undamaged
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
-CHOSEN_CLASSES = ("sampler", "evaluator", "engine")  # keys whose class says what was chosen
-LONGER_PROXY = (
-    "proxy=overnight, or more proxy.steps, "
-    "on photographs of your own (data=folder data.train=... data.val=...)"
-)
 
 
-def load_run(run: Path) -> RunState:
+def load_run(run: Path, *, recover: bool = False) -> RunState:
     """Rebuild a run from its journal and its stored configuration.
 
+    Args:
+        recover: read a damaged journal as far as it is whole.
     Raises:
+        DamagedFileError: a record of the journal is damaged.
         ValueError: there is no run in this directory, or its configuration is not whole.
     """
     config = stored_config(run)
@@ -40,10 +40,10 @@ def load_run(run: Path) -> RunState:
             f"run={run}: {CONFIG} is not what a search writes ({error!r}); it was changed since: restore it"
         ) from None
     journal = find_journal(run)
+    records = _read_journal(run, journal, config, recover=recover) if journal else []
     try:
-        storage = open_storage(journal, read_only=True) if journal else None
         state = read_state(
-            storage,
+            read_storage(records) if records else None,
             name=run.resolve().name,
             challenge=challenge,
             objectives=objectives,
@@ -55,7 +55,43 @@ def load_run(run: Path) -> RunState:
         raise ValueError(
             f"run={run}: {JOURNAL} holds what no search writes ({error!r}); restore it from a copy"
         ) from None
-    return replace(state, retrained=read_retrained(run), lr_origins=read_lr_origins(run))
+
+    # One length is shown: an order is judged among trainings that are alike.
+    retrained = read_retrained(run)
+    longest = max((training.steps for training in retrained), default=0)
+    return replace(
+        state,
+        retrained=tuple(training for training in retrained if training.steps == longest),
+        lr_origins=read_lr_origins(run),
+    )
+
+
+def _read_journal(
+    run: Path, journal: Path, config: Mapping[str, Any], *, recover: bool
+) -> list[dict[str, Any]]:
+    """Read the records of a journal that was written under a configuration.
+
+    Raises:
+        ValueError: it was written under another one.
+    """
+    records = (read_undamaged if recover else read_records)(journal)
+    check_config(run, records, config)
+    return records
+
+
+def check_config(
+    run: Path, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> None:
+    """Refuse a journal that was written under another configuration than that beside it.
+
+    Raises:
+        ValueError: the configuration was changed since, or belongs to another run.
+    """
+    if records and records[0]["config"] not in ("", hash_settings(config)):
+        raise ValueError(
+            f"run={run}: {CONFIG} is not the one that {JOURNAL} was written under: it was changed "
+            "since, or belongs to another run; restore it"
+        )
 
 
 def _rules(config: Mapping[str, Any]) -> tuple[Challenge, tuple[str, ...], dict[str, float], int]:
@@ -111,7 +147,7 @@ def read_state(
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
         study = optuna.load_study(study_name=STUDY, storage=storage)
         facts = read_facts(study)
-        records = read_records(study, facts)
+        records = read_rows(study, facts)
         ladder, test_psnr_db = facts.ladder, facts.test_psnr_db
         rungs = tuple(study.user_attrs.get("rungs", RUNGS))
         probes = tuple(study.user_attrs.get("probes", ()))
@@ -128,23 +164,3 @@ def read_state(
         rungs=rungs,
         probes=probes,
     )
-
-
-def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration as the report shows it: dotted keys, without what is not set.
-
-    Of what is chosen by its class alone (a sampler, an evaluator, an engine) the class is shown.
-    """
-    flat: dict[str, Any] = {}
-
-    def walk(node: Mapping[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, Mapping):
-                if f"{prefix}{key}" in CHOSEN_CLASSES and "_target_" in value:
-                    flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
-                walk(value, f"{prefix}{key}.")
-            elif key != "_target_" and value is not None:
-                flat[f"{prefix}{key}"] = value
-
-    walk(config, "")
-    return flat | {"longer_proxy": LONGER_PROXY}

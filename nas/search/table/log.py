@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.system.record_file import RecordWriter, read_records, recover
+
 
 class TabulationLog:
-    """Measurements and trainings that are done, a JSON line each, beside the table to be.
+    """Measurements and trainings that are done, a record each, beside the table to be.
 
     Attributes:
         measured: the line of each measurement, by arch_id.
@@ -20,29 +22,24 @@ class TabulationLog:
         self.path = path
         self.measured: dict[str, dict[str, Any]] = {}
         self.trained: dict[tuple[str, int], dict[str, Any]] = {}
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._append_line({"settings": settings})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            recover(path)
+        records = read_records(path) if path.exists() else []
+        self._writer = RecordWriter(path, config="")
+        if not records:
+            self._writer.append([{"settings": settings}])
             return
 
-        # Everything but the first line is something done.
-        first, *lines = self._read_lines()
-        self._compare_settings(first["settings"], settings)
-        for line in lines:
-            self._file_line(line)
+        # Everything but the first record is something done.
+        self._compare_settings(records[0]["settings"], settings)
+        for record in records[1:]:
+            self._file_line(record)
 
     def add(self, line: dict[str, Any]) -> None:
         """Keep a line; one with a seed is a training's, one without a measurement's."""
-        self._append_line(line)
+        self._writer.append([line])
         self._file_line(line)
-
-    def _read_lines(self) -> list[dict[str, Any]]:
-        """Read the file, and cut off what a kill left of its last line."""
-        data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:  # or the next line would be appended to the half one
-            self.path.write_bytes(whole)
-        return [json.loads(line) for line in whole.splitlines()]
 
     def _compare_settings(self, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Refuse settings that are not those of the file."""
@@ -61,9 +58,3 @@ class TabulationLog:
             self.trained[line["arch_id"], line["seed"]] = line
         else:
             self.measured[line["arch_id"]] = line
-
-    def _append_line(self, line: Mapping[str, Any]) -> None:
-        """Write a line at the end of the file."""
-        # JSON has no NaN: what cannot be read back is not written.
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -13,6 +13,7 @@ import yaml
 from nas.cli import targets
 from nas.cli.door import main
 from nas.commands import search
+from nas.system.record_file import frame
 from search_spaces.spaces.span import SpanSpace
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "z_strangers_files"
@@ -251,11 +252,12 @@ def test_configuration_that_no_search_wrote_is_refused(refused, downloaded, comm
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("trust.json", "[" * 5000, "trust.json is nested"),
-        ("trust.json", '[{"number": "x"}]', "trust.json is not what nas trust writes"),
-        ("trust.json", "5", "trust.json is not what nas trust writes"),
-        ("journal.log", '{"op_code": 0}\n', "journal.log holds what no search writes"),
-        ("journal.log", "[1]\n", "journal.log holds what no search writes"),
+        ("trust.jsonl", "[" * 5000 + "\n", "trust.jsonl: record 0 is damaged"),
+        ("trust.jsonl", frame({"format": 1, "config": "", "number": "x"}, 0).decode(), "trust.jsonl is not what nas trust writes"),
+        ("trust.jsonl", "5\n", "trust.jsonl: it was written by another version"),
+        ("journal.log", '{"op_code": 0}\n', "journal.log: it was written by another version"),
+        ("journal.log", frame({"op_code": 0, "format": 1, "config": ""}, 0).decode(), "journal.log holds what no search writes"),
+        ("journal.log", "[1]\n", "journal.log: it was written by another version"),
     ],
 )  # fmt: skip
 def test_other_files_of_a_downloaded_run_are_refused(refused, downloaded, name, text, words):

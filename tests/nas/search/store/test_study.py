@@ -11,8 +11,9 @@ from nas.search.model.decisions import read_decisions
 from nas.search.samplers import optuna_samplers
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import RECORD
-from nas.search.store.journal import JOURNAL, open_storage, recover
+from nas.search.store.journal import JOURNAL, read_storage
 from nas.search.store.runs import read_state
+from nas.system.record_file import read_records, recover
 from search_spaces.chooser import decisions
 from tests.nas.search.studies import (
     CHALLENGE,
@@ -295,7 +296,7 @@ def test_reading_gives_the_state_and_writes_nothing(tmp_path):
     asker.study.set_test_psnr({"abc": 25.0})
     before = (tmp_path / JOURNAL).read_bytes()
     state = read_state(
-        open_storage(tmp_path / JOURNAL, read_only=True),
+        read_storage(read_records(tmp_path / JOURNAL)),
         name="run",
         objectives=asker.study.rules.objectives,
         limits={},

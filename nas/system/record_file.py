@@ -1,0 +1,234 @@
+"""Files of records, one a line, that grow by appends and in which every damage is found.
+
+A line is JSON that ends with the record's number and the CRC-32 of all before it:
+`{"op_code":6,"value":26.1,"record":12,"crc":"5a3f0c1d"}`. The first record says `format`, and
+`config`: the hash of the settings that all records were made under. Other readers of JSON lines
+(Optuna's, of a journal) find keys that they do not know.
+
+One scan serves writers and readers. A torn tail is what a kill or a power cut leaves of the last
+append; it is no record yet. Damage before a good record is no torn tail: nobody reads past it.
+"""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+NUMBER = "record"  # key of a record's number
+HEADER = ("format", "config")  # keys of the first one
+_MARK = b',"crc":"'
+_END = b'"}'
+_LENGTH = len(_MARK) + 8 + len(_END)  # bytes of the checksum with its key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a file of records holds.
+
+    Attributes:
+        lines: the whole records before any damage, in their order, without the newline.
+        tail: what follows them; empty where the file ends with a whole record.
+        is_damaged: whether good records follow the tail, so that it is no torn one.
+        num_after: how many do.
+    """
+
+    lines: Sequence[bytes]
+    tail: bytes
+    num_after: int = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        return self.num_after > 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the whole records."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+
+class DamagedFileError(ValueError):
+    """A record is damaged, and good ones follow it.
+
+    Attributes:
+        path: of the file.
+        num_whole: records before the damage.
+    """
+
+    def __init__(self, path: Path, scan: Scan) -> None:
+        self.path = path
+        self.num_whole = len(scan.lines)
+        super().__init__(
+            f"{path}: record {self.num_whole} is damaged, and {scan.num_after} good ones follow "
+            "it; restore the file from a copy"
+        )
+
+
+def frame(record: Mapping[str, Any], number: int) -> bytes:
+    """Return the line of a record, with its newline.
+
+    Example:
+        >>> frame({"op_code": 1}, 3)
+        b'{"op_code":1,"record":3,"crc":"2b3d1a3e"}\\n'
+    """
+    body = json.dumps({**record, NUMBER: number}, separators=(",", ":"), allow_nan=False)
+    head = body[:-1].encode()
+    return b"%b%b%08x%b\n" % (head, _MARK, zlib.crc32(head), _END)
+
+
+def scan(data: bytes) -> Scan:
+    """Find the whole records of a file's bytes, and what follows them."""
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = whole.split(b"\n")[:-1]
+
+    # Numbers count up from 0: a record that is missing or stands twice is damage too.
+    count = 0
+    while count < len(lines) and _is_record(lines[count], count):
+        count += 1
+    after = sum(_is_record(line) for line in lines[count + 1 :])
+    start = sum(map(len, lines[:count])) + count
+    return Scan(lines=lines[:count], tail=data[start:], num_after=after)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a file that somebody may be appending to.
+
+    Half a line at the end is an append that is not done yet, and left out.
+
+    Raises:
+        DamagedFileError: a record is damaged.
+        ValueError: another version wrote the file.
+    """
+    found = scan(path.read_bytes())
+    if found.is_damaged or b"\n" in found.tail:
+        raise DamagedFileError(path, found)
+    return _parse_records(path, found)
+
+
+def read_undamaged(path: Path) -> list[dict[str, Any]]:
+    """Read the records before any damage; ValueError where another version wrote the file."""
+    return _parse_records(path, scan(path.read_bytes()))
+
+
+def recover(path: Path) -> str:
+    """Cut a torn tail off and keep it beside the file; return a line on it, empty where none was.
+
+    Raises:
+        DamagedFileError: a record before the last is damaged.
+        ValueError: another version wrote the file.
+    """
+    found = scan(path.read_bytes())
+    if found.is_damaged:
+        raise DamagedFileError(path, found)
+    _parse_records(path, found)
+    if not found.tail:
+        return ""
+
+    # The copy is on the disk before the file is cut.
+    kept = path.with_name(f"{path.name}.cut-{time.strftime('%Y%m%d-%H%M%S')}")
+    with kept.open("wb") as file:
+        file.write(found.tail)
+        file.flush()
+        os.fsync(file.fileno())
+    with path.open("r+b") as file:
+        file.truncate(found.num_bytes)
+        os.fsync(file.fileno())
+    return (
+        f"{path}: the last record was cut off; its {len(found.tail)} bytes are kept in {kept.name}"
+    )
+
+
+class RecordWriter:
+    """Appends records to a file; what an append has returned from outlives the process.
+
+    Args:
+        path: of a file that was recovered, or is not there yet.
+        config: hash of the settings that the records are made under.
+    """
+
+    def __init__(self, path: Path, config: str) -> None:
+        self.path = path
+        self._config = config
+        found = scan(path.read_bytes()) if path.exists() else scan(b"")
+        assert not found.tail, f"{path} was not recovered"
+        self._num_records = len(found.lines)
+        self._num_bytes = found.num_bytes
+
+    def append(self, records: Sequence[Mapping[str, Any]], *, wait: bool = True) -> list[bytes]:
+        """Append records in one write; return their lines.
+
+        Args:
+            wait: for the disk, so that they outlive a power cut too.
+        Raises:
+            OSError: such as a full disk; nothing of the records stays in the file.
+        """
+        lines = []
+        for number, record in enumerate(records, start=self._num_records):
+            header = {HEADER[0]: FORMAT, HEADER[1]: self._config} if number == 0 else {}
+            lines.append(frame({**header, **record}, number))
+        data = b"".join(lines)
+
+        try:
+            # Unbuffered: an error leaves nothing that would be written when the file is closed.
+            with self.path.open("ab", buffering=0) as file:
+                _write_all(file.fileno(), data)
+                if wait:
+                    os.fsync(file.fileno())
+        except OSError:
+            if self.path.exists():
+                os.truncate(self.path, self._num_bytes)
+            raise
+        self._num_records += len(lines)
+        self._num_bytes += len(data)
+        return lines
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write all of the bytes: one call may write fewer."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _parse_records(path: Path, found: Scan) -> list[dict[str, Any]]:
+    """Return the records of a scan.
+
+    Raises:
+        ValueError: another version wrote the file.
+    """
+    if not found.lines and _is_foreign(found.tail):
+        raise ValueError(
+            f"{path}: it was written by another version, or by something else: its first line "
+            "is no record of this one"
+        )
+    records = [json.loads(line) for line in found.lines]
+    for record in records:
+        del record[NUMBER], record["crc"]  # they were checked
+    version = records[0].get(HEADER[0]) if records else FORMAT
+    if version != FORMAT:
+        raise ValueError(f"{path}: its format is {version}, and this version reads {FORMAT}")
+    return records
+
+
+def _is_record(line: bytes, number: int | None = None) -> bool:
+    """Whether a line is a whole record, with a number where one is given."""
+    head, mark, crc = line[:-_LENGTH], line[-_LENGTH : -len(_END) - 8], line[-len(_END) - 8 :]
+    if mark != _MARK or crc != b"%08x%b" % (zlib.crc32(head), _END):
+        return False
+    return number is None or head.endswith(b'"record":%d' % number)
+
+
+def _is_foreign(tail: bytes) -> bool:
+    """Whether lines without a record begin as JSON of somebody else's."""
+    first, newline, _ = tail.partition(b"\n")
+    if not newline or _MARK in first:
+        return False
+    try:
+        json.loads(first)
+    except ValueError:
+        return False
+    return True
