@@ -62,10 +62,12 @@ class DamagedFileError(ValueError):
     def __init__(self, path: Path, scan: Scan) -> None:
         self.path = path
         self.num_whole = len(scan.lines)
-        super().__init__(
-            f"{path}: record {self.num_whole} is damaged, and {scan.num_after} good ones follow "
-            "it; restore the file from a copy"
-        )
+        place = f"record {self.num_whole} is damaged"
+        if scan.num_after:
+            way_out = f"and {scan.num_after} good ones follow it; restore the file from a copy"
+        else:
+            way_out = "and none follows it; go on with the run, which cuts it off, or restore it"
+        super().__init__(f"{path}: {place}, {way_out}")
 
 
 def frame(record: Mapping[str, Any], number: int) -> bytes:
@@ -104,9 +106,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         ValueError: another version wrote the file.
     """
     found = scan(path.read_bytes())
+    records = _parse_records(path, found)
     if found.is_damaged or b"\n" in found.tail:
         raise DamagedFileError(path, found)
-    return _parse_records(path, found)
+    return records
 
 
 def read_undamaged(path: Path) -> list[dict[str, Any]]:
@@ -229,6 +232,6 @@ def _is_foreign(tail: bytes) -> bool:
         return False
     try:
         json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

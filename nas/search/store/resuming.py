@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.search.store import former, run_directory
-from nas.search.store.journal import find_journal
+from nas.search.store.journal import JOURNAL, find_journal
 from nas.search.store.runs import load_run
 from nas.search.store.settings import MAY_CHANGE, keep_meaning
 
@@ -35,16 +35,17 @@ def inspect_folder(folder: Path, config: Mapping[str, Any]) -> Resumption:
     """
     resumes = run_directory.exists(folder)
     run_directory.check_own_files(folder)
-    find_journal(folder)  # refuses what is no file of the run's own
 
     # Results without a configuration would be searched on as if they were new.
-    results = [name for name in former.RESULTS if (folder / name).exists()]
+    names = (JOURNAL, *former.RESULTS)  # the journal is named first
+    results = [name for name in names if (folder / name).exists()]
     if results and not resumes:
         raise ValueError(
             f"run={folder}: {results[0]} lies there without {run_directory.CONFIG}, by which it is "
             "read (a copy may have left hidden folders out); restore it, or give another name"
         )
 
+    find_journal(folder)  # refuses what is no file of the run's own, and a lost one
     change = describe_change(folder, config) if resumes else ""
     refuse_change(folder, change)
     return Resumption(resumes=resumes, change=change)

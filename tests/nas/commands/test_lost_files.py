@@ -1,0 +1,108 @@
+"""A run with a part missing or damaged: it is named, refused, and nothing that is there is written over."""
+
+import random
+import shutil
+
+import pandas as pd
+import pytest
+
+from nas.cli.door import main
+
+TABLE = ["evaluator=table", "space=esr_bench_mini", "challenge=esr_bench_mini", "proxy.steps=2000"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A run of twelve trials."""
+    run = tmp_path_factory.mktemp("searched") / "run"
+    assert main(["search", *TABLE, "trials=12", "workers=1", f"run={run}"]) == 0
+    return run
+
+
+@pytest.fixture
+def run(searched, tmp_path):
+    shutil.copytree(searched, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def read_all(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def damage(run, record):
+    """Change one digit of a record's content."""
+    journal = run / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    place = next(i for i, byte in enumerate(lines[record]) if chr(byte).isdigit())
+    digit = b"1" if lines[record][place : place + 1] != b"1" else b"2"
+    lines[record] = lines[record][:place] + digit + lines[record][place + 1 :]
+    journal.write_bytes(b"".join(lines))
+    return len(lines)
+
+
+def test_a_report_of_a_damaged_journal_is_written_beside_the_runs_own(run, capsys):
+    count = damage(run, 150)
+    before = read_all(run)
+    assert main(["report", f"run={run}"]) == 1
+    assert f"record 150 is damaged, and {count - 151} good ones follow it" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert {path: data for path, data in read_all(run).items() if path in before} == before
+    rows = pd.read_csv(run / "recovered/trials.csv")
+    assert 0 < len(rows) < len(pd.read_csv(run / "trials.csv"))
+    whole = pd.read_csv(run / "trials.csv").set_index("number")["arch_id"]
+    assert (rows.set_index("number")["arch_id"] == whole[rows["number"]].to_numpy()).all()
+    assert "record 150 is damaged" in (run / "recovered/report.html").read_text()
+
+
+@pytest.mark.parametrize("record", [0, 1, 150])
+@pytest.mark.parametrize("command", ["search", "trust", "export"])
+def test_other_commands_refuse_a_damaged_journal(run, capsys, command, record):
+    damage(run, record)
+    before = read_all(run)
+    options = {
+        "search": ["trials=14"],
+        "trust": [],
+        "export": ["pick=fastest", f"out={run.parent}/out"],
+    }
+    assert main([command, f"run={run}", *options[command]]) == 2
+    assert f"record {record} is damaged" in capsys.readouterr().err
+    assert read_all(run) == before
+
+
+@pytest.mark.parametrize("command", ["search", "report", "trust"])
+def test_a_lost_journal_is_named(run, capsys, command):
+    (run / "journal.log").unlink()
+    before = read_all(run)
+    assert main([command, f"run={run}"]) == 2
+    assert (
+        "journal.log is missing, and trials.csv was made of it; restore" in capsys.readouterr().err
+    )
+    assert read_all(run) == before
+
+
+@pytest.mark.parametrize("command", ["search", "report", "trust"])
+def test_a_configuration_of_another_run_is_named(run, capsys, command, tmp_path):
+    other = tmp_path / "other"
+    assert main(["search", *TABLE, "seed=5", "trials=1", f"run={other}"]) == 0
+    shutil.copy(other / ".hydra/config.yaml", run / ".hydra/config.yaml")
+    capsys.readouterr()
+    before = read_all(run)
+    assert main([command, f"run={run}"]) == 2
+    assert (
+        "config.yaml is not the one that journal.log was written under" in capsys.readouterr().err
+    )
+    assert read_all(run) == before
+
+
+def test_a_digit_that_changed_anywhere_in_the_journal_is_found(run, capsys):
+    """Sixty places; benchmarks/search has the whole count."""
+    journal = run / "journal.log"
+    data = journal.read_bytes()
+    draw = random.Random(0)
+    digits = [place for place, byte in enumerate(data) if chr(byte).isdigit()]
+    for place in draw.sample(digits, 60):
+        digit = draw.choice([d for d in b"0123456789" if d != data[place]])
+        journal.write_bytes(data[:place] + bytes([digit]) + data[place + 1 :])
+        assert main(["export", f"run={run}", "pick=fastest", f"out={run.parent}/out"]) == 2
+        assert "is damaged" in capsys.readouterr().err
