@@ -11,7 +11,6 @@ Examples:
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
-import time
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -122,7 +121,8 @@ def configure(
     )
 
     return SearchConfig(
-        run=Path(run) if run else _name_run(invocation.overrides),
+        run=Path(run) if run else None,
+        name=_name_space(invocation.overrides),
         seed=seed,
         scale=scale,
         space=space,
@@ -144,11 +144,13 @@ def configure(
 def run(config: SearchConfig) -> int:
     """Start or resume a search and show it in the terminal; returns the exit status."""
     console = Console()
+    session = SearchSession(config, render=render, open_screen=open_display)
     try:
-        result = SearchSession(config, render=render, open_screen=open_display).run()
+        result = session.run()
     except KeyboardInterrupt:
         console.print(
-            f"Stopped; nothing that had finished is lost. Go on with: nas search run={config.run}"
+            "Stopped; nothing that had finished is lost. "
+            f"Go on with: nas search run={session.config.run}"
         )
         return INTERRUPTED
 
@@ -290,11 +292,10 @@ def _build_config(
     return configure(**schema.build(checked), **objects, invocation=invocation)
 
 
-def _name_run(overrides: Sequence[str]) -> Path:
-    """Name a new run by the time and its space."""
+def _name_space(overrides: Sequence[str]) -> str:
+    """Return the name of the space that was chosen: one of ours, or a file's."""
     spaces = [text.partition("=")[2] for text in overrides if text.startswith("space=")]
-    space = Path(spaces[-1].strip("'")).stem if spaces else "span"  # one of ours, or a file
-    return Path("runs") / f"{time.strftime('%Y%m%d_%H%M%S')}_{space}"
+    return Path(spaces[-1].strip("'")).stem if spaces else "span"
 
 
 def _read_latencies(replay: str | None) -> dict[str, Latency]:

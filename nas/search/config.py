@@ -144,12 +144,15 @@ class SearchConfig:
     conf/.
 
     Attributes:
-        run: the run directory, a new one or one to go on with.
+        run: the run directory, a new one or one to go on with; None: a new one that is named by the
+            time and by `name`.
+        name: ends the name of a run directory that was not named.
         seed: of everything random.
         scale: upscale factor.
     """
 
-    run: Path
+    run: Path | None
+    name: str
     seed: int
     scale: int
     space: Space
@@ -185,7 +188,8 @@ class SearchConfig:
         )
 
     def make_parts(self, placement: Placement) -> BackendParts:
-        """Return what a backend is opened with."""
+        """Return what a backend is opened with; the run directory has a name by then."""
+        assert self.run is not None
         return BackendParts(
             run=self.run,
             device=self.execution.device,

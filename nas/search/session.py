@@ -32,6 +32,7 @@ INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "
     "holds more training than proxy.steps; the ladder starts fresh and does not judge that."
 )
+RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
 
 
@@ -132,11 +133,20 @@ class SearchSession:
                 key, and nothing was written but where the ladder itself failed.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
         """
-        checked = self._check()
-        folder = self.config.run
+        # A name of ours is taken before anything else: another search may start this second.
+        made_folders: list[Path] = []
+        if self.config.run is None:
+            folder, made_folders = former.claim_folder(RUNS, self.config.name)
+            self.config = replace(self.config, run=folder)
+        try:
+            checked = self._check()
+        except BaseException:
+            former.remove_folders(made_folders)
+            raise
 
         # From here on something is written; what brings no result leaves nothing behind.
-        made_folders = former.make_folders(folder)
+        folder = self._folder
+        made_folders += former.make_folders(folder)
         lock = RunLock(folder)
         study: Study | None = None
         try:
@@ -153,6 +163,11 @@ class SearchSession:
         finally:
             lock.release()
 
+    @property
+    def _folder(self) -> Path:
+        assert self.config.run is not None
+        return self.config.run
+
     def _check(self) -> _CheckedSearch:
         """Refuse what cannot be searched so; nothing is written.
 
@@ -162,7 +177,7 @@ class SearchSession:
         config = self.config
         check_members(config.space)
         placement = config.make_placement()
-        resumption = inspect_folder(config.run, config.composed.config)
+        resumption = inspect_folder(self._folder, config.composed.config)
 
         # A space in which nothing meets the limits would be searched for nothing.
         doubt = ""
@@ -175,7 +190,7 @@ class SearchSession:
         # Data, table and device: whether they are there, and the same as when the run was started.
         backend = config.execution.backend.open(config.make_parts(placement))
         resumption = compare_conditions(
-            config.run,
+            self._folder,
             resumption,
             conditions=backend.conditions,
             fingerprints=backend.fingerprints,
@@ -207,7 +222,7 @@ class SearchSession:
 
     def _begin(self, checked: _CheckedSearch) -> tuple[str, ...]:
         """Make the run directory ready; return what the user is told at the start."""
-        folder, backend, composed = self.config.run, checked.backend, self.config.composed
+        folder, backend, composed = self._folder, checked.backend, self.config.composed
         notices = list(checked.notices)
         if checked.resumption.change:
             notices.append(former.set_aside(folder))
@@ -238,7 +253,7 @@ class SearchSession:
         rules = config.goals.rules
         from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
         return Study(
-            open_storage(config.run / JOURNAL, config=hash_settings(config.composed.config)),
+            open_storage(self._folder / JOURNAL, config=hash_settings(config.composed.config)),
             StudyRules(
                 objectives=config.goals.objectives,
                 limits=rules.limits,
@@ -275,8 +290,8 @@ class SearchSession:
             """List the arch_ids whose weights stay: what is trained next may start from them."""
             return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
 
-        name, settings = config.run.resolve().name, shown_settings(config.composed.config)
-        files = run_directory.Files(config.run, self.render, needed=list_parents)
+        name, settings = self._folder.resolve().name, shown_settings(config.composed.config)
+        files = run_directory.Files(self._folder, self.render, needed=list_parents)
 
         def read_state() -> RunState:
             return replace(study.show(name, settings, notices), lr_origins=backend.lr_origins)
@@ -316,4 +331,4 @@ class SearchSession:
             notices = (*notices, emptiness)
             reason = f"{emptiness}; {reason}"
         files.update(read_state(), now=True)
-        return SearchResult(folder=config.run, state=read_state(), reason=reason)
+        return SearchResult(folder=self._folder, state=read_state(), reason=reason)

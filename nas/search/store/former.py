@@ -52,6 +52,21 @@ def set_aside(run: Path) -> str:
     )
 
 
+def claim_folder(parent: Path, name: str) -> tuple[Path, list[Path]]:
+    """Make a new folder that is named by the time; return it, and what `make_folders` returns.
+
+    Two processes that ask within one second get two folders.
+    """
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    made = make_folders(parent)
+    for count in itertools.count(1):
+        folder = parent / (f"{stamp}_{name}" if count == 1 else f"{stamp}_{name}_{count}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder, [folder, *made]
+    raise AssertionError("unreachable")
+
+
 def make_folders(folder: Path) -> list[Path]:
     """Make a folder; return it and its parents that were not there before, the innermost first.
 

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import time
 
 import pandas as pd
 import pytest
@@ -106,3 +107,19 @@ def test_a_digit_that_changed_anywhere_in_the_journal_is_found(run, capsys):
         journal.write_bytes(data[:place] + bytes([digit]) + data[place + 1 :])
         assert main(["export", f"run={run}", "pick=fastest", f"out={run.parent}/out"]) == 2
         assert "is damaged" in capsys.readouterr().err
+
+
+def test_two_searches_of_one_second_get_two_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101_000000")
+    for _ in range(2):
+        assert main(["search", *TABLE, "trials=1"]) == 0
+    names = ["20260101_000000_esr_bench_mini", "20260101_000000_esr_bench_mini_2"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == names
+    assert all((tmp_path / "runs" / name / "front.csv").is_file() for name in names)
+
+
+def test_a_search_that_is_refused_leaves_no_folder_of_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", *TABLE, "limits.params=1"]) == 2
+    assert list(tmp_path.iterdir()) == []
