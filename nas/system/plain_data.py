@@ -140,7 +140,9 @@ def _check_bounds(data: Any) -> Any:
     weight, level = 0, [data]
 
     for _ in range(MAX_DEPTH + 1):
-        weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
+        weight += sum(
+            1 + len(item) // TEXT_WEIGHT if isinstance(item, str) else 1 for item in level
+        )
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
         if not (level := list(_list_inner(level))):
@@ -149,11 +151,11 @@ def _check_bounds(data: Any) -> Any:
 
 
 def _list_inner(level: list[Any]) -> Iterator[Any]:
-    for one in level:
-        if isinstance(one, Mapping):
-            yield from one.values()
-        elif isinstance(one, list):
-            yield from one
+    for item in level:
+        if isinstance(item, Mapping):
+            yield from item.values()
+        elif isinstance(item, list):
+            yield from item
 
 
 def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -64,14 +64,14 @@ def why_forbidden(file: Path, root: Path) -> str | None:
         root: the folder that the user named; a folder above it may be called test, its name and
             those below not.
     """
-    for one in _names_of(file):
-        number = find_div2k_number(one)
+    for name in _names_of(file):
+        number = find_div2k_number(name)
         if number is not None:
             part = "validation" if number <= 900 else "test"
             return (
                 f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
             )
-        if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(one.parent))):
+        if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(name.parent))):
             return "an image of the challenge's validation or test set"
 
     # Of a test set, by the folders that the user named or that lie below.
