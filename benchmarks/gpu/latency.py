@@ -11,7 +11,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 
 from benchmarks.gpu.networks import TYPICAL, network, span, spanv2

@@ -10,7 +10,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -20,7 +20,6 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 from benchmarks.gpu.rows import Fact, Given, Measure, Outcome, write
 from benchmarks.shared.paths import ROOT
 

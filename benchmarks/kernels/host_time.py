@@ -15,7 +15,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 os.environ.pop("TRITON_INTERPRET", None)
 import torch
 from torch import nn

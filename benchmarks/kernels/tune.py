@@ -22,7 +22,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 if __name__ in ("__main__", "__mp_main__"):
     os.environ.pop("TRITON_INTERPRET", None)  # what is timed is compiled
 

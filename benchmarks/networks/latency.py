@@ -23,7 +23,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 
 from benchmarks.shared.ranks import tau

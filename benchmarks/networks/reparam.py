@@ -19,7 +19,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

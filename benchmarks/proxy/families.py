@@ -21,7 +21,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 from benchmarks.proxy.proxy import FAILED, TRAINING, evaluated
 from benchmarks.shared.lines import Line, append, read
 from benchmarks.shared.paths import RESULTS

@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 
 from benchmarks.proxy.truth import DEVICE, TEST_SETS, open_judged

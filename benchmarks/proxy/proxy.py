@@ -31,7 +31,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import numpy as np
 import plotly.graph_objects as go
 from scipy.stats import kendalltau

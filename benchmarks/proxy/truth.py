@@ -27,7 +27,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import torch
 
 from benchmarks.proxy.families import families

@@ -7,6 +7,7 @@ A search over ESR-Bench-mini's space with made-up results is brought to 12 trial
 Demanded: at most 10 files, none of them of the study.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-
 
 from benchmarks.search.overhead import climb, open_search, stub_record
 from benchmarks.shared.paths import ROOT
@@ -24,6 +24,9 @@ MAX_FILES = 10
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     entered: dict[str, None] = {}
 
     def note_file(frame: FrameType, event: str, argument: Any) -> None:

@@ -23,7 +23,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
 import numpy as np
 
 from benchmarks.search.rivals import LIBRARIES, lacking, moasha

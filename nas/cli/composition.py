@@ -1,5 +1,6 @@
 """From what was typed to one plain configuration: Hydra composes, every usage error is one line."""
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.cli import catalog
 from nas.cli.habits import refuse_habits
 from nas.cli.invocation import UsageError
-from nas.cli.key_checks import Choice, check_choice, check_key, check_keys
+from nas.cli.key_checks import Choice, check_choice, check_keys
 from nas.cli.message import message_of, part
 from nas.cli.overrides import parse, quoted, refuse_chains
-from nas.cli.own_files import own_file, read_own
+from nas.cli.own_files import own_file, read_own, references
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,18 +122,37 @@ def compose_command(
     )
 
 
-def check_first_names(command: str, arguments: Sequence[str]) -> None:
-    """Check that the first names of all keys are those of a command, whatever a stored run holds.
+def compose_typed(command: str, arguments: Sequence[str]) -> Composition:
+    """Compose what was typed alone, for a command whose stored run tells the rest.
+
+    Values of groups are left out, for the run may have chosen another option, and so are
+    references to other keys.
 
     Raises:
         UsageError: an override cannot be read, or the first name of its key is unknown.
     """
     with initialize_config_module(catalog.PACKAGE, version_base="1.3"):
         defaults, choices = _compose_config(command, {}, {})
-    for key in _parse_all(command, arguments, {"run", *_to_plain_keys(defaults), *choices}):
+        parsed = _parse_all(command, arguments, {"run", *_to_plain_keys(defaults), *choices})
+
+    typed: dict[str, Override] = {}
+    for key, override in parsed.items():
         name = key.partition(".")[0]
-        if name != "run" and name not in choices:  # run names what is stored
-            check_key(command, name, defaults, choices)
+        if name in choices:
+            continue
+        if name != "run":  # run names what is stored
+            check_keys(command, key, override.value(), defaults, choices)
+        if not any(references(override.value())):
+            typed[key] = override
+
+    return Composition(
+        command=command,
+        tree=_resolve(_set_values(OmegaConf.create(), typed)),
+        choices=choices,
+        overrides=tuple(map(_make_lasting, typed.values())),
+        typed={key: value for key, _, value in (text.partition("=") for text in arguments)},
+        changed=(),
+    )
 
 
 def _parse_all(
@@ -253,10 +273,30 @@ def _compose_config(
         if file is not None:
             own[key] = read_own(key, file, value_keys)
 
-    # Hydra sees only names of its own options; what it refuses becomes one line.
-    lines = [str(override.input_line) for key, override in overrides.items() if key not in own]
+    # Hydra sees only names of its own options.
+    lines = tuple(str(override.input_line) for key, override in overrides.items() if key not in own)
+    packaged, choices = _compose_packaged(catalog.PACKAGE, command, lines)
+
+    config = packaged.copy()
+    with open_dict(config):
+        for key, data in own.items():
+            config[key] = data
+    return config, dict(choices)
+
+
+@functools.lru_cache(maxsize=32)
+def _compose_packaged(
+    package: str, command: str, lines: tuple[str, ...]
+) -> tuple[DictConfig, Mapping[str, Choice]]:
+    """Let Hydra compose a package's files alone; what is returned is shared, so never changed.
+
+    The files do not change while a process runs, and Hydra takes a tenth of a second to read those
+    of a search. One command composes two or three times: its defaults, and what was chosen.
+    """
     try:
-        config = compose(f"{catalog.COMMANDS}/{command}", overrides=lines, return_hydra_config=True)
+        config = compose(
+            f"{catalog.COMMANDS}/{command}", overrides=[*lines], return_hydra_config=True
+        )
         reported = OmegaConf.to_container(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(message_of(error)) from error
@@ -265,9 +305,6 @@ def _compose_config(
 
     with open_dict(config):
         del config["hydra"]
-        for key, data in own.items():
-            config[key] = data
-
     # Groups of which several are chosen are missing from Hydra's report.
     choices: dict[str, Choice] = dict(catalog.several(command))
     for group, choice in reported.items():

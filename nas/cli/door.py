@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
-from nas.cli.composition import Composition, check_first_names, compose_command
+from nas.cli.composition import Composition, compose_command, compose_typed
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.message import message_of, one_line, part, printable
@@ -88,9 +88,12 @@ def _call_command(command: str, overrides: list[str]) -> int:
     """Compose, check and build a command's configuration, then call the command with the parts."""
     # Types are checked after the import: they are those of the command's parameters.
     module, composition = _load_command(command, overrides)
+    configure = find_schema(module)
     with _usage_errors():
-        configure = find_schema(module)
-        checked = _check_types(configure, composition)
+        with _advice(composition):
+            checked = schema.check(
+                configure, composition.tree, composition.typed, given=("invocation",)
+            )
         changes = printable(" ".join(composition.changed)) or "all defaults"
         print(f"nas {command}: {changes}", flush=True)
         parts: dict[str, Any] = schema.build(checked)
@@ -125,11 +128,11 @@ def _load_command(command: str, overrides: list[str]) -> tuple[Any, Composition]
     stores = catalog.defines(command, "stored_run")
     resumes = stores and any(override.startswith("run=") for override in overrides)
     with _usage_errors():
-        if not resumes:
-            composition = compose_command(command, overrides)
-            importlib.import_module("nas.commands.spec_files").check_spec_files(composition.tree)
-        else:  # the rest of its keys is known when the run's configuration has been read
-            check_first_names(command, overrides)
+        # The rest of a run's keys is known when its configuration has been read.
+        composition = (compose_typed if resumes else compose_command)(command, overrides)
+        check_early = importlib.import_module("nas.commands.early").check_early
+        with _advice(composition):
+            check_early(command, composition.tree, composition.typed)
 
     module = importlib.import_module(f"nas.commands.{command}")
     if resumes:
@@ -158,14 +161,11 @@ def _usage_errors() -> Iterator[None]:
         raise UsageError(f"what was given cannot be read ({kind}: {message_of(error)})") from error
 
 
-def _check_types(run: Callable[..., object], composition: Composition) -> dict[str, Any]:
-    """Return the values in the types of a command's parameters.
-
-    Raises:
-        UsageError: one does not fit; where a value is missing, the message says what it means.
-    """
+@contextmanager
+def _advice(composition: Composition) -> Iterator[None]:
+    """Add to what a check refuses: what a missing key means, and what to do instead of a list."""
     try:
-        return schema.check(run, composition.tree, composition.typed, given=("invocation",))
+        yield
     except UsageError as error:
         text = str(error)
         # Messages of the schema start with the key.

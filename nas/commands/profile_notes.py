@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import kendalltau
-
 from nas.commands.architectures import PREFIX
 from nas.measure.cost import CHALLENGE_SIZE, measure_cost
 from nas.record import SET_IMAGES, Latency
@@ -102,6 +100,8 @@ def _describe_order(
     columns: Mapping[str, list[float]], what: str, runtimes: Sequence[float | None]
 ) -> str:
     """Return a line on how each column orders networks as runtimes do; None has no place in it."""
+    from scipy.stats import kendalltau  # slow to load, and only tables of several networks need it
+
     # Some networks have no published runtime: they are left out of both orders.
     places = [place for place, value in enumerate(runtimes) if value is not None]
     taus = {}
