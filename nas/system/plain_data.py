@@ -128,6 +128,7 @@ def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_O
     if isinstance(event, yaml.ScalarEvent):
         return _Open(event.anchor, 1 + len(event.value) // TEXT_WEIGHT, 0)
 
+    # An alias weighs as much as what it names: that is how bombs are made.
     if event.anchor not in anchors:
         problem = f"the alias *{event.anchor} stands before or within what it names"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
@@ -185,6 +186,7 @@ class _Loader(_Base):  # type: ignore[misc]
             if key_node.tag == MERGE_TAG:
                 continue
 
+            # YAML takes any value for a key, and the last of two equal ones.
             is_scalar = isinstance(key_node, yaml.ScalarNode)
             key = self.construct_object(key_node, deep=True) if is_scalar else None
             problem = f"the key {key!r} stands there twice" if key in seen else ""

@@ -4,12 +4,11 @@ DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their
 parts:
 
 - Certain, and refused: only what people derive from an image follows the four-digit number, and
-    anything
-  stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3);
-  or the name or a folder of it says DIV2K beside the number, whatever else it says.
+  anything stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90,
+  div2k-0801_crop3); or the name or a folder of it says DIV2K beside the number, whatever else it
+  says.
 - Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801),
-    and numbers
-  before words that say nothing (0801_holiday).
+  and numbers before words that say nothing (0801_holiday).
 - Neither: numbers of more digits, such as Flickr2K's 000801 and LSDIR's 0000801.
 """
 
