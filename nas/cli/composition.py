@@ -135,6 +135,7 @@ def compose_typed(command: str, arguments: Sequence[str]) -> Composition:
         defaults, choices = _compose_config(command, {}, {})
         parsed = _parse_all(command, arguments, {"run", *_to_plain_keys(defaults), *choices})
 
+    # What is left can be checked by itself, before the run is read.
     typed: dict[str, Override] = {}
     for key, override in parsed.items():
         name = key.partition(".")[0]

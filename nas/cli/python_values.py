@@ -62,6 +62,7 @@ def check_object(key: str, value: object, hint: Any) -> None:
             f"make one: {key}={value.__name__}(...)"
         )
 
+    # Any of the Protocols will do; of the others the message says what is missing.
     given = f"an object of {type(value).__name__}"
     for protocol in protocols:
         missing = sorted(lacking_members(value, protocol))

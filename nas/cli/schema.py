@@ -287,6 +287,7 @@ def _check_number(value: float, kind: Hint, path: str) -> None:
     # NaN and infinity have no place in JSON, and pass every comparison unseen.
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{path}: {value} is not a value; a number must be finite")
+    # Tables and arrays hold 64 bits; a float of that size is a whole number.
     if abs(value) <= LARGEST:
         return
     if isinstance(value, int) and kind in (int, float):

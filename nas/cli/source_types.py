@@ -24,6 +24,7 @@ def read_types(command: str) -> dict[str, Hint]:
     # A command that gathers its keys in `configure` runs what that returns.
     function = functions.get("configure") or functions["run"]
 
+    # Keys of a command are keyword-only, each with an annotation.
     types: dict[str, Hint] = {}
     for parameter in function.args.kwonlyargs:
         assert parameter.annotation is not None
@@ -36,6 +37,7 @@ def read_types(command: str) -> dict[str, Hint]:
 
 def _read_annotation(node: ast.expr, module: ast.Module) -> Hint:
     """Return the type that an annotation's source spells: `int | None`, `Literal["a", "b"]`, ..."""
+    # Whatever is not listed here is a class, and checked when the command is imported.
     match node:
         case ast.Constant(value=None):
             return type(None)

@@ -65,7 +65,11 @@ class Roles:
     def lr_origin(self, role: Role) -> str:
         """Say how the LR images of a role were made, as it stands beside every PSNR on them."""
         return say_origins(
-            [one for (other, _), one in zip(self.found, self.origins, strict=True) if other == role]
+            [
+                origin
+                for (other, _), origin in zip(self.found, self.origins, strict=True)
+                if other == role
+            ]
         )
 
     @property

@@ -82,13 +82,15 @@ def _find_builtin(
     """Find photographs of installed packages; to train on, smaller copies of them too."""
     names = {"train": source.train, "val": source.val, "test": source.test}[role]
     key = f"data.sources.{name}.{role}"
-    whole = [photograph(one, source=name, key=key) for one in names]
+    whole = [photograph(photo, source=name, key=key) for photo in names]
     if not whole:
         return None
 
     # Val and test images stay as they are: smaller copies would show the same scene twice.
     scales = source.scales if role == "train" else [1.0]
     pairs = whole if 1 in scales else []
-    pairs = pairs + shrunk_photographs(whole, [one for one in scales if one < 1], progress=progress)
+    pairs = pairs + shrunk_photographs(
+        whole, [factor for factor in scales if factor < 1], progress=progress
+    )
     folder = Path(os.path.commonpath([pair.hr.parent for pair in whole]))
     return Found("built-in", folder, folder, tuple(sized(pair, scale) for pair in pairs), ())

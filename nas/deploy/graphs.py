@@ -113,15 +113,14 @@ class GraphCache:
 
     def _record_graph(self, graph_input: Tensor) -> Captured:
         graph = torch.cuda.CUDAGraph()
-        recording = torch.cuda.graph(
-            graph,
-            pool=self._pool,
-            stream=self._stream,
-            capture_error_mode=CAPTURE_ERROR_MODE,
-        )
 
         try:
-            with recording:
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._stream,
+                capture_error_mode=CAPTURE_ERROR_MODE,
+            ):
                 graph_output = self.function(graph_input)
         # Plain calls would lack memory as well: this is no reason to go on without graphs.
         except torch.OutOfMemoryError:

@@ -83,6 +83,7 @@ def _merge_normalisation(typed: fx.GraphModule) -> None:
         if not isinstance(centred, fx.Node) or centred.target != aten.sub.Tensor:
             continue
         image, mean = centred.args[:2]
+        # Inside the network a mean is no mean of the image.
         if not isinstance(image, fx.Node) or image.op != "placeholder":
             continue
         if not _reads_image(typed, node):

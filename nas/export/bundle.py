@@ -93,6 +93,7 @@ def check_free(out: Path) -> None:
 
 def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
     """Write the spec under `spec`, where `arch=` finds it, and beside it what a reader needs."""
+    # The spec lies beside the weights: without it they cannot be rebuilt.
     content: dict[str, Any] = {
         "arch_id": bundle.spec.arch_id,
         "spec": bundle.spec.to_dict(),

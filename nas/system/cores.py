@@ -47,12 +47,12 @@ def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
     """Yield the folder of each group that holds this process, and its hierarchy's folder.
 
     Inside a container the group's path may be the host's, of which only the container's part is
-    mounted:
-    what is not there below the hierarchy's folder is read at that folder.
+    mounted: what is not there below the hierarchy's folder is read at that folder.
     """
     own = dict(_list_own_groups())
 
     for mount in _read_text(ROOT / "proc/self/mountinfo").splitlines():
+        # proc(5): the mount, then a dash, then kind, device and options.
         fields, _, source = mount.partition(" - ")
         kind, options = source.split()[0], source.split()[-1].split(",")
         if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options):

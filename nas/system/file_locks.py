@@ -71,6 +71,7 @@ def drop(handle: int) -> None:
 
 
 def _lock_with_flock(handle: int, alone: bool, wait: bool) -> bool:
+    # The system frees the lock when the process ends, however it ends.
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
 
     try:
@@ -84,6 +85,7 @@ def _lock_bytes(handle: int, alone: bool) -> bool:
     """Lock all bytes, or a free one, as Windows does: exclusively; False: they are taken."""
     drop(handle)
 
+    # To share is to hold one byte of many; to be alone is to hold all of them.
     for first in range(1 if alone else PLACES):
         count = PLACES if alone else 1
         os.lseek(handle, first, os.SEEK_SET)

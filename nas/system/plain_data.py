@@ -128,6 +128,7 @@ def _close_value(event: Any, anchors: dict[str, tuple[int, int]], stack: list[_O
     if isinstance(event, yaml.ScalarEvent):
         return _Open(event.anchor, 1 + len(event.value) // TEXT_WEIGHT, 0)
 
+    # An alias weighs as much as what it names: that is how bombs are made.
     if event.anchor not in anchors:
         problem = f"the alias *{event.anchor} stands before or within what it names"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
@@ -140,7 +141,9 @@ def _check_bounds(data: Any) -> Any:
     weight, level = 0, [data]
 
     for _ in range(MAX_DEPTH + 1):
-        weight += sum(1 + len(one) // TEXT_WEIGHT if isinstance(one, str) else 1 for one in level)
+        weight += sum(
+            1 + len(item) // TEXT_WEIGHT if isinstance(item, str) else 1 for item in level
+        )
         if weight > MAX_WEIGHT:
             raise ValueError(_TOO_MUCH)
         if not (level := list(_list_inner(level))):
@@ -149,11 +152,11 @@ def _check_bounds(data: Any) -> Any:
 
 
 def _list_inner(level: list[Any]) -> Iterator[Any]:
-    for one in level:
-        if isinstance(one, Mapping):
-            yield from one.values()
-        elif isinstance(one, list):
-            yield from one
+    for item in level:
+        if isinstance(item, Mapping):
+            yield from item.values()
+        elif isinstance(item, list):
+            yield from item
 
 
 def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -183,6 +186,7 @@ class _Loader(_Base):  # type: ignore[misc]
             if key_node.tag == MERGE_TAG:
                 continue
 
+            # YAML takes any value for a key, and the last of two equal ones.
             is_scalar = isinstance(key_node, yaml.ScalarNode)
             key = self.construct_object(key_node, deep=True) if is_scalar else None
             problem = f"the key {key!r} stands there twice" if key in seen else ""

@@ -60,6 +60,7 @@ def _to_ascii(letter: str) -> str:
     if ord(letter) in BLOCKS or ord(letter) in DOTS:
         return "#"
 
+    # An accent falls away; what has no letter is written as its number.
     parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return parts or letter.encode("ascii", "backslashreplace").decode()
 

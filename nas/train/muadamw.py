@@ -84,6 +84,7 @@ def hidden_kernels(net: nn.Module) -> list[Tensor]:
     gate outgrow the features that it weighs, and training diverges.
     """
     kinds = tuple(ATTENTIONS.values())
+    # Attentions are found by their classes, wherever they stand.
     gates = {m for part in net.modules() if isinstance(part, kinds) for m in part.modules()}
     dense = [
         m

@@ -104,6 +104,7 @@ def residual_spec(spec: ArchSpec) -> ArchSpec:
     These are a fixed skip branch, and the restored mean colour of a centred network. What is left
     is the part that the proxy trains.
     """
+    # The base adds bicubic pixels: a second fixed branch would count them twice.
     fixed = spec.skip is not None and spec.skip.kind in FIXED_SKIPS
     wrap = tuple(
         BlockSpec.of("centre", restore=False) if layer.kind == "centre" else layer
@@ -285,6 +286,7 @@ def _schedule_factor(step: int, config: ProxyConfig) -> float:
 def _make_optimizers(net: Network, config: Optimizer, rate: float) -> list[torch.optim.Optimizer]:
     """Make AdamW for all weights, or with Muon for the hidden kernels and AdamW for the others."""
     kernels = hidden_kernels(net) if config.muon_lr is not None else []
+    # By identity: two weights of equal values are two weights.
     kernel_ids = {id(kernel) for kernel in kernels}
     rest = [weight for weight in net.parameters() if id(weight) not in kernel_ids]
     optimizers: list[torch.optim.Optimizer] = [

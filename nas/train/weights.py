@@ -86,6 +86,7 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
         FileNotFoundError: as `load_upscaler`.
         ValueError: as `load_upscaler`.
     """
+    # Our own files say what they belong to; others are known by their names and shapes.
     metadata = read_metadata(path)
     if metadata.spec is not None and metadata.spec.arch_id != spec.arch_id:
         raise ValueError(
@@ -95,6 +96,7 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
 
     if metadata.base is not None:
         return OverBase(residual_network(spec, read_state(path), str(path))).eval(), str(path)
+    # Weights without a base are those of a whole network.
     net = build(spec)
     source = load_checkpoint(net, path)
     return net.eval(), source

@@ -79,6 +79,7 @@ class ACB(nn.Module):
         check_multiple("acb.channels", channels, 2, "it is split")
         check_number("acb.expansion", expansion, such_as=2)
         check_number("acb.window", window, such_as=72)
+        # From pixels to regions to channels.
         self.local = LocalDistillation(channels, channels=channels, make_conv=make_conv)
         self.spatial = VarianceAttention(channels, weighed=False)
         self.channel = ChannelTransformer(channels, expansion=expansion, window=window)

@@ -156,6 +156,7 @@ class HFEB(nn.Module):
         )
         check_activation(activation)
 
+        # The two halves differ in their attention alone.
         large_kernels = LargeKernelAttention(width, activation=activation)
         self.spatial = Half(channels, width, large_kernels, activation=activation)
         self.channel = Half(channels, width, EntropyAttention(width), activation=activation)

@@ -47,6 +47,7 @@ class RFDB(nn.Module):
         self.remain = nn.ModuleList(
             make_conv(channels, channels, kernel=3, bias=bias) for _ in range(3)
         )
+        # The last step only distils: nothing follows that it could refine.
         self.last = make_conv(channels, distilled, kernel=3, bias=bias)
         self.join = pointwise_conv(4 * distilled, channels, bias=bias)
 

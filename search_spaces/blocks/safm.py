@@ -84,6 +84,7 @@ class SAFMBlock(nn.Module):
         check_number("safm.expansion", expansion, such_as=2)
         check_multiple("safm.channels", channels, num_levels, f"num_levels={num_levels} groups")
 
+        # One group: mean and variance of a whole image, at training and after it.
         self.norm1, self.norm2 = nn.GroupNorm(1, channels), nn.GroupNorm(1, channels)
         self.safm = SAFM(channels, num_levels=num_levels, activation=activation)
 

@@ -84,6 +84,7 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, asked: str | N
     averaged = [judged for judged in fitting if judged[0].is_averaged]
     candidates = _drop_duplicates(averaged or fitting)
     if len(candidates) > 1:
+        # Which one is meant is the user's to say; the message gives what to type.
         held = [entry.name or "the file itself" for entry, _ in candidates]
         ways = [f"weights=FILE:{shorten_name(entry.name)}" for entry, _ in candidates[:2]]
         more = " or another of them" if len(candidates) > 2 else ""
@@ -113,6 +114,7 @@ def pick_entry(entries: list[Entry], source: str, asked: str | None) -> Entry:
 
 def _judge_within(entry: Entry, judge: Judge, asked: str | None, depth: int) -> list[Judged]:
     """Judge a state dict as it is; if it does not fit, its parts under prefixes, to some depth."""
+    # Trainers save a network under a name such as net_g or module: its parts are tried too.
     tried: list[Judged] = []
     if asked is None or f"{entry.name}.".startswith(f"{asked}."):
         tried.append((entry, judge(entry.state) if entry.has_names else UNNAMED))

@@ -186,6 +186,7 @@ def open_entries(path: str | Path) -> tuple[Path, str | None, list[Entry]]:
     tree = read_tree(file)
     entries = find_entries(tree)
     if not any(entry.state for entry in entries):
+        # What the file holds instead shows what went wrong when it was saved.
         held = type(tree).__name__
         if isinstance(tree, Mapping):
             held = ", ".join(shorten_name(str(key)) for key in list(tree)[:NUM_SHOWN]) or "nothing"
@@ -209,6 +210,7 @@ def check_numbers(entry: Entry, file: Path) -> None:
     Raises:
         ValueError: some are not; the message names them.
     """
+    # A diverged training saves NaN without a word.
     broken = [
         key
         for key, value in entry.state.items()

@@ -271,6 +271,7 @@ def _collect_widths(data: Any) -> set[int]:
 
 
 def _replace_widths(spec: ArchSpec, new: Mapping[int, int]) -> ArchSpec:
+    # A width stands in many places of a spec, and each has to change.
     def replaced(data: Any) -> Any:
         if isinstance(data, dict):
             return {

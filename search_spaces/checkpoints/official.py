@@ -101,6 +101,7 @@ def load_checkpoint(net: Network, path: str | Path) -> str:
     choice = choose_entry(entries, _make_judge(net), str(file), asked)
     check_numbers(choice.entry, file)
 
+    # Under released names, weights are renamed, and branches merged, before they are loaded.
     release: Release | None = choice.verdict.result
     state = choice.entry.state if release is None else release.fitted(str(file))
     load_strict(net, state, str(file))
@@ -126,6 +127,7 @@ def recognise(path: str | Path) -> ArchSpec:
             "spec"
         ) from None
 
+    # Two architectures may have weights of the same names and shapes.
     specs: list[ArchSpec] = list(choice.verdict.result.values())
     if len(specs) > 1:
         fitting = ", ".join(spec.arch_id for spec in specs)
@@ -143,6 +145,7 @@ def describe_origin(spec: ArchSpec) -> str:
     name = published_name(spec)
     if name is not None:
         return f"published/{name}"
+    # Relatives share the released names at other widths and depths.
     relatives = [released["name"] for released in released_entries(spec)]
     return (
         f"a relative of published/{relatives[0]}"

@@ -158,6 +158,7 @@ class Release:
         """Return a Conv3XC for the branches of the file: the network's or the file's gain."""
         own = self.forms.get(conv)
         channels, in_channels, kernel = self.shapes[f"{conv}.weight"][:3]
+        # The gain of the file, unless the network has a training form with its own.
         gain = _read_gain(self.branches[conv], in_channels, channels)
         if isinstance(own, Conv3XC):
             gain = own.expand.out_channels // in_channels
@@ -205,6 +206,7 @@ def refuse(wrong: Sequence[str], source: str) -> None:
 
 def misfit(wrong: Sequence[str], source: str) -> str:
     """Say in one line what does not fit: as many differences as fit the line, some of each kind."""
+    # As many faults as one line holds: the first few show what is wrong.
     start = f"weights: {source} does not fit the network: "
     for count in range(min(NUM_NAMED, len(wrong)), 0, -1):
         more = f" and {len(wrong) - count} more" if len(wrong) > count else ""

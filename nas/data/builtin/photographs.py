@@ -3,16 +3,12 @@
 conf/data/builtin.yaml says which of them are for training and which for validation.
 
 - In colour: astronaut (512x512), chelsea, a cat (451x300), china, a temple (640x427), coffee
-    (600x400),
-  flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a stereo
-  pair of one
-  scene: both on one side).
+  (600x400), flower and rocket (640x427 each), motorcycle_left and motorcycle_right (741x500 each, a
+  stereo pair of one scene: both on one side).
 - Grey: camera, a cameraman (512x512), coins (384x303), brick, grass, gravel and moon (512x512
-    each), page and
-  text, written or printed (384x191, 448x172).
+  each), page and text, written or printed (384x191, 448x172).
 - In colour, but not of everyday scenes: ihc, a stained section under the microscope (512x512),
-    retina
-  (1411x1411) and hubble_deep_field (1000x872).
+  retina (1411x1411) and hubble_deep_field (1000x872).
 """
 
 from __future__ import annotations

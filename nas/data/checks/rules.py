@@ -4,12 +4,11 @@ DIV2K 0801-0900 are validation and 0901-1000 test images. They are told by their
 parts:
 
 - Certain, and refused: only what people derive from an image follows the four-digit number, and
-    anything
-  stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90, div2k-0801_crop3);
-  or the name or a folder of it says DIV2K beside the number, whatever else it says.
+  anything stands before it (0801, 0801x4, 0801_s001, 0801T0, 0801_flip, mine_0801_rot90,
+  div2k-0801_crop3); or the name or a folder of it says DIV2K beside the number, whatever else it
+  says.
 - Only similar, and told: numbers that cameras and video tools count with (IMG_0801, frame_0801),
-    and numbers
-  before words that say nothing (0801_holiday).
+  and numbers before words that say nothing (0801_holiday).
 - Neither: numbers of more digits, such as Flickr2K's 000801 and LSDIR's 0000801.
 """
 
@@ -64,14 +63,14 @@ def why_forbidden(file: Path, root: Path) -> str | None:
         root: the folder that the user named; a folder above it may be called test, its name and
             those below not.
     """
-    for one in _names_of(file):
-        number = find_div2k_number(one)
+    for name in _names_of(file):
+        number = find_div2k_number(name)
         if number is not None:
             part = "validation" if number <= 900 else "test"
             return (
                 f"DIV2K {number:04d} is a {part} image by its name (rename it if it is not DIV2K's)"
             )
-        if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(one.parent))):
+        if any(map(_FORBIDDEN_FOLDER.match, _folders_and_pairs(name.parent))):
             return "an image of the challenge's validation or test set"
 
     # Of a test set, by the folders that the user named or that lie below.

@@ -62,10 +62,12 @@ class ChangedCropFinder:
             spots: of each, what `find_spots` gave.
         """
         self._pairs = list(pairs)
-        self._details = [one.detail for one in spots]
-        self._image = np.repeat(np.arange(len(spots)), [len(one.places) for one in spots])
-        self._places = np.concatenate([np.zeros((0, 2), np.int32), *(one.places for one in spots)])
-        signs = [one.signs.reshape(-1, NUM_WORDS) for one in spots]
+        self._details = [image.detail for image in spots]
+        self._image = np.repeat(np.arange(len(spots)), [len(image.places) for image in spots])
+        self._places = np.concatenate(
+            [np.zeros((0, 2), np.int32), *(image.places for image in spots)]
+        )
+        signs = [image.signs.reshape(-1, NUM_WORDS) for image in spots]
         self._signs = np.concatenate([np.zeros((0, NUM_WORDS), np.float32), *signs]).T.copy()
         self._read_grey = lru_cache(maxsize=8)(_read_grey)
 
@@ -205,6 +207,6 @@ def _list_near_places(place: int, last: int) -> range:
     return range(max(0, middle - _REACH), min(last, middle + _REACH) + 1)
 
 
-def _correlate(one: Floats, other: Floats) -> float:
-    norms = float(np.vdot(one, one)) * float(np.vdot(other, other))
-    return float(np.vdot(one, other)) / float(np.sqrt(norms + 1e-6))
+def _correlate(first: Floats, other: Floats) -> float:
+    norms = float(np.vdot(first, first)) * float(np.vdot(other, other))
+    return float(np.vdot(first, other)) / float(np.sqrt(norms + 1e-6))

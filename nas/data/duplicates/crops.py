@@ -47,9 +47,9 @@ class CropFinder:
             tiles: of each, what `hash_tiles` gave.
         """
         self._pairs = list(pairs)
-        self._shapes = [one.shape for one in tiles]
+        self._shapes = [grid.shape for grid in tiles]
         hashes = (
-            np.concatenate([one.ravel() for one in tiles])
+            np.concatenate([grid.ravel() for grid in tiles])
             if tiles
             else np.zeros(0, dtype=np.uint64)
         )
@@ -57,7 +57,7 @@ class CropFinder:
         # All tiles in one sorted table: a hash is looked up by bisection.
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
-        sizes = [one.size for one in tiles]
+        sizes = [grid.size for grid in tiles]
         starts = np.cumsum([0, *sizes])
 
         self._image = np.repeat(np.arange(len(tiles), dtype=np.int32), sizes)[order]
@@ -75,9 +75,9 @@ class CropFinder:
 
         # A crop may have been turned or mirrored, so each region is looked up in all eight ways.
         turned = [
-            one
+            turned_region
             for y, x in corners
-            for one in orientations(pixels[y : y + _REGION, x : x + _REGION])
+            for turned_region in orientations(pixels[y : y + _REGION, x : x + _REGION])
         ]
 
         for index, place, image, tile in self._look_up_tiles(turned):

@@ -134,7 +134,7 @@ def _look_at_image(
         image_hash(pixels),
         tiles=None if role == "train" else hash_tiles(pixels),
         spots=find_spots(pixels) if may_be_cut else None,
-        cut_from=_find_whole(pixels, {other: one.exact for other, one in above.items()}),
+        cut_from=_find_whole(pixels, {other: finder.exact for other, finder in above.items()}),
     )
 
 
@@ -181,7 +181,7 @@ def _look_for_crops(
 ) -> list[_Look]:
     """Decode the HR files of training images that were hashed from LR and may be crops."""
     # Images that were hashed from HR were searched for crops on the way.
-    finders = {other: one.exact for other, one in above.items()}
+    finders = {other: finder.exact for other, finder in above.items()}
     suspects = [
         look
         for look in looks
@@ -197,7 +197,7 @@ def _look_for_changed(
     role: Role, looks: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
     """Look at images that may be crops that were compressed or brightened since."""
-    finders = {other: one.changed for other, one in above.items() if len(one.changed)}
+    finders = {other: finder.changed for other, finder in above.items() if len(finder.changed)}
     suspects = [
         look
         for look in looks

@@ -75,8 +75,8 @@ def turn_signs(signs: Floats) -> Floats:
     columns, rows = parity, parity[:, None]
     turned = [
         part
-        for one in (signs, signs.transpose(0, 2, 1))
-        for part in (one, one * columns, one * columns * rows, one * rows)
+        for straight in (signs, signs.transpose(0, 2, 1))
+        for part in (straight, straight * columns, straight * columns * rows, straight * rows)
     ]
     return np.stack(turned).reshape(len(turned), len(signs), NUM_WORDS)
 

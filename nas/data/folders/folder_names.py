@@ -130,7 +130,7 @@ def own_images(folder: Path) -> list[Path]:
 
 def images_below(folder: Path) -> list[Path]:
     """List the images of a folder and of all folders below it, each folder once."""
-    return [file for one in folders_below(folder) for file in own_images(one)]
+    return [file for below in folders_below(folder) for file in own_images(below)]
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
@@ -142,10 +142,10 @@ def folders_below(folder: Path) -> Iterator[Path]:
     seen: set[str] = set()
     waiting = [folder]
     while waiting:
-        one = waiting.pop()
+        current = waiting.pop()
 
         # A link back up would never end.
-        real = os.path.realpath(one)
+        real = os.path.realpath(current)
         if real in seen:
             continue
         seen.add(real)
@@ -154,15 +154,15 @@ def folders_below(folder: Path) -> Iterator[Path]:
                 f"{shorten(folder)} holds more than {_MAX_FOLDERS:,} folders; name that of the "
                 "images itself"
             )
-        yield one
+        yield current
 
         # Pushed in reverse, so that they are taken in the order of their names.
-        waiting += reversed(child_folders(one))
+        waiting += reversed(child_folders(current))
 
 
 def holds_images(folder: Path) -> bool:
     """Return whether a folder, or one below it, holds an image."""
-    return any(_has_own_image(one) for one in folders_below(folder))
+    return any(_has_own_image(below) for below in folders_below(folder))
 
 
 def _has_own_image(folder: Path) -> bool:

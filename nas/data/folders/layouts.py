@@ -115,23 +115,23 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     files = own_images(folder)
     if files and (place.layout != "LSDIR" or place.inner != "."):
         return files, []
-    below = [one for one in folders_below(folder) if own_images(one)]
+    below = [child for child in folders_below(folder) if own_images(child)]
     if place.layout == "LSDIR":
         below = [folder, *shards_of(folder)] if shards_of(folder) else below
-        return sorted(file for one in dict.fromkeys(below) for file in own_images(one)), []
+        return sorted(file for child in dict.fromkeys(below) for file in own_images(child)), []
 
     # Other folders may hold anything: LR folders among them are not guessed about.
-    low = [one for one in below if says_lr(one.relative_to(folder))]
+    low = [child for child in below if says_lr(child.relative_to(folder))]
     if low:
         raise ValueError(
             f"{key}: {shorten(folder)} holds several folders of images, LR ones too, such as "
             f"{low[0].relative_to(folder)}; name the folder of the HR images itself, or a list of "
             "them"
         )
-    files = [file for one in below for file in own_images(one)]
+    files = [file for child in below for file in own_images(child)]
     if not files:
         raise ValueError(f"{key}: no images in {shorten(folder)}; known layouts: {KNOWN}")
-    names = list_some([str(one.relative_to(folder)) for one in below])
+    names = list_some([str(child.relative_to(folder)) for child in below])
     return files, [
         f"{key}: {folder} holds no images itself; the {len(files)} of {names} below it are taken"
     ]

@@ -130,12 +130,19 @@ def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
         if name.kind != "LR" or child == place.folder:
             continue
         inner = [
-            (read_folder_name(f"{child.name}/{one.name}"), one) for one in child_folders(child)
+            (read_folder_name(f"{child.name}/{grandchild.name}"), grandchild)
+            for grandchild in child_folders(child)
         ]
-        inner = [(name, one) for name, one in inner if name.kind == "LR" and _is_inner_lr(one)]
+        inner = [
+            (name, grandchild)
+            for name, grandchild in inner
+            if name.kind == "LR" and _is_inner_lr(grandchild)
+        ]
 
         if inner:
-            folders += [(name, one) for name, one in inner if holds_images(one)]
+            folders += [
+                (name, grandchild) for name, grandchild in inner if holds_images(grandchild)
+            ]
         if own_images(child) or (not inner and holds_images(child)):
             folders.append((name, child))
     return folders

@@ -69,8 +69,12 @@ def find_place(root: Path, role: Role, key: str) -> Place:
     Raises:
         ValueError: it holds several data sets, or none for this role.
     """
-    for one in dict.fromkeys((root, Path(os.path.realpath(root)))):
-        place = _place_of_hr_folder(one) or _place_of_root(one, role, key) or _place_of_inner(one)
+    for folder in dict.fromkeys((root, Path(os.path.realpath(root)))):
+        place = (
+            _place_of_hr_folder(folder)
+            or _place_of_root(folder, role, key)
+            or _place_of_inner(folder)
+        )
         if place is not None:
             return place
 
@@ -115,7 +119,8 @@ def _place_of_inner(root: Path) -> Place | None:
         inner = str(root.relative_to(above))
         if re.fullmatch(r"\d{7}", root.name) and root.parent == above and root in shards_of(above):
             place = _place_of_hr_folder(above) or next(
-                (one for one in _find_places(above) if one.path == "."), None
+                (inner_place for inner_place in _find_places(above) if inner_place.path == "."),
+                None,
             )
         else:
             place = _place_of_hr_folder(above)

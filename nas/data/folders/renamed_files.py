@@ -26,9 +26,9 @@ def _varying_parts(files: Sequence[Path]) -> dict[str, Path]:
     stems = [file.stem for file in files]
     start = re.sub(r"\d+\Z", "", _common_start(stems))
     rest = [stem[len(start) :] for stem in stems]
-    end = _common_start([one[::-1] for one in rest])[::-1]
+    end = _common_start([stem[::-1] for stem in rest])[::-1]
     end = re.sub(r"\A\d+", "", end)
-    return {one[: len(one) - len(end)]: file for one, file in zip(rest, files, strict=True)}
+    return {stem[: len(stem) - len(end)]: file for stem, file in zip(rest, files, strict=True)}
 
 
 def _common_start(texts: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
     low = [
         pair.hr
         for pair in pairs
-        if any(read_stem(pair.hr.stem, one).kind in ("LR", "x") for one in SCALES)
+        if any(read_stem(pair.hr.stem, other_scale).kind in ("LR", "x") for other_scale in SCALES)
     ]
 
     if _ENOUGH * len(pairs) <= len(low) < len(pairs):
@@ -79,7 +79,7 @@ def find_small_copies(pairs: Sequence[Pair], scale: int) -> list[SmallCopy]:
         by_size[pair.size].append(pair.hr)
     copies = []
     for size, large in by_size.items():
-        small = [file for one in _lr_sizes(size, scale) for file in by_size.get(one, ())]
+        small = [file for lr_size in _lr_sizes(size, scale) for file in by_size.get(lr_size, ())]
         copies += _match_cores(large, small, scale)
     return copies
 
@@ -89,7 +89,9 @@ def tell_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int, key: str) ->
     found = _find_lr_beside(pairs, folder, scale)
     if not found:
         return []
-    names = ", ".join(str(one.relative_to(folder.parent)) for one in found[:_MAX_LOOKED_AT])
+    names = ", ".join(
+        str(folder_beside.relative_to(folder.parent)) for folder_beside in found[:_MAX_LOOKED_AT]
+    )
     takes = "" if _is_source(key) else f": {_lr_key(key)}=FOLDER takes them"
     return [
         f"{key}: images of 1/{scale} of the size and of the same names lie in {folder.parent}, "
@@ -110,15 +112,15 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
 
     found = []
     for other in around if chosen and len(around) <= _MAX_FOLDERS else ():
-        if other in own or any(other in one.parents for one in own):
+        if other in own or any(other in hr_folder.parents for hr_folder in own):
             continue
 
         # Names first, which cost nothing; sizes are read of files that match.
         copies = _match_cores(list(chosen), own_images(other), scale)
         fitting = [
-            one
-            for one in copies
-            if _read_size_or_none(one.small) in _lr_sizes(chosen[one.large].size, scale)
+            copy
+            for copy in copies
+            if _read_size_or_none(copy.small) in _lr_sizes(chosen[copy.large].size, scale)
         ]
         if len(fitting) == len(chosen):
             found.append(other)
@@ -148,8 +150,8 @@ def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> li
     copies: list[SmallCopy] = []
     taken: set[Path] = set()
     for file in small:
-        found = (_find_owner(owners, *named, taken) for named in _list_cores(file, scale))
-        owner = next((one for one in found if one is not None), None)
+        candidates = (_find_owner(owners, *named, taken) for named in _list_cores(file, scale))
+        owner = next((candidate for candidate in candidates if candidate is not None), None)
         if owner is not None and not _SMALLER_COPY.search(file.stem):
             taken.add(owner)
             copies.append(SmallCopy(owner, file))
@@ -199,9 +201,9 @@ def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
 
 def _describe_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str:
     large, small = copies[0].large, copies[0].small
-    names = [one.name for one in (small, large)]
+    names = [file.name for file in (small, large)]
     if large.parent != small.parent:
-        names = [f"{one.parent.name}/{one.name}" for one in (small, large)]
+        names = [f"{file.parent.name}/{file.name}" for file in (small, large)]
     return (
         f"{_shorten_name(names[0])} has 1/{scale} of the size of {_shorten_name(names[1])}, as its "
         f"LR image has ({len(copies)} pairs in {count} images)"
@@ -211,7 +213,7 @@ def _describe_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str
 def _describe_way_out(copy: SmallCopy, key: str) -> str:
     high, low = "HR_FOLDER", "LR_FOLDER"
     if copy.large.parent != copy.small.parent:
-        high, low = (f".../{_shorten_name(one.parent.name)}" for one in (copy.large, copy.small))
+        high, low = (f".../{_shorten_name(file.parent.name)}" for file in (copy.large, copy.small))
     named = "data.train" if _is_source(key) else key
     return (
         f"name two folders, {named}={high} {_lr_key(named)}={low}, or, if all are HR images, "

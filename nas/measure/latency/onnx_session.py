@@ -82,6 +82,7 @@ def export_model(network: nn.Module, image: Tensor) -> bytes:
     finally:
         log.setLevel(level)
 
+    # The model goes to the session as bytes: no file is written.
     assert program is not None
     model: bytes = program.model_proto.SerializeToString()
     return model

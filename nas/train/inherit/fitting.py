@@ -52,7 +52,9 @@ class Fit:
         """
         self.conv = conv
         self.kept = kept
+        # A convolution is linear in what its kernel sees, so its fit is one of least squares.
         columns = pixels.columns(x, conv.kernel_size[0])
+        # The bias is the weight of an input that is always one.
         ones = torch.ones(len(columns), 1)
         self._columns = torch.cat([columns, ones], 1) if conv.bias is not None else columns
         self._factor: Tensor | None = None

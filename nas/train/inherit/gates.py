@@ -54,6 +54,7 @@ def fit_gate(
 
     fit.to(features)
 
+    # A learned gate has weights of its own, which follow the features that it now reads.
     if isinstance(gate, LINEAR_GATES):
         f = fit.outputs()
         _start_learned(gate, source, down, features, f)

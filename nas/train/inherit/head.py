@@ -122,6 +122,7 @@ def _merge_bias(net: Network) -> Tensor | None:
     """Return the bias of a whole head; of a separable one as it is away from the borders."""
     bias = convolution(net.upsampler.conv).bias
     if is_separable(net.spec):
+        # The 1x1 carries the bias of the convolution before it.
         inner = convolution(net.fusion).bias
         if inner is not None:
             through = convolution(net.upsampler.conv).weight.sum((2, 3)) @ inner
@@ -143,6 +144,7 @@ def _fit_separable(
     def fit_point() -> Fit:
         return Fit(point, child.fusion(x), pixels, kept=point.out_channels)
 
+    # The 1x1 first, with the depthwise kernels as they start.
     fit = fit_point()
     fit.start(kernel[:, :, None, None], convolution(teacher.net.upsampler.conv).bias)
     if is_close(fit.outputs(), target_rows):
@@ -166,6 +168,7 @@ def _take_separable(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         The weights of the 1x1 after it, (outputs, C).
     """
     theirs = convolution(net.fusion)
+    # A depthwise kernel cannot be mixed of several: the likest one is taken.
     like = up.abs().argmax(0)
     used = up.abs().amax(0) > 0
     kernels = torch.where(used[:, None, None, None], theirs.weight[like], _identity_kernels(depth))

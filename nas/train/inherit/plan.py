@@ -36,6 +36,7 @@ def match_blocks(num_ours: int, num_theirs: int, *, at_end: bool) -> list[int | 
     be tapped; with `at_end` behind it.
     """
     if num_ours <= num_theirs:
+        # From both ends; of an odd number one more from the front.
         first, last = (num_ours + 1) // 2, num_ours // 2
         return [*range(1, first + 1), *range(num_theirs - last + 1, num_theirs + 1)]
 
@@ -104,6 +105,7 @@ class Plan:
         name = f"block{self._num_theirs + 1}"
         rows = self.teacher.features[name]
         ours = self._widths[f"block{self.num_blocks + 1}"]
+        # Of what the fusion reads the directions with most energy are kept.
         readers = self._fusion_readers(name)
         return (
             project(rows, torch.cat(readers), ours) if readers else torch.eye(rows.shape[1])[:ours]
@@ -156,6 +158,7 @@ class Plan:
         names = ["stem"] + [f"block{i}" for i in range(1, self._num_theirs + 1)]
         begin, end = names.index(self.output(stage)), names.index(self.output(stage + 1))
 
+        # A convolution in a shortcut makes other channels, and so does a block without one.
         between = [self.teacher.net.blocks[str(i)] for i in range(begin + 1, end + 1)]
         return all(
             isinstance(block, SPAB) and isinstance(block.shortcut, nn.Identity) for block in between

@@ -44,6 +44,7 @@ class Pixels:
 
         The order of the columns is that of a flattened weight.
         """
+        # Features are padded as the convolution pads them, borders included.
         pad = kernel // 2
         padded = F.pad(features, [pad] * 4).permute(0, 2, 3, 1).contiguous()
 
@@ -97,6 +98,7 @@ class Teacher:
                 "patches"
             )
 
+        # Only networks of one family have features that mean the same.
         check_family(parent.spec)
         self.net = parent.fold().cpu().float().eval()
         self.spec = parent.spec

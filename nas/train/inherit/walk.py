@@ -80,6 +80,7 @@ class Walk:
                 branch.bias.copy_(source.bias)
 
         self.taps["skip"] = branch(self.teacher.images)
+        # Only a parent with a branch has features that it can be read as.
         if "skip" in self.theirs:
             width = branch.out_channels
             rows = self.pixels.rows(self.taps["skip"])
@@ -162,6 +163,7 @@ class Walk:
         """Fit a stack of three convolutions; return its output (N, C, H, W)."""
         x, view = self._run_inner(i, block, source, x, view)
         down = self.plan.trunk(i)
+        # The block is to give what the parent gives there, in the channels that are kept.
         target = self.theirs[self.plan.output(i)] @ down.T
         fit = self._start_fit(block.conv3, source.conv3, x, view, down)
 

@@ -21,6 +21,7 @@ class SelectiveFusion(nn.Module):
 
     def __init__(self, channels: int, *, num_maps: int) -> None:
         super().__init__()
+        # One narrow view of the features weighs each map, channel by channel.
         narrow = max(channels // 8, 4)
         self.squeeze = pointwise_conv(channels, narrow, bias=False)
         self.activation = nn.PReLU()

@@ -33,6 +33,7 @@ class WindowAttention(nn.Module):
             )
 
         self.window, self.shift, self.num_heads = window, shift, num_heads
+        # Queries, keys and values of all heads in one product.
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 

@@ -64,6 +64,7 @@ class ChannelStage(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # Attention and feed-forward take turns, each over a norm of its own.
         self.norms = nn.ModuleList(ChannelLayerNorm(channels, eps=EPS) for _ in range(4))
         self.steps = nn.ModuleList(
             [

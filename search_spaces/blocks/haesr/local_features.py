@@ -22,6 +22,7 @@ class LargeKernel(nn.Module):
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__()
         quarter = channels // SHUFFLE_GROUPS
+        # Two strips see as far as a large kernel, for a fraction of its cost.
         self.horizontal = nn.Conv2d(
             quarter, quarter, (1, kernel), padding=(0, kernel // 2), groups=quarter
         )
