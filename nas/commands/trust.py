@@ -1,8 +1,9 @@
 """Train members of a run's front much longer, and say how far their order holds.
 
-A search ranks by brief trainings. Where the order of its front holds after trainings of twenty times their
-length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is trained is kept in the
-run's trust.jsonl as it comes, and shown in its report; the same command goes on where it was stopped.
+A search ranks by brief trainings. Where the order of its front holds after trainings of twenty
+times their length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is
+trained is kept in the run's trust.jsonl as it comes, and shown in its report; the same command goes
+on where it was stopped.
 
 Examples:
     nas trust run=runs/mine
@@ -110,7 +111,8 @@ def _open_longer(
     """Open what the run got its results from, with longer trainings that are read at their end.
 
     Raises:
-        ValueError: what the run was made with is not there any more, or its table holds nothing longer.
+        ValueError: what the run was made with is not there any more, or its table holds nothing
+            longer.
     """
     evaluator = config.execution.backend
     parts = evaluator.lengthen(config.make_parts(placement), factor=factor, rate=rate)

@@ -31,7 +31,8 @@ class Asker:
     """Asks the sampler until an architecture is new, and says which paused training goes on.
 
     Args:
-        seed: of the search; the seed of a suggestion follows from it and the number of those before.
+        seed: of the search; the seed of a suggestion follows from it and the number of those
+            before.
         inherit: each architecture starts from the weights of the likest network of the front.
     """
 

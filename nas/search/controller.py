@@ -25,8 +25,8 @@ class Controller:
         asker: says what is evaluated next; its study is told every result at once.
         engine: runs the evaluations; it has been started.
         has_test: whether the front members are read on the test set at the end.
-        show: called often, with the number of each trial that runs and what is done for it, and the seconds
-            that are left.
+        show: called often, with the number of each trial that runs and what is done for it, and the
+            seconds that are left.
         changed: called after every record, to rewrite the run's files.
         clock: seconds, of which the budget's hours are made.
     """

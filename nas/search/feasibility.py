@@ -78,7 +78,8 @@ def check_limits(
 ) -> str:
     """Find a member that meets the limits; return an empty text, or a notice where none was found.
 
-    Draws come first, then a walk to the nearest member, then every member of a space that is not too large.
+    Draws come first, then a walk to the nearest member, then every member of a space that is not
+    too large.
 
     Args:
         limits: by column; those that need a measurement are left out here.

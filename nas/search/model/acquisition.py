@@ -48,13 +48,14 @@ class Acquisition:
     """What a search is after, as a function of predictions.
 
     Attributes:
-        goal: front: hypervolume of the objectives; score: the best challenge score over the gate; psnr: the
-            best PSNR within the limits.
+        goal: front: hypervolume of the objectives; score: the best challenge score over the gate;
+            psnr: the best PSNR within the limits.
         objectives: of the front; PSNR is maximised, all others are minimised.
         limits: upper limits of costs.
         gate_db: least gain over the reference, of goal=score.
-        floor_db: of goal=front, the gain up to which a network is worth nothing: the base's, or the gate
-            where it is believed, below which nothing is on the front. None: the least that was observed.
+        floor_db: of goal=front, the gain up to which a network is worth nothing: the base's, or the
+            gate where it is believed, below which nothing is on the front. None: the least that was
+            observed.
         score: runtime_ratio, flops and params, (N,) each, to a challenge score.
     """
 

@@ -114,7 +114,8 @@ class Candidates:
     def encode(self, points: Sequence[Point]) -> Floats:
         """Return what models see of points, (N, E), within about [0, 1].
 
-        These are ranks of ordered options, one column for each other option, logarithms of exact costs.
+        These are ranks of ordered options, one column for each other option, logarithms of exact
+        costs.
         """
         rows = self._find_rows(points)  # it may grow the table
         return self._encoded[rows]

@@ -26,10 +26,11 @@ class Observation:
     """What came out at a point.
 
     Attributes:
-        quality: in dB, where the network was trained; of a training that paused what it is expected to reach.
+        quality: in dB, where the network was trained; of a training that paused what it is expected
+            to reach.
         costs: those that were measured.
-        number: of the row; None where it is none of this run's rows (a ladder size, an earlier run), and may
-            still be suggested.
+        number: of the row; None where it is none of this run's rows (a ladder size, an earlier
+            run), and may still be suggested.
         std: standard deviation of `quality`; above 0 of a training that paused.
         predicted: what was predicted of the quality when the point was suggested.
     """
@@ -48,7 +49,8 @@ class ToldTrial:
 
     Attributes:
         params: decision -> index.
-        state: open while it runs; failed also where the network was suggested before and has no values.
+        state: open while it runs; failed also where the network was suggested before and has no
+            values.
         values: of the objectives, in their order; None unless complete.
         constraints: by name; above 0 where one is broken.
         notes: what the sampler noted with its suggestion (`Suggestion.notes`).
@@ -66,7 +68,8 @@ class Observations:
     """All that a sampler is given.
 
     Attributes:
-        rows: the run's rows, ladder sizes and earlier runs' networks, as far as they are candidates.
+        rows: the run's rows, ladder sizes and earlier runs' networks, as far as they are
+            candidates.
         candidates: the space.
         acquisition: what the search is after.
         noise_db: standard deviation of one training's quality over seeds, as far as it is known.

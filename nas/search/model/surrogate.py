@@ -81,15 +81,15 @@ class Surrogate:
 def fit(inputs: Floats, outputs: Floats, deviations: Floats | None = None) -> Surrogate:
     """Fit a Matern 5/2 process with a length scale an input column, by maximum a posteriori.
 
-    The kernel's parameters come from the first observations only, of a number that grows in steps, so that
-    they are found anew at one in ten of a search's proposals; the same observations in the same order give
-    the same process.
+    The kernel's parameters come from the first observations only, of a number that grows in steps,
+    so that they are found anew at one in ten of a search's proposals; the same observations in the
+    same order give the same process.
 
     Args:
         inputs: (N, E), N at least 2.
         outputs: (N,), finite.
-        deviations: (N,), in the outputs' unit, of what is known of an output beside the noise of all; None:
-            nothing.
+        deviations: (N,), in the outputs' unit, of what is known of an output beside the noise of
+            all; None: nothing.
     Source: length-scale prior that grows with the dimension: Hvarfner, Hellsten and Nardi, Vanilla
         Bayesian Optimization Performs Great in High Dimensions, ICML 2024.
     """

@@ -15,9 +15,10 @@ class Suggestion:
     Attributes:
         params: decision -> index into its options.
         predicted: what is predicted of its quality; None where nothing was modelled.
-        max_deviations: it is measured, but not trained, where it would have to be better than predicted by
-            more than so many standard deviations; None: it is trained in any case.
-        notes: JSON that the sampler wants back with the trial (`ToldTrial.notes`), also after a restart.
+        max_deviations: it is measured, but not trained, where it would have to be better than
+            predicted by more than so many standard deviations; None: it is trained in any case.
+        notes: JSON that the sampler wants back with the trial (`ToldTrial.notes`), also after a
+            restart.
     """
 
     params: Mapping[str, int]
@@ -30,7 +31,8 @@ class Suggestion:
 class Sampler(Protocol):
     """Suggests the next architecture from what is known.
 
-    A suggestion follows from the arguments alone: a search that was killed asks again and gets the same.
+    A suggestion follows from the arguments alone: a search that was killed asks again and gets the
+    same.
 
     Example:
         >>> class Cheapest:

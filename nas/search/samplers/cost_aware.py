@@ -18,9 +18,10 @@ class CostAware:
     """Suggests the candidate that is expected to bring most to what the search is after.
 
     Attributes:
-        startup: networks that are spread over the space before the models choose, the ladder's among them.
-        screen: a candidate is not trained where its PSNR would have to exceed what is predicted by more than
-            so many standard deviations; None: all are trained.
+        startup: networks that are spread over the space before the models choose, the ladder's
+            among them.
+        screen: a candidate is not trained where its PSNR would have to exceed what is predicted by
+            more than so many standard deviations; None: all are trained.
     Raises:
         ValueError: a key is out of its range.
     """

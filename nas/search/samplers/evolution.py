@@ -22,12 +22,15 @@ TOURNAMENT = 5
 class Evolution:
     """Regularised evolution: the oldest networks die, whatever they are worth.
 
-    Source: Real, Aggarwal, Huang and Le, Regularized Evolution for Image Classifier Architecture Search,
+    Source: Real, Aggarwal, Huang and Le, Regularized Evolution for Image Classifier Architecture
+        Search,
     AAAI 2019; with several objectives the fewest dominators win a tournament.
 
     Attributes:
-        population: networks that are alive; None: a quarter of the trials asked for at first, from 8 to 50.
-        startup: networks that are spread over the space before there are children; None: the population.
+        population: networks that are alive; None: a quarter of the trials asked for at first, from
+            8 to 50.
+        startup: networks that are spread over the space before there are children; None: the
+            population.
     Raises:
         ValueError: a key is out of its range.
     """

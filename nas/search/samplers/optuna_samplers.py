@@ -1,7 +1,7 @@
 """sampler=nsga2, tpe, gp: Optuna's samplers, over a study in memory that mirrors what was told.
 
-No other sampler file knows Optuna. The mirror holds every suggestion in its order, so that a sampler finds
-there what it would find in the run's own study, which is never asked.
+No other sampler file knows Optuna. The mirror holds every suggestion in its order, so that a
+sampler finds there what it would find in the run's own study, which is never asked.
 """
 
 import warnings
@@ -173,7 +173,8 @@ class NSGA2:
     """NSGA-II, a genetic algorithm for several objectives.
 
     Attributes:
-        population: members of a generation; None: a quarter of the trials asked for at first, from 8 to 50.
+        population: members of a generation; None: a quarter of the trials asked for at first, from
+            8 to 50.
     Raises:
         ValueError: a key is out of its range.
     """
@@ -219,8 +220,9 @@ class _GP(_WholeSpace, GPSampler): ...
 class _NSGAII(_WholeSpace, NSGAIISampler):
     """Optuna's rules; generations and their parents are kept as notes of the suggestions.
 
-    Optuna keeps them in the study, where a search that goes on after a kill would find others: the parents
-    of a generation are chosen among those that had ended when its first member was suggested.
+    Optuna keeps them in the study, where a search that goes on after a kill would find others: the
+    parents of a generation are chosen among those that had ended when its first member was
+    suggested.
     """
 
     def __init__(

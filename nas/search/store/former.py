@@ -11,9 +11,9 @@ from nas.search.store.journal import JOURNAL
 from nas.search.store.run_directory import RETRAINED
 from nas.search.store.runs import load_run
 
-# What a search writes, in the order in which it is set aside: what is made of the journal first, since
-# tables without a journal are those of a lost one; the configuration last, since without one a journal
-# cannot be read.
+# What a search writes, in the order in which it is set aside: what is made of the journal first,
+# since tables without a journal are those of a lost one; the configuration last, since without one
+# a journal cannot be read.
 RESULTS = ("trials.csv", "front.csv", "report.html", JOURNAL)
 FILES = (*RESULTS, "weights", "checkpoints", RETRAINED)
 FACTS = ("environment.json", ".hydra")
@@ -27,8 +27,8 @@ def has_trial(run: Path) -> bool:
 def set_aside(run: Path) -> str:
     """Make room for other settings; return one line on what became of what the run held.
 
-    What was measured and trained is kept in a folder inside the run, a run directory of its own; where
-    nothing was, the files are removed.
+    What was measured and trained is kept in a folder inside the run, a run directory of its own;
+    where nothing was, the files are removed.
 
     Raises:
         ValueError: it holds a trial by now.

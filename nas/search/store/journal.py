@@ -20,8 +20,9 @@ JOURNAL = "journal.log"
 class _Journal(BaseJournalBackend):
     """Every append is in the kernel's hands at once, so that it outlives the process.
 
-    The disk is waited for when a trial has ended and at facts of the study. Waiting at each of a trial's
-    thirty appends costs more than all else beside the trials; a power cut takes what was running at most.
+    The disk is waited for when a trial has ended and at facts of the study. Waiting at each of a
+    trial's thirty appends costs more than all else beside the trials; a power cut takes what was
+    running at most.
     """
 
     def __init__(self, path: Path, config: str) -> None:
@@ -96,8 +97,9 @@ def find_journal(run: Path) -> Path | None:
     """Return a run's journal; None where it has none yet.
 
     Raises:
-        ValueError: what lies there is no file: a pipe or a device would be read without end, and through a
-            link another file would be written. Or it is lost: what was made of it lies there.
+        ValueError: what lies there is no file: a pipe or a device would be read without end, and
+            through a link another file would be written. Or it is lost: what was made of it lies
+            there.
     """
     path, trials = run / JOURNAL, run / "trials.csv"
     if not path.exists() and not path.is_symlink() and trials.exists():

@@ -37,8 +37,8 @@ def write(path: Path, text: str, *, draft_end: str = "partial") -> None:
     """Replace a file by a rename, so that a reader never sees half of it.
 
     Args:
-        draft_end: ends the name of the draft. A search's is fixed, so a kill leaves at most one behind;
-            who writes while a search may be writing needs another.
+        draft_end: ends the name of the draft. A search's is fixed, so a kill leaves at most one
+            behind; who writes while a search may be writing needs another.
     """
     with replaced(path, path.with_name(f"{path.name}.{draft_end}")) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -80,7 +80,8 @@ def stored_config(run: Path) -> dict[str, Any]:
     """The configuration of a run, as plain values.
 
     Raises:
-        ValueError: there is no run in this directory, or its configuration is not whole or no plain values.
+        ValueError: there is no run in this directory, or its configuration is not whole or no plain
+            values.
     """
     if not exists(run):
         raise ValueError(

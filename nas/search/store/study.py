@@ -88,8 +88,9 @@ class OpenTrial:
 class Study:
     """All that a search knows, kept in a journal.
 
-    Rows are numbered from 0, the baseline. Opening a study settles what a kill left open: trials without a
-    number are given up, ended ones that Optuna was not told of are told, the others are `pending`.
+    Rows are numbered from 0, the baseline. Opening a study settles what a kill left open: trials
+    without a number are given up, ended ones that Optuna was not told of are told, the others are
+    `pending`.
 
     Args:
         storage: of the run's journal.
@@ -376,7 +377,8 @@ class Study:
     def _open_start(self, specs: Iterable[ArchSpec], inherits: int | None) -> None:
         """Give the first numbers to what was named to start with.
 
-        Optuna is not told of these: given a trial without parameters its samplers would model nothing.
+        Optuna is not told of these: given a trial without parameters its samplers would model
+        nothing.
         """
         for number, spec in enumerate(specs, start=1):
             if number not in self.records:
