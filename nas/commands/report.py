@@ -1,7 +1,8 @@
 """Write trials.csv, front.csv and report.html of a run anew from its journal.
 
-The journal is only read, so this works while a search is writing it. Where it is damaged, what comes
-before the damage is written into the folder recovered/ of the run, and its own files stay as they are.
+The journal is only read, so this works while a search is writing it. Where it is damaged, what
+comes before the damage is written into the folder recovered/ of the run, and its own files stay as
+they are.
 
 Examples:
     nas report run=runs/mine

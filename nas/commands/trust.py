@@ -91,11 +91,13 @@ def run(
     assert agreement
     if agreement.tau is None:
         console.print(
-            f"{agreement.num_networks} networks are too few for a rank agreement; give more members="
+            f"{agreement.num_networks} networks are too few for a rank agreement; "
+            "give more members="
         )
     else:
         console.print(
-            f"Kendall's tau between {agreement.lower} and {agreement.upper} steps: {agreement.tau:.2f} "
+            f"Kendall's tau between {agreement.lower} and {agreement.upper} steps: "
+            f"{agreement.tau:.2f} "
             f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks",
             highlight=False,
         )

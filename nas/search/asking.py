@@ -116,7 +116,10 @@ class Asker:
         return self.rungs.next_stop(reached, self.study.state)
 
     def make_screen(self, trial: OpenTrial) -> Screen | None:
-        """Return what a trial is held to before it is trained, by what is known now; None: it is trained."""
+        """Return what a trial is held to before it is trained, by what is known now.
+
+        None: it is trained.
+        """
         suggestion = trial.suggestion
         if suggestion is None or suggestion.predicted is None or suggestion.max_deviations is None:
             return None
@@ -125,11 +128,13 @@ class Asker:
         )
 
     def resume(self, *, is_last: bool) -> OpenTrial | None:
-        """Open the paused trial whose training goes on now: a probe, or one worth more a step than a new one.
+        """Open the paused trial whose training goes on now.
+
+        A probe, or one worth more a step than a new one.
 
         Args:
-            is_last: no new one is wanted: what is expected to be on the front is trained to the end, and
-                then the probes.
+            is_last: no new one is wanted: what is expected to be on the front is trained to the
+                end, and then the probes.
         Returns:
             None: a new one is worth more, or none has paused.
         """
@@ -219,7 +224,10 @@ class Asker:
         return self.observer.find_nearest(suggestion.params, rows, self.study.rules.baseline)
 
     def _find_promising(self, steps_left: dict[int, int], *, is_last: bool) -> int | None:
-        """Return the paused trial that is expected to bring most a step; None: a new one is worth more."""
+        """Return the paused trial that is expected to bring most a step.
+
+        None: a new one is worth more.
+        """
         observations = self.observer.observe(self.study)
         candidates, suggestions = observations.candidates, self.study.suggestions
         points = {
@@ -245,7 +253,9 @@ class Asker:
         return list(points.values())[best] if per_step[best] > value_of_new else None
 
     def _rate_new(self, observations: Observations, values: np.ndarray) -> float:
-        """Return what a new architecture is expected to bring a step, as the sampler would choose it."""
+        """Return what a new architecture is expected to bring a step, as the sampler would choose
+        it.
+        """
         if not len(values):
             return 0.0
         value = values.max() if self.sampler.picks_best else values.mean()

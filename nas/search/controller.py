@@ -71,7 +71,10 @@ class Controller:
         return reason
 
     def seconds_left(self) -> float | None:
-        """Return the time until the budget is spent at the pace so far; None: there is no pace yet."""
+        """Return the time until the budget is spent at the pace so far.
+
+        None: there is no pace yet.
+        """
         elapsed = self.clock() - self.start
         left = [] if self.budget.hours is None else [self.budget.hours * 3600 - elapsed]
         num_done = self.study.num_counted - self._num_before
@@ -120,7 +123,10 @@ class Controller:
             )
 
     def _ask(self, running: Mapping[str, OpenTrial]) -> OpenTrial | None:
-        """Return a training that goes on, or a new one; None: all that is left is to wait, or to end."""
+        """Return a training that goes on, or a new one.
+
+        None: nothing is left but to wait, or to end.
+        """
         num_new = sum(trial.record is None for trial in running.values())
         wants_new = (
             self.budget.trials is None or self.study.num_counted + num_new < self.budget.trials
@@ -169,7 +175,7 @@ class Controller:
     # Before and after the trials.
 
     def _prepare(self) -> None:
-        """Measure the baseline and climb the ladder, as far as earlier sessions have not done it."""
+        """Measure the baseline and climb the ladder, as far as that was not done yet."""
         study, measured = self.study, list[Any]()
         if 0 not in study.records:
             task = Task(key="baseline", method="baseline", args=())
@@ -204,7 +210,7 @@ class Controller:
         self.changed()
 
     def _average_baseline_runs(self) -> Quality:
-        """Return row 0's PSNR: the mean over the seeds of the ladder's last size, which is the baseline."""
+        """Return row 0's PSNR: the mean over seeds of the ladder's last size, the baseline."""
         runs = [run for run in self.study.ladder if run.rung == self.study.ladder_sizes[-1]]
         references = self.study.state.yardstick.references
         return Quality(
@@ -218,7 +224,7 @@ class Controller:
         )
 
     def _confirm(self, count: int) -> None:
-        """Train again, with other seeds, the rows of which it is least sure whether they are on the front."""
+        """Train the rows again whose place on the front is least sure, with other seeds."""
         rows = table(self.study.state)
         doubt = (rows["front_probability"] - 0.5).abs()
         unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)

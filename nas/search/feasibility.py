@@ -1,4 +1,4 @@
-"""Whether a space can be searched as asked for: its members can be built, and some meet the limits."""
+"""Whether a space can be searched: its members can be built, and some meet the limits."""
 
 import itertools
 import math
@@ -99,19 +99,24 @@ def check_limits(
         return ""
     if num_points(space) > MAX_LISTED:
         return (
-            f"{tried.missed()}: none of {len(tried.seen):,} members of the space that were tried meets this; "
+            f"{tried.missed()}: none of {len(tried.seen):,} members of the space that were "
+            "tried meets this; "
             f"{tried.nearest()}. The search goes on, and may reject everything"
         )
     if any(tried.excess(spec) == 0 for spec in members(space)):
         return ""
     raise ValueError(
-        f"{tried.missed()}: none of the space's {len(tried.seen):,} members meets this; {tried.nearest()}; "
+        f"{tried.missed()}: none of the space's {len(tried.seen):,} members meets this; "
+        f"{tried.nearest()}; "
         "raise the limit, or widen the space"
     )
 
 
 class _Tried:
-    """The members that were looked at: how far each is over the limits, and the least of each cost."""
+    """The members that were looked at, with how far each is over the limits.
+
+    The least of each cost is kept too.
+    """
 
     def __init__(self, limits: Mapping[str, float]) -> None:
         self.limits = limits
@@ -149,7 +154,10 @@ class _Tried:
 
 
 def why_empty(state: RunState) -> str:
-    """Say which limit has rejected most where no trial was trained; empty where one was, or none rejected."""
+    """Say which limit has rejected most where no trial was trained.
+
+    Empty where one was, or none rejected.
+    """
     rows = table(state)
     rows = rows[rows["number"] != 0]
     if rows.empty or (rows["state"] != "rejected").any():
@@ -162,7 +170,8 @@ def why_empty(state: RunState) -> str:
     values = rows[name][rows[name] > state.limits[name]]
     return (
         f"{said}, {counts[name]:,} of them by limits.{name}={state.limits[name]:.10g} "
-        f"(the closest has {_number(float(values.min()))}); raise it, or widen the space, and start again"
+        f"(the closest has {_number(float(values.min()))}); raise it, or widen the space, "
+        "and start again"
     )
 
 

@@ -177,7 +177,7 @@ class Observer:
 def _read_quality(
     record: TrialRecord, references: Mapping[int, float], ends: Mapping[int, Projection]
 ) -> tuple[float | None, float]:
-    """Return the gain of a row in dB, at the end of a whole training, and its standard deviation."""
+    """Return a row's gain at the end of a whole training in dB, and its standard deviation."""
     quality = record.quality
     reference_db = references.get(quality.fidelity) if quality else None
     if quality is None or reference_db is None:

@@ -1,4 +1,7 @@
-"""The ranges of a search's numbers and words: known without torch, so a wrong one is told at once."""
+"""The ranges of a search's numbers and words.
+
+Known without torch, so a wrong one is told at once.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

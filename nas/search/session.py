@@ -1,4 +1,7 @@
-"""One session of a search, from its checks to its last file: what `nas search` and `nas.Search` run."""
+"""One session of a search, from its checks to its last file.
+
+`nas search` and `nas.Search` run it.
+"""
 
 import contextlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,7 @@
-"""What earlier runs know that a new one can use: gains and runtimes that mean the same, and their fronts."""
+"""What earlier runs know that a new one can use.
+
+These are gains and runtimes that mean the same, and their fronts.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,7 +78,8 @@ def read_earlier(
         not_used = [what for what, used in (("PSNR", trained), ("runtimes", timed)) if not used]
         if not_used:
             notices.append(
-                f"warm_start: the {' and '.join(not_used)} of {run} were found under other conditions, are "
+                f"warm_start: the {' and '.join(not_used)} of {run} were found under other "
+                "conditions, are "
                 "not learned from; its front is tried first all the same"
             )
     return WarmStart(

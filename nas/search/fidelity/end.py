@@ -27,7 +27,10 @@ def project_ends(state: RunState) -> dict[int, Projection]:
 
 
 def project_row(row: Mapping[str, Any], state: RunState) -> dict[str, float]:
-    """Return the PSNR columns of a row as they are expected at the end of its training; {}: it has ended."""
+    """Return the PSNR columns of a row as they are expected at the end of its training.
+
+    An empty dictionary says that it has ended.
+    """
     top = state.yardstick.top_fidelity
     if row["fidelity"] == top or top is None:
         return {}

@@ -151,7 +151,7 @@ class Acquisition:
     def _improve_score(
         self, candidates: Prediction, known: Prediction, within: npt.NDArray[np.bool_]
     ) -> Floats:
-        """Return by how much each candidate is expected to better the score, (N,): gate and score."""
+        """Return the improvement of the score that is expected of each candidate, (N,)."""
         passing = within & (known.mean >= self.gate_db)
         scores = known.costs[SCORE]
         worst = np.concatenate([scores, candidates.costs[SCORE]]).max()

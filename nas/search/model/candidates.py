@@ -1,4 +1,4 @@
-"""The candidates of a space as arrays: the options each one takes, how models see it, what it costs."""
+"""The candidates of a space as arrays: their options, how models see them, what they cost."""
 
 import itertools
 import math
@@ -30,7 +30,9 @@ class Candidate:
 
 
 class Candidates:
-    """Every architecture of a small space; of a large one a fixed sample and what lies around the best.
+    """The architectures that can be suggested.
+
+    Of a small space these are all; of a large one a fixed sample, and what lies around the best.
 
     Args:
         decisions: of the space, in its order.
@@ -97,7 +99,7 @@ class Candidates:
         return list(dict.fromkeys([*start, *near]))
 
     def spread(self, count: int) -> list[Point]:
-        """Return points that take each decision's options about equally often: a Latin hypercube."""
+        """Return a Latin hypercube: points that take each option about equally often."""
         # Slow to load, and only the process that proposes candidates needs it.
         from scipy.stats import qmc
 

@@ -1,4 +1,4 @@
-"""Expected improvements: what a candidate of uncertain quality is expected to add to what is known."""
+"""Expected improvements: what a candidate of uncertain quality is expected to add."""
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,14 @@ def expected_hypervolume_improvement(
     ceiling: Floats,
     seed: int,
 ) -> Floats:
-    """Return the hypervolume that each candidate is expected to add: quality is normal, costs are certain.
+    """Return the hypervolume that each candidate is expected to add.
 
-    At every corner z of cost space the front has a level: the best quality among what costs no more. A
-    candidate that costs no more than z adds its expected improvement over that level; the result is the
-    integral over z. With one cost the levels are steps and the sum is exact; with more the integral is
-    taken at quasi-random corners.
+    The quality of a candidate is normally distributed, its costs are certain.
+
+    At every corner z of cost space the front has a level: the best quality among what costs no
+    more. A candidate that costs no more than z adds its expected improvement over that level; the
+    result is the integral over z. With one cost the levels are steps and the sum is exact; with
+    more the integral is taken at quasi-random corners.
 
     Args:
         mean, std: (N,), of the quality; larger is better.
@@ -82,7 +84,10 @@ def _sum_over_steps(
     floor: float,
     ceiling: float,
 ) -> Floats:
-    """Return the exact integral over one cost: the front's level is constant between its members."""
+    """Return the exact integral over one cost.
+
+    The front's level is constant between its members.
+    """
     order = np.argsort(front_costs, kind="stable")
     starts = np.concatenate([[-np.inf], front_costs[order]])
     ends = np.minimum(np.append(starts[1:], ceiling), ceiling)

@@ -25,13 +25,16 @@ class Incumbent:
 
 
 def list_trained_rows(observations: Observations) -> list[Incumbent]:
-    """List the rows of the run that were trained, paused ones with what they are expected to reach."""
+    """List the rows that were trained, paused ones with what they are expected to reach."""
     rows, _, costs = _tabulate_rows(observations, observations.rows)
     return _make_incumbents(rows, costs, range(len(rows)))
 
 
 def list_incumbents(observations: Observations) -> list[Incumbent]:
-    """List the rows that a candidate has to beat, of whole trainings: the front, or the best that passes."""
+    """List the rows of whole trainings that a candidate has to beat.
+
+    These are the front, or the best network that passes.
+    """
     rows, quality, costs = _tabulate_rows(
         observations, [row for row in observations.rows if row.std == 0]
     )
@@ -70,7 +73,7 @@ def keep_within_limits(observations: Observations, points: list[Point]) -> list[
 def _tabulate_rows(
     observations: Observations, rows: Iterable[Observation]
 ) -> tuple[list[Observation], Floats, dict[str, Floats]]:
-    """Return the trained rows, their quality and all the costs that the acquisition needs, (N,) each."""
+    """Return the trained rows, and of each, (N,), its quality and the costs that are needed."""
     trained = [row for row in rows if row.number is not None and row.quality is not None]
     if not trained:
         return [], np.zeros(0), {}

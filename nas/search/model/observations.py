@@ -92,17 +92,21 @@ class Observations:
         return [row for row in self.rows if row.quality is not None]
 
     def list_tried(self, pending: Sequence[Point]) -> set[Point]:
-        """Return the points that must not be suggested: rows of this run, and those that are pending."""
+        """Return the points that must not be suggested.
+
+        These are the rows of this run, and what is pending.
+        """
         canonical = self.candidates.canonical
         rows = {canonical(row.point) for row in self.rows if row.number is not None}
         return rows | {canonical(point) for point in pending}
 
 
 def calibration_factor(rows: Sequence[Observation]) -> float:
-    """Return the factor (>= 1) by which predicted standard deviations must be widened to match past errors.
+    """Return the factor (>= 1) that widens predicted standard deviations to match past errors.
 
-    A process that was fitted to few observations is surer than it should be. The factor is the root of the
-    mean square of error over deviation, over the observations of which something had been predicted.
+    A process that was fitted to few observations is surer than it should be. The factor is the root
+    of the mean square of error over deviation, over the observations of which something had been
+    predicted.
     """
     squares = []
     for row in rows:

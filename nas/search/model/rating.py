@@ -1,4 +1,7 @@
-"""Rates points by the acquisition: quality from a surrogate, costs exact or from a second surrogate."""
+"""Rates points by the acquisition.
+
+Quality from a surrogate, costs exact or from a second surrogate.
+"""
 
 import math
 import random
@@ -94,7 +97,9 @@ def list_best(observations: Observations) -> list[Point]:
 
 
 def subsample_points(points: list[Point], observations: Observations, seed: int) -> list[Point]:
-    """Return as many candidates as are looked at for one suggestion, those around the best among them."""
+    """Return as many candidates as are looked at for one suggestion, those around the best among
+    them.
+    """
     if len(points) <= MAX_CANDIDATES:
         return points
     near = {
@@ -109,7 +114,9 @@ def subsample_points(points: list[Point], observations: Observations, seed: int)
 def predict_costs(
     points: Sequence[Point], observations: Observations
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the needed costs of points, and the spread of the logarithms of those that are predicted."""
+    """Return the needed costs of points, and the spread of the logarithms of those that are
+    predicted.
+    """
     costs = observations.candidates.costs(points)
     spread: dict[str, Floats] = {}
     for name in observations.acquisition.needed:

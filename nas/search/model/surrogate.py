@@ -24,7 +24,9 @@ NOISE_LOG, NOISE_SPREAD = -8.0, 4.0  # of the log-normal prior of the noise's sh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surrogate:
-    """A fitted process over M observations, and how its inputs (N, E) and outputs are scaled for it."""
+    """A fitted process over M observations, and how its inputs (N, E) and outputs are scaled for
+    it.
+    """
 
     known: Floats  # scaled inputs of the observations in length scales, (M, E)
     weights: Floats  # of the observations in a mean, (M,)
@@ -38,7 +40,9 @@ class Surrogate:
     noise_std: float  # of one observation, in the output's unit
 
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the function itself, without an observation's noise; (N,) each."""
+        """Mean and standard deviation of the function itself, without an observation's noise; (N,)
+        each.
+        """
         mean, explained = np.empty(len(inputs)), np.empty(len(inputs))
         for place, covariance in self._covariances(inputs):
             mean[place] = covariance @ self.weights
@@ -55,7 +59,10 @@ class Surrogate:
         return mean * self.scale + self.mean
 
     def _covariances(self, inputs: Floats) -> Iterator[tuple[slice, Floats]]:
-        """Matern 5/2 covariances with the observations, (BLOCK, M) at a time: they stay in the cache."""
+        """Matern 5/2 covariances with the observations, (BLOCK, M) at a time.
+
+        They stay in the cache.
+        """
         scaled = (inputs - self.low) / self.span / self.lengths
         squares, known_squares = (scaled**2).sum(axis=1), (self.known**2).sum(axis=1)
         for start in range(0, len(inputs), BLOCK):
@@ -132,7 +139,10 @@ def _step(count: int) -> int:
 
 
 def _used(outputs: Floats) -> npt.NDArray[np.intp]:
-    """Which observations a prediction rests on: all, or the better half of the limit and the latest ones."""
+    """Which observations a prediction rests on.
+
+    All, or the better half of the limit and the latest ones.
+    """
     if len(outputs) <= MAX_USED:
         return np.arange(len(outputs))
     best = np.argsort(-outputs, kind="stable")[: MAX_USED // 2]

@@ -44,13 +44,17 @@ class Sampler(Protocol):
         ...         if not points:
         ...             return None
         ...         params = observations.candidates.costs(points)["params"]
-        ...         return Suggestion(params=observations.candidates.params(points[params.argmin()]))
+        ...         best = points[params.argmin()]
+        ...         return Suggestion(params=observations.candidates.params(best))
         >>> isinstance(Cheapest(), Sampler)
         True
     """
 
     picks_best: bool
-    """Whether a suggestion is the candidate that is expected to bring most; rungs weigh new ones by it."""
+    """Whether a suggestion is the candidate that is expected to bring most.
+
+    Rungs weigh new ones by it.
+    """
 
     def ask(
         self, observations: Observations, pending: Sequence[Point], *, seed: int

@@ -1,4 +1,4 @@
-"""sampler=cost_aware: costs are exact or learned from readings, PSNR alone is learned from trainings."""
+"""sampler=cost_aware: only PSNR costs trainings; costs are exact, or learned from readings."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""sampler=evolution: of the latest networks the best of a few has a child that differs in one decision."""
+"""sampler=evolution: the best of a few late networks has a child with one decision changed."""
 
 import random
 from collections.abc import Sequence

@@ -36,7 +36,10 @@ class _Mirror:
         self._open: dict[int, Trial] = {}
 
     def is_start_of(self, observations: Observations) -> bool:
-        """Whether the trials that it holds are the first of a search: open ones may have ended since."""
+        """Whether the trials that it holds are the first of a search.
+
+        Open ones may have ended since.
+        """
         told = observations.told
         if self._search != (observations.candidates.decisions, observations.directions):
             return False
@@ -93,7 +96,10 @@ class _Mirror:
 
 
 def _may_become(before: ToldTrial, now: ToldTrial) -> bool:
-    """Whether a trial can be what is told of it now: only an open one changes, and not its parameters."""
+    """Whether a trial can be what is told of it now.
+
+    Only an open one changes, and not its parameters.
+    """
     if now is before:
         return True
     if before.state == "open":
@@ -145,7 +151,9 @@ class TPE:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GP:
-    """Gaussian processes with expected hypervolume improvement; seconds a suggestion after some hundred.
+    """Gaussian processes with expected hypervolume improvement.
+
+    A suggestion takes seconds after some hundred trials.
 
     Attributes:
         startup: suggestions that are drawn at random before the model.
@@ -198,7 +206,7 @@ class NSGA2:
 
 
 class _WholeSpace(BaseSampler):
-    """Models every decision: each trial has them all. Optuna would compare all trials to find that out."""
+    """Models every decision: each trial has them all, and Optuna need not find that out."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], **options: Any) -> None:
         super().__init__(**options)
@@ -235,7 +243,10 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
         self._told = told
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """Return the generation of a new trial: the last one, until a population of it is complete."""
+        """Return the generation of a new trial.
+
+        It is the last one until that has a whole population.
+        """
         last, count = 0, 0
         for told in reversed(self._told):
             if told.values is None or GENERATION not in told.notes:
@@ -260,7 +271,7 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
         ]
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the parents of a generation, as they were chosen for its first member, in their order."""
+        """Return the parents of a generation in the order in which its first member chose them."""
         if generation == 0:
             return []
         trials = study.get_trials(deepcopy=False)

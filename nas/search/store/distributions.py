@@ -8,7 +8,10 @@ from nas.search.model.decisions import Decision
 
 
 def make_distributions(decisions: Sequence[Decision]) -> dict[str, BaseDistribution]:
-    """Return a distribution a decision; ordered options are integers, so that models see their order."""
+    """Return a distribution a decision.
+
+    Ordered options are integers, so that models see their order.
+    """
     distributions: dict[str, BaseDistribution] = {}
     for decision in decisions:
         if decision.is_ordered:

@@ -23,7 +23,8 @@ ABANDONED = "abandoned"  # a kill came before it was a row: it is suggested agai
 
 # Attributes of the study.
 BASELINE, LADDER, TEST_PSNR = "baseline", "ladder/", "test"
-LATER = "record/"  # by number: the record of a trial that was trained further, or that Optuna has no trial of
+# By number: the record of a trial that was trained further, or that Optuna has no trial of.
+LATER = "record/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

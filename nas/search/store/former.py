@@ -20,7 +20,10 @@ FACTS = ("environment.json", ".hydra")
 
 
 def has_trial(run: Path) -> bool:
-    """Whether a run holds a trial that came to a result; the baseline, the ladder and failures are none."""
+    """Whether a run holds a trial that came to a result.
+
+    The baseline, the ladder and failures are none.
+    """
     return any(record.number > 0 and record.state == "complete" for record in load_run(run).records)
 
 
@@ -47,7 +50,8 @@ def set_aside(run: Path) -> str:
         if (run / name).exists():
             (run / name).replace(aside / name)
     return (
-        f"run={run} held no complete trial: it starts anew with these settings; what it held (ladder, "
+        f"run={run} held no complete trial: it starts anew with these settings; what "
+        "it held (ladder, "
         f"failed and rejected architectures) is kept in {aside.name}"
     )
 

@@ -86,7 +86,8 @@ class RunLock:
                 self._lock.acquire()
         except Timeout:
             raise ValueError(
-                f"run={run}: another process is searching in this directory; wait for it or stop it first"
+                f"run={run}: another process is searching in this directory; wait for it "
+                "or stop it first"
             ) from None
 
     def release(self) -> None:

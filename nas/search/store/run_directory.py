@@ -94,7 +94,8 @@ def stored_config(run: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(
-            f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; restore it"
+            f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; "
+            "restore it"
         )
     if "${" in (run / CONFIG).read_text(encoding="utf-8"):
         raise ValueError(
@@ -171,7 +172,7 @@ def read_lr_origins(run: Path) -> dict[str, str]:
 
 
 class Files:
-    """Rewrites trials.csv, front.csv and report.html as a search goes on, at most every few seconds.
+    """Rewrites a run's tables and page as the search goes on, at most every few seconds.
 
     Args:
         render: a run's state -> its page.
@@ -203,7 +204,10 @@ class Files:
         self.num_rewrites += 1
 
     def _keep_weights(self, kept: set[str], known: set[str]) -> None:
-        """Drop the weights of what is recorded and not kept; a running trial's are not known yet."""
+        """Drop the weights of what is recorded and not kept.
+
+        Those of a running trial stay: it is not recorded yet.
+        """
         for path in (self.run / "weights").glob("*.safetensors"):
             if path.stem in known - kept:
                 path.unlink(missing_ok=True)

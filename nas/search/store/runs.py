@@ -37,7 +37,8 @@ def load_run(run: Path, *, recover: bool = False) -> RunState:
         challenge, objectives, limits, ladder_seeds = _rules(config)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"run={run}: {CONFIG} is not what a search writes ({error!r}); it was changed since: restore it"
+            f"run={run}: {CONFIG} is not what a search writes ({error!r}); "
+            "it was changed since: restore it"
         ) from None
     journal = find_journal(run)
     records = _read_journal(run, journal, config, recover=recover) if journal else []
@@ -138,7 +139,10 @@ def read_state(
     settings: Mapping[str, Any],
     ladder_seeds: int,
 ) -> RunState:
-    """Rebuild a run from its journal, writing nothing; no journal, or one without a study, gives no rows."""
+    """Rebuild a run from its journal, writing nothing.
+
+    No journal, or one without a study, gives no rows.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     records: dict[int, TrialRecord] = {}
     ladder: list[LadderRun] = []

@@ -146,7 +146,10 @@ class Study:
 
     @property
     def pending(self) -> list[OpenTrial]:
-        """Trials that have a number and no record, in order: what a kill interrupted, or what runs."""
+        """Trials that have a number and no record, in order.
+
+        A kill interrupted them, or they run now.
+        """
         return [self._pending[number] for number in sorted(self._pending)]
 
     @property
@@ -186,7 +189,7 @@ class Study:
         ]
 
     def list_parents(self, full_steps: int) -> set[str]:
-        """List the arch_ids of row 0 and of what open and paused trials start from: weights to keep."""
+        """List the arch_ids whose weights stay: row 0's, and what unfinished trials start from."""
         inherited = [trial.inherits for trial in self._pending.values()]
         waiting = [*self.list_paused(full_steps), *self._resumed]
         inherited += [self.records[number].inherits for number in waiting]
@@ -425,7 +428,10 @@ class Study:
         return len(self.told) - 1
 
     def _tell_optuna(self, place: int, record: TrialRecord | None) -> None:
-        """Tell what is known of a suggestion; None: it counts as failed, as one that failed does."""
+        """Tell what is known of a suggestion.
+
+        None, like a record that failed, counts as failed.
+        """
         trial = self._trials[place]
         assert trial is not None
         values, constraints = find_told_values(record, self.state)
