@@ -135,8 +135,8 @@ def _noting(capability: int) -> Iterator[dict[Any, Job]]:
 
     triton.runtime.driver.set_active(Driver())
     gpu = {  # what conv_act asks of a GPU
-        "_capability": lambda device: capability,
-        "_multiprocessors": lambda device: MULTIPROCESSORS.get(capability, 108),
+        "_read_capability": lambda device: capability,
+        "_count_multiprocessors": lambda device: MULTIPROCESSORS.get(capability, 108),
     }
     with contextlib.ExitStack() as stack:
         patch = unittest.mock.patch.object

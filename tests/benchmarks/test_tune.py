@@ -22,7 +22,7 @@ def tune():
 
     yield tune
     tune.launcher.TUNED.clear()
-    tune.launcher._plans.clear()
+    tune.launcher._launches.clear()
 
 
 def run(*arguments):
