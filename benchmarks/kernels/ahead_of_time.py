@@ -1,18 +1,15 @@
 """What the kernel of conv_act compiles to with no GPU: registers, stack, instructions, bytes.
 
 python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
-python benchmarks/kernels/ahead_of_time.py --jobs < JSON list of jobs     (a line of JSON each, in order)
 
 Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in one table.
 """
 
 import argparse
 import csv
-import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if __name__ in ("__main__", "__mp_main__"):
     os.environ.pop("TRITON_INTERPRET", None)  # interpreted kernels cannot be compiled
@@ -94,34 +91,55 @@ class Job:
         return Config(**self.tiling) if self.tiling else choose(self.case)
 
 
-def compile_job(job: Job) -> Any:
-    """The kernel as a launch on aligned maps would specialise it."""
+class Specialised(NamedTuple):
+    """What a launch on aligned maps lets the compiler know of the kernel's arguments.
+
+    Attributes:
+        signature: the type of each argument, such as `*fp16`, `i32` or `constexpr`.
+        constants: the values of those that are constexpr.
+        aligned: places of the arguments that are multiples of 16: the pointers.
+        options: of `triton.compile`.
+    """
+
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    aligned: tuple[int, ...]
+    options: dict[str, Any]
+
+
+def specialise(job: Job) -> Specialised:
+    """Return what a launch of the job, as the launcher would make it, tells the compiler."""
     case, config = job.case, job.config
     pointers = _pointers(job, case)
-    constants = _constants(job, case, config) | {
-        name: None for name, pointer in pointers.items() if pointer is None
-    }
-    constants = {
-        name: value for name, value in constants.items() if name in conv_act_kernel.arg_names
-    }
+    absent = {name: None for name, pointer in pointers.items() if pointer is None}
+    given = _constants(job, case, config) | absent
+    names = conv_act_kernel.arg_names
+    constants = {name: value for name, value in given.items() if name in names}
     signature = {
-        name: "constexpr" if name in constants else pointers.get(name) or "i32"
-        for name in conv_act_kernel.arg_names
+        name: "constexpr" if name in constants else pointers.get(name) or "i32" for name in names
     }
-    aligned = [place for place, name in enumerate(signature) if signature[name].startswith("*")]
-    source = ASTSource(
-        conv_act_kernel,
-        signature,
-        constants,
-        {(place,): [["tt.divisibility", 16]] for place in aligned},
-    )
+    aligned = tuple(place for place, kind in enumerate(signature.values()) if kind[0] == "*")
     options = {
         "num_warps": config.num_warps,
         "num_stages": getattr(config, "num_stages", 1),
         "enable_fp_fusion": True,
-        "launch_pdl": _overlaps(job) and "OVERLAP" in conv_act_kernel.arg_names,
+        "launch_pdl": _overlaps(job) and "OVERLAP" in names,
     }
-    return triton.compile(source, GPUTarget("cuda", job.capability, 32), options=options)
+    return Specialised(signature, constants, aligned, options)
+
+
+def compile_job(job: Job) -> Any:
+    """Compile the kernel as a launch on aligned maps would specialise it."""
+    return compile_kernel(conv_act_kernel, specialise(job), job.capability)
+
+
+def compile_kernel(kernel: Any, specialised: Specialised, capability: int) -> Any:
+    """Compile a Triton kernel for a compute capability such as 90; needs no GPU."""
+    attributes = {(place,): [["tt.divisibility", 16]] for place in specialised.aligned}
+    source = ASTSource(kernel, specialised.signature, specialised.constants, attributes)
+    return triton.compile(
+        source, GPUTarget("cuda", capability, 32), options=dict(specialised.options)
+    )
 
 
 def _overlaps(job: Job) -> bool:
@@ -163,32 +181,44 @@ def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure_usage(kernel: Any) -> dict[str, int]:
+    """Return registers, bytes of stack and shared memory, waits and roundings of a compiled kernel.
+
+    This is a hundred times faster than `measure_kernel`, which disassembles it.
+    """
+    usage = _dump("-res-usage", kernel)
+    sizes = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert sizes is not None, usage
+    return {
+        "registers": int(sizes[1]),
+        "stack": int(sizes[2]),
+        "shared_bytes": kernel.metadata.shared,
+        "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
+        "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
+    }
+
+
 def measure_kernel(kernel: Any) -> dict[str, int]:
-    """Registers, bytes of stack and shared memory, and instructions by kind."""
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(kernel.asm["cubin"])
-        usage, code = (_dump(option, cubin) for option in ("-res-usage", "-sass"))
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found is not None, usage
+    """Return what `measure_usage` does, and the counts of instructions by kind."""
+    code = _dump("-sass", kernel)
     names = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", code, re.MULTILINE)
     names = [name for name in names if name != "NOP"]
     counts = Counter(
         kind for name in names for kind, start in COUNTED.items() if re.match(start, name)
     )
     return {
-        "registers": int(found[1]),
-        "stack": int(found[2]),
-        "shared_bytes": kernel.metadata.shared,
-        "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
-        "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
+        **measure_usage(kernel),
         "instructions": len(names),
         **{kind: counts[kind] for kind in COUNTED},
     }
 
 
-def _dump(option: str, cubin: Path) -> str:
-    done = subprocess.run([TOOL, option, cubin], capture_output=True, text=True, check=True)
+def _dump(option: str, kernel: Any) -> str:
+    """Return what cuobjdump prints of a compiled kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(kernel.asm["cubin"])
+        done = subprocess.run([TOOL, option, cubin], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
@@ -279,19 +309,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="a CSV table; rows of other revisions in it stay")
     parser.add_argument("--revision", default="here", help="what the rows are called")
-    parser.add_argument("--jobs", action="store_true", help="read jobs from the standard input")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     arguments = _parse()
-    if arguments.jobs:
-        for given in json.load(sys.stdin):
-            told = Job(**given)
-            compiled = compile_job(told)
-            print(
-                json.dumps({**given, "form": told.config.form, **measure_kernel(compiled)}),
-                flush=True,
-            )
-    else:
-        write_table(arguments.out, arguments.capabilities, arguments.revision)
+    write_table(arguments.out, arguments.capabilities, arguments.revision)
