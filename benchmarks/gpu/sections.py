@@ -1,4 +1,4 @@
-"""What benchmarks/gpu/gpu.py runs, in which order, and how long each may take."""
+"""What gpu.py runs, in which order, and how long each step may take."""
 
 import importlib.util
 import shutil
@@ -50,35 +50,50 @@ Step = Section | Command
 # The two headline figures come first. Limits together are under eight minutes; what is usual is half of it.
 SECTIONS = (
     Section(
-        title="environment", target="benchmarks.gpu.probes:environment", limit_s=10, on_cpu=True
+        title="environment",
+        target="benchmarks.gpu.probes:describe_environment",
+        limit_s=10,
+        on_cpu=True,
     ),
     Section(title="compilations", target="benchmarks.gpu.compilations:compile_kernels", limit_s=50),
     Section(
         title="attention against eager",
-        target="benchmarks.gpu.figures:attention_against_eager",
+        target="benchmarks.gpu.figures:measure_attention_over_eager",
         limit_s=25,
     ),
-    Section(title="whole networks", target="benchmarks.gpu.networks:whole_networks", limit_s=50),
-    Section(title="checks", target="benchmarks.gpu.checks:check_all", limit_s=50, on_cpu=True),
+    Section(
+        title="whole networks", target="benchmarks.gpu.networks:measure_whole_networks", limit_s=50
+    ),
+    Section(
+        title="checks", target="benchmarks.gpu.checks:check_operators", limit_s=50, on_cpu=True
+    ),
     Section(
         title="conv_act against cuDNN",
-        target="benchmarks.gpu.figures:conv_act_against_cudnn",
+        target="benchmarks.gpu.figures:measure_conv_act_over_cudnn",
         limit_s=30,
     ),
-    Section(title="accuracy", target="benchmarks.gpu.networks:accuracy", limit_s=20),
-    Section(title="bandwidth", target="benchmarks.gpu.figures:attention_bandwidth", limit_s=30),
+    Section(title="accuracy", target="benchmarks.gpu.networks:measure_accuracy", limit_s=20),
+    Section(
+        title="bandwidth", target="benchmarks.gpu.figures:measure_attention_bandwidth", limit_s=30
+    ),
     Section(
         title="attention, forward and backward",
-        target="benchmarks.gpu.figures:attention_training",
+        target="benchmarks.gpu.figures:measure_attention_training",
         limit_s=20,
     ),
-    Section(title="probes", target="benchmarks.gpu.probes:probe", limit_s=20),
-    Section(title="profiles", target="benchmarks.gpu.probes:profiles", limit_s=15),
-    Section(title="modes", target="benchmarks.gpu.latency:modes", limit_s=30),
-    Section(title="repeatability", target="benchmarks.gpu.latency:repeatability", limit_s=25),
-    Section(title="rank stability", target="benchmarks.gpu.latency:rank_stability", limit_s=55),
+    Section(title="probes", target="benchmarks.gpu.probes:probe_device", limit_s=20),
+    Section(title="profiles", target="benchmarks.gpu.probes:profile_networks", limit_s=15),
+    Section(title="modes", target="benchmarks.gpu.latency:measure_modes", limit_s=30),
     Section(
-        title="a trainer beside it", target="benchmarks.gpu.latency:beside_a_trainer", limit_s=40
+        title="repeatability", target="benchmarks.gpu.latency:measure_repeatability", limit_s=25
+    ),
+    Section(
+        title="rank stability", target="benchmarks.gpu.latency:measure_rank_stability", limit_s=55
+    ),
+    Section(
+        title="a trainer beside it",
+        target="benchmarks.gpu.latency:measure_beside_trainer",
+        limit_s=40,
     ),
 )
 BY_TITLE = {section.title: section for section in SECTIONS}
@@ -124,8 +139,11 @@ HOST_TIME = Command(
 )
 
 
-def _sanitizer(tool: str) -> Command:
-    """Small shapes of every operator under one tool; without the allocator's cache, borders are watched."""
+def _make_sanitizer_step(tool: str) -> Command:
+    """Return the step that runs small shapes of every operator under one tool.
+
+    PyTorch's caching allocator is off, so that the tool sees the border of every map.
+    """
     return Command(
         title=f"compute-sanitizer, {tool}",
         arguments=(
@@ -138,48 +156,51 @@ def _sanitizer(tool: str) -> Command:
     )
 
 
-def _of(*titles: str) -> tuple[Section, ...]:
+def _list_sections(*titles: str) -> tuple[Section, ...]:
     return tuple(BY_TITLE[title] for title in titles)
 
 
 # Fifteen minutes at a GPU, as two calls of at most ten; the order in which an answer is worth most.
 SESSIONS: dict[str, tuple[Step, ...]] = {
     "1": (
-        *_of("environment", "compilations", "probes", "profiles"),
+        *_list_sections("environment", "compilations", "probes", "profiles"),
         TESTS,
-        *_of("whole networks", "modes", "conv_act against cuDNN", "accuracy"),
+        *_list_sections("whole networks", "modes", "conv_act against cuDNN", "accuracy"),
     ),
     "2": (
         TUNE,
         NCU,
-        _sanitizer("memcheck"),
-        _sanitizer("racecheck"),
-        *_of("attention against eager", "bandwidth", "repeatability", "rank stability"),
-        *_of("a trainer beside it"),
+        _make_sanitizer_step("memcheck"),
+        _make_sanitizer_step("racecheck"),
+        *_list_sections("attention against eager", "bandwidth", "repeatability", "rank stability"),
+        *_list_sections("a trainer beside it"),
         HOST_TIME,
     ),
 }
 SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])
 
 
-def why_not(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
+def explain_absence(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
     """Say why a step is not run here; None: it is.
 
     Args:
         dry: without a GPU nothing runs, also what could.
     """
+    # A command measures a GPU, or runs a tool on it.
     if not on_gpu and (dry or isinstance(step, Command) or not step.on_cpu):
         return NO_GPU
-    missing = [need for need in getattr(step, "needs", ()) if not _is_here(need)]
+    missing = [need for need in getattr(step, "needs", ()) if not _is_available(need)]
     return f"{', '.join(missing)}: not here" if missing else None
 
 
-def arguments_of(step: Command, *, out: Path, cores: int) -> list[str]:
+def format_arguments(step: Command, *, out: Path, cores: int) -> list[str]:
+    """Return a command's arguments, with {python}, {out} and {cores} filled in."""
     words = {"python": sys.executable, "out": str(out.resolve()), "cores": str(cores)}
     return [argument.format(**words) for argument in step.arguments]
 
 
-def _is_here(need: str) -> bool:
+def _is_available(need: str) -> bool:
+    """Say whether a file of the checkout, a program or a module of this name is here."""
     ways: tuple[Callable[[], bool], ...] = (
         lambda: (ROOT / need).is_file(),
         lambda: shutil.which(need) is not None,

@@ -1,7 +1,8 @@
 """What the kernel of conv_act compiles to with no GPU: registers, stack, instructions, bytes.
 
 python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
-python benchmarks/kernels/ahead_of_time.py --jobs < JSON list of jobs     (a line of JSON each, in order)
+python benchmarks/kernels/ahead_of_time.py --jobs < JSON list of jobs     (a line of JSON each, in
+order)
 
 Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in one table.
 """

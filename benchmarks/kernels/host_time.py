@@ -2,8 +2,8 @@
 
     python benchmarks/kernels/host_time.py [--repeats 400]
 
-The driver itself, some 2 us a launch, is not in it. A call is timed in short blocks, and the fastest
-block counts: on a busy machine others measure their neighbours.
+The driver itself, some 2 us a launch, is not in it. A call is timed in short blocks, and the
+fastest block counts: on a busy machine others measure their neighbours.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 """Times tilings of conv_act on this GPU, each checked first, and writes the fastest to what `config` reads.
 
-python benchmarks/kernels/tune.py [--precisions fp16 tf32] [--size 339 510] [--limit 12] [--out TABLE.json]
-python benchmarks/kernels/tune.py --dry-run [--capability 90]    (no GPU: registers and stack of tilings)
+python benchmarks/kernels/tune.py [--precisions fp16 tf32] [--size 339 510] [--limit 12] [--out
+TABLE.json] python benchmarks/kernels/tune.py --dry-run [--capability 90]    (no GPU: registers and
+stack of tilings)
 
-Tilings are compiled and checked by a process each, on all cores; they are timed alone, one after the other.
-An entry of another GPU or case in the table stays. Exits 2 where there is no GPU.
+Tilings are compiled and checked by a process each, on all cores; they are timed alone, one after
+the other. An entry of another GPU or case in the table stays. Exits 2 where there is no GPU.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python benchmarks/networks/latency.py [--networks 20] [--load 1] [--rounds 100] [--device cpu]
 
-Networks are drawn at random from conf/space/span.yaml and spanv2.yaml; they have to spread over at least a
-factor of three in runtime. Meanwhile other processes load so many cores with convolutions. Demanded of
-Kendall's tau over two runs on a CPU: 0.93, and 0.98 on pairs whose ratios are more than 2 % apart; on a GPU
-0.95 and 0.99. The naive timing runs each network three times by the wall clock, without a warm-up, one
-network after the other.
+Networks are drawn at random from conf/space/span.yaml and spanv2.yaml; they have to spread over at
+least a factor of three in runtime. Meanwhile other processes load so many cores with convolutions.
+Demanded of Kendall's tau over two runs on a CPU: 0.93, and 0.98 on pairs whose ratios are more than
+2 % apart; on a GPU 0.95 and 0.99. The naive timing runs each network three times by the wall clock,
+without a warm-up, one network after the other.
 """
 
 import argparse

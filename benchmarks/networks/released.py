@@ -2,8 +2,8 @@
 
     python benchmarks/networks/released.py --shared ../shared
 
-The greatest difference of an image is at most 0.001 dB; the released DWMamba draws random numbers, which ours
-does not, and may differ by 0.05 dB.
+The greatest difference of an image is at most 0.001 dB; the released DWMamba draws random numbers,
+which ours does not, and may differ by 0.05 dB.
 """
 
 import argparse

@@ -2,11 +2,12 @@
 
     python benchmarks/networks/reparam.py [--form conv3xc] [--rounds 5] [--batch 8] [--patch 64]
 
-SPAN with 28 channels and 6 blocks, x4, its 3x3 convolutions held in a training form (RepConv2d). A step is
-forward, L1 loss, backward and AdamW, on one thread; both sides hold the same numbers and take turns, so that
-what else the machine does falls on both. Demanded: at least 4 times the steps per second with Conv3XC, the
-form of SPAN; other forms have fewer branches, or as in `errn2` more. The second figure is
-the share of the patch store in a training step of the plain network, on photographs: at most 3 %.
+SPAN with 28 channels and 6 blocks, x4, its 3x3 convolutions held in a training form (RepConv2d). A
+step is forward, L1 loss, backward and AdamW, on one thread; both sides hold the same numbers and
+take turns, so that what else the machine does falls on both. Demanded: at least 4 times the steps
+per second with Conv3XC, the form of SPAN; other forms have fewer branches, or as in `errn2` more.
+The second figure is the share of the patch store in a training step of the plain network, on
+photographs: at most 3 %.
 """
 
 import argparse

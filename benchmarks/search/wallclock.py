@@ -2,15 +2,15 @@
 
     python benchmarks/search/wallclock.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 --out runs
 
-Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and baseline
-are part of its time. Methods take turns, seed by seed, each first every other time. Lines are appended to the
-results file as they come, and what is there is not run again; a search that was interrupted is run anew. It
-needs a machine with nothing else on it.
+Each method is `nas search` with `hours=`, in a process of its own, nothing beside it; ladder and
+baseline are part of its time. Methods take turns, seed by seed, each first every other time. Lines
+are appended to the results file as they come, and what is there is not run again; a search that was
+interrupted is run anew. It needs a machine with nothing else on it.
 
-A hypervolume is that of a search's whole trainings, in dB times share of the baseline's runtime that is
-saved: above the gate, which is what a search is after once its ladder passes and what its front holds, as in
-search/table.py; and above the bicubic base, where every network is worth something. cost_aware_open is
-told to search there, by a gate so low that nothing lies under it.
+A hypervolume is that of a search's whole trainings, in dB times share of the baseline's runtime
+that is saved: above the gate, which is what a search is after once its ladder passes and what its
+front holds, as in search/table.py; and above the bicubic base, where every network is worth
+something. cost_aware_open is told to search there, by a gate so low that nothing lies under it.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.shared.comparison import parser
-from benchmarks.shared.lines import Line, append, read
+from benchmarks.shared.lines import Line, append_line, read_lines
 from nas.analysis.pareto import hypervolume
 
 METHODS = {
@@ -116,14 +116,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     names = {role: Path(getattr(options, role)).name for role in ("train", "val")}
     setting = {**names, "minutes": options.minutes}
-    done = {(line["method"], line["seed"]) for line in read(options.results, setting)}
+    done = {(line["method"], line["seed"]) for line in read_lines(options.results, setting)}
     for seed in range(options.seeds):
         for method in options.methods[:: 1 if seed % 2 == 0 else -1]:
             if (method, seed) not in done:
                 line = search(options.out / f"{method}_{seed}", method, seed, options)
-                append(options.results, setting | line)
+                append_line(options.results, setting | line)
                 print(line, flush=True)
-    print("\n".join(report(read(options.results, setting))))
+    print("\n".join(report(read_lines(options.results, setting))))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shared.lines import Line, append, read
+from benchmarks.shared.lines import Line, append_line, read_lines
 from benchmarks.shared.paths import RESULTS
 from nas.system.cores import num_cores
 
@@ -62,7 +62,7 @@ def run_missing(
         options: of `parser`.
         show: called with each line once it is in the file.
     """
-    done = {(line["method"], line["seed"]) for line in read(options.results, setting)}
+    done = {(line["method"], line["seed"]) for line in read_lines(options.results, setting)}
     todo = [
         (one, method, seed, setting)
         for seed in range(options.seeds)
@@ -70,9 +70,9 @@ def run_missing(
         if (method, seed) not in done
     ]
     for line in _in_processes(todo, options.workers):
-        append(options.results, line)
+        append_line(options.results, line)
         show(line)
-    return read(options.results, setting)
+    return read_lines(options.results, setting)
 
 
 def _in_processes(todo: Sequence[tuple[Any, ...]], workers: int) -> Iterable[Line]:

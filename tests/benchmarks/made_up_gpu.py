@@ -97,7 +97,7 @@ def make_it_small():
             module.copy_gb_s = lambda num_bytes: 1.0
     figures.SIDE = timing.SIDE = 64
     figures.CONV_BACKEND = "reference"
-    figures.kernels = lambda: ("reference", "reference")
+    figures.list_kernels = lambda: ("reference", "reference")
     few = tuple((8 + 4 * place, 12, 0.5) for place in range(2))
     networks.CHALLENGE_SIZES = latency.CHALLENGE_SIZES = sizes.CHALLENGE_SIZES = few
     canary.SIDES["cuda"] = (16, 16)
@@ -107,14 +107,14 @@ def make_it_small():
     brief = {"max_seconds": 0.1, "warmup_seconds": 0.0, "min_rounds": 3}
     timing.Limits = lambda **given: LIMITS(**given | brief)
     latency.BRIEF |= {"min_rounds": 3, "max_rounds": 5, "warmup_seconds": 0.0}
-    specs = latency.rank_specs(3)
-    latency.rank_specs = lambda: specs
-    latency._readings = lambda arguments, count, **brief: (
-        latency.meter(**brief).measure(latency.spanv2(), seed=seed) for seed in range(2)
+    specs = latency.draw_specs(3)
+    latency.draw_specs = lambda: specs
+    latency._read_beside_trainer = lambda arguments, count, **brief: (
+        latency.make_meter(**brief).measure(latency.spanv2(), seed=seed) for seed in range(2)
     )
-    compilations._capability = lambda: 90
+    compilations._read_capability = lambda: 90
     compilations.WORK = {}
-    compilations._libraries = lambda arch: []
+    compilations._list_libraries = lambda arch: []
 
 
 LIMITS = timing.Limits

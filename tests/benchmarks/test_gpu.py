@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from benchmarks.gpu import checks, figures, gpu, steps, timing
-from benchmarks.gpu.rows import Check, Figure, Given, Outcome, read, table, write
+from benchmarks.gpu.rows import Check, Figure, Given, Outcome, format_table, write_row
 from benchmarks.gpu.sections import SECTIONS, SESSIONS, Command, Section
+from benchmarks.shared.lines import read_lines
 from benchmarks.shared.paths import ROOT
 from nas.measure.latency.rounds import Block
 
@@ -80,8 +81,8 @@ def run_sections(tmp_path, monkeypatch):
             Section(title=name, target=f"bad_sections:{name}", limit_s=limit_s, on_cpu=True)
             for name in names
         ]
-        gpu.run_all(sections, file, seconds=seconds, **options)
-        return read(file)
+        gpu.run_steps(sections, file, seconds=seconds, **options)
+        return read_lines(file)
 
     return run
 
@@ -123,8 +124,9 @@ def test_it_needs_torch_and_numpy_alone(tmp_path):
 
 
 def test_its_networks_are_the_published_ones():
-    code = "from benchmarks.gpu.networks import span, spanv2; from search_spaces import published\n"
-    code += "print(span() == published('span'), spanv2() == published('spanv2'))"
+    code = "from benchmarks.gpu.networks import make_span, make_spanv2\n"
+    code += "from search_spaces import published\n"
+    code += "print(make_span() == published('span'), make_spanv2() == published('spanv2'))"
     assert run_python(code) == "True True"
 
 
@@ -141,7 +143,7 @@ def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
     assert found["is_not_json"] == ("done", "")
     assert found["fine"] == ("done", "")
     assert rows[-2]["value"].endswith("spanv2.pth")
-    assert gpu.status_of(rows) == 2
+    assert gpu.compute_status(rows) == 2
 
 
 def test_a_section_that_hangs_is_ended_with_what_it_started(run_sections):
@@ -154,8 +156,8 @@ def test_a_section_that_hangs_is_ended_with_what_it_started(run_sections):
 
 
 def test_a_wrong_check_is_told_from_a_failed_section(run_sections):
-    assert gpu.status_of(run_sections("is_wrong")) == 1
-    assert gpu.status_of(run_sections("raises")) == 2
+    assert gpu.compute_status(run_sections("is_wrong")) == 1
+    assert gpu.compute_status(run_sections("raises")) == 2
 
 
 def test_no_section_begins_when_the_time_is_over(run_sections):
@@ -170,7 +172,7 @@ def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections
     assert [(row["name"], row["words"]) for row in rows if row["kind"] == "check"] == [
         ("not finite", "nan dB, no number")
     ]
-    assert gpu.status_of(rows) == 1
+    assert gpu.compute_status(rows) == 1
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -186,16 +188,16 @@ def test_a_process_that_no_signal_ends_costs_itself_alone(monkeypatch):
 def test_without_a_kernel_the_headline_is_not_measured(monkeypatch):
     monkeypatch.setattr(figures.backend, "why_not", lambda *_, **__: "no nvcc")
     with pytest.raises(RuntimeError, match="cuda: no nvcc; triton: no nvcc"):
-        list(figures.attention_against_eager(Given()))
+        list(figures.measure_attention_over_eager(Given()))
 
 
 def test_half_a_line_at_the_end_of_a_file_costs_itself_alone(tmp_path):
     file = tmp_path / "rows.jsonl"
-    write(file, "a", Figure(name="b", value=1.0))
+    write_row(file, "a", Figure(name="b", value=1.0))
     with file.open("a") as out:
         out.write('{"kind": "figure", "na')
-    assert [row["name"] for row in read(file)] == ["b"]
-    assert read(tmp_path / "none.jsonl") == []
+    assert [row["name"] for row in read_lines(file)] == ["b"]
+    assert read_lines(tmp_path / "none.jsonl") == []
 
 
 def test_the_table_says_what_was_demanded_and_what_was_not_measured(tmp_path):
@@ -207,11 +209,11 @@ def test_the_table_says_what_was_demanded_and_what_was_not_measured(tmp_path):
         Outcome(status="failed", reason="killed by SIGKILL"),
         Outcome(status="done"),
     ):
-        write(file, "a section", row)
-    lines = table("H200", read(file)).splitlines()
+        write_row(file, "a section", row)
+    lines = format_table("H200", read_lines(file)).splitlines()
     assert "| fast | 3x | 2.9 to 3.1 | 2.8x | 3.3x | yes | n |" in lines
     assert "| small | 0.5 % |  | 0.45 % |  | no |  |" in lines
-    assert "| a section | not measured | | | | | killed by SIGKILL |" in lines
+    assert "| a section | not measured |  |  |  |  | killed by SIGKILL |" in lines
     assert "- WRONG: sums: 2 of 1" in lines
     assert len(lines) == 9
 
@@ -239,7 +241,7 @@ def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "out").glob("*.jsonl")
-    rows = read(file)
+    rows = read_lines(file)
     assert [row["section"] for row in rows] == [step.title for step in SESSIONS["all"]]
     assert {(row["status"], row["reason"]) for row in rows} == {("not run", "no CUDA GPU")}
     assert done.stdout.count("not run in 0.0 s: no CUDA GPU") == len(rows)
@@ -254,7 +256,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
 
 COUNT = """
 from benchmarks.gpu import compilations
-counts, jobs = compilations.gather(90)
+counts, jobs = compilations.gather_jobs(90)
 print(counts)
 print(len(jobs))
 """
@@ -276,10 +278,10 @@ def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
     """A second process asks Triton for the headline's kernels and compiles none."""
     pytest.importorskip("triton")
     code = "from benchmarks.gpu import compilations\n"
-    code += "compilations.WORK = {'headline': compilations._headline}\n"
-    code += "compilations._libraries = lambda arch: []\n"
+    code += "compilations.WORK = {'headline': compilations._call_headline}\n"
+    code += "compilations._list_libraries = lambda arch: []\n"
     code += "compilations.num_cores = lambda: 2\n"
-    first = code + "print([row.value for row in compilations.compile_for(90)])"
+    first = code + "print([row.value for row in compilations.compile_for_capability(90)])"
     environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     assert "4" in run_python(first, **environment).splitlines()[-1]
     kept = sorted(path.name for path in tmp_path.iterdir())
@@ -287,10 +289,10 @@ def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
     second = code + (
         "from triton.runtime.jit import JITFunction\n"
         "compile_case, run = JITFunction._do_compile, JITFunction.run\n"
-        "with compilations._noting(90):\n"
+        "with compilations._note_launches(90):\n"
         "    JITFunction._do_compile = compile_case\n"
         "    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)\n"
-        "    compilations._headline()\n"
+        "    compilations._call_headline()\n"
         "    print('asked')\n"
     )
     assert run_python(second, **environment) == "asked"
@@ -300,13 +302,13 @@ def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
 def test_the_checks_reach_past_a_tile_and_into_ragged_unaligned_slices():
     cpu, seen = torch.device("cpu"), set()
     for word, precision in checks.PRECISIONS.items():
-        for case in checks.convolution_cases(cpu, precision):
+        for case in checks.make_convolution_cases(cpu, precision):
             x = case.operands[0]
             is_slice = x.data_ptr() % 16 != 0 and not x.is_contiguous()
             seen.add((word, x.shape[0] > 1 and is_slice, x.shape[3] > 128))
     for word in ("strict", "TF32", "fp16", "bf16"):
         assert {(word, True, False), (word, False, True)} <= seen
-    attention = list(checks.attention_cases(cpu))
+    attention = list(checks.make_attention_cases(cpu))
     assert any(case.operands[0].shape[3] > 128 for case in attention)
     assert any(case.operands[1].data_ptr() % 16 for case in attention)
 
@@ -329,7 +331,7 @@ def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
         name="copy", ours=ours, plain=torch.clone, operands=(torch.rand(1, 3, 8, 8),),
         precision=checks.PRECISIONS["fp16"],
     )  # fmt: skip
-    verdict = checks._verdict("copy", None, iter([("copy", *checks.errors(case))]))
+    verdict = checks._judge_cases("copy", None, iter([("copy", *checks.measure_errors(case))]))
     assert verdict.is_wrong == is_wrong
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -337,18 +339,20 @@ def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda: timing.graph_ms([print]),
-        lambda: timing.pair_ms([print], [print]),
-        lambda: timing.pair_eager_ms(print, print),
+        lambda: timing.time_as_graph([print]),
+        lambda: timing.time_pair([print], [print]),
+        lambda: timing.time_eager_pair(print, print),
     ],
 )
 def test_the_clock_is_up_before_a_group_is_timed_and_known_after_it(measure, monkeypatch):
     events = []
-    monkeypatch.setattr(timing, "working_clock", lambda: events.append("warm") or 1980.0)
-    monkeypatch.setattr(timing, "sm_mhz", lambda: events.append("clock") or 1965.0)
+    monkeypatch.setattr(timing, "reach_working_clock", lambda: events.append("warm") or 1980.0)
+    monkeypatch.setattr(timing, "read_sm_mhz", lambda: events.append("clock") or 1965.0)
     graph = type("Graph", (), {"replay": lambda self: None})
-    monkeypatch.setattr(timing, "captured", lambda calls: graph())
-    monkeypatch.setattr(timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0)
+    monkeypatch.setattr(timing, "capture_graph", lambda calls: graph())
+    monkeypatch.setattr(
+        timing, "time_by_events", lambda call, repeats=1: events.append("timed") or 2.0
+    )
     found = measure()
     assert events[0] == "warm"
     assert events.count("warm") == 1
@@ -369,10 +373,10 @@ def test_networks_are_timed_in_turn_with_their_spread(monkeypatch):
 
     monkeypatch.setattr(timing, "time_on_cuda", stopwatch)
     monkeypatch.setattr(timing.Forward, "__call__", lambda forward: None)
-    monkeypatch.setattr(timing, "working_clock", lambda: 1980.0)
-    monkeypatch.setattr(timing, "sm_mhz", lambda: 1965.0)
+    monkeypatch.setattr(timing, "reach_working_clock", lambda: 1980.0)
+    monkeypatch.setattr(timing, "read_sm_mhz", lambda: 1965.0)
     image = torch.zeros(1, 3, 2, 2)
-    reading, clocks = timing.read_networks("baseline", "candidate", [(image, 1.0)])
+    reading, clocks = timing.time_networks("baseline", "candidate", [(image, 1.0)])
     assert clocks == (1980.0, 1965.0)
     assert reading.ratio == pytest.approx(0.5)
     assert reading.ratio_low <= reading.ratio <= reading.ratio_high
