@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from benchmarks.shared.parts import parts_of
+from nas.commands.search import compose_search
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.measure.quality import per_image
@@ -39,7 +39,7 @@ def network_of(checkpoint: str) -> str:
 
 
 def images_of(folder: Path) -> ImageSet:
-    data = parts_of(["data=folder", f"data.test='{folder}'"])["data"]
+    data = compose_search("data=folder", f"data.test='{folder}'").training.data
     return open_roles(data, scale=4, roles=("test",)).need("test")
 
 

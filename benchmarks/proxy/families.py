@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.proxy.study import format_agreement, pick_quality, train_tasks
 from benchmarks.shared.arguments import make_parser, pick_names
 from benchmarks.shared.lines import Line, append_line, read_lines
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.tables import format_head, format_row
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import agreement
+from nas.commands.search import compose_search
 from nas.measure.cost import summed_cost
 from nas.search.engines.base import Task
 from nas.system.cores import num_cores
@@ -45,7 +45,7 @@ TITLES = ("network", "GFLOPs", "parameters", "brief dB", "rank", "long dB", "ran
 @functools.cache
 def open_space() -> Space:
     """Return space=esr, as a search does."""
-    space: Space = parts_of(["space=esr"])["space"]
+    space: Space = compose_search("space=esr").space
     return space
 
 
@@ -109,9 +109,9 @@ def train_missing(
     lines = {}
     for name, overrides in PROXIES.items():
         data = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items())]
-        parts = parts_of([*data, *overrides])
+        config = compose_search(*data, *overrides)
         setting: dict[str, Any] = {role: Path(path).name for role, path in folders.items()}
-        setting["proxy"] = asdict(parts["proxy"])
+        setting["proxy"] = asdict(config.training.proxy)
 
         done = {line["arch_id"] for line in read_lines(results, setting)}
         tasks = [
@@ -119,7 +119,7 @@ def train_missing(
             for network in by_cost
             if specs[network].arch_id not in done
         ]
-        for result in train_tasks(parts, "", tasks, workers):
+        for result in train_tasks(config, "", tasks, workers):
             network = result.task.key
             line = {"network": network, "arch_id": specs[network].arch_id, "seed": 0}
             line |= pick_quality(result)

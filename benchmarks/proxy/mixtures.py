@@ -27,9 +27,9 @@ import torch
 from benchmarks.proxy.truth import DEVICE, TEST_SETS, open_judged, read_psnr
 from benchmarks.shared.arguments import make_parser, pick_names
 from benchmarks.shared.lines import Line, append_line, read_lines
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.tables import format_head, format_row
 from nas.analysis.ladder import RUNGS, rung_spec
+from nas.commands.search import compose_search
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
 from nas.data.sets import ImageSet
@@ -56,13 +56,13 @@ STEPS = (800, 4_000, 16_000)
 def open_mixture(mixture: str) -> Roles:
     """Open the images of a mixture."""
     return open_roles(
-        parts_of(["data=builtin", *MIXTURES[mixture]])["data"], scale=4, progress=False
+        compose_search("data=builtin", *MIXTURES[mixture]).training.data, scale=4, progress=False
     )
 
 
 def train_size(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet]) -> Line:
     """Train a ladder size on a mixture; return its PSNR in dB on each test set and on val."""
-    proxy: ProxyConfig = replace(parts_of(["proxy=brief"])["proxy"], steps=steps)
+    proxy: ProxyConfig = replace(compose_search("proxy=brief").training.proxy, steps=steps)
     patches = PatchStore(roles.need("train"), seed=derived_seed(0, "patches"), progress=False)
     seed = derived_seed(0, "mixtures", size)
     trainer = ProxyTrainer(rung_spec(size, 4), proxy, patches, seed=seed, device=DEVICE)

@@ -12,13 +12,13 @@ from typing import Any
 
 from benchmarks.proxy.variants import PARENT, TRUTHS, VARIANTS, Variant, make_evaluator
 from benchmarks.shared.lines import Line, append_line, read_lines
-from benchmarks.shared.parts import parts_of
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import Agreement, noise
-from nas.commands.architectures import resolve_parent
+from nas.commands.search import compose_search
 from nas.data.roles import open_roles
 from nas.measure.cost import summed_cost
 from nas.record import Quality
+from nas.search.config import SearchConfig
 from nas.search.engines.base import Placement, Result, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.tasks import run_tasks, started
@@ -45,7 +45,7 @@ FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restar
 def list_networks() -> dict[str, ArchSpec]:
     """Return the ladder, largest last, then the drawn networks by arch_id; the same on each call."""
     networks = {rung: rung_spec(rung, 4) for rung in RUNGS}
-    space = parts_of([])["space"]
+    space = compose_search().space
     chooser = RandomChooser(random.Random(DRAW_SEED))
     arch_ids = {spec.arch_id for spec in networks.values()}
     while len(networks) < len(RUNGS) + NUM_DRAWN:
@@ -89,25 +89,25 @@ class Study:
         self.folders = folders
         self.weights = weights
         self.results = results
-        self._composed: dict[Variant, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._composed: dict[Variant, tuple[SearchConfig, dict[str, Any]]] = {}
 
-    def compose(self, variant: Variant) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the parts of a search with a variant's proxy, and what its lines agree on."""
+    def compose(self, variant: Variant) -> tuple[SearchConfig, dict[str, Any]]:
+        """Return a search with a variant's proxy, and what its lines agree on."""
         if variant in self._composed:
             return self._composed[variant]
 
         overrides = ["data=folder", *(f"data.{role}={path}" for role, path in self.folders.items())]
         parent = [f"parent_weights={self.weights}"] if variant.needs_parent else []
-        parts = parts_of([*overrides, *variant.overrides, *parent])
+        config = compose_search(*overrides, *variant.overrides, *parent)
 
         # A folder is known by its name: it lies elsewhere on another machine.
         setting = {role: Path(path).name for role, path in self.folders.items()} | {
-            "proxy": asdict(parts["proxy"]),
+            "proxy": asdict(config.training.proxy),
             "twist": variant.twist,
             "parent": PARENT if variant.needs_parent else None,
         }
-        self._composed[variant] = parts, setting
-        return parts, setting
+        self._composed[variant] = config, setting
+        return config, setting
 
     def list_lines(self, variant: Variant, column: str) -> list[Line]:
         """Return the lines under a variant's settings that have a column."""
@@ -140,8 +140,8 @@ class Study:
             if (network, seed) not in done and (not only or network in only)
         ]
 
-        parts, setting = self.compose(variant)
-        for result in train_tasks(parts, variant.twist, tasks, workers):
+        config, setting = self.compose(variant)
+        for result in train_tasks(config, variant.twist, tasks, workers):
             network, seed = result.task.key.split()
             self.add_line(
                 name, setting, {"network": network, "seed": int(seed), **pick_quality(result)}
@@ -165,16 +165,15 @@ class Study:
             for network in drawn[CLOCK_EVERY // 2 :: CLOCK_EVERY]
         ]
 
-        parts, setting = self.compose(variant)
+        config, setting = self.compose(variant)
         seconds = []
         for steps in CLOCK_STEPS:
-            short = parts | {"proxy": replace(parts["proxy"], steps=steps)}
-            results = train_tasks(short, variant.twist, tasks, workers=1)
+            results = train_tasks(_replace_steps(config, steps), variant.twist, tasks, workers=1)
             seconds.append([result.value.train_seconds for result in results])
 
         # A line through both lengths, read at the variant's own.
         first, last = CLOCK_STEPS
-        share = (parts["proxy"].steps - first) / (last - first)
+        share = (config.training.proxy.steps - first) / (last - first)
         clocked = [low + (high - low) * share for low, high in zip(*seconds, strict=True)]
         self.add_line(name, setting, {"clocked": [round(value, 2) for value in clocked]})
 
@@ -197,13 +196,18 @@ class Study:
         return estimate.std_db if estimate else None
 
 
+def _replace_steps(config: SearchConfig, steps: int) -> SearchConfig:
+    """Return a search whose trainings take other numbers of steps."""
+    proxy = replace(config.training.proxy, steps=steps)
+    return replace(config, training=replace(config.training, proxy=proxy))
+
+
 def train_tasks(
-    parts: Mapping[str, Any], twist: str, tasks: Sequence[Task], workers: int
+    config: SearchConfig, twist: str, tasks: Sequence[Task], workers: int
 ) -> Iterator[Result]:
     """Yield results of trainings by a search's own evaluator, each worker on one thread.
 
     Args:
-        parts: of a search.
         twist: of the variant, or "".
 
     Raises:
@@ -212,7 +216,8 @@ def train_tasks(
     if not tasks:
         return
 
-    roles = open_roles(parts["data"], scale=4)
+    training = config.training
+    roles = open_roles(training.data, scale=4)
     with tempfile.TemporaryDirectory() as run:
         settings = EvaluatorSettings(
             run=Path(run),
@@ -220,16 +225,16 @@ def train_tasks(
             memory_mib=8192,
             cache=None,
             scale=4,
-            challenge=parts["challenge"],
-            proxy=parts["proxy"],
-            fidelities=(parts["proxy"].steps,),
-            latency=parts["latency"],
+            challenge=config.goals.challenge,
+            proxy=training.proxy,
+            fidelities=(training.proxy.steps,),
+            latency=config.reading.latency,
             limits={},
             device="cpu",
             seed=0,
             baseline=published("span"),
             replay={},
-            parent=resolve_parent(parts["parent"], parts["parent_weights"], scale=4),
+            parent=training.parent,
         )
         make = functools.partial(make_evaluator, settings, twist)
         placement = Placement(num_workers=workers, num_per_host=workers)

@@ -35,8 +35,8 @@ from benchmarks.proxy import study as proxy_study
 from benchmarks.proxy.families import list_families, open_space, pick_families
 from benchmarks.shared.arguments import make_parser, pick_names
 from benchmarks.shared.lines import Line, append_line, read_lines
-from benchmarks.shared.parts import parts_of
 from benchmarks.shared.tables import format_head, format_row
+from nas.commands.search import compose_search
 from nas.data.config import DataConfig
 from nas.data.patches import PatchStore
 from nas.data.roles import open_roles
@@ -97,7 +97,7 @@ class Training:
     @property
     def proxy(self) -> ProxyConfig:
         """The default proxy, for as many steps, at these rates."""
-        brief: ProxyConfig = parts_of(["proxy=brief"])["proxy"]
+        brief: ProxyConfig = compose_search("proxy=brief").training.proxy
         rates = replace(brief.optimizer, muon_lr=self.muon_lr, lr=self.lr)
         return replace(brief, steps=self.steps, optimizer=rates)
 
@@ -126,7 +126,7 @@ def list_rate_trainings() -> Iterator[Training]:
 def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
     """Return the training images, without scenes of the test sets, and each test set by name."""
     folders = [str(shared / "data" / name) for name in TEST_SETS]
-    base: DataConfig = parts_of(["data=folder"])["data"]
+    base: DataConfig = compose_search("data=folder").training.data
     config = replace(base, train=str(shared / "data" / "BSDS200"), val=folders)
     train = open_roles(config, scale=4, roles=("train", "val"), progress=False).need("train")
     return train, open_judged(shared)
@@ -134,7 +134,7 @@ def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
 
 def open_judged(shared: Path) -> dict[str, ImageSet]:
     """Return each test set by its name."""
-    base: DataConfig = parts_of(["data=folder"])["data"]
+    base: DataConfig = compose_search("data=folder").training.data
     judged = {}
     for name in TEST_SETS:
         config = replace(base, val=str(shared / "data" / name))

@@ -41,14 +41,11 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.report.page import render
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.asking import Asker
-from nas.search.fidelity.rungs import Rungs
 from nas.search.model.decisions import read_decisions
-from nas.search.observer import Observer
 from nas.search.samplers.cost_aware import CostAware
 from nas.search.samplers.evolution import Evolution
 from nas.search.samplers.optuna_samplers import GP, NSGA2, TPE
 from nas.search.samplers.random import Random
-from nas.search.seeds import derived_seed
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.run_directory import Files
 from nas.search.store.study import Study, StudyRules
@@ -129,14 +126,7 @@ def open_search(folder: Path, sampler: str, space: str) -> Asker:
         ),
         read_decisions(searched),
     )
-    return Asker(
-        study,
-        searched,
-        SAMPLERS[sampler](),
-        Observer(searched, goal="front", seed=derived_seed(0, "pool")),
-        Rungs(fidelities=(400,), probes=(), least_tau=-1.0),
-        seed=0,
-    )
+    return Asker.over(study, searched, SAMPLERS[sampler](), goal="front", fidelities=(400,), seed=0)
 
 
 def climb(study: Study) -> None:

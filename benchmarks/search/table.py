@@ -24,30 +24,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
-import torch
 
 from benchmarks.search.rivals import LIBRARIES, lacking, moasha
 from benchmarks.shared.comparison import parser, quartiles, ratios, run_missing
 from benchmarks.shared.lines import Line
-from benchmarks.shared.parts import parts_of
 from nas.analysis.ladder import rung_spec
 from nas.analysis.pareto import hypervolume
+from nas.analysis.run_state import RunState
 from nas.cli import catalog
+from nas.commands.search import compose_search
 from nas.record import TrialRecord
 from nas.score import Challenge
-from nas.search.asking import Asker
-from nas.search.backends.base import BackendParts, OpenedBackend, ReadingParts, Rules, TrainingParts
-from nas.search.backends.table import TableBackend
-from nas.search.controller import Budget, Controller
-from nas.search.engines.base import Placement
+from nas.search.config import Budget, SearchConfig
 from nas.search.engines.tasks import started
-from nas.search.fidelity.config import FidelityConfig
-from nas.search.fidelity.rungs import Rungs
-from nas.search.model.decisions import read_decisions
-from nas.search.observer import Observer
-from nas.search.seeds import derived_seed
-from nas.search.store.journal import JOURNAL, open_storage
-from nas.search.store.study import Study, StudyRules
+from nas.search.session import SearchSession
 from nas.search.table.table import Table, find_table
 
 SHARES = (0.9, 0.95, 0.98)
@@ -105,6 +95,14 @@ class Watch:
         self.reached: dict[str, tuple[int, int]] = {}
         self._spent: dict[int, int] = {}
 
+    @contextlib.contextmanager
+    def open(self, state: RunState) -> Iterator["Watch"]:
+        """Watch a session: it takes this for the screen that shows it."""
+        yield self
+
+    def update(self, state: RunState, **_: Any) -> None:
+        self.look({record.number: record for record in state.records})
+
     def look(self, records: Mapping[int, TrialRecord]) -> None:
         for number, record in records.items():
             steps = record.quality.fidelity if record.quality else 0
@@ -143,110 +141,80 @@ class Watch:
 def search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
     """One line of the results."""
     found = Table.load(find_table(table))
-    parts = parts_of([*own_settings(table, found), *METHODS[method][0], f"goal={goal}"])
-    challenge = parts["challenge"]
-    if gate is not None:
-        challenge = dataclasses.replace(
-            challenge, gate=dataclasses.replace(challenge.gate, min_gain_db=gate)
-        )
-    top, is_rungs = found.facts.fidelities[-1], METHODS[method][1] == "rungs"
-    shares = [steps / top for steps in found.facts.fidelities[:-1]]
-    fidelity = FidelityConfig(
-        rungs=shares if is_rungs else [], probes=4 if is_rungs else 0, least_tau=0.5
-    )
-    seeds = min(
-        len(found.entries[rung_spec(rung, 4).arch_id].trainings)
-        for rung in found.facts.ladder_sizes
-    )
-    placement = Placement(num_workers=1, num_per_host=1)
-    proxy = dataclasses.replace(parts["proxy"], steps=top)
-    backend = TableBackend().open(
-        BackendParts(
-            run=Path("none"),
-            device=torch.device("cpu"),
-            placement=placement,
-            seed=seed,
-            scale=found.facts.scale,
-            space=parts["space"],
+    overrides, fidelity = METHODS[method]
+    challenge = {} if gate is None else {"challenge": {"gate": {"min_gain_db": gate}}}
+    with tempfile.TemporaryDirectory() as folder:
+        config = compose_search(
+            *own_settings(table, found),
+            *overrides,
+            run=f"{folder}/run",
+            evaluator="table",
             table=table,
-            training=TrainingParts(data=parts["data"], proxy=proxy, fidelity=fidelity),
-            reading=ReadingParts(latency=parts["latency"]),
-            rules=Rules(challenge=challenge, limits={}, ladder_seeds=seeds),
+            scale=found.facts.scale,
+            goal=goal,
+            seed=seed,
+            workers=1,
+            ladder_seeds=_count_ladder_seeds(found),
+            proxy={"steps": found.facts.fidelities[-1]},
+            fidelity=_choose_rungs(found) if fidelity == "rungs" else {},
+            **challenge,
         )
-    )
-    watch = Watch(found, challenge, base=backend.baseline.arch_id)
-    start = time.perf_counter()
-    with contextlib.suppress(Enough), started(backend.engine, backend.make_evaluator, placement):
-        if method in LIBRARIES:
-            is_ranked = method == "moasha_ranked"
-            moasha(
-                parts["space"], backend.make_evaluator(), watch.look, seed=seed, is_ranked=is_ranked
-            )
-        else:
-            _control(backend, parts | {"challenge": challenge}, fidelity, watch, seed, seeds)
+        # A search of the whole table, which the watch ends.
+        config = dataclasses.replace(config, budget=Budget(trials=None, hours=None))
+        watch = Watch(found, config.goals.challenge, base=found.baseline.arch_id)
+        start = time.perf_counter()
+        with contextlib.suppress(Enough):
+            if method in LIBRARIES:
+                _run_library(config, watch, is_ranked=method == "moasha_ranked")
+            else:
+                SearchSession(config, render=lambda state: "", open_screen=watch.open).run()
+        seconds = time.perf_counter() - start
     return {
         "table": table,
         "gate": gate,
         "goal": goal,
         "method": method,
         "seed": seed,
-        "top": top,
+        "top": watch.top,
         "members": len(found.entries),
         "reached": watch.reached,
         "steps": watch.steps,
         "trainings": watch.trainings,
         "share": watch.share,
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
     }
+
+
+def _run_library(config: SearchConfig, watch: Watch, *, is_ranked: bool) -> None:
+    """Search with Syne Tune's method over the same evaluator."""
+    placement = config.make_placement()
+    backend = config.execution.backend.open(config.make_parts(placement))
+    with started(backend.engine, backend.make_evaluator, placement):
+        moasha(
+            config.space,
+            backend.make_evaluator(),
+            watch.look,
+            seed=config.seed,
+            is_ranked=is_ranked,
+        )
+
+
+def _choose_rungs(found: Table) -> dict[str, Any]:
+    """Return trainings that pause wherever the table was read."""
+    *rungs, top = found.facts.fidelities
+    return {"rungs": [steps / top for steps in rungs], "probes": 4, "least_tau": 0.5}
+
+
+def _count_ladder_seeds(found: Table) -> int:
+    """Count the trainings that the table holds of each of the ladder's sizes."""
+    specs = [rung_spec(size, found.facts.scale) for size in found.facts.ladder_sizes]
+    return min(len(found.entries[spec.arch_id].trainings) for spec in specs)
 
 
 def own_settings(table: str, found: Table) -> list[str]:
     """What `nas search` is told to search a table: its challenge, where it has one, and its space."""
     own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
     return [*own, *found.facts.settings["chosen_space"].split()]
-
-
-def _control(
-    backend: OpenedBackend,
-    parts: Mapping[str, Any],
-    fidelity: FidelityConfig,
-    watch: Watch,
-    seed: int,
-    ladder_seeds: int,
-) -> None:
-    """Search as `nas search` does, until the watch has seen enough."""
-    with tempfile.TemporaryDirectory() as folder:
-        study = Study(
-            open_storage(Path(folder) / JOURNAL),
-            StudyRules(
-                objectives=("psnr_gain_db", "runtime_ratio"),
-                limits={},
-                challenge=parts["challenge"],
-                baseline=backend.baseline,
-                ladder_sizes=backend.ladder_sizes,
-                ladder_seeds=ladder_seeds,
-                num_probes=fidelity.probes,
-                planned_trials=200,
-            ),
-            read_decisions(parts["space"]),
-        )
-        asker = Asker(
-            study,
-            parts["space"],
-            parts["sampler"],
-            Observer(parts["space"], goal=parts["goal"], seed=derived_seed(seed, "pool")),
-            Rungs(fidelities=backend.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
-            seed=seed,
-        )
-        Controller(
-            asker,
-            backend.engine,
-            Budget(trials=len(watch.gains), hours=None),
-            has_test=False,
-            show=lambda running, left: None,
-            changed=lambda: watch.look(study.records),
-            clock=backend.clock,
-        ).run()
 
 
 def steps_to(

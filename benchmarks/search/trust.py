@@ -9,8 +9,6 @@ of 95 %, so the same is done with probes drawn at random, a thousand times. Line
 file as they come, and what is there is not run again.
 """
 
-import contextlib
-import io
 import random
 import statistics
 import sys
@@ -27,10 +25,9 @@ from scipy.stats import kendalltau
 from benchmarks.search.table import own_settings
 from benchmarks.shared.comparison import parser, run_missing
 from benchmarks.shared.lines import Line
+from nas import Search
 from nas.analysis.ladder import rung_spec
 from nas.analysis.trust import agreement
-from nas.cli.door import main as nas
-from nas.search.store.runs import load_run
 from nas.search.table.table import Table, find_table
 
 METHODS = ("cost_aware", "random")
@@ -54,13 +51,8 @@ def search(method: str, seed: int, table: str, trials: int) -> Line:
         f"seed={seed}",
         "workers=1",
     ]
-    printed = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            status = nas(["search", f"run={folder}/run", *given])
-        if status:
-            raise RuntimeError(f"nas search {' '.join(given)}: {printed.getvalue()}")
-        state = load_run(Path(folder) / "run")
+        state = Search(f"run={folder}/run", *given).run().state
     judged = [
         {
             "rung": one.lower,

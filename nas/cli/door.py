@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
@@ -81,20 +82,32 @@ def _call(command: str, overrides: list[str]) -> int:
             composition = compose_command(
                 command, overrides, stored=module.stored_run(list(overrides))
             )
-        checked = _checked(module.run, composition)
+        configure = find_schema(module)
+        checked = _checked(configure, composition)
         print(
             f"nas {command}: {printable(' '.join(composition.changed)) or 'all defaults'}",
             flush=True,
         )
         parts: dict[str, Any] = schema.build(checked)
-    if "invocation" in inspect.signature(module.run).parameters:
+    if "invocation" in inspect.signature(configure).parameters:
         parts["invocation"] = Invocation(
             command=command,
             overrides=composition.overrides,
             choices=composition.choices,
             config=schema.plain(checked),
         )
-    return int(module.run(**parts) or OK)
+    if configure is module.run:
+        return int(module.run(**parts) or OK)
+    return int(module.run(configure(**parts)) or OK)
+
+
+def find_schema(module: ModuleType) -> Callable[..., Any]:
+    """Return the function whose parameters are the keys of a command.
+
+    That is its `run`, or its `configure` where it has one, whose value `run` is called with.
+    """
+    schema_function: Callable[..., Any] = getattr(module, "configure", module.run)
+    return schema_function
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class Invocation:
     config: dict[str, Any]
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """What the user gave cannot be done: one line that names the key, what was wrong and what is allowed."""
 
 

@@ -80,6 +80,11 @@ def fits(found: type, hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(found, hint)
 
 
+def lacking_members(value: object, protocol: Any) -> set[str]:
+    """Return the public names of a protocol that an object does not have."""
+    return {name for name in _members(protocol) if not hasattr(value, name)}
+
+
 def _installed() -> frozenset[str]:
     """The classes that installed packages offer, as their entry points spell them: package.module:Class."""
     return frozenset(one.value for one in entry_points(group=ENTRY_POINTS))

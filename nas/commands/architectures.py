@@ -1,11 +1,8 @@
 """What `arch=` may name: a published network, a YAML or JSON file, or a trial of a run."""
 
 import math
-import random
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from nas.analysis.picks import WORDS, pick
 from nas.analysis.results import front_table, table
@@ -14,17 +11,16 @@ from nas.cli.message import part
 from nas.commands.csv_files import read_csv
 from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
+from nas.search.feasibility import check_buildable
 from nas.search.store.runs import load_run
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
-from search_spaces import ArchSpec, build, published
+from search_spaces import ArchSpec, published
 from search_spaces.checkpoints.files import split_entry
-from search_spaces.chooser import RandomChooser, Space
 from search_spaces.published import names as published_names
 from search_spaces.published import report
 
 PREFIX = "published/"
-NUM_TRIED = 16  # members of a space that are built to see that they can be
 
 
 def named(texts: list[str]) -> Iterator[str]:
@@ -59,43 +55,6 @@ def resolve_arch(text: str, *, key: str = "arch") -> ArchSpec:
     except ValueError as error:
         raise ValueError(f"{key}={part(text)}: {error}") from None
     return spec
-
-
-def check_buildable(spec: ArchSpec) -> None:
-    """Refuse what cannot be built, or is too large to be; nothing of its size is made.
-
-    Raises:
-        ValueError: the message names the part and what is wrong there.
-    """
-    try:
-        with torch.device("meta"):
-            build(spec)
-    except (
-        TypeError,
-        RuntimeError,
-        ArithmeticError,
-    ) as error:  # layers whose arguments do not fit
-        raise ValueError(f"it cannot be built: {' '.join(str(error).split())}") from None
-
-
-def check_members(space: Space) -> None:
-    """Refuse a space of which a random member cannot be built, before anything is started.
-
-    Raises:
-        ValueError: one cannot; the message names the part and what is wrong there. Or the space claims to
-            contain a network that is not published.
-    """
-    known = published_names()
-    if unknown := sorted(set(getattr(space, "contains", ())) - set(known)):
-        raise ValueError(
-            f"space.contains: {', '.join(unknown)} is no published network; known: {', '.join(known)}"
-        )
-    chooser = RandomChooser(random.Random(0))
-    for _ in range(NUM_TRIED):
-        try:
-            check_buildable(space.sample(chooser))
-        except ValueError as error:
-            raise ValueError(f"space: it holds networks that cannot be built: {error}") from None
 
 
 def resolve_archs(text: str, *, key: str) -> list[ArchSpec]:

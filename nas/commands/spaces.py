@@ -22,9 +22,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.cli import catalog
-from nas.commands.architectures import check_members
 from nas.measure.cost import summed_cost
 from nas.report.words import describe
+from nas.search.feasibility import check_members
 from search_spaces import ArchSpec, published
 from search_spaces.blocks import BLOCKS
 from search_spaces.chooser import Space, decisions

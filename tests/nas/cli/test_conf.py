@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from nas.cli import catalog, schema
 from nas.cli.composition import compose_command
-from nas.cli.door import main
+from nas.cli.door import find_schema, main
 from nas.cli.targets import CLASSES, locate
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -42,7 +42,7 @@ def nothing_is_missing(monkeypatch):
 
 
 def run_of(command):
-    return importlib.import_module(f"nas.commands.{command}").run
+    return find_schema(importlib.import_module(f"nas.commands.{command}"))
 
 
 @pytest.mark.parametrize(("command", "override"), SELECTIONS)
