@@ -1,10 +1,12 @@
-"""What the kernel of conv_act compiles to with no GPU: registers, stack, instructions, bytes.
+"""Which registers, stack and instructions does the kernel of conv_act compile to, with no GPU?
 
-python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
-python benchmarks/kernels/ahead_of_time.py --jobs < JSON list of jobs     (a line of JSON each, in
-order)
+    python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
+    python benchmarks/kernels/ahead_of_time.py --jobs < JOBS.json
 
-Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in one table.
+The first compiles the launches of the published networks and prints a line of CSV each; a stack
+means spilled registers. The second reads a JSON list of jobs and prints a line of JSON each, in
+their order. Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in
+one table. So it imports nothing of the other benchmarks.
 """
 
 import argparse
@@ -76,7 +78,8 @@ class Job:
 
     @property
     def case(self) -> Case:
-        known = {
+        """The launch's case, with the fields that this checkout's `Case` has."""
+        values = {
             "in_channels": self.in_channels,
             "channels": self.channels,
             "kernel": self.kernel,
@@ -88,18 +91,21 @@ class Job:
             "hopper": self.capability == 90,
             "capability": self.capability,
         }
-        return Case(**{name: value for name, value in known.items() if name in Case._fields})
+        return Case(**{name: value for name, value in values.items() if name in Case._fields})
 
     @property
     def config(self) -> Config:
+        """The tiling that is compiled."""
         return Config(**self.tiling) if self.tiling else choose(self.case)
 
 
 def compile_job(job: Job) -> Any:
-    """The kernel as a launch on aligned maps would specialise it."""
+    """Compile the kernel as a launch on aligned maps would specialise it."""
     case, config = job.case, job.config
-    pointers = _pointers(job, case)
-    constants = _constants(job, case, config) | {
+    pointers = _list_pointers(job, case)
+
+    # What is None is a constant to Triton; arguments that an older kernel lacks are left out.
+    constants = _list_constants(job, case, config) | {
         name: None for name, pointer in pointers.items() if pointer is None
     }
     constants = {
@@ -109,6 +115,7 @@ def compile_job(job: Job) -> Any:
         name: "constexpr" if name in constants else pointers.get(name) or "i32"
         for name in conv_act_kernel.arg_names
     }
+
     aligned = [place for place, name in enumerate(signature) if signature[name].startswith("*")]
     source = ASTSource(
         conv_act_kernel,
@@ -116,20 +123,23 @@ def compile_job(job: Job) -> Any:
         constants,
         {(place,): [["tt.divisibility", 16]] for place in aligned},
     )
+
     options = {
         "num_warps": config.num_warps,
         "num_stages": getattr(config, "num_stages", 1),
         "enable_fp_fusion": True,
-        "launch_pdl": _overlaps(job) and "OVERLAP" in conv_act_kernel.arg_names,
+        "launch_pdl": _overlaps_launches(job) and "OVERLAP" in conv_act_kernel.arg_names,
     }
     return triton.compile(source, GPUTarget("cuda", job.capability, 32), options=options)
 
 
-def _overlaps(job: Job) -> bool:
+def _overlaps_launches(job: Job) -> bool:
+    """Say whether the launch overlaps with the one before: in plans, from Hopper on."""
     return job.plan and job.capability >= 90
 
 
-def _pointers(job: Job, case: Case) -> dict[str, str | None]:
+def _list_pointers(job: Job, case: Case) -> dict[str, str | None]:
+    """Return the type of each pointer by its name; None: the launch has none."""
     kind = "*fp16" if job.precision == "fp16" else "*fp32"
     reads, writes = (f"*{name}" if name else kind for name in (job.reads, job.writes))
     gate = kind if job.epilogue in GATED and not job.shuffle else None
@@ -146,7 +156,8 @@ def _pointers(job: Job, case: Case) -> dict[str, str | None]:
     }
 
 
-def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
+def _list_constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
+    """Return the kernel's compile-time constants by their names."""
     rounds = job.precision == "tf32"
     return {
         "CIN": case.in_channels, "COUT": case.channels, "KERNEL": case.kernel,
@@ -158,28 +169,32 @@ def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
         "ROUND_X": rounds and not job.plan and not case.image and job.reads != "fp16",
         "ROUND_WEIGHT": rounds and not job.plan,
         "ROUND_OUT": rounds and job.plan and not job.shuffle and job.writes != "fp16",
-        "OVERLAP": _overlaps(job),
+        "OVERLAP": _overlaps_launches(job),
         "FORM": config.form, "BLOCK_H": config.height, "BLOCK_W": config.width,
         "BLOCK_K": config.block_k, "BLOCK_N": config.block_n,
     }  # fmt: skip
 
 
 def measure_kernel(kernel: Any) -> dict[str, int]:
-    """Registers, bytes of stack and shared memory, and instructions by kind."""
+    """Return registers, bytes of stack and shared memory, and instructions by kind."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(kernel.asm["cubin"])
-        usage, code = (_dump(option, cubin) for option in ("-res-usage", "-sass"))
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found is not None, usage
+        usage, code = (_dump_cubin(option, cubin) for option in ("-res-usage", "-sass"))
+
+    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert match is not None, usage
+
+    # Instructions stand behind their address, some behind a predicate.
     names = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", code, re.MULTILINE)
     names = [name for name in names if name != "NOP"]
     counts = Counter(
         kind for name in names for kind, start in COUNTED.items() if re.match(start, name)
     )
+
     return {
-        "registers": int(found[1]),
-        "stack": int(found[2]),
+        "registers": int(match[1]),
+        "stack": int(match[2]),
         "shared_bytes": kernel.metadata.shared,
         "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
         "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
@@ -188,13 +203,13 @@ def measure_kernel(kernel: Any) -> dict[str, int]:
     }
 
 
-def _dump(option: str, cubin: Path) -> str:
+def _dump_cubin(option: str, cubin: Path) -> str:
     done = subprocess.run([TOOL, option, cubin], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
-def bytes_a_pixel(job: Job) -> int:
-    """The bytes of maps that a launch has to read and write for a pixel, each once."""
+def count_bytes_a_pixel(job: Job) -> int:
+    """Return the bytes of maps that a launch has to read and write for a pixel, each once."""
     item = {"fp16": 2, None: 2 if job.precision == "fp16" else 4}
     reads, writes = item.get(job.reads, 4), item.get(job.writes, 4)
     image = reads_image(job.in_channels, job.kernel)
@@ -206,8 +221,8 @@ def bytes_a_pixel(job: Job) -> int:
     )
 
 
-def products_a_pixel(job: Job) -> int:
-    """The multiply-accumulates that a launch forms for a pixel, those with its padding included."""
+def count_products_a_pixel(job: Job) -> int:
+    """Return the multiply-accumulates that a launch forms for a pixel, with its padding's."""
     config, taps = job.config, job.kernel**2
     outputs = -(-job.channels // config.block_n) * config.block_n
     inputs = -(-job.in_channels // config.block_k) * config.block_k
@@ -219,37 +234,55 @@ def products_a_pixel(job: Job) -> int:
     return taps * inputs * outputs + gate
 
 
-def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
-    """The launches of the published SPANV2, SPAN and SPANF."""
+def list_shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
+    """Yield the launches of the published SPANV2, SPAN and SPANF."""
 
-    def job(in_channels: int, channels: int, epilogue: str = "none", **options: Any) -> Job:
+    def make_job(in_channels: int, channels: int, epilogue: str = "none", **options: Any) -> Job:
         return Job(
             capability=capability, in_channels=in_channels, channels=channels, precision=precision,
             epilogue=epilogue, **options,
         )  # fmt: skip
 
-    yield from (job(3, 32, "relu"), job(32, 32, "relu"), job(32, 32, "conv1x1"), job(3, 48))
-    yield job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
     yield from (
-        job(3, 28),
-        job(28, 28, "silu"),
-        job(28, 28, "parameter_free"),
-        job(112, 28, kernel=1),
+        make_job(3, 32, "relu"),
+        make_job(32, 32, "relu"),
+        make_job(32, 32, "conv1x1"),
+        make_job(3, 48),
     )
-    yield from (job(28, 48, shuffle=4), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
+    yield make_job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
+    yield from (
+        make_job(3, 28),
+        make_job(28, 28, "silu"),
+        make_job(28, 28, "parameter_free"),
+        make_job(112, 28, kernel=1),
+    )
+    yield from (
+        make_job(28, 48, shuffle=4),
+        make_job(32, 32, "parameter_free"),
+        make_job(32, 48, shuffle=4),
+    )
 
 
 def write_table(path: Path | None, capabilities: list[int], revision: str) -> None:
-    """One line a launch, as it is compiled; after the rows of other revisions where the file has some."""
+    """Print a line of CSV for each launch as it is compiled, and write them to a file.
+
+    Args:
+        path: rows of other revisions in it stay, before the new ones; None: no file.
+        revision: what the rows are called.
+    """
     rows: list[dict[str, Any]] = []
     if path is not None and path.exists():
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["revision"] != revision]
-    jobs = [job for cc in capabilities for name in PRECISIONS for job in shipped_jobs(cc, name)]
+
+    jobs = [
+        job for cc in capabilities for name in PRECISIONS for job in list_shipped_jobs(cc, name)
+    ]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
-        for row in pool.map(_row, jobs, [revision] * len(jobs)):
+        for row in pool.map(_make_row, jobs, [revision] * len(jobs)):
             rows.append(row)
             print(",".join(str(value) for value in row.values()), flush=True)
+
     if path is not None:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
@@ -257,7 +290,8 @@ def write_table(path: Path | None, capabilities: list[int], revision: str) -> No
             writer.writerows(rows)
 
 
-def _row(job: Job, revision: str) -> dict[str, Any]:
+def _make_row(job: Job, revision: str) -> dict[str, Any]:
+    """Compile a launch and return its row of the table."""
     fields = {
         name: value
         for name, value in asdict(job).items()
@@ -267,11 +301,14 @@ def _row(job: Job, revision: str) -> dict[str, Any]:
     tiling = f"{config.form} {config.height}x{config.width} k{config.block_k} n{config.block_n}"
     tiling += f" warps{config.num_warps} stages{getattr(config, 'num_stages', 1)}"
     counts = measure_kernel(compile_job(job))
-    needs = {"bytes_a_pixel": bytes_a_pixel(job), "products_a_pixel": products_a_pixel(job)}
+    needs = {
+        "bytes_a_pixel": count_bytes_a_pixel(job),
+        "products_a_pixel": count_products_a_pixel(job),
+    }
     return {"revision": revision, **fields, "tiling": tiling, **counts, **needs}
 
 
-def _parse() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -284,15 +321,16 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == "__main__":
-    arguments = _parse()
-    if arguments.jobs:
-        for given in json.load(sys.stdin):
-            told = Job(**given)
-            compiled = compile_job(told)
-            print(
-                json.dumps({**given, "form": told.config.form, **measure_kernel(compiled)}),
-                flush=True,
-            )
-    else:
+def main() -> None:
+    arguments = _parse_arguments()
+    if not arguments.jobs:
         write_table(arguments.out, arguments.capabilities, arguments.revision)
+        return
+    for fields in json.load(sys.stdin):
+        job = Job(**fields)
+        counts = measure_kernel(compile_job(job))
+        print(json.dumps({**fields, "form": job.config.form, **counts}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,7 +57,7 @@ def test_a_dry_run_lists_registers_and_stack_of_each_tiling():
 
 
 def jobs(tune, precision):
-    return list(tune.shipped_jobs(90, precision))
+    return list(tune.list_shipped_jobs(90, precision))
 
 
 def test_every_case_has_tilings_to_choose_from(tune):
