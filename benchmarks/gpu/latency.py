@@ -22,7 +22,7 @@ from benchmarks.gpu.networks import TYPICAL, make_network, make_span, make_spanv
 from benchmarks.gpu.rows import Fact, Figure, Given, Row, run_tasks
 from benchmarks.gpu.timing import time_networks, use_tf32
 from benchmarks.shared.arguments import make_parser
-from benchmarks.shared.ranks import tau
+from benchmarks.shared.ranks import compute_tau
 from nas.measure.device import device_id
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.meter import LatencyMeter, flags
@@ -155,13 +155,13 @@ def measure_rank_stability(given: Given) -> Iterator[Row]:
     first, second = ([reading.ratio for reading in run] for run in zip(*pairs, strict=True))
     yield Figure(
         name=f"Kendall's tau of {len(pairs)} networks, two readings",
-        value=tau(first, second)[0],
+        value=compute_tau(first, second)[0],
         demand=0.95,
         hoped=0.98,
     )
     yield Figure(
         name="the same on pairs more than 2 % apart",
-        value=tau(first, second, apart=0.02)[0],
+        value=compute_tau(first, second, apart=0.02)[0],
         note=f"max/min {max(first) / min(first):.1f}",
     )
 

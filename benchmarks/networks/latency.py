@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 
 from benchmarks.shared.arguments import make_parser
-from benchmarks.shared.ranks import tau
+from benchmarks.shared.ranks import compute_tau
 from benchmarks.shared.tables import format_head, format_row
 from nas.cli.composition import compose_command
 from nas.cli.schema import build as build_config
@@ -196,7 +196,8 @@ def _format_agreement(
     demanded: tuple[float, float] | None,
 ) -> str:
     """Return the row of a way to read: how well its two runs agree, and whether as demanded."""
-    (every, num_pairs), (apart, num_apart) = tau(first, second), tau(first, second, apart=APART)
+    every, num_pairs = compute_tau(first, second)
+    apart, num_apart = compute_tau(first, second, apart=APART)
     gaps = [abs(b / a - 1) for a, b in zip(first, second, strict=True)]
     verdict = "-"
     if demanded is not None:

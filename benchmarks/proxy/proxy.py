@@ -66,7 +66,7 @@ class Row:
 
 def collect_rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
     """Yield the variants whose ladder was trained, then what can be made of several."""
-    networks = set(list_networks())
+    networks = list(list_networks())
     runs = {name: study.list_runs(VARIANTS[name]) for name in names if name in VARIANTS}
     for name in runs:
         yield from _make_row(study, name, runs[name], networks)
@@ -74,7 +74,7 @@ def collect_rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
     # Means over seeds.
     for count in (2, 3):
         means = _average_runs([run for run in runs.get("first", []) if run["seed"] < count], count)
-        if networks <= means.keys():
+        if means.keys() >= set(networks):
             what = f"first, mean of {count} seeds"
             yield Row(name=f"seeds_{count}", what=what, psnr_db=means)
 
@@ -82,7 +82,7 @@ def collect_rows(study: Study, names: Sequence[str]) -> Iterator[Row]:
     singles = [
         _average_runs([run for run in runs.get(name, []) if run["seed"] == 0], 1) for name in RATES
     ]
-    if all(networks <= psnr_db.keys() for psnr_db in singles):
+    if all(psnr_db.keys() >= set(networks) for psnr_db in singles):
         best = {network: max(psnr_db[network] for psnr_db in singles) for network in networks}
         what = "best of Muon 0.005, 0.01 and 0.02 for each network"
         yield Row(name="rates", what=what, psnr_db=best)

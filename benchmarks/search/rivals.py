@@ -27,8 +27,8 @@ NUM_DRAWN = 2000  # candidates of a proposal, beside the neighbours of the best
 BLOCK = 250  # candidates that are looked at at once
 
 
-def lacking(methods: Iterable[str]) -> str:
-    """What is not installed of the libraries that methods need, in one line; empty: nothing."""
+def explain_missing_libraries(methods: Iterable[str]) -> str:
+    """Return in one line what is not installed of the libraries that methods need; "": nothing."""
     absent = {
         method: LIBRARIES[method]
         for method in methods
@@ -39,7 +39,7 @@ def lacking(methods: Iterable[str]) -> str:
     )
 
 
-def moasha(
+def search_by_moasha(
     space: Space,
     evaluator: TableEvaluator,
     look: Callable[[Mapping[int, TrialRecord]], None],
@@ -68,7 +68,7 @@ def moasha(
         NonDominatedPriority,
     )
 
-    class Ranked(NonDominatedPriority):
+    class RankedPriority(NonDominatedPriority):
         def priority_unsafe(self, objectives: np.ndarray) -> np.ndarray:
             return np.argsort(super().priority_unsafe(objectives))
 
@@ -83,9 +83,11 @@ def moasha(
         metrics=["loss_db", "runtime_ratio"],
         time_attr="units",
         max_t=top // unit,
-        multiobjective_priority=Ranked() if is_ranked else NonDominatedPriority(),
+        multiobjective_priority=RankedPriority() if is_ranked else NonDominatedPriority(),
         random_seed=seed,
     )
+
+    # Records by number, as a search of ours would have them; the baseline is number 0.
     numbers = {evaluator.table.baseline.arch_id: 0}
     records: dict[int, TrialRecord] = {}
     for place in range(MOST_SUGGESTIONS * len(evaluator.table.entries)):
@@ -94,6 +96,8 @@ def moasha(
         number = numbers.setdefault(spec.arch_id, len(numbers))
         trial = Trial(trial_id=place, config=config, creation_time=datetime.now())
         scheduler.on_trial_add(trial)
+
+        # Train from fidelity to fidelity, until the scheduler stops it.
         for steps in evaluator.fidelities:
             request = TrialRequest(number=number, spec=spec, until=steps, reference_db=None)
             record = evaluator.trial(request, None, lambda words: None)
@@ -113,7 +117,7 @@ def moasha(
         scheduler.on_trial_remove(trial)
 
 
-def botorch_known(
+def suggest_by_botorch(
     candidates: Candidates,
     trained: Sequence[Point],
     psnr_db: Sequence[float],
