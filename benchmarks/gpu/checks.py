@@ -18,7 +18,7 @@ from nas.ops import backend
 from nas.ops.conv_act import ATTENTIONS, EPILOGUES, conv_act
 from nas.ops.span_attention import parameter_free_attention, span_attention
 
-# Batch, height, width: a pixel, less than a tile, a ragged batch, whole tiles, more columns than two tiles.
+# Batch, height, width: a pixel, less than a tile, a ragged batch, whole tiles, more than two tiles.
 SHAPES = ((1, 1, 1), (1, 7, 13), (3, 33, 47), (1, 64, 64), (1, 37, 131))
 CHANNELS = (3, 16, 20, 24, 28, 32, 48, 52, 64)
 WIDTHS = ((32, 32), (3, 32), (28, 28), (48, 48), (20, 48), (52, 52))
@@ -170,7 +170,7 @@ def make_convolution_cases(device: torch.device, precision: Precision) -> Iterat
 
 
 def measure_errors(case: Case) -> tuple[float, float]:
-    """Return our largest error against float64, and what is allowed, as shares of the largest value.
+    """Return our largest error to float64, and what is allowed, as shares of the largest value.
 
     Twice PyTorch's own error in this precision is allowed. Memory that nobody wrote holds NaN: a
     result that a kernel left to chance is wrong for certain.

@@ -1,11 +1,11 @@
 """Can what a run on a GPU will ask for be compiled beforehand? On all cores, with no GPU.
 
-    TRITON_CACHE_DIR=... XDG_CACHE_HOME=... python benchmarks/gpu/compilations.py --capability 90 [--count]
+    python benchmarks/gpu/compilations.py --capability 90 [--count]
 
-leaves Triton's cache and the libraries of nvcc where these variables say; carried to a machine with
-the same versions of both, they are found there. What would be compiled is found by running the work
-of the sections on CPU tensors, with launches that only note their case. --count says how many
-kernels each section asks for, and how many there are.
+leaves Triton's cache and the libraries of nvcc where TRITON_CACHE_DIR and XDG_CACHE_HOME say;
+carried to a machine with the same versions of both, they are found there. What would be compiled is
+found by running the work of the sections on CPU tensors, with launches that only note their case.
+--count says how many kernels each section asks for, and how many there are.
 """
 
 import contextlib
@@ -106,6 +106,27 @@ def gather_jobs(capability: int) -> tuple[dict[str, int], list[Job]]:
     return counts, jobs
 
 
+class StubDriver:
+    """As much of a driver as a compilation asks for."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> Any:
+        """Return the GPU that Triton compiles for; its warps have 32 threads."""
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        """Return the only device."""
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        """Return the default stream."""
+        return 0
+
+
 @contextmanager
 def _note_launches(capability: int) -> Iterator[dict[Any, Job]]:
     """Note what Triton's launches would compile, and launch nothing: CPU tensors stand for a GPU's.
@@ -114,22 +135,9 @@ def _note_launches(capability: int) -> Iterator[dict[Any, Job]]:
         What to call for each case to compile it, filled while the context is open.
     """
     import triton
-    from triton.backends.compiler import GPUTarget
     from triton.runtime.jit import JITFunction
 
     from nas.ops.conv_act import triton as conv_act_triton
-
-    class Driver:
-        """As much of a driver as a compilation asks for."""
-
-        def get_current_target(self) -> Any:
-            return GPUTarget("cuda", capability, 32)
-
-        def get_current_device(self) -> int:
-            return 0
-
-        def get_current_stream(self, device: int = 0) -> int:
-            return 0
 
     noted: dict[Any, Job] = {}
     compile_case, probed = JITFunction._do_compile, set()
@@ -146,7 +154,7 @@ def _note_launches(capability: int) -> Iterator[dict[Any, Job]]:
             choice.probes["triton"](CPU, case)
         return "triton"
 
-    triton.runtime.driver.set_active(Driver())
+    triton.runtime.driver.set_active(StubDriver(capability))
     gpu = {  # what conv_act asks of a GPU
         "_capability": lambda device: capability,
         "_multiprocessors": lambda device: MULTIPROCESSORS.get(capability, 108),

@@ -1,5 +1,6 @@
 """How fast are single operators? Sections of gpu.py: ratios of two things timed in turn, cold."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ TYPICAL, LARGE = (339, 510), (2048, 2048)
 BACKENDS = ("cuda", "triton")
 CONV_BACKEND = "triton"
 SIDE = 8192  # of the matrices whose products are timed
+TRAINED = (8, 32, 128, 128)  # map of the forward and backward passes
 CHANNELS_LAST = torch.channels_last
 HALF, SINGLE = (torch.float16, "fp16"), (torch.float32, "fp32")
 
@@ -57,9 +59,7 @@ def measure_attention_over_eager(given: Given) -> Iterator[Row]:
         raise RuntimeError(f"span_attention has no kernel here: {'; '.join(reasons)}")
     yield from run_tasks(
         {
-            f"{name} {channels}": lambda name=name, channels=channels: _measure_over_eager(
-                name, channels
-            )
+            f"{name} {channels}": functools.partial(_measure_over_eager, name, channels)
             for channels, name in itertools.product((32, 48), list_kernels())
         }
     )
@@ -123,12 +123,12 @@ def measure_attention_bandwidth(given: Given) -> Iterator[Row]:
     # The first backend in every layout, the others in NCHW with 32 channels.
     sizes, layouts = (LARGE, TYPICAL), (False, True)
     for channels, kind, size, last in itertools.product((32, 64), (SINGLE, HALF), sizes, layouts):
-        tasks[f"{first} {channels} {kind[1]} {size} {last}"] = (
-            lambda case=(channels, kind, size, last): _measure_over_copy(first, *case)
+        tasks[f"{first} {channels} {kind[1]} {size} {last}"] = functools.partial(
+            _measure_over_copy, first, channels, kind, size, last
         )
     for name, kind, size in itertools.product(others, (SINGLE, HALF), sizes):
-        tasks[f"{name} {kind[1]} {size}"] = lambda case=(name, 32, kind, size, False): (
-            _measure_over_copy(*case)
+        tasks[f"{name} {kind[1]} {size}"] = functools.partial(
+            _measure_over_copy, name, 32, kind, size, False
         )
     yield from run_tasks(tasks)
 
@@ -204,9 +204,10 @@ def measure_attention_training(given: Given) -> Iterator[Row]:
 
 
 def _measure_training(
-    word: str, fused: Callable[..., Tensor], eager: Callable[..., Tensor], channels: int = 32
+    word: str, fused: Callable[..., Tensor], eager: Callable[..., Tensor]
 ) -> Iterator[Figure]:
-    operands = [make_random(8, channels, 128, 128), make_random(8, channels, 128, 128)]
+    channels = TRAINED[1]
+    operands = [make_random(*TRAINED), make_random(*TRAINED)]
     operands += [make_random(channels, channels, 1, 1), make_random(channels)]
     for value in operands:
         value.requires_grad_()
@@ -248,9 +249,11 @@ def measure_conv_act_over_cudnn(given: Given) -> Iterator[Row]:
         ((*HALF, 1.3, 1.8), (torch.float32, "TF32", None, None)), (32, 28, 48)
     )
     yield from run_tasks(
-        {f"{kind[1]} {channels}": lambda kind=kind, channels=channels: _measure_over_cudnn(kind, channels)
-         for kind, channels in cases}
-    )  # fmt: skip
+        {
+            f"{kind[1]} {channels}": functools.partial(_measure_over_cudnn, kind, channels)
+            for kind, channels in cases
+        }
+    )
 
 
 def _measure_over_cudnn(

@@ -1,6 +1,6 @@
 """What can only a CUDA GPU show? Every figure and check of it, in one command, the headlines first.
 
-    python benchmarks/gpu/gpu.py [--minutes 8] [--out FOLDER] [--weights spanv2.pth] [--only WORD ...]
+    python benchmarks/gpu/gpu.py [--minutes 8] [--out FOLDER] [--weights FILE] [--only WORD ...]
     python benchmarks/gpu/gpu.py --session 1      # then 2: all that fifteen minutes at a GPU answer
 
 Needs torch and numpy alone beside this checkout (Triton and nvcc where their kernels are to run).

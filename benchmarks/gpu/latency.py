@@ -1,4 +1,4 @@
-"""How far can the latency protocol be believed on a GPU? Modes, repeats, ranks, a trainer beside it.
+"""How far can the latency protocol be believed on a GPU? Modes, repeats, ranks, a trainer.
 
     python benchmarks/gpu/latency.py --train [--rude]
 

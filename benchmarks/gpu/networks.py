@@ -198,7 +198,7 @@ def _describe_runner(runner: Runner) -> str:
 def _measure_size_list(
     word: str, candidate: Upscaler, official: Network, has_demand: bool
 ) -> Iterator[Figure]:
-    """Time a network called eagerly, fp32 in and out: the ratio of means over the challenge's sizes."""
+    """Time a network called eagerly, fp32 in and out: the ratio of means over the size list."""
     total = sum(weight for _, _, weight in CHALLENGE_SIZES)
     images = [
         (torch.rand(1, 3, height, width, device="cuda"), weight / total)

@@ -64,7 +64,7 @@ def describe_environment(given: Given) -> Iterator[Fact]:
 
 
 def _find_version_line(text: str | None) -> str | None:
-    """Return the line that says a compiler's version: nvcc's names the release, gcc's is the first."""
+    """Return the line with a compiler's version: nvcc's names the release, gcc's is the first."""
     lines = (text or "").splitlines()
     return next((line for line in lines if "release" in line), lines[0] if lines else None)
 

@@ -47,63 +47,37 @@ class Command:
 
 Step = Section | Command
 
-# The two headline figures come first. Limits together are under eight minutes; what is usual is half of it.
+
+def _make_section(title: str, target: str, limit_s: float, *, on_cpu: bool = False) -> Section:
+    return Section(title=title, target=f"benchmarks.gpu.{target}", limit_s=limit_s, on_cpu=on_cpu)
+
+
+# The two headline figures come first, after what they need. Limits together are under eight
+# minutes; what is usual is half of it.
 SECTIONS = (
-    Section(
-        title="environment",
-        target="benchmarks.gpu.probes:describe_environment",
-        limit_s=10,
-        on_cpu=True,
-    ),
-    Section(title="compilations", target="benchmarks.gpu.compilations:compile_kernels", limit_s=50),
-    Section(
-        title="attention against eager",
-        target="benchmarks.gpu.figures:measure_attention_over_eager",
-        limit_s=25,
-    ),
-    Section(
-        title="whole networks", target="benchmarks.gpu.networks:measure_whole_networks", limit_s=50
-    ),
-    Section(
-        title="checks", target="benchmarks.gpu.checks:check_operators", limit_s=50, on_cpu=True
-    ),
-    Section(
-        title="conv_act against cuDNN",
-        target="benchmarks.gpu.figures:measure_conv_act_over_cudnn",
-        limit_s=30,
-    ),
-    Section(title="accuracy", target="benchmarks.gpu.networks:measure_accuracy", limit_s=20),
-    Section(
-        title="bandwidth", target="benchmarks.gpu.figures:measure_attention_bandwidth", limit_s=30
-    ),
-    Section(
-        title="attention, forward and backward",
-        target="benchmarks.gpu.figures:measure_attention_training",
-        limit_s=20,
-    ),
-    Section(title="probes", target="benchmarks.gpu.probes:probe_device", limit_s=20),
-    Section(title="profiles", target="benchmarks.gpu.probes:profile_networks", limit_s=15),
-    Section(title="modes", target="benchmarks.gpu.latency:measure_modes", limit_s=30),
-    Section(
-        title="repeatability", target="benchmarks.gpu.latency:measure_repeatability", limit_s=25
-    ),
-    Section(
-        title="rank stability", target="benchmarks.gpu.latency:measure_rank_stability", limit_s=55
-    ),
-    Section(
-        title="a trainer beside it",
-        target="benchmarks.gpu.latency:measure_beside_trainer",
-        limit_s=40,
-    ),
+    _make_section("environment", "probes:describe_environment", 10, on_cpu=True),
+    _make_section("compilations", "compilations:compile_kernels", 50),
+    _make_section("attention against eager", "figures:measure_attention_over_eager", 25),
+    _make_section("whole networks", "networks:measure_whole_networks", 50),
+    _make_section("checks", "checks:check_operators", 50, on_cpu=True),
+    _make_section("conv_act against cuDNN", "figures:measure_conv_act_over_cudnn", 30),
+    _make_section("accuracy", "networks:measure_accuracy", 20),
+    _make_section("bandwidth", "figures:measure_attention_bandwidth", 30),
+    _make_section("attention, forward and backward", "figures:measure_attention_training", 20),
+    _make_section("probes", "probes:probe_device", 20),
+    _make_section("profiles", "probes:profile_networks", 15),
+    _make_section("modes", "latency:measure_modes", 30),
+    _make_section("repeatability", "latency:measure_repeatability", 25),
+    _make_section("rank stability", "latency:measure_rank_stability", 55),
+    _make_section("a trainer beside it", "latency:measure_beside_trainer", 40),
 )
 BY_TITLE = {section.title: section for section in SECTIONS}
 
+# The GPU tests share the cores where pytest-xdist is here; alone they run as far as the limit.
 GPU_TESTS = tuple(
     str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py"))
 )
-IN_PARALLEL = (
-    ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()
-)  # alone: as far as the limit
+IN_PARALLEL = ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()
 TESTS = Command(
     title="GPU tests",
     arguments=(

@@ -1,6 +1,6 @@
 """What does one section give? A step in a process of its own: a fault in it costs itself alone.
 
-    python benchmarks/gpu/steps.py benchmarks.gpu.figures:attention_bandwidth --title x --file out.jsonl
+    python benchmarks/gpu/steps.py MODULE:FUNCTION --title WORDS --file OUT.jsonl
 
 runs one section here, prints its rows and adds them to a file; `run_step` starts such a process, or
 any other command.

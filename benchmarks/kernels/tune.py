@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ if __name__ in ("__main__", "__mp_main__"):
     os.environ.pop("TRITON_INTERPRET", None)  # what is timed is compiled
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.kernels.ahead_of_time import Job, compile_job, list_shipped_jobs, measure_kernel
@@ -79,76 +80,107 @@ def _propose_for_maps(case: Case, first: Config) -> Iterator[Config]:
         yield replace(first, form="tile", height=height, width=16, num_warps=warps)
 
 
-def make_call(
-    job: Job, config: Config, size: tuple[int, int], device: str
-) -> tuple[Callable[[], Any], Any, Any]:
-    """Prepare a launch of the job under a tiling.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operands:
+    """What a launch reads and writes; None: it has no such operand.
 
-    Returns:
-        The launch, what it writes to, and what it should write, in float64; the last is a function.
+    Attributes:
+        weight: packed as the kernel reads it.
+        depth: taps of a depthwise convolution before it, (K, K, I).
+        out: NaN everywhere, so that what a launch does not write shows.
     """
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    skip: Tensor | None
+    gate_weight: Tensor | None
+    gate_bias: Tensor | None
+    depth: Tensor | None
+    out: Tensor
+
+
+def make_operands(job: Job, size: tuple[int, int], device: str) -> Operands:
+    """Return operands by which results are of unit size, the same on each call."""
     generator = torch.Generator().manual_seed(0)
-    dtype, prepare = (
-        DTYPES[job.precision],
-        round_to_tf32 if job.precision == "tf32" else lambda value: value,
-    )
-
-    def normal(*shape: int, scale: float = 1.0) -> Any:
-        return prepare((scale * torch.randn(shape, generator=generator)).to(dtype)).to(device)
-
-    # Operands of unit-size results; the outputs begin as NaN, so that what is not written shows.
+    dtype, epilogue = DTYPES[job.precision], _name_epilogue(job)
     channels, inner, kernel = job.channels, job.in_channels, 1 if job.separable else job.kernel
+
+    def draw_normal(*shape: int, scale: float = 1.0) -> Tensor:
+        value = (scale * torch.randn(shape, generator=generator)).to(dtype)
+        return (round_to_tf32(value) if job.precision == "tf32" else value).to(device)
+
     taps = torch.randn(job.kernel, job.kernel, inner, generator=generator).to(device) / job.kernel
-    depth = taps if job.separable else None
-    x = normal(1, inner, *size).contiguous(memory_format=LAST)
-    weight = launcher.pack(
-        normal(channels, inner, kernel, kernel, scale=(inner * kernel**2) ** -0.5)
-    )
-    bias, epilogue = normal(channels), "none" if job.shuffle else job.epilogue
-    skip = (
-        normal(1, channels, *size).contiguous(memory_format=LAST)
-        if epilogue in ATTENTIONS
-        else None
-    )
-    gate: list[Any] = [None, None]
+    x = draw_normal(1, inner, *size).contiguous(memory_format=LAST)
+    weight = draw_normal(channels, inner, kernel, kernel, scale=(inner * kernel**2) ** -0.5)
+    bias = draw_normal(channels)
+
+    # What the epilogue takes beside them.
+    skip, gate_weight, gate_bias = None, None, None
+    if epilogue in ATTENTIONS:
+        skip = draw_normal(1, channels, *size).contiguous(memory_format=LAST)
     if epilogue in GATED:
-        gate = [
-            normal(channels, channels if epilogue == "conv1x1" else 1, 1, 1, scale=0.2),
-            normal(channels),
-        ]
-    out = torch.full_like(reference(x, weight, bias, "none", None, None, None), torch.nan)
+        columns = channels if epilogue == "conv1x1" else 1
+        gate_weight = draw_normal(channels, columns, 1, 1, scale=0.2)
+        gate_bias = draw_normal(channels)
+
+    packed = launcher.pack(weight)
+    out = torch.full_like(reference(x, packed, bias, "none", None, None, None), torch.nan)
     if job.shuffle:
         out = torch.pixel_shuffle(out, job.shuffle).float().contiguous()
+    return Operands(
+        x=x,
+        weight=packed,
+        bias=bias,
+        skip=skip,
+        gate_weight=gate_weight,
+        gate_bias=gate_bias,
+        depth=taps if job.separable else None,
+        out=out,
+    )
+
+
+def _name_epilogue(job: Job) -> str:
+    return "none" if job.shuffle else job.epilogue
+
+
+def compute_exact(job: Job, given: Operands) -> Tensor:
+    """Return what a launch should write, in float64."""
+    values = (given.x, given.weight, given.bias, given.skip, given.gate_weight, given.gate_bias)
+    operands = [None if value is None else value.double() for value in values]
+    if given.depth is not None:
+        taps = given.depth.double().permute(2, 0, 1)[:, None]
+        operands[0] = F.conv2d(operands[0], taps, padding=job.kernel // 2, groups=job.in_channels)
+    exact = reference(*operands[:3], _name_epilogue(job), *operands[3:])
+    return torch.pixel_shuffle(exact, job.shuffle) if job.shuffle else exact
+
+
+def make_call(
+    job: Job, config: Config, size: tuple[int, int], device: str
+) -> tuple[Callable[[], None], Operands]:
+    """Return a launch of the job under a tiling, and the operands that it is on."""
+    operands = make_operands(job, size, device)
 
     def call() -> None:
         launcher.tune({job.case: config})
         launcher.launch(
-            x, weight, bias, epilogue, out=out, skip=skip, gate_weight=gate[0], gate_bias=gate[1],
-            depth=depth, shuffle=job.shuffle, precision="tf32x3" if job.precision == "fp32" else "tf32",
+            operands.x, operands.weight, operands.bias, _name_epilogue(job), out=operands.out,
+            skip=operands.skip, gate_weight=operands.gate_weight, gate_bias=operands.gate_bias,
+            depth=operands.depth, shuffle=job.shuffle,
+            precision="tf32x3" if job.precision == "fp32" else "tf32",
             rounding=Rounding(x=False, weight=False, out=True),
         )  # fmt: skip
 
-    def compute_exact() -> Any:
-        operands = [
-            value.double() if value is not None else None
-            for value in (x, weight, bias, skip, *gate)
-        ]
-        if depth is not None:
-            one_by_one = taps.double().permute(2, 0, 1)[:, None]
-            operands[0] = F.conv2d(operands[0], one_by_one, padding=job.kernel // 2, groups=inner)
-        exact = reference(*operands[:3], epilogue, *operands[3:])
-        return torch.pixel_shuffle(exact, job.shuffle) if job.shuffle else exact
-
-    return call, out, compute_exact
+    return call, operands
 
 
 def find_fault(job: Job, config: Config, device: str) -> str | None:
     """Compile a tiling, run it once on poisoned maps, and say what is wrong; None: it is right."""
     try:
-        call, out, compute_exact = make_call(job, config, CHECKED_SIZE, device)
+        call, operands = make_call(job, config, CHECKED_SIZE, device)
         call()
-        exact = compute_exact()
-        error = ((out.double() - exact).norm() / exact.norm()).item()
+        exact = compute_exact(job, operands)
+        error = ((operands.out.double() - exact).norm() / exact.norm()).item()
     except Exception as fault:  # of the compiler or the GPU: this tiling alone is out
         return f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}"
     limit = LIMITS[job.precision]
@@ -206,9 +238,13 @@ def tune_jobs(jobs: list[Job], size: tuple[int, int], limit: int) -> Iterator[di
         usual = times.get(default(job.case))
         if usual is None or times[best] < WORTH_IT * usual:
             yield {
-                "gpu": torch.cuda.get_device_name(), "size": list(size), "us": round(times[best], 2),
-                "rules_us": usual and round(usual, 2), "case": job.case._asdict(), "config": asdict(best),
-            }  # fmt: skip
+                "gpu": torch.cuda.get_device_name(),
+                "size": list(size),
+                "us": round(times[best], 2),
+                "rules_us": usual and round(usual, 2),
+                "case": job.case._asdict(),
+                "config": asdict(best),
+            }
 
 
 def compile_all(jobs: list[Job], limit: int) -> Iterator[tuple[Job, Config, dict[str, int] | str]]:

@@ -1,6 +1,6 @@
 """Does a brief training rank families of blocks as a long one does?
 
-    python benchmarks/proxy/families.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 [NETWORK]
+    python benchmarks/proxy/families.py --train ../shared/data/BSDS200 --val ../shared/data/Set14
 
 The networks are the ladder and, of each kind of block in space=esr, the member of its frame
 `residual` that holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained

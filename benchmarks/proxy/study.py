@@ -1,4 +1,4 @@
-"""The study of proxies: its networks, its trainings by a search's own parts, and their results file."""
+"""The study of proxies: networks, trainings by a search's own parts, and their results file."""
 
 import functools
 import math
@@ -43,7 +43,7 @@ FAILED = Quality(psnr_db=0.0, base_db=0.0, fidelity=0, train_seconds=0.0, restar
 
 
 def list_networks() -> dict[str, ArchSpec]:
-    """Return the ladder, largest last, then the drawn networks by arch_id; the same on each call."""
+    """Return the ladder, then the drawn networks by arch_id; the same on each call."""
     networks = {rung: rung_spec(rung, 4) for rung in RUNGS}
     space = compose_search().space
     chooser = RandomChooser(random.Random(DRAW_SEED))
@@ -178,7 +178,7 @@ class Study:
         self.add_line(name, setting, {"clocked": [round(value, 2) for value in clocked]})
 
     def compute_truth(self) -> dict[str, float]:
-        """Return the best mean PSNR in dB that each network reached in long trainings, over rates."""
+        """Return the best mean PSNR in dB of each network in long trainings, over their rates."""
         truth: dict[str, float] = {}
         for variant in TRUTHS.values():
             for network, values in group_by_network(self.list_runs(variant)).items():

@@ -26,8 +26,7 @@ from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 
 PARENT = "parent=published/span"  # beside its weights, --parent-weights
-# Most variants change one thing of FIRST. Its batch and rate are not the default's: that one came of
-# the study.
+# Most variants change one thing of FIRST. The default's batch and rate differ: they came of this.
 FIRST = ("proxy=brief", "proxy.batch_size=4", "proxy.patch=24", "proxy.optimizer.muon_lr=0.01")
 SMALL = ("proxy=brief", "proxy.batch_size=8", "proxy.patch=16")
 ADAMW = "proxy.optimizer.muon_lr=null"

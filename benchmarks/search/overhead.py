@@ -1,7 +1,7 @@
 """What does a search cost beside its trials? Milliseconds of proposing, recording and its files.
 
-    python benchmarks/search/overhead.py [--trials 1000] [--sampler nsga2] [--space deep] [--profile]
-    python benchmarks/search/overhead.py --sampler cost_aware --space wide --grow nsga2 --trials 2000
+    python benchmarks/search/overhead.py [--trials 1000] [--sampler nsga2] [--space deep]
+    python benchmarks/search/overhead.py --sampler cost_aware --space wide --grow nsga2
     python benchmarks/search/overhead.py --reopen --trials 10000 --demanded 30
 
 A stub stands in for measuring and training, so that a trial takes no time; the study lies in a real
@@ -92,11 +92,13 @@ def make_stub_record(number: int, spec: ArchSpec) -> TrialRecord:
         state="complete",
         spec=spec,
         cost=Cost(
-            params=params, flops=params * 65536, activations=sum(widths), num_conv=len(widths), memory_mib=9.0
+            params=params, flops=params * 65536, activations=sum(widths), num_conv=len(widths),
+            memory_mib=9.0,
         ),
         latency=Latency(
             runtime_ms=params / 20e3, baseline_ms=7.5, ratio=params / 150e3 + 0.1 * twist, ci=0.01,
-            mode="cpu", device="stub", dtype="float32", sizes="64x64", threads=1, rounds=15, rejected=0,
+            mode="cpu", device="stub", dtype="float32", sizes="64x64", threads=1, rounds=15,
+            rejected=0,
         ),
         quality=Quality(
             psnr_db=26 + 0.1 * math.log(params) + 0.05 * twist, base_db=25.0, fidelity=400,
@@ -167,7 +169,7 @@ class Plan:
 
 
 def grow_search(folder: Path, plan: Plan) -> Asker:
-    """Return a search before the trials that are measured, loaded from its journal if it has any."""
+    """Return a search before the trials that are measured; a grown one comes from its journal."""
     if plan.grow is None:
         asker = open_search(folder, plan.sampler, plan.space)
         add_ladder(asker.study)
@@ -184,7 +186,7 @@ def grow_search(folder: Path, plan: Plan) -> Asker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Milliseconds of each trial: asking, making its screen, telling, its CPU, the files after it."""
+    """Milliseconds of each trial: asking, screening, telling, its CPU, the files after it."""
 
     ask: list[float]
     screen: list[float]

@@ -1,6 +1,6 @@
 """How many trainings does a search method need until a share of the front's hypervolume is found?
 
-    python benchmarks/search/search.py [METHOD ...] [--landscape span_like] [--seeds 10] [--noise 0.02]
+    python benchmarks/search/search.py [METHOD ...] [--landscape span_like] [--noise 0.02]
 
 A training reveals PSNR (with --noise, its deviation in dB); a reading reveals the runtime, with 1 %
 of noise, and costs no training. Methods whose name ends in `_known` know every runtime beforehand;
@@ -175,14 +175,14 @@ class DrawnSampler:
         params = candidates.params(point)
         if len(trained) < STARTUP:
             return Suggestion(params=params)
-        surrogate = self._fit(candidates, trained)
+        surrogate = self._fit_surrogate(candidates, trained)
         mean, std = surrogate.predict(candidates.encode([point]))
         predicted = PredictedQuality(
             mean=float(mean[0]), std=float(std[0]), noise=surrogate.noise_std
         )
         return Suggestion(params=params, predicted=predicted, max_deviations=DEVIATIONS)
 
-    def _fit(self, candidates: Candidates, trained: Sequence[Observation]) -> Surrogate:
+    def _fit_surrogate(self, candidates: Candidates, trained: Sequence[Observation]) -> Surrogate:
         """Return the surrogate of quality; it is fitted once a training."""
         if self._surrogate is None or self._surrogate[0] != len(trained):
             inputs = candidates.encode([row.point for row in trained])

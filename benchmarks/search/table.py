@@ -1,6 +1,6 @@
 """How many training steps does a whole search need on a table of trained networks?
 
-    python benchmarks/search/table.py [METHOD ...] [--table esr_bench_mini] [--goal front] [--seeds 10]
+    python benchmarks/search/table.py [METHOD ...] [--table esr_bench_mini] [--goal front]
 
 Every method is a real search of `nas search evaluator=table`: its sampler, its study, its rungs,
 one worker; but moasha, which is Syne Tune's (rivals.py), is run only where it is named. A network
@@ -171,26 +171,9 @@ def run_search(method: str, seed: int, table: str, goal: str, gate: float | None
         gate: least gain in dB; None: the challenge's.
     """
     found = Table.load(find_table(table))
-    overrides, fidelity = METHODS[method]
-    challenge = {} if gate is None else {"challenge": {"gate": {"min_gain_db": gate}}}
+    setting = {"table": table, "gate": gate, "goal": goal, "method": method, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
-        config = compose_search(
-            *list_own_settings(table, found),
-            *overrides,
-            run=f"{folder}/run",
-            evaluator="table",
-            table=table,
-            scale=found.facts.scale,
-            goal=goal,
-            seed=seed,
-            workers=1,
-            ladder_seeds=_count_ladder_seeds(found),
-            proxy={"steps": found.facts.fidelities[-1]},
-            fidelity=_choose_rungs(found) if fidelity == "rungs" else {},
-            **challenge,
-        )
-        # A search of the whole table, which the watch ends.
-        config = dataclasses.replace(config, budget=Budget(trials=None, hours=None))
+        config = _compose_search(found, Path(folder) / "run", **setting)
         watch = Watch(found, config.goals.challenge, base=found.baseline.arch_id)
 
         start = time.perf_counter()
@@ -202,11 +185,7 @@ def run_search(method: str, seed: int, table: str, goal: str, gate: float | None
         seconds = time.perf_counter() - start
 
     return {
-        "table": table,
-        "gate": gate,
-        "goal": goal,
-        "method": method,
-        "seed": seed,
+        **setting,
         "top": watch.top,
         "members": len(found.entries),
         "reached": watch.reached,
@@ -215,6 +194,30 @@ def run_search(method: str, seed: int, table: str, goal: str, gate: float | None
         "share": watch.share,
         "seconds": seconds,
     }
+
+
+def _compose_search(
+    found: Table, run: Path, *, table: str, gate: float | None, goal: str, method: str, seed: int
+) -> SearchConfig:
+    """Return a search of the whole table by a method, which its watch ends."""
+    overrides, fidelity = METHODS[method]
+    challenge = {} if gate is None else {"challenge": {"gate": {"min_gain_db": gate}}}
+    config = compose_search(
+        *list_own_settings(table, found),
+        *overrides,
+        run=str(run),
+        evaluator="table",
+        table=table,
+        scale=found.facts.scale,
+        goal=goal,
+        seed=seed,
+        workers=1,
+        ladder_seeds=_count_ladder_seeds(found),
+        proxy={"steps": found.facts.fidelities[-1]},
+        fidelity=_choose_rungs(found) if fidelity == "rungs" else {},
+        **challenge,
+    )
+    return dataclasses.replace(config, budget=Budget(trials=None, hours=None))
 
 
 def _run_library(config: SearchConfig, watch: Watch, *, is_ranked: bool) -> None:
@@ -244,7 +247,7 @@ def _count_ladder_seeds(found: Table) -> int:
 
 
 def list_own_settings(table: str, found: Table) -> list[str]:
-    """Return the overrides by which a table is searched: its challenge, if it has one, its space."""
+    """Return the overrides that search a table: its challenge, if it has one, and its space."""
     challenge = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
     return [*challenge, *found.facts.settings["chosen_space"].split()]
 

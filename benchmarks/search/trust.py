@@ -1,6 +1,6 @@
-"""How often do the trust report's intervals hold the truth: Kendall's tau between rungs and the end?
+"""How often do the trust report's intervals hold the true tau between rungs and the end?
 
-    python benchmarks/search/trust.py [METHOD ...] [--table esr_bench_mini] [--trials 30] [--seeds 10]
+    python benchmarks/search/trust.py [METHOD ...] [--table esr_bench_mini] [--trials 30]
 
 Each seed is a search of `nas search evaluator=table fidelity=rungs` to its end, probes and all. Its
 report judges rungs by the ladder and four probes. The truth is tau-b over every member of the

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import checks, figures, gpu, steps, timing
+from benchmarks.gpu import checks, figures, gpu, networks, steps, timing
 from benchmarks.gpu.rows import Check, Figure, Given, Outcome, format_table, write_row
 from benchmarks.gpu.sections import SECTIONS, SESSIONS, Command, Section
 from benchmarks.shared.lines import read_lines
 from benchmarks.shared.paths import ROOT
 from nas.measure.latency.rounds import Block
+from search_spaces.published import published
 
-SCRIPT = ROOT / "benchmarks" / "gpu" / "gpu.py"
 MISSING = (
     "optuna", "hydra", "omegaconf", "yaml", "plotly", "pandas", "PIL", "skimage", "scipy", "rich",
     "safetensors", "onnx", "onnxruntime", "fvcore",
@@ -69,6 +69,13 @@ def run_python(code, **environment):
     return done.stdout.strip()
 
 
+def call_main(monkeypatch, *arguments):
+    """Call gpu.py in this process; what SIGTERM does here stays as it is."""
+    monkeypatch.setattr(gpu.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *arguments])
+    return gpu.main()
+
+
 @pytest.fixture
 def run_sections(tmp_path, monkeypatch):
     """Run sections of a module of ours as gpu.py runs its own: real processes; gives its rows."""
@@ -103,31 +110,18 @@ def test_it_needs_torch_and_numpy_alone(tmp_path):
         (tmp_path / f"{name}.py").write_text(
             f"raise ImportError('{name} is not here')", encoding="utf-8"
         )
-    modules = [
-        "benchmarks.gpu.gpu",
-        *(target.partition(":")[0] for target in {section.target for section in SECTIONS}),
-    ]
-    code = f"import {', '.join(modules)}; print('loaded')"
-    assert run_python(code, PYTHONPATH=str(tmp_path)) == "loaded"
-    command = [
-        sys.executable,
-        str(SCRIPT),
-        "--only",
-        "environment",
-        "--out",
-        str(tmp_path),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "environment: done in" in done.stdout
+    modules = sorted({section.target.partition(":")[0] for section in SECTIONS})
+    code = f"import sys, {', '.join(modules)}; from benchmarks.gpu import gpu; print('loaded')\n"
+    code += f"sys.argv = ['gpu.py', '--only', 'environment', '--out', {str(tmp_path)!r}]\n"
+    code += "sys.exit(gpu.main())"
+    said = run_python(code, PYTHONPATH=str(tmp_path)).splitlines()
+    assert said[0] == "loaded"
+    assert any("environment: done in" in line for line in said)
 
 
 def test_its_networks_are_the_published_ones():
-    code = "from benchmarks.gpu.networks import make_span, make_spanv2\n"
-    code += "from search_spaces import published\n"
-    code += "print(make_span() == published('span'), make_spanv2() == published('spanv2'))"
-    assert run_python(code) == "True True"
+    assert networks.make_span() == published("span")
+    assert networks.make_spanv2() == published("spanv2")
 
 
 def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
@@ -235,37 +229,58 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
     }  # fmt: skip
 
 
-def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--session", "all"]
-    environment = {**os.environ, "OUT": str(tmp_path / "out"), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert call_main(monkeypatch, "--session", "all") == 0
     (file,) = (tmp_path / "out").glob("*.jsonl")
     rows = read_lines(file)
     assert [row["section"] for row in rows] == [step.title for step in SESSIONS["all"]]
     assert {(row["status"], row["reason"]) for row in rows} == {("not run", "no CUDA GPU")}
-    assert done.stdout.count("not run in 0.0 s: no CUDA GPU") == len(rows)
+    assert capsys.readouterr().out.count("not run in 0.0 s: no CUDA GPU") == len(rows)
 
 
-def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--weights", str(tmp_path / "x.pth")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].endswith("x.pth: there is no such file")
+def test_a_checkpoint_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call_main(monkeypatch, "--weights", str(tmp_path / "x.pth"))
+    assert end.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith("x.pth: there is no such file")
 
 
-COUNT = """
+COUNT_AND_COMPILE = """
 from benchmarks.gpu import compilations
 counts, jobs = compilations.gather_jobs(90)
 print(counts)
 print(len(jobs))
+compilations.WORK = {"headline": compilations._call_headline}
+compilations._list_libraries = lambda arch: []
+compilations.num_cores = lambda: 2
+print([row.value for row in compilations.compile_for_capability(90)])
+"""
+ASK_AGAIN = """
+from benchmarks.gpu import compilations
+from triton.runtime.jit import JITFunction
+compile_case, run = JITFunction._do_compile, JITFunction.run
+with compilations._note_launches(90):
+    JITFunction._do_compile = compile_case
+    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)
+    compilations._call_headline()
+    print("asked")
 """
 
 
-def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
-    """CPU seconds of a kernel by the audit's counting: 0.2 to 1.6; 1.3 is more than their mean."""
+def test_kernels_are_counted_and_compiled_beforehand_in_their_time_and_then_found(tmp_path):
+    """CPU seconds of a kernel by the audit's counting: 0.2 to 1.6; 1.3 is more than their mean.
+
+    A second process asks Triton for the headline's kernels and compiles none.
+    """
     pytest.importorskip("triton")
-    counts, total = run_python(COUNT, TRITON_INTERPRET="0").splitlines()[-2:]
+    environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    counts, total, compiled = run_python(COUNT_AND_COMPILE, **environment).splitlines()[-3:]
+
     counts = ast.literal_eval(counts)
     assert sum(counts.values()) == int(total)
     assert counts["attention against eager"] > 0
@@ -273,29 +288,10 @@ def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
     limit = {section.title: section.limit_s for section in SECTIONS}["compilations"]
     assert int(total) * 1.3 / 16 <= limit, counts
 
-
-def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
-    """A second process asks Triton for the headline's kernels and compiles none."""
-    pytest.importorskip("triton")
-    code = "from benchmarks.gpu import compilations\n"
-    code += "compilations.WORK = {'headline': compilations._call_headline}\n"
-    code += "compilations._list_libraries = lambda arch: []\n"
-    code += "compilations.num_cores = lambda: 2\n"
-    first = code + "print([row.value for row in compilations.compile_for_capability(90)])"
-    environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    assert "4" in run_python(first, **environment).splitlines()[-1]
+    assert "4" in compiled
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert len(list(tmp_path.rglob("*.cubin"))) == 4
-    second = code + (
-        "from triton.runtime.jit import JITFunction\n"
-        "compile_case, run = JITFunction._do_compile, JITFunction.run\n"
-        "with compilations._note_launches(90):\n"
-        "    JITFunction._do_compile = compile_case\n"
-        "    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)\n"
-        "    compilations._call_headline()\n"
-        "    print('asked')\n"
-    )
-    assert run_python(second, **environment) == "asked"
+    assert run_python(ASK_AGAIN, **environment) == "asked"
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
