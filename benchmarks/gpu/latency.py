@@ -25,7 +25,8 @@ from benchmarks.shared.arguments import make_parser
 from benchmarks.shared.ranks import compute_tau
 from nas.measure.device import device_id
 from nas.measure.latency.config import LatencyConfig
-from nas.measure.latency.meter import LatencyMeter, flags
+from nas.measure.latency.flags import split_flags
+from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.modes import MODES
 from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.measure.lock import shared
@@ -185,7 +186,7 @@ def measure_beside_trainer(given: Given) -> Iterator[Row]:
     is_flagged = []
     for reading in _read_beside_trainer(["--train", "--rude"], NUM_RUDE, max_seconds=0.5):
         yield _describe_reading("beside a rude trainer", reading)
-        is_flagged.append(bool(flags(reading) - {"host_bound"}))
+        is_flagged.append(bool(split_flags(reading) - {"host_bound"}))
     yield Figure(
         name="readings flagged while a trainer without the lock disturbs them",
         value=100 * sum(is_flagged) / len(is_flagged),

@@ -21,6 +21,7 @@ from search_spaces.initialise import initial_network
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec, BlockSpec
 
+JUDGED = (120, 180)  # of the image by which a network's PSNR to float64 is read
 TYPICAL, SMALL, LARGE = (339, 510), (256, 256), (1020, 2040)
 FLOOR_BYTES = 790e6  # that step d of GPU.md moves at 339x510, the demand's measure
 Upscaler = Callable[[Tensor], Tensor]
@@ -273,7 +274,7 @@ def _measure_network_psnr(
     state: dict[str, Tensor] | None, precision: str, demand: float | None, hoped: float | None
 ) -> Iterator[Figure]:
     # Smooth, as photographs are.
-    noise = torch.rand(1, 3, 120, 180, generator=torch.Generator().manual_seed(0)).to("cuda")
+    noise = torch.rand(1, 3, *JUDGED, generator=torch.Generator().manual_seed(0)).to("cuda")
     image = F.interpolate(F.avg_pool2d(noise, 6), scale_factor=6, mode="bilinear")
 
     with torch.no_grad():

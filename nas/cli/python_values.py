@@ -1,4 +1,4 @@
-"""Values and objects of Python in place of what is typed: written as overrides, or kept as they are."""
+"""Values and objects that Python code gives to a search, in place of typed overrides."""
 
 import dataclasses
 import re
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.cli.annotations import describe
 from nas.cli.invocation import UsageError
 from nas.cli.message import part
 from nas.cli.overrides import quoted
-from nas.cli.schema import describe
 from nas.cli.targets import CLASSES, TARGET, lacking_members
 
 OBJECT = "object"  # key of a stored configuration: the class of an object that no file may name
@@ -20,7 +20,7 @@ _PLAIN = (str, bool, int, float, Path, type(None))  # classes of single values
 
 
 def is_plain(value: object) -> bool:
-    """Whether a value can be typed: text, numbers, paths, and lists and dictionaries of these."""
+    """Return whether a value can be typed: text, a number, a path, or a list or dict of these."""
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and is_plain(inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
@@ -29,7 +29,7 @@ def is_plain(value: object) -> bool:
 
 
 def write_overrides(key: str, value: Any) -> Iterator[str]:
-    """Write a plain value as overrides; a dictionary as one for each of its keys.
+    """Yield a plain value as overrides, of a dictionary one for each of its keys.
 
     Example:
         >>> list(write_overrides("proxy", {"steps": 400, "loss": "l1"}))
@@ -43,15 +43,19 @@ def write_overrides(key: str, value: Any) -> Iterator[str]:
 
 
 def check_object(key: str, value: object, hint: Any) -> None:
-    """Refuse an object that is not what a parameter takes.
+    """Check that an object is what a parameter takes.
 
+    Args:
+        hint: the parameter's annotation.
     Raises:
-        UsageError: it is of another class, or lacks methods of the protocol.
+        UsageError: the object is of another class, or lacks methods of the protocol.
     """
+    # A Protocol is checked by its members, so that the message can name what is missing.
     kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if isinstance(kind, type)]
     protocols = [kind for kind in kinds if getattr(kind, "_is_protocol", False)]
     if any(isinstance(value, kind) for kind in kinds if kind not in protocols):
         return
+    # A class in place of its object is the commonest slip.
     if isinstance(value, type):
         raise UsageError(
             f"{key}: expected an object, got the class {value.__name__}; "
@@ -64,6 +68,7 @@ def check_object(key: str, value: object, hint: Any) -> None:
         if not missing:
             return
         given += f", which has no {' and no '.join(missing)}"
+
     ours = [kind.__name__ for kind in kinds if kind not in _PLAIN]
     expected = f"{'an' if ours[0][0] in 'AEIOU' else 'a'} {ours[0]}" if ours else describe(hint)
     raise UsageError(f"{key}: expected {expected}, got {given}")
@@ -84,25 +89,27 @@ def describe_object(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [describe_object(inner) for inner in value]
 
+    # The class stands under a key of its own kind, so that nothing is built by mistake.
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
     node = {TARGET if name in CLASSES else OBJECT: name}
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             node[field.name] = describe_object(getattr(value, field.name))
+
     return node
 
 
 def is_described(node: object) -> bool:
-    """Whether a stored value describes an object that only Python can make again."""
+    """Return whether a stored value describes an object that only Python can make again."""
     return isinstance(node, Mapping) and OBJECT in node
 
 
 def refuse_objects(config: Mapping[str, Any]) -> None:
-    """Refuse a stored configuration with objects that only Python can make again.
+    """Check that a command can build a stored configuration without Python's help.
 
     Raises:
-        UsageError: it names the key and the class.
+        UsageError: it holds an object that only Python can make again; key and class are named.
     """
     for key, node in config.items():
         if is_described(node):
@@ -113,7 +120,7 @@ def refuse_objects(config: Mapping[str, Any]) -> None:
 
 
 def _write_value(value: Any) -> str:
-    """Write a plain value in the grammar of overrides."""
+    """Return a plain value in the grammar of overrides."""
     if value is None:
         return "null"
     if isinstance(value, bool):

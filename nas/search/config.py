@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 
-from nas.analysis.columns import GOALS, LIMITS
 from nas.score import Challenge
 from nas.search.backends.base import Backend, BackendParts, ReadingParts, Rules, TrainingParts
 from nas.search.engines.base import Engine, Placement
 from nas.search.model.acquisition import GoalWord
+from nas.search.ranges import check_ranges
 from nas.search.samplers.base import Sampler
 from search_spaces.chooser import Space
 from search_spaces.spec import ArchSpec
@@ -42,12 +42,7 @@ class Budget:
     confirm: int = 0
 
     def __post_init__(self) -> None:
-        if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}")
-        if self.confirm < 0:
-            raise ValueError(f"confirm must be at least 0, got {self.confirm}")
-        if self.hours is not None and not self.hours > 0:
-            raise ValueError(f"hours must be above 0, got {self.hours}")
+        check_ranges({"trials": self.trials, "hours": self.hours, "confirm": self.confirm})
 
     @classmethod
     def of(
@@ -77,29 +72,13 @@ class Goals:
     ladder_seeds: int
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.objectives if name not in GOALS]
-        if unknown:
-            raise ValueError(
-                f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}"
-            )
-        different = set(self.objectives)
-        if not 1 <= len(self.objectives) <= 4 or len(different) < len(self.objectives):
-            raise ValueError(
-                f"objectives must be one to four different columns, got {list(self.objectives)}"
-            )
-
-        if unlimited := [name for name in self.limits if name not in LIMITS]:
-            raise ValueError(
-                f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}"
-            )
-        for name, limit in self.limits.items():
-            if limit is not None and not limit > 0:
-                raise ValueError(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
-
-        if self.ladder_seeds < 1:
-            raise ValueError(
-                f"ladder_seeds must be at least 1, got {self.ladder_seeds}; 3 show the noise"
-            )
+        check_ranges(
+            {
+                "objectives": self.objectives,
+                "limits": self.limits,
+                "ladder_seeds": self.ladder_seeds,
+            }
+        )
 
     @property
     def rules(self) -> Rules:
@@ -184,17 +163,10 @@ class SearchConfig:
     composed: Composed
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        check_ranges({"seed": self.seed, "time_cap": self.training.time_cap})
         if len(str(self.run)) > MAX_PATH:
             raise ValueError(
                 f"run must be a path of at most {MAX_PATH} characters, got {len(str(self.run))}"
-            )
-
-        time_cap = self.training.time_cap
-        if time_cap is not None and not time_cap > 0:
-            raise ValueError(
-                f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate"
             )
 
         # Two answers to one question: what a candidate's training starts from.

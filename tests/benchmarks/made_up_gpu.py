@@ -98,6 +98,7 @@ def make_it_small():
             module.measure_copy_gb_s = lambda num_bytes: 1.0
     figures.SIDE = timing.SIDE = 64
     figures.TRAINED = (1, 32, *SMALL)
+    networks.JUDGED = (24, 36)
     runner.hostile_images = lambda: {"noise": torch.rand(1, 3, *SMALL)}
     figures.CONV_BACKEND = "reference"
     figures.list_kernels = lambda: ("reference", "reference")

@@ -64,13 +64,13 @@ def watch(tmp_path, monkeypatch):
 def light(monkeypatch):
     """Commands up to the point before heavy work: what they read is read, nothing is trained or timed."""
 
-    compose = composition._compose
+    compose = composition._compose_config
     defaults = functools.cache(lambda command: compose(command, {}, {}))
 
     def compose_once(command: str, overrides: Any, keys: Any) -> Any:
         return compose(command, overrides, keys) if overrides else defaults(command)
 
-    monkeypatch.setattr(composition, "_compose", compose_once)  # most of the time is Hydra's
+    monkeypatch.setattr(composition, "_compose_config", compose_once)  # most of the time is Hydra's
 
     def replace(module: Any, body: Callable[..., object]) -> None:
         run = module.run

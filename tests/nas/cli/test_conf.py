@@ -49,7 +49,7 @@ def run_of(command):
 def test_every_command_composes_with_every_option(command, override, nothing_is_missing):
     composition = compose_command(command, [override] if override else [])
     checked = schema.check(run_of(command), composition.tree, given=("invocation",))
-    parameters = set(schema._parameters(run_of(command))[1]) - {"invocation"}
+    parameters = set(schema.read_parameters(run_of(command))[1]) - {"invocation"}
     assert parameters <= set(checked), "a parameter of run that has no key in YAML"
 
 
