@@ -17,9 +17,11 @@ def read_lines(path: Path, setting: Mapping[str, Any] | None = None) -> list[Lin
         setting: keys and values that a line has to agree with.
 
     Example:
-        >>> path = getfixture("tmp_path") / "speed.jsonl"
-        >>> append_line(path, {"method": "random", "seed": 0, "steps": 7})
-        >>> read_lines(path, {"seed": 0})
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "speed.jsonl"
+        ...     append_line(path, {"method": "random", "seed": 0, "steps": 7})
+        ...     read_lines(path, {"seed": 0})
         [{'method': 'random', 'seed': 0, 'steps': 7}]
     """
     lines: list[Line] = []

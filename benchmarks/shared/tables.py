@@ -12,9 +12,9 @@ def format_row(cells: Sequence[object]) -> str:
     """Return one row of a table.
 
     Example:
-        >>> print(*format_head(["network", "dB"]), format_row(["span", 26.94]), sep="\\n")
-        | network | dB |
-        |---|---|
-        | span | 26.94 |
+        >>> format_head(["network", "dB"])
+        ('| network | dB |', '|---|---|')
+        >>> format_row(["span", 26.94])
+        '| span | 26.94 |'
     """
     return f"| {' | '.join(map(str, cells))} |"
