@@ -55,6 +55,7 @@ def _make_channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+# As maps come in networks: slices of a wider map begin where no 16-byte line does.
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "NCHW": lambda x: x,
     "channels_last": _make_channels_last,
@@ -84,6 +85,7 @@ class Case:
 def check_operators(given: Given) -> Iterator[Check]:
     """Check every operator with every backend; say what is wrong or could not be checked."""
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    # The same operands on every machine: an error can be looked at again.
     torch.manual_seed(0)
     for name in ("reference", "triton", "cuda"):
         reason = backend.why_not(name, "span_attention", device=device, case=(32, torch.float32))
@@ -213,6 +215,7 @@ def _judge_cases(name: str, reason: str | None, cases: Iterator[tuple[str, float
     """
     if reason is not None:
         return Check(name=name, words=f"not checked: {reason}")
+    # The nearest to its limit: one line tells how far the rest is from it.
     worst, count = ("", 0.0, 1.0), 0
     for case in cases:
         count += 1

@@ -47,7 +47,7 @@ from nas.system.cores import num_cores
 
 CPU = torch.device("cpu")
 # Pixels of 2048x2048 and of 339x510 as Triton tells them apart: a multiple of 16, and not.
-EVEN, ODD = (16, 16), (3, 34)
+EVEN, ODD = (16, 16), (3, 34)  # height, width
 MULTIPROCESSORS = {80: 108, 86: 84, 89: 128, 90: 132, 100: 148, 120: 170}  # of each's usual GPU
 Job = Callable[[], object]
 

@@ -33,6 +33,7 @@ from nas.measure.lock import shared
 from nas.record import Latency
 from search_spaces.spec import ArchSpec
 
+# The protocol's limits are a user's patience; these fit a section into its time.
 BRIEF = {
     "warmup_seconds": 0.3,
     "min_rounds": 15,
@@ -81,6 +82,7 @@ def _measure_plain() -> Iterator[Row]:
 
 
 def _measure_mode(mode: str) -> Iterator[Row]:
+    # The product's own reading: networks in turn, in this mode.
     reading = make_meter([TYPICAL], mode=mode).measure(make_spanv2(), seed=0)
     ours = f"{reading.runtime_ms:.3f} ms (host {reading.host_ms:.3f})"
     theirs = f"{reading.baseline_ms:.3f} ms (host {reading.baseline_host_ms:.3f})"
@@ -216,6 +218,7 @@ def _read_beside_trainer(arguments: list[str], count: int, **brief: float) -> It
 def train_until_killed(*, rude: bool) -> None:
     """Train SPAN on noise until killed; `rude` does not make way."""
     net = make_network(make_span()).requires_grad_(True)
+    # Batches of a usual training, so that the GPU is as busy.
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     low, high = torch.rand(16, 3, 64, 64, device="cuda"), torch.rand(16, 3, 256, 256, device="cuda")
 

@@ -69,6 +69,7 @@ def make_network(spec: ArchSpec, state: dict[str, Tensor] | None = None) -> Netw
     Args:
         state: its weights; None: random ones, scaled so that features are of unit size.
     """
+    # Weights are scaled by what this image makes of them.
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     net = initial_network(spec, 0, image, zero_output=False)
     if state is not None:
@@ -145,6 +146,7 @@ def measure_whole_networks(given: Given) -> Iterator[Row]:
 def _check_agreement(net: Network, official: Network) -> Check:
     """Check that what is timed computes the same."""
     image = torch.rand(1, 3, 61, 131, device="cuda")
+    # At a size that no tile divides.
     with torch.inference_mode():
         target = official(image)
     error = (
@@ -200,6 +202,7 @@ def _measure_size_list(
     word: str, candidate: Upscaler, official: Network, has_demand: bool
 ) -> Iterator[Figure]:
     """Time a network called eagerly, fp32 in and out: the ratio of means over the size list."""
+    # Sizes weigh as often as they occur in the challenge's sets.
     total = sum(weight for _, _, weight in CHALLENGE_SIZES)
     images = [
         (torch.rand(1, 3, height, width, device="cuda"), weight / total)

@@ -41,7 +41,7 @@ from nas.ops.conv_act import conv_act
 from nas.ops.fuse import fuse
 from nas.ops.span_attention import parameter_free_attention, span_attention
 
-IDLE_S, RAMP_S = 2.0, 1.0
+IDLE_S, RAMP_S = 2.0, 1.0  # seconds asleep, and of products after it
 RAMP_AT_MS = (0, 5, 10, 20, 50, 100, 200, 300, 500)
 SMALL_SHAPES = ((32, 7, 13), (28, 5, 66), (48, 9, 70), (20, 3, 33), (52, 8, 64), (3, 1, 1))
 TF32_STEP = 2.0**-10  # between two values of TF32 at 1
@@ -84,6 +84,7 @@ def probe_device(given: Given) -> Iterator[Row]:
 
 def _measure_clock_ramp() -> Iterator[Fact]:
     """Measure how long an idle GPU takes to its clock: is the warm-up of 0.3 s enough?"""
+    # A product of some 0.3 ms, long beside a launch and short beside the ramp.
     factor = torch.randn(2048, 2048, device="cuda")
     factor @ factor
     torch.cuda.synchronize()
@@ -113,6 +114,7 @@ def _check_tf32_rounding() -> Iterator[Check]:
 
     1 and three quarters of a step goes through an identity: a step comes out where it is rounded.
     """
+    # The identity as a 3x3 kernel: what comes out is the operand as it was multiplied.
     x = torch.full((1, 32, 8, 64), 1 + 0.75 * TF32_STEP, device="cuda")
     x = x.contiguous(memory_format=torch.channels_last)
     weight = torch.zeros(32, 32, 3, 3, device="cuda")
@@ -123,6 +125,7 @@ def _check_tf32_rounding() -> Iterator[Check]:
             "cuDNN": F.conv2d(x, weight, padding=1),
         }
     for name, out in results.items():
+        # A pixel inside, where no padding reaches.
         steps = (out[0, 0, 4, 30].item() - 1) / TF32_STEP
         word = "rounded" if steps > 0.9 else "cut" if steps < 0.1 else "exact"
         yield Check(name=f"TF32 operands, {name}", words=f"{word} ({steps:.2f} of a step)")
@@ -157,6 +160,7 @@ def _time_host_and_device(state: dict[str, Tensor] | None) -> Iterator[Row]:
 def _time_host(name: str, call: Upscaler) -> Iterator[Figure]:
     image = torch.rand(1, 3, *TYPICAL, device="cuda")
     with torch.inference_mode():
+        # Kernels are built, graphs captured, before anything is timed.
         for _ in range(10):
             call(image)
         clock = reach_working_clock()
@@ -195,6 +199,7 @@ def _profile_network(name: str, call: Upscaler) -> Iterator[Fact]:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             call(image)
             torch.cuda.synchronize()
+    # The longest kernels first; fifteen hold nearly all of the time.
     events = sorted(profile.key_averages(), key=lambda event: -event.self_device_time_total)
     kernels = [
         {
@@ -222,6 +227,7 @@ def run_forward() -> None:
 
 def run_small() -> None:
     """Run six small shapes of every operator, without graphs, for compute-sanitizer."""
+    # Less than a tile, ragged tiles, one pixel: where a kernel would reach past its map.
     for channels, height, width in SMALL_SHAPES:
         x, f = (torch.randn(1, channels, height, width, device="cuda") for _ in range(2))
         weight, bias = (

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.shared.lines import append_line
 from benchmarks.shared.tables import format_head, format_row
 
-TITLES = ("figure", "measured", "p10 to p90", "demand", "hoped", "met", "note")
+TITLES = ("figure", "measured", "p10 to p90", "demand", "hoped", "met", "note")  # of the table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class Figure:
 
     name: str
     value: float
-    demand: float | None = None
-    hoped: float | None = None
+    demand: float | None = None  # what the issues ask for; None: nothing
+    hoped: float | None = None  # what would be good
     higher: bool = True
     unit: str = "x"
     note: str = ""
@@ -82,6 +82,7 @@ def run_tasks(tasks: Mapping[str, Callable[[], Iterator[Row]]]) -> Iterator[Row]
     Raises:
         RuntimeError: at the end, naming the tasks that raised: the section has failed.
     """
+    # Each task's rows stand for themselves: a kernel that fails must not hide the others.
     failures = []
     for name, task in tasks.items():
         try:
@@ -127,6 +128,7 @@ def _make_finite(row: Row) -> Row:
 def format_table(title: str, rows: Iterable[dict[str, Any]]) -> str:
     """Return Markdown: figures beside what is demanded, then what was not measured, then checks."""
     rows = list(rows)
+    # A section that was not measured is a row too: it must not look as if it had not been asked.
     figures = [_format_figure(row) for row in rows if row["kind"] == "figure"]
     absent = [
         format_row([row["section"], "not measured", "", "", "", "", row["reason"]])

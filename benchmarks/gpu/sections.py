@@ -87,6 +87,7 @@ TESTS = Command(
     limit_s=150,
     needs=("pytest",),
 )
+# The first four launches of each precision: what a session has time for.
 TUNE = Command(
     title="tilings",
     arguments=(
@@ -151,7 +152,7 @@ SESSIONS: dict[str, tuple[Step, ...]] = {
         HOST_TIME,
     ),
 }
-SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])
+SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])  # for a machine that is held longer
 
 
 def explain_absence(step: Step, *, on_gpu: bool, dry: bool) -> str | None:

@@ -38,7 +38,7 @@ from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
 CAPABILITIES = (80, 86, 89, 90, 100, 120)
 PRECISIONS = ("fp16", "tf32", "fp32")
-TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"  # it comes with Triton
 COUNTED = {  # what of the machine code is counted, by the start of its name
     "mma": r"(HMMA|HGMMA|QGMMA|UTCHMMA|OMMA)",
     "loads": r"(LDG|LDGSTS|UTMALDG)",
@@ -140,6 +140,7 @@ def _overlaps_launches(job: Job) -> bool:
 
 def _list_pointers(job: Job, case: Case) -> dict[str, str | None]:
     """Return the type of each pointer by its name; None: the launch has none."""
+    # Maps and weights in the job's precision; images and shuffled outputs are float32 always.
     kind = "*fp16" if job.precision == "fp16" else "*fp32"
     reads, writes = (f"*{name}" if name else kind for name in (job.reads, job.writes))
     gate = kind if job.epilogue in GATED and not job.shuffle else None
@@ -210,6 +211,7 @@ def _dump_cubin(option: str, cubin: Path) -> str:
 
 def count_bytes_a_pixel(job: Job) -> int:
     """Return the bytes of maps that a launch has to read and write for a pixel, each once."""
+    # Bytes of a number; float32 where the job does not say.
     item = {"fp16": 2, None: 2 if job.precision == "fp16" else 4}
     reads, writes = item.get(job.reads, 4), item.get(job.writes, 4)
     image = reads_image(job.in_channels, job.kernel)
@@ -224,6 +226,7 @@ def count_bytes_a_pixel(job: Job) -> int:
 def count_products_a_pixel(job: Job) -> int:
     """Return the multiply-accumulates that a launch forms for a pixel, with its padding's."""
     config, taps = job.config, job.kernel**2
+    # Blocks are whole: what is padded is multiplied too.
     outputs = -(-job.channels // config.block_n) * config.block_n
     inputs = -(-job.in_channels // config.block_k) * config.block_k
     gate = config.block_n**2 if job.epilogue == "conv1x1" else 0
@@ -270,6 +273,7 @@ def write_table(path: Path | None, capabilities: list[int], revision: str) -> No
         path: rows of other revisions in it stay, before the new ones; None: no file.
         revision: what the rows are called.
     """
+    # Rows of other revisions stay, so that two can be compared.
     rows: list[dict[str, Any]] = []
     if path is not None and path.exists():
         with path.open(newline="") as file:
@@ -278,6 +282,7 @@ def write_table(path: Path | None, capabilities: list[int], revision: str) -> No
     jobs = [
         job for cc in capabilities for name in PRECISIONS for job in list_shipped_jobs(cc, name)
     ]
+    # A process a core: compiling a kernel takes seconds.
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
         for row in pool.map(_make_row, jobs, [revision] * len(jobs)):
             rows.append(row)

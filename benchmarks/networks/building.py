@@ -23,7 +23,7 @@ from search_spaces import ArchSpec, build, published
 from search_spaces.network import Network
 from search_spaces.published import names
 
-NUM_TIMES = 15
+NUM_TIMES = 15  # of each call; the median is printed
 
 
 def time_median_ms(do: Callable[[], object]) -> float:
@@ -39,11 +39,13 @@ def time_median_ms(do: Callable[[], object]) -> float:
 
 def main() -> None:
     make_parser(__doc__).parse_args()
+    # One thread, as each worker of a search has.
     torch.set_num_threads(1)
     print(f"{'network':12} {'build ms':>9} {'from JSON ms':>13} {'count again ms':>15}")
     for name in names():
         spec = published(name)
         text = spec.to_json()
+        # Built as a search does it, as a stored record is, and counted with its parts' costs kept.
         calls = (partial(build, spec), partial(_build_from_json, text), partial(summed_cost, spec))
         build_ms, read_ms, count_ms = map(time_median_ms, calls)
         print(f"{name:12} {build_ms:9.1f} {read_ms:13.1f} {count_ms:15.2f}", flush=True)

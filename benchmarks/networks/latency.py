@@ -40,9 +40,10 @@ from nas.record import Latency
 from search_spaces import ArchSpec, build, published
 from search_spaces.chooser import RandomChooser, Space
 
+# Kendall's tau over all pairs, and over those more than 2 % apart.
 DEMANDED = {"cpu": (0.93, 0.98), "cuda": (0.95, 0.99)}
-APART = 0.02
-MIN_SPREAD = 3.0
+APART = 0.02  # share by which the ratios of a pair differ
+MIN_SPREAD = 3.0  # largest over smallest latency: close ones cannot be ranked by anybody
 NUM_NAIVE = 3  # forwards of the naive timing
 TITLES = (
     "two runs",
@@ -51,6 +52,7 @@ TITLES = (
     "disagreement, mean / worst",
     "as demanded",
 )
+# What another process does meanwhile: convolutions on one core, for ever.
 LOAD = """
 import torch
 torch.set_num_threads(1)
@@ -149,6 +151,7 @@ def main() -> None:
             runs.append(read_latencies(meter, specs, seed))
             seconds.append(time.perf_counter() - start)
 
+    # Ratios to the baseline, which was timed in turn with each network.
     ratios = [[reading.ratio for reading in run] for run in runs]
     print(_describe_setting(meter, specs, options.load, ratios[0], seconds))
     print(_describe_readings([reading for run in runs for reading in run]) + "\n")
@@ -198,6 +201,7 @@ def _format_agreement(
     """Return the row of a way to read: how well its two runs agree, and whether as demanded."""
     every, num_pairs = compute_tau(first, second)
     apart, num_apart = compute_tau(first, second, apart=APART)
+    # By how much the two runs differ, network by network.
     gaps = [abs(b / a - 1) for a, b in zip(first, second, strict=True)]
     verdict = "-"
     if demanded is not None:

@@ -23,7 +23,7 @@ from nas.measure.quality import per_image
 from nas.train.weights import load_upscaler
 from search_spaces import published
 
-SETS = ("Set5", "Set14")
+SETS = ("Set5", "Set14")  # of data/, with 5 and 14 images
 # The network of a file's name by its end; of other names the last word is the network.
 NETWORKS = {"spanv2_c2": "spanv2", "dscf_fused": "dscf_fused", "rfdn_span": "rfdn_span"}
 
@@ -58,6 +58,7 @@ def main() -> None:
             images = open_images(options.shared / "data" / data)
             ours = list(per_image(net, images, torch.device("cpu")).values())
             theirs = references[name][data]
+            # Image by image: a mean would hide two errors of opposite sign.
             worst = max(abs(a - b) for a, b in zip(ours, theirs["per_image"], strict=True))
             mean = sum(ours) / len(ours)
             print(f"{name:12} {data:7} {mean:9.4f} {theirs['mean']:9.4f} {worst:19.5f}", flush=True)

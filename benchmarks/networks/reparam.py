@@ -33,6 +33,7 @@ from search_spaces import BlockSpec, build, published
 from search_spaces.network import Network
 from search_spaces.reparam import rep_convs
 
+# SPAN's own form first; arguments are those that the report's networks have.
 FORMS = {
     "conv3xc": BlockSpec.of("conv3xc", gain=2),
     "erb": BlockSpec.of("erb", ratio=2),
@@ -42,8 +43,8 @@ FORMS = {
     "asymmetric": BlockSpec.of("asymmetric"),
     "lora": BlockSpec.of("lora", rank=4, alpha=4, frozen=False),
 }
-DEMANDED_RATIO = 4.0
-DEMANDED_SHARE = 0.03
+DEMANDED_RATIO = 4.0  # merged kernels over branches, of Conv3XC
+DEMANDED_SHARE = 0.03  # of a plain training step
 MERGED, BRANCHES, PLAIN, PATCHES = "merged kernels", "branches", "plain (no branches)", "patches"
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "motorcycle_left")
 
@@ -57,6 +58,7 @@ def run_branches(net: Network) -> Network:
 
 def make_step(net: nn.Module, lr: Tensor, hr: Tensor) -> Callable[[], Tensor]:
     """Return a training step on one batch; it gives the loss."""
+    # AdamW, so that the optimiser's own time is part of a step, as in training.
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
 
     def take_step() -> Tensor:
@@ -102,6 +104,7 @@ def main() -> None:
     with torch.no_grad():
         difference = (merged(lr) - branches(lr)).abs().max().item()
 
+    # Every side takes its turn, the patch store too: what else the machine does falls on all.
     steps = itertools.count(1)
     networks = {MERGED: merged, BRANCHES: branches, PLAIN: build(published("span"))}
     sides: dict[str, Callable[[], object]] = {

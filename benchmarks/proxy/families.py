@@ -37,7 +37,7 @@ from search_spaces.chooser import ReplayChooser, Space, decisions
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-FRAME = "residual"
+FRAME = "residual"  # of space=esr: blocks in a row under one skip
 PROXIES = {"brief": ["proxy=brief"], "long": ["proxy=brief", "proxy.steps=2400"]}  # overrides
 TITLES = ("network", "GFLOPs", "parameters", "brief dB", "rank", "long dB", "rank", "s, brief")
 
@@ -105,6 +105,7 @@ def train_missing(
         By proxy, all lines of the results file.
     """
     specs = list_networks()
+    # The dearest first, so that no worker is left with it at the end.
     by_cost = sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
     lines = {}
     for name, overrides in PROXIES.items():

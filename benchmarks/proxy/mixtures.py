@@ -36,7 +36,8 @@ from nas.data.sets import ImageSet
 from nas.search.seeds import derived_seed
 from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer
 
-PHOTOGRAPHS = "data.sources.builtin"
+PHOTOGRAPHS = "data.sources.builtin"  # the key of the built-in photographs
+# Overrides of a search; the share is that of synthetic patches.
 MIXTURES = {
     "five": [
         "data.synthetic=0",
@@ -63,6 +64,7 @@ def open_mixture(mixture: str) -> Roles:
 def train_size(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet]) -> Line:
     """Train a ladder size on a mixture; return its PSNR in dB on each test set and on val."""
     proxy: ProxyConfig = replace(compose_search("proxy=brief").training.proxy, steps=steps)
+    # Every mixture and length begins from the same seeds.
     patches = PatchStore(roles.need("train"), seed=derived_seed(0, "patches"), progress=False)
     seed = derived_seed(0, "mixtures", size)
     trainer = ProxyTrainer(rung_spec(size, 4), proxy, patches, seed=seed, device=DEVICE)
@@ -74,7 +76,7 @@ def train_size(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet])
 
 def format_table(lines: Sequence[Line], sizes: Sequence[str]) -> Iterator[str]:
     """Yield a Markdown table: a mixture and a length a row, PSNR of every size in each cell."""
-    sets = (*TEST_SETS, "val")
+    sets = (*TEST_SETS, "val")  # val is the mixture's own, not the same images for all
     by_case = {(line["mixture"], line["steps"], line["size"]): line["psnr_db"] for line in lines}
     yield from format_head(["data", "steps", *(f"{name}: {' / '.join(sizes)}" for name in sets)])
 

@@ -34,10 +34,10 @@ from nas.data.sets import ImageSet, Pair
 
 SCALE = 4
 NAMES = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "ihc")
-SIZES = {"DIV2K-sized": (2040, 1356), "BSDS-sized": (480, 320)}
-LR_PATCHES = (24, 48, 64)
-BATCH = 16
-DEMANDED_RATIO = 200
+SIZES = {"DIV2K-sized": (2040, 1356), "BSDS-sized": (480, 320)}  # width, height
+LR_PATCHES = (24, 48, 64)  # side in pixels
+BATCH = 16  # patches of one call of the store
+DEMANDED_RATIO = 200  # patches per second of the store over those of decoding
 
 
 def make_files(folder: Path, size: tuple[int, int]) -> ImageSet:
@@ -68,6 +68,7 @@ def decode_patch(pair: Pair, patch: int, draw: random.Random) -> tuple[torch.Ten
         hr = np.asarray(file)
 
     y, x = draw.randrange(lr.shape[0] - patch + 1), draw.randrange(lr.shape[1] - patch + 1)
+    # The eight orientations, as the store draws them.
     turn, flip = draw.randrange(4), draw.random() < 0.5
 
     tensors = []
@@ -101,6 +102,7 @@ def print_rates(kind: str, images: ImageSet, cache: Path, seconds: float) -> Non
         seconds: of each measurement.
     """
     store = PatchStore(images, seed=0, progress=False)
+    # A budget of 0.1 MiB sends all images to a file that is mapped into memory.
     mapped = PatchStore(images, seed=0, memory_mib=0.1, cache=cache, progress=False)
     for patch in LR_PATCHES:
         draw = random.Random(0)

@@ -39,8 +39,8 @@ from nas.analysis.ladder import RUNGS, LadderRun, judge
 from nas.analysis.trust import Agreement, agreement
 from nas.system.cores import num_cores
 
-RATES = ("first", "muon_low", "muon_high")
-NUM_DRAWS = 1000
+RATES = ("first", "muon_low", "muon_high")  # variants that differ in Muon's rate alone
+NUM_DRAWS = 1000  # of a second long training
 GATE_DB = 0.04  # the margin that a ladder is judged by
 LADDER_TITLES = ("steps", *RUNGS, "in order", "spread dB", "seed dev. dB", "passes")
 TITLES = ("proxy", "", *LADDER_TITLES, "tau (95 %)", "s a training", "tau a minute")
@@ -98,6 +98,7 @@ def _make_row(
     singles = {run["network"]: run["psnr_db"] for run in runs if run["seed"] == 0}
     if not set(RUNGS) <= singles.keys():
         return
+    # The ladder was trained with several seeds: its deviation is the noise.
     ladder = [run for run in runs if run["network"] in RUNGS]
     clocks = study.list_lines(VARIANTS[name], "clocked")
     yield Row(
@@ -175,6 +176,7 @@ def _simulate_again(truth: Mapping[str, float], std_db: float) -> str:
     """Return median and 95 % range of tau between the truth and itself with a training's noise."""
     rng = np.random.default_rng(0)
     values = np.array(list(truth.values()))
+    # The truth itself, once more, with the noise of a training's seed.
     again = values + rng.normal(0, std_db, (NUM_DRAWS, len(values)))
     taus = [kendalltau(values, drawn).statistic for drawn in again]
     low, middle, high = np.quantile(taus, [0.025, 0.5, 0.975])
@@ -200,6 +202,7 @@ def plot_agreement(judged: Sequence[tuple[Agreement, Row]], path: Path) -> None:
     layout = {"template": "plotly_white", "width": 900, "height": 560, "margin": margin}
     figure = go.Figure(points, layout=layout)
 
+    # Names may reach past the axes.
     figure.update_traces(cliponaxis=False)
     figure.update_xaxes(
         type="log",

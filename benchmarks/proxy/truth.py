@@ -50,14 +50,14 @@ from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer, TrainingError
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-STEPS = 40_000
+STEPS = 40_000  # fifty times a brief training
 READINGS = tuple(STEPS * share // 1000 for share in (20, 50, 100, 200, 350, 500, 750, 1000))
 TENTH = READINGS.index(STEPS // 10)
 RATES = {"muon_lr": 0.005, "lr": 5e-4}  # peak rates of Muon and AdamW; see --rates
 TRIED = (0.0025, 0.005, 0.01)  # Muon's rates; AdamW's is a tenth of them
-RATED = ("12x1", "20x4", "28x6")
+RATED = ("12x1", "20x4", "28x6")  # networks by which rates were chosen
 RATE_STEPS = 8_000
-FAMILY_PARAMS = 35_000
+FAMILY_PARAMS = 35_000  # that members of all families are near to
 PUBLISHED = ("spanf", "spanv2", "pds", "rfdn_span")
 TWICE = ("12x1", "20x4", "28x6", "rfdb", "safm", "acb")  # trained with a second seed
 TEST_SETS = ("Set5", "Set14", "BSD100")
@@ -92,6 +92,7 @@ class Training:
     @property
     def setting(self) -> Line:
         """The keys and values that a line of this training has."""
+        # The arch_id too: a name could come to mean another network.
         return asdict(self) | {"arch_id": list_networks()[self.network].arch_id}
 
     @property
@@ -127,6 +128,7 @@ def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
     """Return the training images, without scenes of the test sets, and each test set by name."""
     folders = [str(shared / "data" / name) for name in TEST_SETS]
     base: DataConfig = compose_search("data=folder").training.data
+    # The test sets stand as val: what shows one of their scenes is dropped from train.
     config = replace(base, train=str(shared / "data" / "BSDS200"), val=folders)
     train = open_roles(config, scale=4, roles=("train", "val"), progress=False).need("train")
     return train, open_judged(shared)
@@ -248,6 +250,7 @@ def format_table(lines: Sequence[Line]) -> Iterator[str]:
 
 def main() -> None:
     options = _parse_arguments()
+    # Beside a search, at the lowest priority: one core is what may be taken.
     torch.set_num_threads(1)
     trainings = list(list_rate_trainings() if options.rates else list_trainings(options.networks))
     if not options.table:

@@ -28,8 +28,8 @@ from PIL import Image
 from benchmarks.shared.arguments import make_parser
 
 SECONDS = "_seconds"  # ends the names of columns that hold measured times
-POLL_SECONDS = 0.002
-TABLE = [
+POLL_SECONDS = 0.002  # between two looks at the journal
+TABLE = [  # a search that takes seconds
     "evaluator=table",
     "space=esr_bench_mini",
     "challenge=esr_bench_mini",
@@ -88,6 +88,7 @@ def kill_search(run: Path, overrides: list[str], growth: int, delay: float) -> b
     def measure() -> int:
         return journal.stat().st_size if journal.exists() else 0
 
+    # By bytes, not by seconds: a search is not equally fast on every machine.
     end = measure() + growth
     process = start_search(run, overrides)
     while measure() < end:

@@ -56,6 +56,7 @@ class Landscape:
 
 def make_span_like() -> Landscape:
     """Return 89,856 SPAN-like architectures, quality and runtime by formula."""
+    # What each choice adds to PSNR in dB, and to a block's runtime in ms.
     attention = {"span": (0.10, 0.05), "eca": (0.06, 0.12), "none": (0.0, 0.0), "sig": (0.08, 0.06)}
     activation = {
         "silu": (0.05, 0.03),
@@ -63,7 +64,7 @@ def make_span_like() -> Landscape:
         "lrelu": (0.02, 0.005),
         "gelu": (0.05, 0.05),
     }
-    reach = {1: 0.6, 3: 1.0, 5: 1.15}
+    reach = {1: 0.6, 3: 1.0, 5: 1.15}  # of a kernel: how much of its capacity counts
 
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:
         blocks, channels, expansion, kernel = (
@@ -79,6 +80,7 @@ def make_span_like() -> Landscape:
             25.2 + 1.9 * (1 - math.exp(-capacity / 160)) + gate * (1 - math.exp(-blocks / 4)) + bend
         )
         psnr += 0.06 * (at["train_form"] == "yes") - 0.04 * is_slow
+        # Hardware computes whole tiles of eight channels.
         tiles = 8 * math.ceil(channels / 8)
         block_ms = 0.08 + tiles**2 * kernel**2 * (0.6 + 0.4 * expansion) / 42000 + gate_ms + bend_ms
         return psnr, 0.35 + blocks * block_ms + 0.15 * is_slow
@@ -95,7 +97,7 @@ def make_span_like() -> Landscape:
             "upsampler": ("ps", "dconv"),
         },
         value=value,
-        corner=(25.6, 6.0),
+        corner=(25.6, 6.0),  # below it lies nothing of interest: 25.6 dB, 6 ms
     )
 
 
@@ -106,6 +108,7 @@ def draw_landscape(seed: int) -> Landscape:
     interact with one size. Runtime is a sum of terms in products of sizes, in steps, and of the
     categories' own.
     """
+    # Sizes are ordered, words are categories; everything else is drawn.
     rng = random.Random(seed)
     sizes = {
         "depth": tuple(range(1, 9)),
@@ -117,12 +120,13 @@ def draw_landscape(seed: int) -> Landscape:
         for name, count in (("a", 3), ("b", 3), ("c", 2))
     }
     extra = {"d": (1, 2, 3)}
+    # How sizes weigh in quality, what words give (dB), where it saturates, what they cost (ms).
     powers = {name: rng.uniform(0.4, 1.1) for name in sizes}
     gains = {word: rng.uniform(-0.12, 0.12) for group in words.values() for word in group}
     bends = {word: rng.uniform(0.6, 1.4) for word in words["a"]}
     costs = {word: rng.uniform(0.0, 0.15) for group in words.values() for word in group}
 
-    step = rng.choice((1, 8, 16))
+    step = rng.choice((1, 8, 16))  # widths are rounded up to it, as hardware does
     knee, height, last = rng.uniform(15, 60), rng.uniform(1.0, 2.5), rng.uniform(0.02, 0.1)
 
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:

@@ -57,8 +57,8 @@ from search_spaces import published
 from search_spaces.spaces.span import SpanSpace
 from search_spaces.spec import ArchSpec
 
-DEMANDED_MS = 25.0
-WINDOW = 100
+DEMANDED_MS = 25.0  # of a trial at 1,000 finished ones with nsga2
+WINDOW = 100  # last trials, whose medians count
 WIDTHS = [0.75, 1.0, 1.25]
 SPACES: dict[str, dict[str, list[Any]]] = {  # other options for some decisions of span or spanv2
     "span": {},
@@ -66,6 +66,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {  # other options for some decisions 
     "wide": {"block_channels": WIDTHS},
     "deep": {"block_channels": WIDTHS, "num_blocks": list(range(1, 15))},
 }
+# The challenge's numbers, so that every record has a score.
 CHALLENGE = Challenge(
     name="stub",
     weights=NTIRE2026_WEIGHTS,
@@ -85,7 +86,9 @@ def make_space(name: str) -> SpanSpace:
 def make_stub_record(number: int, spec: ArchSpec) -> TrialRecord:
     """Return what a trial might have given, by formula: more weights, better and slower."""
     widths = [int(dict(block.args)["channels"]) for block in spec.blocks]
+    # Three 3x3 convolutions of width x width a block, as SPAN's.
     params = 27 * sum(width**2 for width in widths)
+    # Networks of one size must differ, or samplers have nothing to learn.
     twist = int(spec.arch_id, 16) % 1000 / 1000
     return TrialRecord(
         number=number,
@@ -208,6 +211,7 @@ def run_trials(asker: Asker, files: Files, plan: Plan, profile: cProfile.Profile
     for count in range(study.num_counted + 1, plan.trials + 1):
         is_measured = count > plan.trials - plan.window
         with profile if profile and is_measured else contextlib.nullcontext():
+            # CPU time leaves out what other processes took, and waiting for the disk.
             begin, begin_cpu = time.perf_counter(), time.process_time()
             trial = asker.ask()
             times.ask.append(1000 * (time.perf_counter() - begin))
@@ -253,6 +257,7 @@ def _format_times(asker: Asker, plan: Plan, times: Times) -> Iterator[str]:
     cells += [f"{max(whole[window]):.0f}", f"{cpu:.1f}", f"{plan.demanded_ms:g}: {verdict}"]
     yield format_row(cells)
 
+    # The same at few trials tells whether a trial's cost grows with their number.
     if len(whole) >= 100 + plan.window:
         yield f"at 100 trials all took {statistics.median(whole[50:100]):.1f} ms"
 
@@ -264,6 +269,7 @@ def _describe_files(asker: Asker, files: Files, times: Times, minutes: float) ->
         f"files: {count} rewrites in {minutes:.2f} minutes, {count / minutes:.1f} a minute, "
         f"{share:.0%} of the time, asked for {len(times.rewrite)} times"
     )
+    # Once unthrottled, and its two parts alone.
     state = asker.study.show("overhead", {})
     all_ms, table_ms, page_ms = (
         time_call(lambda: files.update(state, now=True)),

@@ -67,7 +67,7 @@ METHODS: dict[str, tuple[list[str], str]] = {  # overrides, and how trainings pa
     "moasha": ([], "rungs"),
     "moasha_ranked": ([], "rungs"),
 }
-STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")
+STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")  # Optuna's, which ours are compared with
 OURS = ("cost_aware", "cost_aware_rungs")
 
 
@@ -113,7 +113,7 @@ class Watch:
         self.steps, self.trainings = 0, 0
         self.found: set[str] = set()
         self.reached: dict[str, tuple[int, int]] = {}
-        self._spent: dict[int, int] = {}
+        self._spent: dict[int, int] = {}  # steps of each trial so far
 
     @contextlib.contextmanager
     def open(self, state: RunState) -> Iterator["Watch"]:
@@ -262,6 +262,7 @@ def count_steps(lines: Sequence[Line], method: str, *, what: str, unit: int = 0)
     own_lines = sorted(
         (line for line in lines if line["method"] == method), key=lambda line: line["seed"]
     )
+    # Not reached stands last in any order.
     nowhere = (np.inf, np.inf)
     return np.array([line["reached"].get(what, nowhere)[unit] for line in own_lines], dtype=float)
 
@@ -273,6 +274,7 @@ def format_report(lines: Sequence[Line]) -> Iterator[str]:
         own_lines = [line for line in lines if line["method"] == method]
         if not own_lines:
             continue
+        # A network trained to the end is one training, whatever its number of steps.
         top, members = own_lines[0]["top"], own_lines[0]["members"]
         cells = [format_quartiles(count_steps(lines, method, what=goal) / top, 1) for goal in GOALS]
         share = float(np.median(count_steps(lines, method, what="score"))) / top / members

@@ -74,6 +74,7 @@ class Truth:
             name: [dict(run.curve) for run in entry.trainings if run.curve]
             for name, entry in table.entries.items()
         }
+        # Members whose trainings all failed have no curve, and no rank.
         self.curves = {name: runs for name, runs in curves.items() if runs}
 
     @property
@@ -93,6 +94,7 @@ class Truth:
     def draw_reports(self) -> list[Line]:
         """Return what would be reported of the ladder and of probes that were drawn at random."""
         rng = random.Random(0)
+        # Sorted, as a set's order differs from process to process.
         others = sorted(self.curves.keys() - set(self.ladder))
         reports = []
         for _ in range(NUM_DRAWS):
@@ -120,7 +122,9 @@ def format_report(lines: Sequence[Line], table: Table) -> Iterator[str]:
         truth = Truth(table, rung)
         taus = (truth.tau, truth.single_tau)
         judged = [report for report in reports if report["rung"] == rung]
+        # Fewer than five networks have no tau.
         judged = [report for report in judged if report["tau"] is not None]
+        # The same judgement a thousand times: ten searches say little of 95 %.
         drawn = truth.draw_reports()
 
         low, middle, high = (

@@ -63,6 +63,7 @@ def run_missing(
         setting: what all lines agree on.
         show: called with each line once it is in the file.
     """
+    # What stands in the file under this setting is not run again.
     done = {(line["method"], line["seed"]) for line in read_lines(options.results, setting)}
     todo = [
         (run_search, method, seed, setting)
@@ -110,6 +111,7 @@ def format_quartiles(values: np.ndarray, digits: int = 0) -> str:
 
 def format_ratio(theirs: np.ndarray, ours: np.ndarray) -> str:
     """Return the ratio of medians with its bootstrap 95 % interval over seeds, in words."""
+    # Seeds are drawn with replacement, of each method for itself.
     rng = np.random.default_rng(0)
     their_draws, our_draws = (
         rng.choice(values, (NUM_DRAWS, len(values))) for values in (theirs, ours)
