@@ -1,6 +1,4 @@
-"""Start a network with features of unit size and nearly linear blocks, whatever its depth and
-gates.
-"""
+"""Start a network with features of unit size and nearly linear blocks, at any depth."""
 
 import math
 from collections.abc import Callable

@@ -35,7 +35,8 @@ FLOORS = (
     ("nas.report", "nas.export"),
     ("nas.cli",),
     ("nas.commands",),
-    ("nas", "nas.__main__"),
+    ("nas.api", "nas.__main__"),
+    ("nas",),
 )
 KNOWN = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import fewer of ours than lie below them: what they may, beside themselves.
@@ -75,7 +76,7 @@ HOMES = {  # libraries, and the only rooms that know them
 TORCH_FREE = (
     "search_spaces.attentions",
     "search_spaces.limits", "search_spaces.spec", "search_spaces.chooser", "search_spaces.published",
-    "search_spaces.spaces", "nas.record", "nas.score", "nas.analysis", "nas.report", "nas.cli", "nas.commands.rank",
+    "search_spaces.spaces", "nas.record", "nas.score", "nas.analysis", "nas.report", "nas.cli", "nas.commands.rank", "nas.commands.early", "nas.search.ranges",
 )  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from nas.measure.cost import count, measure_cost, summed_cost
 from search_spaces import ArchSpec, build, published
 from search_spaces.chooser import RandomChooser, ReplayChooser, decisions
 from search_spaces.initialise import initial_network
+from search_spaces.parts import parts
 from search_spaces.published import names
 from search_spaces.spaces.members import find, least, num_members, num_points
 from search_spaces.spec import with_scale
 from tests.search_spaces.spaces import SPACES, make_space
 
 SIZE = (17, 23)
+NUM_MEMBERS = 200
 CLAIMS = [
     (name, network) for name in SPACES for network in getattr(make_space(name), "contains", [])
 ]
@@ -30,20 +32,22 @@ def started(spec, seed):
         return build(spec, train=True)
 
 
-@pytest.mark.parametrize("seeds", [range(i, i + 25) for i in range(0, 200, 25)], ids=str)
+def draw_member(space, seed):
+    return space.sample(RandomChooser(random.Random(seed)))
+
+
+@pytest.mark.parametrize("seeds", [range(i, i + 50) for i in range(0, NUM_MEMBERS, 50)], ids=str)
 @pytest.mark.parametrize("name", SPACES)
-def test_random_members_build_run_count_and_learn(name, seeds):
+def test_random_members_build_run_and_learn(name, seeds):
     space = make_space(name)
     image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     for seed in seeds:
-        spec = space.sample(RandomChooser(random.Random(seed)))
+        spec = draw_member(space, seed)
         again = ArchSpec.from_json(spec.to_json())
         assert again == spec
         assert again.arch_id == spec.arch_id
         with torch.no_grad():
-            net = build(spec).eval()
-            assert net(image).shape == (1, 3, 4 * SIZE[0], 4 * SIZE[1])
-            assert count(net, image).flops == measure_cost(spec, size=SIZE).flops, spec.to_json()
+            assert build(spec).eval()(image).shape == (1, 3, 4 * SIZE[0], 4 * SIZE[1])
         learning = (
             initial_network(spec, seed, image, zero_output=False)
             if seed % 2
@@ -55,11 +59,38 @@ def test_random_members_build_run_count_and_learn(name, seeds):
             assert parameter.grad.isfinite().all(), (key, spec.to_json())
 
 
+def list_traits(spec):
+    """What the layers of a network are: their role, kind and each argument's value but the width."""
+    traits = set()
+    for part in parts(spec):
+        blocks = [part.block]
+        while blocks:
+            block = blocks.pop()
+            blocks += block.blocks
+            args = [arg for arg in block.args if arg[0] != "channels"]
+            traits |= {(part.role, block.kind, *arg) for arg in [(), *args]}
+    return traits
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_members_cost_the_flops_of_a_trace(name):
+    """Of 200 those with a layer unlike all before, and each tenth: FLOPs are a sum over layers."""
+    space, seen = make_space(name), set()
+    image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    for seed in range(NUM_MEMBERS):
+        spec = draw_member(space, seed)
+        if seed % 10 and list_traits(spec) <= seen:
+            continue
+        seen |= list_traits(spec)
+        traced = count(build(spec).eval(), image)
+        assert traced.flops == measure_cost(spec, size=SIZE).flops, spec.to_json()
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_the_sum_of_the_parts_is_the_cost_of_a_member(name):
     space = make_space(name)
     for seed in range(4):
-        spec = space.sample(RandomChooser(random.Random(seed)))
+        spec = draw_member(space, seed)
         whole = measure_cost(spec)
         assert summed_cost(spec) == {key: getattr(whole, key) for key in summed_cost(spec)}
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from nas.search.model.decisions import MAX_LISTED, Decision
 
@@ -99,6 +98,9 @@ class Candidates:
 
     def spread(self, count: int) -> list[Point]:
         """Return points that take each decision's options about equally often: a Latin hypercube."""
+        # Slow to load, and only the process that proposes candidates needs it.
+        from scipy.stats import qmc
+
         shares = qmc.LatinHypercube(len(self.sizes), rng=self._seed).random(count)
         return [self.canonical(tuple(map(int, row * np.array(self.sizes)))) for row in shares]
 

@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
-from scipy.stats import qmc
 
 from nas.analysis.pareto import front
 
@@ -58,6 +57,9 @@ def expected_hypervolume_improvement(
         return _sum_over_steps(
             mean, std, costs[:, 0], front_quality, front_costs[:, 0], floor, float(ceiling[0])
         )
+
+    # Slow to load, and searches of one cost, which most are, need none of it.
+    from scipy.stats import qmc
 
     # With several costs: average over corners between the cheapest and the ceiling.
     low = np.concatenate([costs, front_costs]).min(axis=0)

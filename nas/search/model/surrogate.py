@@ -4,13 +4,12 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 Floats = npt.NDArray[np.float64]
 
@@ -106,8 +105,8 @@ def fit(inputs: Floats, outputs: Floats, deviations: Floats | None = None) -> Su
         scaled[:first].tobytes(), normed[:first].tobytes(), extra[:first].tobytes(), inputs.shape[1]
     )
     used = _used(normed)
-    kernel = _kernel(inputs.shape[1]).clone_with_theta(theta)
-    process = GaussianProcessRegressor(kernel, alpha=extra[used], optimizer=None)
+    kernel = _make_kernel(inputs.shape[1]).clone_with_theta(theta)
+    process = _make_process(kernel, alpha=extra[used], optimizer=None)
     process.fit(scaled[used], normed[used])
     lengths = np.exp(theta[1:-1])
     return Surrogate(
@@ -141,7 +140,16 @@ def _used(outputs: Floats) -> npt.NDArray[np.intp]:
     return np.sort(np.concatenate([best, others[-(MAX_USED - len(best)) :]]))
 
 
-def _kernel(num_columns: int) -> ConstantKernel:
+def _make_process(kernel: Any, **settings: Any) -> Any:
+    # Slow to load, and most processes of a search (its workers, a refused command) never fit.
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    return GaussianProcessRegressor(kernel, **settings)
+
+
+def _make_kernel(num_columns: int) -> Any:
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
     return ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
         np.full(num_columns, 3.0), (1e-2, 1e3), nu=2.5
     ) + WhiteKernel(1e-3, (1e-7, 1.0))
@@ -172,6 +180,6 @@ def _theta(inputs: bytes, outputs: bytes, extra: bytes, num_columns: int) -> tup
         return np.clip(best.x, bounds[:, 0] + 1e-3, bounds[:, 1] - 1e-3), float(best.fun)
 
     alpha = np.frombuffer(extra)
-    process = GaussianProcessRegressor(_kernel(num_columns), alpha=alpha, optimizer=optimise)
+    process = _make_process(_make_kernel(num_columns), alpha=alpha, optimizer=optimise)
     process.fit(x, y)
     return tuple(map(float, process.kernel_.theta))

@@ -11,7 +11,7 @@ from nas.cli.composition import Stored, compose_command
 from nas.cli.door import main
 from nas.cli.invocation import Invocation
 from nas.cli.overrides import parse
-from nas.commands import rank
+from nas.commands import early, rank
 from nas.score import Challenge
 
 TABLE = "psnr_db,runtime_ms,params,flops\n26.95,5,1e5,9e9\n"
@@ -265,19 +265,68 @@ def test_help_and_rank_do_not_load_what_is_slow():
     )
 
 
-@pytest.mark.parametrize(
-    "overrides", [["trails=5"], ["run=there", "trails=5"], ["run=new", "trails=5"]]
-)
-def test_a_typo_is_answered_before_torch_is_loaded(overrides, tmp_path):
-    (tmp_path / "there").mkdir()
+RUNS = ("", "run=there", "run=new")
+WRONG = [  # a typo or a wrong value, and what is said of it
+    ("trails=5", "unknown key 'trails'"),
+    ("limits.parms=5", "unknown key 'limits.parms'"),
+    ("trials=0", "trials must be at least 1, got 0"),
+    ("trials=many", 'trials: expected a whole number or null, got "many"'),
+    ("trials=10,20", "there is no multirun: run the command once with trials=10"),
+    ("goal=bogus", 'goal: expected one of front, score, psnr, got "bogus"'),
+    ("device=tpu", 'device: expected one of auto, cpu, cuda, got "tpu"'),
+    ("hours=0", "hours must be above 0, got 0.0"),
+    ("confirm=-1", "confirm must be at least 0, got -1"),
+    ("seed=-1", "seed must be at least 0, got -1"),
+    ("time_cap=0", "time_cap must be above 0, got 0; null waits for every candidate"),
+    ("ladder_seeds=0", "ladder_seeds must be at least 1, got 0"),
+    ("objectives=[beauty]", "objectives: beauty cannot be one; choose from"),
+    ("objectives=[params,params]", "objectives must be one to four different columns"),
+    ("limits.params=-1", "limits.params must be above 0, got -1; null is no limit"),
+    ("start=[bad.yaml]", "start=bad.yaml: "),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What `nas search` says of each fault and run, and whether torch was loaded by then."""
+    folder = tmp_path_factory.mktemp("typos")
+    (folder / "there").mkdir()
+    (folder / "bad.yaml").write_text("a: 1")
     code = (
-        "import sys; from nas.cli.door import main; status = main(['search', *sys.argv[1:]]); "
-        "print(status, 'torch' in sys.modules)"
+        "import sys; from nas.cli.door import main\n"
+        "for line in sys.stdin.read().splitlines():\n"
+        "    print(main(['search', *line.split()]), 'torch' in sys.modules, flush=True)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", code, *overrides]
+    lines = [f"{run} {fault}".strip() for run in RUNS for fault, _ in WRONG]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+        [sys.executable, "-c", code],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
-    assert "nas search: unknown key 'trails'" in done.stderr
-    assert done.stdout == "2 False\n"
+    told = zip(done.stdout.splitlines(), done.stderr.splitlines(), strict=True)
+    return dict(zip(lines, told, strict=True))
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(("fault", "message"), WRONG)
+def test_a_fault_is_answered_before_torch_is_loaded(answers, run, fault, message):
+    status, error = answers[f"{run} {fault}".strip()]
+    assert status == "2 False"
+    assert error.startswith("nas search: ")
+    assert message in error
+
+
+@pytest.mark.parametrize("fault", [fault for fault, _ in WRONG])
+def test_what_is_told_early_is_what_the_command_itself_tells(fault, folder, monkeypatch, capsys):
+    """Ranges are known in two places: a search that is made from Python checks its own."""
+    (folder / "bad.yaml").write_text("a: 1")
+    told = []
+    for check in (early.check_early, lambda *given: None):
+        monkeypatch.setattr(early, "check_early", check)
+        assert main(["search", fault]) == 2
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1]

@@ -34,7 +34,7 @@ def test_it_predicts_what_scikit_learn_does(count, deviation):
     theta = surrogate._theta(
         scaled[:first].tobytes(), normed[:first].tobytes(), alpha[:first].tobytes(), 3
     )
-    kernel = surrogate._kernel(3).clone_with_theta(theta)
+    kernel = surrogate._make_kernel(3).clone_with_theta(theta)
     process = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None)
     asked = curve(2 * surrogate.BLOCK + 7, seed=1)[0]
     wanted, std = process.fit(scaled, normed).predict(
