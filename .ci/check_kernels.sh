@@ -35,5 +35,6 @@ for which in oldest newest; do
     "$python" -c 'import numpy, torch, triton; print("torch", torch.__version__, "triton", triton.__version__, "numpy", numpy.__version__)'
     "$python" -m pytest -q -p no:cacheprovider --ignore-glob='*test_onnx.py' --ignore-glob='*test_fvcore.py' \
         ${quiet:+"$quiet"} "$@" tests/nas/ops || failed=1
+    "$python" benchmarks/kernels/stacks.py || failed=1  # the tests compile a sample of it
 done
 exit $failed

@@ -1,4 +1,4 @@
-"""Right before fast: every kernel of this machine against float64, on random inputs and odd sizes."""
+"""Is every kernel right? A section of gpu.py: against float64, on random inputs and odd sizes."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.gpu.networks import network, released, spanv2
+from benchmarks.gpu.networks import load_released, make_network, make_spanv2
 from benchmarks.gpu.rows import Check, Given
-from benchmarks.gpu.timing import tf32
+from benchmarks.gpu.timing import use_tf32
 from nas.deploy import Runner
 from nas.ops import backend
 from nas.ops.conv_act import ATTENTIONS, EPILOGUES, conv_act
 from nas.ops.span_attention import parameter_free_attention, span_attention
 
-# Batch, height, width: a pixel, less than a tile, a ragged batch, whole tiles, more columns than two tiles.
+# Batch, height, width: a pixel, less than a tile, a ragged batch, whole tiles, more than two tiles.
 SHAPES = ((1, 1, 1), (1, 7, 13), (3, 33, 47), (1, 64, 64), (1, 37, 131))
 CHANNELS = (3, 16, 20, 24, 28, 32, 48, 52, 64)
 WIDTHS = ((32, 32), (3, 32), (28, 28), (48, 48), (20, 48), (52, 52))
-# With every epilogue; the others with a few, as what follows a sum does not ask for its width, and so slices,
-# which are compiled anew, and bfloat16, which no network here uses.
+# FULL with every epilogue, the others with a FEW: what follows a sum does not ask for its width.
+# So do slices, which are compiled anew, and bfloat16, which no network here uses.
 FULL = WIDTHS[:2]
 FEW = ("relu", "conv1x1", "residual")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -31,10 +31,15 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """How a kernel computes, and how far it may be off at least, as a share of the largest value."""
+    """How a kernel computes, and how far it may be off, as a share of the largest value.
+
+    Attributes:
+        tf32: float32 convolutions are in TF32.
+        tolerance: what is allowed where twice PyTorch's own error is less.
+    """
 
     dtype: torch.dtype
-    tf32: bool  # of float32 convolutions
+    tf32: bool
     tolerance: float
 
 
@@ -46,15 +51,18 @@ PRECISIONS = {
 }
 
 
-def _last(x: Tensor) -> Tensor:
+def _make_channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+# As maps come in networks: slices of a wider map begin where no 16-byte line does.
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "NCHW": lambda x: x,
-    "channels_last": _last,
+    "channels_last": _make_channels_last,
     "slice": lambda x: torch.cat([x, x], 1)[:, : x.shape[1]],
-    "unaligned slice": lambda x: _last(torch.cat([x[:, :1].expand(-1, 3, -1, -1), x], 1))[:, 3:],
+    "unaligned slice": lambda x: _make_channels_last(
+        torch.cat([x[:, :1].expand(-1, 3, -1, -1), x], 1)
+    )[:, 3:],
 }
 CONVOLVED = {  # every shape in a layout of its own
     (1, 7, 13): "NCHW",
@@ -74,22 +82,28 @@ class Case:
     precision: Precision
 
 
-def check_all(given: Given) -> Iterator[Check]:
-    """Check every operator with every backend; what is wrong, or could not be checked, is said."""
+def check_operators(given: Given) -> Iterator[Check]:
+    """Check every operator with every backend; say what is wrong or could not be checked."""
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    # The same operands on every machine: an error can be looked at again.
     torch.manual_seed(0)
     for name in ("reference", "triton", "cuda"):
         reason = backend.why_not(name, "span_attention", device=device, case=(32, torch.float32))
-        yield _verdict(f"span_attention, {name}", reason, _judged(attention_cases(device), name))
+        yield _judge_cases(
+            f"span_attention, {name}", reason, _measure_cases(make_attention_cases(device), name)
+        )
     for name, (word, precision) in itertools.product(("reference", "triton"), PRECISIONS.items()):
         reason = backend.why_not(name, "conv_act", device=device)
-        yield _verdict(
-            f"conv_act, {name}, {word}", reason, _judged(convolution_cases(device, precision), name)
+        yield _judge_cases(
+            f"conv_act, {name}, {word}",
+            reason,
+            _measure_cases(make_convolution_cases(device, precision), name),
         )
-    yield _verdict("SPANV2 through the runner", None, _networks(device, given))
+    yield _judge_cases("SPANV2 through the runner", None, _measure_networks(device, given))
 
 
-def attention_cases(device: torch.device) -> Iterator[Case]:
+def make_attention_cases(device: torch.device) -> Iterator[Case]:
+    """Yield both attentions at every width, shape, precision and layout."""
     precisions = [PRECISIONS[word] for word in ("strict", "fp16", "bf16")]
     for channels, (n, h, w), precision, layout in itertools.product(
         CHANNELS, SHAPES, precisions, LAYOUTS
@@ -101,6 +115,7 @@ def attention_cases(device: torch.device) -> Iterator[Case]:
         )
         weight = torch.randn(channels, channels, 1, 1, device=device).to(dtype)
         bias = torch.randn(channels, device=device).to(dtype)
+
         name = f"{channels}x{h}x{w} batch {n} {str(dtype).removeprefix('torch.')} {layout}"
         yield Case(
             name=name,
@@ -118,7 +133,8 @@ def attention_cases(device: torch.device) -> Iterator[Case]:
         )
 
 
-def convolution_cases(device: torch.device, precision: Precision) -> Iterator[Case]:
+def make_convolution_cases(device: torch.device, precision: Precision) -> Iterator[Case]:
+    """Yield conv_act at every pair of widths and every shape, with the epilogues asked there."""
     dtype = precision.dtype
     for widths, ((n, h, w), layout) in itertools.product(WIDTHS, CONVOLVED.items()):
         inner, channels = widths
@@ -129,6 +145,8 @@ def convolution_cases(device: torch.device, precision: Precision) -> Iterator[Ca
                 dtype
             )
             bias = torch.randn(channels, device=device).to(dtype)
+
+            # The skip, the gate's weight and its bias, where the epilogue takes them.
             extra: list[Tensor | None] = [None, None, None]
             if epilogue in ATTENTIONS:
                 extra[0] = LAYOUTS[layout](torch.randn(n, channels, h, w, device=device).to(dtype))
@@ -153,24 +171,26 @@ def convolution_cases(device: torch.device, precision: Precision) -> Iterator[Ca
             )
 
 
-def errors(case: Case) -> tuple[float, float]:
-    """Our largest error against float64, and what is allowed: twice PyTorch's own in this precision.
+def measure_errors(case: Case) -> tuple[float, float]:
+    """Return our largest error to float64, and what is allowed, as shares of the largest value.
 
-    Memory that nobody wrote holds NaN: a result that a kernel left to chance is wrong for certain.
+    Twice PyTorch's own error in this precision is allowed. Memory that nobody wrote holds NaN: a
+    result that a kernel left to chance is wrong for certain.
     """
     exact = case.plain(*(value.double() if value is not None else None for value in case.operands))
-    with tf32(case.precision.tf32):
-        usual = case.plain(*case.operands).double()
-        with poisoned():
-            found = case.ours(*case.operands).double()
-    size = exact.abs().max()
-    error, own = ((value - exact).abs().max() / size for value in (found, usual))
-    return error.item(), max(2 * own.item(), case.precision.tolerance)
+    with use_tf32(case.precision.tf32):
+        plain = case.plain(*case.operands).double()
+        with poison_memory():
+            ours = case.ours(*case.operands).double()
+
+    largest = exact.abs().max()
+    our_error, plain_error = ((out - exact).abs().max() / largest for out in (ours, plain))
+    return our_error.item(), max(2 * plain_error.item(), case.precision.tolerance)
 
 
 @contextmanager
-def poisoned() -> Iterator[None]:
-    """PyTorch fills what `empty` gives with NaN, on any device."""
+def poison_memory() -> Iterator[None]:
+    """Let PyTorch fill what `empty` gives with NaN, on any device."""
     before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -180,16 +200,22 @@ def poisoned() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
-def _judged(cases: Iterator[Case], name: str) -> Iterator[tuple[str, float, float]]:
+def _measure_cases(cases: Iterator[Case], name: str) -> Iterator[tuple[str, float, float]]:
     with backend.using(name), torch.no_grad():
         for case in cases:
-            yield (case.name, *errors(case))
+            yield (case.name, *measure_errors(case))
 
 
-def _verdict(name: str, reason: str | None, cases: Iterator[tuple[str, float, float]]) -> Check:
-    """The case that is closest to, or furthest over, what it may be wrong by."""
+def _judge_cases(name: str, reason: str | None, cases: Iterator[tuple[str, float, float]]) -> Check:
+    """Return a check that names the case closest to, or furthest over, what it may be wrong by.
+
+    Args:
+        reason: why nothing could be checked; None: it could.
+        cases: name, error, and what is allowed.
+    """
     if reason is not None:
         return Check(name=name, words=f"not checked: {reason}")
+    # The nearest to its limit: one line tells how far the rest is from it.
     worst, count = ("", 0.0, 1.0), 0
     for case in cases:
         count += 1
@@ -199,14 +225,15 @@ def _verdict(name: str, reason: str | None, cases: Iterator[tuple[str, float, fl
     return Check(name=name, words=words, is_wrong=not worst[1] <= worst[2])
 
 
-def _networks(device: torch.device, given: Given) -> Iterator[tuple[str, float, float]]:
-    net = network(spanv2(), released(given.weights))
-    exact = network(spanv2(), released(given.weights)).double()
+def _measure_networks(device: torch.device, given: Given) -> Iterator[tuple[str, float, float]]:
+    """Yield name, error and what is allowed of SPANV2 by the runner, in every precision."""
+    net = make_network(make_spanv2(), load_released(given.weights))
+    exact = make_network(make_spanv2(), load_released(given.weights)).double()
     for precision, allowed in (("fp32", 1e-5), ("tf32", 5e-3), ("fp16", 5e-3)):
         runner = Runner(net, precision=precision, trial={})
         for shape in ((1, 3, 31, 47), (2, 3, 64, 64), (1, 3, 37, 131)):
             image = torch.rand(shape, device=device)
             with torch.no_grad():
-                wanted = exact(image.double())
-            error = (runner(image).double() - wanted).abs().max() / wanted.abs().max()
+                target = exact(image.double())
+            error = (runner(image).double() - target).abs().max() / target.abs().max()
             yield (f"{precision} {tuple(shape)}", error.item(), allowed)

@@ -1,6 +1,11 @@
-"""How far the latency protocol can be believed on a GPU: modes, repeats, ranks, and a trainer beside it."""
+"""How far can the latency protocol be believed on a GPU? Modes, repeats, ranks, a trainer.
 
-import argparse
+    python benchmarks/gpu/latency.py --train [--rude]
+
+Its functions are sections of gpu.py. The command is the trainer that one of them starts beside
+itself: it trains SPAN on noise until it is killed, and makes way by the lock, with --rude not.
+"""
+
 import random
 import statistics
 import subprocess
@@ -13,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from benchmarks.gpu.networks import TYPICAL, network, span, spanv2
-from benchmarks.gpu.rows import Fact, Figure, Given, Row, each
-from benchmarks.gpu.timing import read_networks, tf32
-from benchmarks.shared.ranks import tau
+from benchmarks.gpu.networks import TYPICAL, make_network, make_span, make_spanv2
+from benchmarks.gpu.rows import Fact, Figure, Given, Row, run_tasks
+from benchmarks.gpu.timing import time_networks, use_tf32
+from benchmarks.shared.arguments import make_parser
+from benchmarks.shared.ranks import compute_tau
 from nas.measure.device import device_id
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.latency.flags import split_flags
@@ -27,6 +33,7 @@ from nas.measure.lock import shared
 from nas.record import Latency
 from search_spaces.spec import ArchSpec
 
+# The protocol's limits are a user's patience; these fit a section into its time.
 BRIEF = {
     "warmup_seconds": 0.3,
     "min_rounds": 15,
@@ -37,29 +44,32 @@ BRIEF = {
 NUM_RUDE = 6  # readings beside a trainer that does not make way; each is void, and so taken twice
 
 
-def meter(
+def make_meter(
     sizes: list[tuple[int, int]] | None = None, mode: str = "challenge", **brief: float
 ) -> LatencyMeter:
+    """Return the product's own meter, SPAN its baseline, at settings that fit a section's time."""
     usual = [(height, width) for height, width, _ in CHALLENGE_SIZES[:4]]
     config = LatencyConfig(
         mode=mode, backend="torch", sizes=sizes or usual, threads=1, tf32=True, **(BRIEF | brief)
     )
-    return LatencyMeter(config, baseline=span(), device=torch.device("cuda", 0))
+    return LatencyMeter(config, baseline=make_span(), device=torch.device("cuda", 0))
 
 
-def modes(given: Given) -> Iterator[Row]:
-    """SPANV2 over SPAN: both plain, and in every mode of a GPU."""
-    tasks = {"plain": _plain}
+def measure_modes(given: Given) -> Iterator[Row]:
+    """Time SPANV2 over SPAN: both plain, and in every mode of a GPU."""
+    tasks = {"plain": _measure_plain}
     for mode, how in MODES.items():
         if "cuda" in how.devices:
-            tasks[mode] = lambda mode=mode: _mode(mode)
-    yield from each(tasks)
+            tasks[mode] = lambda mode=mode: _measure_mode(mode)
+    yield from run_tasks(tasks)
 
 
-def _plain() -> Iterator[Row]:
+def _measure_plain() -> Iterator[Row]:
     image = torch.rand(1, 3, *TYPICAL, device="cuda")
-    with tf32(True):
-        reading, clocks = read_networks(network(span()), network(spanv2()), [(image, 1.0)])
+    with use_tf32(True):
+        reading, clocks = time_networks(
+            make_network(make_span()), make_network(make_spanv2()), [(image, 1.0)]
+        )
     yield Figure(
         name="SPANV2 over SPAN, both plain, 339x510",
         value=reading.ratio,
@@ -71,27 +81,30 @@ def _plain() -> Iterator[Row]:
     )
 
 
-def _mode(mode: str) -> Iterator[Row]:
-    found = meter([TYPICAL], mode=mode).measure(spanv2(), seed=0)
+def _measure_mode(mode: str) -> Iterator[Row]:
+    # The product's own reading: networks in turn, in this mode.
+    reading = make_meter([TYPICAL], mode=mode).measure(make_spanv2(), seed=0)
+    ours = f"{reading.runtime_ms:.3f} ms (host {reading.host_ms:.3f})"
+    theirs = f"{reading.baseline_ms:.3f} ms (host {reading.baseline_host_ms:.3f})"
+    flagged = f", flagged {reading.flags}" if reading.flags else ""
     yield Figure(
         name=f"SPANV2 over SPAN, mode {mode}, 339x510, random weights",
-        value=found.ratio,
+        value=reading.ratio,
         higher=False,
-        low=found.details["ratio_p10"],
-        high=found.details["ratio_p90"],
-        sm_mhz=tuple(found.details["sm_mhz"]),
-        note=f"{found.runtime_ms:.3f} ms (host {found.host_ms:.3f}) against {found.baseline_ms:.3f} ms "
-        f"(host {found.baseline_host_ms:.3f}), first image {found.first_ms:.1f} ms"
-        f"{', flagged ' + found.flags if found.flags else ''}",
+        low=reading.details["ratio_p10"],
+        high=reading.details["ratio_p90"],
+        sm_mhz=tuple(reading.details["sm_mhz"]),
+        note=f"{ours} against {theirs}, first image {reading.first_ms:.1f} ms{flagged}",
     )
 
 
-def repeatability(given: Given, repeats: int = 5) -> Iterator[Row]:
+def measure_repeatability(given: Given, repeats: int = 5) -> Iterator[Row]:
+    """Measure how much the ratio of SPANV2 to SPAN differs from reading to reading."""
     ratios = []
     for seed in range(repeats):
-        reading = meter().measure(spanv2(), seed=seed)
+        reading = make_meter().measure(make_spanv2(), seed=seed)
         ratios.append(reading.ratio)
-        yield _fact(f"reading {seed}", reading)
+        yield _describe_reading(f"reading {seed}", reading)
     yield Figure(
         name=f"SPANV2 over SPAN, mode challenge: deviation of the ratio over {repeats} readings",
         value=100 * statistics.stdev(ratios) / statistics.fmean(ratios),
@@ -103,7 +116,7 @@ def repeatability(given: Given, repeats: int = 5) -> Iterator[Row]:
     )
 
 
-def _fact(name: str, reading: Latency) -> Fact:
+def _describe_reading(name: str, reading: Latency) -> Fact:
     words = ("ratio", "ci", "runtime_ms", "baseline_ms", "host_ms", "rounds", "rejected", "flags")
     kept = {word: getattr(reading, word) for word in words}
     return Fact(
@@ -111,49 +124,56 @@ def _fact(name: str, reading: Latency) -> Fact:
     )
 
 
-def rank_specs(count: int = 20) -> list[ArchSpec]:
-    """Different networks, of SPAN's and of SPANV2's kind."""
+def draw_specs(count: int = 20) -> list[ArchSpec]:
+    """Return different networks, of SPAN's and of SPANV2's kind, the same on each call."""
     rng = random.Random(0)
     specs: list[ArchSpec] = []
     while len(specs) < count:
-        make = rng.choice((span, spanv2))
+        make = rng.choice((make_span, make_spanv2))
         spec = make(rng.choice((16, 20, 24, 28, 32, 40, 48)), rng.choice((2, 3, 4, 5, 6)))
         if spec not in specs:
             specs.append(spec)
     return specs
 
 
-def rank_stability(given: Given) -> Iterator[Row]:
-    """Kendall's tau of two readings of 20 networks."""
+def measure_rank_stability(given: Given) -> Iterator[Row]:
+    """Measure Kendall's tau of two readings of 20 networks."""
+    # Read every network twice; one that fails is a RuntimeError in its place.
     runs = []
     for seed in (0, 1):
-        found = meter([TYPICAL], max_seconds=0.8).measure_all(rank_specs(), seed=seed)
-        said = [str(one) if isinstance(one, RuntimeError) else one.ratio for one in found]
-        yield Fact(name=f"ratios, reading {seed}", value=said)
-        runs.append(found)
-    read = [
+        readings = make_meter([TYPICAL], max_seconds=0.8).measure_all(draw_specs(), seed=seed)
+        ratios = [
+            str(reading) if isinstance(reading, RuntimeError) else reading.ratio
+            for reading in readings
+        ]
+        yield Fact(name=f"ratios, reading {seed}", value=ratios)
+        runs.append(readings)
+
+    # Those that were read both times are ranked.
+    pairs = [
         pair
         for pair in zip(*runs, strict=True)
-        if not any(isinstance(one, RuntimeError) for one in pair)
+        if not any(isinstance(reading, RuntimeError) for reading in pair)
     ]
-    first, second = ([one.ratio for one in run] for run in zip(*read, strict=True))
+    first, second = ([reading.ratio for reading in run] for run in zip(*pairs, strict=True))
     yield Figure(
-        name=f"Kendall's tau of {len(read)} networks, two readings",
-        value=tau(first, second)[0],
+        name=f"Kendall's tau of {len(pairs)} networks, two readings",
+        value=compute_tau(first, second)[0],
         demand=0.95,
         hoped=0.98,
     )
     yield Figure(
         name="the same on pairs more than 2 % apart",
-        value=tau(first, second, apart=0.02)[0],
+        value=compute_tau(first, second, apart=0.02)[0],
         note=f"max/min {max(first) / min(first):.1f}",
     )
 
 
-def beside_a_trainer(given: Given) -> Iterator[Row]:
-    """The ratio with a training process that makes way, and readings flagged with one that does not."""
-    quiet = [meter().measure(spanv2(), seed=seed).ratio for seed in (10, 11)]
-    with_lock = [reading.ratio for reading in _readings(["--train"], 2)]
+def measure_beside_trainer(given: Given) -> Iterator[Row]:
+    """Measure the ratio beside a trainer that makes way, and flags beside one that does not."""
+    # With the lock the ratio stays where it was without a trainer.
+    quiet = [make_meter().measure(make_spanv2(), seed=seed).ratio for seed in (10, 11)]
+    with_lock = [reading.ratio for reading in _read_beside_trainer(["--train"], 2)]
     yield Figure(
         name="shift of the ratio while a trainer shares the GPU through the lock",
         value=100 * abs(statistics.fmean(with_lock) / statistics.fmean(quiet) - 1),
@@ -163,22 +183,24 @@ def beside_a_trainer(given: Given) -> Iterator[Row]:
         unit="%",
         note=f"ratios {', '.join(f'{ratio:.4f}' for ratio in (*quiet, *with_lock))}",
     )
-    without = []
-    for reading in _readings(["--train", "--rude"], NUM_RUDE, max_seconds=0.5):
-        yield _fact("beside a rude trainer", reading)
-        without.append(bool(split_flags(reading) - {"host_bound"}))
+
+    # Without it readings have to be flagged, by more than the flag that a small network carries.
+    is_flagged = []
+    for reading in _read_beside_trainer(["--train", "--rude"], NUM_RUDE, max_seconds=0.5):
+        yield _describe_reading("beside a rude trainer", reading)
+        is_flagged.append(bool(split_flags(reading) - {"host_bound"}))
     yield Figure(
         name="readings flagged while a trainer without the lock disturbs them",
-        value=100 * sum(without) / len(without),
+        value=100 * sum(is_flagged) / len(is_flagged),
         demand=95,
         hoped=100,
         unit="%",
-        note=f"{len(without)} readings",
+        note=f"{len(is_flagged)} readings",
     )
 
 
-def _readings(arguments: list[str], count: int, **brief: float) -> Iterator[Latency]:
-    """Some readings while this script trains in another process."""
+def _read_beside_trainer(arguments: list[str], count: int, **brief: float) -> Iterator[Latency]:
+    """Yield readings that are taken while this script trains in another process."""
     child = subprocess.Popen(
         [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -187,39 +209,41 @@ def _readings(arguments: list[str], count: int, **brief: float) -> Iterator[Late
         if child.stdout.readline().strip() != "training":
             raise RuntimeError("the trainer did not start")
         for seed in range(count):
-            yield meter(**brief).measure(spanv2(), seed=20 + seed)
+            yield make_meter(**brief).measure(make_spanv2(), seed=20 + seed)
     finally:
         child.kill()
         child.wait()
 
 
-def train(*, rude: bool) -> None:
+def train_until_killed(*, rude: bool) -> None:
     """Train SPAN on noise until killed; `rude` does not make way."""
-    net = network(span()).requires_grad_(True)
+    net = make_network(make_span()).requires_grad_(True)
+    # Batches of a usual training, so that the GPU is as busy.
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     low, high = torch.rand(16, 3, 64, 64, device="cuda"), torch.rand(16, 3, 256, 256, device="cuda")
 
-    def step() -> None:
+    def take_step() -> None:
         optimizer.zero_grad(set_to_none=True)
         (net(low) - high).abs().mean().backward()
         optimizer.step()
 
-    step()
+    # The word on standard output tells the one who reads latencies that the GPU is busy.
+    take_step()
     if rude:
         print("training", flush=True)
         while True:
-            step()
+            take_step()
             time.sleep(0)
     with shared(device_id(torch.device("cuda", 0)), settle=torch.cuda.synchronize) as share:
         print("training", flush=True)
         while True:
-            step()
+            take_step()
             torch.cuda.synchronize()
             share.give_way()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--train", action="store_true", required=True, help="train until killed")
     parser.add_argument("--rude", action="store_true", help="without the lock")
-    train(rude=parser.parse_args().rude)
+    train_until_killed(rude=parser.parse_args().rude)

@@ -1,4 +1,4 @@
-"""Whole networks of benchmarks/gpu/gpu.py: SPANV2 through the runner over its plain form, timed in turn."""
+"""How fast are whole networks? Sections of gpu.py: SPANV2 by the runner over its plain form."""
 
 import copy
 import math
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.gpu.rows import Check, Figure, Given, Row, each
-from benchmarks.gpu.timing import copy_gb_s, read_networks, tf32
+from benchmarks.gpu.rows import Check, Figure, Given, Row, run_tasks
+from benchmarks.gpu.timing import measure_copy_gb_s, time_networks, use_tf32
 from nas.deploy import Runner
 from nas.measure.latency.sizes import CHALLENGE_SIZES
 from nas.ops.fuse import fuse
@@ -21,13 +21,14 @@ from search_spaces.initialise import initial_network
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec, BlockSpec
 
+JUDGED = (120, 180)  # of the image by which a network's PSNR to float64 is read
 TYPICAL, SMALL, LARGE = (339, 510), (256, 256), (1020, 2040)
 FLOOR_BYTES = 790e6  # that step d of GPU.md moves at 339x510, the demand's measure
 Upscaler = Callable[[Tensor], Tensor]
 
 
-def spanv2(channels: int = 32, blocks: int = 5) -> ArchSpec:
-    """SPANV2 as in search_spaces/networks/spanv2.yaml, without the YAML reader."""
+def make_spanv2(channels: int = 32, blocks: int = 5) -> ArchSpec:
+    """Return SPANV2 as in search_spaces/networks/spanv2.yaml, without the YAML reader."""
     shared = {"channels": channels, "activation": "relu", "bias": False}
     return ArchSpec(
         scale=4,
@@ -44,8 +45,8 @@ def spanv2(channels: int = 32, blocks: int = 5) -> ArchSpec:
     )
 
 
-def span(channels: int = 28, blocks: int = 6) -> ArchSpec:
-    """SPAN as in search_spaces/networks/span.yaml, of any width and depth."""
+def make_span(channels: int = 28, blocks: int = 6) -> ArchSpec:
+    """Return SPAN as in search_spaces/networks/span.yaml, of any width and depth."""
     conv = BlockSpec.of("conv", channels=channels, kernel=3, bias=True)
     block = BlockSpec.of(
         "spab", channels=channels, activation="silu", attention="parameter_free", bias=True
@@ -62,28 +63,33 @@ def span(channels: int = 28, blocks: int = 6) -> ArchSpec:
     )
 
 
-def network(spec: ArchSpec, state: dict[str, Tensor] | None = None) -> Network:
-    """On the GPU where there is one, with weights as given or random ones of unit-size features."""
+def make_network(spec: ArchSpec, state: dict[str, Tensor] | None = None) -> Network:
+    """Build a network for inference, on the GPU where there is one.
+
+    Args:
+        state: its weights; None: random ones, scaled so that features are of unit size.
+    """
+    # Weights are scaled by what this image makes of them.
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = initial_network(spec, 0, image, zero_output=False)
+    net = initial_network(spec, 0, image, zero_output=False)
     if state is not None:
-        found.load_state_dict(state)
+        net.load_state_dict(state)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return found.to(device).eval().requires_grad_(False)
+    return net.to(device).eval().requires_grad_(False)
 
 
-def released(path: Path | None) -> dict[str, Tensor] | None:
-    """The state of a released SPANV2, by our names; None without a file."""
+def load_released(path: Path | None) -> dict[str, Tensor] | None:
+    """Return the state of a released SPANV2, by our names; None without a file."""
     if path is None:
         return None
-    net = network(spanv2()).cpu()
+    net = make_network(make_spanv2()).cpu()
     load_official(net, path)
     state: dict[str, Tensor] = net.state_dict()
     return state
 
 
-def with_fused_attention(net: Network) -> Network:
-    """The network as released, its attention alone one operator: what the winner's entry is."""
+def fuse_attention(net: Network) -> Network:
+    """Return the network as released, its attention alone one operator: the winner's entry."""
     official = copy.deepcopy(net)
     for block in official.blocks.values():
         if hasattr(block, "attention"):
@@ -93,45 +99,58 @@ def with_fused_attention(net: Network) -> Network:
     return official
 
 
-def whole_networks(given: Given) -> Iterator[Row]:
-    """SPANV2 through the runner over plain eager fp32 SPANV2 with the fused attention alone."""
-    net = network(spanv2(), released(given.weights))
-    official = with_fused_attention(net)
+def measure_whole_networks(given: Given) -> Iterator[Row]:
+    """Time SPANV2 by the runner over plain eager fp32 SPANV2 with the fused attention alone."""
+    net = make_network(make_spanv2(), load_released(given.weights))
+    official = fuse_attention(net)
 
-    def runner(precision: str, **options: object) -> Callable[[], Runner]:
+    def prepare_runner(precision: str, **options: object) -> Callable[[], Runner]:
         return lambda: Runner(net, precision=precision, share_output=True, **options)
 
+    # Each way to run it: how it is made, what is demanded at 339x510, what is hoped for.
     ways: dict[str, tuple[Callable[[], Upscaler], float | None, float | None]] = {
-        "TF32 as a graph": (runner("tf32"), 0.45, 0.32),
-        "fp16 as a graph": (runner("fp16"), 0.30, 0.20),
-        "fp16 as a graph, no layer tried": (runner("fp16", trial={}), None, None),
-        "TF32 by the runner without graphs": (runner("tf32", graphs=False), None, None),
+        "TF32 as a graph": (prepare_runner("tf32"), 0.45, 0.32),
+        "fp16 as a graph": (prepare_runner("fp16"), 0.30, 0.20),
+        "fp16 as a graph, no layer tried": (prepare_runner("fp16", trial={}), None, None),
+        "TF32 by the runner without graphs": (prepare_runner("tf32", graphs=False), None, None),
         "fuse(net)": (lambda: fuse(net), None, None),
         "plain": (lambda: net, None, None),
     }
     tasks: dict[str, Callable[[], Iterator[Row]]] = {
-        "agreement": lambda: iter([_agreement(net, official)])
+        "agreement": lambda: iter([_check_agreement(net, official)])
     }
-    tasks |= {word: lambda word=word: _over(word, *ways[word], official, TYPICAL) for word in ways}
+    tasks |= {
+        word: lambda word=word: _measure_over_official(word, *ways[word], official, TYPICAL)
+        for word in ways
+    }
+
+    # The two that matter at other sizes, eagerly over the size list, and over the floor of bytes.
     make_tf32, make_fp16 = ways["TF32 as a graph"][0], ways["fp16 as a graph"][0]
-    tasks["small"] = lambda: _over("fp16 as a graph", make_fp16, 0.28, 0.18, official, SMALL)
-    tasks["large"] = lambda: _over("fp16 as a graph", make_fp16, None, None, official, LARGE)
-    tasks["large TF32"] = lambda: _over("TF32 as a graph", make_tf32, None, None, official, LARGE)
-    tasks["size list, runner"] = lambda: _listed(
+    tasks["small"] = lambda: _measure_over_official(
+        "fp16 as a graph", make_fp16, 0.28, 0.18, official, SMALL
+    )
+    tasks["large"] = lambda: _measure_over_official(
+        "fp16 as a graph", make_fp16, None, None, official, LARGE
+    )
+    tasks["large TF32"] = lambda: _measure_over_official(
+        "TF32 as a graph", make_tf32, None, None, official, LARGE
+    )
+    tasks["size list, runner"] = lambda: _measure_size_list(
         "the runner", Runner(net, graphs=False), official, True
     )
-    tasks["size list, fuse"] = lambda: _listed("fuse(net)", fuse(net), official, False)
-    tasks["floor"] = lambda: _over_floor(make_tf32(), official)
-    yield from each(tasks)
+    tasks["size list, fuse"] = lambda: _measure_size_list("fuse(net)", fuse(net), official, False)
+    tasks["floor"] = lambda: _measure_over_floor(make_tf32(), official)
+    yield from run_tasks(tasks)
 
 
-def _agreement(net: Network, official: Network) -> Check:
-    """Whether what is timed computes the same."""
+def _check_agreement(net: Network, official: Network) -> Check:
+    """Check that what is timed computes the same."""
     image = torch.rand(1, 3, 61, 131, device="cuda")
+    # At a size that no tile divides.
     with torch.inference_mode():
-        wanted = official(image)
+        target = official(image)
     error = (
-        (Runner(net, precision="tf32")(image) - wanted).abs().max() / wanted.abs().max()
+        (Runner(net, precision="tf32")(image) - target).abs().max() / target.abs().max()
     ).item()
     return Check(
         name="runner against the plain network",
@@ -140,7 +159,7 @@ def _agreement(net: Network, official: Network) -> Check:
     )
 
 
-def _over(
+def _measure_over_official(
     word: str,
     make: Callable[[], Upscaler],
     demand: float | None,
@@ -148,11 +167,14 @@ def _over(
     official: Network,
     size: tuple[int, int],
 ) -> Iterator[Figure]:
+    """Time one way to run SPANV2 over the official network, at one size."""
     candidate = make()
     image = torch.rand(1, 3, *size, device="cuda")
-    with tf32(True):
-        reading, clocks = read_networks(official, candidate, [(image, 1.0)])
-    layers = _what_ran(candidate) if isinstance(candidate, Runner) else ""
+    with use_tf32(True):
+        reading, clocks = time_networks(official, candidate, [(image, 1.0)])
+
+    # Host time beside it: where the two are alike, the GPU waits for launches.
+    layers = _describe_runner(candidate) if isinstance(candidate, Runner) else ""
     ours = f"{reading.candidate_ms:.3f} ms (host {reading.candidate_host_ms:.3f})"
     theirs = f"{reading.baseline_ms:.3f} ms (host {reading.baseline_host_ms:.3f})"
     yield Figure(
@@ -168,25 +190,27 @@ def _over(
     )
 
 
-def _what_ran(runner: Runner) -> str:
-    """The layers of a runner, and what of it is not as its name says."""
+def _describe_runner(runner: Runner) -> str:
+    """Return a runner's layers, and what of it is not as its name says."""
     words = f", layers {runner.layers}"
     if runner.plain_parts:
         words += f", WITHOUT A KERNEL {sorted(runner.plain_parts)}"
     return words + (f", NO GRAPH: {runner.why_no_graph}" if runner.why_no_graph else "")
 
 
-def _listed(
+def _measure_size_list(
     word: str, candidate: Upscaler, official: Network, has_demand: bool
 ) -> Iterator[Figure]:
-    """Called eagerly, fp32 in and out: the ratio of the means over the challenge's sizes."""
+    """Time a network called eagerly, fp32 in and out: the ratio of means over the size list."""
+    # Sizes weigh as often as they occur in the challenge's sets.
     total = sum(weight for _, _, weight in CHALLENGE_SIZES)
     images = [
         (torch.rand(1, 3, height, width, device="cuda"), weight / total)
         for height, width, weight in CHALLENGE_SIZES
     ]
-    with tf32(True):
-        reading, clocks = read_networks(official, candidate, images, max_seconds=3.0)
+    with use_tf32(True):
+        reading, clocks = time_networks(official, candidate, images, max_seconds=3.0)
+
     yield Figure(
         name=f"SPANV2 eagerly by {word}, fp32 in and out, over the same, mean over the size list",
         value=reading.ratio,
@@ -200,12 +224,12 @@ def _listed(
     )
 
 
-def _over_floor(candidate: Upscaler, official: Network) -> Iterator[Figure]:
-    """Time of the graph over the time in which a copy moves step d's bytes."""
+def _measure_over_floor(candidate: Upscaler, official: Network) -> Iterator[Figure]:
+    """Compare the graph's time with that in which a copy moves step d's bytes."""
     image = torch.rand(1, 3, *TYPICAL, device="cuda")
-    with tf32(True):
-        reading, clocks = read_networks(official, candidate, [(image, 1.0)])
-    floor_ms = FLOOR_BYTES / copy_gb_s(int(FLOOR_BYTES) // 8) / 1e6
+    with use_tf32(True):
+        reading, clocks = time_networks(official, candidate, [(image, 1.0)])
+    floor_ms = FLOOR_BYTES / measure_copy_gb_s(int(FLOOR_BYTES) // 8) / 1e6
     yield Figure(
         name="SPANV2 339x510 TF32 graph, over the byte floor of 790 MB at the copy's bandwidth",
         value=reading.candidate_ms / floor_ms,
@@ -217,43 +241,51 @@ def _over_floor(candidate: Upscaler, official: Network) -> Iterator[Figure]:
     )
 
 
-def accuracy(given: Given) -> Iterator[Row]:
-    """Errors against float64, relative to the largest value; the whole network in dB."""
+def measure_accuracy(given: Given) -> Iterator[Row]:
+    """Measure errors against float64, as shares of the largest value; the whole network's in dB."""
+    # Of each word: dtype, whether convolutions are in TF32, and the largest error allowed.
     words = {"strict": (torch.float32, False, 1e-6), "TF32": (torch.float32, True, 5e-4)}
     words["fp16"] = (torch.float16, True, 5e-4)
-    tasks = {word: lambda word=word: _operator_error(word, *words[word]) for word in words}
-    state = released(given.weights)
+    tasks = {word: lambda word=word: _measure_operator_error(word, *words[word]) for word in words}
+
+    state = load_released(given.weights)
     for precision, demand, hoped in (
         ("tf32", 69.0, None),
         ("fp16", 60.0, 66.0),
         ("fp32", None, None),
     ):
-        tasks[precision] = lambda wanted=(precision, demand, hoped): _network_db(state, *wanted)
-    yield from each(tasks)
+        tasks[precision] = lambda case=(precision, demand, hoped): _measure_network_psnr(
+            state, *case
+        )
+    yield from run_tasks(tasks)
 
 
-def _operator_error(word: str, dtype: torch.dtype, switch: bool, demand: float) -> Iterator[Figure]:
+def _measure_operator_error(
+    word: str, dtype: torch.dtype, switch: bool, demand: float
+) -> Iterator[Figure]:
     shapes = ((2, 32, 61, 75), (2, 32, 61, 75), (32, 32, 1, 1), (32,))
-    given = [torch.randn(shape, device="cuda").to(dtype) for shape in shapes]
-    x, f, weight, bias = (value.double() for value in given)
-    wanted = (x + f) * F.conv2d(f, weight, bias)
-    with tf32(switch), torch.no_grad():
-        error = (span_attention(*given).double() - wanted).abs().max() / wanted.abs().max()
+    operands = [torch.randn(shape, device="cuda").to(dtype) for shape in shapes]
+    x, f, weight, bias = (value.double() for value in operands)
+    target = (x + f) * F.conv2d(f, weight, bias)
+    with use_tf32(switch), torch.no_grad():
+        error = (span_attention(*operands).double() - target).abs().max() / target.abs().max()
     name = f"span_attention {word}: error to float64"
     yield Figure(name=name, value=error.item(), demand=demand, higher=False, unit="")
 
 
-def _network_db(
+def _measure_network_psnr(
     state: dict[str, Tensor] | None, precision: str, demand: float | None, hoped: float | None
 ) -> Iterator[Figure]:
-    image = torch.rand(1, 3, 120, 180, generator=torch.Generator().manual_seed(0)).to("cuda")
-    image = F.interpolate(
-        F.avg_pool2d(image, 6), scale_factor=6, mode="bilinear"
-    )  # smooth, as photographs
+    # Smooth, as photographs are.
+    noise = torch.rand(1, 3, *JUDGED, generator=torch.Generator().manual_seed(0)).to("cuda")
+    image = F.interpolate(F.avg_pool2d(noise, 6), scale_factor=6, mode="bilinear")
+
     with torch.no_grad():
-        target = network(spanv2(), state).double()(image.double())
-    found = Runner(network(spanv2(), state), precision=precision)(image)
-    error = (found.double() - target).square().mean().item()
+        target = make_network(make_spanv2(), state).double()(image.double())
+    out = Runner(make_network(make_spanv2(), state), precision=precision)(image)
+    error = (out.double() - target).square().mean().item()
+
+    # With random weights the demands do not hold but for fp16's.
     yield Figure(
         name=f"SPANV2 {precision} through the runner, PSNR to float64",
         value=-10 * math.log10(max(error, 1e-30)),

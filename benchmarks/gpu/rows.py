@@ -1,4 +1,4 @@
-"""What a section of benchmarks/gpu/gpu.py is handed and gives: rows, printed and written as they come."""
+"""What a section of gpu.py is handed and gives: rows, printed and written as they come."""
 
 import json
 import math
@@ -9,18 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shared.lines import append_line
+from benchmarks.shared.tables import format_head, format_row
+
+TITLES = ("figure", "measured", "p10 to p90", "demand", "hoped", "met", "note")  # of the table
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One measured number. `demand` is met from above where `higher`, else from below.
 
-    low and high are the 10th and the 90th percentile of the rounds; sm_mhz is the clock before and after.
+    low and high are the 10th and the 90th percentile of the rounds; sm_mhz is the clock before and
+    after.
     """
 
     name: str
     value: float
-    demand: float | None = None
-    hoped: float | None = None
+    demand: float | None = None  # what the issues ask for; None: nothing
+    hoped: float | None = None  # what would be good
     higher: bool = True
     unit: str = "x"
     note: str = ""
@@ -70,75 +76,62 @@ Row = Figure | Check | Fact | Outcome
 Measure = Callable[[Given], Iterator[Row]]  # a section: gives its rows one after another
 
 
-def each(tasks: Mapping[str, Callable[[], Iterator[Row]]]) -> Iterator[Row]:
-    """The rows of every task; one that raises costs its own rows, and the section ends as failed.
+def run_tasks(tasks: Mapping[str, Callable[[], Iterator[Row]]]) -> Iterator[Row]:
+    """Yield the rows of every task; a task that raises costs its own rows only.
 
     Raises:
-        RuntimeError: at the end, it names the tasks that raised.
+        RuntimeError: at the end, naming the tasks that raised: the section has failed.
     """
-    failed = []
+    # Each task's rows stand for themselves: a kernel that fails must not hide the others.
+    failures = []
     for name, task in tasks.items():
         try:
             yield from task()
         except Exception as error:  # the other rows are worth having
             traceback.print_exc()
-            said = (str(error).strip().splitlines() or ["no message"])[0]
-            failed.append(f"{name} ({type(error).__name__}: {said})")
-    if failed:
-        raise RuntimeError(f"not measured: {', '.join(failed)}")
+            message = (str(error).strip().splitlines() or ["no message"])[0]
+            failures.append(f"{name} ({type(error).__name__}: {message})")
+    if failures:
+        raise RuntimeError(f"not measured: {', '.join(failures)}")
 
 
-def write(file: Path, section: str, row: Row) -> None:
+def write_row(file: Path, section: str, row: Row) -> None:
     """Print a row, and add it to the file as a line of JSON of its own, at once.
 
-    A figure that is no number, such as the error of a kernel that gives NaN, is written as a wrong check.
+    A figure that is no number, such as the error of a kernel that gives NaN, is written as a wrong
+    check.
     """
-    row = _as_json_takes_it(row)
-    line = {
+    row = _make_finite(row)
+    head = {
         "kind": type(row).__name__.lower(),
         "section": section,
         "time": time.strftime("%H:%M:%S"),
     }
-    with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(line | asdict(row), allow_nan=False) + "\n")
-    print(f"{section}: {_in_words(row)}", flush=True)
+    append_line(file, head | asdict(row))
+    print(f"{section}: {_describe_row(row)}", flush=True)
 
 
-def _as_json_takes_it(row: Row) -> Row:
+def _make_finite(row: Row) -> Row:
+    """Return a row that JSON can hold: it has no word for NaN and infinity."""
     if isinstance(row, Figure) and not math.isfinite(row.value):
         return Check(name=row.name, words=f"{row.value} {row.unit}, no number", is_wrong=True)
     try:
         json.dumps(asdict(row), allow_nan=False)
-    except ValueError:  # beside it something is not finite
+    except ValueError:
+        # The value is a number, so what is not finite lies beside it.
         if isinstance(row, Figure):
             return replace(row, low=None, high=None)
         return replace(row, value=repr(row.value)) if isinstance(row, Fact) else row
     return row
 
 
-def read(file: Path) -> list[dict[str, Any]]:
-    """Every whole line of a file; a process that was killed may have left half of one."""
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
-def table(title: str, rows: Iterable[dict[str, Any]]) -> str:
-    """Markdown: figures with what is demanded and hoped for, then what was not measured, then checks."""
+def format_table(title: str, rows: Iterable[dict[str, Any]]) -> str:
+    """Return Markdown: figures beside what is demanded, then what was not measured, then checks."""
     rows = list(rows)
-    lines = [
-        title,
-        "",
-        "| figure | measured | p10 to p90 | demand | hoped | met | note |",
-        "|---" * 7 + "|",
-    ]
-    lines += [_figure_line(row) for row in rows if row["kind"] == "figure"]
-    lines += [
-        f"| {row['section']} | not measured | | | | | {row['reason']} |"
+    # A section that was not measured is a row too: it must not look as if it had not been asked.
+    figures = [_format_figure(row) for row in rows if row["kind"] == "figure"]
+    absent = [
+        format_row([row["section"], "not measured", "", "", "", "", row["reason"]])
         for row in rows
         if row["kind"] == "outcome" and row["status"] != "done"
     ]
@@ -147,24 +140,31 @@ def table(title: str, rows: Iterable[dict[str, Any]]) -> str:
         for row in rows
         if row["kind"] == "check"
     ]
-    return "\n".join([*lines, "", *checks])
+    return "\n".join([title, "", *format_head(TITLES), *figures, *absent, "", *checks])
 
 
-def _figure_line(row: dict[str, Any]) -> str:
+def _format_figure(row: dict[str, Any]) -> str:
     figure = Figure(**{name: row[name] for name in Figure.__slots__})
+    value, demand, hoped = (
+        _format_number(number, figure.unit)
+        for number in (figure.value, figure.demand, figure.hoped)
+    )
     spread = "" if figure.low is None else f"{figure.low:.3g} to {figure.high:.3g}"
-    demand, hoped = (_number(value, figure.unit) for value in (figure.demand, figure.hoped))
-    cells = (figure.name, _number(figure.value, figure.unit), spread, demand, hoped, _met(figure))
-    return f"| {' | '.join(cells)} | {figure.note} |"
+    met = _judge_figure(figure)
+    return format_row([figure.name, value, spread, demand, hoped, met, figure.note])
 
 
-def _in_words(row: Row) -> str:
+def _describe_row(row: Row) -> str:
+    """Return a row as one line for the terminal."""
     if isinstance(row, Figure):
-        wanted = (
-            "" if row.demand is None else f" (demand {_number(row.demand, row.unit)}: {_met(row)})"
-        )
-        clock = "" if row.sm_mhz is None else f" [SM {row.sm_mhz[0]} to {row.sm_mhz[1]} MHz]"
-        return f"{row.name}: {_number(row.value, row.unit)}{wanted} {row.note}{clock}".rstrip()
+        demand, clock = "", ""
+        if row.demand is not None:
+            demand = f" (demand {_format_number(row.demand, row.unit)}: {_judge_figure(row)})"
+        if row.sm_mhz is not None:
+            clock = f" [SM {row.sm_mhz[0]} to {row.sm_mhz[1]} MHz]"
+        value = _format_number(row.value, row.unit)
+        return f"{row.name}: {value}{demand} {row.note}{clock}".rstrip()
+
     if isinstance(row, Check):
         return f"{row.name}: {'WRONG: ' if row.is_wrong else ''}{row.words}"
     if isinstance(row, Fact):
@@ -172,9 +172,11 @@ def _in_words(row: Row) -> str:
     return f"{row.status} in {row.seconds:.1f} s{': ' if row.reason else ''}{row.reason}"
 
 
-def _met(figure: Figure) -> str:
-    def reaches(wanted: float) -> bool:
-        return figure.value >= wanted if figure.higher else figure.value <= wanted
+def _judge_figure(figure: Figure) -> str:
+    """Say whether a figure reaches what is hoped for or demanded; "-" where nothing is demanded."""
+
+    def reaches(threshold: float) -> bool:
+        return figure.value >= threshold if figure.higher else figure.value <= threshold
 
     if figure.hoped is not None and reaches(figure.hoped):
         return "yes, as hoped"
@@ -183,5 +185,5 @@ def _met(figure: Figure) -> str:
     return "yes" if reaches(figure.demand) else "no"
 
 
-def _number(value: float | None, unit: str) -> str:
+def _format_number(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:.3g}{'' if unit == 'x' else ' '}{unit}".strip()

@@ -1,4 +1,4 @@
-"""What benchmarks/gpu/gpu.py runs, in which order, and how long each may take."""
+"""What gpu.py runs, in which order, and how long each step may take."""
 
 import importlib.util
 import shutil
@@ -47,48 +47,37 @@ class Command:
 
 Step = Section | Command
 
-# The two headline figures come first. Limits together are under eight minutes; what is usual is half of it.
+
+def _make_section(title: str, target: str, limit_s: float, *, on_cpu: bool = False) -> Section:
+    return Section(title=title, target=f"benchmarks.gpu.{target}", limit_s=limit_s, on_cpu=on_cpu)
+
+
+# The two headline figures come first, after what they need. Limits together are under eight
+# minutes; what is usual is half of it.
 SECTIONS = (
-    Section(
-        title="environment", target="benchmarks.gpu.probes:environment", limit_s=10, on_cpu=True
-    ),
-    Section(title="compilations", target="benchmarks.gpu.compilations:compile_kernels", limit_s=50),
-    Section(
-        title="attention against eager",
-        target="benchmarks.gpu.figures:attention_against_eager",
-        limit_s=25,
-    ),
-    Section(title="whole networks", target="benchmarks.gpu.networks:whole_networks", limit_s=50),
-    Section(title="checks", target="benchmarks.gpu.checks:check_all", limit_s=50, on_cpu=True),
-    Section(
-        title="conv_act against cuDNN",
-        target="benchmarks.gpu.figures:conv_act_against_cudnn",
-        limit_s=30,
-    ),
-    Section(title="accuracy", target="benchmarks.gpu.networks:accuracy", limit_s=20),
-    Section(title="bandwidth", target="benchmarks.gpu.figures:attention_bandwidth", limit_s=30),
-    Section(
-        title="attention, forward and backward",
-        target="benchmarks.gpu.figures:attention_training",
-        limit_s=20,
-    ),
-    Section(title="probes", target="benchmarks.gpu.probes:probe", limit_s=20),
-    Section(title="profiles", target="benchmarks.gpu.probes:profiles", limit_s=15),
-    Section(title="modes", target="benchmarks.gpu.latency:modes", limit_s=30),
-    Section(title="repeatability", target="benchmarks.gpu.latency:repeatability", limit_s=25),
-    Section(title="rank stability", target="benchmarks.gpu.latency:rank_stability", limit_s=55),
-    Section(
-        title="a trainer beside it", target="benchmarks.gpu.latency:beside_a_trainer", limit_s=40
-    ),
+    _make_section("environment", "probes:describe_environment", 10, on_cpu=True),
+    _make_section("compilations", "compilations:compile_kernels", 50),
+    _make_section("attention against eager", "figures:measure_attention_over_eager", 25),
+    _make_section("whole networks", "networks:measure_whole_networks", 50),
+    _make_section("checks", "checks:check_operators", 50, on_cpu=True),
+    _make_section("conv_act against cuDNN", "figures:measure_conv_act_over_cudnn", 30),
+    _make_section("accuracy", "networks:measure_accuracy", 20),
+    _make_section("bandwidth", "figures:measure_attention_bandwidth", 30),
+    _make_section("attention, forward and backward", "figures:measure_attention_training", 20),
+    _make_section("probes", "probes:probe_device", 20),
+    _make_section("profiles", "probes:profile_networks", 15),
+    _make_section("modes", "latency:measure_modes", 30),
+    _make_section("repeatability", "latency:measure_repeatability", 25),
+    _make_section("rank stability", "latency:measure_rank_stability", 55),
+    _make_section("a trainer beside it", "latency:measure_beside_trainer", 40),
 )
 BY_TITLE = {section.title: section for section in SECTIONS}
 
+# The GPU tests share the cores where pytest-xdist is here; alone they run as far as the limit.
 GPU_TESTS = tuple(
     str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/nas").rglob("test_gpu.py"))
 )
-IN_PARALLEL = (
-    ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()
-)  # alone: as far as the limit
+IN_PARALLEL = ("-n", "{cores}") if importlib.util.find_spec("xdist") else ()
 TESTS = Command(
     title="GPU tests",
     arguments=(
@@ -98,6 +87,7 @@ TESTS = Command(
     limit_s=150,
     needs=("pytest",),
 )
+# The first four launches of each precision: what a session has time for.
 TUNE = Command(
     title="tilings",
     arguments=(
@@ -124,8 +114,11 @@ HOST_TIME = Command(
 )
 
 
-def _sanitizer(tool: str) -> Command:
-    """Small shapes of every operator under one tool; without the allocator's cache, borders are watched."""
+def _make_sanitizer_step(tool: str) -> Command:
+    """Return the step that runs small shapes of every operator under one tool.
+
+    PyTorch's caching allocator is off, so that the tool sees the border of every map.
+    """
     return Command(
         title=f"compute-sanitizer, {tool}",
         arguments=(
@@ -138,48 +131,51 @@ def _sanitizer(tool: str) -> Command:
     )
 
 
-def _of(*titles: str) -> tuple[Section, ...]:
+def _list_sections(*titles: str) -> tuple[Section, ...]:
     return tuple(BY_TITLE[title] for title in titles)
 
 
 # Fifteen minutes at a GPU, as two calls of at most ten; the order in which an answer is worth most.
 SESSIONS: dict[str, tuple[Step, ...]] = {
     "1": (
-        *_of("environment", "compilations", "probes", "profiles"),
+        *_list_sections("environment", "compilations", "probes", "profiles"),
         TESTS,
-        *_of("whole networks", "modes", "conv_act against cuDNN", "accuracy"),
+        *_list_sections("whole networks", "modes", "conv_act against cuDNN", "accuracy"),
     ),
     "2": (
         TUNE,
         NCU,
-        _sanitizer("memcheck"),
-        _sanitizer("racecheck"),
-        *_of("attention against eager", "bandwidth", "repeatability", "rank stability"),
-        *_of("a trainer beside it"),
+        _make_sanitizer_step("memcheck"),
+        _make_sanitizer_step("racecheck"),
+        *_list_sections("attention against eager", "bandwidth", "repeatability", "rank stability"),
+        *_list_sections("a trainer beside it"),
         HOST_TIME,
     ),
 }
-SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])
+SESSIONS["all"] = (*SESSIONS["1"], *SESSIONS["2"])  # for a machine that is held longer
 
 
-def why_not(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
+def explain_absence(step: Step, *, on_gpu: bool, dry: bool) -> str | None:
     """Say why a step is not run here; None: it is.
 
     Args:
         dry: without a GPU nothing runs, also what could.
     """
+    # A command measures a GPU, or runs a tool on it.
     if not on_gpu and (dry or isinstance(step, Command) or not step.on_cpu):
         return NO_GPU
-    missing = [need for need in getattr(step, "needs", ()) if not _is_here(need)]
+    missing = [need for need in getattr(step, "needs", ()) if not _is_available(need)]
     return f"{', '.join(missing)}: not here" if missing else None
 
 
-def arguments_of(step: Command, *, out: Path, cores: int) -> list[str]:
+def format_arguments(step: Command, *, out: Path, cores: int) -> list[str]:
+    """Return a command's arguments, with {python}, {out} and {cores} filled in."""
     words = {"python": sys.executable, "out": str(out.resolve()), "cores": str(cores)}
     return [argument.format(**words) for argument in step.arguments]
 
 
-def _is_here(need: str) -> bool:
+def _is_available(need: str) -> bool:
+    """Say whether a file of the checkout, a program or a module of this name is here."""
     ways: tuple[Callable[[], bool], ...] = (
         lambda: (ROOT / need).is_file(),
         lambda: shutil.which(need) is not None,

@@ -1,4 +1,4 @@
-"""Time on a CUDA GPU: at its working clock, on inputs that the cache does not hold, two things in turn."""
+"""Time on a CUDA GPU: at its working clock, on inputs not in its cache, two things in turn."""
 
 import math
 import statistics
@@ -38,40 +38,48 @@ class Pair:
     sm_mhz: Clocks
 
 
-def working_clock() -> float | None:
-    """Multiply matrices until the GPU runs at its working clock, and say which it is, in MHz.
-
-    It is asked for while work is still queued: an idle GPU goes back to its idle clock.
-    """
+def reach_working_clock() -> float | None:
+    """Multiply matrices until the GPU runs at its working clock, and return that clock in MHz."""
     warm_up(torch.device("cuda", 0))
     factor = torch.full((SIDE, SIDE), 1 / SIDE, device="cuda")
+
+    # The clock is asked for while work is queued: an idle GPU goes back to its idle clock.
     for _ in range(50):  # some 0.1 s of work, while nvidia-smi answers
         factor @ factor
-    found = sm_mhz()
+    clock_mhz = read_sm_mhz()
     torch.cuda.synchronize()
-    return found
+    return clock_mhz
 
 
-def sm_mhz() -> float | None:
-    found = surroundings(torch.device("cuda", 0))["sm_mhz"]
-    return found if isinstance(found, float) else None
+def read_sm_mhz() -> float | None:
+    """Return the clock of the multiprocessors now, in MHz; None where the driver does not say."""
+    clock_mhz = surroundings(torch.device("cuda", 0))["sm_mhz"]
+    return clock_mhz if isinstance(clock_mhz, float) else None
 
 
-def num_sets(num_bytes: int) -> int:
-    """How many sets of operands make a call cold: each has left the cache before its turn comes again."""
+def count_sets(num_bytes: int) -> int:
+    """Return how many sets of operands make a call cold.
+
+    Each set has then left the cache before its turn comes again.
+
+    Args:
+        num_bytes: of one set, operands and result.
+    """
     l2 = torch.cuda.get_device_properties(0).L2_cache_size
     return min(MAX_CALLS, max(MIN_CALLS, math.ceil(SETS_OVER_L2 * l2 / max(1, num_bytes))))
 
 
-def graph_ms(calls: Sequence[Call]) -> float:
-    """Milliseconds a call: all calls captured in one CUDA graph, the median of some replays."""
-    graph = captured(calls)
-    working_clock()
-    times = [event_ms(graph.replay) / len(calls) for _ in range(WARM_UPS + REPLAYS)]
+def time_as_graph(calls: Sequence[Call]) -> float:
+    """Return milliseconds a call: all calls in one CUDA graph, the median of some replays."""
+    graph = capture_graph(calls)
+    reach_working_clock()
+    times = [time_by_events(graph.replay) / len(calls) for _ in range(WARM_UPS + REPLAYS)]
     return statistics.median(times[WARM_UPS:])
 
 
-def captured(calls: Sequence[Call]) -> torch.cuda.CUDAGraph:
+def capture_graph(calls: Sequence[Call]) -> torch.cuda.CUDAGraph:
+    """Return a CUDA graph of all calls; each writes memory of its own."""
+    # Warm up on another stream, as capturing demands: kernels are built, memory is there.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -79,16 +87,17 @@ def captured(calls: Sequence[Call]) -> torch.cuda.CUDAGraph:
             call()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
+
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        held = [call() for call in calls]  # kept until the end: each call writes memory of its own
+        held = [call() for call in calls]  # until the end, or calls would share memory
     del held
     return graph
 
 
-def event_ms(call: Call, *, repeats: int = 1) -> float:
-    """Milliseconds of some calls in a row between two events, a call."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+def time_by_events(call: Call, *, repeats: int = 1) -> float:
+    """Return milliseconds a call, of some calls in a row between two events."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     start.record()
     for _ in range(repeats):
@@ -98,8 +107,8 @@ def event_ms(call: Call, *, repeats: int = 1) -> float:
     return start.elapsed_time(end) / repeats
 
 
-def host_ms(call: Call, *, repeats: int = 20) -> float:
-    """Milliseconds in which the host issues a call, without waiting for what it starts."""
+def time_host(call: Call, *, repeats: int = 20) -> float:
+    """Return milliseconds in which the host issues a call, without waiting for what it starts."""
     torch.cuda.synchronize()
     begin = time.perf_counter()
     for _ in range(repeats):
@@ -109,31 +118,34 @@ def host_ms(call: Call, *, repeats: int = 20) -> float:
     return 1e3 * spent / repeats
 
 
-def pair_ms(first: Sequence[Call], second: Sequence[Call], *, rounds: int = 9) -> Pair:
+def time_pair(first: Sequence[Call], second: Sequence[Call], *, rounds: int = 9) -> Pair:
     """Time two kinds of calls in turn, as graphs."""
-    graphs = captured(first), captured(second)
+    graphs = capture_graph(first), capture_graph(second)
     counts = len(first), len(second)
-    before = working_clock()
-    found: list[tuple[float, ...]] = []
+    before = reach_working_clock()
+
+    # In turn, so that a clock that falls on the way changes both; the first round warms up.
+    times: list[tuple[float, ...]] = []
     for _ in range(rounds + 1):
-        times = []
+        round_ms = []
         for graph, count in zip(graphs, counts, strict=True):
             graph.replay()
-            times.append(event_ms(graph.replay, repeats=3) / count)
-        found.append(tuple(times))
-    return _paired(found[1:], (before, sm_mhz()))
+            round_ms.append(time_by_events(graph.replay, repeats=3) / count)
+        times.append(tuple(round_ms))
+    return _summarise_pair(times[1:], (before, read_sm_mhz()))
 
 
-def pair_eager_ms(first: Call, second: Call, *, rounds: int = 15) -> Pair:
-    """The same for calls as they are, each between events of its own: launches count."""
-    for _ in range(3):
+def time_eager_pair(first: Call, second: Call, *, rounds: int = 15) -> Pair:
+    """Time two calls in turn as they are, each between events of its own: launches count."""
+    for _ in range(WARM_UPS):
         first(), second()
-    before = working_clock()
-    found = [(event_ms(first), event_ms(second)) for _ in range(rounds + 3)]
-    return _paired(found[3:], (before, sm_mhz()))
+    before = reach_working_clock()
+    times = [(time_by_events(first), time_by_events(second)) for _ in range(rounds + WARM_UPS)]
+    return _summarise_pair(times[WARM_UPS:], (before, read_sm_mhz()))
 
 
-def _paired(times: Sequence[tuple[float, ...]], clocks: Clocks) -> Pair:
+def _summarise_pair(times: Sequence[tuple[float, ...]], clocks: Clocks) -> Pair:
+    """Return medians of (first, second) milliseconds, and of their ratio round by round."""
     ratios = [first / second for first, second in times]
     low, high = np.percentile(ratios, [10, 90])
     return Pair(
@@ -146,17 +158,21 @@ def _paired(times: Sequence[tuple[float, ...]], clocks: Clocks) -> Pair:
     )
 
 
-def read_networks(
+def time_networks(
     baseline: Upscaler,
     candidate: Upscaler,
     images: Sequence[tuple[Tensor, float]],
     *,
     max_seconds: float = 2.0,
 ) -> tuple[Reading, Clocks]:
-    """Time a network against a baseline as the latency protocol does: interleaved, one event pair an image.
+    """Time a network against a baseline as the latency protocol does, interleaved.
 
     Args:
-        images: with their weights, which sum to 1.
+        images: (1, 3, H, W) each, with their weights, which sum to 1.
+
+    Returns:
+        The reading, and the clock before and after it.
+
     Raises:
         RuntimeError: one of them failed.
     """
@@ -173,19 +189,21 @@ def read_networks(
     )
     weights = [weight for _, weight in images]
     with torch.inference_mode():
+        # Kernels are built and graphs captured before anything is timed.
         for row in forwards:
             for forward in row:
-                forward()  # kernels are built, graphs captured
-        before = working_clock()
-        (found,) = read(timer, 1, weights, limits, np.random.default_rng(0))
-    if isinstance(found, RuntimeError):
-        raise found
-    return found, (before, sm_mhz())
+                forward()
+
+        before = reach_working_clock()
+        (reading,) = read(timer, 1, weights, limits, np.random.default_rng(0))
+    if isinstance(reading, RuntimeError):
+        raise reading
+    return reading, (before, read_sm_mhz())
 
 
 @contextmanager
-def tf32(on: bool) -> Iterator[None]:
-    """Convolutions of PyTorch in TF32, its default, or exact."""
+def use_tf32(on: bool) -> Iterator[None]:
+    """Compute PyTorch's convolutions in TF32, its default, or exactly."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.conv.fp32_precision
     cudnn.conv.fp32_precision = "tf32" if on else "ieee"
@@ -195,11 +213,11 @@ def tf32(on: bool) -> Iterator[None]:
         cudnn.conv.fp32_precision = before
 
 
-def copies(num_bytes: int) -> list[Call]:
-    """Copies that read and write so many bytes in all, enough of them to be cold."""
-    half = num_bytes // 2
+def make_copies(num_bytes: int) -> list[Call]:
+    """Return copies that read and write so many bytes each, enough of them to be cold."""
+    half = num_bytes // 2  # it is read, then written
     sources = [
-        torch.empty(half, dtype=torch.uint8, device="cuda") for _ in range(num_sets(num_bytes))
+        torch.empty(half, dtype=torch.uint8, device="cuda") for _ in range(count_sets(num_bytes))
     ]
     targets = [torch.empty_like(source) for source in sources]
     return [
@@ -208,6 +226,6 @@ def copies(num_bytes: int) -> list[Call]:
     ]
 
 
-def copy_gb_s(num_bytes: int) -> float:
-    """Bytes read and written a second by a copy of so many bytes in all, cold, in GB/s."""
-    return num_bytes / graph_ms(copies(num_bytes)) / 1e6
+def measure_copy_gb_s(num_bytes: int) -> float:
+    """Return the rate of a cold copy that reads and writes so many bytes in all, in GB/s."""
+    return num_bytes / time_as_graph(make_copies(num_bytes)) / 1e6

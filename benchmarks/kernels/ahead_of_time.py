@@ -1,18 +1,17 @@
-"""What the kernel of conv_act compiles to with no GPU: registers, stack, instructions, bytes.
+"""Which registers, stack and instructions does the kernel of conv_act compile to, with no GPU?
 
-python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
-python benchmarks/kernels/ahead_of_time.py --jobs < JSON list of jobs     (a line of JSON each, in order)
+    python benchmarks/kernels/ahead_of_time.py [--capabilities 80 86 89 90 100 120] [--out FILE.csv]
 
-Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in one table.
+Compiles the launches of the published networks and prints a line of CSV each; a stack means spilled
+registers. Works on older checkouts too (PYTHONPATH=CHECKOUT): that is how two revisions stand in
+one table. So it imports nothing of the other benchmarks.
 """
 
 import argparse
 import csv
-import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if __name__ in ("__main__", "__mp_main__"):
     os.environ.pop("TRITON_INTERPRET", None)  # interpreted kernels cannot be compiled
@@ -35,7 +34,7 @@ from nas.ops.conv_act.triton_kernels import conv_act_kernel
 
 CAPABILITIES = (80, 86, 89, 90, 100, 120)
 PRECISIONS = ("fp16", "tf32", "fp32")
-TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"  # it comes with Triton
 COUNTED = {  # what of the machine code is counted, by the start of its name
     "mma": r"(HMMA|HGMMA|QGMMA|UTCHMMA|OMMA)",
     "loads": r"(LDG|LDGSTS|UTMALDG)",
@@ -75,7 +74,8 @@ class Job:
 
     @property
     def case(self) -> Case:
-        known = {
+        """The launch's case, with the fields that this checkout's `Case` has."""
+        values = {
             "in_channels": self.in_channels,
             "channels": self.channels,
             "kernel": self.kernel,
@@ -87,48 +87,76 @@ class Job:
             "hopper": self.capability == 90,
             "capability": self.capability,
         }
-        return Case(**{name: value for name, value in known.items() if name in Case._fields})
+        return Case(**{name: value for name, value in values.items() if name in Case._fields})
 
     @property
     def config(self) -> Config:
+        """The tiling that is compiled."""
         return Config(**self.tiling) if self.tiling else choose(self.case)
 
 
-def compile_job(job: Job) -> Any:
-    """The kernel as a launch on aligned maps would specialise it."""
+class Specialised(NamedTuple):
+    """What a launch on aligned maps lets the compiler know of the kernel's arguments.
+
+    Attributes:
+        signature: the type of each argument, such as `*fp16`, `i32` or `constexpr`.
+        constants: the values of those that are constexpr.
+        aligned: places of the arguments that are multiples of 16: the pointers.
+        options: of `triton.compile`.
+    """
+
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    aligned: tuple[int, ...]
+    options: dict[str, Any]
+
+
+def specialise(job: Job) -> Specialised:
+    """Return what a launch of the job, as the launcher would make it, tells the compiler."""
     case, config = job.case, job.config
-    pointers = _pointers(job, case)
-    constants = _constants(job, case, config) | {
-        name: None for name, pointer in pointers.items() if pointer is None
-    }
-    constants = {
-        name: value for name, value in constants.items() if name in conv_act_kernel.arg_names
-    }
+    pointers = _list_pointers(job, case)
+
+    # What is None is a constant to Triton; arguments that an older kernel lacks are left out.
+    absent = {name: None for name, pointer in pointers.items() if pointer is None}
+    given = _list_constants(job, case, config) | absent
+    names = conv_act_kernel.arg_names
+    constants = {name: value for name, value in given.items() if name in names}
     signature = {
-        name: "constexpr" if name in constants else pointers.get(name) or "i32"
-        for name in conv_act_kernel.arg_names
+        name: "constexpr" if name in constants else pointers.get(name) or "i32" for name in names
     }
-    aligned = [place for place, name in enumerate(signature) if signature[name].startswith("*")]
-    source = ASTSource(
-        conv_act_kernel,
-        signature,
-        constants,
-        {(place,): [["tt.divisibility", 16]] for place in aligned},
-    )
+
+    aligned = tuple(place for place, kind in enumerate(signature.values()) if kind[0] == "*")
     options = {
         "num_warps": config.num_warps,
         "num_stages": getattr(config, "num_stages", 1),
         "enable_fp_fusion": True,
-        "launch_pdl": _overlaps(job) and "OVERLAP" in conv_act_kernel.arg_names,
+        "launch_pdl": _overlaps_launches(job) and "OVERLAP" in names,
     }
-    return triton.compile(source, GPUTarget("cuda", job.capability, 32), options=options)
+    return Specialised(signature, constants, aligned, options)
 
 
-def _overlaps(job: Job) -> bool:
+def compile_job(job: Job) -> Any:
+    """Compile the kernel as a launch on aligned maps would specialise it."""
+    return compile_kernel(conv_act_kernel, specialise(job), job.capability)
+
+
+def compile_kernel(kernel: Any, specialised: Specialised, capability: int) -> Any:
+    """Compile a Triton kernel for a compute capability such as 90; needs no GPU."""
+    attributes = {(place,): [["tt.divisibility", 16]] for place in specialised.aligned}
+    source = ASTSource(kernel, specialised.signature, specialised.constants, attributes)
+    return triton.compile(
+        source, GPUTarget("cuda", capability, 32), options=dict(specialised.options)
+    )
+
+
+def _overlaps_launches(job: Job) -> bool:
+    """Say whether the launch overlaps with the one before: in plans, from Hopper on."""
     return job.plan and job.capability >= 90
 
 
-def _pointers(job: Job, case: Case) -> dict[str, str | None]:
+def _list_pointers(job: Job, case: Case) -> dict[str, str | None]:
+    """Return the type of each pointer by its name; None: the launch has none."""
+    # Maps and weights in the job's precision; images and shuffled outputs are float32 always.
     kind = "*fp16" if job.precision == "fp16" else "*fp32"
     reads, writes = (f"*{name}" if name else kind for name in (job.reads, job.writes))
     gate = kind if job.epilogue in GATED and not job.shuffle else None
@@ -145,7 +173,8 @@ def _pointers(job: Job, case: Case) -> dict[str, str | None]:
     }
 
 
-def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
+def _list_constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
+    """Return the kernel's compile-time constants by their names."""
     rounds = job.precision == "tf32"
     return {
         "CIN": case.in_channels, "COUT": case.channels, "KERNEL": case.kernel,
@@ -157,43 +186,58 @@ def _constants(job: Job, case: Case, config: Config) -> dict[str, Any]:
         "ROUND_X": rounds and not job.plan and not case.image and job.reads != "fp16",
         "ROUND_WEIGHT": rounds and not job.plan,
         "ROUND_OUT": rounds and job.plan and not job.shuffle and job.writes != "fp16",
-        "OVERLAP": _overlaps(job),
+        "OVERLAP": _overlaps_launches(job),
         "FORM": config.form, "BLOCK_H": config.height, "BLOCK_W": config.width,
         "BLOCK_K": config.block_k, "BLOCK_N": config.block_n,
     }  # fmt: skip
 
 
+def measure_usage(kernel: Any) -> dict[str, int]:
+    """Return registers, bytes of stack and shared memory, waits and roundings of a compiled kernel.
+
+    This is a hundred times faster than `measure_kernel`, which disassembles it.
+    """
+    usage = _dump_kernel("-res-usage", kernel)
+    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert match is not None, usage
+    return {
+        "registers": int(match[1]),
+        "stack": int(match[2]),
+        "shared_bytes": kernel.metadata.shared,
+        "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
+        "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
+    }
+
+
 def measure_kernel(kernel: Any) -> dict[str, int]:
-    """Registers, bytes of stack and shared memory, and instructions by kind."""
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(kernel.asm["cubin"])
-        usage, code = (_dump(option, cubin) for option in ("-res-usage", "-sass"))
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found is not None, usage
+    """Return what `measure_usage` does, and the counts of instructions by kind."""
+    code = _dump_kernel("-sass", kernel)
+
+    # Instructions stand behind their address, some behind a predicate.
     names = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", code, re.MULTILINE)
     names = [name for name in names if name != "NOP"]
     counts = Counter(
         kind for name in names for kind, start in COUNTED.items() if re.match(start, name)
     )
     return {
-        "registers": int(found[1]),
-        "stack": int(found[2]),
-        "shared_bytes": kernel.metadata.shared,
-        "waits": kernel.asm["ptx"].count("griddepcontrol.wait"),
-        "roundings": kernel.asm["ptx"].count("cvt.rna.tf32"),
+        **measure_usage(kernel),
         "instructions": len(names),
         **{kind: counts[kind] for kind in COUNTED},
     }
 
 
-def _dump(option: str, cubin: Path) -> str:
-    done = subprocess.run([TOOL, option, cubin], capture_output=True, text=True, check=True)
+def _dump_kernel(option: str, kernel: Any) -> str:
+    """Return what cuobjdump prints of a compiled kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(kernel.asm["cubin"])
+        done = subprocess.run([TOOL, option, cubin], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
-def bytes_a_pixel(job: Job) -> int:
-    """The bytes of maps that a launch has to read and write for a pixel, each once."""
+def count_bytes_a_pixel(job: Job) -> int:
+    """Return the bytes of maps that a launch has to read and write for a pixel, each once."""
+    # Bytes of a number; float32 where the job does not say.
     item = {"fp16": 2, None: 2 if job.precision == "fp16" else 4}
     reads, writes = item.get(job.reads, 4), item.get(job.writes, 4)
     image = reads_image(job.in_channels, job.kernel)
@@ -205,9 +249,10 @@ def bytes_a_pixel(job: Job) -> int:
     )
 
 
-def products_a_pixel(job: Job) -> int:
-    """The multiply-accumulates that a launch forms for a pixel, those with its padding included."""
+def count_products_a_pixel(job: Job) -> int:
+    """Return the multiply-accumulates that a launch forms for a pixel, with its padding's."""
     config, taps = job.config, job.kernel**2
+    # Blocks are whole: what is padded is multiplied too.
     outputs = -(-job.channels // config.block_n) * config.block_n
     inputs = -(-job.in_channels // config.block_k) * config.block_k
     gate = config.block_n**2 if job.epilogue == "conv1x1" else 0
@@ -218,37 +263,57 @@ def products_a_pixel(job: Job) -> int:
     return taps * inputs * outputs + gate
 
 
-def shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
-    """The launches of the published SPANV2, SPAN and SPANF."""
+def list_shipped_jobs(capability: int, precision: str) -> Iterator[Job]:
+    """Yield the launches of the published SPANV2, SPAN and SPANF."""
 
-    def job(in_channels: int, channels: int, epilogue: str = "none", **options: Any) -> Job:
+    def make_job(in_channels: int, channels: int, epilogue: str = "none", **options: Any) -> Job:
         return Job(
             capability=capability, in_channels=in_channels, channels=channels, precision=precision,
             epilogue=epilogue, **options,
         )  # fmt: skip
 
-    yield from (job(3, 32, "relu"), job(32, 32, "relu"), job(32, 32, "conv1x1"), job(3, 48))
-    yield job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
     yield from (
-        job(3, 28),
-        job(28, 28, "silu"),
-        job(28, 28, "parameter_free"),
-        job(112, 28, kernel=1),
+        make_job(3, 32, "relu"),
+        make_job(32, 32, "relu"),
+        make_job(32, 32, "conv1x1"),
+        make_job(3, 48),
     )
-    yield from (job(28, 48, shuffle=4), job(32, 32, "parameter_free"), job(32, 48, shuffle=4))
+    yield make_job(80, 48, shuffle=4, separable="depth" in conv_act_kernel.arg_names)
+    yield from (
+        make_job(3, 28),
+        make_job(28, 28, "silu"),
+        make_job(28, 28, "parameter_free"),
+        make_job(112, 28, kernel=1),
+    )
+    yield from (
+        make_job(28, 48, shuffle=4),
+        make_job(32, 32, "parameter_free"),
+        make_job(32, 48, shuffle=4),
+    )
 
 
 def write_table(path: Path | None, capabilities: list[int], revision: str) -> None:
-    """One line a launch, as it is compiled; after the rows of other revisions where the file has some."""
+    """Print a line of CSV for each launch as it is compiled, and write them to a file.
+
+    Args:
+        path: rows of other revisions in it stay, before the new ones; None: no file.
+        revision: what the rows are called.
+    """
+    # Rows of other revisions stay, so that two can be compared.
     rows: list[dict[str, Any]] = []
     if path is not None and path.exists():
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["revision"] != revision]
-    jobs = [job for cc in capabilities for name in PRECISIONS for job in shipped_jobs(cc, name)]
+
+    jobs = [
+        job for cc in capabilities for name in PRECISIONS for job in list_shipped_jobs(cc, name)
+    ]
+    # A process a core: compiling a kernel takes seconds.
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
-        for row in pool.map(_row, jobs, [revision] * len(jobs)):
+        for row in pool.map(_make_row, jobs, [revision] * len(jobs)):
             rows.append(row)
             print(",".join(str(value) for value in row.values()), flush=True)
+
     if path is not None:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
@@ -256,7 +321,8 @@ def write_table(path: Path | None, capabilities: list[int], revision: str) -> No
             writer.writerows(rows)
 
 
-def _row(job: Job, revision: str) -> dict[str, Any]:
+def _make_row(job: Job, revision: str) -> dict[str, Any]:
+    """Compile a launch and return its row of the table."""
     fields = {
         name: value
         for name, value in asdict(job).items()
@@ -266,11 +332,14 @@ def _row(job: Job, revision: str) -> dict[str, Any]:
     tiling = f"{config.form} {config.height}x{config.width} k{config.block_k} n{config.block_n}"
     tiling += f" warps{config.num_warps} stages{getattr(config, 'num_stages', 1)}"
     counts = measure_kernel(compile_job(job))
-    needs = {"bytes_a_pixel": bytes_a_pixel(job), "products_a_pixel": products_a_pixel(job)}
+    needs = {
+        "bytes_a_pixel": count_bytes_a_pixel(job),
+        "products_a_pixel": count_products_a_pixel(job),
+    }
     return {"revision": revision, **fields, "tiling": tiling, **counts, **needs}
 
 
-def _parse() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -279,19 +348,13 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="a CSV table; rows of other revisions in it stay")
     parser.add_argument("--revision", default="here", help="what the rows are called")
-    parser.add_argument("--jobs", action="store_true", help="read jobs from the standard input")
     return parser.parse_args()
 
 
+def main() -> None:
+    arguments = _parse_arguments()
+    write_table(arguments.out, arguments.capabilities, arguments.revision)
+
+
 if __name__ == "__main__":
-    arguments = _parse()
-    if arguments.jobs:
-        for given in json.load(sys.stdin):
-            told = Job(**given)
-            compiled = compile_job(told)
-            print(
-                json.dumps({**given, "form": told.config.form, **measure_kernel(compiled)}),
-                flush=True,
-            )
-    else:
-        write_table(arguments.out, arguments.capabilities, arguments.revision)
+    main()

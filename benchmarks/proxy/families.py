@@ -1,14 +1,15 @@
-"""Whether a brief training ranks families of blocks as a long one does.
+"""Does a brief training rank families of blocks as a long one does?
 
-    python benchmarks/proxy/families.py --train ../shared/data/BSDS200 --val ../shared/data/Set14 [NETWORK]
+    python benchmarks/proxy/families.py --train ../shared/data/BSDS200 --val ../shared/data/Set14
 
-The networks are the ladder and, of each kind of block in space=esr, the member of its frame `residual` that
-holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained briefly (`proxy=brief`,
-800 steps) and three times as long, as a search would. Lines are appended to the results file as they come;
-what is there, under the same settings, is not trained again.
+The networks are the ladder and, of each kind of block in space=esr, the member of its frame
+`residual` that holds this kind alone and is nearest to a quarter of SPAN's FLOPs. All are trained
+briefly (`proxy=brief`, 800 steps) and three times as long, as a search would. Lines are appended to
+the results file as they come; what is there, under the same settings, is not trained again.
 
-The table holds both PSNRs and ranks; below it is Kendall's tau-b of the brief trainings with the long ones,
-with its 95 % interval, over all networks that were trained both ways and over the families among them.
+The table holds both PSNRs and ranks; below it is Kendall's tau-b of the brief trainings with the
+long ones, with its 95 % interval, over all networks that were trained both ways and over the
+families.
 """
 
 import argparse
@@ -18,12 +19,14 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.proxy.proxy import FAILED, TRAINING, evaluated
-from benchmarks.shared.lines import Line, append, read
-from benchmarks.shared.paths import RESULTS
+from benchmarks.proxy.study import format_agreement, pick_quality, train_tasks
+from benchmarks.shared.arguments import make_parser, pick_names
+from benchmarks.shared.lines import Line, append_line, read_lines
+from benchmarks.shared.tables import format_head, format_row
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import agreement
 from nas.commands.search import compose_search
@@ -34,20 +37,36 @@ from search_spaces.chooser import ReplayChooser, Space, decisions
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
-FRAME = "residual"
-PROXIES = {
-    "brief": ["proxy=brief"],
-    "long": ["proxy=brief", "proxy.steps=2400"],
-}  # overrides of a search
+FRAME = "residual"  # of space=esr: blocks in a row under one skip
+PROXIES = {"brief": ["proxy=brief"], "long": ["proxy=brief", "proxy.steps=2400"]}  # overrides
+TITLES = ("network", "GFLOPs", "parameters", "brief dB", "rank", "long dB", "rank", "s, brief")
 
 
-def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
-    """Of each kind of block, the member that holds it alone and is nearest to a target in flops or params."""
+@functools.cache
+def open_space() -> Space:
+    """Return space=esr, as a search does."""
+    space: Space = compose_search("space=esr").space
+    return space
+
+
+def list_families() -> list[str]:
+    """Return the kinds of blocks that may stand first in a network of space=esr."""
+    return [str(kind) for kind in decisions(open_space())["block1"]]
+
+
+def pick_families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
+    """Return, of each kind of block, the member that holds it alone and is nearest to a target.
+
+    Args:
+        cost: `flops` or `params`; nearness is that of logarithms.
+    """
     options = decisions(space)
     first = {name: choices[0] for name, choices in options.items()} | {"frame": FRAME}
     places = [name for name in options if name.startswith("block") and name[5:].isdigit()]
-    found = {}
-    for kind in options["block1"]:  # what may stand first
+
+    families = {}
+    for kind in options["block1"]:
+        # All depths and widths of networks with this kind in every place.
         members = [
             space.sample(
                 ReplayChooser(
@@ -59,104 +78,111 @@ def families(space: Space, cost: str, target: float) -> dict[str, ArchSpec]:
             for count in options["num_blocks"]
             for channels in options["channels"]
         ]
-        stands = space.blocks[kind]["kind"]  # type: ignore[attr-defined]
-        alone = [spec for spec in members if {block.kind for block in spec.blocks} == {stands}]
-        found[str(kind)] = min(
-            alone, key=lambda spec: abs(math.log(summed_cost(spec)[cost] / target))
+
+        # Where a kind cannot stand in some place, the space puts another there: not a member.
+        block_kind = space.blocks[kind]["kind"]  # type: ignore[attr-defined]
+        pure = [spec for spec in members if {block.kind for block in spec.blocks} == {block_kind}]
+        families[str(kind)] = min(
+            pure, key=lambda spec: abs(math.log(summed_cost(spec)[cost] / target))
         )
-    return found
+    return families
 
 
 @functools.cache
-def networks() -> dict[str, ArchSpec]:
-    """The ladder and the families."""
+def list_networks() -> dict[str, ArchSpec]:
+    """Return the ladder, then the families at a quarter of SPAN's FLOPs."""
     flops = summed_cost(published("span"))["flops"] / 4
-    return {rung: rung_spec(rung, 4) for rung in RUNGS} | families(
-        compose_search("space=esr").space, "flops", flops
-    )
+    ladder = {rung: rung_spec(rung, 4) for rung in RUNGS}
+    return ladder | pick_families(open_space(), "flops", flops)
 
 
-def train(
+def train_missing(
     folders: Mapping[str, str], results: Path, workers: int, chosen: Collection[str]
 ) -> dict[str, list[Line]]:
-    """The trainings of each proxy; what the results file lacks of those chosen is run, the dearest first."""
-    specs = networks()
-    found = {}
+    """Train what the results file lacks of the chosen networks, the dearest first.
+
+    Returns:
+        By proxy, all lines of the results file.
+    """
+    specs = list_networks()
+    # The dearest first, so that no worker is left with it at the end.
+    by_cost = sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
+    lines = {}
     for name, overrides in PROXIES.items():
-        config = compose_search(
-            "data=folder", *(f"data.{role}={path}" for role, path in folders.items()), *overrides
-        )
-        setting = {role: Path(path).name for role, path in folders.items()} | {
-            "proxy": asdict(config.training.proxy)
-        }
-        done = {line["arch_id"] for line in read(results, setting)}
+        data = ["data=folder", *(f"data.{role}={path}" for role, path in folders.items())]
+        config = compose_search(*data, *overrides)
+        setting: dict[str, Any] = {role: Path(path).name for role, path in folders.items()}
+        setting["proxy"] = asdict(config.training.proxy)
+
+        done = {line["arch_id"] for line in read_lines(results, setting)}
         tasks = [
             Task(key=network, method="train", args=(specs[network], 0, None))
-            for network in sorted(chosen, key=lambda network: -summed_cost(specs[network])["flops"])
+            for network in by_cost
             if specs[network].arch_id not in done
         ]
-        for result in evaluated(config, "", tasks, workers):
+        for result in train_tasks(config, "", tasks, workers):
             network = result.task.key
-            quality = asdict(result.value or FAILED)
             line = {"network": network, "arch_id": specs[network].arch_id, "seed": 0}
-            line |= {key: quality[key] for key in TRAINING}
-            append(results, setting | line)
+            line |= pick_quality(result)
+            append_line(results, setting | line)
             print(name, line, flush=True)
-        found[name] = read(results, setting)
-    return found
+        lines[name] = read_lines(results, setting)
+    return lines
 
 
-def table(found: Mapping[str, list[Line]]) -> Iterator[str]:
-    """A Markdown table, the best long training first, and the rank agreement."""
-    by_id = {name: {line["arch_id"]: line for line in lines} for name, lines in found.items()}
+def format_table(lines: Mapping[str, list[Line]]) -> Iterator[str]:
+    """Yield a Markdown table, the best long training first, then the rank agreements.
+
+    Args:
+        lines: by proxy.
+    """
+    # Only networks that were trained both ways have a row.
+    by_id = {name: {line["arch_id"]: line for line in lines[name]} for name in PROXIES}
     specs = {
-        name: spec
-        for name, spec in networks().items()
+        network: spec
+        for network, spec in list_networks().items()
         if all(spec.arch_id in runs for runs in by_id.values())
     }
-    psnr_db = {
-        name: {network: runs[spec.arch_id]["psnr_db"] for network, spec in specs.items()}
-        for name, runs in by_id.items()
-    }
-    orders = {
-        name: sorted(values, key=lambda network: -values[network])
-        for name, values in psnr_db.items()
-    }
-    yield "| network | GFLOPs | parameters | brief dB | rank | long dB | rank | s, brief |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for rank, network in enumerate(orders["long"], start=1):
-        spec = specs[network]
-        cost = summed_cost(spec)
-        yield (
-            f"| {network} | {cost['flops'] / 1e9:.2f} | {cost['params']:,} | {psnr_db['brief'][network]:.3f} "
-            f"| {orders['brief'].index(network) + 1} | {psnr_db['long'][network]:.3f} | {rank} "
-            f"| {by_id['brief'][spec.arch_id]['train_seconds']:.0f} |"
-        )
-    for what, chosen in (
-        ("all", specs),
-        ("families", [name for name in specs if name not in RUNGS]),
-    ):
-        pairs = [(psnr_db["brief"][name], psnr_db["long"][name]) for name in chosen]
-        tau = agreement(pairs, lower=0, upper=1)
-        words = "-" if tau.tau is None else f"{tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f})"
-        yield f"{what}: tau {words} over {tau.num_networks} networks"
+    brief, long = (
+        {network: by_id[name][spec.arch_id]["psnr_db"] for network, spec in specs.items()}
+        for name in PROXIES
+    )
+
+    yield from format_head(TITLES)
+    brief_order = sorted(specs, key=lambda network: -brief[network])
+    for rank, network in enumerate(sorted(specs, key=lambda network: -long[network]), start=1):
+        cost = summed_cost(specs[network])
+        seconds = by_id["brief"][specs[network].arch_id]["train_seconds"]
+        cells = [network, f"{cost['flops'] / 1e9:.2f}", f"{cost['params']:,}"]
+        cells += [f"{brief[network]:.3f}", str(brief_order.index(network) + 1)]
+        yield format_row([*cells, f"{long[network]:.3f}", rank, f"{seconds:.0f}"])
+
+    families = [network for network in specs if network not in RUNGS]
+    for what, networks in (("all", list(specs)), ("families", families)):
+        pairs = [(brief[network], long[network]) for network in networks]
+        rank_agreement = agreement(pairs, lower=0, upper=1)
+        tau = format_agreement(rank_agreement)
+        yield f"{what}: tau {tau} over {rank_agreement.num_networks} networks"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
+    options = _parse_arguments()
+    folders = {"train": options.train, "val": options.val}
+    lines = train_missing(folders, options.results, options.workers, options.networks)
+    print("\n".join(format_table(lines)))
+
+
+def _parse_arguments() -> argparse.Namespace:
+    names = [*RUNGS, *list_families()]
+    parser = make_parser(__doc__, results="families.jsonl")
+    parser.add_argument("networks", nargs="*", help=f"by default all: {', '.join(names)}")
     parser.add_argument("--train", required=True, help="folder of training photographs")
     parser.add_argument("--val", required=True, help="folder of validation photographs")
     parser.add_argument("--workers", type=int, default=num_cores())
-    parser.add_argument("--results", type=Path, default=RESULTS / "families.jsonl")
+
     options = parser.parse_args()
-    if unknown := set(options.networks) - set(networks()):
-        parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")
-    folders = {"train": options.train, "val": options.val}
-    found = train(folders, options.results, options.workers, options.networks)
-    print("\n".join(table(found)))
+    options.networks = pick_names(parser, options.networks, names, "network")
+    return options
 
 
 if __name__ == "__main__":

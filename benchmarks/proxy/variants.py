@@ -1,7 +1,8 @@
-"""The proxies that benchmarks/proxy/proxy.py compares: overrides of `nas search`, and what no key changes.
+"""The proxies that proxy.py compares: overrides of `nas search`, and what no key changes.
 
-What no key changes is a twist: the base and the start are part of what a proxy is, and every candidate of a
-search sees the same patches. A twist changes them in the worker process that it is asked for in.
+What no key changes is a twist: the base and the start are part of what a proxy is, and every
+candidate of a search sees the same patches. A twist changes them in the worker process that it is
+asked for in.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec
 
 PARENT = "parent=published/span"  # beside its weights, --parent-weights
-# What most variants change one thing of: another batch and rate than the default's, which came of the study.
+# Most variants change one thing of FIRST. The default's batch and rate differ: they came of this.
 FIRST = ("proxy=brief", "proxy.batch_size=4", "proxy.patch=24", "proxy.optimizer.muon_lr=0.01")
 SMALL = ("proxy=brief", "proxy.batch_size=8", "proxy.patch=16")
 ADAMW = "proxy.optimizer.muon_lr=null"
@@ -38,7 +39,8 @@ class Variant:
 
     Attributes:
         what: in words, for the table.
-        needs_parent: it is left out without --parent-weights.
+        overrides: of `nas search`.
+        twist: what no key changes; "": nothing.
     """
 
     what: str
@@ -47,6 +49,7 @@ class Variant:
 
     @property
     def needs_parent(self) -> bool:
+        """Whether it is left out without --parent-weights."""
         return PARENT in self.overrides
 
 
@@ -96,32 +99,35 @@ VARIANTS = {
 
 
 class OwnPatches(ProxyEvaluator):
-    """Each network is trained on patches of its own."""
+    """An evaluator that trains each network on patches of its own."""
 
     def train(self, spec: ArchSpec, seed: int, reference_db: float | None, say: Say) -> Quality:
-        own = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
-        self.settings = dataclasses.replace(self.settings, seed=own)
+        """Return the quality of a network, as `ProxyEvaluator.train` does."""
+        own_seed = derived_seed(self.settings.seed, "own", spec.arch_id, seed)
+        self.settings = dataclasses.replace(self.settings, seed=own_seed)
         self.trainings = Trainings(self.settings, self.device)
         return super().train(spec, seed, reference_db, say)
 
 
 class Imitated(Parent):
-    """A parent that gives no weights: networks start fresh."""
+    """A parent that gives its output to distil from, but no weights: networks start fresh."""
 
     def child(self, spec: ArchSpec, *, seed: int) -> Any:
         return None
 
 
-def no_base(x: Tensor, scale: int) -> Tensor:
+def make_no_base(x: Tensor, scale: int) -> Tensor:
+    """Return a base of zeros: the network makes the whole image."""
     return x.new_zeros(()).expand(*x.shape[:2], x.shape[2] * scale, x.shape[3] * scale)
 
 
-def bilinear_base(x: Tensor, scale: int) -> Tensor:
+def make_bilinear_base(x: Tensor, scale: int) -> Tensor:
+    """Return the bilinear base."""
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
-def pytorch_start(spec: ArchSpec, seed: int, images: Tensor) -> Network:
-    """PyTorch's initialisation, the upsampler zero."""
+def start_as_pytorch(spec: ArchSpec, seed: int, images: Tensor) -> Network:
+    """Return a network with PyTorch's initialisation, its upsampler zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(spec)
@@ -131,21 +137,22 @@ def pytorch_start(spec: ArchSpec, seed: int, images: Tensor) -> Network:
     return net
 
 
-def unscaled_start(spec: ArchSpec, seed: int, images: Tensor) -> Network:
-    return pytorch_start(dataclasses.replace(spec, normalise=False), seed, images)
+def start_unscaled(spec: ArchSpec, seed: int, images: Tensor) -> Network:
+    """Return the same without the published scaling of inputs to 255."""
+    return start_as_pytorch(dataclasses.replace(spec, normalise=False), seed, images)
 
 
-TWISTS: dict[str, tuple[Any, str, Any]] = {  # what stands in for which name
-    "base_none": (nas.train.proxy, "bicubic_base", no_base),
-    "base_bilinear": (nas.train.proxy, "bicubic_base", bilinear_base),
-    "pytorch_start": (nas.train.proxy, "initial_network", pytorch_start),
-    "unscaled": (nas.train.proxy, "initial_network", unscaled_start),
+TWISTS: dict[str, tuple[Any, str, Any]] = {  # module, name in it, what stands in for it
+    "base_none": (nas.train.proxy, "bicubic_base", make_no_base),
+    "base_bilinear": (nas.train.proxy, "bicubic_base", make_bilinear_base),
+    "pytorch_start": (nas.train.proxy, "initial_network", start_as_pytorch),
+    "unscaled": (nas.train.proxy, "initial_network", start_unscaled),
     "fresh": (nas.search.evaluation.training, "Parent", Imitated),
 }
 
 
-def evaluator(settings: EvaluatorSettings, twist: str) -> ProxyEvaluator:
-    """A search's own evaluator, twisted; for a worker process of its own."""
+def make_evaluator(settings: EvaluatorSettings, twist: str) -> ProxyEvaluator:
+    """Return a search's own evaluator, twisted; call it in a worker process of its own."""
     if twist == "own_patches":
         return OwnPatches(settings)
     if twist:

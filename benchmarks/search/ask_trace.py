@@ -1,4 +1,4 @@
-"""How many files one suggestion of cost_aware goes through, and whether it climbs back to the study.
+"""How many files does one suggestion of cost_aware go through, and does it climb back to the study?
 
     python benchmarks/search/ask_trace.py
 
@@ -7,7 +7,6 @@ A search over ESR-Bench-mini's space with made-up results is brought to 12 trial
 Demanded: at most 10 files, none of them of the study.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.search.overhead import climb, open_search, stub_record
+from benchmarks.search.overhead import add_ladder, make_stub_record, open_search
+from benchmarks.shared.arguments import make_parser
 from benchmarks.shared.paths import ROOT
 
 NUM_TRIALS = 12
@@ -24,9 +24,7 @@ MAX_FILES = 10
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    ).parse_args()
+    make_parser(__doc__).parse_args()
     entered: dict[str, None] = {}
 
     def note_file(frame: FrameType, event: str, argument: Any) -> None:
@@ -34,12 +32,13 @@ def main() -> None:
         if event == "call" and path.is_relative_to(ROOT) and ".venv" not in path.parts:
             entered[str(path.relative_to(ROOT))] = None
 
+    # Enough trials that the sampler models what it knows.
     with tempfile.TemporaryDirectory() as folder:
         asker = open_search(Path(folder), "cost_aware", "span")
-        climb(asker.study)
+        add_ladder(asker.study)
         for _ in range(NUM_TRIALS):
             trial = asker.ask()
-            asker.study.tell(trial, stub_record(trial.number, trial.spec))
+            asker.study.tell(trial, make_stub_record(trial.number, trial.spec))
 
         # Everything that the sampler is given is made before the trace begins.
         observations = asker.observer.observe(asker.study)
@@ -47,6 +46,7 @@ def main() -> None:
         suggestion = asker.sampler.ask(observations, [], seed=1)
         sys.setprofile(None)
 
+    # What the sampler entered, but for the stubs of this script.
     assert suggestion is not None
     assert suggestion.predicted is not None, "nothing was modelled yet"
     files = [file for file in entered if not file.startswith("benchmarks/")]

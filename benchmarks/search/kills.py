@@ -1,4 +1,4 @@
-"""Whether a search that was killed again and again ends as one that was not.
+"""Does a search that is killed again and again end as one that is not?
 
     python benchmarks/search/kills.py [--table-kills 20] [--training-kills 5] [--seed 0]
 
@@ -9,7 +9,6 @@ by, and up to a tenth of a second after a write. Compared is trials.csv, but for
 measured seconds. The exit status is 1 where one differs.
 """
 
-import argparse
 import os
 import random
 import signal
@@ -26,9 +25,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.shared.arguments import make_parser
+
 SECONDS = "_seconds"  # ends the names of columns that hold measured times
-POLL_SECONDS = 0.002
-TABLE = [
+POLL_SECONDS = 0.002  # between two looks at the journal
+TABLE = [  # a search that takes seconds
     "evaluator=table",
     "space=esr_bench_mini",
     "challenge=esr_bench_mini",
@@ -87,6 +88,7 @@ def kill_search(run: Path, overrides: list[str], growth: int, delay: float) -> b
     def measure() -> int:
         return journal.stat().st_size if journal.exists() else 0
 
+    # By bytes, not by seconds: a search is not equally fast on every machine.
     end = measure() + growth
     process = start_search(run, overrides)
     while measure() < end:
@@ -105,7 +107,9 @@ def read_trials(run: Path) -> pd.DataFrame:
     return frame[[name for name in frame if not name.endswith(SECONDS)]]
 
 
-def compare(name: str, folder: Path, overrides: list[str], kills: int, rng: random.Random) -> bool:
+def compare_searches(
+    name: str, folder: Path, overrides: list[str], kills: int, rng: random.Random
+) -> bool:
     """Search with and without kills; print and return whether both end alike."""
     whole, killed = folder / f"{name}_whole", folder / f"{name}_killed"
     finish_search(whole, overrides)
@@ -132,9 +136,9 @@ def compare(name: str, folder: Path, overrides: list[str], kills: int, rng: rand
 
 def main() -> None:
     """Compare both searches; the exit status is 1 where one differs."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--table-kills", type=int, default=20)
-    parser.add_argument("--training-kills", type=int, default=5)
+    parser = make_parser(__doc__)
+    parser.add_argument("--table-kills", type=int, default=20, help="of the search of a table")
+    parser.add_argument("--training-kills", type=int, default=5, help="of the one that trains")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
 
@@ -147,7 +151,7 @@ def main() -> None:
             "training": ([*TRAINING, *images], options.training_kills),
         }
         same = [
-            compare(name, folder, overrides, kills, rng)
+            compare_searches(name, folder, overrides, kills, rng)
             for name, (overrides, kills) in searches.items()
         ]
     sys.exit(not all(same))

@@ -21,7 +21,7 @@ class Landscape:
     """A space with two objectives: PSNR in dB, maximised, and runtime in ms, minimised.
 
     Attributes:
-        options: the choices of each decision; numbers are ordered, words are categories.
+        options: of each decision; numbers are ordered, words are categories.
         value: choices -> (PSNR, runtime).
         corner: the reference point of the hypervolume, (PSNR, runtime).
     """
@@ -41,20 +41,22 @@ class Landscape:
         )
 
     def at(self, params: Params) -> tuple[float, float]:
+        """Return PSNR and runtime of one architecture, by the places of its options."""
         return self.value({name: options[params[name]] for name, options in self.options.items()})
 
     def everything(self) -> np.ndarray:
-        """PSNR and runtime of every architecture, (N, 2)."""
-        return _everything(self.value, self.options)
+        """Return PSNR and runtime of every architecture, (N, 2)."""
+        return _evaluate_all(self.value, self.options)
 
     def volume(self, values: np.ndarray) -> float:
-        """Hypervolume of (N, 2) values."""
+        """Return the hypervolume of (N, 2) values of PSNR and runtime."""
         signed = np.column_stack([-values[:, 0], values[:, 1]])
         return hypervolume(signed, (-self.corner[0], self.corner[1]))
 
 
-def span_like() -> Landscape:
-    """89,856 SPAN-like architectures (the landscape of the project's issue on proxies)."""
+def make_span_like() -> Landscape:
+    """Return 89,856 SPAN-like architectures, quality and runtime by formula."""
+    # What each choice adds to PSNR in dB, and to a block's runtime in ms.
     attention = {"span": (0.10, 0.05), "eca": (0.06, 0.12), "none": (0.0, 0.0), "sig": (0.08, 0.06)}
     activation = {
         "silu": (0.05, 0.03),
@@ -62,7 +64,7 @@ def span_like() -> Landscape:
         "lrelu": (0.02, 0.005),
         "gelu": (0.05, 0.05),
     }
-    reach = {1: 0.6, 3: 1.0, 5: 1.15}
+    reach = {1: 0.6, 3: 1.0, 5: 1.15}  # of a kernel: how much of its capacity counts
 
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:
         blocks, channels, expansion, kernel = (
@@ -71,11 +73,14 @@ def span_like() -> Landscape:
         gate, gate_ms = attention[str(at["attention"])]
         bend, bend_ms = activation[str(at["activation"])]
         is_slow = at["upsampler"] == "dconv"
+
+        # Quality saturates in capacity; runtime rises in steps of eight channels.
         capacity = blocks * channels * reach[int(kernel)] * (1 + 0.12 * math.log(expansion))
         psnr = (
             25.2 + 1.9 * (1 - math.exp(-capacity / 160)) + gate * (1 - math.exp(-blocks / 4)) + bend
         )
         psnr += 0.06 * (at["train_form"] == "yes") - 0.04 * is_slow
+        # Hardware computes whole tiles of eight channels.
         tiles = 8 * math.ceil(channels / 8)
         block_ms = 0.08 + tiles**2 * kernel**2 * (0.6 + 0.4 * expansion) / 42000 + gate_ms + bend_ms
         return psnr, 0.35 + blocks * block_ms + 0.15 * is_slow
@@ -92,17 +97,18 @@ def span_like() -> Landscape:
             "upsampler": ("ps", "dconv"),
         },
         value=value,
-        corner=(25.6, 6.0),
+        corner=(25.6, 6.0),  # below it lies nothing of interest: 25.6 dB, 6 ms
     )
 
 
-def drawn(seed: int) -> Landscape:
+def draw_landscape(seed: int) -> Landscape:
     """Return a made-up landscape of 20,736 architectures, another for each seed: none was tuned to.
 
     Quality saturates in a weighted product of the sizes; categories add to it or take from it and
     interact with one size. Runtime is a sum of terms in products of sizes, in steps, and of the
     categories' own.
     """
+    # Sizes are ordered, words are categories; everything else is drawn.
     rng = random.Random(seed)
     sizes = {
         "depth": tuple(range(1, 9)),
@@ -114,11 +120,13 @@ def drawn(seed: int) -> Landscape:
         for name, count in (("a", 3), ("b", 3), ("c", 2))
     }
     extra = {"d": (1, 2, 3)}
+    # How sizes weigh in quality, what words give (dB), where it saturates, what they cost (ms).
     powers = {name: rng.uniform(0.4, 1.1) for name in sizes}
     gains = {word: rng.uniform(-0.12, 0.12) for group in words.values() for word in group}
     bends = {word: rng.uniform(0.6, 1.4) for word in words["a"]}
     costs = {word: rng.uniform(0.0, 0.15) for group in words.values() for word in group}
-    step = rng.choice((1, 8, 16))
+
+    step = rng.choice((1, 8, 16))  # widths are rounded up to it, as hardware does
     knee, height, last = rng.uniform(15, 60), rng.uniform(1.0, 2.5), rng.uniform(0.02, 0.1)
 
     def value(at: Mapping[str, float | str]) -> tuple[float, float]:
@@ -128,6 +136,7 @@ def drawn(seed: int) -> Landscape:
             gains[str(at[name])] * (1 - math.exp(-float(at["depth"]) / 3)) for name in words
         )
         psnr += last * math.log(float(at["d"]))
+
         tiles = step * math.ceil(float(at["width"]) / step)
         depth, ratio = float(at["depth"]), float(at["ratio"])
         ms = 0.3 + depth * (
@@ -136,23 +145,25 @@ def drawn(seed: int) -> Landscape:
         return psnr, ms + 0.1 * float(at["d"]) * depth**0.5
 
     options: dict[str, tuple[float | str, ...]] = {**sizes, **words, **extra}
-    return Landscape(options=options, value=value, corner=_corner(value, options))
+    return Landscape(options=options, value=value, corner=_pick_corner(value, options))
 
 
-def _corner(value: Value, options: Mapping[str, tuple[float | str, ...]]) -> tuple[float, float]:
+def _pick_corner(
+    value: Value, options: Mapping[str, tuple[float | str, ...]]
+) -> tuple[float, float]:
     """Return the quality that a tenth of all miss, and twice the front's median runtime."""
-    rows = _everything(value, options)
+    rows = _evaluate_all(value, options)
     members = rows[front(np.column_stack([-rows[:, 0], rows[:, 1]]))]
     return float(np.quantile(rows[:, 0], 0.1)), float(2 * np.median(members[:, 1]))
 
 
-def _everything(value: Value, options: Mapping[str, tuple[float | str, ...]]) -> np.ndarray:
+def _evaluate_all(value: Value, options: Mapping[str, tuple[float | str, ...]]) -> np.ndarray:
     picks = itertools.product(*options.values())
     return np.array([value(dict(zip(options, pick, strict=True))) for pick in picks])
 
 
 LANDSCAPES: dict[str, Callable[[], Landscape]] = {
-    "span_like": span_like,
-    "drawn0": functools.partial(drawn, 0),
-    "drawn1": functools.partial(drawn, 1),
+    "span_like": make_span_like,
+    "drawn0": functools.partial(draw_landscape, 0),
+    "drawn1": functools.partial(draw_landscape, 1),
 }

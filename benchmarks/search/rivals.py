@@ -4,6 +4,7 @@ import importlib.util
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ NUM_DRAWN = 2000  # candidates of a proposal, beside the neighbours of the best
 BLOCK = 250  # candidates that are looked at at once
 
 
-def lacking(methods: Iterable[str]) -> str:
-    """What is not installed of the libraries that methods need, in one line; empty: nothing."""
+def explain_missing_libraries(methods: Iterable[str]) -> str:
+    """Return in one line what is not installed of the libraries that methods need; "": nothing."""
     absent = {
         method: LIBRARIES[method]
         for method in methods
@@ -39,7 +40,7 @@ def lacking(methods: Iterable[str]) -> str:
     )
 
 
-def moasha(
+def search_by_moasha(
     space: Space,
     evaluator: TableEvaluator,
     look: Callable[[Mapping[int, TrialRecord]], None],
@@ -61,31 +62,12 @@ def moasha(
             gives the order of the rows where the rank of each row is meant.
     """
     from syne_tune.backend.trial_status import Trial
-    from syne_tune.config_space import choice
     from syne_tune.optimizer.scheduler import SchedulerDecision
-    from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
-    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import (
-        NonDominatedPriority,
-    )
 
-    class Ranked(NonDominatedPriority):
-        def priority_unsafe(self, objectives: np.ndarray) -> np.ndarray:
-            return np.argsort(super().priority_unsafe(objectives))
+    unit = evaluator.fidelities[0]
+    scheduler = _open_moasha(space, evaluator, seed=seed, is_ranked=is_ranked)
 
-    np.random.seed(seed)  # the generator that it draws configurations from
-    unit, top = evaluator.fidelities[0], evaluator.fidelities[-1]
-    configurations = {
-        decision.name: choice(list(range(decision.num_options)))
-        for decision in read_decisions(space)
-    }
-    scheduler = MOASHA(
-        configurations,
-        metrics=["loss_db", "runtime_ratio"],
-        time_attr="units",
-        max_t=top // unit,
-        multiobjective_priority=Ranked() if is_ranked else NonDominatedPriority(),
-        random_seed=seed,
-    )
+    # Records by number, as a search of ours would have them; the baseline is number 0.
     numbers = {evaluator.table.baseline.arch_id: 0}
     records: dict[int, TrialRecord] = {}
     for place in range(MOST_SUGGESTIONS * len(evaluator.table.entries)):
@@ -94,6 +76,8 @@ def moasha(
         number = numbers.setdefault(spec.arch_id, len(numbers))
         trial = Trial(trial_id=place, config=config, creation_time=datetime.now())
         scheduler.on_trial_add(trial)
+
+        # Train from fidelity to fidelity, until the scheduler stops it.
         for steps in evaluator.fidelities:
             request = TrialRequest(number=number, spec=spec, until=steps, reference_db=None)
             record = evaluator.trial(request, None, lambda words: None)
@@ -113,7 +97,38 @@ def moasha(
         scheduler.on_trial_remove(trial)
 
 
-def botorch_known(
+def _open_moasha(space: Space, evaluator: TableEvaluator, *, seed: int, is_ranked: bool) -> Any:
+    """Return Syne Tune's scheduler over a space's decisions."""
+    from syne_tune.config_space import choice
+    from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import (
+        NonDominatedPriority,
+    )
+
+    class RankedPriority(NonDominatedPriority):
+        """Its non-dominated sort with the rank of each row, where it gives their order."""
+
+        def priority_unsafe(self, objectives: np.ndarray) -> np.ndarray:
+            """Return the rank of each row."""
+            return np.argsort(super().priority_unsafe(objectives))
+
+    np.random.seed(seed)  # the generator that it draws configurations from
+    unit, top = evaluator.fidelities[0], evaluator.fidelities[-1]
+    configurations = {
+        decision.name: choice(list(range(decision.num_options)))
+        for decision in read_decisions(space)
+    }
+    return MOASHA(
+        configurations,
+        metrics=["loss_db", "runtime_ratio"],
+        time_attr="units",
+        max_t=top // unit,
+        multiobjective_priority=RankedPriority() if is_ranked else NonDominatedPriority(),
+        random_seed=seed,
+    )
+
+
+def suggest_by_botorch(
     candidates: Candidates,
     trained: Sequence[Point],
     psnr_db: Sequence[float],
@@ -147,20 +162,7 @@ def botorch_known(
     if len(trained) < startup:
         return next(point for point in candidates.spread(startup) if point not in trained)
 
-    # Candidates: a sample of what is untried, and what lies around the front.
-    (runtime_ratio,) = candidates.costs(trained).values()
-    signed = np.column_stack([-np.array(psnr_db), runtime_ratio])
-    best = [trained[place] for place in np.flatnonzero(front(signed))]
-    tried = set(trained)
-    untried = [point for point in candidates.list_points(()) if point not in tried]
-    drawn = random.Random(seed).sample(untried, min(NUM_DRAWN, len(untried)))
-    near = [
-        neighbour
-        for point in best
-        for neighbour in candidates.neighbours(point)
-        if neighbour not in tried
-    ]
-    points = list(dict.fromkeys([*drawn, *near]))
+    points = _draw_candidates(candidates, trained, psnr_db, seed=seed)
 
     # Inputs are scaled by the range of all that is looked at.
     inputs, asked = (torch.from_numpy(candidates.encode(rows)) for rows in (trained, points))
@@ -183,3 +185,22 @@ def botorch_known(
         with torch.no_grad():
             values = torch.cat([acquisition(block[:, None]) for block in asked.split(BLOCK)])
     return points[int(values.argmax())]
+
+
+def _draw_candidates(
+    candidates: Candidates, trained: Sequence[Point], psnr_db: Sequence[float], *, seed: int
+) -> list[Point]:
+    """Return a sample of what is untried, then the untried neighbours of the front."""
+    (runtime_ratio,) = candidates.costs(trained).values()
+    signed = np.column_stack([-np.array(psnr_db), runtime_ratio])
+    best = [trained[place] for place in np.flatnonzero(front(signed))]
+    tried = set(trained)
+    untried = [point for point in candidates.list_points(()) if point not in tried]
+    drawn = random.Random(seed).sample(untried, min(NUM_DRAWN, len(untried)))
+    near = [
+        neighbour
+        for point in best
+        for neighbour in candidates.neighbours(point)
+        if neighbour not in tried
+    ]
+    return list(dict.fromkeys([*drawn, *near]))

@@ -1,30 +1,37 @@
-"""Search methods against each other: trainings until a share of the front's hypervolume is found.
+"""How many trainings does a search method need until a share of the front's hypervolume is found?
 
-    python benchmarks/search/search.py [METHOD ...] [--landscape span_like] [--seeds 10] [--noise 0.02]
+    python benchmarks/search/search.py [METHOD ...] [--landscape span_like] [--noise 0.02]
 
 A training reveals PSNR (with --noise, its deviation in dB); a reading reveals the runtime, with 1 %
 of noise, and costs no training. Methods whose name ends in `_known` know every runtime beforehand;
-botorch_known is BoTorch's (benchmarks/search/rivals.py) and run only where it is named. Lines are appended
-to the results file as they come, and what is there is not run again. The table holds medians and
-quartiles over the seeds, and the ratio of the best Optuna sampler's trainings to the product's with
-its bootstrap interval.
+botorch_known is BoTorch's (rivals.py) and run only where it is named. Lines are appended to the
+results file as they come, and what is there is not run again. The table holds medians and quartiles
+over the seeds, and the ratio of the best Optuna sampler's trainings to the product's with its
+bootstrap interval.
 """
 
+import functools
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
 from benchmarks.search.landscapes import LANDSCAPES, Landscape
-from benchmarks.search.rivals import botorch_known, lacking
-from benchmarks.shared.comparison import parser, quartiles, ratios, run_missing
+from benchmarks.search.rivals import explain_missing_libraries, suggest_by_botorch
+from benchmarks.shared.comparison import (
+    compare_with_stock,
+    format_quartiles,
+    make_comparison_parser,
+    run_missing,
+)
 from benchmarks.shared.lines import Line
+from benchmarks.shared.tables import format_head, format_row
 from nas.search.model.acquisition import Acquisition
 from nas.search.model.candidates import Candidate, Candidates, Point
 from nas.search.model.observations import (
@@ -118,13 +125,13 @@ class Run:
         self.trained.append(self.candidates.point(params))
         self.values.append(self.landscape.at(params))
         share = self.landscape.volume(np.array(self.values)) / self.whole
-        for wanted in SHARES:
-            if share >= wanted:
-                self.reached.setdefault(wanted, len(self.trained))
+        for threshold in SHARES:
+            if share >= threshold:
+                self.reached.setdefault(threshold, len(self.trained))
         return self.values[-1][0] + self.rng.normal(0, self.noise)
 
 
-class Repeating:
+class RepeatingSampler:
     """An ablation: what was trained may be suggested again, once the points to start with are."""
 
     picks_best = True
@@ -143,7 +150,7 @@ class Repeating:
         return suggest_best(repeatable, observations, pending, seed=seed, screen=DEVIATIONS)
 
 
-class Drawn:
+class DrawnSampler:
     """An ablation: candidates at random, with what is predicted of them: they can be screened."""
 
     picks_best = False
@@ -158,6 +165,8 @@ class Drawn:
         tried, points = observations.list_tried(pending), candidates.list_points([])
         if tried.issuperset(points):
             return None
+
+        # Any point that was not tried.
         rng = random.Random(seed)
         point = rng.choice(points)
         while point in tried:
@@ -166,14 +175,14 @@ class Drawn:
         params = candidates.params(point)
         if len(trained) < STARTUP:
             return Suggestion(params=params)
-        surrogate = self._fit(candidates, trained)
+        surrogate = self._fit_surrogate(candidates, trained)
         mean, std = surrogate.predict(candidates.encode([point]))
         predicted = PredictedQuality(
             mean=float(mean[0]), std=float(std[0]), noise=surrogate.noise_std
         )
         return Suggestion(params=params, predicted=predicted, max_deviations=DEVIATIONS)
 
-    def _fit(self, candidates: Candidates, trained: Sequence[Observation]) -> Surrogate:
+    def _fit_surrogate(self, candidates: Candidates, trained: Sequence[Observation]) -> Surrogate:
         """Return the surrogate of quality; it is fitted once a training."""
         if self._surrogate is None or self._surrogate[0] != len(trained):
             inputs = candidates.encode([row.point for row in trained])
@@ -195,8 +204,8 @@ OURS: dict[str, Callable[[], Sampler]] = {
     # These lack a part of cost_aware each: the screen, the rule that nothing is trained twice, and
     # the choice by what is expected.
     "cost_aware_unscreened": lambda: CostAware(startup=STARTUP, screen=None),
-    "cost_aware_repeats": Repeating,
-    "random_screened": Drawn,
+    "cost_aware_repeats": RepeatingSampler,
+    "random_screened": DrawnSampler,
 }
 RIVALS = ("botorch_known",)
 
@@ -246,6 +255,7 @@ def search_by_sampler(run: Run, sampler: Sampler, most: int) -> None:
 
 
 def _is_screened(run: Run, suggestion: Suggestion, costs: Mapping[str, float]) -> bool:
+    """Say whether the product's screen would spare the training of a suggestion."""
     if suggestion.predicted is None or suggestion.max_deviations is None:
         return False
     screen = Screen.of(run.observe(), suggestion.predicted, suggestion.max_deviations)
@@ -256,7 +266,7 @@ def search_by_botorch(run: Run, most: int) -> None:
     """Search by BoTorch, which is told the reference point and no method else."""
     psnr_db: list[float] = []
     while len(run.trained) < most and SHARES[-1] not in run.reached:
-        point = botorch_known(
+        point = suggest_by_botorch(
             run.candidates,
             run.trained,
             psnr_db,
@@ -267,15 +277,17 @@ def search_by_botorch(run: Run, most: int) -> None:
         psnr_db.append(run.train(run.candidates.params(point)))
 
 
-def search(method: str, seed: int, landscape: str, noise: float) -> Line:
-    """Return one line of the results."""
+def run_search(method: str, seed: int, landscape: str, noise: float) -> Line:
+    """Search a landscape by a method; return its line of the results."""
     run = Run(LANDSCAPES[landscape](), seed, noise, is_known=method.endswith("_known"))
+
     start = time.perf_counter()
     most = MOST.get(method, GIVEN_UP)
     if method in RIVALS:
         search_by_botorch(run, most)
     else:
         search_by_sampler(run, (STOCK | OURS)[method](), most)
+
     return {
         "landscape": landscape,
         "noise": noise,
@@ -290,51 +302,52 @@ def search(method: str, seed: int, landscape: str, noise: float) -> Line:
     }
 
 
-def counts(found: Sequence[Mapping[str, Any]], method: str, share: float) -> np.ndarray:
-    """Trainings until a share, by seed; infinite where it was not reached."""
-    return np.array(
-        [line["reached"].get(str(share), np.inf) for line in found if line["method"] == method],
-        dtype=float,
-    )
+def count_trainings(lines: Sequence[Line], method: str, share: float) -> np.ndarray:
+    """Return the trainings until a share, by seed; infinite where it was not reached."""
+    own_lines = [line for line in lines if line["method"] == method]
+    return np.array([line["reached"].get(str(share), np.inf) for line in own_lines], dtype=float)
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield (
-        "| method | seeds | "
-        + " | ".join(f"{share:.0%}" for share in SHARES)
-        + " | screened | duplicates | s a search |"
-    )
-    yield "|" + "---|" * (5 + len(SHARES))
+def format_table(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield a Markdown table of all methods, and the ratios to ours below it."""
+    shares = [f"{share:.0%}" for share in SHARES]
+    yield from format_head(["method", "seeds", *shares, "screened", "duplicates", "s a search"])
     for method in (*STOCK, *OURS, *RIVALS):
-        mine = [line for line in found if line["method"] == method]
-        if mine:
-            cells = [quartiles(counts(found, method, share)) for share in SHARES]
-            share = sum(line["duplicates"] for line in mine) / sum(
-                line["trainings"] for line in mine
-            )
-            screened, seconds = (
-                np.median([line.get(name, 0) for line in mine]) for name in ("screened", "seconds")
-            )
-            rest = f"{screened:.0f} | {share:.0%} | {seconds:.0f}"
-            yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {rest} |"
+        own_lines = [line for line in lines if line["method"] == method]
+        if not own_lines:
+            continue
+        cells = [format_quartiles(count_trainings(lines, method, share)) for share in SHARES]
+        num_trainings = sum(line["trainings"] for line in own_lines)
+        duplicates = sum(line["duplicates"] for line in own_lines) / num_trainings
+        screened, seconds = (
+            np.median([line.get(name, 0) for line in own_lines]) for name in ("screened", "seconds")
+        )
+        cells += [f"{screened:.0f}", f"{duplicates:.0%}", f"{seconds:.0f}"]
+        yield format_row([method, len(own_lines), *cells])
     yield ""
+
+    counts = functools.partial(count_trainings, lines, share=RATED)
     samplers = [method for method in STOCK if method != "random"]
-    for best, method, times in ratios(lambda method: counts(found, method, RATED), samplers, OURS):
+    for best, method, times in compare_with_stock(counts, samplers, OURS):
         yield f"{method}: {best} takes {times} its trainings to {RATED:.0%}"
 
 
 def main() -> None:
-    asked = parser(__doc__, (*STOCK, *OURS, *RIVALS), "search.jsonl", only_named=RIVALS)
-    asked.add_argument("--landscape", default="span_like", choices=list(LANDSCAPES))
-    asked.add_argument(
+    parser = make_comparison_parser(
+        __doc__, (*STOCK, *OURS, *RIVALS), "search.jsonl", only_named=RIVALS
+    )
+    parser.add_argument("--landscape", default="span_like", choices=list(LANDSCAPES))
+    parser.add_argument(
         "--noise", type=float, default=0.0, help="deviation of a training's PSNR, dB"
     )
-    options = asked.parse_args()
-    if lacks := lacking(options.methods):
-        asked.error(lacks)
+    options = parser.parse_args()
+    missing = explain_missing_libraries(options.methods)
+    if missing:
+        parser.error(missing)
+
     setting = {"landscape": options.landscape, "noise": options.noise}
-    found = run_missing(search, options, setting, lambda line: print(line, flush=True))
-    print("\n".join(table(found)))
+    lines = run_missing(run_search, options, setting, lambda line: print(line, flush=True))
+    print("\n".join(format_table(lines)))
 
 
 if __name__ == "__main__":

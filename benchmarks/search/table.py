@@ -1,13 +1,17 @@
-"""Search methods on a table: training steps until a share of its hypervolume, and until its best score.
+"""How many training steps does a whole search need on a table of trained networks?
 
-    python benchmarks/search/table.py [METHOD ...] [--table esr_bench_mini] [--goal front] [--seeds 10]
+    python benchmarks/search/table.py [METHOD ...] [--table esr_bench_mini] [--goal front]
 
-Every method is a real search of `nas search evaluator=table`: its sampler, its study, its rungs, one worker;
-but moasha, which is Syne Tune's (benchmarks/search/rivals.py), is run only where it is named.
-A network counts once it was trained to the end, with the table's mean over seeds; the ladder's steps, which
-all methods pay alike, are left out. The hypervolume lies between the gate's gain (with --gate, another one)
-and the baseline's runtime; `score` is the first network that passes the gate with a score within 1 % of the
-table's best. Lines are appended to the results file as they come, and what is there is not run again.
+Every method is a real search of `nas search evaluator=table`: its sampler, its study, its rungs,
+one worker; but moasha, which is Syne Tune's (rivals.py), is run only where it is named. A network
+counts once it was trained to the end, with the table's mean over seeds; the ladder's steps, which
+all methods pay alike, are left out. The hypervolume lies between the gate's gain (with --gate,
+another one) and the baseline's runtime; `score` is the first network that passes the gate with a
+score within 1 % of the table's best. Lines are appended to the results file as they come, and what
+is there is not run again.
+
+The table holds trainings of full length until shares of the hypervolume and until the score, then
+how far the searches came that did not arrive, and how many times ours the best of Optuna's takes.
 """
 
 import contextlib
@@ -25,9 +29,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from benchmarks.search.rivals import LIBRARIES, lacking, moasha
-from benchmarks.shared.comparison import parser, quartiles, ratios, run_missing
+from benchmarks.search.rivals import LIBRARIES, explain_missing_libraries, search_by_moasha
+from benchmarks.shared.comparison import (
+    compare_with_stock,
+    format_quartiles,
+    make_comparison_parser,
+    run_missing,
+)
 from benchmarks.shared.lines import Line
+from benchmarks.shared.tables import format_head, format_row
 from nas.analysis.ladder import rung_spec
 from nas.analysis.pareto import hypervolume
 from nas.analysis.run_state import RunState
@@ -41,7 +51,8 @@ from nas.search.session import SearchSession
 from nas.search.table.table import Table, find_table
 
 SHARES = (0.9, 0.95, 0.98)
-WITHIN = 1.01  # of the best score
+GOALS = (*map(str, SHARES), "score")  # what is looked for
+MAX_SCORE_RATIO = 1.01  # to the best score
 METHODS: dict[str, tuple[list[str], str]] = {  # overrides, and how trainings pause
     "random": (["sampler=random"], "single"),
     "nsga2_50": (["sampler=nsga2", "sampler.population=50"], "single"),
@@ -56,7 +67,7 @@ METHODS: dict[str, tuple[list[str], str]] = {  # overrides, and how trainings pa
     "moasha": ([], "rungs"),
     "moasha_ranked": ([], "rungs"),
 }
-STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")
+STOCK = ("nsga2_50", "nsga2_20", "tpe", "gp")  # Optuna's, which ours are compared with
 OURS = ("cost_aware", "cost_aware_rungs")
 
 
@@ -65,17 +76,22 @@ class Enough(Exception):  # noqa: N818 - no error: all that is asked for was fou
 
 
 class Watch:
-    """What a search has found so far, by the table's own means, and the steps that it has spent."""
+    """What a search has found so far, by the table's own means, and the steps that it has spent.
+
+    Args:
+        base: arch_id of the network that gains are over.
+    """
 
     def __init__(self, table: Table, challenge: Challenge, base: str) -> None:
         top = table.facts.fidelities[-1]
 
-        def reached(name: str) -> float:
+        def compute_mean(name: str) -> float:
+            """Return a network's mean PSNR in dB over seeds; minus infinity: none was trained."""
             curves = [dict(run.curve) for run in table.entries[name].trainings if run.curve]
             return statistics.fmean(curve[top] for curve in curves) if curves else -np.inf
 
         entries, baseline = table.entries, table.entries[base]
-        self.gains = {name: reached(name) - reached(base) for name in entries}
+        self.gains = {name: compute_mean(name) - compute_mean(base) for name in entries}
         self.ratios = {name: entry.latency.ratio for name, entry in entries.items()}
         self.scores = {
             name: challenge.score(
@@ -85,15 +101,19 @@ class Watch:
             )
             for name, entry in entries.items()
         }
+
+        # What is there to be found.
         self.gate_db = gate_db = challenge.gate.min_gain_db
         self.top = top
-        self.whole = self._volume(entries)
+        self.whole = self._measure_volume(entries)
         passing = [name for name, gain in self.gains.items() if gain >= gate_db]
         self.best = min(self.scores[name] for name in passing)
+
+        # What was found, and what it took.
         self.steps, self.trainings = 0, 0
         self.found: set[str] = set()
         self.reached: dict[str, tuple[int, int]] = {}
-        self._spent: dict[int, int] = {}
+        self._spent: dict[int, int] = {}  # steps of each trial so far
 
     @contextlib.contextmanager
     def open(self, state: RunState) -> Iterator["Watch"]:
@@ -101,9 +121,15 @@ class Watch:
         yield self
 
     def update(self, state: RunState, **_: Any) -> None:
+        """Look at a session's records, as a screen is told to show them."""
         self.look({record.number: record for record in state.records})
 
     def look(self, records: Mapping[int, TrialRecord]) -> None:
+        """Count what records say that was not counted yet.
+
+        Raises:
+            Enough: all that is asked for was found.
+        """
         for number, record in records.items():
             steps = record.quality.fidelity if record.quality else 0
             if record.state == "failed":
@@ -115,53 +141,41 @@ class Watch:
             self._spent[number] = steps
             if steps == self.top and record.state == "complete":
                 self.found.add(record.spec.arch_id)
-                self._judge(record.spec.arch_id)
+                self._judge_network(record.spec.arch_id)
         if {str(share) for share in SHARES} | {"score"} <= self.reached.keys():
             raise Enough
 
     @property
     def share(self) -> float:
-        """Of the table's hypervolume, what was found."""
-        return self._volume(self.found) / self.whole if self.found else 0.0
+        """Which share of the table's hypervolume was found."""
+        return self._measure_volume(self.found) / self.whole if self.found else 0.0
 
-    def _judge(self, name: str) -> None:
+    def _judge_network(self, name: str) -> None:
         share = self.share
         now = (self.steps, self.trainings)
-        for wanted in SHARES:
-            if share >= wanted:
-                self.reached.setdefault(str(wanted), now)
-        if self.gains[name] >= self.gate_db and self.scores[name] <= WITHIN * self.best:
+        for threshold in SHARES:
+            if share >= threshold:
+                self.reached.setdefault(str(threshold), now)
+        if self.gains[name] >= self.gate_db and self.scores[name] <= MAX_SCORE_RATIO * self.best:
             self.reached.setdefault("score", now)
 
-    def _volume(self, names: Sequence[str] | set[str] | Mapping[str, Any]) -> float:
+    def _measure_volume(self, names: Sequence[str] | set[str] | Mapping[str, Any]) -> float:
         values = np.array([[-self.gains[name], self.ratios[name]] for name in names])
         return hypervolume(values, (-self.gate_db, 1.0))
 
 
-def search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
-    """One line of the results."""
+def run_search(method: str, seed: int, table: str, goal: str, gate: float | None) -> Line:
+    """Search a table by a method until all that is asked for was found; return its line.
+
+    Args:
+        gate: least gain in dB; None: the challenge's.
+    """
     found = Table.load(find_table(table))
-    overrides, fidelity = METHODS[method]
-    challenge = {} if gate is None else {"challenge": {"gate": {"min_gain_db": gate}}}
+    setting = {"table": table, "gate": gate, "goal": goal, "method": method, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
-        config = compose_search(
-            *own_settings(table, found),
-            *overrides,
-            run=f"{folder}/run",
-            evaluator="table",
-            table=table,
-            scale=found.facts.scale,
-            goal=goal,
-            seed=seed,
-            workers=1,
-            ladder_seeds=_count_ladder_seeds(found),
-            proxy={"steps": found.facts.fidelities[-1]},
-            fidelity=_choose_rungs(found) if fidelity == "rungs" else {},
-            **challenge,
-        )
-        # A search of the whole table, which the watch ends.
-        config = dataclasses.replace(config, budget=Budget(trials=None, hours=None))
+        config = _compose_search(found, Path(folder) / "run", **setting)
         watch = Watch(found, config.goals.challenge, base=found.baseline.arch_id)
+
         start = time.perf_counter()
         with contextlib.suppress(Enough):
             if method in LIBRARIES:
@@ -169,12 +183,9 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
             else:
                 SearchSession(config, render=lambda state: "", open_screen=watch.open).run()
         seconds = time.perf_counter() - start
+
     return {
-        "table": table,
-        "gate": gate,
-        "goal": goal,
-        "method": method,
-        "seed": seed,
+        **setting,
         "top": watch.top,
         "members": len(found.entries),
         "reached": watch.reached,
@@ -185,12 +196,36 @@ def search(method: str, seed: int, table: str, goal: str, gate: float | None) ->
     }
 
 
+def _compose_search(
+    found: Table, run: Path, *, table: str, gate: float | None, goal: str, method: str, seed: int
+) -> SearchConfig:
+    """Return a search of the whole table by a method, which its watch ends."""
+    overrides, fidelity = METHODS[method]
+    challenge = {} if gate is None else {"challenge": {"gate": {"min_gain_db": gate}}}
+    config = compose_search(
+        *list_own_settings(table, found),
+        *overrides,
+        run=str(run),
+        evaluator="table",
+        table=table,
+        scale=found.facts.scale,
+        goal=goal,
+        seed=seed,
+        workers=1,
+        ladder_seeds=_count_ladder_seeds(found),
+        proxy={"steps": found.facts.fidelities[-1]},
+        fidelity=_choose_rungs(found) if fidelity == "rungs" else {},
+        **challenge,
+    )
+    return dataclasses.replace(config, budget=Budget(trials=None, hours=None))
+
+
 def _run_library(config: SearchConfig, watch: Watch, *, is_ranked: bool) -> None:
     """Search with Syne Tune's method over the same evaluator."""
     placement = config.make_placement()
     backend = config.execution.backend.open(config.make_parts(placement))
     with started(backend.engine, backend.make_evaluator, placement):
-        moasha(
+        search_by_moasha(
             config.space,
             backend.make_evaluator(),
             watch.look,
@@ -211,68 +246,79 @@ def _count_ladder_seeds(found: Table) -> int:
     return min(len(found.entries[spec.arch_id].trainings) for spec in specs)
 
 
-def own_settings(table: str, found: Table) -> list[str]:
-    """What `nas search` is told to search a table: its challenge, where it has one, and its space."""
-    own = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
-    return [*own, *found.facts.settings["chosen_space"].split()]
+def list_own_settings(table: str, found: Table) -> list[str]:
+    """Return the overrides that search a table: its challenge, if it has one, and its space."""
+    challenge = [f"challenge={table}"] if catalog.exists(f"challenge/{table}") else []
+    return [*challenge, *found.facts.settings["chosen_space"].split()]
 
 
-def steps_to(
-    lines: Sequence[Mapping[str, Any]], method: str, *, what: str, unit: int = 0
-) -> np.ndarray:
-    """Steps (unit 0) or trainings (1) until something was found, by seed; infinite where it was not."""
-    mine = sorted(
+def count_steps(lines: Sequence[Line], method: str, *, what: str, unit: int = 0) -> np.ndarray:
+    """Return what it took until something was found, by seed; infinite where it was not.
+
+    Args:
+        what: a share of the hypervolume, such as "0.95", or "score".
+        unit: 0 counts steps, 1 trainings.
+    """
+    own_lines = sorted(
         (line for line in lines if line["method"] == method), key=lambda line: line["seed"]
     )
-    return np.array(
-        [line["reached"].get(what, (np.inf, np.inf))[unit] for line in mine], dtype=float
-    )
+    # Not reached stands last in any order.
+    nowhere = (np.inf, np.inf)
+    return np.array([line["reached"].get(what, nowhere)[unit] for line in own_lines], dtype=float)
 
 
-def report(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A Markdown table in trainings of full length, and ratios with their bootstrap intervals."""
-    wanted = [*map(str, SHARES), "score"]
-    yield f"| method | seeds | {' | '.join(wanted)} | share of the table's steps to score |"
-    yield "|" + "---|" * (len(wanted) + 3)
+def format_report(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield a Markdown table in trainings of full length, and ratios with their intervals."""
+    yield from format_head(["method", "seeds", *GOALS, "share of the table's steps to score"])
     for method in METHODS:
-        mine = [line for line in lines if line["method"] == method]
-        if mine:
-            top, members = mine[0]["top"], mine[0]["members"]
-            cells = [quartiles(steps_to(lines, method, what=what) / top, 1) for what in wanted]
-            share = float(np.median(steps_to(lines, method, what="score"))) / top / members
-            shown = f"{share:.1%}" if np.isfinite(share) else "-"
-            yield f"| {method} | {len(mine)} | {' | '.join(cells)} | {shown} |"
+        own_lines = [line for line in lines if line["method"] == method]
+        if not own_lines:
+            continue
+        # A network trained to the end is one training, whatever its number of steps.
+        top, members = own_lines[0]["top"], own_lines[0]["members"]
+        cells = [format_quartiles(count_steps(lines, method, what=goal) / top, 1) for goal in GOALS]
+        share = float(np.median(count_steps(lines, method, what="score"))) / top / members
+        cells += [f"{share:.1%}" if np.isfinite(share) else "-"]
+        yield format_row([method, len(own_lines), *cells])
     yield ""
+
+    yield from _describe_unfinished(lines)
+    for what in ("0.95", "score"):
+        counts = functools.partial(count_steps, lines, what=what)
+        for best, method, times in compare_with_stock(counts, STOCK, OURS):
+            yield f"{what}: {best} takes {times} the steps of {method}"
+
+
+def _describe_unfinished(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield, for each method, how far its searches came that did not find all."""
     for method in METHODS:
         short = [
             line
             for line in lines
-            if line["method"] == method and set(wanted) - line["reached"].keys()
+            if line["method"] == method and set(GOALS) - line["reached"].keys()
         ]
         if short and "share" in short[0]:
-            shares = quartiles(np.array([line["share"] for line in short]), 2)
-            spent = quartiles(np.array([line["steps"] / line["top"] for line in short]), 1)
-            yield f"{method}: {len(short)} seeds ended at {shares} of the hypervolume after {spent} trainings"
-    for what in ("0.95", "score"):
-        counts = functools.partial(steps_to, lines, what=what)
-        for best, method, times in ratios(counts, STOCK, OURS):
-            yield f"{what}: {best} takes {times} the steps of {method}"
+            shares = format_quartiles(np.array([line["share"] for line in short]), 2)
+            spent = format_quartiles(np.array([line["steps"] / line["top"] for line in short]), 1)
+            came = f"{shares} of the hypervolume after {spent} trainings"
+            yield f"{method}: {len(short)} seeds ended at {came}"
 
 
 def main() -> None:
-    asked = parser(__doc__, list(METHODS), "table.jsonl", only_named=LIBRARIES)
-    asked.add_argument("--table", default="esr_bench_mini")
-    asked.add_argument("--goal", default="front", choices=["front", "score"])
-    asked.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
-    options = asked.parse_args()
-    if lacks := lacking(options.methods):
-        asked.error(lacks)
-    setting = {"table": options.table, "goal": options.goal, "gate": options.gate}
+    parser = make_comparison_parser(__doc__, list(METHODS), "table.jsonl", only_named=LIBRARIES)
+    parser.add_argument("--table", default="esr_bench_mini", help="a name or a file")
+    parser.add_argument("--goal", default="front", choices=["front", "score"])
+    parser.add_argument("--gate", type=float, help="least gain in dB, in place of the challenge's")
+    options = parser.parse_args()
+    missing = explain_missing_libraries(options.methods)
+    if missing:
+        parser.error(missing)
 
-    def show(line: Line) -> None:
+    def show_line(line: Line) -> None:
         print(line["method"], line["seed"], line["reached"], f"{line['seconds']:.0f} s", flush=True)
 
-    print("\n".join(report(run_missing(search, options, setting, show))))
+    setting = {"table": options.table, "goal": options.goal, "gate": options.gate}
+    print("\n".join(format_report(run_missing(run_search, options, setting, show_line))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Swap the parts of a network for their fused twins, in a copy: one network, the same state dict."""
+"""Swaps the parts of a network for their fused twins, in a copy with the same state dict."""
 
 import copy
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from search_spaces.reparam import RepConv2d
 
 Level = Literal["operator", "epilogue"]
 
-OPERATORS: dict[
-    type[nn.Module], Callable[[int], nn.Module]
-] = {  # attentions with an operator of their own
+# Attentions with an operator of their own.
+OPERATORS: dict[type[nn.Module], Callable[[int], nn.Module]] = {
     LearnedPointwise: FusedLearnedPointwise,
     ParameterFree: FusedParameterFree,
 }
+# Attentions that a convolution's kernel computes on its own result.
 EPILOGUES: dict[type[nn.Module], str] = {
     LearnedPointwise: "conv1x1",
     ParameterFree: "parameter_free",
@@ -40,19 +40,29 @@ FUSED = (ConvAct, FusedConvStack, FusedSPAB)
 
 
 def fuse(net: Network, *, attention: Level = "operator") -> Network:
-    """A copy of a network that computes the same with fused kernels, on the CPU too.
+    """Return a copy of a network that computes the same with fused kernels, on the CPU too.
 
-    It has the same spec, state dict, parameters and counts. Its convolutions and activations are calls of
-    nas::conv_act; on CUDA they keep features channels_last. What has no twin stays plain: see `unfused`.
+    It has the same spec, state dict, parameters and counts. Its convolutions and activations are
+    calls of nas::conv_act, which on CUDA keep features channels_last. Modules without a fused twin
+    stay plain: see `unfused`.
 
     Args:
         net: in inference form.
-        attention: `operator`: nas::span_attention and nas::parameter_free_attention after the block's third
-            convolution, and attentions without an operator inside that convolution's epilogue; `epilogue`:
-            all of them there.
-
+        attention: where attentions are computed. `operator`: by nas::span_attention and
+            nas::parameter_free_attention, after the block's third convolution; attentions without
+            an operator are in that convolution's epilogue. `epilogue`: all are there.
     Raises:
         ValueError: the network holds training branches, or there is no such level.
+    Example:
+        >>> import torch
+        >>> from search_spaces import build, published
+        >>> net = build(published("span")).eval()
+        >>> image = torch.rand(1, 3, 24, 32)
+        >>> with torch.no_grad():
+        ...     torch.allclose(fuse(net)(image), net(image), atol=1e-5)
+        True
+        >>> unfused(fuse(net))
+        {}
     """
     if attention not in ("operator", "epilogue"):
         raise ValueError(f"attention must be operator or epilogue, got {attention!r}")
@@ -60,41 +70,47 @@ def fuse(net: Network, *, attention: Level = "operator") -> Network:
         raise ValueError(
             f"fuse: {branches[0]} holds training branches; fold the network first: fuse(net.fold())"
         )
+    # Twins take over the parameters of the modules that they replace: those of the copy.
     fused = copy.deepcopy(net)
-    _swap(fused, attention)
+    _swap_children(fused, attention)
     return fused
 
 
 def unfused(net: nn.Module) -> dict[str, str]:
-    """Say which parts of a network stayed plain, and why: names of modules and reasons."""
-    return dict(_plain_parts(net, ""))
+    """Return the modules of a network that stayed plain, by name, each with the reason."""
+    return dict(_list_plain_parts(net, ""))
 
 
-def _swap(parent: nn.Module, attention: Level) -> None:
+def _swap_children(parent: nn.Module, attention: Level) -> None:
     """Replace every child that has a twin; look into those that have none."""
     for name, child in parent.named_children():
-        twin = _twin(child, attention)
+        twin = _make_twin(child, attention)
         if twin is not None:
             setattr(parent, name, twin)
         else:
-            _swap(child, attention)
+            _swap_children(child, attention)
 
 
-def _twin(module: nn.Module, attention: Level) -> nn.Module | None:
-    """The fused twin of exactly this kind of module: a kind derived from it may compute something else."""
+def _make_twin(module: nn.Module, attention: Level) -> nn.Module | None:
+    """Return the fused twin of a module; None: it has none.
+
+    Only exact types have one: a class derived from them may compute something else.
+    """
+    # A block with a convolution that has no kernel has no twin; its parts may have.
     if type(module) is SPAB and type(module.attention) in EPILOGUES and _has_plain_convs(module):
         operator = OPERATORS.get(type(module.attention)) if attention == "operator" else None
         if operator is not None:
-            return FusedSPAB(module, _operator_twin(operator, module.attention), "none")
+            return FusedSPAB(module, _make_operator_twin(operator, module.attention), "none")
         return FusedSPAB(module, module.attention, EPILOGUES[type(module.attention)])
+
     if type(module) is ConvStack and _has_plain_convs(module):
         return FusedConvStack(module)
     return ConvAct(module, "none") if _is_plain_conv(module) else None
 
 
-def _operator_twin(kind: Callable[[int], nn.Module], attention: nn.Module) -> nn.Module:
-    """The twin of an attention, with its parameters."""
-    twin = kind(1)
+def _make_operator_twin(kind: Callable[[int], nn.Module], attention: nn.Module) -> nn.Module:
+    """Return the twin of an attention, with its parameters."""
+    twin = kind(1)  # its own parameters go: the channel count does not matter
     for name, child in attention.named_children():
         setattr(twin, name, child)
     return twin.train(attention.training)
@@ -108,18 +124,20 @@ def _is_plain_conv(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return type(module) is nn.Conv2d and why_plain(module) is None
 
 
-def _plain_parts(module: nn.Module, path: str) -> list[tuple[str, str]]:
-    found = []
+def _list_plain_parts(module: nn.Module, path: str) -> list[tuple[str, str]]:
+    parts = []
     for name, child in module.named_children():
         here = f"{path}{name}"
         if isinstance(child, (*FUSED, nn.Identity)) or (
             isinstance(child, CONTAINERS) and not len(child)
         ):
             continue
+
+        # Of a module that holds others, those are named; a leaf is named itself.
         if isinstance(child, nn.Conv2d):
-            found.append((here, why_plain(child) or "it was not fused"))
+            parts.append((here, why_plain(child) or "it was not fused"))
         elif any(True for _ in child.children()):
-            found += _plain_parts(child, f"{here}.")
+            parts += _list_plain_parts(child, f"{here}.")
         else:
-            found.append((here, f"{type(child).__name__} has no kernel"))
-    return found
+            parts.append((here, f"{type(child).__name__} has no kernel"))
+    return parts

@@ -1,8 +1,8 @@
 """Builds a CUDA source into a shared library for one architecture, once a machine, and loads it.
 
-A library lies in the user's cache folder under a name made of everything that goes into it: sources, flags,
-architecture and compiler. It is written beside its place and moved there, under a lock, so that processes
-that want the same one at once build it once and never load half of it.
+The library is kept in the user's cache folder. Its name is a hash of all that goes into it:
+sources, flags, architecture and compiler. It is written beside its place and moved there, under a
+lock: so processes that ask for the same library at once build it once, and never load half of it.
 """
 
 import ctypes
@@ -29,21 +29,18 @@ class BuildError(RuntimeError):
 
 
 def find_nvcc() -> Path | None:
-    """nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda; None: it is not there."""
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    on_path = shutil.which("nvcc")
-    for found in [
-        *(Path(home) / "bin/nvcc" for home in homes[:2] if home),
-        on_path,
-        Path(str(homes[2])) / "bin/nvcc",
-    ]:
-        if found and Path(found).is_file():
-            return Path(found)
-    return None
+    """Return nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda; None: there is none."""
+    # What the user names goes before what is on the PATH, and that before the usual place.
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    candidates = [Path(home) / "bin/nvcc" for home in homes if home]
+    if on_path := shutil.which("nvcc"):
+        candidates.append(Path(on_path))
+    candidates.append(Path("/usr/local/cuda/bin/nvcc"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def architecture(device: torch.device) -> str:
-    """nvcc's name of a device's architecture, such as `sm_90`."""
+    """Return nvcc's name of a device's architecture, such as `sm_90`."""
     major, minor = torch.cuda.get_device_capability(device)
     return f"sm_{major}{minor}"
 
@@ -66,47 +63,53 @@ def load(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = N
 
 
 def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = None) -> Path:
-    """The path of the built library; see `load`."""
+    """Build a source if it is not in the cache yet, and return the library's path; see `load`."""
     nvcc = find_nvcc()
     if nvcc is None:
         raise BuildError("no nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda")
-    flags = [
-        *FLAGS,
-        f"-arch={arch}",
-        *(f"-D{name}={value}" for name, value in (defines or {}).items()),
-    ]
+    macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    flags = [*FLAGS, f"-arch={arch}", *macros]
+
     try:
-        name = f"{source.stem}-{_digest(source, flags, _version(nvcc))}"
+        name = f"{source.stem}-{_hash_sources(source, flags, _read_version(nvcc))}"
         folder = user_cache("cuda")
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"{name}.so"
+
+        # Who waited for the lock finds the library that the other process built.
         with FileLock(folder / f"{name}.lock"):
             if not place.exists():
-                _compile(nvcc, flags, source, place)
+                _compile_source(nvcc, flags, source, place)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise BuildError(f"{source.name} could not be built: {error}") from error
     return place
 
 
-def _compile(nvcc: Path, flags: list[str], source: Path, place: Path) -> None:
+def _compile_source(nvcc: Path, flags: list[str], source: Path, place: Path) -> None:
+    # In the same file system, so that the library is moved into place whole.
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        made = Path(folder) / "library.so"
-        command = [str(nvcc), *flags, "-o", str(made), str(source)]
+        library = Path(folder) / "library.so"
+        command = [str(nvcc), *flags, "-o", str(library), str(source)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
         )
         if done.returncode != 0:
-            said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            wrong = next(
-                (line for line in said if "error" in line.lower() or "fatal" in line.lower()), ""
-            )
-            raise BuildError(
-                f"nvcc failed on {source.name}: {wrong or (said or ['it says nothing'])[0]}"
-            )
-        made.replace(place)
+            fault = _find_fault(done.stderr + done.stdout)
+            raise BuildError(f"nvcc failed on {source.name}: {fault}")
+        library.replace(place)
 
 
-def _digest(source: Path, flags: list[str], version: str) -> str:
+def _find_fault(output: str) -> str:
+    """Return the line of a compiler's output that tells what is wrong."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    for line in lines:
+        if "error" in line.lower() or "fatal" in line.lower():
+            return line
+    return lines[0] if lines else "it says nothing"
+
+
+def _hash_sources(source: Path, flags: list[str], version: str) -> str:
+    # Headers count too: any file beside the source may be included by it.
     digest = hashlib.sha256("\0".join([source.name, version, *flags]).encode())
     for part in sorted([*source.parent.glob("*.cu"), *source.parent.glob("*.cuh")]):
         digest.update(part.name.encode() + b"\0" + part.read_bytes() + b"\0")
@@ -114,7 +117,7 @@ def _digest(source: Path, flags: list[str], version: str) -> str:
 
 
 @cache
-def _version(nvcc: Path) -> str:
+def _read_version(nvcc: Path) -> str:
     done = subprocess.run(
         [str(nvcc), "--version"], capture_output=True, text=True, check=True, timeout=60
     )

@@ -1,7 +1,8 @@
 """Launches that are prepared once and then repeated on other maps.
 
-A call of an operator costs the host several times what a launch does: the dispatcher, checks, the search for
-a kernel. A module whose operands lie as some did before repeats its launch, and goes past all of that.
+A call of an operator costs the host several times what a launch does: it goes through the
+dispatcher, checks, and the search for a kernel. A module whose operands are laid out as those of an
+earlier call repeats that call's launch, and skips all of that.
 """
 
 from collections.abc import Callable, Hashable
@@ -11,16 +12,18 @@ from torch import Tensor
 
 from nas.ops.backend import GENERATION
 
-MAX_KEPT = 64  # launches of a module: shapes, and places where its weights have lain
+MAX_KEPT = 64  # launches of a module: one for each shape of a map and place of its weights
 
-# The result for a first and a second map; None: nothing is launched, their device is not the current one.
+# Returns the result for a first and a second map.
+# None: nothing was launched, as their device is not the current one.
 Repeat = Callable[[Tensor, Tensor | None], Tensor | None]
 
 
 class Arguments(NamedTuple):
-    """Those of a kernel: a map, `before`, a second map or None, `between`, the result, `after`.
+    """The arguments of a kernel beside its maps, which change from launch to launch.
 
-    What lies in memory beside the maps is passed as a pointer; `held` keeps it there.
+    The kernel takes the first map, `before`, the second map or None, `between`, the result and
+    `after`. Tensors among them are pointers; `held` keeps their memory alive.
     """
 
     before: tuple[Any, ...]
@@ -30,17 +33,21 @@ class Arguments(NamedTuple):
 
 
 class Prepared(dict[Hashable, Repeat | None]):
-    """The launches of a module, by how its operands lie: see `lies`. A copy of it starts with none."""
+    """The launches of a module by its operands' layout: see `describe_layout`. A copy is empty."""
 
     def repeat(self, key: Hashable, first: Tensor, second: Tensor | None) -> Tensor | None:
-        """Launch what is kept for a key and return the result; None: the operator has to be called."""
+        """Launch what is kept for a key and return the result.
+
+        None: nothing is kept or launched, and the operator has to be called.
+        """
         launch = self.get(key)
         return launch(first, second) if launch is not None else None
 
     def keep(self, key: Hashable, prepare: Callable[[], Repeat | None]) -> None:
         """Prepare a launch for a key, once; what cannot be prepared is not tried again.
 
-        None is the key of operands whose launches cannot be repeated.
+        Args:
+            key: None for operands whose launches cannot be repeated.
         """
         if key is not None and key not in self:
             if len(self) >= MAX_KEPT:
@@ -51,52 +58,54 @@ class Prepared(dict[Hashable, Repeat | None]):
         return Prepared, ()
 
 
-def lies(
+def describe_layout(
     first: Tensor, second: Tensor | None, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Any, ...]:
-    """All that a launch depends on but the places of the maps, and what is in any of the tensors.
+    """Return all that a launch depends on, save the maps' addresses and the tensors' values.
 
-    Where weights lie tells them apart, as long as a launch holds those that it was prepared for.
+    A weight is told by its address: no other can have it while a launch holds that weight.
     """
+    # A launch is compiled for maps that begin at multiples of 16 bytes, or for others.
     place = first.data_ptr() & 15, first.get_device()
     maps: tuple[Any, ...] = first.shape, first.stride(), first.dtype, place, GENERATION[0]
     if second is not None:
         place = second.data_ptr() & 15, second.get_device()
         maps = (*maps, second.shape, second.stride(), second.dtype, place)
+
     if weight is None:
         return maps
     return (*maps, weight.data_ptr(), weight.stride(), None if bias is None else bias.data_ptr())
 
 
 def pointer(value: Tensor | None) -> int | None:
-    """Where a tensor begins."""
+    """Return the address at which a tensor begins; None for None."""
     return None if value is None else value.data_ptr()
 
 
 def is_aligned(*values: Tensor | None) -> bool:
-    """Whether tensors begin at multiples of 16 bytes, as kernels are compiled for."""
+    """Return whether tensors begin at multiples of 16 bytes, for which kernels are compiled."""
     return not any(value.data_ptr() & 15 for value in values if value is not None)
 
 
-def repeat(kernel: Any, grid: tuple[int, ...], arguments: Arguments, out: Tensor) -> Repeat:
-    """The launch of a kernel that Triton has compiled, as Triton makes it when it finds the kernel again.
+def make_repeat(kernel: Any, grid: tuple[int, ...], arguments: Arguments, out: Tensor) -> Repeat:
+    """Return the launch of a compiled kernel, equal to the one that Triton makes after its search.
 
     Args:
+        kernel: as Triton has compiled it.
         out: a tensor like those that are written.
     """
     from triton import knobs  # an extra: loaded where it runs
     from triton.runtime import driver
 
-    found = kernel[grid]  # loads it
-    run, function, packed, (x, y, z) = (
-        kernel.run,
-        kernel.function,
-        kernel.packed_metadata,
-        (*grid, 1, 1)[:3],
-    )
+    # What a launch needs is read once: each look-up of an attribute costs as much as an argument.
+    watched_run = kernel[grid]  # loads the kernel
+    run, function, packed = kernel.run, kernel.function, kernel.packed_metadata
+    x, y, z = (*grid, 1, 1)[:3]
     before, between, after, _ = arguments
     shape, strides, device = out.shape, out.stride(), max(out.get_device(), 0)
     stream_of, current_device = driver.active.get_current_stream, driver.active.get_current_device
+
+    # Lists that a profiler may fill later: they are looked at in every launch.
     chains = (knobs.runtime.launch_enter_hook, knobs.runtime.launch_exit_hook)
     entered, left = (chain.calls if chain is not None else () for chain in chains)
 
@@ -105,8 +114,8 @@ def repeat(kernel: Any, grid: tuple[int, ...], arguments: Arguments, out: Tensor
             return None
         out = first.new_empty_strided(shape, strides)
         place = None if second is None else second.data_ptr()
-        if entered or left:  # somebody profiles
-            found(first.data_ptr(), *before, place, *between, out.data_ptr(), *after)
+        if entered or left:  # a profiler is told of the launch
+            watched_run(first.data_ptr(), *before, place, *between, out.data_ptr(), *after)
             return out
         run(
             x, y, z, stream_of(device), function, packed, None, None, None,

@@ -1,9 +1,9 @@
-"""Runs a section of benchmarks/gpu/gpu.py on a GPU that is made up: every line of it, with the CPU's times.
+"""Runs sections of gpu.py on a GPU that is made up: every line of them, with the CPU's times.
 
     python tests/benchmarks/made_up_gpu.py benchmarks.gpu.networks:whole_networks
 
-Tensors that are asked for on CUDA are the CPU's, graphs replay nothing, sizes are small. It prints kind and
-name of every row, and fails where a section raises.
+Tensors that are asked for on CUDA are the CPU's, graphs replay nothing, sizes are small, and a runner
+tries its layers on one image. It prints kind and name of every row, and fails where a section raises.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.gpu import compilations, figures, latency, networks, probes, timing
 from benchmarks.gpu.rows import Given
+from nas.deploy import runner
 from nas.measure.latency import canary, sizes
 
 SMALL = (9, 10)
@@ -93,11 +94,14 @@ def make_it_small():
         for name in ("TYPICAL", "SMALL", "LARGE"):
             if hasattr(module, name):
                 setattr(module, name, SMALL)
-        if hasattr(module, "copy_gb_s"):
-            module.copy_gb_s = lambda num_bytes: 1.0
+        if hasattr(module, "measure_copy_gb_s"):
+            module.measure_copy_gb_s = lambda num_bytes: 1.0
     figures.SIDE = timing.SIDE = 64
+    figures.TRAINED = (1, 32, *SMALL)
+    networks.JUDGED = (24, 36)
+    runner.hostile_images = lambda: {"noise": torch.rand(1, 3, *SMALL)}
     figures.CONV_BACKEND = "reference"
-    figures.kernels = lambda: ("reference", "reference")
+    figures.list_kernels = lambda: ("reference", "reference")
     few = tuple((8 + 4 * place, 12, 0.5) for place in range(2))
     networks.CHALLENGE_SIZES = latency.CHALLENGE_SIZES = sizes.CHALLENGE_SIZES = few
     canary.SIDES["cuda"] = (16, 16)
@@ -107,14 +111,14 @@ def make_it_small():
     brief = {"max_seconds": 0.1, "warmup_seconds": 0.0, "min_rounds": 3}
     timing.Limits = lambda **given: LIMITS(**given | brief)
     latency.BRIEF |= {"min_rounds": 3, "max_rounds": 5, "warmup_seconds": 0.0}
-    specs = latency.rank_specs(3)
-    latency.rank_specs = lambda: specs
-    latency._readings = lambda arguments, count, **brief: (
-        latency.meter(**brief).measure(latency.spanv2(), seed=seed) for seed in range(2)
+    specs = latency.draw_specs(3)
+    latency.draw_specs = lambda: specs
+    latency._read_beside_trainer = lambda arguments, count, **brief: (
+        latency.make_meter(**brief).measure(latency.make_spanv2(), seed=seed) for seed in range(2)
     )
-    compilations._capability = lambda: 90
+    compilations._read_capability = lambda: 90
     compilations.WORK = {}
-    compilations._libraries = lambda arch: []
+    compilations._list_libraries = lambda arch: []
 
 
 LIMITS = timing.Limits

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from benchmarks.shared.comparison import parser, quartiles, ratios, run_missing
+from benchmarks.shared.comparison import (
+    compare_with_stock,
+    format_quartiles,
+    make_comparison_parser,
+    run_missing,
+)
 
 
 def threads(method, seed, size):
@@ -19,7 +24,7 @@ def threads(method, seed, size):
 @pytest.fixture
 def options(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    asked = parser("About.", ["a", "b"], "x.jsonl")
+    asked = make_comparison_parser("About.", ["a", "b"], "x.jsonl")
     return asked.parse_args(
         ["a", "--seeds", "2", "--workers", "1", "--results", str(tmp_path / "x.jsonl")]
     )
@@ -40,13 +45,16 @@ def test_only_what_is_missing_is_run_each_process_with_one_thread(options):
 
 def test_unknown_method_is_refused_with_those_that_are_known(capsys):
     with pytest.raises(SystemExit):
-        parser("About.", ["a", "b"], "x.jsonl").parse_args(["c"])
+        make_comparison_parser("About.", ["a", "b"], "x.jsonl").parse_args(["c"])
     assert "c is no method; known: a, b" in capsys.readouterr().err
-    assert parser("About.", ["a", "b"], "x.jsonl").parse_args([]).methods == ["a", "b"]
+    assert make_comparison_parser("About.", ["a", "b"], "x.jsonl").parse_args([]).methods == [
+        "a",
+        "b",
+    ]
 
 
 def test_quartiles_are_values_that_occurred_or_a_dash():
-    assert quartiles(np.array([1.0, 2.0, 3.0, np.inf, np.inf])) == "3 (2 to -)"
+    assert format_quartiles(np.array([1.0, 2.0, 3.0, np.inf, np.inf])) == "3 (2 to -)"
 
 
 def test_ratios_are_to_the_best_stock_method_of_those_of_ours_that_arrived():
@@ -58,9 +66,9 @@ def test_ratios_are_to_the_best_stock_method_of_those_of_ours_that_arrived():
         "lost": np.array([np.inf, np.inf]),
     }
     found = list(
-        ratios(
+        compare_with_stock(
             lambda method: counts[method], ["slow", "best", "absent"], ["ours", "lost", "absent"]
         )
     )
     assert found == [("best", "ours", "4.00 times (4.00 to 4.00)")]
-    assert list(ratios(lambda method: counts[method], ["absent"], ["ours"])) == []
+    assert list(compare_with_stock(lambda method: counts[method], ["absent"], ["ours"])) == []

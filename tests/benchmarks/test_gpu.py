@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import checks, figures, gpu, steps, timing
-from benchmarks.gpu.rows import Check, Figure, Given, Outcome, read, table, write
+from benchmarks.gpu import checks, figures, gpu, networks, steps, timing
+from benchmarks.gpu.rows import Check, Figure, Given, Outcome, format_table, write_row
 from benchmarks.gpu.sections import SECTIONS, SESSIONS, Command, Section
+from benchmarks.shared.lines import read_lines
 from benchmarks.shared.paths import ROOT
 from nas.measure.latency.rounds import Block
+from search_spaces.published import published
 
-SCRIPT = ROOT / "benchmarks" / "gpu" / "gpu.py"
 MISSING = (
     "optuna", "hydra", "omegaconf", "yaml", "plotly", "pandas", "PIL", "skimage", "scipy", "rich",
     "safetensors", "onnx", "onnxruntime", "fvcore",
@@ -68,6 +69,13 @@ def run_python(code, **environment):
     return done.stdout.strip()
 
 
+def call_main(monkeypatch, *arguments):
+    """Call gpu.py in this process; what SIGTERM does here stays as it is."""
+    monkeypatch.setattr(gpu.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *arguments])
+    return gpu.main()
+
+
 @pytest.fixture
 def run_sections(tmp_path, monkeypatch):
     """Run sections of a module of ours as gpu.py runs its own: real processes; gives its rows."""
@@ -80,8 +88,8 @@ def run_sections(tmp_path, monkeypatch):
             Section(title=name, target=f"bad_sections:{name}", limit_s=limit_s, on_cpu=True)
             for name in names
         ]
-        gpu.run_all(sections, file, seconds=seconds, **options)
-        return read(file)
+        gpu.run_steps(sections, file, seconds=seconds, **options)
+        return read_lines(file)
 
     return run
 
@@ -102,30 +110,20 @@ def test_it_needs_torch_and_numpy_alone(tmp_path):
         (tmp_path / f"{name}.py").write_text(
             f"raise ImportError('{name} is not here')", encoding="utf-8"
         )
-    modules = [
-        "benchmarks.gpu.gpu",
-        *(target.partition(":")[0] for target in {section.target for section in SECTIONS}),
-    ]
-    code = f"import {', '.join(modules)}; print('loaded')"
-    assert run_python(code, PYTHONPATH=str(tmp_path)) == "loaded"
-    command = [
-        sys.executable,
-        str(SCRIPT),
-        "--only",
-        "environment",
-        "--out",
-        str(tmp_path),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "environment: done in" in done.stdout
+    modules = sorted({section.target.partition(":")[0] for section in SECTIONS})
+    code = f"import dataclasses, sys, {', '.join(modules)}\nfrom benchmarks.gpu import gpu\n"
+    code += "print('loaded')\n"  # on a busy machine a section may take longer than at a GPU
+    code += "gpu.SECTIONS = [dataclasses.replace(one, limit_s=120) for one in gpu.SECTIONS]\n"
+    code += f"sys.argv = ['gpu.py', '--only', 'environment', '--out', {str(tmp_path)!r}]\n"
+    code += "sys.exit(gpu.main())"
+    said = run_python(code, PYTHONPATH=str(tmp_path)).splitlines()
+    assert said[0] == "loaded"
+    assert any("environment: done in" in line for line in said)
 
 
 def test_its_networks_are_the_published_ones():
-    code = "from benchmarks.gpu.networks import span, spanv2; from search_spaces import published\n"
-    code += "print(span() == published('span'), spanv2() == published('spanv2'))"
-    assert run_python(code) == "True True"
+    assert networks.make_span() == published("span")
+    assert networks.make_spanv2() == published("spanv2")
 
 
 def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
@@ -141,7 +139,7 @@ def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
     assert found["is_not_json"] == ("done", "")
     assert found["fine"] == ("done", "")
     assert rows[-2]["value"].endswith("spanv2.pth")
-    assert gpu.status_of(rows) == 2
+    assert gpu.compute_status(rows) == 2
 
 
 def test_a_section_that_hangs_is_ended_with_what_it_started(run_sections):
@@ -154,8 +152,8 @@ def test_a_section_that_hangs_is_ended_with_what_it_started(run_sections):
 
 
 def test_a_wrong_check_is_told_from_a_failed_section(run_sections):
-    assert gpu.status_of(run_sections("is_wrong")) == 1
-    assert gpu.status_of(run_sections("raises")) == 2
+    assert gpu.compute_status(run_sections("is_wrong")) == 1
+    assert gpu.compute_status(run_sections("raises")) == 2
 
 
 def test_no_section_begins_when_the_time_is_over(run_sections):
@@ -170,7 +168,7 @@ def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections
     assert [(row["name"], row["words"]) for row in rows if row["kind"] == "check"] == [
         ("not finite", "nan dB, no number")
     ]
-    assert gpu.status_of(rows) == 1
+    assert gpu.compute_status(rows) == 1
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -186,16 +184,16 @@ def test_a_process_that_no_signal_ends_costs_itself_alone(monkeypatch):
 def test_without_a_kernel_the_headline_is_not_measured(monkeypatch):
     monkeypatch.setattr(figures.backend, "why_not", lambda *_, **__: "no nvcc")
     with pytest.raises(RuntimeError, match="cuda: no nvcc; triton: no nvcc"):
-        list(figures.attention_against_eager(Given()))
+        list(figures.measure_attention_over_eager(Given()))
 
 
 def test_half_a_line_at_the_end_of_a_file_costs_itself_alone(tmp_path):
     file = tmp_path / "rows.jsonl"
-    write(file, "a", Figure(name="b", value=1.0))
+    write_row(file, "a", Figure(name="b", value=1.0))
     with file.open("a") as out:
         out.write('{"kind": "figure", "na')
-    assert [row["name"] for row in read(file)] == ["b"]
-    assert read(tmp_path / "none.jsonl") == []
+    assert [row["name"] for row in read_lines(file)] == ["b"]
+    assert read_lines(tmp_path / "none.jsonl") == []
 
 
 def test_the_table_says_what_was_demanded_and_what_was_not_measured(tmp_path):
@@ -207,11 +205,11 @@ def test_the_table_says_what_was_demanded_and_what_was_not_measured(tmp_path):
         Outcome(status="failed", reason="killed by SIGKILL"),
         Outcome(status="done"),
     ):
-        write(file, "a section", row)
-    lines = table("H200", read(file)).splitlines()
+        write_row(file, "a section", row)
+    lines = format_table("H200", read_lines(file)).splitlines()
     assert "| fast | 3x | 2.9 to 3.1 | 2.8x | 3.3x | yes | n |" in lines
     assert "| small | 0.5 % |  | 0.45 % |  | no |  |" in lines
-    assert "| a section | not measured | | | | | killed by SIGKILL |" in lines
+    assert "| a section | not measured |  |  |  |  | killed by SIGKILL |" in lines
     assert "- WRONG: sums: 2 of 1" in lines
     assert len(lines) == 9
 
@@ -233,37 +231,58 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
     }  # fmt: skip
 
 
-def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--session", "all"]
-    environment = {**os.environ, "OUT": str(tmp_path / "out"), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert call_main(monkeypatch, "--session", "all") == 0
     (file,) = (tmp_path / "out").glob("*.jsonl")
-    rows = read(file)
+    rows = read_lines(file)
     assert [row["section"] for row in rows] == [step.title for step in SESSIONS["all"]]
     assert {(row["status"], row["reason"]) for row in rows} == {("not run", "no CUDA GPU")}
-    assert done.stdout.count("not run in 0.0 s: no CUDA GPU") == len(rows)
+    assert capsys.readouterr().out.count("not run in 0.0 s: no CUDA GPU") == len(rows)
 
 
-def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--weights", str(tmp_path / "x.pth")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].endswith("x.pth: there is no such file")
+def test_a_checkpoint_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call_main(monkeypatch, "--weights", str(tmp_path / "x.pth"))
+    assert end.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith("x.pth: there is no such file")
 
 
-COUNT = """
+COUNT_AND_COMPILE = """
 from benchmarks.gpu import compilations
-counts, jobs = compilations.gather(90)
+counts, jobs = compilations.gather_jobs(90)
 print(counts)
 print(len(jobs))
+compilations.WORK = {"headline": compilations._call_headline}
+compilations._list_libraries = lambda arch: []
+compilations.num_cores = lambda: 2
+print([row.value for row in compilations.compile_for_capability(90)])
+"""
+ASK_AGAIN = """
+from benchmarks.gpu import compilations
+from triton.runtime.jit import JITFunction
+compile_case, run = JITFunction._do_compile, JITFunction.run
+with compilations._note_launches(90):
+    JITFunction._do_compile = compile_case
+    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)
+    compilations._call_headline()
+    print("asked")
 """
 
 
-def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
-    """CPU seconds of a kernel by the audit's counting: 0.2 to 1.6; 1.3 is more than their mean."""
+def test_kernels_are_counted_and_compiled_beforehand_in_their_time_and_then_found(tmp_path):
+    """CPU seconds of a kernel by the audit's counting: 0.2 to 1.6; 1.3 is more than their mean.
+
+    A second process asks Triton for the headline's kernels and compiles none.
+    """
     pytest.importorskip("triton")
-    counts, total = run_python(COUNT, TRITON_INTERPRET="0").splitlines()[-2:]
+    environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    counts, total, compiled = run_python(COUNT_AND_COMPILE, **environment).splitlines()[-3:]
+
     counts = ast.literal_eval(counts)
     assert sum(counts.values()) == int(total)
     assert counts["attention against eager"] > 0
@@ -271,42 +290,23 @@ def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
     limit = {section.title: section.limit_s for section in SECTIONS}["compilations"]
     assert int(total) * 1.3 / 16 <= limit, counts
 
-
-def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
-    """A second process asks Triton for the headline's kernels and compiles none."""
-    pytest.importorskip("triton")
-    code = "from benchmarks.gpu import compilations\n"
-    code += "compilations.WORK = {'headline': compilations._headline}\n"
-    code += "compilations._libraries = lambda arch: []\n"
-    code += "compilations.num_cores = lambda: 2\n"
-    first = code + "print([row.value for row in compilations.compile_for(90)])"
-    environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    assert "4" in run_python(first, **environment).splitlines()[-1]
+    assert "4" in compiled
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert len(list(tmp_path.rglob("*.cubin"))) == 4
-    second = code + (
-        "from triton.runtime.jit import JITFunction\n"
-        "compile_case, run = JITFunction._do_compile, JITFunction.run\n"
-        "with compilations._noting(90):\n"
-        "    JITFunction._do_compile = compile_case\n"
-        "    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)\n"
-        "    compilations._headline()\n"
-        "    print('asked')\n"
-    )
-    assert run_python(second, **environment) == "asked"
+    assert run_python(ASK_AGAIN, **environment) == "asked"
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_the_checks_reach_past_a_tile_and_into_ragged_unaligned_slices():
     cpu, seen = torch.device("cpu"), set()
     for word, precision in checks.PRECISIONS.items():
-        for case in checks.convolution_cases(cpu, precision):
+        for case in checks.make_convolution_cases(cpu, precision):
             x = case.operands[0]
             is_slice = x.data_ptr() % 16 != 0 and not x.is_contiguous()
             seen.add((word, x.shape[0] > 1 and is_slice, x.shape[3] > 128))
     for word in ("strict", "TF32", "fp16", "bf16"):
         assert {(word, True, False), (word, False, True)} <= seen
-    attention = list(checks.attention_cases(cpu))
+    attention = list(checks.make_attention_cases(cpu))
     assert any(case.operands[0].shape[3] > 128 for case in attention)
     assert any(case.operands[1].data_ptr() % 16 for case in attention)
 
@@ -329,7 +329,7 @@ def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
         name="copy", ours=ours, plain=torch.clone, operands=(torch.rand(1, 3, 8, 8),),
         precision=checks.PRECISIONS["fp16"],
     )  # fmt: skip
-    verdict = checks._verdict("copy", None, iter([("copy", *checks.errors(case))]))
+    verdict = checks._judge_cases("copy", None, iter([("copy", *checks.measure_errors(case))]))
     assert verdict.is_wrong == is_wrong
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -337,18 +337,20 @@ def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda: timing.graph_ms([print]),
-        lambda: timing.pair_ms([print], [print]),
-        lambda: timing.pair_eager_ms(print, print),
+        lambda: timing.time_as_graph([print]),
+        lambda: timing.time_pair([print], [print]),
+        lambda: timing.time_eager_pair(print, print),
     ],
 )
 def test_the_clock_is_up_before_a_group_is_timed_and_known_after_it(measure, monkeypatch):
     events = []
-    monkeypatch.setattr(timing, "working_clock", lambda: events.append("warm") or 1980.0)
-    monkeypatch.setattr(timing, "sm_mhz", lambda: events.append("clock") or 1965.0)
+    monkeypatch.setattr(timing, "reach_working_clock", lambda: events.append("warm") or 1980.0)
+    monkeypatch.setattr(timing, "read_sm_mhz", lambda: events.append("clock") or 1965.0)
     graph = type("Graph", (), {"replay": lambda self: None})
-    monkeypatch.setattr(timing, "captured", lambda calls: graph())
-    monkeypatch.setattr(timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0)
+    monkeypatch.setattr(timing, "capture_graph", lambda calls: graph())
+    monkeypatch.setattr(
+        timing, "time_by_events", lambda call, repeats=1: events.append("timed") or 2.0
+    )
     found = measure()
     assert events[0] == "warm"
     assert events.count("warm") == 1
@@ -369,10 +371,10 @@ def test_networks_are_timed_in_turn_with_their_spread(monkeypatch):
 
     monkeypatch.setattr(timing, "time_on_cuda", stopwatch)
     monkeypatch.setattr(timing.Forward, "__call__", lambda forward: None)
-    monkeypatch.setattr(timing, "working_clock", lambda: 1980.0)
-    monkeypatch.setattr(timing, "sm_mhz", lambda: 1965.0)
+    monkeypatch.setattr(timing, "reach_working_clock", lambda: 1980.0)
+    monkeypatch.setattr(timing, "read_sm_mhz", lambda: 1965.0)
     image = torch.zeros(1, 3, 2, 2)
-    reading, clocks = timing.read_networks("baseline", "candidate", [(image, 1.0)])
+    reading, clocks = timing.time_networks("baseline", "candidate", [(image, 1.0)])
     assert clocks == (1980.0, 1965.0)
     assert reading.ratio == pytest.approx(0.5)
     assert reading.ratio_low <= reading.ratio <= reading.ratio_high

@@ -49,7 +49,7 @@ def test_a_training_is_one_line_and_not_made_twice(compare, monkeypatch):
     assert set(lines[0]["psnr_db"]) == {*benchmark.TEST_SETS, "val"}
     assert lines[0]["data"]["val"] == lines[1]["data"]["val"]
     assert lines[0]["data"]["train"] != lines[1]["data"]["train"]
-    monkeypatch.setattr(benchmark, "train", None)
+    monkeypatch.setattr(benchmark, "train_size", None)
     again, kept = compare("half", "synthetic", "--table")
     assert kept == lines
     assert again.splitlines() == printed.splitlines()[-4:]

@@ -11,8 +11,11 @@ from tests.nas.search.table.tables import FIDELITIES, GATE, SPACE, table
 
 def test_what_is_not_installed_is_named_with_its_cure(monkeypatch):
     monkeypatch.setitem(rivals.LIBRARIES, "moasha", ("no_such_library", "pip install it"))
-    assert rivals.lacking(["tpe", "moasha"]) == "moasha needs no_such_library: pip install it"
-    assert rivals.lacking(["tpe"]) == ""
+    assert (
+        rivals.explain_missing_libraries(["tpe", "moasha"])
+        == "moasha needs no_such_library: pip install it"
+    )
+    assert rivals.explain_missing_libraries(["tpe"]) == ""
 
 
 @pytest.mark.parametrize("is_ranked", [False, True])
@@ -28,7 +31,7 @@ def test_moasha_stops_trainings_and_pays_steps_once(is_ranked, monkeypatch):
         def look(records):
             readings.append({number: one.quality.fidelity for number, one in records.items()})
 
-        rivals.moasha(SPACE, evaluator, look, seed=seed, is_ranked=is_ranked)
+        rivals.search_by_moasha(SPACE, evaluator, look, seed=seed, is_ranked=is_ranked)
         return readings
 
     readings = searched(0)
@@ -55,7 +58,7 @@ def test_botorch_finds_the_best_of_a_small_space_and_repeats_nothing():
     candidates = make_candidates(landscape, 0, is_known=True)
     trained = {}
     for seed in range(10):
-        point = rivals.botorch_known(
+        point = rivals.suggest_by_botorch(
             candidates,
             list(trained),
             list(trained.values()),

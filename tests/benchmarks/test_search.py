@@ -76,12 +76,12 @@ def test_every_method_is_a_sampler_and_gives_one_line(method, landscape, monkeyp
     monkeypatch.setitem(LANDSCAPES, "small", lambda: landscape)
     monkeypatch.setattr(search, "GIVEN_UP", 7)
     monkeypatch.setattr(search, "MOST", {})
-    line = search.search(method, 3, "small", 0.0)
+    line = search.run_search(method, 3, "small", 0.0)
     assert (line["method"], line["seed"], line["landscape"]) == (method, 3, "small")
     assert line["trainings"] <= 7
     assert line["readings"] == (
         0 if method.endswith("_known") else line["trainings"] + line["screened"]
     )
     assert set(line["reached"].values()) <= set(range(1, 8))
-    again = search.search(method, 3, "small", 0.0)
+    again = search.run_search(method, 3, "small", 0.0)
     assert again | {"seconds": 0} == line | {"seconds": 0}

@@ -42,11 +42,11 @@ def test_members_without_a_whole_training_are_left_out():
 
 def test_share_covered_counts_intervals_that_hold_the_truth():
     judged = [{"low": 0.1, "high": 0.5}, {"low": 0.5, "high": 0.9}, {"low": 0.6, "high": 1.0}]
-    assert trust.share_covered(judged, 0.5) == pytest.approx(2 / 3)
+    assert trust.compute_coverage(judged, 0.5) == pytest.approx(2 / 3)
 
 
 def test_a_search_to_its_end_has_judged_every_rung_by_ladder_and_probes():
-    line = trust.search("random", 0, "esr_bench_mini", 5)
+    line = trust.run_search("random", 0, "esr_bench_mini", 5)
     assert [one["rung"] for one in line["judged"]] == [250, 500, 1000]
     assert {one["num_networks"] for one in line["judged"]} == {8}
     assert len(set(line["probes"])) == 4

@@ -22,7 +22,7 @@ def run(tmp_path_factory):
 
 
 def test_only_whole_trainings_count_above_gate_and_base(run):
-    found = wallclock.found(run)
+    found = wallclock.read_volumes(run)
     rows = pd.read_csv(run / "trials.csv")
     whole = rows[(rows["state"] == "complete") & (rows["fidelity"] == 2000)]
     assert (found["whole"], found["trials"]) == (len(whole) - 1, len(rows) - 1)
@@ -45,7 +45,7 @@ def test_differences_are_paired_by_seed_and_what_lacks_its_pair_is_left_out():
 
     first, second = "cost_aware_rungs", "nsga2"
     lines = [line(second, 0, 0.1), line(first, 2, 0.5), line(first, 0, 0.3), line(second, 2, 0.1)]
-    said = "\n".join(wallclock.report([*lines, line(first, 1, 9.0)]))
+    said = "\n".join(wallclock.format_report([*lines, line(first, 1, 9.0)]))
     assert "| 0 | 0.3000 (3 of 5 trials whole) | - | 0.1000 (3 of 5 trials whole) |" in said
     assert "above the gate, cost_aware_rungs less nsga2, 2 seeds: 0.4000 and 0.1000 dB, " in said
     assert "difference +0.3000 (+0.2000 to +0.4000)" in said

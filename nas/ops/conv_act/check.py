@@ -1,4 +1,4 @@
-"""What conv_act refuses, each in one line."""
+"""Checks of conv_act's operands; each error is one line."""
 
 from torch import Tensor
 
@@ -23,6 +23,22 @@ def check(
     """
     if x is None or weight is None:  # how the dispatcher hands over what was None
         raise TypeError(f"conv_act: {'x' if x is None else 'weight'} must be a tensor, got None")
+    _check_convolution(x, weight, epilogue)
+
+    # Which further operands there may be depends on the epilogue, their shapes on the weight.
+    channels = weight.shape[0]
+    attends, gated = epilogue in ATTENTIONS, epilogue in GATED
+    skip_shape = (x.shape[0], channels, *x.shape[2:])
+    gate_shape = (channels, channels if epilogue == "conv1x1" else 1, 1, 1)
+    _check_alike("weight", weight, x)
+    _check_operand("bias", bias, (channels,), x, epilogue, used=True)
+    _check_operand("skip", skip, skip_shape, x, epilogue, used=attends, needed=attends)
+    _check_operand("gate_weight", gate_weight, gate_shape, x, epilogue, used=gated, needed=gated)
+    _check_operand("gate_bias", gate_bias, (channels,), x, epilogue, used=gated)
+
+
+def _check_convolution(x: Tensor, weight: Tensor, epilogue: str) -> None:
+    """Refuse an epilogue, shapes or a dtype of x and weight that no kernel takes."""
     if epilogue not in EPILOGUES:
         raise ValueError(
             f"conv_act: epilogue {epilogue!r} is not known; known: {', '.join(EPILOGUES)}"
@@ -32,8 +48,9 @@ def check(
             "conv_act: x must be (N, Cin, H, W) and weight (C, Cin, k, k), "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
+
     channels, in_channels, kernel, columns = weight.shape
-    count, given, height, width = x.shape
+    _, given, height, width = x.shape
     if kernel != columns or kernel % 2 == 0:
         raise ValueError(
             f"conv_act: kernel must be square and odd, got {kernel}x{columns}; use 1, 3 or 5"
@@ -42,6 +59,8 @@ def check(
         raise ValueError(
             f"conv_act: x must have the weight's {in_channels} channels, got {tuple(x.shape)}"
         )
+
+    # A batch of none is fine; a map without a pixel has no kernel, and no meaning here.
     if height == 0 or width == 0 or channels == 0 or in_channels == 0:
         raise ValueError(
             "conv_act: x and weight must have at least one channel, row and column, "
@@ -49,14 +68,6 @@ def check(
         )
     if x.dtype not in DTYPES:
         raise TypeError(f"conv_act: x must be float64, float32, float16 or bfloat16, got {x.dtype}")
-    attends, gated = epilogue in ATTENTIONS, epilogue in GATED
-    skip_shape = (count, channels, height, width)
-    gate_shape = (channels, channels if epilogue == "conv1x1" else 1, 1, 1)
-    _alike("weight", weight, x)
-    _operand("bias", bias, (channels,), x, epilogue, used=True)
-    _operand("skip", skip, skip_shape, x, epilogue, used=attends, needed=attends)
-    _operand("gate_weight", gate_weight, gate_shape, x, epilogue, used=gated, needed=gated)
-    _operand("gate_bias", gate_bias, (channels,), x, epilogue, used=gated)
 
 
 def check_grad(grad: Tensor, x: Tensor, weight: Tensor) -> None:
@@ -69,10 +80,10 @@ def check_grad(grad: Tensor, x: Tensor, weight: Tensor) -> None:
     shape = (x.shape[0], weight.shape[0], *x.shape[2:])
     if grad.shape != shape:
         raise ValueError(f"conv_act: grad must have the shape {shape}, got {tuple(grad.shape)}")
-    _alike("grad", grad, x)
+    _check_alike("grad", grad, x)
 
 
-def _operand(
+def _check_operand(
     name: str,
     value: Tensor | None,
     shape: tuple[int, ...],
@@ -88,14 +99,15 @@ def _operand(
                 f"conv_act: epilogue {epilogue!r} needs {name} of shape {shape}, got None"
             )
         return
+
     if not used:
         raise ValueError(f"conv_act: epilogue {epilogue!r} has no use for {name}; leave it out")
     if value.shape != shape:
         raise ValueError(f"conv_act: {name} must have the shape {shape}, got {tuple(value.shape)}")
-    _alike(name, value, x)
+    _check_alike(name, value, x)
 
 
-def _alike(name: str, value: Tensor, x: Tensor) -> None:
+def _check_alike(name: str, value: Tensor, x: Tensor) -> None:
     if value.dtype != x.dtype:
         raise TypeError(f"conv_act: {name} must have the dtype of x, {x.dtype}, got {value.dtype}")
     if value.device != x.device:

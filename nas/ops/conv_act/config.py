@@ -1,4 +1,4 @@
-"""How each case of conv_act is tiled: rules from before anything was timed, and a table above them."""
+"""The tiling of each case of conv_act: a table of timed ones, and rules for all others."""
 
 import json
 from dataclasses import dataclass, fields, replace
@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 MAX_CHANNELS = 64  # of one program; a gate that mixes channels needs all of them in one
-FEW_CHANNELS = 4  # up to which the input is taken for an image and read with any strides,
-MAX_COLUMNS = 128  # where all its taps are no more than this
+FEW_CHANNELS = 4  # an input of at most these, and at most
+MAX_COLUMNS = 128  # these taps of all channels, is read as an image, with any strides
 HELD_BYTES = 40 * 1024  # of weights that the form `rows` holds in shared memory
 FORMS = ("image", "tile", "loop", "rows", "separable")
-ROWS_AT_ONCE = {
-    2: 4,
-    4: 3,
-}  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
+# How many blocks of the form `rows` a multiprocessor has registers for, by their height.
+ROWS_AT_ONCE = {2: 4, 4: 3}
 WORTH_A_HEIGHT = 0.9  # of the steps of the rules' height: another one has to save a tenth
 TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/kernels/tune.py timed
 
@@ -48,19 +46,20 @@ class Case(NamedTuple):
 
     @property
     def hopper(self) -> bool:
-        """Whether the GPU is of compute capability 9.0: its matrix products read shared memory."""
+        """Return whether the compute capability is 9.0, whose products read shared memory."""
         return self.capability == 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A program gives height x width pixels and block_n channels, and adds up block_k inputs a step.
+    """A tiling: a program computes height x width pixels of block_n channels.
 
     Attributes:
-        form: how it adds up, one of `FORMS`; see `triton_kernels`.
-        num_stages: loads that a loop has under way; of the other forms Triton makes nothing else.
+        form: how it forms their sums, one of `FORMS`; see `triton_kernels`.
+        block_k: input channels that it adds in one step.
+        num_stages: loads that a loop has under way; it changes nothing in the other forms.
     Raises:
-        ValueError: a field is not what it has to be.
+        ValueError: a field has a value that it cannot have.
     """
 
     form: str
@@ -86,9 +85,9 @@ class Spill(NamedTuple):
     """Cases whose usual tiling does not fit the registers.
 
     Attributes:
-        where: what they are: fields of `Case` and what `default` adds to them, each with its value.
-        instead: the fields of `Config` that differ.
-        seen: on which compute capabilities, under which Triton.
+        where: which cases: values of fields of `Case`, and of the facts that `default` adds.
+        instead: the fields of `Config` that differ from the usual tiling.
+        seen: on which compute capabilities and under which Triton it spilled.
     """
 
     where: dict[str, Any]
@@ -123,24 +122,36 @@ TUNED: dict[Case, Config] = {}  # filled by `triton.tune`, of this process alone
 
 
 def precision_of(dtype: torch.dtype) -> str:
-    """How float32 products are formed: as cuDNN's convolutions are set to, or in three TF32 products."""
+    """Return how float32 products are formed, as cuDNN's convolutions are set to.
+
+    `tf32`: in one TF32 product; `tf32x3`: in three of them, as exact as float32.
+    """
     if dtype != torch.float32:
         return "tf32"  # has no meaning for it
     return "tf32" if _products.fp32_precision == "tf32" else "tf32x3"
 
 
 def reads_image(in_channels: int, kernel: int) -> bool:
-    """Whether the kernel takes its input for an image: any strides and dtype, all taps in one row."""
+    """Return whether the input is read as an image: any strides and dtype, all taps in one row."""
     return in_channels <= FEW_CHANNELS and in_channels * kernel**2 <= MAX_COLUMNS
 
 
 def choose(case: Case) -> Config:
-    """The tiling of a case: the timed one where there is one, else that of the rules."""
-    return TUNED.get(case) or _shipped().get(case) or default(case)
+    """Return the tiling of a case: the timed one where there is one, else that of the rules.
+
+    Example:
+        >>> case = Case(in_channels=32, channels=32, kernel=3, item_bytes=2, epilogue="relu",
+        ...             image=False, strict=False, separable=False, capability=90)
+        >>> choose(case).form
+        'rows'
+    """
+    return TUNED.get(case) or _read_shipped().get(case) or default(case)
 
 
 def fit_image(case: Case, count: int, height: int, width: int, multiprocessors: int) -> Config:
-    """The tiling of a case for images of a size: by the rules, blocks are as high as fills the GPU best.
+    """Return the tiling of a case for maps of a size.
+
+    Blocks of the form `rows` are as high as fills the GPU best, unless the tiling was timed.
 
     Args:
         count, height, width: of the map, in images and pixels.
@@ -151,10 +162,11 @@ def fit_image(case: Case, count: int, height: int, width: int, multiprocessors: 
         return config
 
     def steps(rows: int) -> int:
-        """Steps one after the other: waves of blocks, each of which reads its rows and two more."""
+        """Count steps in sequence: waves of blocks, which read two rows more than their own."""
         blocks = count * -(-height // rows) * -(-width // config.width)
         return -(-blocks // (multiprocessors * ROWS_AT_ONCE[rows])) * (rows + 2)
 
+    # Lower blocks read more rows twice, but may leave no wave half empty.
     lower = [rows for rows in ROWS_AT_ONCE if rows < config.height]
     best = min(lower, key=steps, default=config.height)
     better = steps(best) < WORTH_A_HEIGHT * steps(config.height)
@@ -162,35 +174,25 @@ def fit_image(case: Case, count: int, height: int, width: int, multiprocessors: 
 
 
 @cache
-def _shipped() -> dict[Case, Config]:
+def _read_shipped() -> dict[Case, Config]:
     return read_table(TABLE)
 
 
 def read_table(path: Path) -> dict[Case, Config]:
-    """Read timed tilings, one for each case; a case that the table lacks is tiled by the rules.
+    """Read the timed tilings of a table, by case.
 
     Args:
-        path: JSON, a list of {"case": fields of `Case`, "config": fields of `Config`}; what else an entry
-            has, such as the GPU's name and what was timed, is for people.
+        path: JSON, a list of {"case": fields of `Case`, "config": fields of `Config`}. Other keys
+            of an entry, such as the GPU's name and the time, are for people.
     Raises:
-        ValueError: an entry is none, in one line that names it.
+        ValueError: an entry is not of this form; the message is one line that names it.
     """
+    cure = "write the table again with benchmarks/kernels/tune.py"
     table: dict[Case, Config] = {}
-    for place, entry in enumerate(_entries(path)):
+    for place, entry in enumerate(_read_entries(path)):
         where = f"{path.name}: entry {place}"
-        cure = "write the table again with benchmarks/kernels/tune.py"
         try:
-            given = entry["case"]
-            wanted = Case.__annotations__
-            if given.keys() != wanted.keys() or any(
-                type(given[name]) is not wanted[name] for name in wanted
-            ):
-                names = ", ".join(f"{name}: {kind.__name__}" for name, kind in wanted.items())
-                raise ValueError(f"case must be {{{names}}}, got {given}")
-            unknown = entry["config"].keys() - {field.name for field in fields(Config)}
-            if unknown:
-                raise ValueError(f"config has no {', '.join(sorted(unknown))}")
-            case, config = Case(**given), Config(**entry["config"])
+            case, config = _parse_entry(entry)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{where}: {error}; {cure}") from None
         if case in table:
@@ -199,23 +201,40 @@ def read_table(path: Path) -> dict[Case, Config]:
     return table
 
 
-def _entries(path: Path) -> list[Any]:
+def _parse_entry(entry: Any) -> tuple[Case, Config]:
+    """Return an entry's case and tiling; whatever is wrong with it raises."""
+    given, kinds = entry["case"], Case.__annotations__
+    # By exact type: True would pass for 1, and make another case of it.
+    if given.keys() != kinds.keys() or any(type(given[name]) is not kinds[name] for name in kinds):
+        names = ", ".join(f"{name}: {kind.__name__}" for name, kind in kinds.items())
+        raise ValueError(f"case must be {{{names}}}, got {given}")
+
+    unknown = entry["config"].keys() - {field.name for field in fields(Config)}
+    if unknown:
+        raise ValueError(f"config has no {', '.join(sorted(unknown))}")
+    return Case(**given), Config(**entry["config"])
+
+
+def _read_entries(path: Path) -> list[Any]:
     try:
-        found = json.loads(path.read_text())
+        entries = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path.name} is no JSON: {error}; write it again with benchmarks/kernels/tune.py"
         ) from None
-    if not isinstance(found, list):
+    if not isinstance(entries, list):
         raise ValueError(
-            f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/kernels/tune.py"
+            f"{path.name} must hold a list, got {type(entries).__name__};"
+            " use benchmarks/kernels/tune.py"
         )
-    return found
+    return entries
 
 
 def default(case: Case) -> Config:
-    """The tiling of the rules: without spills where it was compiled, see the tests."""
+    """Return the tiling of the rules; none spills where benchmarks/results/stacks.csv has it."""
     config = _tile_usually(case)
+
+    # Masks take registers, so a spill may depend on whether channels fill their blocks.
     facts = case._asdict() | {
         "hopper": case.hopper,
         "form": config.form,
@@ -223,6 +242,7 @@ def default(case: Case) -> Config:
         "masks_inputs": case.in_channels % config.block_k > 0,
         "masks_outputs": case.channels % config.block_n > 0,
     }
+
     for spill in SPILLS:
         if all(facts[name] == value for name, value in spill.where.items()):
             return replace(config, **spill.instead)
@@ -230,10 +250,13 @@ def default(case: Case) -> Config:
 
 
 def _tile_usually(case: Case) -> Config:
-    block_n = min(_power_of_two(case.channels), MAX_CHANNELS)
+    """Return the tiling of the rules before `SPILLS` changes it."""
+    block_n = min(_round_up_to_power(case.channels), MAX_CHANNELS)
+
+    # An image and a separable tail are read by forms of their own.
     if case.image:
-        columns = _power_of_two(case.in_channels * case.kernel**2)
-        # On 100 eight warps spilled here under 3.6.0, four of the other images under 3.7.1
+        columns = _round_up_to_power(case.in_channels * case.kernel**2)
+        # On 100 eight warps spilled here under 3.6.0, four of the other images under 3.7.1.
         many = case.strict or block_n > 32
         warps = 4 if many and case.epilogue != "conv1x1" else 8
         return Config(
@@ -243,12 +266,16 @@ def _tile_usually(case: Case) -> Config:
         return Config(
             form="separable", height=4, width=16, block_k=16, block_n=block_n, num_warps=4
         )
-    block_k = min(_power_of_two(case.in_channels), 64 if case.item_bytes == 2 else 32)
+
+    # A wider step than 128 bytes of input channels would not fit the registers.
+    block_k = min(_round_up_to_power(case.in_channels), 64 if case.item_bytes == 2 else 32)
     if _fits_rows(case, block_k, block_n):
         height = 2 if case.item_bytes == 4 and case.epilogue == "conv1x1" else 4
         return Config(
             form="rows", height=height, width=64, block_k=block_k, block_n=block_n, num_warps=4
         )
+
+    # The others: unrolled (`tile`) where the sums leave room for the tap that is under way.
     form, height, warps = "tile", 8, 8
     if case.strict:
         form, height = "loop", 2 if block_n > 32 else 8
@@ -259,13 +286,17 @@ def _tile_usually(case: Case) -> Config:
         height, warps = 16 if block_n == 16 else 4, 4
     elif block_k <= 32:
         warps = 4
+
     return Config(
         form=form, height=height, width=16, block_k=block_k, block_n=block_n, num_warps=warps
     )
 
 
 def _fits_rows(case: Case, block_k: int, block_n: int) -> bool:
-    """Whether a row of pixels can be read once a column of taps: on GPUs other than Hopper it spills."""
+    """Return whether the form `rows` serves, which reads a row of pixels once a column of taps.
+
+    On GPUs other than Hopper it spills.
+    """
     held = 9 * block_k * block_n * case.item_bytes
     plain = (
         case.hopper and case.kernel == 3 and not case.strict and case.epilogue != "pixel_shuffle"
@@ -273,5 +304,5 @@ def _fits_rows(case: Case, block_k: int, block_n: int) -> bool:
     return plain and case.in_channels <= block_k and case.channels <= block_n and held <= HELD_BYTES
 
 
-def _power_of_two(count: int) -> int:
+def _round_up_to_power(count: int) -> int:
     return max(16, 1 << (count - 1).bit_length())

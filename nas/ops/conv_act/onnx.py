@@ -1,4 +1,4 @@
-"""conv_act in ONNX: standard operators only, for `torch.onnx.export(custom_translation_table=...)`."""
+"""conv_act in ONNX's standard operators, for torch.onnx.export(custom_translation_table=...)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from nas.ops.conv_act.reference import ATTENTIONS
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The table of nas::conv_act, opset 18.
+    """Return the translation of nas::conv_act, in opset 18.
 
     Raises:
         ImportError: onnxscript is not installed.
@@ -22,7 +22,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         operands = (x, weight) if bias is None else (x, weight, bias)
         return op.Conv(*operands, pads=[weight.shape[2] // 2] * 4, group=groups)
 
-    def activated(f: Any, name: str) -> Any:
+    def apply_activation(f: Any, name: str) -> Any:
         if name == "relu":
             return op.Relu(f)
         if name == "leaky_relu":
@@ -33,12 +33,14 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             return op.Mul(f, op.Sigmoid(f))
         if name == "hardswish":
             return op.HardSwish(f)
+
+        # GELU by the error function, as opset 18 has none: f / 2 * (1 + erf(f / sqrt(2))).
         half = op.Mul(f, op.CastLike(0.5, f))
         return op.Mul(
             half, op.Add(op.Erf(op.Mul(f, op.CastLike(0.5**0.5, f))), op.CastLike(1.0, f))
         )
 
-    def attended(f: Any, name: str, skip: Any, weight: Any, bias: Any) -> Any:
+    def apply_attention(f: Any, name: str, skip: Any, weight: Any, bias: Any) -> Any:
         total = op.Add(skip, f)
         if name == "residual":
             return total
@@ -55,7 +57,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     ) -> Any:
         f = conv(x, weight, bias, 1)
         if epilogue in ATTENTIONS:
-            return attended(f, epilogue, skip, gate_weight, gate_bias)
-        return f if epilogue == "none" else activated(f, epilogue)
+            return apply_attention(f, epilogue, skip, gate_weight, gate_bias)
+        return f if epilogue == "none" else apply_activation(f, epilogue)
 
     return {torch.ops.nas.conv_act.default: conv_act}

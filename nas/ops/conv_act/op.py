@@ -44,13 +44,14 @@ _BACKWARD = torch.ops.nas.conv_act_backward.default
 def _why_no_triton(device: torch.device, case: Case) -> str | None:
     if missing := no_triton(device):
         return missing
-    found: str | None = _kernels().why_not(device, *(case if isinstance(case, tuple) else ()))
-    return found
+    parts = case if isinstance(case, tuple) else ()
+    reason: str | None = _load_kernels().why_not(device, *parts)
+    return reason
 
 
 @cache
-def _kernels() -> Any:
-    """The Triton launcher, loaded when first used."""
+def _load_kernels() -> Any:
+    """Load the Triton launcher, when it is first used: Triton may be missing."""
     return importlib.import_module("nas.ops.conv_act.triton")
 
 
@@ -67,7 +68,7 @@ def backend_of(
     precision: str | None = None,
     separable: bool = False,
 ) -> str:
-    """Name the backend that serves a case there: `triton`, which was then run once, or `reference`.
+    """Return which backend serves a case: `triton`, which was then run once, or `reference`.
 
     Args:
         in_channels: by default as many as the result has.
@@ -76,6 +77,8 @@ def backend_of(
     """
     if precision is None and device.type == "cuda":
         precision = precision_of(dtype)
+
+    # `separable` is part of a case only where it is True: the launcher's probe has it as an option.
     case = (channels, dtype, epilogue, in_channels or channels, kernel, precision)
     return _CHOICE.pick(device, (*case, True) if separable else case)
 
@@ -89,17 +92,20 @@ def prepare(
     gate_weight: Tensor | None,
     gate_bias: Tensor | None,
 ) -> Repeat | None:
-    """The launch of a call that has just been made, to be made again; None: there is none."""
+    """Return a repeat of the launch of a call that has just been made.
+
+    None: it was no launch of Triton's, or one that copies an operand.
+    """
     channels, in_channels, kernel, _ = weight.shape
     if backend_of(x.device, channels, weight.dtype, epilogue, in_channels, kernel) != "triton":
         return None
-    found: Repeat | None = _kernels().prepare(
+    repeat: Repeat | None = _load_kernels().prepare(
         x, weight, bias, epilogue, skip, gate_weight, gate_bias
     )
-    return found
+    return repeat
 
 
-def _run(
+def _run_forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -110,17 +116,21 @@ def _run(
 ) -> Tensor:
     refuse_forward_ad("conv_act")
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
+
+    # On the CPU, precision does not matter, and cuDNN's switch is not asked.
     channels, in_channels, kernel, _ = weight.shape
     precision = precision_of(weight.dtype) if x.is_cuda else None
     case = (channels, weight.dtype, epilogue, in_channels, kernel, precision)
     if _CHOICE.pick(x.device, case) == "reference":
         out = reference(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
     else:
-        out = _kernels().forward(x, weight, bias, epilogue, skip, gate_weight, gate_bias, precision)
+        out = _load_kernels().forward(
+            x, weight, bias, epilogue, skip, gate_weight, gate_bias, precision
+        )
     return out.contiguous(memory_format=torch.channels_last) if x.is_cuda else out
 
 
-def _fake(
+def _fake_forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -129,23 +139,24 @@ def _fake(
     gate_weight: Tensor | None,
     gate_bias: Tensor | None,
 ) -> Tensor:
-    """On CUDA always channels_last; elsewhere what the convolution gives."""
+    """Return a fake result: channels_last on CUDA, elsewhere as the convolution lays it out."""
     check(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
     if x.is_cuda:
         return empty_map(x, weight.shape[0], x.dtype)
     return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, weight, bias, ctx.epilogue, skip, gate_weight, gate_bias = inputs
     ctx.save_for_backward(x, weight, bias, skip, gate_weight, gate_bias)
 
 
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _apply_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    # Argument 3 is the epilogue's name, which has no gradient.
     needed = [flag for i, flag in enumerate(ctx.needs_input_grad) if i != 3]
     x, weight, bias, *rest = ctx.saved_tensors
-    found = _BACKWARD(grad, x, weight, bias, ctx.epilogue, *rest, needed)
-    grads = [value if flag else None for value, flag in zip(found, needed, strict=True)]
+    values = _BACKWARD(grad, x, weight, bias, ctx.epilogue, *rest, needed)
+    grads = [value if flag else None for value, flag in zip(values, needed, strict=True)]
     return (*grads[:3], None, *grads[3:])
 
 
@@ -157,6 +168,7 @@ def _run_backward(grad: Tensor, *operands: Any) -> tuple[Tensor, ...]:
 
 def _fake_backward(grad: Tensor, *operands: Any) -> tuple[Tensor, ...]:
     _check_backward(grad, *operands)
+    # Gradients that are not needed are empty: an operator cannot return None.
     *tensors, needed = (value for i, value in enumerate(operands) if i != 3)
     return tuple(
         torch.empty_like(value) if want and value is not None else grad.new_empty(0)
@@ -170,7 +182,7 @@ def _check_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> None
 
 
 @register_flop_formula(torch.ops.nas.conv_act)
-def _flops(
+def _count_flops(
     x: list[int],
     weight: list[int],
     bias: list[int] | None,
@@ -182,7 +194,7 @@ def _flops(
     out_shape: list[int],
     **kwargs: Any,
 ) -> int:
-    """Two a multiply-accumulate, of the convolution and of the gate's, as the plain modules count."""
+    """Count two for each multiply-accumulate of convolution and gate, as for the plain modules."""
     count, _, height, width = out_shape
     weights = weight[0] * weight[1] * weight[2] * weight[3]
     weights += gate_weight[0] * gate_weight[1] if gate_weight is not None else 0
@@ -190,28 +202,30 @@ def _flops(
 
 
 @register_flop_formula(torch.ops.nas.conv_act_backward)
-def _flops_backward(
+def _count_backward_flops(
     grad: list[int], x: list[int], weight: list[int], bias: Any, epilogue: str, skip: Any,
     gate_weight: list[int] | None, gate_bias: Any, needed: list[bool], **kwargs: Any,
 ) -> int:  # fmt: skip
-    """What the plain modules' backward counts; not what is computed again."""
+    """Count what the plain modules' backward counts; not the convolution that is computed again."""
     count, channels, height, width = grad
     weights = (needed[0] + needed[1]) * weight[0] * weight[1] * weight[2] * weight[3]
     if gate_weight is not None:
         weights += any(needed[:3]) * gate_weight[0] * gate_weight[1]
-        weights += (
-            needed[4] * channels * channels
-        )  # also a diagonal's: PyTorch counts it as if it were dense
+        # Also of a diagonal gate, which PyTorch counts as if it were dense.
+        weights += needed[4] * channels * channels
     return 2 * count * height * width * weights
 
 
-implement(_LIBRARY, "conv_act", _run)
+# The gradient's operands have the forward's dtypes already: only the forward lowers them.
+implement(_LIBRARY, "conv_act", _run_forward)
 implement(_LIBRARY, "conv_act_backward", _run_backward)
 follow_autocast(_LIBRARY, "conv_act", lower=True)
 follow_autocast(_LIBRARY, "conv_act_backward", lower=False)
-torch.library.register_fake("nas::conv_act", _fake, lib=_LIBRARY)
+torch.library.register_fake("nas::conv_act", _fake_forward, lib=_LIBRARY)
 torch.library.register_fake("nas::conv_act_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd("nas::conv_act", _differentiate, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd(
+    "nas::conv_act", _apply_gradient, setup_context=_save_operands, lib=_LIBRARY
+)
 refuse_second_derivative(_LIBRARY, "conv_act_backward", "nas.ops.conv_act.reference")
 
 
@@ -224,10 +238,10 @@ def conv_act(
     gate_weight: Tensor | None = None,
     gate_bias: Tensor | None = None,
 ) -> Tensor:
-    """A convolution that keeps height and width, with its activation or attention in one kernel.
+    """Convolve x, keeping height and width, and apply an activation or attention, in one kernel.
 
-    Differentiable once; on CUDA the result is channels_last. Without a GPU it is `reference`, as it is
-    under forward AD and the transforms of torch.func, which have every derivative.
+    It is differentiable once. On CUDA the result is channels_last. Without a GPU `reference` runs,
+    as it does under forward AD and the transforms of torch.func, which need every derivative.
 
     Args:
         x: (N, Cin, H, W), floating point, any strides.
@@ -240,6 +254,10 @@ def conv_act(
 
     Returns:  (N, C, H, W).
     Raises:   ValueError, TypeError: see `check`.
+    Example:
+        >>> x, weight = torch.ones(1, 2, 3, 3), torch.ones(4, 2, 3, 3)
+        >>> conv_act(x, weight, None, "relu").shape
+        torch.Size([1, 4, 3, 3])
     """
     out: Tensor
     if transforming():
@@ -248,8 +266,8 @@ def conv_act(
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         out = _OP(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
         return out
-    with (
-        torch._C._AutoDispatchBelowAutograd()
-    ):  # past the rule of its gradient, half of what a call costs
+
+    # Without gradients the call skips autograd's rule, which is half of what it costs.
+    with torch._C._AutoDispatchBelowAutograd():
         out = _OP(x, weight, bias, epilogue, skip, gate_weight, gate_bias)
         return out

@@ -1,4 +1,4 @@
-"""How a map lies in memory for a kernel that addresses it by pixel."""
+"""Where the pixels of a map are in memory, for a kernel that addresses it by pixel."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,13 @@ ALIGNMENT = 16  # bytes of the widest access
 
 
 class Pixels(NamedTuple):
-    """A map by pixel: `offset` elements after the base, which is aligned, `pitch` from pixel to pixel."""
+    """A map by pixel: its first pixel, and the distance to the next, in elements.
+
+    Attributes:
+        base: a tensor that begins at a multiple of 16 bytes.
+        pitch: elements from a pixel to the next.
+        offset: elements from the base to the first pixel.
+    """
 
     base: Tensor
     pitch: int
@@ -17,15 +23,20 @@ class Pixels(NamedTuple):
 
 
 def empty_map(x: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
-    """An empty channels_last map of so many channels, of the batch, height and width of x."""
+    """Return an empty channels_last map of so many channels, of x's batch, height and width."""
     shape = (x.shape[0], channels, x.shape[2], x.shape[3])
     return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def pixels_of(value: Tensor) -> Pixels | None:
-    """See a map by pixel; None: its channels are no neighbours, or its pixels not evenly apart."""
+    """Return a map by pixel, without a copy.
+
+    None: a pixel's channels are not side by side, or pixels are not evenly spaced.
+    """
     count, channels, height, width = value.shape
     image, channel, row, column = value.stride()
+
+    # The stride of an axis of one element says nothing; the next axis has the pitch then.
     pitch = column if width > 1 else row if height > 1 else image if count > 1 else channels
     even = (channels == 1 or channel == 1) and pitch >= channels
     even = (
@@ -39,7 +50,7 @@ def pixels_of(value: Tensor) -> Pixels | None:
 
 
 def aligned(value: Tensor, pitch: int) -> Pixels:
-    """A map whose first pixel may not be aligned, from the aligned element before it."""
+    """Return a map by pixel, counted from the aligned element at or before its first pixel."""
     astray = value.data_ptr() % ALIGNMENT
     if astray == 0:
         return Pixels(value, pitch, 0)
@@ -48,5 +59,8 @@ def aligned(value: Tensor, pitch: int) -> Pixels:
 
 
 def dense(value: Tensor) -> Pixels:
-    """A channels_last copy; of one channel, or one pixel, PyTorch's own may have other strides."""
+    """Return a channels_last copy of a map by pixel.
+
+    PyTorch's own copy of one channel, or of one pixel, may have other strides.
+    """
     return Pixels(value.permute(0, 2, 3, 1).contiguous(), value.shape[1], 0)

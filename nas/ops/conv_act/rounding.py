@@ -1,4 +1,4 @@
-"""How float32 becomes TF32: rounded to the nearest, once; the tensor cores would cut off what is too much."""
+"""Rounding of float32 to TF32, to the nearest and once: tensor cores would cut the bits off."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,13 @@ KEPT_BITS = -0x2000
 
 
 class Rounding(NamedTuple):
-    """What a launch with TF32 products rounds itself. By default its operands, wherever they come from.
+    """Which float32 values a launch with TF32 products rounds; by default its operands.
 
     Attributes:
-        x: the map that is read; each value as often as it is an operand. An image always is.
-        weight: the convolution's and the gate's.
-        out: the float32 map that is written, for launches that read it with x=False.
+        x: the map that is read, each value as often as it is an operand. An image is rounded in any
+            case.
+        weight: the convolution's and the gate's weights.
+        out: the map that is written, so that a launch that reads it can do with x=False.
     """
 
     x: bool = True
@@ -27,6 +28,6 @@ ROUND_OPERANDS = Rounding()
 
 
 def round_to_tf32(value: Tensor) -> Tensor:
-    """Round float32 to the nearest value of 10 bits of mantissa, ties away from zero; NaN stays NaN."""
+    """Round float32 to the nearest of 10 bits of mantissa, ties away from zero; NaN stays NaN."""
     bits = (value.view(torch.int32) + HALF_STEP) & KEPT_BITS
     return torch.where(value.isnan(), value, bits.view(torch.float32))

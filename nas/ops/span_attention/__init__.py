@@ -1,4 +1,4 @@
-"""SPAN's and SPANV2's attention as fused operators; x, f: (N, C, H, W), weight: (C, C, 1, 1), bias: (C,)."""
+"""SPAN's and SPANV2's attention as fused operators: the public functions."""
 
 from nas.ops.span_attention.op import parameter_free_attention, span_attention
 

@@ -1,4 +1,4 @@
-"""What the operators take; everything else gets one line that names the argument, the rule and the value."""
+"""Checks of the attentions' operands; each error is one line of argument, rule and value."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from nas.ops.rules import DTYPES
 
 
 def check_pair(x: Tensor, f: Tensor) -> None:
-    """Refuse what is not two maps of one shape, floating dtype and device, with at least one pixel.
+    """Refuse maps that differ in shape, dtype or device, are not floating, or have no pixel.
 
     Raises:
         ValueError: the first rule that is broken.
@@ -15,12 +15,15 @@ def check_pair(x: Tensor, f: Tensor) -> None:
     """
     if x is None or f is None:  # how the dispatcher hands over what was None
         raise TypeError(f"{'x' if x is None else 'f'} must be a tensor, got None")
+    # One condition for the usual case: this runs in every call of an operator.
     same = x.shape == f.shape and x.dtype is f.dtype and x.device == f.device
     if not same or f.dim() != 4 or f.dtype not in DTYPES:
-        raise _fault_of_pair(x, f)
+        raise _find_fault(x, f)
     _, channels, height, width = f.shape
     if height == 0 or width == 0 or channels == 0:
-        raise ValueError(f"x and f must have at least one channel, row and column, got {_shape(f)}")
+        raise ValueError(
+            f"x and f must have at least one channel, row and column, got {_read_shape(f)}"
+        )
 
 
 def check_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
@@ -36,15 +39,17 @@ def check_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> None:
     if weight.shape != (channels, channels, 1, 1) or bias.shape != (channels,):
         raise ValueError(
             f"weight must be (C, C, 1, 1) and bias (C,) with the C of f,"
-            f" got weight {_shape(weight)}, bias {_shape(bias)} and f {_shape(f)}"
+            f" got weight {_read_shape(weight)}, bias {_read_shape(bias)} and f {_read_shape(f)}"
         )
     if not f.dtype is weight.dtype is bias.dtype:
         raise TypeError(
-            f"weight and bias must have the dtype of f, {f.dtype}, got {weight.dtype} and {bias.dtype}"
+            f"weight and bias must have the dtype of f, {f.dtype},"
+            f" got {weight.dtype} and {bias.dtype}"
         )
     if not f.device == weight.device == bias.device:
         raise ValueError(
-            f"weight and bias must lie on the device of f, {f.device}, got {weight.device} and {bias.device}"
+            f"weight and bias must lie on the device of f, {f.device},"
+            f" got {weight.device} and {bias.device}"
         )
 
 
@@ -57,27 +62,32 @@ def check_grad(grad: Tensor, f: Tensor) -> None:
     """
     if grad.shape != f.shape or grad.device != f.device:
         raise ValueError(
-            f"grad must have f's shape and device, {_shape(f)} and {f.device},"
-            f" got {_shape(grad)} and {grad.device}"
+            f"grad must have f's shape and device, {_read_shape(f)} and {f.device},"
+            f" got {_read_shape(grad)} and {grad.device}"
         )
     if grad.dtype != f.dtype:
         raise TypeError(f"grad must have the dtype of f, {f.dtype}, got {grad.dtype}")
 
 
-def _fault_of_pair(x: Tensor, f: Tensor) -> ValueError | TypeError:
+def _find_fault(x: Tensor, f: Tensor) -> ValueError | TypeError:
+    """Return the error of two maps that do not fit: looked for only when one is there."""
     for name, value in (("x", x), ("f", f)):
         if value.dim() != 4:
-            return ValueError(f"{name} must have four dimensions (N, C, H, W), got {_shape(value)}")
+            return ValueError(
+                f"{name} must have four dimensions (N, C, H, W), got {_read_shape(value)}"
+            )
         if value.dtype not in DTYPES:
             return TypeError(
                 f"{name} must be float64, float32, float16 or bfloat16, got {value.dtype}"
             )
     if x.shape != f.shape:
-        return ValueError(f"x and f must have one shape, got x {_shape(x)} and f {_shape(f)}")
+        return ValueError(
+            f"x and f must have one shape, got x {_read_shape(x)} and f {_read_shape(f)}"
+        )
     if x.dtype != f.dtype:
         return TypeError(f"x and f must have one dtype, got x {x.dtype} and f {f.dtype}")
     return ValueError(f"x and f must lie on one device, got x on {x.device} and f on {f.device}")
 
 
-def _shape(value: Tensor) -> tuple[int | torch.SymInt, ...]:
+def _read_shape(value: Tensor) -> tuple[int | torch.SymInt, ...]:
     return tuple(value.shape)

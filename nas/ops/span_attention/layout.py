@@ -1,4 +1,4 @@
-"""How a map lies in memory, for kernels that see (N, C, P): rows and columns of pixels as one axis."""
+"""Strides of a map for kernels that see (N, C, P): rows and columns of pixels as one axis."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,10 @@ from torch import Tensor
 
 
 class Map(NamedTuple):
-    """A map and its strides, in elements, by image, channel and pixel. The tensor keeps the memory alive."""
+    """A map and its strides in elements, by image, channel and pixel.
+
+    The tensor keeps the memory alive.
+    """
 
     tensor: Tensor
     image: int
@@ -15,32 +18,37 @@ class Map(NamedTuple):
 
     @property
     def planes(self) -> bool:
-        """Whether neighbouring pixels of a channel are neighbours in memory (NCHW)."""
+        """Return whether neighbouring pixels of a channel are side by side in memory (NCHW)."""
         return self.pixel == 1
 
     @property
     def rows(self) -> bool:
-        """Whether neighbouring channels of a pixel are neighbours in memory (channels_last)."""
+        """Return whether the channels of a pixel are side by side in memory (channels_last)."""
         return self.channel == 1
 
 
 def flatten(value: Tensor) -> Map:
-    """View (N, C, H, W) as (N, C, H * W); NCHW, channels_last, channel slices and expanded maps as they are.
+    """Return (N, C, H, W) as (N, C, H * W).
 
-    Other maps, such as crops, are copied first.
+    NCHW, channels_last, slices of channels and expanded maps are viewed. Others, such as crops, are
+    copied.
     """
     _, _, height, width = value.shape
     image, channel, row, column = value.stride()
+
+    # The stride of an axis of one element says nothing: the pixels' stride is the other axis's.
     if height * width == 1:
         return Map(value, image, channel, 1)
     if width == 1:
         return Map(value, image, channel, row)
     if height == 1 or row == width * column:
         return Map(value, image, channel, column)
+
+    # Rows are not evenly spaced, so no single stride leads from pixel to pixel.
     dense = value.contiguous()
     return Map(dense, dense.stride(0), dense.stride(1), 1)
 
 
 def is_flat(value: Tensor) -> bool:
-    """Whether `flatten` takes a map without a copy, so that a kernel can write through its strides."""
+    """Return whether `flatten` views a map, so that a kernel can write through its strides."""
     return flatten(value).tensor is value

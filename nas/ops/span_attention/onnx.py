@@ -1,4 +1,4 @@
-"""The operators in ONNX: standard nodes only, for `torch.onnx.export(custom_translation_table=...)`."""
+"""The attentions in ONNX's standard operators, for torch.onnx.export(custom_translation_table)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import nas.ops.span_attention.op  # noqa: F401 - registers the operators
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The table of both operators, opset 18: what the plain blocks write, Conv, Add, Mul and Sigmoid.
+    """Return the translation of both operators, in opset 18: the nodes that plain blocks export to.
 
     Raises:
         ImportError: onnxscript is not installed.

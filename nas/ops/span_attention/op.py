@@ -1,6 +1,6 @@
-"""The operators `nas::span_attention` and `nas::parameter_free_attention`: schema, dispatch, autograd, FLOPs.
+"""The operators nas::span_attention and nas::parameter_free_attention: schema, dispatch, gradient.
 
-Layout, in every backend: the result is laid out as `torch.empty_like(f)`: channels_last for channels_last,
+In every backend the result is laid out as `torch.empty_like(f)`: channels_last for channels_last,
 dense where f is a slice. Gradients by x and f are laid out as `empty_like` of x and f.
 """
 
@@ -44,7 +44,7 @@ _FREE_BACKWARD = torch.ops.nas.parameter_free_attention_backward.default
 
 
 def span_attention(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(x + f) * (W f + b): SPANV2's attention in one pass over x and f.
+    """Return (x + f) * (W f + b), SPANV2's attention, in one pass over x and f.
 
     Args:
         x: (N, C, H, W), any layout.
@@ -54,14 +54,19 @@ def span_attention(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor
     Raises:
         ValueError, TypeError: a shape or device, or a dtype, does not fit.
         nas.ops.backend.BackendError: the backend that was set by name cannot serve.
+    Example:
+        >>> x, weight, bias = torch.ones(1, 2, 1, 1), torch.ones(2, 2, 1, 1), torch.ones(2)
+        >>> span_attention(x, x, weight, bias).flatten().tolist()
+        [6.0, 6.0]
     """
+    # Only the plain form has the derivatives that forward AD and torch.func ask for.
     if transforming():
         return plain_form(check_span, reference.span_attention, (x, f, weight, bias), lower=True)
-    return _call(_SPAN, x, f, weight, bias)
+    return _call_operator(_SPAN, x, f, weight, bias)
 
 
 def parameter_free_attention(x: Tensor, f: Tensor) -> Tensor:
-    """(x + f) * (sigmoid(f) - 0.5): SPAN's attention in one pass over x and f.
+    """Return (x + f) * (sigmoid(f) - 0.5), SPAN's attention, in one pass over x and f.
 
     Args:
         x: (N, C, H, W), any layout.
@@ -69,14 +74,18 @@ def parameter_free_attention(x: Tensor, f: Tensor) -> Tensor:
     Raises:
         ValueError, TypeError: a shape or device, or a dtype, does not fit.
         nas.ops.backend.BackendError: the backend that was set by name cannot serve.
+    Example:
+        >>> x, f = torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
+        >>> parameter_free_attention(x, f).flatten().tolist()
+        [0.0, 0.0]
     """
     if transforming():
         return plain_form(check_pair, reference.parameter_free_attention, (x, f), lower=False)
-    return _call(_FREE, x, f)
+    return _call_operator(_FREE, x, f)
 
 
-def _call(op: Any, *tensors: Tensor) -> Tensor:
-    """Call an operator; without gradients past its autograd rule, which costs more than all the rest."""
+def _call_operator(op: Any, *tensors: Tensor) -> Tensor:
+    """Call an operator, without gradients past autograd's rule, which costs more than the rest."""
     result: Tensor
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         result = op(*tensors)
@@ -87,43 +96,53 @@ def _call(op: Any, *tensors: Tensor) -> Tensor:
 
 
 @cache
-def _kernels(backend: str) -> Any:
-    """The module of a backend's kernels, loaded when first used: it may need Triton or nvcc."""
+def _load_kernels(backend: str) -> Any:
+    """Load the module of a backend's kernels when it is first used: it may need Triton or nvcc."""
     return importlib.import_module(f"nas.ops.span_attention.{backend}")
 
 
+# By operator, filled by `_register_operator`.
 _CHOICES: dict[str, Choice] = {}
 
 
 def prepare(
     name: str, x: Tensor, f: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
 ) -> Repeat | None:
-    """The launch of a call of an operator that has just been made, to be made again; None: there is none."""
+    """Return a repeat of the launch of a call that has just been made.
+
+    None: the plain form ran, or a launch that copies a map.
+    """
     backend = _CHOICES[name].pick(f.device, (f.shape[1], f.dtype))
-    found: Repeat | None = (
-        _kernels(backend).prepare(x, f, weight, bias) if backend != "reference" else None
-    )
-    return found
+    if backend == "reference":
+        return None
+    repeat: Repeat | None = _load_kernels(backend).prepare(x, f, weight, bias)
+    return repeat
 
 
-def _register(
+def _register_operator(
     name: str,
     place: int,
     check: Callable[..., None],
     plain: Callable[..., Any],
     backends: tuple[str, ...],
 ) -> None:
-    """Implement an operator; `place` is where f stands among its arguments."""
+    """Implement an operator by its plain form and the kernels of its backends.
+
+    Args:
+        place: of f among the operator's arguments.
+        plain: of `reference`.
+    """
 
     def probe(backend: str) -> Callable[[torch.device, Case], str | None]:
         def ask(device: torch.device, case: Case) -> str | None:
             if backend == "triton" and (missing := no_triton(device)):
                 return missing
-            found: str | None = _kernels(backend).why_not(name, device, case)
-            return found
+            reason: str | None = _load_kernels(backend).why_not(name, device, case)
+            return reason
 
         return ask
 
+    # Kernels are looked up at the first call that a backend serves, when it is loaded.
     choice = _CHOICES[name] = Choice(name, {backend: probe(backend) for backend in backends})
     kernels: dict[str, Callable[..., Any]] = {"reference": plain}
 
@@ -133,9 +152,12 @@ def _register(
         f = tensors[place]
         backend = choice.pick(f.device, (f.shape[1], f.dtype))
         if backend not in kernels:
-            kernels[backend] = getattr(_kernels(backend), f"{name}_forward" if place == 1 else name)
+            kernels[backend] = getattr(
+                _load_kernels(backend), f"{name}_forward" if place == 1 else name
+            )
         return kernels[backend](*tensors)
 
+    # Autocast lowers span_attention alone, for its convolution; gradients come in lowered dtypes.
     implement(_LIBRARY, name, run)
     follow_autocast(_LIBRARY, name, lower=name == "span_attention")
 
@@ -150,22 +172,25 @@ def _check_free_backward(grad: Tensor, x: Tensor, f: Tensor) -> None:
     check_grad(grad, f)
 
 
-_register("span_attention", 1, check_span, reference.span_attention_forward, ("cuda", "triton"))
-_register(
+_register_operator(
+    "span_attention", 1, check_span, reference.span_attention_forward, ("cuda", "triton")
+)
+# Gradients have no CUDA kernel: where `cuda` is set, they run as under `auto`.
+_register_operator(
     "span_attention_backward",
     2,
     _check_span_backward,
     reference.span_attention_backward,
     ("triton",),
 )
-_register(
+_register_operator(
     "parameter_free_attention",
     1,
     check_pair,
     reference.parameter_free_attention_forward,
     ("cuda", "triton"),
 )
-_register(
+_register_operator(
     "parameter_free_attention_backward",
     2,
     _check_free_backward,
@@ -174,6 +199,7 @@ _register(
 )
 
 
+# Fakes tell torch.compile and torch.export the results' shapes and layouts, without computing.
 def _fake_span(x: Tensor, f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     check_span(x, f, weight, bias)
     return torch.empty_like(f)
@@ -210,7 +236,7 @@ for _name, _fake in (
     torch.library.register_fake(f"nas::{_name}", _fake, lib=_LIBRARY)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _save_operands(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
@@ -222,18 +248,19 @@ def _differentiate_free(ctx: Any, grad: Tensor) -> Any:
     return _FREE_BACKWARD(grad, *ctx.saved_tensors)
 
 
+# Each operator has one derivative; a second one raises a line that names the plain form.
 for _name in ("span_attention_backward", "parameter_free_attention_backward"):
     refuse_second_derivative(_LIBRARY, _name, "nas.ops.span_attention.reference")
 torch.library.register_autograd(
-    "nas::span_attention", _differentiate_span, setup_context=_keep, lib=_LIBRARY
+    "nas::span_attention", _differentiate_span, setup_context=_save_operands, lib=_LIBRARY
 )
 torch.library.register_autograd(
-    "nas::parameter_free_attention", _differentiate_free, setup_context=_keep, lib=_LIBRARY
+    "nas::parameter_free_attention", _differentiate_free, setup_context=_save_operands, lib=_LIBRARY
 )
 
 
 @register_flop_formula(torch.ops.nas.span_attention)
-def _(
+def _count_span_flops(
     x: Any, f: Any, weight: Any, bias: Any, *args: Any, out_shape: Any = None, **kwargs: Any
 ) -> int:
     num, channels, height, width = f
@@ -241,17 +268,11 @@ def _(
 
 
 @register_flop_formula(torch.ops.nas.span_attention_backward)
-def _(
-    grad: Any,
-    x: Any,
-    f: Any,
-    weight: Any,
-    bias: Any,
-    *args: Any,
-    out_shape: Any = None,
+def _count_span_backward_flops(
+    grad: Any, x: Any, f: Any, weight: Any, bias: Any, *args: Any, out_shape: Any = None,
     **kwargs: Any,
-) -> int:
-    """What the plain form's backward counts, W^T dgate and dW; not the gate, which is computed again."""
+) -> int:  # fmt: skip
+    """Count W^T dgate and dW, as the plain form's backward does; not the gate, computed again."""
     num, channels, height, width = f
     return int(4 * channels * channels * num * height * width)
 
@@ -259,5 +280,5 @@ def _(
 @register_flop_formula(
     [torch.ops.nas.parameter_free_attention, torch.ops.nas.parameter_free_attention_backward]
 )
-def _(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+def _count_no_flops(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
     return 0

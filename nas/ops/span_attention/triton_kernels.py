@@ -1,7 +1,8 @@
-"""The Triton kernels: tiles of (pixels, channels), every map with strides of its own.
+"""The attentions' Triton kernels: tiles of (pixels, channels), every map with strides of its own.
 
-A program takes a block of pixels of one image and a block of output channels, and walks over the blocks of
-input channels (one block up to 64 channels). Sums are kept in float32. No atomics: results repeat bit by bit.
+A program takes a block of pixels of one image and a block of output channels, and walks over the
+blocks of input channels, of which there is one up to 64 channels. Sums are kept in float32. There
+are no atomics: results repeat bit by bit.
 """
 
 import triton
@@ -9,23 +10,26 @@ import triton.language as tl
 
 
 @triton.jit
-def _pixel_block(num_pixels, PIXELS: tl.constexpr):
-    """The image of this program, and the pixels of its block."""
+def _locate_pixels(num_pixels, PIXELS: tl.constexpr):
+    """Return the image of this program, and the pixels of its block."""
     blocks = tl.cdiv(num_pixels, PIXELS)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     return image, (tl.program_id(0) % blocks) * PIXELS + tl.arange(0, PIXELS)
 
 
 @triton.jit
-def _offsets(image, c, p, by_image, by_channel, by_pixel):
+def _offset_pixels(image, c, p, by_image, by_channel, by_pixel):
     return (
         image * by_image + p.to(tl.int64)[:, None] * by_pixel + c.to(tl.int64)[None, :] * by_channel
     )
 
 
 @triton.jit
-def _weights(weight, rows, columns, by_row, by_column, num_channels):
-    """A tile (rows, columns) of the matrix or, with strides exchanged, of its transpose; zeros outside."""
+def _load_weight(weight, rows, columns, by_row, by_column, num_channels):
+    """Load a tile (rows, columns) of the matrix; with strides exchanged, of its transpose.
+
+    Outside it is zero.
+    """
     inside = (rows < num_channels)[:, None] & (columns < num_channels)[None, :]
     return tl.load(
         weight + rows[:, None] * by_row + columns[None, :] * by_column, mask=inside, other=0.0
@@ -33,8 +37,8 @@ def _weights(weight, rows, columns, by_row, by_column, num_channels):
 
 
 @triton.jit
-def _dot(a, b, acc, PRECISION: tl.constexpr, INTERPRET: tl.constexpr):
-    if INTERPRET:  # its bfloat16 products are of the raw bits
+def _multiply_tiles(a, b, acc, PRECISION: tl.constexpr, INTERPRET: tl.constexpr):
+    if INTERPRET:  # the interpreter multiplies the raw bits of bfloat16
         a = a.to(tl.float32)
         b = b.to(tl.float32)
     return tl.dot(a, b, acc, input_precision=PRECISION)
@@ -47,17 +51,23 @@ def forward(
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
     PRECISION: tl.constexpr, INTERPRET: tl.constexpr,
 ):  # fmt: skip
-    """out = (x + f) * (W f + b)."""
-    image, p = _pixel_block(num_pixels, PIXELS)
+    """Compute out = (x + f) * (W f + b)."""
+    image, p = _locate_pixels(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
-    here_f = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0)
-    here_x = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0)
+    here_f = tl.load(
+        f + _offset_pixels(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0
+    )
+    here_x = tl.load(
+        x + _offset_pixels(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0
+    )
     gate = tl.zeros((PIXELS, CHANNELS), tl.float32)
+
+    # Up to 64 channels the features are loaded once, for the sum and the product.
     if BLOCKS == 1:
-        gate = _dot(
+        gate = _multiply_tiles(
             here_f,
-            _weights(weight, c, c, 1, num_channels, num_channels),
+            _load_weight(weight, c, c, 1, num_channels, num_channels),
             gate,
             PRECISION,
             INTERPRET,
@@ -65,16 +75,25 @@ def forward(
     else:
         for block in range(BLOCKS):
             k = block * CHANNELS + tl.arange(0, CHANNELS)
-            known = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
+            inside_k = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
             a = tl.load(
-                f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0
+                f + _offset_pixels(image, k, p, f_image, f_channel, f_pixel),
+                mask=inside_k,
+                other=0.0,
             )
-            gate = _dot(
-                a, _weights(weight, k, c, 1, num_channels, num_channels), gate, PRECISION, INTERPRET
+            gate = _multiply_tiles(
+                a,
+                _load_weight(weight, k, c, 1, num_channels, num_channels),
+                gate,
+                PRECISION,
+                INTERPRET,
             )
+
     gate += tl.load(bias + c, mask=c < num_channels, other=0.0).to(tl.float32)[None, :]
     value = (here_x.to(tl.float32) + here_f.to(tl.float32)) * gate
-    tl.store(out + _offsets(image, c, p, out_image, out_channel, out_pixel), value, mask=inside)
+    tl.store(
+        out + _offset_pixels(image, c, p, out_image, out_channel, out_pixel), value, mask=inside
+    )
 
 
 @triton.jit
@@ -85,48 +104,67 @@ def data(
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
     PRECISION: tl.constexpr, INTERPRET: tl.constexpr,
 ):  # fmt: skip
-    """dx = grad * (W f + b); df = dx + W^T (grad * (x + f))."""
-    image, p = _pixel_block(num_pixels, PIXELS)
+    """Compute dx = grad * (W f + b) and df = dx + W^T (grad * (x + f))."""
+    image, p = _locate_pixels(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
     gate = tl.zeros((PIXELS, CHANNELS), tl.float32)
     back = tl.zeros((PIXELS, CHANNELS), tl.float32)
     here_g = tl.load(
-        grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+        grad + _offset_pixels(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
     )
     here_g = here_g.to(tl.float32)
+
+    # Two products of the same tiles: the gate from f, and its gradient by way of W^T.
     if BLOCKS == 1:
-        a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0)
-        b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0)
+        a = tl.load(
+            f + _offset_pixels(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0
+        )
+        b = tl.load(
+            x + _offset_pixels(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0
+        )
+
         a = a.to(tl.float32)
         dgate = here_g * (a + b.to(tl.float32))
-        there = _weights(weight, c, c, 1, num_channels, num_channels).to(tl.float32)
-        gate = _dot(a, there, gate, PRECISION, INTERPRET)
-        back = _weights(weight, c, c, num_channels, 1, num_channels).to(tl.float32)
-        back = _dot(dgate, back, tl.zeros((PIXELS, CHANNELS), tl.float32), PRECISION, INTERPRET)
+        there = _load_weight(weight, c, c, 1, num_channels, num_channels).to(tl.float32)
+        gate = _multiply_tiles(a, there, gate, PRECISION, INTERPRET)
+        back = _load_weight(weight, c, c, num_channels, 1, num_channels).to(tl.float32)
+        back = _multiply_tiles(
+            dgate, back, tl.zeros((PIXELS, CHANNELS), tl.float32), PRECISION, INTERPRET
+        )
     else:
         for block in range(BLOCKS):
             k = block * CHANNELS + tl.arange(0, CHANNELS)
-            known = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
+            inside_k = (p < num_pixels)[:, None] & (k < num_channels)[None, :]
             a = tl.load(
-                f + _offsets(image, k, p, f_image, f_channel, f_pixel), mask=known, other=0.0
+                f + _offset_pixels(image, k, p, f_image, f_channel, f_pixel),
+                mask=inside_k,
+                other=0.0,
             )
             b = tl.load(
-                x + _offsets(image, k, p, x_image, x_channel, x_pixel), mask=known, other=0.0
+                x + _offset_pixels(image, k, p, x_image, x_channel, x_pixel),
+                mask=inside_k,
+                other=0.0,
             )
             g = tl.load(
-                grad + _offsets(image, k, p, g_image, g_channel, g_pixel), mask=known, other=0.0
+                grad + _offset_pixels(image, k, p, g_image, g_channel, g_pixel),
+                mask=inside_k,
+                other=0.0,
             )
+
             a = a.to(tl.float32)
             dgate = g.to(tl.float32) * (a + b.to(tl.float32))
-            there = _weights(weight, k, c, 1, num_channels, num_channels).to(tl.float32)
-            gate = _dot(a, there, gate, PRECISION, INTERPRET)
-            there = _weights(weight, k, c, num_channels, 1, num_channels).to(tl.float32)
-            back = _dot(dgate, there, back, PRECISION, INTERPRET)
+            there = _load_weight(weight, k, c, 1, num_channels, num_channels).to(tl.float32)
+            gate = _multiply_tiles(a, there, gate, PRECISION, INTERPRET)
+            there = _load_weight(weight, k, c, num_channels, 1, num_channels).to(tl.float32)
+            back = _multiply_tiles(dgate, there, back, PRECISION, INTERPRET)
+
     gate += tl.load(bias + c, mask=c < num_channels, other=0.0).to(tl.float32)[None, :]
     value = here_g * gate
-    tl.store(dx + _offsets(image, c, p, dx_image, dx_channel, dx_pixel), value, mask=inside)
-    tl.store(df + _offsets(image, c, p, df_image, df_channel, df_pixel), value + back, mask=inside)
+    tl.store(dx + _offset_pixels(image, c, p, dx_image, dx_channel, dx_pixel), value, mask=inside)
+    tl.store(
+        df + _offset_pixels(image, c, p, df_image, df_channel, df_pixel), value + back, mask=inside
+    )
 
 
 @triton.jit
@@ -135,31 +173,45 @@ def weights(
     g_image, g_channel, g_pixel, x_image, x_channel, x_pixel, f_image, f_channel, f_pixel,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr, PRECISION: tl.constexpr, INTERPRET: tl.constexpr,
 ):  # fmt: skip
-    """One share of dW = sum (grad * (x + f)) f^T and db = sum grad * (x + f), from some blocks of pixels.
+    """Compute a share of dW = sum (grad * (x + f)) f^T and db = sum grad * (x + f).
 
-    dweight: (programs, C, C) and dbias: (programs, C), float32. Axis 1 of the grid: blocks of outputs,
-    axis 2: of inputs.
+    dweight is (programs, C, C) and dbias (programs, C), float32. Axis 0 of the grid shares out the
+    blocks of pixels, axis 1 has blocks of output channels, axis 2 of input channels.
     """
     o = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     i = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     share = tl.program_id(0).to(tl.int64)
+
+    # A share is a sum over all its blocks, kept in registers to the end.
     dw = tl.zeros((CHANNELS, CHANNELS), tl.float32)
     db = tl.zeros((CHANNELS,), tl.float32)
+
+    # Programs take every num_programs-th block, so that each has as much as the others.
     blocks = tl.cdiv(num_pixels, PIXELS)
     for block in range(tl.program_id(0), num_blocks, tl.num_programs(0)):
         image = (block // blocks).to(tl.int64)
         p = (block % blocks) * PIXELS + tl.arange(0, PIXELS)
+
         inside = (p < num_pixels)[:, None] & (o < num_channels)[None, :]
         g = tl.load(
-            grad + _offsets(image, o, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+            grad + _offset_pixels(image, o, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
         )
-        b = tl.load(x + _offsets(image, o, p, x_image, x_channel, x_pixel), mask=inside, other=0.0)
-        a = tl.load(f + _offsets(image, o, p, f_image, f_channel, f_pixel), mask=inside, other=0.0)
+        b = tl.load(
+            x + _offset_pixels(image, o, p, x_image, x_channel, x_pixel), mask=inside, other=0.0
+        )
+        a = tl.load(
+            f + _offset_pixels(image, o, p, f_image, f_channel, f_pixel), mask=inside, other=0.0
+        )
         dgate = g.to(tl.float32) * (b.to(tl.float32) + a.to(tl.float32))
-        known = (p < num_pixels)[:, None] & (i < num_channels)[None, :]
-        a = tl.load(f + _offsets(image, i, p, f_image, f_channel, f_pixel), mask=known, other=0.0)
-        dw = _dot(tl.trans(dgate), a.to(tl.float32), dw, PRECISION, INTERPRET)
+
+        # The product is over pixels: (outputs, pixels) by (pixels, inputs).
+        inside_i = (p < num_pixels)[:, None] & (i < num_channels)[None, :]
+        a = tl.load(
+            f + _offset_pixels(image, i, p, f_image, f_channel, f_pixel), mask=inside_i, other=0.0
+        )
+        dw = _multiply_tiles(tl.trans(dgate), a.to(tl.float32), dw, PRECISION, INTERPRET)
         db += tl.sum(dgate, axis=0)
+
     inside = (o < num_channels)[:, None] & (i < num_channels)[None, :]
     where = share * num_channels * num_channels + o[:, None] * num_channels + i[None, :]
     tl.store(dweight + where, dw, mask=inside)
@@ -173,18 +225,20 @@ def parameter_free(
     x_image, x_channel, x_pixel, f_image, f_channel, f_pixel, out_image, out_channel, out_pixel,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """out = (x + f) * (sigmoid(f) - 0.5)."""
-    image, p = _pixel_block(num_pixels, PIXELS)
+    """Compute out = (x + f) * (sigmoid(f) - 0.5)."""
+    image, p = _locate_pixels(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
-    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(
-        tl.float32
-    )
-    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(
-        tl.float32
-    )
+    a = tl.load(
+        f + _offset_pixels(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0
+    ).to(tl.float32)
+    b = tl.load(
+        x + _offset_pixels(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0
+    ).to(tl.float32)
     value = (b + a) * (tl.sigmoid(a) - 0.5)
-    tl.store(out + _offsets(image, c, p, out_image, out_channel, out_pixel), value, mask=inside)
+    tl.store(
+        out + _offset_pixels(image, c, p, out_image, out_channel, out_pixel), value, mask=inside
+    )
 
 
 @triton.jit
@@ -194,21 +248,21 @@ def parameter_free_back(
     dx_image, dx_channel, dx_pixel, df_image, df_channel, df_pixel,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """dx = grad * (s - 0.5); df = dx + grad * (x + f) * s * (1 - s), s = sigmoid(f)."""
-    image, p = _pixel_block(num_pixels, PIXELS)
+    """Compute dx = grad * (s - 0.5) and df = dx + grad * (x + f) * s * (1 - s), s = sigmoid(f)."""
+    image, p = _locate_pixels(num_pixels, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = (p < num_pixels)[:, None] & (c < num_channels)[None, :]
     g = tl.load(
-        grad + _offsets(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
+        grad + _offset_pixels(image, c, p, g_image, g_channel, g_pixel), mask=inside, other=0.0
     ).to(tl.float32)
-    a = tl.load(f + _offsets(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0).to(
-        tl.float32
-    )
-    b = tl.load(x + _offsets(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0).to(
-        tl.float32
-    )
+    a = tl.load(
+        f + _offset_pixels(image, c, p, f_image, f_channel, f_pixel), mask=inside, other=0.0
+    ).to(tl.float32)
+    b = tl.load(
+        x + _offset_pixels(image, c, p, x_image, x_channel, x_pixel), mask=inside, other=0.0
+    ).to(tl.float32)
     s = tl.sigmoid(a)
     value = g * (s - 0.5)
-    tl.store(dx + _offsets(image, c, p, dx_image, dx_channel, dx_pixel), value, mask=inside)
+    tl.store(dx + _offset_pixels(image, c, p, dx_image, dx_channel, dx_pixel), value, mask=inside)
     value += g * (b + a) * s * (1.0 - s)
-    tl.store(df + _offsets(image, c, p, df_image, df_channel, df_pixel), value, mask=inside)
+    tl.store(df + _offset_pixels(image, c, p, df_image, df_channel, df_pixel), value, mask=inside)

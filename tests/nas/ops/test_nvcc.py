@@ -30,7 +30,7 @@ def compiler(tmp_path, monkeypatch):
     def install(version="13.0", seconds=0):
         (home / "bin/nvcc").write_text(FAKE.format(version=version, log=log, seconds=seconds))
         (home / "bin/nvcc").chmod(0o755)
-        nvcc._version.cache_clear()
+        nvcc._read_version.cache_clear()
 
     install()
     monkeypatch.setenv("CUDA_HOME", str(home))
@@ -39,7 +39,7 @@ def compiler(tmp_path, monkeypatch):
     source.parent.mkdir()
     source.write_text("int answer;")
     yield source, install, lambda: len(log.read_text().splitlines())
-    nvcc._version.cache_clear()
+    nvcc._read_version.cache_clear()
 
 
 def test_a_source_is_built_once(compiler):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.ops.prepared import MAX_KEPT, Prepared, lies
+from nas.ops.prepared import MAX_KEPT, Prepared, describe_layout
 from tests.nas.ops.stub import driver
 
 ROOT = Path(__file__).parents[3]
@@ -81,12 +81,12 @@ def test_maps_of_two_gpus_share_no_launch():
             return self.device_index
 
     x, f = (torch.zeros(1, 3, 4, 5).as_subclass(Map) for _ in "xf")
-    before = lies(x, f, None, None)
-    assert lies(x, f, None, None) == before
+    before = describe_layout(x, f, None, None)
+    assert describe_layout(x, f, None, None) == before
     f.device_index = 1
-    mixed = lies(x, f, None, None)
+    mixed = describe_layout(x, f, None, None)
     x.device_index = 1
-    assert len({before, mixed, lies(x, f, None, None)}) == 3
+    assert len({before, mixed, describe_layout(x, f, None, None)}) == 3
 
 
 def test_launches_that_are_kept_are_few():

@@ -44,11 +44,11 @@ def table(tmp_path, monkeypatch):
         path = tmp_path / "tilings.json"
         path.write_text(json.dumps(entries))
         monkeypatch.setattr(tilings, "TABLE", path)
-        tilings._shipped.cache_clear()
+        tilings._read_shipped.cache_clear()
         return path
 
     yield write
-    tilings._shipped.cache_clear()
+    tilings._read_shipped.cache_clear()
 
 
 def test_a_timed_case_is_tiled_as_the_table_says_and_all_others_by_the_rules(table):

@@ -54,7 +54,7 @@ def test_rounding_keeps_what_is_no_number(bits):
 @pytest.fixture(params=["operator", "plan"])
 def product(request, tensor_cores):
     """conv_act in TF32 as the operator, which rounds its operands, or as a plan, which did so before."""
-    launcher._plans.clear()
+    launcher._launches.clear()
     if request.param == "operator":
         return lambda *arguments: forward(*arguments, "tf32")
 

@@ -65,7 +65,7 @@ def call(module, *maps_):
 
 def find_kernel(module, *maps_):
     """The kernel that a first call compiles."""
-    launcher._plans.clear()
+    launcher._launches.clear()
     launcher._compiled.clear()
     module(*maps_)
     (repeat,) = module._launches.values()
@@ -75,7 +75,7 @@ def find_kernel(module, *maps_):
 def compare(module, *maps_):
     """The same call made thrice: as Triton searches for its kernel, and prepared."""
     STUB.expect(find_kernel(module, *maps_))
-    launcher._plans.clear()
+    launcher._launches.clear()
     launcher._compiled.clear()
     module._launches.clear()
     found = [call(module, *maps_) for _ in range(3)]

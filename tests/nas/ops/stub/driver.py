@@ -109,6 +109,6 @@ def _choose_triton(capability):
 
     for choice in backend._CHOICES.values():
         choice.picked = Triton()
-    span_attention._on = lambda value: nullcontext()
-    conv_act._capability = lambda device: capability  # what tilings depend on
-    conv_act._multiprocessors = lambda device: MULTIPROCESSORS
+    span_attention._guard_device = lambda value: nullcontext()
+    conv_act._read_capability = lambda device: capability  # what tilings depend on
+    conv_act._count_multiprocessors = lambda device: MULTIPROCESSORS
