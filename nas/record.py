@@ -176,6 +176,7 @@ class Quality:
 
     def with_seed(self, other: "Quality") -> "Quality":
         """Return the mean over seeds with one more training; seconds are summed."""
+        # A training that was alone has no list of seeds yet.
         seeds = (*(self.seeds or (self.psnr_db,)), other.psnr_db)
         seconds = self.train_seconds + other.train_seconds
         return replace(self, psnr_db=statistics.fmean(seeds), seeds=seeds, train_seconds=seconds)
@@ -212,6 +213,7 @@ class TrialRecord:
 
     def plus(self, **seconds: float) -> "TrialRecord":
         """Return the record with so many seconds more, by what they were spent on."""
+        # Only what was spent now is added; other times stay.
         sums = {name: self.seconds.get(name, 0.0) + more for name, more in seconds.items()}
         return replace(self, seconds={**self.seconds, **sums})
 
@@ -221,6 +223,7 @@ class TrialRecord:
         Raises:
             ValueError: a number is NaN or infinite.
         """
+        # The order of the keys is that of every journal: lines can be compared as text.
         data = {
             "number": self.number,
             "state": self.state,

@@ -17,6 +17,7 @@ class Weights:
     params: float
 
     def __post_init__(self) -> None:
+        # With weights of another sum the baseline would not score e^2.
         values = (self.runtime, self.flops, self.params)
         if not all(math.isfinite(value) and value >= 0 for value in values):
             raise ValueError(f"weights must be finite and not negative, got {self}")
@@ -79,14 +80,15 @@ class Gate:
             )
 
     def passes(self, *, valid_db: float | None = None, test_db: float | None = None) -> bool:
-        """Whether every given PSNR reaches its threshold, less the tolerance."""
+        """Return whether every given PSNR reaches its threshold, less the tolerance."""
+        # A PSNR that was not measured passes: published tables may hold one of the two.
         pairs = ((valid_db, self.valid_db), (test_db, self.test_db))
         return all(
             psnr is None or psnr >= least - self.tolerance_db - SLACK_DB for psnr, least in pairs
         )
 
     def passes_relative(self, psnr_gain_db: float) -> bool:
-        """Whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
+        """Return whether PSNR(candidate) - PSNR(reference) reaches min_gain_db."""
         return psnr_gain_db >= self.min_gain_db - SLACK_DB
 
 
@@ -159,6 +161,7 @@ def ranks(values: Sequence[float]) -> list[int]:
         >>> ranks([7.4, 3.5, 7.4, 9.0])
         [2, 1, 2, 4]
     """
+    # The first place of a value is the rank of all that are equal to it.
     ordered = sorted(values)
     first: dict[float, int] = {}
     for place, value in enumerate(ordered, start=1):

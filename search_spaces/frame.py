@@ -133,6 +133,7 @@ class Pad(nn.Module):
             raise ValueError(
                 "pad.multiple of 1 changes nothing; leave the layer out, or use such as 8"
             )
+
         self.mode, self.multiple = mode, multiple
         pad_to_multiple(
             torch.zeros(1, 1, multiple, multiple), multiple, mode

@@ -1,6 +1,4 @@
-"""Start a network with features of unit size and nearly linear blocks, whatever its depth and
-gates.
-"""
+"""Start a network with features of unit size and nearly linear blocks, at any depth."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +38,7 @@ def initial_network(
       is scaled to a standard deviation of one on some images.
 
     Source: Mishkin and Matas, All you need is a good init (LSUV), ICLR 2016 (scaling); Zagoruyko
-    and Komodakis, DiracNets, 2017 (identity); benchmarks/proxy.py (the shares).
+    and Komodakis, DiracNets, 2017 (identity); benchmarks/proxy/proxy.py (the shares).
 
     Args:
         spec: for a training of residuals without a fixed skip branch, which the base stands in for.

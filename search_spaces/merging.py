@@ -83,6 +83,7 @@ def merge_linear(net: Network, *, exact: bool = False) -> tuple[Network, tuple[M
             break
         spec, state, step = candidate
         done.append(step)
+
     if not done:
         return net, ()
 
@@ -169,7 +170,7 @@ def _merge_into_fusion(spec: ArchSpec, state: State) -> Iterator[Candidate]:
 
 
 def _ends_in_fusion(spec: ArchSpec) -> bool:
-    """Return whether the last block is a convolution that a 1x1 fusion alone reads, beside others."""
+    """Return whether the last block is a convolution read only by a 1x1 fusion of several taps."""
     last_name = f"block{len(spec.blocks)}"
     if not _is_conv(spec.blocks[-1]) or not _is_conv(spec.fusion):
         return False
@@ -193,6 +194,7 @@ def _merge_stem_into_spab(spec: ArchSpec, state: State) -> Iterator[Candidate]:
 
     # Both as arrays (out, in, k, k).
     stem, conv = state["stem.weight"], state["blocks.1.conv1.weight"]
+
     # Kernels grow by each other's reach: 3x3 after 3x3 is 5x5.
     kernel = compose(stem, conv)
     if kernel.numel() >= conv.numel():
@@ -234,9 +236,7 @@ class _Layer:
 
 
 def _merge_neighbours(spec: ArchSpec, state: State) -> Iterator[Candidate]:
-    """Merge a convolution and the first one of the layer after it, where nothing reads between
-    them.
-    """
+    """Merge a convolution with the first one of the next layer, where nothing reads between."""
     body, head = _list_body(spec.stem, spec.blocks), _list_head(spec.fusion, spec.tail)
     upsampler = _Layer(role="upsampler", name="upsampler", prefix="upsampler", block=spec.upsampler)
     features = list(map(feature_of, spec.residuals))
@@ -253,6 +253,7 @@ def _merge_neighbours(spec: ArchSpec, state: State) -> Iterator[Candidate]:
         and not spec.scaled_taps
     ):
         pairs.append((last, head[0]))
+
     pairs += itertools.pairwise(head)
     if not spec.residuals:  # they are added between the two
         pairs.append((head[-1], upsampler))
@@ -297,6 +298,7 @@ def _join_layers(
         changes = {"kernel": kernel.shape[-1], "bias": own is not None or passed is not None}
     elif kernel.shape[-1] != 3 or (passed is not None and own is None):
         return None  # its convolutions are alike
+
     block = dataclasses.replace(second.block, args=_change_args(second.block, **changes))
 
     # Only what the first convolution makes of its padding, or adds to it, is lost at a border.
@@ -338,6 +340,7 @@ def _drop_layer(
     for residual in spec.residuals:
         args = _change_args(residual, feature=rename_feature(feature_of(residual)))
         residuals.append(dataclasses.replace(residual, args=args))
+
     made = dataclasses.replace(
         spec,
         stem=stem,

@@ -30,8 +30,8 @@ class Network(nn.Module):
         made = _make_modules(spec, train)
         check_context(made)
 
-        # Names and order of these attributes are those of the state dict, which files of weights and
-        # optimisers hold: keep both.
+        # Names and order of these attributes are those of the state dict, which files of weights
+        # and optimisers hold: keep both.
         self.wrap = nn.ModuleList(_list_of_role(made, "wrap"))
         self.stem = _find_role(made, "stem")
         blocks = enumerate(_list_of_role(made, "block"), start=1)
@@ -71,6 +71,7 @@ class Network(nn.Module):
         for layer in self.wrap:
             entered.append((layer, image))
             image = layer.enter(image)  # type: ignore[operator]
+
         out = self._upscale_image(image)
         for layer, before in reversed(entered):
             out = layer.leave(out, before)
@@ -115,8 +116,7 @@ class Network(nn.Module):
                 yield f"block{name}", x
 
     def fold(self) -> "Network":
-        """Return a copy in inference form: every training form is computed once and kept as a
-        kernel.
+        """Return a copy in inference form: each training form is computed once, as a kernel.
 
         Example:
             >>> import torch
@@ -137,12 +137,12 @@ class Network(nn.Module):
             state[f"{name}.weight"] = weight.detach()
             if bias is not None:
                 state[f"{name}.bias"] = bias.detach()
+
         plain.load_state_dict(state)
         return plain.train(self.training)
 
     def unfold(self, *, seed: int) -> "Network":
-        """Return a copy in the training form that the spec names, of the same function as this
-        network.
+        """Return a copy of the same function in the training form that the spec names.
 
         The inverse of `fold`. The branches start as PyTorch starts them; of each convolution one
         branch then takes what the others lack. A network without training forms, or in its training
@@ -156,6 +156,7 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             trained = build(self.spec, train=True)
+
         weights = next(self.parameters())
         trained = trained.to(weights.device, weights.dtype)
 
@@ -165,6 +166,7 @@ class Network(nn.Module):
             # The start of a branch does not matter for the function, so any seed gives the same
             # network.
             module.from_plain(state.pop(f"{name}.weight"), state.pop(f"{name}.bias", None))
+
         trained.load_state_dict(trained.state_dict() | state)
         return trained.train(self.training)
 
@@ -232,13 +234,12 @@ def _make_modules(spec: ArchSpec, train: bool) -> Made:
                 "super-resolution network "
                 f"here has at most {MAX_PARAMS:,}: take fewer channels or blocks"
             )
+
     return made
 
 
 def _make_module(spec: ArchSpec, part: Part, train: bool) -> nn.Module:
-    """Make a part, its dense convolutions in its own training form, else in that of stem and
-    blocks.
-    """
+    """Make a part, its dense convolutions in its own training form, else in the usual one."""
     shared = spec.train_form if part.is_feature else None
     form = part.block.train_form or shared or BlockSpec.of(PLAIN)
     try:

@@ -77,6 +77,7 @@ def parts(spec: ArchSpec) -> list[Part]:
         scale = BlockSpec.of("channel_scale")
         for i, tap in enumerate(spec.taps, start=1):
             listed.append(Part(role="tap", name=f"tap{i}", block=scale, in_channels=widths[tap]))
+
     channels = sum(widths[tap] for tap in spec.taps)
     listed.append(Part(role="fusion", name="fusion", block=spec.fusion, in_channels=channels))
     channels = _read_width(spec.fusion, channels)
@@ -124,11 +125,11 @@ def _list_residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> li
         width = _read_width(layer, part.in_channels)
         if width != channels:
             raise ValueError(
-                f"residuals: {block.kind!r} of {feature} has {width} channels, the fused "
-                "features have "
-                f"{channels}; give both the same width"
+                f"residuals: {block.kind!r} of {feature} has {width} channels, the fused features "
+                f"have {channels}; give both the same width"
             )
         listed.append(part)
+
     return listed
 
 
@@ -182,10 +183,12 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
     for inner in block.blocks:
         held.append(make_block(inner, channels, _choose_factory(inner, make_conv)))
         channels = _read_width(inner, channels)
+
     if channels != in_channels:
         raise ValueError(
             f"{block.kind}.blocks must keep the width, got {in_channels} -> {channels} channels"
         )
+
     return _call_with_args(functools.partial(make, blocks=held), block)
 
 
@@ -231,6 +234,7 @@ def _call_with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Modu
             raise ValueError(
                 f"{block.kind}.{name} must be {TYPE_WORDS[types[name]]}, got {value!r}"
             )
+
     module: nn.Module = make(**dict(block.args))
     return module
 
@@ -252,12 +256,12 @@ def check_context(made: Sequence[tuple[Part, nn.Module]]) -> None:
         if part.role != "block":
             if reads_context(module):
                 raise ValueError(
-                    f"{part.name} is a {type(module).__name__}, which takes or hands on more "
-                    "than features; "
-                    "put it among the blocks"
+                    f"{part.name} is a {type(module).__name__}, which takes or hands on more than "
+                    "features; put it among the blocks"
                 )
             continue
 
+        # Blocks run in order, so only what came before is there to read.
         missing = sorted(getattr(module, "reads", frozenset()) - available)
         if missing:
             raise ValueError(

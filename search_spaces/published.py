@@ -66,6 +66,7 @@ def key_patterns(name: str, num_blocks: int) -> dict[str, str]:
             for key, ours in patterns.items()
             for prefix in (prefixes if key.startswith(word) else [""])
         }
+
     return {key: ours.replace("{last}", str(num_blocks)) for key, ours in patterns.items()}
 
 

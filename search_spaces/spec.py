@@ -70,14 +70,13 @@ class BlockSpec:
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(
                     f"{self.kind}.{name} must be a whole number of at least {least} and at most "
-                    f"{most}, "
-                    f"got {shown(value)}"
+                    f"{most}, got {shown(value)}"
                 )
 
             if name == "kernel" and value % 2 == 0:
                 raise ValueError(
-                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use "
-                    "1, 3 or 5"
+                    f"{self.kind}.kernel must be odd to keep height and width, got {value}; use 1, "
+                    "3 or 5"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +117,7 @@ class BlockSpec:
                     f"{shown(value)}"
                 )
 
+        # A training form is a block too, of the kinds in `reparam`.
         form = data.get("train_form")
         return cls(
             kind=data["kind"],
@@ -209,13 +209,12 @@ class ArchSpec:
             raise ValueError(
                 "taps must name at least one feature, got none; the last block is the usual one"
             )
+
         self._check_read()
         self._check_idle()
 
     def _check_read(self) -> None:
-        """Check that taps and residuals name features that there are, and that they read what is
-        made.
-        """
+        """Check that taps and residuals name features that exist when they are read."""
         # `.inner` is a block's first activated convolution; not every kind has one, as the network
         # checks.
         names = {f"block{i}{end}" for i in range(1, len(self.blocks) + 1) for end in ("", ".inner")}
@@ -232,12 +231,14 @@ class ArchSpec:
                     f"taps: {shown(tap)} is no feature of this network{why}; known: "
                     f"{_format_names(names)}"
                 )
+
         for residual in self.residuals:
             if feature_of(residual) not in names:
                 raise ValueError(
                     f"residuals: {residual.kind!r} must name a `feature` of this network{why}, got "
                     f"{shown(feature_of(residual))}; known: {_format_names(names)}"
                 )
+
         if len(set(self.taps)) < len(self.taps):
             raise ValueError(f"taps must name each feature once, got {shown(list(self.taps))}")
 
@@ -248,6 +249,7 @@ class ArchSpec:
                 f"taps or residuals must read skip, or the {kind!r} branch leads nowhere, "
                 f"got {list(self.taps)}"
             )
+
         last = len(self.blocks)
         if f"block{last}" not in read:
             raise ValueError(
@@ -311,6 +313,8 @@ class ArchSpec:
             raise ValueError(
                 f"an architecture must be a mapping of fields, got {type(data).__name__}"
             )
+
+        # All that is wrong with the fields is said before any layer is read.
         fields_known = {field.name for field in fields(cls)}
         needed = {"scale", "normalise", "blocks", "taps", "fusion", "upsampler"}
         if unknown := sorted(map(str, set(data) - fields_known)):
@@ -330,6 +334,7 @@ class ArchSpec:
                 f"architecture: taps must be a list of features, got {shown(data['taps'])}"
             )
 
+        # Single layers, then lists of layers.
         layers: dict[str, Any] = {
             name: BlockSpec.from_dict(data[name]) for name in PARTS if data.get(name) is not None
         }

@@ -158,11 +158,15 @@ def test_commands_run_one_after_another(page, desk):
 
 @pytest.mark.parametrize(
     ("page", "code"),
-    [(page, code) for page in (ROOT / "README.md",) for code in find_blocks(page, "python")],
+    [
+        (page, code)
+        for page in (ROOT / "README.md", ROOT / "docs/howto/python.md")
+        for code in find_blocks(page, "python")
+    ],
     ids=lambda value: page_name(value) if isinstance(value, Path) else value.splitlines()[0],
 )
 def test_python_runs(page, code, desk):
-    exec(compile(code, page.name, "exec"), {})
+    exec(compile(code, page.name, "exec"), {"__name__": page.name})
 
 
 @pytest.mark.parametrize(

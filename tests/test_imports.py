@@ -35,7 +35,8 @@ FLOORS = (
     ("nas.report", "nas.export"),
     ("nas.cli",),
     ("nas.commands",),
-    ("nas", "nas.__main__"),
+    ("nas.api", "nas.__main__"),
+    ("nas",),
 )
 KNOWN = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import fewer of ours than lie below them: what they may, beside themselves.

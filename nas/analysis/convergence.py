@@ -98,7 +98,7 @@ def eligible(frame: pd.DataFrame) -> np.ndarray:
 
 
 def has_plateaued(state: RunState) -> bool:
-    """Whether the last third of the trials, ten at least, raised the hypervolume by under 1 %."""
+    """Return whether the last third of the trials, at least ten, added under 1 % of hypervolume."""
     frame = table(state)
     frame = frame[frame["state"] != "rejected"]
     num_trials = len(frame) - 1  # row 0 is no trial

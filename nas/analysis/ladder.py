@@ -57,7 +57,7 @@ class LadderRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a fidelity can rank, and the figures that say so.
+    """Return whether a fidelity can rank, and the figures that say so.
 
     Attributes:
         orders: whether the sizes come out in order, of each seed.
@@ -165,6 +165,7 @@ def _list_spread_faults(spread: float, std: float | None, gate_db: float) -> lis
             f"they spread over {spread:.3f} dB, less than {MIN_SPREAD_GATES:g} gate margins "
             f"({MIN_SPREAD_GATES * gate_db:.2f} dB)"
         )
+    # Without a second seed a spread may be all noise.
     if std is None:
         faults.append("with one seed the noise is not known")
     elif spread < MIN_SPREAD_SEEDS * std:

@@ -87,7 +87,7 @@ def _estimate_probability(frame: pd.DataFrame, state: RunState, contenders: Plac
 
 
 def _is_timed(state: RunState) -> bool:
-    """Whether a latency decides one of the objectives."""
+    """Return whether a latency decides one of the objectives."""
     return any(BY_NAME[name].noise == "latency" for name in state.objectives)
 
 

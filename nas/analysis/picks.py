@@ -28,6 +28,7 @@ def pick(state: RunState, which: str) -> TrialRecord:
     if which not in WORDS:
         raise ValueError(f"pick={which} is not known; use {', '.join(WORDS)} or a trial number")
 
+    # Every word but the best score names a member of the front.
     members = front_table(table(state))
     if members.empty:
         raise ValueError(
@@ -60,6 +61,7 @@ def _find_best_score(state: RunState) -> int:
         ValueError: the proxy cannot rank, or nothing passes.
     """
     if not state.can_rank:
+        # A score is of little use where PSNR is not known to be high enough.
         reason = state.verdict.reason if state.verdict else "its ladder is not complete"
         raise ValueError(
             f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is "

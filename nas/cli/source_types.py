@@ -4,7 +4,7 @@ import ast
 from importlib.resources import files
 from typing import Any, Literal
 
-from nas.cli.schema import Hint
+from nas.cli.annotations import Hint
 
 SCALARS: dict[str, Hint] = {"int": int, "float": float, "str": str, "bool": bool}
 CONTAINERS: dict[str, Any] = {"list": list, "dict": dict, "tuple": tuple}

@@ -1,4 +1,4 @@
-"""The classes that a configuration may name: code runs for these and for nothing else that a file says."""
+"""The classes that a configuration may name: no file can make other code run."""
 
 import pkgutil
 import typing
@@ -10,7 +10,8 @@ from nas.cli.message import part
 
 TARGET = "_target_"
 ENTRY_POINTS = "nas.classes"  # the group by which an installed package offers classes of its own
-CLASSES = frozenset(  # those that conf/ names; a test holds both equal
+# Those that conf/ names; a test holds both equal.
+CLASSES = frozenset(
     {
         "nas.data.config.DataConfig",
         "nas.data.config.FolderSource",
@@ -40,19 +41,24 @@ CLASSES = frozenset(  # those that conf/ names; a test holds both equal
 
 
 def check_name(target: object, path: str) -> str:
-    """Return what a `_target_` says, once it is known to name a class that may be built; imports nothing.
+    """Check that a `_target_` names a class that may be built, and return it; imports nothing.
 
     Raises:
         UsageError: it is no text, or names something else.
     """
+    # A file holds any YAML value here, also a list or a number.
     place = f"{path}.{TARGET}" if path else TARGET
     if not isinstance(target, str):
         raise UsageError(f"{place} must be the name of a class, got {part(repr(target))}")
-    if target not in CLASSES and target not in _installed():
+
+    # Entry points are looked up last: that reads the metadata of every installed package.
+    if target not in CLASSES and target not in _list_installed():
         raise UsageError(
             f"{place}: {part(target)!r} is not run: a file may name the classes of conf/, those of "
-            f"search_spaces.spaces and those of installed packages (entry points {ENTRY_POINTS}) alone"
+            "search_spaces.spaces and those of installed packages "
+            f"(entry points {ENTRY_POINTS}) alone"
         )
+
     return target
 
 
@@ -62,42 +68,51 @@ def locate(target: object, path: str) -> type:
     Raises:
         UsageError: as `check_name`; or an installed package's entry point names no class.
     """
+    # An import runs code, so the name is checked before.
     name = check_name(target, path)
     try:
-        found = pkgutil.resolve_name(name)
+        located = pkgutil.resolve_name(name)
     except (AttributeError, ImportError, ValueError) as error:
         raise UsageError(f"{path}.{TARGET}: cannot import {part(name)!r}: {error}") from error
-    if not isinstance(found, type):
+    if not isinstance(located, type):
         raise UsageError(f"{path}.{TARGET}: {part(name)!r} is no class")
-    return found
+    return located
 
 
-def fits(found: type, hint: Any) -> bool:
-    """Whether objects of a class can stand where an annotation is a class or a Protocol."""
+def fits(cls: type, hint: Any) -> bool:
+    """Return whether objects of a class can stand where an annotation is a class or a Protocol."""
+    # Most Protocols here have attributes, for which issubclass cannot be asked.
     if getattr(hint, "_is_protocol", False):
-        known = {*dir(found), *_annotations(found)}
-        return all(name in known for name in _members(hint))
-    return isinstance(hint, type) and issubclass(found, hint)
+        names = {*dir(cls), *_read_annotations(cls)}
+        return all(name in names for name in _list_members(hint))
+    return isinstance(hint, type) and issubclass(cls, hint)
 
 
-def _installed() -> frozenset[str]:
-    """The classes that installed packages offer, as their entry points spell them: package.module:Class."""
-    return frozenset(one.value for one in entry_points(group=ENTRY_POINTS))
+def lacking_members(value: object, protocol: Any) -> set[str]:
+    """Return the public names of a protocol that an object does not have."""
+    return {name for name in _list_members(protocol) if not hasattr(value, name)}
 
 
-def _members(protocol: Any) -> set[str]:
-    """The public names of a Protocol."""
-    named = {
+def _list_installed() -> frozenset[str]:
+    """Return the classes that installed packages offer, as entry points: package.module:Class."""
+    return frozenset(entry_point.value for entry_point in entry_points(group=ENTRY_POINTS))
+
+
+def _list_members(protocol: Any) -> set[str]:
+    """Return the public names of a Protocol, those of Protocols that it extends among them."""
+    defined = {
         name
         for base in protocol.__mro__
         if getattr(base, "_is_protocol", False)
         for name in vars(base)
     }
-    return {name for name in named | set(_annotations(protocol)) if not name.startswith("_")}
+    # Attributes without a value are annotations alone.
+    names = defined | set(_read_annotations(protocol))
+    return {name for name in names if not name.startswith("_")}
 
 
-def _annotations(found: type) -> dict[str, Any]:
+def _read_annotations(cls: type) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(found)
+        return typing.get_type_hints(cls)
     except NameError:  # a name that is imported for type checks alone
         return {}

@@ -1,8 +1,9 @@
 """Show what a network costs: parameters, FLOPs, activations, memory, latency and score.
 
-Counts are those of the inference form and exact; FLOPs are multiply-accumulates, as the challenge counts
-them. Latency is a paired ratio to the baseline with its 95 % interval, on this machine, with random weights,
-in every mode that the machine has; the first mode feeds the score. Several networks are read together.
+Counts are those of the inference form and exact; FLOPs are multiply-accumulates, as the challenge
+counts them. Latency is a paired ratio to the baseline with its 95 % interval, on this machine, with
+random weights, in every mode that the machine has; the first mode feeds the score. Several networks
+are read together.
 
 Examples:
     nas profile arch=published/spanv2
@@ -16,19 +17,18 @@ Examples:
 import dataclasses
 
 from rich.console import Console
+from rich.table import Table
 
 from nas.commands.architectures import named, resolve_arch
+from nas.commands.console import open_console, print_lines
+from nas.commands.profile_notes import REPORT_NOTE, agreement, notes, reported
 from nas.commands.profile_tables import (
-    TOLD,
-    agreement,
     comparison,
     counts,
     layer_table,
     network_table,
-    notes,
-    reported,
+    report_rows,
     runtimes,
-    told,
 )
 from nas.measure.cost import layer_costs
 from nas.measure.device import pick_device
@@ -56,80 +56,111 @@ def run(
     challenge: Challenge,
 ) -> None:
     """Count, time and print."""
+    # What can be refused is refused before the device is taken.
     if min(size) < 1:
         raise ValueError(f"size must be at least [1,1], got [{size[0]},{size[1]}]")
+    names, specs = _resolve_networks(arch)
+    base = dataclasses.replace(resolve_arch(baseline, key="baseline"), scale=specs[0].scale)
+    meters = _make_meters(latency, base, device) if measure else []
+
+    # Layers come first: the summary then stands at the end, where a terminal shows it.
+    console = open_console()
+    if layers:
+        for name, spec in zip(names, specs, strict=True):
+            _print_layers(console, name, spec, meters, size=size, seed=seed)
+    if meters and len(specs) > 1:
+        waiting = f"timing {len(specs)} networks in turn with {baseline}; {COUNTS_ALONE}"
+        print_lines(console, [waiting])
+
+    readings = [_read_latencies(meter, specs, seed) for meter in meters]
+
+    # One network stands beside the baseline, a column each; several are rows.
+    if len(specs) == 1:
+        mark = f"{names[0]}  x{base.scale}, {specs[0].arch_id}"
+        firsts = [per_mode[0] for per_mode in readings]
+        rows = counts(specs[0], base, size)
+        rows += runtimes(firsts, specs[0], base, challenge) if firsts else []
+        table = network_table(rows + report_rows(names[0], baseline), baseline)
+    else:
+        mark = f"{len(specs)} networks  x{base.scale}"
+        table = comparison(names, specs, readings, base, size, challenge)
+
+    # Notes only on what the tables show.
+    lines = notes(size, readings, challenge)
+    lines += [REPORT_NOTE] if any(map(reported, names)) else []
+    lines += agreement(names, specs, readings) if len(specs) > 2 else []
+    ratios = f", ratios to {baseline}" if len(specs) > 1 else ""
+    _print_table(console, f"{mark}, inference form, random weights{ratios}", table, lines)
+
+
+def _resolve_networks(arch: str | list[str]) -> tuple[list[str], list[ArchSpec]]:
+    """Return the names of networks and their specs.
+
+    Raises:
+        ValueError: a name names nothing, or the networks are not of one scale.
+    """
+    # published/all stands for many names.
     names = list(named([arch] if isinstance(arch, str) else arch))
     specs = [resolve_arch(name) for name in names]
     scales = sorted({spec.scale for spec in specs})
     if len(scales) != 1:
-        found = ", ".join(f"x{scale}" for scale in scales) or "none"
-        raise ValueError(f"arch must name networks of one scale, got {found}")
-    base = dataclasses.replace(resolve_arch(baseline, key="baseline"), scale=scales[0])
-    meters = _meters(latency, base, device) if measure else []
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a pipe has no width of its own: nothing is cut
-    form = "inference form, random weights"
-    if layers:
-        for name, spec in zip(names, specs, strict=True):
-            _say(console, f"\n{name}: layers")
-            times = None
-            if meters:
-                _say(
-                    console, f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}"
-                )
-                times = layer_times(spec, meters[0], seed=seed)
-            table, note = layer_table(layer_costs(spec, size=size), times)
-            console.print(table)
-            _say(console, note)
-    if meters and len(specs) > 1:
-        _say(console, f"timing {len(specs)} networks in turn with {baseline}; {COUNTS_ALONE}")
-    readings = [_read(meter, specs, seed) for meter in meters]
-    if len(specs) == 1:
-        title = f"{names[0]}  x{base.scale}, {specs[0].arch_id}, {form}"
-        rows = counts(specs[0], base, size)
-        rows += (
-            runtimes([one[0] for one in readings], specs[0], base, challenge) if readings else []
-        )
-        table = network_table(rows + told(names[0], baseline), baseline)
-    else:
-        title = f"{len(specs)} networks  x{base.scale}, {form}, ratios to {baseline}"
-        table = comparison(names, specs, readings, base, size, challenge)
-    _say(console, f"\n{title}")
+        listed = ", ".join(f"x{scale}" for scale in scales) or "none"
+        raise ValueError(f"arch must name networks of one scale, got {listed}")
+    return names, specs
+
+
+def _print_table(console: Console, title: str, table: Table, lines: list[str]) -> None:
+    print_lines(console, [f"\n{title}"])
     console.print(table)
-    lines = notes(size, readings, challenge)
-    if any(map(reported, names)):
-        lines.append(TOLD)
-    if len(specs) > 2:
-        lines += agreement(names, specs, readings)
-    for line in lines:
-        _say(console, line)
+    print_lines(console, lines)
 
 
-def _say(console: Console, line: str) -> None:
-    """A line as it is: no markup is read in it, and it is not cut."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+def _print_layers(
+    console: Console,
+    name: str,
+    spec: ArchSpec,
+    meters: list[LatencyMeter],
+    *,
+    size: tuple[int, int],
+    seed: int,
+) -> None:
+    """Print a table of a network's layers; they are timed in the first mode, if there is one."""
+    print_lines(console, [f"\n{name}: layers"])
+    times = None
+    if meters:
+        # A minute without a word looks like a hang.
+        waiting = f"timing each layer in turn with the network: minutes; {COUNTS_ALONE}"
+        print_lines(console, [waiting])
+        times = layer_times(spec, meters[0], seed=seed)
+
+    table, note = layer_table(layer_costs(spec, size=size), times)
+    console.print(table)
+    print_lines(console, [note])
 
 
-def _meters(latency: LatencyConfig, base: ArchSpec, device: str) -> list[LatencyMeter]:
-    """A meter for each mode that there is, or for the one that was asked for."""
+def _make_meters(latency: LatencyConfig, base: ArchSpec, device: str) -> list[LatencyMeter]:
+    """Return a meter for each mode that there is, or for the one that was asked for."""
+    # The first mode feeds the score: the device's own.
     where = pick_device(device)
+    # auto means every mode here, and the usual one in a search.
     every = latency.mode == "auto" and latency.backend == "torch"
     modes = available(where) if every else [latency.mode]
     configs = [dataclasses.replace(latency, mode=mode) for mode in modes]
     return [LatencyMeter(config, baseline=base, device=where) for config in configs]
 
 
-def _read(meter: LatencyMeter, specs: list[ArchSpec], seed: int) -> list[Latency]:
-    """Read all networks.
+def _read_latencies(meter: LatencyMeter, specs: list[ArchSpec], seed: int) -> list[Latency]:
+    """Read all networks in one mode.
 
     Raises:
-        ValueError: one cannot be read; it says which and why.
+        ValueError: one cannot be read; the message says which and why.
     """
+    # The baseline alone has nothing to be paired with: its ratio is 1 by definition.
     if specs == [meter.baseline]:
         return [meter.baseline_reading(seed=seed)]
-    found = meter.measure_all(specs, seed=seed)
-    for spec, one in zip(specs, found, strict=True):
-        if isinstance(one, RuntimeError):
-            raise ValueError(f"latency of {spec.arch_id}: {one}")
-    return [one for one in found if isinstance(one, Latency)]
+    outcomes = meter.measure_all(specs, seed=seed)
+    for spec, outcome in zip(specs, outcomes, strict=True):
+        # A table with a missing network would compare the others wrongly.
+        if isinstance(outcome, RuntimeError):
+            raise ValueError(f"latency of {spec.arch_id}: {outcome}")
+    return [outcome for outcome in outcomes if isinstance(outcome, Latency)]

@@ -9,8 +9,7 @@ Examples:
 import os
 from pathlib import Path
 
-from rich.console import Console
-
+from nas.commands.console import open_console, print_lines
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.words import counts
@@ -20,16 +19,16 @@ from nas.search.store.runs import load_run
 
 def run(*, run: str) -> None:
     """Rebuild the files of a run and print its summary."""
+    # The drafts' names are this process's own: a search may write the same files at this moment.
     folder = Path(run)
     state = load_run(folder)
     rewrite(folder, state, render, draft_end=f"report-{os.getpid()}")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a pipe has no width of its own: nothing is cut
+
+    console = open_console()
     console.print(summary(state))
-    ends = counts(state)
-    if not ends["complete"] + ends["failed"]:
+
+    # An empty report is no error: a search may have just begun.
+    num_ended = counts(state)
+    if not num_ended["complete"] + num_ended["failed"]:
         console.print("No trial has finished yet; the files hold what there is.", highlight=False)
-    console.print(
-        f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
-    )
+    print_lines(console, [f"Report: {folder / 'report.html'}"])

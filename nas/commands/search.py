@@ -11,21 +11,21 @@ Examples:
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
-import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from nas.analysis.columns import GOALS, LIMITS
-from nas.cli.composition import Stored
-from nas.cli.invocation import Invocation, UsageError
+from nas.analysis.run_state import RunState
+from nas.cli import python_values, schema
+from nas.cli.composition import Stored, compose_command
+from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.overrides import parse
-from nas.cli.schema import check, plain
-from nas.commands.architectures import check_members, resolve_archs, resolve_parent
+from nas.commands.architectures import resolve_archs, resolve_parent
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -33,68 +33,23 @@ from nas.record import Latency
 from nas.report.page import render
 from nas.report.terminal import Display, summary
 from nas.score import Challenge
-from nas.search.asking import Asker
-from nas.search.backends.base import Backend, BackendParts, ReadingParts, Rules, TrainingParts
-from nas.search.controller import Budget, Controller
+from nas.search.backends.base import Backend, ReadingParts, TrainingParts
+from nas.search.config import Budget, Composed, Execution, Goals, Prior, SearchConfig
 from nas.search.engines.base import Engine
-from nas.search.engines.tasks import started
-from nas.search.feasibility import check_limits, why_empty
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.fidelity.rungs import Rungs
 from nas.search.model.acquisition import GoalWord
-from nas.search.model.decisions import read_decisions
-from nas.search.observer import Observer
 from nas.search.samplers.base import Sampler
-from nas.search.seeds import derived_seed
-from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
-from nas.search.store.runs import load_run, shown_settings
-from nas.search.store.study import Study, StudyRules
-from nas.search.warm_start import read_earlier
-from nas.train.inherit.teacher import check_family
+from nas.search.samplers.random import Random
+from nas.search.session import SearchSession
+from nas.search.store import run_directory
+from nas.search.store.runs import load_run
 from nas.train.proxy import ProxyConfig
-from search_spaces.chooser import RandomChooser, Space
+from search_spaces.chooser import Space
 
-INHERITED = (
-    "inherit=true: candidates start from weights of this run (column inherits), so their PSNR holds more "
-    "training than proxy.steps; the ladder starts fresh and does not judge that."
-)
-MAX_PATH = 1024  # characters of a run directory's path
-NUM_TRIED = 50  # members of a space that inherit=true looks at
-# The rest is what trials mean.
-MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine")
+INTERRUPTED = 130
 
 
-def stored_run(overrides: Sequence[str]) -> Stored | None:
-    """What the run that is named was started with, where there is one; else None."""
-    named = [override for override in overrides if override.startswith("run=")]
-    if not named:
-        return None
-    value = parse(named[-1]).value()
-    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
-    if not run_directory.exists(folder):
-        return None
-    return Stored(config=checked_config(folder), choices=run_directory.stored_choices(folder))
-
-
-def checked_config(folder: Path) -> dict[str, Any]:
-    """The stored configuration of a run, in which nothing names what may not be built.
-
-    Raises:
-        ValueError: it cannot be read, or is not what a search of this version writes.
-    """
-    config = run_directory.stored_config(folder)
-    try:
-        checked = check(run, config, given=("invocation",))
-    except UsageError as error:
-        raise ValueError(
-            f"run={folder}: {run_directory.CONFIG}: {error} (it was changed, or written by another version)"
-        ) from None
-    found: dict[str, Any] = plain(checked)
-    return found
-
-
-def run(
+def configure(
     *,
     run: str | None,
     trials: int | None,
@@ -127,281 +82,224 @@ def run(
     engine: Engine,
     table: str,
     invocation: Invocation,
-) -> int:
-    """Start or resume a search; gives the exit status."""
-    budget = Budget.of(trials, hours, stop, confirm)
-    _check(objectives, limits, ladder_seeds, seed)
-    check_members(space)
-    if time_cap is not None and not time_cap > 0:
-        raise UsageError(
-            f"time_cap must be above 0, got {time_cap:g}; null waits for every candidate"
-        )
-    where = pick_device(device)
-    placement = engine.place_workers(workers, where.type)
-    folder = Path(run) if run else _new_name(invocation)
-    if len(str(folder)) > MAX_PATH:
-        raise UsageError(
-            f"run must be a path of at most {MAX_PATH} characters, got {len(str(folder))}"
-        )
-    resumes = run_directory.exists(folder)
-    run_directory.check_own_files(folder)
-    find_journal(folder)  # refused where it is no file of the run's own
-    held = [name for name in former.RESULTS if (folder / name).exists()]
-    if held and not resumes:
-        raise UsageError(
-            f"run={folder}: {held[0]} lies there without {run_directory.CONFIG}, by which it is read (a copy "
-            "may have left hidden folders out); restore it, or give another name"
-        )
-    changes = _changes(folder, invocation.config) if resumes else ""
-    if changes and former.has_trial(folder):
-        raise UsageError(changes)
-    used_limits = {name: limit for name, limit in limits.items() if limit is not None}
-    named = [spec for text in start for spec in resolve_archs(text, key="start")]
-    doubts = (
-        check_limits(space, used_limits, seed=seed, also=named) if changes or not resumes else ""
-    )
-    if inherit and (parent or evaluator.why_not_inherit):
-        other = f"parent={parent}" if parent else evaluator.why_not_inherit
-        raise UsageError(
-            f"inherit=true says what candidates start from, and so does {other}; leave one out"
-        )
-    if inherit:
-        _refuse_outsiders(space, seed)
-    backend = evaluator.open(
-        BackendParts(
-            run=folder,
-            device=where,
-            placement=placement,
-            seed=seed,
-            scale=scale,
-            space=space,
-            table=table,
-            training=TrainingParts(
-                data=data,
-                proxy=proxy,
-                fidelity=fidelity,
-                parent=resolve_parent(parent, parent_weights, scale=scale),
-                time_cap=time_cap,
-            ),
-            reading=ReadingParts(latency=latency, replay=_readings(replay)),
-            rules=Rules(challenge=challenge, limits=used_limits, ladder_seeds=ladder_seeds),
-        )
-    )
-    if resumes:
-        changes = changes or _other_latency(folder, backend.conditions)
-        changes = changes or _other_data(folder, backend.fingerprints)
-        if changes and former.has_trial(folder):
-            raise UsageError(changes)
-    for spec in named:
-        lacks = backend.lacks(spec)
-        if spec.scale != scale:
-            lacks = f"is of scale {spec.scale}, here it is {scale}"
-        if lacks:
-            raise UsageError(f"start: {spec.arch_id} {lacks}")
-    earlier = read_earlier(
-        [Path(one) for one in warm_start],
-        config=invocation.config,
-        fingerprints=backend.fingerprints,
-        conditions=backend.conditions,
-        scale=scale,
-    )
-    console = Console()
+) -> SearchConfig:
+    """Gather the keys of `nas search`, and read the files that they name.
 
-    made = former.make_folders(folder)
-    lock = RunLock(folder)
-    notices = [*filter(None, [doubts]), *backend.notices, *earlier.notices]
-    if changes:
-        notices.append(former.set_aside(folder))
-    if inherit:
-        notices.append(INHERITED)
-    if (journal := find_journal(folder)) and (cut := recover(journal)):
-        notices.append(cut)
-    run_directory.create(
-        folder,
-        config=invocation.config,
-        choices=invocation.choices,
-        overrides=[o for o in invocation.overrides if not o.startswith("run=")],
-        environment={
-            **backend.environment,
-            "seed": seed,
-            "data": backend.fingerprints,
-            "lr": dict(backend.lr_origins),
-        },
+    Raises:
+        ValueError: a value is out of its range, or names what is not there.
+    """
+    if inherit and parent:  # before its file is looked for
+        raise UsageError(
+            f"inherit=true says what candidates start from, and so does parent={parent}; "
+            "leave one out"
+        )
+    budget = Budget.of(trials, hours, stop, confirm)
+    goals = Goals(
+        objectives=tuple(objectives),
+        goal=goal,
+        challenge=challenge,
+        limits=limits,
+        ladder_seeds=ladder_seeds,
     )
-    study = Study(
-        open_storage(folder / JOURNAL),
-        StudyRules(
-            objectives=tuple(objectives),
-            limits=used_limits,
-            challenge=challenge,
-            baseline=backend.baseline,
-            ladder_sizes=backend.ladder_sizes,
-            ladder_seeds=ladder_seeds,
-            num_probes=fidelity.probes,
-            planned_trials=budget.trials or 200,
-        ),
-        read_decisions(space),
-        start=[*named, *(spec for spec in earlier.fronts if not backend.lacks(spec))],
-        start_inherits=0 if inherit else None,
+    training = TrainingParts(
+        data=data,
+        proxy=proxy,
+        fidelity=fidelity,
+        parent=resolve_parent(parent, parent_weights, scale=scale),
+        time_cap=time_cap,
     )
-    asker = Asker(
-        study,
-        space,
-        sampler,
-        Observer(space, goal=goal, seed=derived_seed(seed, "pool"), earlier=earlier.results),
-        Rungs(fidelities=backend.fidelities, probes=study.probes, least_tau=fidelity.least_tau),
-        seed=seed,
+    execution = Execution(
+        backend=evaluator,
+        engine=engine,
+        workers=workers,
+        device=pick_device(device),
+        table=table,
+    )
+    prior = Prior(
+        start=[spec for text in start for spec in resolve_archs(text, key="start")],
+        warm_start=[Path(earlier) for earlier in warm_start],
         inherit=inherit,
     )
 
-    def list_needed() -> set[str]:
-        """List the arch_ids whose weights are kept: what is trained next may start from them."""
-        return study.list_parents(backend.fidelities[-1]) if inherit else set()
-
-    shown = shown_settings(invocation.config)
-    files = run_directory.Files(folder, render, needed=list_needed)
-
-    def state() -> Any:
-        now = study.show(folder.resolve().name, shown, notices)
-        return replace(now, lr_origins=backend.lr_origins)
-
-    for notice in notices:
-        console.print(notice, markup=False, highlight=False)
-    reason = ""
-    try:
-        chosen = backend.engine or engine
-        running_engine = started(chosen, backend.make_evaluator, placement)
-        with running_engine, Display(console, known=state()) as display:
-
-            def show(running: dict[int, str], left: float | None) -> None:
-                now = state()
-                display.update(now, running=running, trials_wanted=budget.trials, seconds_left=left)
-                if files.stale:
-                    files.update(now)
-
-            controller = Controller(
-                asker,
-                chosen,
-                budget,
-                has_test=backend.has_test,
-                show=show,
-                changed=lambda: files.update(state()),
-                clock=backend.clock,
-            )
-            reason = controller.run()
-        if empty := why_empty(study.state):
-            notices.append(empty)
-            reason = f"{empty}; {reason}"
-    except Exception:
-        if (
-            not resumes and not study.records and not study.ladder
-        ):  # nothing came out: nothing stays
-            lock.release()
-            former.remove_files(folder)
-            former.remove_folders(made)
-        raise
-    except KeyboardInterrupt:
-        files.update(state(), now=True)
-        console.print(
-            f"Stopped; nothing that had finished is lost. Go on with: nas search run={folder}"
-        )
-        return 130
-    finally:
-        lock.release()
-    files.update(state(), now=True)
-    console.print(summary(state()))
-    console.print(
-        f"{reason[0].upper()}{reason[1:]}. Report: {folder / 'report.html'}", soft_wrap=True
+    return SearchConfig(
+        run=Path(run) if run else _name_run(invocation.overrides),
+        seed=seed,
+        scale=scale,
+        space=space,
+        sampler=sampler,
+        goals=goals,
+        budget=budget,
+        training=training,
+        reading=ReadingParts(latency=latency, replay=_read_latencies(replay)),
+        execution=execution,
+        prior=prior,
+        composed=Composed(
+            config=invocation.config,
+            choices=invocation.choices,
+            overrides=invocation.overrides,
+        ),
     )
+
+
+def run(config: SearchConfig) -> int:
+    """Start or resume a search and show it in the terminal; returns the exit status."""
+    console = Console()
+    try:
+        result = SearchSession(config, render=render, open_screen=open_display).run()
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped; nothing that had finished is lost. Go on with: nas search run={config.run}"
+        )
+        return INTERRUPTED
+
+    console.print(summary(result.state))
+    reason = f"{result.reason[0].upper()}{result.reason[1:]}"
+    console.print(f"{reason}. Report: {result.folder / 'report.html'}", soft_wrap=True)
     return 0
 
 
-def _refuse_outsiders(space: Space, seed: int) -> None:
-    """Refuse a space whose members cannot start from each other's weights, as some draws of it show."""
-    rng = random.Random(seed)
-    for _ in range(NUM_TRIED):
-        try:
-            check_family(space.sample(RandomChooser(rng)))
-        except ValueError as error:
+def open_display(state: RunState) -> AbstractContextManager[Display]:
+    """Print a run's notices, and open what shows it in the terminal."""
+    console = Console()
+    for notice in state.notices:
+        console.print(notice, markup=False, highlight=False)
+    return Display(console, known=state)
+
+
+# What a run was started with.
+
+
+def stored_run(overrides: Sequence[str], given: Collection[str] = ()) -> Stored | None:
+    """Return what the run that is named was started with; None: there is no such run yet.
+
+    Args:
+        given: keys for which objects of Python are given.
+    """
+    named = [override for override in overrides if override.startswith("run=")]
+    if not named:
+        return None
+    value = parse(named[-1]).value()
+    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
+    if not run_directory.exists(folder):
+        return None
+    return Stored(
+        config=read_stored_config(folder, given), choices=run_directory.stored_choices(folder)
+    )
+
+
+def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, Any]:
+    """Return the stored configuration of a run, in which nothing names what may not be built.
+
+    Raises:
+        ValueError: it cannot be read, or is not what a search of this version writes.
+    """
+    config = run_directory.stored_config(folder)
+    others = {key: value for key, value in config.items() if key not in given}
+    try:
+        python_values.refuse_objects(others)
+    except UsageError as error:
+        raise ValueError(f"run={folder}: {error}") from None
+    try:
+        checked = schema.check(configure, others, given=("invocation", *given))
+    except UsageError as error:
+        raise ValueError(
+            f"run={folder}: {run_directory.CONFIG}: {error} "
+            "(it was changed, or written by another version)"
+        ) from None
+    plain: dict[str, Any] = schema.plain(checked)
+    return plain
+
+
+def read_search(folder: Path, **changes: Any) -> SearchConfig:
+    """Return what a run searched, as far as a network's results depend on it.
+
+    What it was told to begin with and latencies that it replayed are left out: their files may be
+    gone by now.
+
+    Args:
+        changes: other values of some keys.
+    Raises:
+        ValueError: there is no run, or what it was made with is not there any more.
+    """
+    # Networks are trained alike whoever suggested them: any sampler stands in for one of Python.
+    sampler = run_directory.stored_config(folder).get("sampler")
+    stand_in = {"sampler": Random()} if python_values.is_described(sampler) else {}
+    config = read_stored_config(folder, given=tuple(stand_in))
+    config |= {"start": [], "warm_start": [], "replay": None} | changes
+    checked = schema.check(configure, config, given=("invocation", *stand_in))
+    return _build_config(checked, stand_in)
+
+
+# From Python.
+
+
+def compose_search(*overrides: str, **values: Any) -> SearchConfig:
+    """Compose a search as `nas search` does, from overrides and from values of Python.
+
+    Args:
+        overrides: as they are typed, such as "proxy.steps=400" or "space=spanv2".
+        values: the same keys as keywords. A group, such as `sampler`, takes the name of one of its
+            choices, a dictionary of its keys, or an object.
+    Raises:
+        ValueError: a key is unknown, or a value or an object is not what it takes.
+    """
+    hints = typing.get_type_hints(configure)
+    objects = {key: value for key, value in values.items() if not python_values.is_plain(value)}
+    for key, value in objects.items():
+        if key not in hints:
+            known = [name for name in hints if name not in ("invocation", "return")]
             raise UsageError(
-                f"inherit=true does not know every network of this space: {error}"
-            ) from None
+                f"unknown key {key!r}: the keys of a search are {', '.join(known)}"
+                + did_you_mean(key, known)
+            )
+        python_values.check_object(key, value, hints[key])
+
+    for override in overrides:
+        if not isinstance(override, str):
+            raise UsageError(
+                f"expected overrides such as 'trials=20', got a {type(override).__name__}; "
+                "give objects by their key: sampler=..."
+            )
+    written = [
+        line
+        for key, value in values.items()
+        if key not in objects
+        for line in python_values.write_overrides(key, value)
+    ]
+    texts = [*overrides, *written]
+    composition = compose_command("search", texts, stored=stored_run(texts, tuple(objects)))
+    tree = {key: value for key, value in composition.tree.items() if key not in objects}
+    checked = schema.check(configure, tree, composition.typed, given=("invocation", *objects))
+    return _build_config(checked, objects, composition.overrides, composition.choices)
 
 
-def _check(
-    objectives: list[str],
-    limits: Mapping[str, float | None],
-    ladder_seeds: int,
-    seed: int,
-) -> None:
-    unknown = [name for name in objectives if name not in GOALS]
-    if unknown:
-        raise UsageError(
-            f"objectives: {', '.join(unknown)} cannot be one; choose from {', '.join(GOALS)}"
-        )
-    if not 1 <= len(objectives) <= 4 or len(set(objectives)) < len(objectives):
-        raise UsageError(f"objectives must be one to four different columns, got {objectives}")
-    if unlimited := [name for name in limits if name not in LIMITS]:
-        raise UsageError(
-            f"limits: {', '.join(unlimited)} cannot have one; choose from {', '.join(LIMITS)}"
-        )
-    for name, limit in limits.items():
-        if limit is not None and not limit > 0:
-            raise UsageError(f"limits.{name} must be above 0, got {limit:g}; null is no limit")
-    if ladder_seeds < 1:
-        raise UsageError(f"ladder_seeds must be at least 1, got {ladder_seeds}; 3 show the noise")
-    if seed < 0:
-        raise UsageError(f"seed must be at least 0, got {seed}")
+def _build_config(
+    checked: Mapping[str, Any],
+    objects: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    choices: Mapping[str, Any] | None = None,
+) -> SearchConfig:
+    """Build the parts of a checked configuration, with objects in the places of some."""
+    described = {key: python_values.describe_object(value) for key, value in objects.items()}
+    invocation = Invocation(
+        command="search",
+        overrides=tuple(overrides),
+        choices={key: name for key, name in (choices or {}).items() if key not in objects},
+        config=schema.plain(checked) | described,
+    )
+    return configure(**schema.build(checked), **objects, invocation=invocation)
 
 
-def _new_name(invocation: Invocation) -> Path:
-    spaces = [o.partition("=")[2] for o in invocation.overrides if o.startswith("space=")]
+def _name_run(overrides: Sequence[str]) -> Path:
+    """Name a new run by the time and its space."""
+    spaces = [text.partition("=")[2] for text in overrides if text.startswith("space=")]
     space = Path(spaces[-1].strip("'")).stem if spaces else "span"  # one of ours, or a file
     return Path("runs") / f"{time.strftime('%Y%m%d_%H%M%S')}_{space}"
 
 
-def _readings(replay: str | None) -> dict[str, Latency]:
-    """Latencies of another run by arch_id."""
+def _read_latencies(replay: str | None) -> dict[str, Latency]:
+    """Read the latencies of another run, by arch_id."""
     if replay is None:
         return {}
     records = load_run(Path(replay)).records
     return {record.spec.arch_id: record.latency for record in records if record.latency}
-
-
-def _changes(folder: Path, config: Mapping[str, Any]) -> str:
-    """Why a run cannot go on with other settings, in words; empty: they are the same, or may change."""
-    before, now = shown_settings(run_directory.stored_config(folder)), shown_settings(config)
-    for key in sorted(set(before) | set(now)):
-        if key.partition(".")[0] not in MAY_CHANGE and before.get(key) != now.get(key):
-            return (
-                f"{key}: run={folder} was started with {before.get(key)}, now it is {now.get(key)}; that "
-                "would change the meaning of its trials: start a new run "
-                f"(only {', '.join(MAY_CHANGE[1:])} may change)"
-            )
-    return ""
-
-
-def _other_latency(folder: Path, conditions: Mapping[str, Any]) -> str:
-    """Why a run cannot go on here, in words: its configuration may mean another device or other sizes."""
-    first = next((record.latency for record in load_run(folder).records if record.latency), None)
-    for name, value in conditions.items():
-        if first is not None and first.conditions[name] != value:
-            return (
-                f"latency: the {name} of run={folder} is {first.conditions[name]}, here it would be {value}; "
-                "runtimes of both never share a front: resume it where it was started, or start a new run"
-            )
-    return ""
-
-
-def _other_data(folder: Path, fingerprints: Mapping[str, str]) -> str:
-    """Why a run cannot go on with these images or this table, in words; empty: they are its own."""
-    stored = run_directory.read_environment(folder).get("data", {})
-    for name, found in fingerprints.items():
-        if stored.get(name) == found:
-            continue
-        key, what = ("table", "the table") if name == "table" else (f"data.{name}", "the images")
-        return (
-            f"{key}: {what} of run={folder} changed since it was started "
-            f"(fingerprint {stored.get(name)}, now {found}); restore it or start a new run"
-        )
-    return ""

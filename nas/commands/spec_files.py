@@ -1,4 +1,4 @@
-"""Architectures in users' files: read within bounds and without torch, so a bad one is refused at once."""
+"""Architectures in users' files: read within bounds and without torch, to be refused at once."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,21 +21,24 @@ def read_spec(file: Path) -> ArchSpec:
         ValueError: it holds no architecture, or one that is out of bounds.
     """
     data = read_plain(file)
-    found = data["spec"] if isinstance(data, dict) and "spec" in data else data
-    if not isinstance(found, dict):
+    # `nas export` writes the spec beside where it comes from.
+    fields = data["spec"] if isinstance(data, dict) and "spec" in data else data
+    if not isinstance(fields, dict):
         raise ValueError(
-            f"holds no architecture: a mapping of fields is needed, got {type(found).__name__}"
+            f"holds no architecture: a mapping of fields is needed, got {type(fields).__name__}"
         )
-    return ArchSpec.from_dict(found)
+    return ArchSpec.from_dict(fields)
 
 
 def check_spec_files(tree: Mapping[str, Any]) -> None:
-    """Refuse a configuration that names a file without a readable architecture.
+    """Check the architectures in the files that a configuration names.
 
     Raises:
-        UsageError: a file that is there cannot be read; what is not there is told by the command.
+        UsageError: a file holds none that can be read. A file that is not there is the command's to
+            refuse, which knows what else the text may name.
     """
-    for key, text in _named(tree):
+    # A text without such an ending names a published network or a pick of a run.
+    for key, text in _list_names(tree):
         path = Path(text).expanduser()
         if path.suffix in ENDS and path.is_file():
             try:
@@ -44,7 +47,8 @@ def check_spec_files(tree: Mapping[str, Any]) -> None:
                 raise UsageError(f"{key}={part(text)}: {error}") from error
 
 
-def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_names(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the texts that may name a file of an architecture, each with its key."""
     for key in KEYS:
         value = tree.get(key)
         for text in value if isinstance(value, list) else [value]:

@@ -9,18 +9,20 @@ Examples:
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.console import Console
 
 from nas.cli.invocation import Invocation, UsageError
 from nas.data.config import DataConfig
-from nas.data.roles import open_roles
+from nas.data.roles import Roles, open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
-from nas.search.engines.base import Engine
+from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.store.former import make_folders, remove_folders
@@ -53,73 +55,78 @@ def run(
     engine: Engine,
     invocation: Invocation,
 ) -> int:
-    """Make a table, or go on making it; returns the exit status."""
+    """Make a table, or go on making it; return the exit status."""
     # What can be refused is refused before anything is written.
     path = Path(out)
     _check_usage(path, ladder, seeds, repeated)
     fidelities, chosen_device = fidelity.fidelities(proxy.steps), pick_device(device)
     contents = TableContents.of(
-        space,
-        ladder_sizes=ladder,
-        num_seeds=seeds,
-        num_repeated=repeated,
-        scale=scale,
-        seed=seed,
+        space, ladder_sizes=ladder, num_seeds=seeds, num_repeated=repeated, scale=scale, seed=seed
     )
     roles = open_roles(data, scale=scale, patch=proxy.patch, batch_size=proxy.batch_size)
-    sets = {"train": roles.need("train"), "val": roles.need("val")}
+
+    # How many workers can be had is known before one is started.
     placement = engine.place_workers(workers, chosen_device.type)
 
-    console = Console()
-    for notice in (*roles.notices, roles.lr_notice):
-        console.print(notice, markup=False, highlight=False)
-    console.print(
-        f"{len(contents.members)} members, {len(contents.trainings())} trainings of {proxy.steps} "
-        f"steps, read at {', '.join(map(str, fidelities))}",
-        highlight=False,
+    settings = EvaluatorSettings(
+        run=path.parent,  # trainings get an empty folder in its place
+        sets={"train": roles.need("train"), "val": roles.need("val")},
+        memory_mib=data.memory_mib / placement.num_per_host,
+        cache=data.cache,
+        scale=scale,
+        challenge=None,
+        proxy=proxy,
+        fidelities=fidelities,
+        latency=latency,
+        limits={},
+        device=str(chosen_device),
+        seed=seed,
+        baseline=contents.baseline,
+        replay={},
     )
+    return _make_table(path, contents, settings, roles, engine, placement, invocation)
 
-    # From here on something is written, beside the table alone: trainings outside a run keep
-    # nothing, so their run directory stays empty.
+
+def _make_table(
+    path: Path,
+    contents: TableContents,
+    settings: EvaluatorSettings,
+    roles: Roles,
+    engine: Engine,
+    placement: Placement,
+    invocation: Invocation,
+) -> int:
+    """Train what a table lacks and write it; return the exit status."""
+    console = Console()
+    _print_plan(console, contents, settings, roles)
+
+    # From here on something is written, beside the table alone.
     shown = _list_settings(invocation)
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
-    with tempfile.TemporaryDirectory() as empty:
-        settings = EvaluatorSettings(
-            run=Path(empty),
-            sets=sets,
-            memory_mib=data.memory_mib / placement.num_per_host,
-            cache=data.cache,
-            scale=scale,
-            challenge=None,
-            proxy=proxy,
-            fidelities=fidelities,
-            latency=latency,
-            limits={},
-            device=str(chosen_device),
-            seed=seed,
-            baseline=contents.baseline,
-            replay={},
-        )
-        show = _make_show(console, len(log.trained))
-        try:
-            tabulate(contents, log, settings, engine=engine, placement=placement, show=show)
-        except ValueError:
-            _remove_empty(log, folders)
-            raise
-        except KeyboardInterrupt:
-            console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
-            return 130
+    show = _make_show(console, len(log.trained))
+    try:
+        # Trainings outside a run keep nothing, so their run directory stays empty.
+        with tempfile.TemporaryDirectory() as empty:
+            elsewhere = replace(settings, run=Path(empty))
+            tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
+    except ValueError:
+        _remove_empty(log, folders)
+        raise
+    except KeyboardInterrupt:
+        console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
+        return 130
 
     # A search of the table is told which space it was made of.
-    chosen = [override for override in invocation.overrides if override.startswith("space")]
+    chosen_space = _list_space_overrides(invocation)
     table = assemble_table(
         contents,
         log,
-        fidelities=fidelities,
-        settings=shown | {"chosen_space": " ".join(chosen) or "space=esr_bench_mini"},
-        environment=fingerprint(chosen_device) | {"data": roles.fingerprints},
+        fidelities=settings.fidelities,
+        settings=shown | {"chosen_space": chosen_space},
+        environment=fingerprint(torch.device(settings.device)) | {"data": roles.fingerprints},
     )
+
     # The log goes last: a kill between the two leaves a table that is complete.
     table.save(path)
     log.path.unlink()
@@ -127,17 +134,43 @@ def run(
     return 0
 
 
+def _print_plan(
+    console: Console, contents: TableContents, settings: EvaluatorSettings, roles: Roles
+) -> None:
+    """Print what is to be trained, and what was found of the images."""
+    for notice in (*roles.notices, roles.lr_notice):
+        console.print(notice, markup=False, highlight=False)
+    console.print(
+        f"{len(contents.members)} members, {len(contents.trainings())} trainings of "
+        f"{settings.proxy.steps} steps, read at {', '.join(map(str, settings.fidelities))}",
+        highlight=False,
+    )
+
+
+def _list_space_overrides(invocation: Invocation) -> str:
+    """Return the overrides that chose the space; the command's default where none did."""
+    chosen = [override for override in invocation.overrides if override.startswith("space")]
+    return " ".join(chosen) or "space=esr_bench_mini"
+
+
 def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -> None:
-    """Refuse what cannot become a table, before anything is opened."""
+    """Check the keys that say what the table holds, before anything is opened.
+
+    Raises:
+        UsageError: one is out of range, or names a file that cannot become a table.
+    """
     if path.suffix != ".parquet":
         raise UsageError(
             f"out: a table is a .parquet file, got {path}; such as {path.with_suffix('.parquet')}"
         )
     if path.exists():
         raise UsageError(f"out: {path} exists and is complete; give another name")
+
+    # A table is made in hours: its keys are checked as strictly as a search's.
     for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
+
     if len(ladder) < 2:
         raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
 
@@ -169,6 +202,7 @@ def _make_show(console: Console, num_trained_before: int) -> Show:
         # Earlier sessions' trainings say nothing about this one's pace.
         num_own = num_done - num_trained_before
         if what == "trained" and num_own > 0:
+            # At the mean pace: trainings of a space differ in length, and come in mixed order.
             seconds = (time.monotonic() - start) / num_own * (num_all - num_done)
             left = f", {duration(seconds)} left"
         console.print(f"{what} {num_done} of {num_all}{left}", highlight=False)

@@ -10,9 +10,9 @@ Examples:
 """
 
 import os
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -20,20 +20,11 @@ from rich.table import Table as Grid
 
 from nas.analysis.run_state import Retrained
 from nas.cli.invocation import UsageError
-from nas.cli.schema import build, check
-from nas.commands import search
-from nas.commands.architectures import resolve_parent
-from nas.measure.device import pick_device
+from nas.commands.search import read_search
 from nas.report.numbers import fixed
 from nas.report.page import render
-from nas.search.backends.base import (
-    Backend,
-    BackendParts,
-    OpenedBackend,
-    ReadingParts,
-    Rules,
-    TrainingParts,
-)
+from nas.search.backends.base import OpenedBackend
+from nas.search.config import SearchConfig
 from nas.search.engines.base import Engine, Placement
 from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
@@ -61,11 +52,16 @@ def run(
     if not rate > 0:
         raise UsageError(f"rate must be above 0, got {rate:g}")
     folder = Path(run)
-    parts = build(check(search.run, search.checked_config(folder), given=("invocation",)))
+    config = read_search(folder, run=run, device=device, workers=workers)
+    config = replace(
+        config,
+        training=replace(config.training, fidelity=THROUGH, time_cap=None),
+        execution=replace(config.execution, engine=engine),
+    )
     state = load_run(folder)
     chosen = chosen_members(state, members)
-    placement = engine.place_workers(workers, pick_device(device).type)
-    backend = _open_longer(folder, parts, factor, rate, placement, device)
+    placement = config.make_placement()
+    backend = _open_longer(config, placement, factor, rate)
     console = Console()
     for notice in backend.notices:
         console.print(notice, markup=False, highlight=False)
@@ -109,35 +105,16 @@ def run(
 
 
 def _open_longer(
-    folder: Path,
-    parts: Mapping[str, Any],
-    factor: int,
-    rate: float,
-    placement: Placement,
-    device: str,
+    config: SearchConfig, placement: Placement, factor: int, rate: float
 ) -> OpenedBackend:
     """Open what the run got its results from, with longer trainings that are read at their end.
 
     Raises:
         ValueError: what the run was made with is not there any more, or its table holds nothing longer.
     """
-    evaluator: Backend = parts["evaluator"]
-    parent = resolve_parent(parts["parent"], parts["parent_weights"], scale=parts["scale"])
-    own = BackendParts(
-        run=folder,
-        device=pick_device(device),
-        placement=placement,
-        seed=parts["seed"],
-        scale=parts["scale"],
-        space=parts["space"],
-        table=parts["table"],
-        training=TrainingParts(
-            data=parts["data"], proxy=parts["proxy"], fidelity=THROUGH, parent=parent
-        ),
-        reading=ReadingParts(latency=parts["latency"]),
-        rules=Rules(challenge=parts["challenge"], limits={}, ladder_seeds=1),
-    )
-    return evaluator.open(evaluator.lengthen(own, factor=factor, rate=rate))
+    evaluator = config.execution.backend
+    parts = evaluator.lengthen(config.make_parts(placement), factor=factor, rate=rate)
+    return evaluator.open(parts)
 
 
 def _grid(found: tuple[Retrained, ...]) -> Grid:

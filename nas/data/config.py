@@ -100,6 +100,7 @@ class DataConfig:
         self._check_lr()
         if self.synthetic is not None:
             _check_share("data.synthetic", self.synthetic)
+        # Sources are told apart by name, in weights and in captions.
         if SYNTHETIC in self.sources:
             raise ValueError(
                 f"data.sources: {SYNTHETIC} is the name of the images that data.synthetic adds"
@@ -139,6 +140,8 @@ class DataConfig:
         count = len(self.folders(role))
         if role == "train" and self.lr_train is not None:
             return _match_folders("data.lr_train", _as_list(self.lr_train), "data.train", count)
+
+        # One word for all: LR is made everywhere, or looked for everywhere.
         given = _as_list(self.lr)
         if given in ([], [FROM_HR]):
             return [FROM_HR if given else None] * count
@@ -149,6 +152,7 @@ class DataConfig:
             return (
                 [None] * count if judged else _match_folders("data.lr", given, "data.train", count)
             )
+        # The list goes on from the folders of val to those of test.
         role_of_each = [other for other in judged for _ in self.folders(other)]
         if len(judged) > 1 and len(given) == len(role_of_each):
             return [
@@ -175,6 +179,7 @@ class DataConfig:
                 )
 
             if given not in (None, FROM_HR) and not is_named:
+                # The way out names the role that such a folder mostly belongs to.
                 role = "train" if key == "lr_train" else "test"
                 raise ValueError(
                     f"data.{key} goes with a folder of HR images; name it, such as "
@@ -208,8 +213,7 @@ def _check_share(key: str, share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(
             f"{key} must be from 0 to 1, got {share:g}: it is the share of the training patches "
-            "that come "
-            "from synthetic images"
+            "that come from synthetic images"
         )
 
 

@@ -34,6 +34,7 @@ def each(
         label: what is done, beside the bar.
         show: whether a bar may be shown.
     """
+    # Decoders release Python's lock, so threads are enough.
     threads = min(8, num_cores(), max(1, len(items)))
     console = Console(stderr=True)
     columns = (
@@ -59,6 +60,7 @@ def each(
             while len(pending) < 2 * threads and (item := next(waiting, None)) is not None:
                 pending.append(pool.submit(_call_guarded, function, item))
             yield pending.popleft().result()
+            # What is over in a second needs no bar.
             if not started and time.monotonic() - begin > _PATIENCE_S:
                 bar.start()
                 started = True

@@ -131,6 +131,7 @@ def open_roles(
         folders = find_images(config, role, scale, progress=progress)
         found += [(role, folder) for folder in folders]
     notices = [notice for _, folder in found for notice in folder.notices]
+    # Names of forbidden images cost nothing to check, so this comes before any pixel.
     if challenge is not None and challenge.lower().startswith("ntire"):
         notices += check_challenge_rules(found, challenge)
 
@@ -142,6 +143,7 @@ def open_roles(
     pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
     notices += file_notices + overlap_notices
     sets = _make_sets({role for role, _ in found}, pairs, config, scale, notices)
+    # A batch takes its patches from what is left in the end.
     if patch is not None and sets["train"] is not None:
         check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
     return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))

@@ -41,6 +41,7 @@ def draw_sheet(sets: Sequence[ImageSet]) -> Image.Image:
 
     top = GAP
     for images, source, pairs in rows:
+        # A caption, whole images as a reader knows them, then pixels as a network sees them.
         caption = (
             f"{images.name}: {source or 'folder'}, {len(pairs)} images; below, their middle pixel "
             "by pixel"

@@ -42,6 +42,7 @@ def _find_photographs(config: DataConfig, role: Role, scale: int, progress: bool
             for folder, lr_folder in zip(named, lr, strict=True)
         ]
 
+    # Without named folders the sources of the configuration give the images.
     lr_choice = FROM_HR if config.makes_lr else None
     found = []
     for name, source in config.sources.items():

@@ -14,9 +14,12 @@ from nas.ops.span_attention.reference import parameter_free_attention, span_atte
 
 MIN_DB = 40.0  # of a layer's output against float64, its largest value being the peak
 MARGIN_DB = 3.0  # on top in a trial: SPANV2's worst stripes lose up to 2.3 dB more at another size
-HEADROOM = 4.0  # largest values of a trial stay so many times under float16's: larger noise reaches further
+# The largest values of a trial stay so many times under float16's: a larger image of noise reaches
+# further than a small one.
+HEADROOM = 4.0
 LARGEST = torch.finfo(torch.float16).max
-PLAIN = {  # in float64 no operator has a kernel, which is not worth a warning
+# In float64 no fused operator has a kernel, and each would warn of that.
+PLAIN = {
     torch.ops.nas.conv_act.default: conv_act,
     torch.ops.nas.span_attention.default: span_attention,
     torch.ops.nas.parameter_free_attention.default: parameter_free_attention,
@@ -25,7 +28,7 @@ PLAIN = {  # in float64 no operator has a kernel, which is not worth a warning
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Why a layer does not compute in float16: on which image, and what was found there."""
+    """Why a layer does not compute in float16, and on which image that showed."""
 
     layer: str
     image: str
@@ -40,43 +43,49 @@ def earn_float16(
 ) -> tuple[dict[str, torch.dtype], list[Fault]]:
     """Choose the precision of every layer of a traced network.
 
-    All start in float16. Where the output of a layer is not finite, or it or what it reads comes within
-    `HEADROOM` of float16's largest value, the layer goes to float32. Where an output falls under `MIN_DB`
-    and `MARGIN_DB` to float64, the layer goes whose rounding alone costs most there: itself or one above it.
+    All layers start in float16. A layer goes to float32 where its output is not finite, or where
+    that or what it reads comes within `HEADROOM` of float16's largest value. Where an output falls
+    under `MIN_DB` and `MARGIN_DB` to float64, the layer goes whose rounding alone costs most there:
+    itself or one above it.
 
-    Promised is what was tried: with the precisions given, no layer falls short on any of these images, save
-    one that float32 throughout does not carry either. Tried is every operator by itself, before they are
-    merged into launches. Other sizes, phases and mixtures of the images are what headroom and margin are for,
-    and are not proven; an image of another kind may still fall under 40 dB, or overflow where activations
-    grow without bound.
+    The promise covers what was tried: with the precisions given, no layer falls short on any of
+    these images, except one that falls short in float32 throughout too. Every operator is tried by
+    itself, before they are merged into launches. Headroom and margin are meant for other sizes,
+    phases and mixtures of the images, which are not proven; an image of another kind may still fall
+    under 40 dB, or overflow where activations grow without bound.
 
     Args:
         graph: from `plan.trace`, on the device on which it will run.
         images: by name, (N, 3, H, W); the most hostile first is fastest.
     Returns:
-        The precisions by the name of the node, for `Plan`; one fault for each layer in float32, in the order
-        of the layers.
+        The precisions by the name of the node, for `Plan`; one fault for each layer in float32, in
+        the order of the layers.
     Raises:
         ValueError: no layer is left in float16.
     """
     trial = _Trial(graph, images)
-    waiting, stood = deque(images), list[str]()
+    waiting, passed = deque(images), list[str]()
     while waiting:
         name = waiting.popleft()
-        if trial.lift_for(
-            name
-        ):  # others have to stand it again: what they read is another rounding
-            waiting.extend(stood)
-            stood.clear()
-        stood.append(name)
+        # A layer in float32 gives the layers below it other inputs: earlier images are tried again.
+        if trial.lift_for(name):
+            waiting.extend(passed)
+            passed.clear()
+        passed.append(name)
+
     return trial.dtypes, [trial.faults[name] for name in trial.dtypes if name in trial.faults]
 
 
 class _Trial:
     """A traced network on some images.
 
-    What a node gives depends on its precision and on that of the nodes above it alone: what stood is not
-    computed again.
+    A node's output depends on its precision and on that of the nodes above it alone: where these
+    did not change, it is not computed again.
+
+    Attributes:
+        dtypes: the precision of each computing node, by its name.
+        faults: why nodes are in float32, by name.
+        judges: for each image the judge that compares with float64.
     """
 
     def __init__(self, graph: fx.GraphModule, images: Mapping[str, Tensor]) -> None:
@@ -84,24 +93,25 @@ class _Trial:
         device = next(graph.parameters()).device
         self.graph = graph
         self.dtypes = {node.name: torch.float16 for node in nodes}
-        self.faults: dict[str, Fault] = {}  # by the name of the node
+        self.faults: dict[str, Fault] = {}
         self.images = {name: image.to(device) for name, image in images.items()}
+
         exact = Plan(graph, {node.name: torch.float64 for node in nodes}).graph_module
         for node in exact.graph.nodes:
             node.target = PLAIN.get(node.target, node.target)
         self.judges: dict[str, _Judge] = {}
         for name, image in self.images.items():
-            found = outputs(exact, image.double())
-            self.judges[name] = _Judge(
-                graph, {node: value.float() for node, value in found.items()}
-            )
+            # Kept as float32, whose rounding is far below what is judged, for half the memory.
+            values = {node: value.float() for node, value in outputs(exact, image.double()).items()}
+            self.judges[name] = _Judge(graph, values)
 
     def lift_for(self, name: str) -> bool:
-        """Lift layers to float32 until none falls short on an image; whether any was.
+        """Lift layers to float32 until none falls short on an image; return whether any was.
 
         Raises:
             ValueError: no layer is left in float16.
         """
+        # Each round lifts a layer or excuses a node, so it ends.
         image, judge = self.images[name], self.judges[name]
         kept: dict[str, Tensor] = {}
         before = len(self.faults)
@@ -111,21 +121,14 @@ class _Trial:
                 return len(self.faults) > before
             except _ShortError as error:
                 short = error
-            culprits = self._culprits(short, name)
-            if not culprits:  # float32 carries no more
+
+            # Only what lies below a lifted layer is computed again.
+            culprits = self._find_culprits(short, name)
+            if not culprits:  # float32 does no better
                 judge.excused.add(short.node.name)
             for culprit in culprits:
-                self.dtypes[culprit.name] = torch.float32
-                here = culprit is short.node
-                reason = (
-                    short.reason
-                    if here
-                    else f"{layer_of(short.node)}, which it feeds: {short.reason}"
-                )
-                self.faults[culprit.name] = Fault(
-                    layer=layer_of(culprit), image=name, reason=reason
-                )
-                for node in self._below(culprit):
+                self._lift_layer(culprit, short, name)
+                for node in self._find_readers(culprit):
                     kept.pop(node.name, None)
             if torch.float16 not in self.dtypes.values():
                 first = next(self.faults[node] for node in self.dtypes)
@@ -133,47 +136,61 @@ class _Trial:
                     f"precision=fp16 is refused, no layer stands it ({first}); use tf32"
                 )
 
-    def _culprits(self, short: "_ShortError", name: str) -> list[fx.Node]:
-        """Which of the layers in float16 to lift; empty: there is none at or above the node."""
+    def _lift_layer(self, culprit: fx.Node, short: "_ShortError", image: str) -> None:
+        """Compute a layer in float32 from here, and note why."""
+        reason = short.reason
+        if culprit is not short.node:
+            reason = f"{layer_of(short.node)}, which it feeds: {short.reason}"
+        self.dtypes[culprit.name] = torch.float32
+        self.faults[culprit.name] = Fault(layer=layer_of(culprit), image=image, reason=reason)
+
+    def _find_culprits(self, short: "_ShortError", name: str) -> list[fx.Node]:
+        """Return the layers in float16 to lift; empty: there is none at or above the node."""
         if short.is_range:
-            return self._nearest_halves(short.node)
-        above = [node for node in self._halves() if short.node in self._below(node)]
+            return self._find_nearest_halves(short.node)
+        # Digits are lost step by step, so the layer that alone costs most goes, wherever it is.
+        above = [node for node in self._list_halves() if short.node in self._find_readers(node)]
         errors = self.judges[name].alone
         for node in above:
             if node.name not in errors:
-                errors[node.name] = self._errors_of(node, name)
+                errors[node.name] = self._measure_errors(node, name)
         return sorted(above, key=lambda node: errors[node.name].get(short.node.name, math.inf))[-1:]
 
-    def _halves(self) -> list[fx.Node]:
+    def _list_halves(self) -> list[fx.Node]:
+        """Return the nodes that compute in float16."""
         return [node for node in computing(self.graph) if self.dtypes[node.name] == torch.float16]
 
-    def _nearest_halves(self, node: fx.Node) -> list[fx.Node]:
-        """The node itself where it computes in float16, else the nearest that do above it."""
+    def _find_nearest_halves(self, node: fx.Node) -> list[fx.Node]:
+        """Return the node itself where it is in float16, else the nearest above it that are."""
         if self.dtypes.get(node.name) == torch.float16:
             return [node]
-        above = [half for arg in node.all_input_nodes for half in self._nearest_halves(arg)]
+        above = [half for arg in node.all_input_nodes for half in self._find_nearest_halves(arg)]
         return list(dict.fromkeys(above))
 
-    def _below(self, node: fx.Node) -> set[fx.Node]:
-        """A node and all that reads it, directly or not."""
+    def _find_readers(self, node: fx.Node) -> set[fx.Node]:
+        """Return a node and all that reads it, directly or not."""
+        # Nodes lie in the order in which they run, so one pass finds them all.
         below = {node}
         for other in self.graph.graph.nodes:
             if not below.isdisjoint(other.all_input_nodes):
                 below.add(other)
         return below
 
-    def _errors_of(self, node: fx.Node, name: str) -> dict[str, float]:
-        """The squared error at every node below one that computes in float16 alone."""
-        below = {other.name for other in self._below(node)}
+    def _measure_errors(self, node: fx.Node, name: str) -> dict[str, float]:
+        """Return the squared error at every node below one that computes in float16 alone."""
+        # Everything else stays as it is in float64, so the error is this node's rounding alone.
+        below = {other.name for other in self._find_readers(node)}
         exact = self.judges[name].exact
         kept = {other: value for other, value in exact.items() if other not in below}
         alone = Plan(self.graph, {node.name: torch.float16}).graph_module
-        found = outputs(alone, self.images[name], kept=kept)
-        return {other: _squared_error(found[other], exact[other]) for other in below & found.keys()}
+        values = outputs(alone, self.images[name], kept=kept)
+        return {
+            other: _squared_error(values[other], exact[other]) for other in below & values.keys()
+        }
 
 
 class _ShortError(Exception):
-    """A node whose output falls short: of range, or of digits."""
+    """A node's output falls short: of range, or of digits."""
 
     def __init__(self, node: fx.Node, reason: str, *, is_range: bool) -> None:
         super().__init__(reason)
@@ -181,12 +198,14 @@ class _ShortError(Exception):
 
 
 class _Judge:
-    """Compares what nodes give on one image with float64, and raises for the first that falls short.
+    """Compares outputs on one image with float64, and raises for the first that falls short.
 
     Attributes:
-        exact: what float64 gave, by the name of the node.
-        excused: nodes that fall short although all above them computes in float32.
-        alone: the errors that a node in float16 alone makes below it, as far as they were asked for.
+        exact: the outputs in float64, by the name of the node.
+        excused: nodes that fall short although all nodes above them compute in float32.
+        alone: the errors that a node in float16 alone makes below it, as far as they were asked
+            for.
+        peaks: the largest absolute value of each exact output.
     """
 
     def __init__(self, graph: fx.GraphModule, exact: Mapping[str, Tensor]) -> None:
@@ -199,15 +218,18 @@ class _Judge:
     def __call__(self, name: str, value: Tensor) -> None:
         if name in self.excused:
             return
+
+        # Range: of the output, and of the inputs, which a kernel reads in float16 too.
         node, peak = self.nodes[name], self.peaks[name]
         most = max([peak, *(self.peaks.get(arg.name, 0.0) for arg in node.all_input_nodes)])
         error = _squared_error(value, self.exact[name])
         if error == math.inf:
             raise _ShortError(node, f"it overflows (float64 reaches {peak:.3g})", is_range=True)
         if value.dtype == torch.float16 and most > LARGEST / HEADROOM:
-            raise _ShortError(
-                node, f"{most:.3g} is too near to float16's {LARGEST:g}", is_range=True
-            )
+            reason = f"{most:.3g} is too near to float16's {LARGEST:g}"
+            raise _ShortError(node, reason, is_range=True)
+
+        # Digits: PSNR to float64, with the largest value as the peak.
         if error == 0 or peak == 0:
             return
         db = 10 * math.log10(peak**2 / error)
@@ -217,6 +239,6 @@ class _Judge:
 
 
 def _squared_error(value: Tensor, exact: Tensor) -> float:
-    """The mean over all elements; inf: a value is not finite."""
+    """Return the mean squared error over all elements; inf: a value is not finite."""
     norm = torch.linalg.vector_norm(value - exact, dtype=torch.float64).item()
     return norm**2 / exact.numel() if math.isfinite(norm) else math.inf

@@ -58,10 +58,10 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
         if refused:
             raise ValueError(
                 f"formats: {', '.join(refused)} cannot hold proxy weights, which are a residual "
-                "over a "
-                f"{bundle.base} base: the network has to be trained first; formats=[safetensors] "
-                "takes them"
+                f"over a {bundle.base} base: the network has to be trained first; "
+                "formats=[safetensors] takes them"
             )
+
     check_free(out)
 
     # In a hidden folder beside it, which takes its place at the end: a kill leaves no half.
@@ -75,6 +75,7 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
     return sorted(out.iterdir())
 
 
@@ -103,8 +104,8 @@ def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:
     if bundle.base is not None:
         content["note"] = (
             f"The weights are a proxy's, after a brief training: a residual over a {bundle.base} "
-            "base that "
-            "has to be added to the network's output (nas evaluate does). Train the network before "
-            "using it."
+            "base that has to be added to the network's output (nas evaluate does). Train the "
+            "network before using it."
         )
+
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,11 +1,12 @@
-"""What is exact without training: parameters, FLOPs, activations, convolutions and memory of a spec.
+"""What is exact without training: parameters, FLOPs, activations, convolutions, memory of a spec.
 
-"FLOPs" are multiply-accumulates, here and everywhere in this project, as the challenge and fvcore count
-them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an output element, a
-global average pooling at 1 and PyTorch's layer and group normalisation at 5 an input element; additions,
-activations, element-wise products and normalisations written out are free. Nothing is computed: networks
-live on the meta device, so a count takes milliseconds and no memory, and does not depend on the machine. A
-fused network counts as the plain one: its operators (`nas.ops`) bring their formulas, and handles for fvcore.
+"FLOPs" are multiply-accumulates, here and everywhere in this project, as the challenge and fvcore
+count them: convolutions and matrix products, a nearest upsampling at 1 and a bilinear one at 4 an
+output element, a global average pooling at 1 and PyTorch's layer and group normalisation at 5 an
+input element. Additions, activations, element-wise products and normalisations written out are
+free. Nothing is computed: networks live on the meta device, so a count takes milliseconds and no
+memory, and does not depend on the machine. A fused network counts as the plain one: its operators
+(`nas.ops`) bring their formulas, and handles for fvcore.
 """
 
 import functools
@@ -34,9 +35,14 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
-    """One layer of the inference form: a module without children, or what a module does beside its children.
+    """What one layer of the inference form costs.
 
-    shape is that of its output.
+    A layer is a module without children, or what a module computes beside its children.
+
+    Attributes:
+        name: the module's path in the network; "network" for the whole.
+        kind: the module's class.
+        shape: of its output.
     """
 
     name: str
@@ -54,36 +60,46 @@ def measure_cost(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> C
         size: height and width of the LR image.
     Raises:
         ValueError: the spec cannot be built.
+
+    Example:
+        >>> from search_spaces import published
+        >>> cost = measure_cost(published("span"))
+        >>> cost.params, round(cost.flops / 1e9, 2), cost.num_conv
+        (150688, 9.83, 22)
     """
-    return count(_on_meta(spec), _image(size))
+    return count(_build_on_meta(spec), _make_image(size))
 
 
 def summed_cost(spec: ArchSpec) -> dict[str, int]:
-    """Parameters, FLOPs, activations and convolutions at 256x256, as the sum of the parts' costs.
+    """Return parameters, FLOPs, activations and convolutions at 256x256, summed over the parts.
 
-    Equal to `measure_cost`, and some hundred times faster for many members of one space, which share most of
-    their parts; the peak of live tensors is no sum.
+    The values are those of `measure_cost`, and come some hundred times faster for many members of
+    one space, which share most of their parts. The peak of live tensors is missing: it is no sum.
     """
-    found = [
-        _part_cost(replace(part, name=part.name.rstrip(string.digits)), spec.scale)
+    # A part costs the same in any place: "block7" is counted as "block", so the cache finds it.
+    costs = [
+        _count_part(replace(part, name=part.name.rstrip(string.digits)), spec.scale)
         for part in parts(spec)
     ]
-    return dict(zip(SUMMED, map(sum, zip(*found, strict=True)), strict=True))
+    return dict(zip(SUMMED, map(sum, zip(*costs, strict=True)), strict=True))
 
 
 @functools.lru_cache(maxsize=10_000)
-def _part_cost(part: Part, scale: int) -> tuple[int, ...]:
+def _count_part(part: Part, scale: int) -> tuple[int, ...]:
+    """Return the values named in `SUMMED` of one part alone."""
     with torch.device("meta"):
         module = make_part(part, scale).eval()
+    # The frame around the other parts only adds and pads.
     if part.name == "wrap":
         return (0,) * len(SUMMED)
+
     image = torch.empty(1, part.in_channels, *CHALLENGE_SIZE, device="meta")
-    cost = count(module, image, *_context(module, image))
+    cost = count(module, image, *_sample_context(module, image))
     return tuple(getattr(cost, name) for name in SUMMED)
 
 
-def _context(module: nn.Module, x: Tensor) -> list[Any]:
-    """What a part is called with beside its input."""
+def _sample_context(module: nn.Module, x: Tensor) -> list[Any]:
+    """Return what a part is called with beside its input; most parts take nothing."""
     if not reads_context(module):
         return []
     sample: Callable[[Tensor], dict[str, Any]] = getattr(module, "sample_context", lambda x: {})
@@ -96,67 +112,87 @@ def count(network: nn.Module, image: Tensor, *more: Any) -> Cost:
     Args:
         more: what else it is called with.
     """
-    ledger = _Ledger([image, *network.parameters(), *network.buffers()])
-    flops = _flop_counter()
-    with (
-        torch.no_grad(),
-        flops,
-        ledger,
-    ):  # without gradients activations overwrite their input, as when timed
+    watch = _ForwardWatch([image, *network.parameters(), *network.buffers()])
+    flops = _make_flop_counter()
+
+    # Without gradients activations overwrite their input, as they do when a network is timed.
+    with torch.no_grad(), flops, watch:
         network(image, *more)
     return Cost(
         params=num_parameters(network),
-        flops=flops.get_total_flops() // 2,
-        activations=ledger.activations,
-        num_conv=ledger.num_conv,
-        memory_mib=ledger.peak_bytes / 2**20,
+        flops=flops.get_total_flops() // 2,  # the counter takes two a multiply-accumulate
+        activations=watch.activations,
+        num_conv=watch.num_conv,
+        memory_mib=watch.peak_bytes / 2**20,
     )
 
 
 def layer_costs(spec: ArchSpec, *, size: tuple[int, int] = CHALLENGE_SIZE) -> list[LayerCost]:
-    """Count each layer of the inference form, in the order in which they run."""
-    network, image = _on_meta(spec), _image(size)
-    flops = _flop_counter()
+    """Count each layer of the inference form, in the order in which they run.
+
+    Args:
+        size: height and width of the LR image.
+    """
+    network = _build_on_meta(spec)
+
+    # On the meta device a forward takes milliseconds, whatever the size.
+    outputs, flops = _run_watched(network, _make_image(size))
+
+    costs = []
+    for name, output in outputs.items():
+        # A container costs what it computes itself, such as an addition of its branches.
+        module = network.get_submodule(name)
+        inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
+        # A module's count holds its children's, so what it computes itself is the difference.
+        own = flops.get(name, 0) - sum(flops.get(child, 0) for child in _outermost(inside, flops))
+        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if not own and not params and inside:
+            continue
+
+        costs.append(
+            LayerCost(
+                name=name or "network",
+                kind=type(module).__name__,
+                shape=tuple(output.shape),
+                params=params,
+                flops=own,
+                activations=output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0,
+            )
+        )
+
+    return costs
+
+
+def _run_watched(network: Network, image: Tensor) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Run a network once; return the output and the FLOPs of its modules, by their paths.
+
+    The outputs are in the order in which the modules ended; identities are left out.
+    """
     outputs: dict[str, Tensor] = {}
-    layers = {
-        name: module
-        for name, module in network.named_modules()
-        if not isinstance(module, nn.Identity)
-    }
-    for name, module in layers.items():
-        module.register_forward_hook(_keep_output(outputs, name))
-    with torch.no_grad(), flops:
+
+    # An identity computes nothing, and would be listed as a layer.
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Identity):
+            module.register_forward_hook(_keep_output(outputs, name))
+
+    counter = _make_flop_counter()
+    with torch.no_grad(), counter:
         network(image)
-    counted = {
-        path.partition(".")[2]: sum(found.values()) // 2
-        for path, found in flops.get_flop_counts().items()
+
+    flops = {
+        path.partition(".")[2]: sum(by_operator.values()) // 2
+        for path, by_operator in counter.get_flop_counts().items()
         if path != "Global"
     }
-    found = []
-    for name, output in outputs.items():
-        module = layers[name]
-        inside = [f"{name}.{child}".strip(".") for child, _ in module.named_modules() if child]
-        own = counted.get(name, 0) - sum(
-            counted.get(child, 0) for child in _outermost(inside, counted)
-        )
-        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        if own or params or not inside:
-            activations = output.numel() if isinstance(module, nn.Conv2d | nn.Conv1d) else 0
-            found.append(
-                LayerCost(
-                    name=name or "network",
-                    kind=type(module).__name__,
-                    shape=tuple(output.shape),
-                    params=params,
-                    flops=own,
-                    activations=activations,
-                )
-            )
-    return found
+    return outputs, flops
 
 
 def _outermost(names: list[str], counted: Mapping[str, int]) -> Iterator[str]:
-    """Of modules, parents first, those that were counted and lie in no other that was."""
+    """Yield the modules that were counted and lie in no other one that was.
+
+    Args:
+        names: paths of modules, parents before their children.
+    """
     taken: list[str] = []
     for name in names:
         if name in counted and not any(name.startswith(f"{parent}.") for parent in taken):
@@ -165,29 +201,35 @@ def _outermost(names: list[str], counted: Mapping[str, int]) -> Iterator[str]:
 
 
 def training_params(spec: ArchSpec) -> int:
-    """The number of parameters of the training form, its branches included: for comparison, never scored."""
-    return num_parameters(_on_meta(spec, train=True))
+    """Return the number of parameters of the training form, its branches included.
+
+    It is for comparison alone: the score takes the inference form's.
+    """
+    return num_parameters(_build_on_meta(spec, train=True))
 
 
 def num_parameters(module: nn.Module) -> int:
-    """The number of parameters of a module."""
+    """Return the number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _ForwardWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches a forward: the storages that are alive at once, and the convolutions that run.
 
-    A storage counts from the operator that makes it until nobody refers to it any more; what an operator
-    allocates and frees inside itself depends on the device and is not seen.
+    A storage counts from the operator that makes it until nobody refers to it any more; what an
+    operator allocates and frees inside itself depends on the device and is not seen.
+
+    Args:
+        inputs: tensors that are alive before the forward starts, weights included.
     """
 
-    def __init__(self, held: list[Tensor]) -> None:
+    def __init__(self, inputs: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.activations = self.num_conv = 0
-        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}  # storage and bytes, by address
         # Weights live throughout: summed once, they are not looked at after every operator.
         self.held: dict[int, tuple[StorageWeakRef, int]] = {}
-        for tensor in held:
+        for tensor in inputs:
             reference, num_bytes = _refer_weakly(tensor)
             self.held[reference.cdata] = (reference, num_bytes)
         self.held_bytes = self.peak_bytes = sum(num_bytes for _, num_bytes in self.held.values())
@@ -200,18 +242,20 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        num_conv = _num_conv(func, args)
+        num_conv = _count_convolutions(func, args)
         self.num_conv += num_conv
         self.activations += num_conv * out.numel() if num_conv else 0  # others may give no tensor
-        self._note(tree_leaves(out))
+        self._note_storages(tree_leaves(out))
         return out
 
-    def _note(self, values: list[Any]) -> None:
+    def _note_storages(self, values: list[Any]) -> None:
+        """Add new storages, drop those that were freed, and update the peak."""
         for value in values:
             if isinstance(value, Tensor):
                 reference, num_bytes = _refer_weakly(value)
                 if reference.cdata not in self.held:
                     self.alive[reference.cdata] = (reference, num_bytes)
+
         self.alive = {
             key: (reference, num_bytes)
             for key, (reference, num_bytes) in self.alive.items()
@@ -227,8 +271,8 @@ def _refer_weakly(tensor: Tensor) -> tuple[StorageWeakRef, int]:
     return StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
 
 
-def _num_conv(func: Any, args: tuple[Any, ...]) -> int:
-    """The number of convolutions in a call of an operator; each of them gives as many values as the call."""
+def _count_convolutions(func: Any, args: tuple[Any, ...]) -> int:
+    """Return how many convolutions an operator's call holds; each gives as many values as it."""
     if func.overloadpacket is aten.convolution:
         return 1
     name = func._schema.name  # fused operators are known by name: most networks never load them
@@ -237,27 +281,29 @@ def _num_conv(func: Any, args: tuple[Any, ...]) -> int:
     return 1 if name == "nas::span_attention" else 0
 
 
-def _on_meta(spec: ArchSpec, *, train: bool = False) -> Network:
+def _build_on_meta(spec: ArchSpec, *, train: bool = False) -> Network:
     with torch.device("meta"):
         return build(spec, train=train).eval()
 
 
-def _image(size: tuple[int, int]) -> Tensor:
+def _make_image(size: tuple[int, int]) -> Tensor:
     return torch.empty(1, 3, *size, device="meta")
 
 
-def _flop_counter() -> FlopCounterMode:
-    """PyTorch's counter (two FLOPs a multiply-accumulate) with what fvcore counts beside it."""
+def _make_flop_counter() -> FlopCounterMode:
+    """Return PyTorch's counter (two FLOPs a multiply-accumulate), taught what fvcore counts too."""
     counts: dict[Any, Callable[..., int]] = {
         aten.upsample_nearest2d: _per_output_element(1),
         aten.upsample_bilinear2d: _per_output_element(4),
         aten.native_layer_norm: _per_input_element(5),
         aten.native_group_norm: _per_input_element(5),
-        aten.mean: _per_pooled_element,
+        aten.mean: _count_pooling,
     }
-    # Counted by its packet, but decomposed, into what nobody counts, unless the overload itself is known too.
+
+    # An operator that is known by its packet alone is decomposed first, into operators that nobody
+    # counts: the overload has to be known too.
     counts |= {packet.default: formula for packet, formula in counts.items()}
-    counts[aten.mean.dim] = _per_pooled_element
+    counts[aten.mean.dim] = _count_pooling
     return FlopCounterMode(display=False, custom_mapping=counts)
 
 
@@ -265,7 +311,8 @@ def _per_output_element(num_macs: int) -> Callable[..., int]:
     def count(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
         return 2 * num_macs * out_val.numel()
 
-    count._get_raw = True  # type: ignore[attr-defined]  # FlopCounterMode then hands over tensors, not shapes
+    # FlopCounterMode then hands over tensors instead of shapes.
+    count._get_raw = True  # type: ignore[attr-defined]
     return count
 
 
@@ -277,18 +324,18 @@ def _per_input_element(num_macs: int) -> Callable[..., int]:
     return count
 
 
-def _per_pooled_element(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> int:
-    """A mean over height and width is a global average pooling: 1 an input element; other means are free."""
+def _count_pooling(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> int:
+    """Count a mean over height and width, a global average pooling; other means are free."""
+    # fvcore counts the pooling module, which PyTorch runs as a mean.
     pools = x.dim() == 4 and dim is not None and sorted(d % 4 for d in dim) == [2, 3]
     return 2 * x.numel() if pools else 0
 
 
-_per_pooled_element._get_raw = True  # type: ignore[attr-defined]
+_count_pooling._get_raw = True  # type: ignore[attr-defined]
 
 
 def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        first = tree_leaves(output)[0]  # some give maps beside their features
-        outputs[name] = first
+        outputs[name] = tree_leaves(output)[0]  # some give maps beside their features
 
     return hook

@@ -1,11 +1,11 @@
-"""Who has a device: measurements have it alone, trainings share it and make way between two steps.
+"""Who has a device: a measurement has it alone; trainings share it and make way between two steps.
 
 Four files a device, all locked by the system (`file_locks`), which frees them when a process dies:
 
 - device: a measurement holds it exclusively, trainings share it.
 - want: held by the measurement that is next or under way; trainings look at it between steps.
-- turn: shared by trainings that made way, until they have had a turn; a measurement waits for that before it
-  wants the device. So trainings get on, however many measurements queue.
+- turn: shared by trainings that made way, until they have had a turn; a measurement waits for that
+  before it wants the device. So trainings get on, however many measurements queue.
 - queue: held by one measurement from before its wish to its end; the others wait there.
 
 They are taken in the order queue, turn, want, device. A measurement has the device as soon as every
@@ -24,20 +24,23 @@ from typing import Literal
 from nas.system import file_locks
 
 MAX_HOLD_SECONDS = 60.0
-OWED_SHARE = (
-    0.1  # of the time for which a training made way: its turn before the next measurement ...
-)
-MAX_TURN_SECONDS = 0.8  # ... which waits no longer than this and a step
+# A training's turn before the next measurement: this share of the time for which it made way, and
+# at most that many seconds and a step.
+OWED_SHARE = 0.1
+MAX_TURN_SECONDS = 0.8
 Name = Literal["queue", "turn", "want", "device"]
 NAMES: tuple[Name, ...] = ("queue", "turn", "want", "device")
 
 
-class _Files:
-    """The open lock files of one device."""
+class _LockFiles:
+    """The open lock files of one device.
+
+    Opening them lists this process as a user of the device (see `users`).
+    """
 
     def __init__(self, device_id: str, folder: Path | None) -> None:
-        stem = _stem(device_id, folder)
-        users = _users(stem)
+        stem = _file_stem(device_id, folder)
+        users = _users_folder(stem)
         users.mkdir(mode=0o700, parents=True, exist_ok=True)
         (users / str(os.getpid())).touch()
         # The files stay: unlinking one would race with whoever waits for it.
@@ -50,7 +53,7 @@ class _Files:
             file_locks.take(self._handles[name], alone=alone)
 
     def is_free(self, name: Name) -> bool:
-        """Whether nobody holds a lock exclusively."""
+        """Return whether nobody holds a lock exclusively."""
         free = file_locks.take(self._handles[name], alone=False, wait=False)
         if free:
             self.drop(name)
@@ -61,30 +64,36 @@ class _Files:
             file_locks.drop(self._handles[name])
 
     def close(self) -> None:
+        # In the opposite order of taking: whoever waits for the queue finds the rest free.
         self.drop(*reversed(NAMES))
         for handle in self._handles.values():
             os.close(handle)
 
 
 class Hold:
-    """A device that is held alone; long work calls `pause` between its parts."""
+    """A device that is held alone; long work calls `pause` between its parts.
 
-    def __init__(self, files: _Files) -> None:
+    Attributes:
+        waited: seconds spent waiting for the device.
+    """
+
+    def __init__(self, files: _LockFiles) -> None:
         self._files = files
-        self.waited = 0.0  # seconds
-        self._take()
+        self.waited = 0.0
+        self._take_device()
 
     def pause(self) -> bool:
-        """Give the device to others and take it again, where it was held for a minute; True then."""
+        """Let others have the device once it was held for a minute; return whether it was given."""
         if time.monotonic() - self._since < MAX_HOLD_SECONDS:
             return False
         self._files.drop("device", "want", "queue")
         time.sleep(0.01)  # whoever waits in the queue wakes up
-        self._take()
+        self._take_device()
         return True
 
-    def _take(self) -> None:
+    def _take_device(self) -> None:
         start = time.monotonic()
+        # The turn is only waited for, not kept: trainings that made way before have theirs first.
         self._files.take("queue", "turn", alone=True)
         self._files.drop("turn")
         self._files.take("want", "device", alone=True)
@@ -93,34 +102,42 @@ class Hold:
 
 
 class Share:
-    """A device that is shared with other trainings; `give_way` belongs between two steps."""
+    """A device that is shared with other trainings; `give_way` belongs between two steps.
 
-    def __init__(self, files: _Files, settle: Callable[[], None]) -> None:
+    Attributes:
+        waited: seconds spent waiting for the device.
+    """
+
+    def __init__(self, files: _LockFiles, settle: Callable[[], None]) -> None:
         self._files = files
         self._settle = settle
         self._turn_ends: float | None = None
-        self.waited = 0.0  # seconds
-        self._wait()
+        self.waited = 0.0
+        self._join_device()
 
     def give_way(self) -> None:
-        """Let a measurement that is wanted have the device; comes back when it is over."""
-        if self._turn_ends is not None:  # nobody wants the device before this turn is over
+        """Let a measurement that wants the device have it; return when that is over."""
+        # Nobody can want the device before this training's turn is over: it holds the turn's lock.
+        if self._turn_ends is not None:
             if time.monotonic() < self._turn_ends:
                 return
             self._turn_ends = None
             self._files.drop("turn")
         if self._files.is_free("want"):
             return
+
+        # The turn is taken before the device is given, so the measurement after this one waits.
         self._settle()
         start = time.monotonic()
         self._files.take("turn", alone=False)
         self._files.drop("device")
-        self._wait()
+        self._join_device()
         now = time.monotonic()
         self._turn_ends = now + min(OWED_SHARE * (now - start), MAX_TURN_SECONDS)  # a step at least
 
-    def _wait(self) -> None:
+    def _join_device(self) -> None:
         start = time.monotonic()
+        # Whoever wants the device goes first; the wish itself is not this training's to keep.
         self._files.take("want", alone=False)
         self._files.drop("want")
         self._files.take("device", alone=False)
@@ -129,9 +146,9 @@ class Share:
 
 @contextmanager
 def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[Hold]:
-    """Hold a device alone, for a measurement; waits until whoever has it is done or makes way.
+    """Hold a device alone, for a measurement; wait until whoever has it is done or makes way.
 
-    It is not reentrant: a second `with` inside the first, or inside `shared`, would wait for itself.
+    It is not reentrant: a second `with` inside the first, or inside `shared`, waits for itself.
 
     Args:
         device_id: names the device, such as "cpu" or a GPU's UUID.
@@ -139,7 +156,7 @@ def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[Hold]:
     Raises:
         OSError: a lock file cannot be made.
     """
-    files = _Files(device_id, folder)
+    files = _LockFiles(device_id, folder)
     try:
         yield Hold(files)
     finally:
@@ -150,13 +167,13 @@ def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[Hold]:
 def shared(
     device_id: str, *, settle: Callable[[], None] = lambda: None, folder: Path | None = None
 ) -> Iterator[Share]:
-    """Use a device together with others, for a training; waits until no measurement has it.
+    """Use a device together with others, for a training; wait until no measurement has it.
 
     Args:
         device_id: as of `exclusive`, with the same errors.
         settle: ends what runs on the device, before it is given away.
     """
-    files = _Files(device_id, folder)
+    files = _LockFiles(device_id, folder)
     try:
         yield Share(files, settle)
         settle()
@@ -165,29 +182,29 @@ def shared(
 
 
 def users(device_id: str, *, folder: Path | None = None) -> set[int]:
-    """The processes that have used this device under its lock and are alive: they make way."""
-    found = set()
-    for path in _users(_stem(device_id, folder)).glob("*"):
+    """Return the live processes that have used a device under its lock: those that make way."""
+    # A process that was killed left its file behind: it is removed here.
+    alive = set()
+    for path in _users_folder(_file_stem(device_id, folder)).glob("*"):
         if _is_alive(int(path.name)):
-            found.add(int(path.name))
+            alive.add(int(path.name))
         else:
             path.unlink(missing_ok=True)
-    return found
+    return alive
 
 
 def lock_folder() -> Path:
-    """The folder of the lock files: local to the machine, one a user."""
-    user = (
-        f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-    )  # on Windows the folder is the user's own
+    """Return the folder of the lock files: local to the machine, one a user."""
+    # On Windows the folder for temporary files is the user's own.
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir()) / f"esr-nas{user}"
 
 
-def _stem(device_id: str, folder: Path | None) -> Path:
+def _file_stem(device_id: str, folder: Path | None) -> Path:
     return (folder or lock_folder()) / re.sub(r"[^A-Za-z0-9._-]", "_", device_id)
 
 
-def _users(stem: Path) -> Path:
+def _users_folder(stem: Path) -> Path:
     return stem.with_name(f"{stem.name}.users")
 
 
@@ -198,6 +215,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # another user's, so there is one
         return True
     return True

@@ -23,37 +23,44 @@ Upscaler = Callable[[Tensor], Tensor]
 
 
 def psnr_db(output: Tensor, target: Tensor, border: int) -> float:
-    """PSNR of one image.
+    """Return the PSNR of one image over R, G and B, in dB; infinite for equal images.
 
     Args:
         output: (1, 3, H, W) or (3, H, W), nominally in [0, 1]; clamped and rounded to 8 bits here.
         target: the same shape, uint8 values 0..255 of any dtype.
         border: pixels dropped on each side.
-    Returns:
-        dB; infinite for equal images.
+    Raises:
+        ValueError: no pixel is left inside the border.
+
+    Example:
+        >>> target = torch.full((3, 8, 8), 100)
+        >>> round(psnr_db(torch.full((3, 8, 8), 101 / 255), target, border=2), 2)  # one level off
+        48.13
     """
-    return _db(_difference(output, target, border))
+    return _to_db(_subtract_inside_border(output, target, border))
 
 
 def psnr_y_db(output: Tensor, target: Tensor, border: int) -> float:
-    """PSNR of one image on the luma of BT.601; arguments and result as of `psnr_db`."""
-    difference = _difference(output, target, border)
+    """Return the PSNR of one image on the luma of BT.601; arguments and result as of `psnr_db`."""
+    difference = _subtract_inside_border(output, target, border)
+    # Luma is linear in R, G and B, so the luma of the difference is the difference of the lumas.
     weights = torch.tensor(LUMA, dtype=torch.float64, device=difference.device) / 255
-    return _db((difference * weights[:, None, None]).sum(-3))
+    return _to_db((difference * weights[:, None, None]).sum(-3))
 
 
 def upscale_pixels(
     upscale: Upscaler, lr: Pixels, hr: Pixels, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """One image through a network in full float32, as `psnr_db` takes it.
+    """Run one image through a network in full float32; return output and target for `psnr_db`.
 
     Args:
         upscale: (1, 3, H, W) in [0, 1] -> (1, 3, scale*H, scale*W).
         lr: (H, W, 3).
         hr: (scale*H, scale*W, 3).
     Returns:
-        output and target, (1, 3, scale*H, scale*W) on the device; the target is uint8.
+        Both are (1, 3, scale*H, scale*W) on the device; the target is uint8.
     """
+    # Images lie as (H, W, C) in memory; networks take (N, C, H, W).
     x = torch.from_numpy(lr).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
     target = torch.from_numpy(hr).to(device).permute(2, 0, 1).unsqueeze(0)
     with torch.inference_mode(), _without_tf32(device):
@@ -61,11 +68,12 @@ def upscale_pixels(
 
 
 def per_image(upscale: Upscaler, images: ImageSet, device: torch.device) -> dict[str, float]:
-    """PSNR of each image of a set by its name; the images are read one at a time.
+    """Return the PSNR of each image of a set in dB, by the image's name.
 
     Args:
         upscale: (1, 3, H, W) in [0, 1] -> (1, 3, scale*H, scale*W).
     """
+    # One image at a time is in memory: a validation set at full size does not fit.
     results = {}
     for i, name in enumerate(labels(images)):
         output, target = upscale_pixels(upscale, *images.load(i), device)
@@ -74,18 +82,19 @@ def per_image(upscale: Upscaler, images: ImageSet, device: torch.device) -> dict
 
 
 def labels(images: ImageSet) -> list[str]:
-    """A name for each image: its own, or its path where two folders of a set hold the same name."""
+    """Return a name for each image: its own, or its path where two images have the same one."""
+    # Results are kept by name, so two images of one name would count once.
     names = [pair.name for pair in images.pairs]
     return [str(pair.hr) if names.count(pair.name) > 1 else pair.name for pair in images.pairs]
 
 
 def mean_db(results: dict[str, float]) -> float:
-    """Mean of per-image dB, as the challenge takes it."""
+    """Return the mean of per-image dB, as the challenge takes it."""
     return math.fsum(results.values()) / len(results)
 
 
-def _difference(output: Tensor, target: Tensor, border: int) -> Tensor:
-    """Output in 8 bits minus target, without the border, in float64.
+def _subtract_inside_border(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """Return the output in 8 bits minus the target, without the border, in float64.
 
     Raises:
         ValueError: no pixel is left inside the border.
@@ -93,25 +102,33 @@ def _difference(output: Tensor, target: Tensor, border: int) -> Tensor:
     height, width = target.shape[-2:]
     if min(height, width) <= 2 * border:
         raise ValueError(
-            f"an image of {height}x{width} (height x width) leaves no pixel inside the border of {border} "
-            "that PSNR drops on each side; leave it out"
+            f"an image of {height}x{width} (height x width) leaves no pixel inside the border of "
+            f"{border} that PSNR drops on each side; leave it out"
         )
+
+    # The challenge saves its outputs as 8-bit images before it compares them.
     pixels = (output.clamp(0, 1) * 255).round()
     inner = slice(border, -border if border else None)
     return (pixels - target)[..., inner, inner].double()
 
 
-def _db(difference: Tensor) -> float:
+def _to_db(difference: Tensor) -> float:
+    """Return the PSNR that a difference in 8-bit levels amounts to."""
     error = difference.square().mean().item()
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
 @contextlib.contextmanager
 def _without_tf32(device: torch.device) -> Iterator[None]:
-    """PyTorch lets CUDA convolve in TF32, whose 10-bit mantissa moves a PSNR by more than printing hides."""
+    """Convolve in float32 on CUDA, where PyTorch's own setting is TF32.
+
+    TF32's 10-bit mantissa moves a PSNR by more than the digits that are printed.
+    """
     if device.type != "cuda":
         yield
         return
+
+    # The switch is the process's: it is put back for the trainings around.
     conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = conv.fp32_precision
     try:

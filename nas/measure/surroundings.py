@@ -1,4 +1,4 @@
-"""What a device was doing just before and after a reading: clocks, temperature, throttling, neighbours."""
+"""The state of a device around a reading: clocks, temperature, throttling, other processes."""
 
 import csv
 import io
@@ -10,30 +10,27 @@ import torch
 
 from nas.measure.device import cpu_clocks_mhz, device_id, output
 
-# Short names for what nvidia-smi is asked; throttle reasons are a bit mask in hexadecimal.
+# nvidia-smi's fields, by the names that records use.
 GPU_FIELDS = {
     "sm_mhz": "clocks.sm",
     "memory_mhz": "clocks.mem",
     "temperature_c": "temperature.gpu",
     "power_w": "power.draw",
 }
-THROTTLE_REASONS = (
-    "clocks_event_reasons.active",
-    "clocks_throttle_reasons.active",
-)  # of new drivers, of old
+# A bit mask in hexadecimal; new drivers and old ones call it differently.
+THROTTLE_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 UNKNOWN = "unknown"
 
 
 def surroundings(device: torch.device) -> dict[str, Any]:
-    """The state of a device at this moment, as JSON holds it; None where it cannot be known."""
-    return _gpu(device) if device.type == "cuda" else _cpu()
+    """Return the state of a device at this moment, as JSON holds it; unknown values are None."""
+    return _query_gpu_state(device) if device.type == "cuda" else _read_cpu_state()
 
 
 def neighbours(device: torch.device, own: set[int]) -> list[int] | str:
-    """Processes that compute on a GPU and are none of ours; none on a CPU, where their load is told.
+    """Return the processes that compute on a GPU and do not make way for a reading.
 
-    In a container the driver may list processes by numbers that mean nothing inside: where this process is
-    not among them, nothing can be said.
+    On a CPU other processes are the rule: `surroundings` tells their load, and none are listed.
 
     Args:
         own: processes that make way for a reading.
@@ -42,34 +39,35 @@ def neighbours(device: torch.device, own: set[int]) -> list[int] | str:
     """
     if device.type != "cuda":
         return []
-    found = output(
-        ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader", _select(device)]
-    )
-    running = {int(line) for line in (found or "").split() if line.isdigit()}
+    query = ["--query-compute-apps=pid", "--format=csv,noheader", _select_gpu(device)]
+    listing = output(["nvidia-smi", *query])
+    running = {int(line) for line in (listing or "").split() if line.isdigit()}
+    # In a container the driver may list processes by numbers that mean nothing inside. This process
+    # is on the GPU itself, so a list without it cannot be trusted.
     return sorted(running - own) if os.getpid() in running else UNKNOWN
 
 
-def _gpu(device: torch.device) -> dict[str, Any]:
+def _query_gpu_state(device: torch.device) -> dict[str, Any]:
+    # A driver refuses a whole query for one field that it does not know, so each name for the
+    # throttle reasons needs a query of its own.
     for reasons in THROTTLE_REASONS:
         fields = GPU_FIELDS | {"throttle_reasons": reasons}
-        query = f"--query-gpu={','.join(fields.values())}"
-        answer = output(["nvidia-smi", query, "--format=csv,noheader,nounits", _select(device)])
-        if (
-            answer is not None
-        ):  # a driver refuses the whole of a query for one field that it does not know
+        query = [f"--query-gpu={','.join(fields.values())}", "--format=csv,noheader,nounits"]
+        answer = output(["nvidia-smi", *query, _select_gpu(device)])
+        if answer is not None:
             values = next(csv.reader(io.StringIO(answer), skipinitialspace=True), [])
-            return dict(zip(fields, map(_number, values), strict=False))
+            return dict(zip(fields, map(_read_value, values), strict=False))
     return dict.fromkeys([*GPU_FIELDS, "throttle_reasons"])
 
 
-def _cpu() -> dict[str, Any]:
-    """Clocks of the slowest and the fastest core, processes that want to run, and the wait for a core."""
+def _read_cpu_state() -> dict[str, Any]:
+    """Return clocks of the slowest and fastest core, the load, and the wait for a core."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"clocks_mhz": cpu_clocks_mhz(), "load": load, "waiting_share": _waiting_share()}
+    return {"clocks_mhz": cpu_clocks_mhz(), "load": load, "waiting_share": _read_waiting_share()}
 
 
-def _waiting_share() -> float | None:
-    """Share of the last 10 seconds in which some process waited for a core."""
+def _read_waiting_share() -> float | None:
+    """Return the share of the last 10 seconds in which a process waited for a core."""
     try:
         first = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
     except OSError:  # not Linux, or not told
@@ -77,12 +75,13 @@ def _waiting_share() -> float | None:
     return float(first.partition("avg10=")[2].split()[0]) / 100
 
 
-def _select(device: torch.device) -> str:
+def _select_gpu(device: torch.device) -> str:
     return f"--id={device_id(device)}"
 
 
-def _number(text: str) -> float | str | None:
+def _read_value(text: str) -> float | str | None:
     try:
         return float(text)
     except ValueError:
-        return None if text.startswith("[") else text  # [N/A]
+        # "[N/A]" and the like stand for what a GPU does not tell; a bit mask stays text.
+        return None if text.startswith("[") else text

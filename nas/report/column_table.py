@@ -36,6 +36,7 @@ def take_columns(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame
 
 def make_formats(frame: pd.DataFrame) -> dict[str, Formatter]:
     """Return how the columns of a table are written, by head; of those that have a format."""
+    # A column without a format, such as text, is written as it is.
     formats = {column.heading: column.format for column in COLUMNS if column.format}
     return {head: _make_formatter(formats[head]) for head in frame.columns if head in formats}
 

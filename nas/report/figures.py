@@ -18,6 +18,7 @@ def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> 
         height: pixels.
         layout: plotly's, over the look that all figures share; a dict adds to the shared one.
     """
+    # Backgrounds are clear: the page is white or black as the reader's system is.
     axis = {"gridcolor": "#e3e6ea", "zeroline": False, "automargin": True, "ticks": ""}
     shared = {
         "template": "none",
@@ -45,7 +46,9 @@ def figure(traces: list[Any], *, x: str, y: str, height: int, **layout: Any) -> 
         "dragmode": False,
     }
 
+    # A panel changes single entries of the shared look, and keeps the rest.
     for name, value in layout.items():
         is_nested = isinstance(shared.get(name), dict)
         shared[name] = shared[name] | value if is_nested else value
+
     return go.Figure(data=traces, layout=shared)

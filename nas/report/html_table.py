@@ -31,8 +31,11 @@ def html_table(
         True
     """
     formats, marks = formats or {}, marks or {}
+
+    # Numbers stand at the right of their column and sort by value, words at the left.
     numeric = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
 
+    # A head is a button, so that it can be reached and pressed without a mouse.
     heads = "".join(
         f'<th scope="col"{_write_class("num" if name in numeric else "")}>'
         f'<button type="button">{html.escape(str(name))}</button></th>'
@@ -41,12 +44,15 @@ def html_table(
     columns = [
         _write_cells(frame[name], formats.get(name, str), name in numeric) for name in frame.columns
     ]
+
+    # Cells are made by column, as a format belongs to one; the page wants rows.
     body = "".join(
         f"<tr{_write_class(marks.get(index, ''))}>{''.join(cells)}</tr>"
         for index, *cells in zip(frame.index, *columns, strict=True)
     )
 
     return (
+        # A box that scrolls can be focused, and so be scrolled by keys.
         f'<div class="scroll" role="region" aria-label="{html.escape(label)}" tabindex="0">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )

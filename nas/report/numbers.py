@@ -9,7 +9,7 @@ DASH = "–"
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NA or NaN."""
+    """Return whether a cell holds nothing: None, NA or NaN."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
@@ -64,6 +64,7 @@ def ratio(value: Any, half_width: Any) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time that is left in words: "1 h 05 min", "3 min 20 s", "12 s"."""
+    # What is nearly over can be below zero by a clock's difference.
     whole_seconds = max(0, round(seconds))
     hours, rest = divmod(whole_seconds, 3600)
     minutes, rest = divmod(rest, 60)

@@ -24,6 +24,7 @@ def render(state: RunState) -> str:
     The page loads nothing and sends nothing: its policy has the browser refuse both, whatever a
     script would do.
     """
+    # A run's name and settings come from outside: everything is escaped on its way in.
     name = html.escape(state.name)
     lead = headline(state, front_table(table(state)))
     links = "".join(
@@ -87,6 +88,7 @@ def _write_style_placeholders() -> str:
     The page has no maps. plotly adds a sheet where its id is not there yet, and the policy would
     refuse that with an error in the console.
     """
+    # The ids are read from plotly's own script, so that another version brings its own.
     ids = re.findall(r'getElementById\("([0-9a-f]{64})"\)', _read_plotly())
     return "".join(f'<template id="{name}"></template>' for name in dict.fromkeys(ids))
 
@@ -101,6 +103,7 @@ def _make_anchor(panel: Panel) -> str:
 
 
 def _write_section(panel: Panel, state: RunState) -> str:
+    # The title, then what the panel shows in words, then what it draws.
     anchor = _make_anchor(panel)
     parts = _write_parts(panel.draw(panel.table(state), state), anchor)
     return (
@@ -114,6 +117,7 @@ def _write_parts(parts: Sequence[Part], anchor: str) -> str:
 
     Figures that follow each other stand side by side where there is room.
     """
+    # Figures are numbered within their panel: plotly finds them by id.
     written, count = [], 0
     for is_text, group in groupby(parts, key=lambda part: isinstance(part, str)):
         pieces = []
@@ -134,4 +138,5 @@ def _write_parts(parts: Sequence[Part], anchor: str) -> str:
 
         text = "".join(pieces)
         written.append(text if is_text else f'<div class="figures">{text}</div>')
+
     return "".join(written)

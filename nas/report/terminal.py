@@ -95,12 +95,14 @@ class Display:
         steps = sum(record.quality.fidelity for record in state.records if record.quality)
         shown = (len(state.records), steps, len(state.ladder), state.notices)
         if self._body is None or self._body[0] != shown:
+            # The table is made from all records, so not at each of several updates a second.
             members = front_table(table(state))
             last_notices = state.notices[-LAST_NOTICES:]
             parts: list[RenderableType] = [_Front(members.head(TOP_ROWS), state, len(members))]
             parts.append(_draw_verdict(state))
             parts += [Text(f"note: {notice}", style="yellow") for notice in last_notices]
             self._body = (shown, Group(*parts))
+
         return self._body[1]
 
 
@@ -134,9 +136,11 @@ def _list_events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | st
             f"({over_base} over its base) in {duration(run.train_seconds)}"
         )
         yield ("ladder", run.rung, run.seed, run.fidelity), line
+
     # While the ladder still runs, one more seed may change its verdict.
     if state.verdict and any(record.number for record in state.records):
         yield ("verdict", state.verdict.reason), f"ladder: {verdict_words(state)}"
+
     # A trial that went on to a higher rung is an event of its own.
     for record in state.records:
         yield ("trial", record.number, record.quality and record.quality.fidelity), record.number
@@ -144,11 +148,14 @@ def _list_events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | st
 
 def _write_trial(row: Mapping[Any, Any], state: RunState) -> str:
     """Return the line of a trial: how it ended and what was measured, or why it failed."""
+    # A message of an error may have several lines: the log has one a trial.
     name = "baseline" if row["number"] == 0 else f"trial {row['number']}"
     if row["state"] != "complete":
         return f"{name} {row['state']}: {' '.join(str(row['error']).split())}"
 
     spec = next(record.spec for record in state.records if record.number == row["number"])
+
+    # A trial that stopped at a rung may go on later: it is paused, not complete.
     front = ", on the front" if row["on_front"] == "yes" else ""
     top = state.yardstick.top_fidelity
     is_whole = top in (None, row["fidelity"])
@@ -165,6 +172,7 @@ def _draw_progress(
     state: RunState, wanted: int | None, seconds_left: float | None
 ) -> RenderableType:
     """Draw how many trials ended, and a bar where it is known how many are wanted."""
+    # Rejected proposals are shown and do not count as trials.
     ends = counts(state)
     done = ends["complete"] + ends["failed"]
     of_all = "" if wanted is None else f" of {wanted}"
@@ -204,6 +212,7 @@ class _Front:
         if self.members.empty:
             yield Text("No trial is on the front yet.", style="dim")
             return
+
         order = "best score first"
         if not self.state.can_rank:
             order = "lowest score first; the proxy cannot rank"
@@ -221,6 +230,7 @@ class _Front:
         for head in rows[0]:
             if options.max_width >= WIDE or head not in ONLY_WIDE:
                 shown.add_column(head, justify="left" if head == "architecture" else "right")
+
         for row in rows:
             shown.add_row(*(row[str(column.header)] for column in shown.columns))
         yield shown
@@ -228,6 +238,8 @@ class _Front:
     def _write_cells(self, row: Mapping[Any, Any]) -> dict[str, Text]:
         """Return a row's cells by head; the heads are short, as a terminal is narrow."""
         spec = next(record.spec for record in self.state.records if record.number == row["number"])
+
+        # Widths change with the numbers, so no cell is padded here: the table does that.
         cells = {
             "trial": "base" if row["number"] == 0 else str(row["number"]),
             "score": fixed(row["score"], 3),
@@ -238,11 +250,14 @@ class _Front:
             "FLOPs": giga(row["flops"]),
             "feasible": str(row["feasible"]),
         }
+
+        # A number that wraps is misread; an architecture may wrap.
         shown = {head: Text(cell, no_wrap=True) for head, cell in cells.items()}
         return shown | {"architecture": Text(describe(spec))}
 
 
 def _draw_verdict(state: RunState) -> RenderableType:
     verdict = state.verdict
+    # Yellow: not known yet; red: no score is to be believed.
     style = "yellow" if verdict is None else "green" if verdict.passes else "red"
     return Text(verdict_words(state), style=style)

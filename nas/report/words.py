@@ -64,6 +64,7 @@ def describe(spec: ArchSpec) -> str:
     if spec.stem is None:
         parts.append("no stem")
 
+    # A fusion as wide as the last block is the usual case, and is not named.
     fused, body = (dict(block.args).get("channels") for block in (spec.fusion, spec.blocks[-1]))
     if None not in (fused, body) and fused != body:
         parts.append(f"fused to {fused} ch")
@@ -94,6 +95,7 @@ def headline(state: RunState, members: pd.DataFrame) -> str:
     if not num_trials:
         return f"No trial has finished yet: {_list_progress(state)}. This page holds what there is."
 
+    # From how much was tried, over what it gave, to whether it can be believed.
     tried = f"{_count_noun(num_trials, 'architecture')} tried"
     if ends["failed"]:
         tried += f", of which {ends['failed']} failed"
@@ -130,6 +132,7 @@ def verdict_words(state: RunState) -> str:
     """Say what the ladder found of this fidelity, and what follows from it."""
     verdict = state.verdict
     if verdict is None:
+        # Until the ladder is complete nothing is said of what the proxy can do.
         num_sizes = len({run.rung for run in state.ladder})
         return (
             f"The ladder is not complete ({num_sizes} of 4 sizes trained), so it is not known "
@@ -163,11 +166,13 @@ def score_label(state: RunState) -> str:
         return "No latency was measured, so there is no score."
 
     rule = f"Score of {state.challenge.name}, lower is better, baseline {BASELINE_SCORE:.3f}"
+
     # A CPU's ratios are not those of a GPU: such a score never stands beside published ones.
     places = sorted({f"{latency.mode} on {latency.device}" for latency in latencies})
     if any(latency.mode.startswith("cpu") for latency in latencies):
         where = ", ".join(places)
         return f"{rule}; score from CPU latency: compare within this run only ({where})."
+
     words = f"{rule}; from latency {', '.join(places)}, as a ratio to the baseline timed beside it."
     return f"{words}{_warn_of_host(latencies)}"
 
@@ -195,6 +200,7 @@ def protocol(state: RunState) -> str:
 
 def _describe_lr(state: RunState) -> str:
     """Say how the LR images of val and test were made, where the run knows it."""
+    # Both are named only where they differ.
     val, test = (state.lr_origins.get(role) for role in ("val", "test"))
     words = f" LR is {val}." if val is not None else ""
     if test is not None and test != val:
@@ -204,6 +210,7 @@ def _describe_lr(state: RunState) -> str:
 
 def gate_words(state: RunState) -> str:
     """Return the PSNR gate, and whether it is believed."""
+    # A gate that is not believed is drawn, and applied to nothing.
     gate = f"gate {_write_gate(state)}"
     return gate if state.can_rank else f"{gate}: not believed"
 
@@ -260,6 +267,7 @@ def _write_width(block: BlockSpec) -> str:
 
 def _describe_arguments(block: BlockSpec) -> Iterator[str]:
     """Yield a block's arguments in words, but for those that are as usual."""
+    # A flag is named by itself, other arguments with their value.
     for name, value in block.args:
         if name == "channels" or (name in USUAL and USUAL[name] in (None, value)):
             continue

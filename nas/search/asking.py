@@ -1,16 +1,18 @@
 """What is evaluated next: a new architecture, or a paused training that goes on."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
 from nas.analysis.results import front_table, table
 from nas.search.fidelity.rungs import Rungs
+from nas.search.model.acquisition import GoalWord
 from nas.search.model.candidates import Point
 from nas.search.model.decisions import IndexChooser, draw_params
 from nas.search.model.observations import Observations
 from nas.search.model.rating import list_untried, rate_points, subsample_points
-from nas.search.observer import Observer
+from nas.search.observer import EarlierResult, Observer
 from nas.search.samplers.base import Sampler, Suggestion
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
@@ -51,6 +53,38 @@ class Asker:
         self.rungs = rungs
         self.seed = seed
         self.inherit = inherit
+
+    @classmethod
+    def over(
+        cls,
+        study: Study,
+        space: Space,
+        sampler: Sampler,
+        *,
+        goal: GoalWord,
+        fidelities: Sequence[int],
+        seed: int,
+        least_tau: float = -1.0,
+        earlier: Sequence[EarlierResult] = (),
+        inherit: bool = False,
+    ) -> "Asker":
+        """Return an asker over a study, with the observer and the rungs that it needs.
+
+        Args:
+            goal: what the cost-aware sampler is after.
+            fidelities: training steps at which trainings are read, rising.
+            least_tau: rank agreement of a rung below which trainings do not pause there.
+            earlier: what earlier runs found.
+        """
+        return cls(
+            study,
+            space,
+            sampler,
+            Observer(space, goal=goal, seed=derived_seed(seed, "pool"), earlier=earlier),
+            Rungs(fidelities=tuple(fidelities), probes=study.probes, least_tau=least_tau),
+            seed=seed,
+            inherit=inherit,
+        )
 
     def ask(self) -> OpenTrial:
         """Open a trial of an architecture that is not known yet.
@@ -128,8 +162,37 @@ class Asker:
                 self.observer.observe(study), pending, seed=self._make_seed()
             )
             if suggestion is not None:
+                self._check_suggestion(suggestion)
                 return suggestion
         return self._draw_new()
+
+    def _check_suggestion(self, suggestion: object) -> None:
+        """Refuse what is no suggestion of this space: a sampler may be anybody's.
+
+        Raises:
+            ValueError: it says what is wrong with it, and what is expected.
+        """
+        who = f"sampler: {type(self.sampler).__name__}.ask returned"
+        if not isinstance(suggestion, Suggestion):
+            raise ValueError(
+                f"{who} an object of {type(suggestion).__name__}; return a Suggestion, or None "
+                "where every candidate is known"
+            )
+
+        params = suggestion.params
+        sizes = {one.name: one.num_options for one in self.observer.candidates.decisions}
+        if params.keys() != sizes.keys():
+            others = sorted(params.keys() ^ sizes.keys())
+            raise ValueError(
+                f"{who} params that differ from the space's decisions in {', '.join(others)}; "
+                f"give an index for each of {', '.join(sizes)}"
+            )
+        for name, size in sizes.items():
+            if params[name] not in range(size):
+                raise ValueError(
+                    f"{who} {name}={params[name]!r}; it must be a whole number from 0 to "
+                    f"{size - 1}, the place of one of its {size} options"
+                )
 
     def _draw_new(self) -> Suggestion:
         """Draw an architecture that is not known at random.

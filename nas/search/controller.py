@@ -2,51 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from nas.analysis.convergence import has_plateaued
 from nas.analysis.results import front_table, table
 from nas.record import Quality, TrialRecord
 from nas.search.asking import Asker, Exhausted
+from nas.search.config import Budget
 from nas.search.engines.base import Engine, Result, Task
 from nas.search.engines.tasks import POLL_SECONDS, Retries, run_tasks
 from nas.search.evaluation.requests import TrialRequest
 from nas.search.store.study import OpenTrial
 
-DEFAULT_TRIALS = 22
 MAX_DOUBT = 0.45  # a probability further from a half is no doubt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """When a search ends: after so many counted trials, so many hours of this session, or both.
-
-    stop: plateau: also where the front has stopped growing (`nas.analysis.convergence`). confirm: how many
-    rows whose place on the front is in doubt are then measured and trained with another seed.
-    """
-
-    trials: int | None
-    hours: float | None
-    stop: Literal["plateau"] | None = None
-    confirm: int = 0
-
-    def __post_init__(self) -> None:
-        if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}")
-        if self.confirm < 0:
-            raise ValueError(f"confirm must be at least 0, got {self.confirm}")
-        if self.hours is not None and not self.hours > 0:
-            raise ValueError(f"hours must be above 0, got {self.hours}")
-
-    @classmethod
-    def of(
-        cls, trials: int | None, hours: float | None, stop: Literal["plateau"] | None, confirm: int
-    ) -> "Budget":
-        """What the user gave; with nothing that ends a search, the default number of trials."""
-        if trials is None and hours is None and stop is None:
-            trials = DEFAULT_TRIALS
-        return cls(trials=trials, hours=hours, stop=stop, confirm=confirm)
 
 
 class Controller:

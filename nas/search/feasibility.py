@@ -1,20 +1,76 @@
-"""Limits against a space: whether any member meets them, and which of them left a search empty."""
+"""Whether a space can be searched as asked for: its members can be built, and some meet the limits."""
 
 import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
+
 from nas.analysis.results import table
 from nas.analysis.run_state import RunState
 from nas.measure.cost import SUMMED, summed_cost
+from nas.train.inherit.teacher import check_family
+from search_spaces import build
 from search_spaces.chooser import RandomChooser, Space
+from search_spaces.published import names as published_names
 from search_spaces.spaces.members import least, members, num_points
 from search_spaces.spec import ArchSpec
 
-NUM_DRAWN = 100
+NUM_BUILT = 16  # members of a space that are built to see that they can be
+NUM_FAMILY = 50  # members that inherit=true looks at
+NUM_DRAWN = 100  # members that are held to the limits before the others are
 MAX_LISTED = 60_000  # points of a space of which every member is looked at
 WORDS = {"params": "parameters", "flops": "FLOPs", "num_conv": "convolutions"}
+
+
+def check_buildable(spec: ArchSpec) -> None:
+    """Refuse what cannot be built, or is too large to be; nothing of its size is made.
+
+    Raises:
+        ValueError: the message names the part and what is wrong there.
+    """
+    try:
+        with torch.device("meta"):
+            build(spec)
+    except (TypeError, RuntimeError, ArithmeticError) as error:  # arguments that do not fit
+        raise ValueError(f"it cannot be built: {' '.join(str(error).split())}") from None
+
+
+def check_members(space: Space) -> None:
+    """Refuse a space of which a random member cannot be built, before anything is started.
+
+    Raises:
+        ValueError: one cannot; the message names the part and what is wrong there. Or the space
+            claims to contain a network that is not published.
+    """
+    known = published_names()
+    if unknown := sorted(set(getattr(space, "contains", ())) - set(known)):
+        raise ValueError(
+            f"space.contains: {', '.join(unknown)} is no published network; "
+            f"known: {', '.join(known)}"
+        )
+
+    for spec in itertools.islice(_draws(space, seed=0), NUM_BUILT):
+        try:
+            check_buildable(spec)
+        except ValueError as error:
+            raise ValueError(f"space: it holds networks that cannot be built: {error}") from None
+
+
+def check_inheritance(space: Space, *, seed: int) -> None:
+    """Refuse a space whose members cannot start from each other's weights, as some draws show.
+
+    Raises:
+        ValueError: a member has parts that no weights are inherited over.
+    """
+    for spec in itertools.islice(_draws(space, seed), NUM_FAMILY):
+        try:
+            check_family(spec)
+        except ValueError as error:
+            raise ValueError(
+                f"inherit=true does not know every network of this space: {error}"
+            ) from None
 
 
 def check_limits(

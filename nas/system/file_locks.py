@@ -31,14 +31,13 @@ PLACES = (
 POLL_SECONDS = 0.01
 MISSING = (
     "this Python has no file locks (neither fcntl nor msvcrt): runs and workers do not make way "
-    "for each "
-    "other's latency readings; run one at a time, with workers=1"
+    "for each other's latency readings; run one at a time, with workers=1"
 )
 _held: dict[int, tuple[int, int]] = {}  # on Windows: first byte and number of bytes by handle
 
 
 def are_there() -> bool:
-    """Whether this system can lock files; where it cannot, `take` gives every lock to everybody."""
+    """Return whether this system can lock files; else `take` gives every lock to everybody."""
     return fcntl is not None or msvcrt is not None
 
 

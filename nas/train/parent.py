@@ -51,6 +51,7 @@ class Parent:
         if net is self.upscaler:
             with torch.no_grad():
                 self._target = net(images) - bicubic_base(images, file.spec.scale)
+
         self.teacher = Teacher(net, images)
 
     def child(self, spec: ArchSpec, *, seed: int) -> Network:

@@ -171,6 +171,7 @@ class ProxyTrainer:
             # Fresh weights are scaled on patches that no training sees.
             images, _ = patches.batch(CALIBRATION_STEP, 16, config.patch)
             start = initial_network(residual_spec(spec), seed, images)
+
         self.parent = parent if config.distill else None
 
         # Channels last: convolutions run faster on this layout, with equal results.
@@ -296,4 +297,5 @@ def _make_optimizers(net: Network, config: Optimizer, rate: float) -> list[torch
         optimizers.append(
             Muon(kernels, lr=config.muon_lr * rate, momentum=config.momentum, decay=config.decay)
         )
+
     return optimizers

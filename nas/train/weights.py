@@ -52,10 +52,12 @@ def read_metadata(path: Path) -> Weights:
         raise ValueError(
             f"weights: {path} is a residual over base={base}, which is not known; known: {BASE}"
         )
+
     try:
         spec = ArchSpec.from_json(metadata["arch"]) if "arch" in metadata else None
     except (ValueError, TypeError) as error:
         raise ValueError(f"weights: {path}: its metadata: {error}") from None
+
     return Weights(base=base, spec=spec)
 
 
@@ -88,8 +90,7 @@ def read_upscaler(spec: ArchSpec, path: Path) -> tuple[nn.Module, str]:
     if metadata.spec is not None and metadata.spec.arch_id != spec.arch_id:
         raise ValueError(
             f"weights: {path} belongs to the architecture {metadata.spec.arch_id}, arch is "
-            f"{spec.arch_id}; "
-            "give the arch that it was made for"
+            f"{spec.arch_id}; give the arch that it was made for"
         )
 
     if metadata.base is not None:

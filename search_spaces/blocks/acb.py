@@ -38,6 +38,7 @@ class LocalDistillation(nn.Module):
             )
             for _ in range(NUM_STEPS)
         )
+
         # Groups of two inputs each: the released 3x3 is grouped, and cheaper by that.
         self.last = nn.Conv2d(channels, half, 3, padding=1, groups=half)
         self.join = pointwise_conv((NUM_STEPS + 1) * half, channels, bias=True)
@@ -45,6 +46,7 @@ class LocalDistillation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         distilled = []
         for distil, remain in zip(self.distil, self.remain, strict=True):
+            # Before each step a half of the features is set aside.
             distilled.append(F.gelu(distil(x)))
             x = F.gelu(remain(x) + x)
         distilled.append(F.gelu(self.last(x)))
@@ -53,8 +55,7 @@ class LocalDistillation(nn.Module):
 
 
 class ACB(nn.Module):
-    """x + channel(spatial(local(x))): distillation, variance-guided attention, attention of
-    channels.
+    """x + channel(spatial(local(x))): distillation, then attention by variance and of channels.
 
     Args:
         expansion: of the feed-forward layer; 2 is usual.

@@ -52,6 +52,7 @@ class ResidualChain(nn.Module):
         )
 
         self.attention = make_attention(attention, channels)
+
         # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
             nn.Identity()

@@ -1,5 +1,4 @@
-"""The context: what blocks hand to later blocks beside their output, in a dict of names.
-it there.
+"""The context: a dict in which blocks hand values to later blocks, beside their output.
 
 A block class names what it takes and gives in its sets `reads` and `gives`. It is then called with
 its input and the dict.

@@ -69,9 +69,10 @@ class ConvStack(nn.Module):
         self.activate_last = activate_last
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        """Return features (N, channels, H, W) and the first activated convolution, alike."""
         # A tap may read it, as of a SPAB.
         inner = activate(self.activation, self.conv1(x))
+        # SPANF leaves the third convolution as it is.
         out = self.conv3(activate(self.activation, self.conv2(inner)))
         return activate(self.activation, out) if self.activate_last else out, inner
 

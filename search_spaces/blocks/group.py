@@ -16,8 +16,7 @@ AFTER: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Group(nn.Module):
-    """A(C(B_n(...B_1(x))) + x) with the blocks B it holds, a convolution C and an attention A of
-    the sum.
+    """A(C(B_n(...B_1(x))) + x): blocks B, a convolution C, and an attention A of the sum.
 
     HAESR: a 1x1 convolution and ESA; DWMamba: a 3x3 one and none.
 
@@ -41,6 +40,7 @@ class Group(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+
         # A group of nothing would be a convolution under another name.
         if not blocks:
             raise ValueError("group.blocks must hold at least one block, got none; such as a spab")
@@ -48,7 +48,9 @@ class Group(nn.Module):
             raise ValueError(
                 f"group.attention {attention!r} is not known; known: {', '.join(AFTER)}"
             )
+
         self.blocks = nn.ModuleList(blocks)
+
         # A 1x1 convolution has no training form; it never goes through the factory.
         self.conv = (
             pointwise_conv(in_channels, in_channels, bias=bias)
@@ -57,6 +59,7 @@ class Group(nn.Module):
         )
 
         self.attention = AFTER[attention](in_channels)
+
         # For those outside, the group reads and gives what its blocks do.
         self.reads, self.gives = read_and_given(blocks)
 
@@ -69,7 +72,11 @@ class Group(nn.Module):
         return context
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """(N, C, H, W) to the same shape; the context is for blocks that read it or give to it."""
+        """Return features of the shape of x, (N, C, H, W).
+
+        Args:
+            context: for blocks that read it or give to it.
+        """
         inner = x
         for block in self.blocks:
             inner = call(block, inner, context)

@@ -9,8 +9,8 @@ from search_spaces.layers.check import check_multiple, check_number, check_same_
 from search_spaces.layers.conv import ConvFactory, depthwise_conv, pointwise_conv
 from search_spaces.layers.norm import ChannelLayerNorm
 
-# Kernel and dilation of a branch's two depthwise convolutions, which see 19, 21 and 25 pixels.
-# pixels across.
+# Kernel and dilation of a branch's two depthwise convolutions, which see 19, 21 and
+# 25 pixels across.
 BRANCHES = (((3, 3), (5, 3)), ((3, 1), (7, 3)), ((5, 1), (5, 5)))
 
 
@@ -22,9 +22,8 @@ def reach(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) // 2
 
 
-LEAST = 1 + max(
-    reach(*conv) for branch in BRANCHES for conv in branch
-)  # mirrored pixels exclude the edge's
+# Mirrored pixels exclude the edge's.
+LEAST = 1 + max(reach(*conv) for branch in BRANCHES for conv in branch)
 
 
 def mirrored_depthwise(channels: int, kernel: int, dilation: int) -> nn.Conv2d:
@@ -50,6 +49,7 @@ class Branch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = self.near(x)
         v = self.far(u)
+        # Two maps of weights: each pixel chooses between the near and the far view.
         w = torch.sigmoid(self.mix(torch.cat([u, v], 1)))
         out: Tensor = w[:, :1] * u + w[:, 1:] * v
         return out
@@ -95,6 +95,7 @@ class GatedMixer(nn.Module):
         self.narrow = pointwise_conv(width, channels, bias=True)
 
     def forward(self, n: Tensor) -> Tensor:
+        # A product in place of an activation.
         a, b = self.widen(n).chunk(2, 1)
         out: Tensor = self.narrow(self.depthwise(b) * a)
         return out

@@ -17,8 +17,9 @@ def pooling(head: int) -> tuple[int, int]:
 
 
 class ConvolutionHead(nn.Module):
-    """sigmoid(C1(t + r)) * DW3(v) with (q, v) the halves of C1(n), r = DW3(q), t =
-    C1(DW3(DW3(pool(r)))).
+    """sigmoid(C1(t + r)) * DW3(v): features v, gated by a coarse view t of r.
+
+    (q, v) are the halves of C1(n), r = DW3(q), t = C1(DW3(DW3(pool(r)))).
 
     Gives `width` channels at the size of n; t is brought back to it by bilinear resizing.
     """
@@ -69,8 +70,7 @@ class SelectiveGate(nn.Module):
 
 
 class MHCB(nn.Module):
-    """h = C1([head_0(n), head_1(n), ...]) + x with n = x over its norm, then FSG(h over its norm) +
-    h.
+    """h = C1([head_0(n), head_1(n), ...]) + x, then FSG(h / |h|) + h, with n = x / |x|.
 
     Norms are Euclidean, over the channels of each pixel. Head k max pools with stride s = min(4k,
     16) and kernel 2s - 1 and no padding, so images need as many pixels as the last head's kernel: 7
@@ -107,6 +107,7 @@ class MHCB(nn.Module):
         )
         self.join = pointwise_conv(channels, channels, bias=True)
         self.gate = SelectiveGate(channels, expansion=expansion)
+
         # Pooling has no padding: an image has at least the pixels of the largest kernel.
         self.least = pooling(num_heads - 1)[1]
 

@@ -7,8 +7,9 @@ from search_spaces.layers.conv import ConvFactory
 
 
 class LayerNorm(nn.LayerNorm):
-    """Each pixel of (N, C, H, W) to zero mean and unit variance over its channels, scaled and
-    shifted.
+    """Brings each pixel of (N, C, H, W) to zero mean and unit variance over its channels.
+
+    Then each channel is scaled and shifted.
 
     Args:
         eps: added to the variance; 1e-5 is PyTorch's.

@@ -53,8 +53,7 @@ class SAFM(nn.Module):
 
 
 class SAFMBlock(nn.Module):
-    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h, GN over all channels and pixels of an
-    image.
+    """h = SAFM(GN(x)) + x, then C1(act(C1(GN(h)))) + h; GN normalises a whole image.
 
     GN is `GroupNorm` with one group: features depend on the whole image, and a crop's are not the
     image's. It takes images of any size.

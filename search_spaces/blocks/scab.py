@@ -89,6 +89,7 @@ class SCAB(nn.Module):
         check_number("scab.expansion", expansion, such_as=2)
         check_number("scab.window", window, such_as=72)
 
+        # Three halves are distilled: of the input, and after each of two refinements.
         half = channels // 2
         self.distil = nn.ModuleList(pointwise_conv(channels, half, bias=True) for _ in range(2))
         self.refine = nn.ModuleList(
@@ -104,8 +105,10 @@ class SCAB(nn.Module):
         refine1, refine2, refine3 = self.refine
         distilled, r = [], x
         for distil, refine in zip(self.distil, (refine1, refine2), strict=True):
+            # Before each refinement a half of the features is set aside.
             distilled.append(F.gelu(distil(r)))
             r = F.gelu(refine(r) + r)
+
         distilled.append(F.gelu(self.last(r)))
 
         # The third refinement is over the joined features.

@@ -32,6 +32,7 @@ class SPAB(nn.Module):
         self.conv3 = make_conv(channels, channels, kernel=3, bias=bias)
 
         self.attention = make_attention(attention, channels)
+
         # attend(x, f) adds the input, which must be as wide as the features.
         self.shortcut = (
             nn.Identity()
@@ -46,7 +47,7 @@ class SPAB(nn.Module):
         return self.conv3
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, channels, H, W) and the first activated convolution of the same shape."""
+        """Return features (N, channels, H, W) and the first activated convolution, alike."""
         # A tap may read it, as SPAN's head does.
         inner = activate(self.activation, self.conv1(x))
         features = self.conv3(activate(self.activation, self.conv2(inner)))

@@ -22,7 +22,7 @@ _OTHER_NETWORK = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a state dict fits: how many of its names are known, and what does not fit."""
+    """Return whether a state dict fits: how many of its names are known, and what does not fit."""
 
     num_known: int
     faults: tuple[str, ...]
@@ -88,9 +88,8 @@ def choose_entry(entries: list[Entry], judge: Judge, source: str, asked: str | N
         ways = [f"weights=FILE:{shorten_name(entry.name)}" for entry, _ in candidates[:2]]
         more = " or another of them" if len(candidates) > 2 else ""
         raise ValueError(
-            f"weights: {source} holds {len(candidates)} entries that fit: {list_names(held)}; "
-            "name one: "
-            f"{' or '.join(ways)}{more}"
+            f"weights: {source} holds {len(candidates)} entries that fit: {list_names(held)}; name "
+            f"one: {' or '.join(ways)}{more}"
         )
     entry, verdict = candidates[0]
     return Choice(entry=entry, verdict=verdict, passed_over=_list_passed_over(entry, entries))

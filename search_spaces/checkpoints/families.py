@@ -1,6 +1,4 @@
-"""Families of published networks: relatives of other width, depth and scale share the released
-names.
-"""
+"""Families of published networks: other widths, depths and scales share the released names."""
 
 import re
 from collections.abc import Iterator, Mapping

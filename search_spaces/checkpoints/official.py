@@ -121,9 +121,9 @@ def recognise(path: str | Path) -> ArchSpec:
         choice = choose_entry(entries, _judge_specs, str(file), asked)
     except MisfitError:
         raise ValueError(
-            f"weights: {file} is not recognised, its names and shapes are of no published "
-            "network and no "
-            "relative of one; say what it is of: arch=published/NAME, or arch=FILE with its spec"
+            f"weights: {file} is not recognised, its names and shapes are of no published network "
+            "and no relative of one; say what it is of: arch=published/NAME, or arch=FILE with its "
+            "spec"
         ) from None
 
     specs: list[ArchSpec] = list(choice.verdict.result.values())

@@ -79,9 +79,7 @@ class Release:
         )
 
     def faults(self) -> list[str]:
-        """List what is missing, unexpected, of another shape or no number, by the names of the
-        file.
-        """
+        """List by name what the file lacks, has too much, or has in another shape or not finite."""
         wrong = self.twice + self.marks + self._find_branch_faults()
         if not wrong:
             self._merge_branches()
@@ -157,9 +155,7 @@ class Release:
                     self.plain[f"{conv}.bias"] = bias.detach()
 
     def _make_conv3xc(self, conv: str) -> Conv3XC:
-        """Return the Conv3XC for the branches of the file: like the network's own, or of the file's
-        gain.
-        """
+        """Return a Conv3XC for the branches of the file: the network's or the file's gain."""
         own = self.forms.get(conv)
         channels, in_channels, kernel = self.shapes[f"{conv}.weight"][:3]
         gain = _read_gain(self.branches[conv], in_channels, channels)
@@ -273,9 +269,7 @@ def _drop_under(state: Mapping[str, V], convs: Collection[str]) -> dict[str, V]:
 
 
 def _read_gain(found: Mapping[str, Tensor], in_channels: int, channels: int) -> int:
-    """Return how many times wider the inner convolution of a Conv3XC is, as far as its weights
-    tell.
-    """
+    """Return the gain of a Conv3XC (how much wider its inner convolution is) from its weights."""
     places = (
         ("expand.weight", 0, in_channels),
         ("conv.weight", 1, in_channels),

@@ -11,9 +11,8 @@ def check_same_width(kind: str, in_channels: int, channels: int) -> None:
     """
     if in_channels != channels:
         raise ValueError(
-            f"{kind}.channels must be those of its input, which it adds, {in_channels}, got "
-            f"{channels}; "
-            f"use {in_channels}, or change the width before it"
+            f"{kind}.channels must be those of its input, which it adds, "
+            f"{in_channels}, got {channels}; use {in_channels}, or change the width before it"
         )
 
 
@@ -39,6 +38,7 @@ def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
         ValueError: it is no multiple; the message names the nearest that are.
     """
     if value % divisor:
+        # Rounded up; the nearest below is named too, unless that is nothing.
         above = -(-value // divisor) * divisor
         below = above - divisor
         options = f"{below} or {above}" if below else f"{above}"

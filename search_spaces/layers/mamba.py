@@ -12,8 +12,7 @@ SHORTEST_STEP, LONGEST_STEP, STEP_FLOOR = 1e-3, 1e-1, 1e-4
 
 
 class Mamba(nn.Module):
-    """Mamba-1: a gated selective scan over tokens (batch, length, channels), which keeps their
-    shape.
+    """Mamba-1: a gated selective scan over tokens (batch, length, channels) of the same shape.
 
     [a, z] = W_in t; a = silu(causal depthwise convolution of a); [step, B, C] = W_x a;
     y = scan(a, softplus(W_step step + b), -exp(A_log), B, C, D); W_out (y * silu(z)).

@@ -7,8 +7,9 @@ LEAST_NORM = 1e-12
 
 
 class ChannelLayerNorm(nn.Module):
-    """Each pixel's channels of (N, C, H, W) to mean 0 and (biased) variance 1, times `weight`, plus
-    `bias`.
+    """Brings the channels of each pixel of (N, C, H, W) to mean 0 and variance 1.
+
+    The variance is the biased one; `weight` and `bias` scale and shift what comes out.
 
     `F.layer_norm` would be counted at 5 an element; the networks that have this one write it out
     too.

@@ -26,8 +26,7 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
         if bottom >= height or right >= width:
             raise ValueError(
                 f"image of {height}x{width} pixels is too small: to be mirrored to a multiple of "
-                f"{multiple} "
-                f"it needs more than {bottom}x{right}; use a larger image"
+                f"{multiple} it needs more than {bottom}x{right}; use a larger image"
             )
         return F.pad(x, (0, right, 0, bottom), mode="reflect")
 
@@ -36,4 +35,5 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
         x = torch.cat([x, x[:, :, x.shape[2] - down :].flip(2)], 2) if down else x
         x = torch.cat([x, x[:, :, :, x.shape[3] - across :].flip(3)], 3) if across else x
         bottom, right = bottom - down, right - across
+
     return x

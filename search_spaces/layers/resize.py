@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class Resize(nn.Module):
-    """(N, C, h, w) to (N, C, H, W); a layer of its own, so that its cost is listed.
+    """Resizes (N, C, h, w) to (N, C, H, W); a layer of its own, so that its cost is listed.
 
     Args:
         mode: `nearest` takes the pixel floor(place * h / H), `bilinear` has half-pixel centres.

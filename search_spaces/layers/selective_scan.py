@@ -1,6 +1,4 @@
-"""The selective scan of Mamba: a linear recurrence along tokens, exact, for all chunks of tokens at
-once.
-"""
+"""The selective scan of Mamba: a linear recurrence along tokens, exact, in parallel chunks."""
 
 import functools
 import math
@@ -19,8 +17,9 @@ VALUES_AT_ONCE = 2**21  # of the states that are walked together: 8 MiB in float
 
 
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """y_t = <s_t, C_t> + D u_t with the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t, s_0
-    = 0.
+    """Return y_t = <s_t, C_t> + D u_t of the states s_t = exp(delta_t A) s_(t-1) + delta_t B_t u_t.
+
+    The scan starts with s_0 = 0.
 
     On CUDA the kernel of the package mamba_ssm is used where that is installed (not for float64);
     everywhere else plain PyTorch, in which the chunks of the sequence are walked side by side,
@@ -71,9 +70,7 @@ def run_kernel(
     C: Tensor,
     D: Tensor,
 ) -> Tensor:
-    """`selective_scan` by mamba_ssm's `selective_scan_fn`, which has the tokens last, A and D in
-    float32.
-    """
+    """Compute `selective_scan` by mamba_ssm, which has the tokens last, and A and D in float32."""
     tokens_last = [x.to(u.dtype).transpose(1, 2).contiguous() for x in (u, delta, B, C)]
     out = kernel(
         *tokens_last[:2], A.float().contiguous(), *tokens_last[2:], D=D.float().contiguous()
@@ -96,6 +93,7 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         raise ValueError(
             f"scan: u must be (batch, length, channels), none of them 0, got {tuple(u.shape)}"
         )
+
     batch, length, channels = u.shape
     d_state = A.shape[-1]
 
@@ -104,12 +102,13 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         "B": (B, (batch, length, d_state)), "C": (C, (batch, length, d_state)),
         "D": (D, (channels,)),
     }  # fmt: skip
+
+    # PyTorch would broadcast many wrong shapes to a result.
     for name, (given, shape) in shapes.items():
         if given.shape != shape:
             raise ValueError(
                 f"scan: {name} must be {tuple(shape)} beside u {tuple(u.shape)} and {d_state} "
-                "states, "
-                f"got {tuple(given.shape)}"
+                f"states, got {tuple(given.shape)}"
             )
 
 
@@ -128,8 +127,7 @@ class _Scan(torch.autograd.Function):
 
 
 class _Walk:
-    """Some rows of the state, (rows, batch, chunks, channels), that go through all chunks side by
-    side.
+    """Rows of the state, (rows, batch, chunks, channels), that go through all chunks together.
 
     Args:
         delta: (tokens, batch, chunks, channels).
@@ -207,6 +205,7 @@ def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
         ):
             walk.advance(state, j)
             y_j += torch.sum(torch.mul(state, C_j, out=walk.scratch), 0, out=read)
+
     return _join_chunks(y, length)
 
 

@@ -1,4 +1,4 @@
-"""Whether torch.jit.trace records: with gradients on.
+"""Return whether torch.jit.trace records: with gradients on.
 
 It checks with them off, and wants one graph.
 """

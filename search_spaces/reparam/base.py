@@ -49,12 +49,14 @@ class RepConv2d(nn.Module, ABC):
 
     def merged(self) -> Kernel:
         """Return the kernel (channels, in_channels, k, k) and the bias (channels,) or None."""
+        # A 1x1 or 1 x k kernel is a k x k one with zeros around it.
         kernels = self.kernels()
         weights = [centred(kernel.weight, self.shape[-1]) for kernel in kernels]
         biases = [kernel.bias for kernel in kernels if kernel.bias is not None]
         return Kernel(_sum_terms(weights), _sum_terms(biases) if biases else None)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Merging costs some products of small matrices, running the branches as many convolutions.
         weight, bias = self.merged()
         return F.conv2d(x, weight, bias, padding=self.padding)
 
@@ -71,6 +73,7 @@ class RepConv2d(nn.Module, ABC):
         Raises:
             ValueError: the shapes are not this layer's.
         """
+        # A kernel of another shape would be broadcast without a word.
         given = tuple(weight.shape), None if bias is None else tuple(bias.shape)
         expected = self.shape, self.shape[:1] if self.has_bias else None
         if given != expected:
@@ -83,6 +86,7 @@ class RepConv2d(nn.Module, ABC):
             own = self.merged().weight
             self.add_weight(weight.to(own) - own)
 
+        # After the weights: a branch's weight carries the biases of those before it.
         own_bias = self.merged().bias
         if bias is not None and own_bias is not None:
             self.add_bias(bias.to(own_bias) - own_bias)
@@ -91,8 +95,10 @@ class RepConv2d(nn.Module, ABC):
         """Bring the other branches to where any kernel can be added in the k x k one."""
 
     def add_weight(self, weight: Tensor) -> None:
-        """Change the k x k branch so that the merged weight changes by (channels, in_channels, k,
-        k).
+        """Change the k x k branch so that the merged weight changes by this.
+
+        Args:
+            weight: (channels, in_channels, k, k).
         """
         self.conv.weight += weight
 
@@ -136,6 +142,7 @@ def after(kernel: Kernel, first: Kernel) -> Kernel:
 
 def before(kernel: Kernel, last: Kernel) -> Kernel:
     """Return one kernel for a k x k convolution and then a 1x1 one."""
+    # A 1x1 after the kernel mixes its outputs: one product over them.
     mix = last.weight.flatten(1)
     weight = torch.tensordot(mix, kernel.weight, dims=1)
     if kernel.bias is None or last.bias is None:

@@ -7,9 +7,8 @@ from torch.nn import functional as F
 from search_spaces.reparam.base import Kernel, RepConv2d, after, before, own
 from search_spaces.reparam.checks import check_count
 
-MAX_CONDITION = (
-    10.0  # of an outer 1x1: PyTorch starts with 6 to 12 at gain 2, with up to 10^5 at gain 1
-)
+# Of an outer 1x1: PyTorch starts with 6 to 12 at gain 2, with up to 10^5 at gain 1.
+MAX_CONDITION = 10.0
 
 
 class Conv3XC(RepConv2d):
@@ -32,6 +31,7 @@ class Conv3XC(RepConv2d):
 
     def kernels(self) -> list[Kernel]:
         return [
+            # From the inside out; the shortcut is a kernel of its own beside the sequence.
             after(before(own(self.conv), own(self.project)), own(self.expand)),
             own(self.shortcut),
         ]
@@ -47,7 +47,7 @@ class Conv3XC(RepConv2d):
         condition(self.project)
 
     def add_weight(self, weight: Tensor) -> None:
-        """The shortcut reaches only the centre, so the inner k x k takes all of it."""
+        """Add all of it to the inner k x k: the shortcut reaches only the centre."""
         self.conv.weight += inner_change(weight, self.expand, self.project)
 
     def add_bias(self, bias: Tensor) -> None:
@@ -56,8 +56,7 @@ class Conv3XC(RepConv2d):
 
 
 def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tensor:
-    """Return the least change of the kernel between two 1x1 that changes what they merge to.
-    to.
+    """Return the least change of the kernel between two 1x1 that changes their merged kernel.
 
     It exists where both have full rank and the width between them is at least that on either side.
 
@@ -74,8 +73,7 @@ def inner_change(weight: Tensor, expand: nn.Conv2d, project: nn.Conv2d) -> Tenso
 
 
 def condition(conv: nn.Conv2d) -> None:
-    """Give a 1x1 convolution that is nearly singular equal singular values, of the same mean
-    square.
+    """Make the singular values of a nearly singular 1x1 convolution equal, at the same mean square.
 
     Through a nearly singular one a given kernel needs huge inner weights, and float32 rounds it
     off: with gain 1 by up to 17 % of its largest weight.

@@ -9,8 +9,7 @@ from search_spaces.reparam.conv3xc import condition, inner_change
 
 
 class ERB(RepConv2d):
-    """y = P(C(E x) + E x) + x: E and P are 1x1, C is k x k, the last x only where the widths are
-    equal.
+    """y = P(C(E x) + E x) + x: E and P are 1x1, C is k x k; the last x needs equal widths.
 
     FMEN calls it RRRB, residual in residual reparameterisable block, and its pair with an
     activation ERB. E's output is padded with E's bias, which is E of a padded image. Ours beyond

@@ -11,8 +11,9 @@ from search_spaces.reparam.checks import check_count, check_flag, check_positive
 
 
 class LoRA(RepConv2d):
-    """W + alpha / rank * reshape(B A): A (rank*k) x (a*k), B (b*k) x (rank*k), k x k kernels a ->
-    b.
+    """W + alpha / rank * reshape(B A): a k x k kernel from a to b channels, changed at low rank.
+
+    A is (rank*k) x (a*k), B is (b*k) x (rank*k).
 
     B A is read row by row as (b, a, k, k). A starts as PyTorch starts a linear layer, B at zero, so
     the layer starts as W.
@@ -38,6 +39,8 @@ class LoRA(RepConv2d):
         frozen: bool,
     ) -> None:
         super().__init__(in_channels, channels, kernel=kernel, bias=bias)
+
+        # As in the library of the source, a rank of r gives factors of r * k rows.
         inner = check_count("lora.rank", rank) * kernel
         self.factor = check_positive("lora.alpha", alpha) / rank
 
@@ -45,6 +48,7 @@ class LoRA(RepConv2d):
         self.conv.requires_grad_(not check_flag("lora.frozen", frozen))
         self.lora_a = nn.Parameter(torch.empty(inner, in_channels * kernel))
         self.lora_b = nn.Parameter(torch.zeros(channels * kernel, inner))
+
         # With B at zero, A may start at random: the change is zero until B learns.
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
@@ -52,6 +56,7 @@ class LoRA(RepConv2d):
         return [own(self.conv), Kernel(self._compute_change(), None)]
 
     def branches(self, x: Tensor) -> Tensor:
+        # The change is a kernel, so it runs as a convolution beside the first.
         out: Tensor = self.conv(x)
         return out + F.conv2d(x, self._compute_change(), padding=self.padding)
 

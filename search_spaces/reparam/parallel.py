@@ -26,6 +26,7 @@ class RepVGG(RepConv2d):
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
+        # An identity needs as many outputs as inputs.
         kernels = [own(self.conv), own(self.pointwise)]
         return [*kernels, identity(self.conv)] if self.passes else kernels
 
@@ -57,8 +58,7 @@ class Asymmetric(RepConv2d):
 
 
 class MBRB(RepConv2d):
-    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, the last only where the widths
-    are equal.
+    """k x k + 1x1 + 1 x k + k x 1 + (1x1, then k x k) + identity, which needs equal widths.
 
     The 1x1 before the second k x k gives `expansion` times the channels that it takes; the image is
     padded before it.
@@ -83,6 +83,7 @@ class MBRB(RepConv2d):
         start_as_plain(self)
 
     def kernels(self) -> list[Kernel]:
+        # Kernels of parallel branches add up; those of a sequence are merged first.
         parallel = [own(conv) for conv in (self.conv, self.pointwise, self.row, self.column)]
         kernels = [*parallel, after(own(self.reduce), own(self.expand))]
         return [*kernels, identity(self.conv)] if self.passes else kernels
@@ -117,6 +118,7 @@ class Sum(RepConv2d):
 
     def branches(self, x: Tensor) -> Tensor:
         first, *rest = self._list_parts()
+        # Each part pads its own input.
         out = first.branches(x)
         for part in rest:
             out = out + part.branches(x)
@@ -126,7 +128,7 @@ class Sum(RepConv2d):
         self._list_parts()[-1].prepare()
 
     def add_weight(self, weight: Tensor) -> None:
-        """The last takes it."""
+        """Add it to the last part."""
         self._list_parts()[-1].add_weight(weight)
 
     def add_bias(self, bias: Tensor) -> None:
@@ -140,13 +142,14 @@ def start_as_plain(form: RepConv2d) -> None:
     """Bring a form to where its merged kernel is what its k x k branch starts with.
 
     Without normalisation a sum of branches, each as PyTorch starts it, and an identity is larger
-    than its
-    input: by 1.3 to 2.5 times a layer, a thousand to a million times in a network of 20.
+    than its input: by 1.3 to 2.5 times a layer, a thousand to a million times in a network of 20.
     """
+    # The k x k branch gives up what the others add.
     weight, bias = own(form.conv)
     form.from_plain(weight.detach().clone(), None if bias is None else bias.detach().clone())
 
 
 def _make_conv(in_channels: int, channels: int, height: int, width: int, bias: bool) -> nn.Conv2d:
+    # Half of an odd size on each side keeps height and width.
     padding = (height // 2, width // 2)
     return nn.Conv2d(in_channels, channels, (height, width), padding=padding, bias=bias)

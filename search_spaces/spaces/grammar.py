@@ -150,6 +150,7 @@ class GrammarSpace:
         for i in places:
             name = str(picks.get(asked[min(i, len(asked)) - 1], first))
             chosen.append(name if self._may_stand(name, chosen, known) else first)
+
         return [
             self._make_block(name, i, picks, known) for i, name in zip(places, chosen, strict=True)
         ]
@@ -189,6 +190,7 @@ class GrammarSpace:
                 other = first
             part, path = choice[other], _name_decision(name, key, other)
             layers[key] = part if key == "taps" else template.decided(part, path, picks, known)
+
         return {key: part for key, part in layers.items() if key != "first" or part is not None}
 
 

@@ -53,6 +53,7 @@ def check_grammar(space: Grammar) -> None:
             raise ValueError(
                 f"space.{name} must list at least one option and none twice, got {options}"
             )
+
     for name in ("blocks", "frames"):
         if not getattr(space, name):
             raise ValueError(f"space.{name} must hold at least one, got none")
@@ -86,6 +87,7 @@ def _check_blocks(space: Grammar) -> None:
     for name, block in space.blocks.items():
         if "kind" not in block:
             raise ValueError(f"space.blocks.{name} must have a kind, got {sorted(map(str, block))}")
+        # A rule may name a block that is written further down.
         after = block.get("after", name)
         if not isinstance(after, str) or after not in space.blocks:
             raise ValueError(
@@ -102,6 +104,7 @@ def _check_blocks(space: Grammar) -> None:
             f"{' or '.join(template.RULES)}"
         )
 
+    # `each` names what is decided for every block by itself.
     known = ["block", *sorted({key for block in space.blocks.values() for key in block})]
     for name in space.each:
         if name not in known:
@@ -124,6 +127,8 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
         raise ValueError(
             f"space.{path}: {', '.join(unknown)} unknown; known: {', '.join(sorted(FRAME))}"
         )
+
+    # Unknown keys first: a misspelt one is missing too.
     if missing := sorted(NEEDED - set(frame)):
         raise ValueError(f"space.{path}: {', '.join(missing)} missing")
     for key, one in frame.items():
@@ -133,6 +138,7 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"space.{path}.{key} must hold a layer, or at least one alternative, got {one}"
             )
+        # Every alternative is checked, also those that are rarely drawn.
         for part in choice.values():
             _check_multiples(f"{path}.{key}", part)
         if any(
@@ -157,6 +163,7 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
                 f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, "
                 "block2.inner"
             )
+        # A tap names a feature that every member of the space has.
         if word == "end" and not has_end:
             raise ValueError(
                 f"space.{path}: there is no end; give the frame a layer `end`, or use last"
@@ -164,9 +171,7 @@ def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
 
 
 def _check_references(space: Grammar) -> None:
-    """Check that every `$name` is a choice, that shares are of numbers, and that every choice is
-    used.
-    """
+    """Check that every `$name` is a choice, every choice is used, and shares are of numbers."""
     options = {"channels": space.channels, **space.choices}
     known = ", ".join(f"${name}" for name in options)
     used = set()

@@ -21,8 +21,7 @@ def num_points(space: Space) -> int:
 
 
 def num_members(space: Space, *, seed: int = 0) -> float:
-    """Return the number of different architectures: exact in a small space, else estimated from
-    draws.
+    """Return the number of different architectures; in a large space an estimate from draws.
 
     Many points may be one architecture, since decisions without effect are dropped. A drawn point
     stands for as many as the options of those of its decisions that change nothing, taken one at a
@@ -49,6 +48,7 @@ def num_members(space: Space, *, seed: int = 0) -> float:
             if all(_make_member(space, picks | {name: other}).arch_id == own for other in options)
         ]
         shares.append(1 / math.prod(idle))
+
     return num_points(space) * sum(shares) / len(shares)
 
 
@@ -107,6 +107,7 @@ def least(
                 best, picks = walked, other
             if best <= enough:
                 return best, _make_member(space, picks)
+
     return best, _make_member(space, picks)
 
 
@@ -153,6 +154,7 @@ def _walk_downhill(
                     best, picks, better = value, picks | {name: option}, True
                 if best <= enough:
                     return best, picks
+
     return best, picks
 
 
@@ -186,5 +188,6 @@ def _list_leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     else:
         yield path, data
         return
+
     for key, value in items:
         yield from _list_leaves(value, f"{path}.{key}")

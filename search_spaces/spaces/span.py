@@ -20,8 +20,7 @@ WORDS = {  # the activations are spelled again in a table that needs torch: a te
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSpace:
-    """SPAN-like networks; each field lists the options of one decision, and a list of one is no
-    decision.
+    """SPAN-like networks; each field lists the options of a decision, a list of one is none.
 
     Attributes:
         scale: upscale factor of every member.
@@ -72,12 +71,14 @@ class SpanSpace:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f"space.scale must be one of {SCALES}, got {self.scale}")
+
+        # Bounds keep a typo from building a network of gigabytes.
         for name, most in (("num_blocks", MAX_BLOCKS), ("channels", MAX_CHANNELS)):
             for value in getattr(self, name):
                 if not 1 <= value <= most:
                     raise ValueError(
-                        f"space.{name} must be at least 1 and at most {most}, got {value}; such "
-                        "as 28"
+                        f"space.{name} must be at least 1 and at most {most}, got {value}; such as "
+                        "28"
                     )
 
         for name in ("block_channels", "tail_channels"):
@@ -97,6 +98,7 @@ class SpanSpace:
                     )
 
         for name in self.__dataclass_fields__:
+            # An option that stands there twice would be drawn twice as often.
             options = getattr(self, name)
             if isinstance(options, list) and (not options or len(set(options)) < len(options)):
                 raise ValueError(
@@ -131,6 +133,7 @@ class SpanSpace:
             fusion = BlockSpec.of("conv", channels=tail, kernel=1, bias=bias)
         else:
             fusion = BlockSpec.of("depthwise", kernel=3, bias=bias)
+
         return ArchSpec(
             scale=self.scale,
             normalise=self.normalise and with_stem,
@@ -170,6 +173,7 @@ def _name_taps(kind: str, with_stem: bool, num_blocks: int, skip: str) -> tuple[
     The near branch stands before all of them, as SPANF has it.
     """
     end = num_blocks + 1 if with_stem else num_blocks
+
     # Names in channel order: released weights of the fusion are in this order.
     names = ["stem"] if with_stem and kind != "last" else []
     names.append(f"block{end}")

@@ -42,6 +42,8 @@ def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
         return [
             decided(layer, f"{name}.{i}", picks, known) for i, layer in enumerate(template, start=1)
         ]
+
+    # A list of values is a choice; a list of layers is a chain, and stays one.
     if isinstance(template, list):
         template = picks.get(name, template[0])
     return _resolve_reference(template, known) if isinstance(template, str) else template

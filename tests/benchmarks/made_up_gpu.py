@@ -1,6 +1,6 @@
-"""Runs a section of benchmarks/gpu.py on a GPU that is made up: every line of it, with the CPU's times.
+"""Runs a section of benchmarks/gpu/gpu.py on a GPU that is made up: every line of it, with the CPU's times.
 
-    python tests/benchmarks/made_up_gpu.py gpu_networks:whole_networks
+    python tests/benchmarks/made_up_gpu.py benchmarks.gpu.networks:whole_networks
 
 Tensors that are asked for on CUDA are the CPU's, graphs replay nothing, sizes are small. It prints kind and
 name of every row, and fails where a section raises.
@@ -16,18 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-import gpu_compile
-import gpu_figures
-import gpu_latency
-import gpu_networks
-import gpu_probes
-import gpu_timing
 import torch
-from gpu_rows import Given
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.gpu import compilations, figures, latency, networks, probes, timing
+from benchmarks.gpu.rows import Given
 from nas.measure.latency import canary, sizes
 
 SMALL = (9, 10)
@@ -95,35 +89,35 @@ def make_up_cuda():
 
 
 def make_it_small():
-    for module in (gpu_figures, gpu_networks, gpu_probes, gpu_latency, gpu_timing):
+    for module in (figures, networks, probes, latency, timing):
         for name in ("TYPICAL", "SMALL", "LARGE"):
             if hasattr(module, name):
                 setattr(module, name, SMALL)
         if hasattr(module, "copy_gb_s"):
             module.copy_gb_s = lambda num_bytes: 1.0
-    gpu_figures.SIDE = gpu_timing.SIDE = 64
-    gpu_figures.CONV_BACKEND = "reference"
-    gpu_figures.kernels = lambda: ("reference", "reference")
+    figures.SIDE = timing.SIDE = 64
+    figures.CONV_BACKEND = "reference"
+    figures.kernels = lambda: ("reference", "reference")
     few = tuple((8 + 4 * place, 12, 0.5) for place in range(2))
-    gpu_networks.CHALLENGE_SIZES = gpu_latency.CHALLENGE_SIZES = sizes.CHALLENGE_SIZES = few
+    networks.CHALLENGE_SIZES = latency.CHALLENGE_SIZES = sizes.CHALLENGE_SIZES = few
     canary.SIDES["cuda"] = (16, 16)
-    canary.WARM_SECONDS["cuda"] = gpu_probes.IDLE_S = 0.01
-    gpu_probes.RAMP_S = 0.05
-    gpu_timing.SETS_OVER_L2, gpu_timing.MIN_CALLS = 1, 1
+    canary.WARM_SECONDS["cuda"] = probes.IDLE_S = 0.01
+    probes.RAMP_S = 0.05
+    timing.SETS_OVER_L2, timing.MIN_CALLS = 1, 1
     brief = {"max_seconds": 0.1, "warmup_seconds": 0.0, "min_rounds": 3}
-    gpu_timing.Limits = lambda **given: LIMITS(**given | brief)
-    gpu_latency.BRIEF |= {"min_rounds": 3, "max_rounds": 5, "warmup_seconds": 0.0}
-    specs = gpu_latency.rank_specs(3)
-    gpu_latency.rank_specs = lambda: specs
-    gpu_latency._readings = lambda arguments, count, **brief: (
-        gpu_latency.meter(**brief).measure(gpu_latency.spanv2(), seed=seed) for seed in range(2)
+    timing.Limits = lambda **given: LIMITS(**given | brief)
+    latency.BRIEF |= {"min_rounds": 3, "max_rounds": 5, "warmup_seconds": 0.0}
+    specs = latency.rank_specs(3)
+    latency.rank_specs = lambda: specs
+    latency._readings = lambda arguments, count, **brief: (
+        latency.meter(**brief).measure(latency.spanv2(), seed=seed) for seed in range(2)
     )
-    gpu_compile._capability = lambda: 90
-    gpu_compile.WORK = {}
-    gpu_compile._libraries = lambda arch: []
+    compilations._capability = lambda: 90
+    compilations.WORK = {}
+    compilations._libraries = lambda arch: []
 
 
-LIMITS = gpu_timing.Limits
+LIMITS = timing.Limits
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 import threadpoolctl
-from comparison import parser, quartiles, ratios, run_missing
+
+from benchmarks.shared.comparison import parser, quartiles, ratios, run_missing
 
 
 def threads(method, seed, size):

@@ -1,7 +1,6 @@
 """What the study of families makes of its results."""
 
-import families as benchmark
-
+from benchmarks.proxy import families as benchmark
 from nas.analysis.ladder import RUNGS
 from nas.measure.cost import summed_cost
 from search_spaces.published import published

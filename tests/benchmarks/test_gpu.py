@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py: starts with torch and numpy alone, loses nothing to a bad section, fits its time."""
+"""benchmarks/gpu/gpu.py: starts with torch and numpy alone, loses nothing to a bad section, fits its time."""
 
 import ast
 import os
@@ -6,27 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gpu
-import gpu_checks
-import gpu_figures
-import gpu_rows
-import gpu_steps
-import gpu_timing
 import pytest
 import torch
-from gpu_sections import SECTIONS, SESSIONS, Command, Section
 
+from benchmarks.gpu import checks, figures, gpu, steps, timing
+from benchmarks.gpu.rows import Check, Figure, Given, Outcome, read, table, write
+from benchmarks.gpu.sections import SECTIONS, SESSIONS, Command, Section
+from benchmarks.shared.paths import ROOT
 from nas.measure.latency.rounds import Block
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SCRIPT = ROOT / "benchmarks" / "gpu" / "gpu.py"
 MISSING = (
     "optuna", "hydra", "omegaconf", "yaml", "plotly", "pandas", "PIL", "skimage", "scipy", "rich",
     "safetensors", "onnx", "onnxruntime", "fvcore",
 )  # fmt: skip
-HERE = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
 BAD_SECTIONS = """
 import ctypes, os, signal, subprocess, sys, time
-from gpu_rows import Check, Fact, Figure
+from benchmarks.gpu.rows import Check, Fact, Figure
 
 def _first(given):
     yield Figure(name="first", value=2.0, demand=1.0)
@@ -65,7 +61,7 @@ def is_not_json(given):
 def run_python(code, **environment):
     command = [sys.executable, "-c", code]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=BENCHMARKS.parent,
+        command, capture_output=True, text=True, check=False, cwd=ROOT,
         env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -85,7 +81,7 @@ def run_sections(tmp_path, monkeypatch):
             for name in names
         ]
         gpu.run_all(sections, file, seconds=seconds, **options)
-        return gpu_rows.read(file)
+        return read(file)
 
     return run
 
@@ -96,7 +92,7 @@ def outcomes(rows):
     }
 
 
-def figures(rows):
+def sections_with_figures(rows):
     return [row["section"] for row in rows if row["kind"] == "figure"]
 
 
@@ -107,14 +103,14 @@ def test_it_needs_torch_and_numpy_alone(tmp_path):
             f"raise ImportError('{name} is not here')", encoding="utf-8"
         )
     modules = [
-        "gpu",
+        "benchmarks.gpu.gpu",
         *(target.partition(":")[0] for target in {section.target for section in SECTIONS}),
     ]
-    code = f"{HERE}import {', '.join(modules)}; print('loaded')"
+    code = f"import {', '.join(modules)}; print('loaded')"
     assert run_python(code, PYTHONPATH=str(tmp_path)) == "loaded"
     command = [
         sys.executable,
-        str(BENCHMARKS / "gpu.py"),
+        str(SCRIPT),
         "--only",
         "environment",
         "--out",
@@ -127,7 +123,7 @@ def test_it_needs_torch_and_numpy_alone(tmp_path):
 
 
 def test_its_networks_are_the_published_ones():
-    code = HERE + "from gpu_networks import span, spanv2; from search_spaces import published\n"
+    code = "from benchmarks.gpu.networks import span, spanv2; from search_spaces import published\n"
     code += "print(span() == published('span'), spanv2() == published('spanv2'))"
     assert run_python(code) == "True True"
 
@@ -135,7 +131,9 @@ def test_its_networks_are_the_published_ones():
 def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
     names = ("raises", "is_killed", "segfaults", "is_not_json", "fine")
     rows = run_sections(*names, weights=Path("spanv2.pth"))
-    assert figures(rows) == list(names), "what a section gave before it ended badly is on disk"
+    assert sections_with_figures(rows) == list(names), (
+        "what a section gave before it ended badly is on disk"
+    )
     found = outcomes(rows)
     assert found["raises"] == ("failed", "exit status 1: KeyError: 'a fault'")
     assert found["is_killed"] == ("failed", "killed by SIGKILL")
@@ -149,7 +147,7 @@ def test_a_section_that_raises_or_dies_costs_itself_alone(run_sections):
 def test_a_section_that_hangs_is_ended_with_what_it_started(run_sections):
     rows = run_sections("hangs", "fine", limit_s=8.0)
     assert outcomes(rows) == {"hangs": ("failed", "over its limit of 8 s"), "fine": ("done", "")}
-    assert figures(rows) == ["fine"]
+    assert sections_with_figures(rows) == ["fine"]
     stat = Path(f"/proc/{rows[0]['value']}/stat")
     if sys.platform == "linux":  # gone, or waiting for its new parent to notice
         assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
@@ -168,7 +166,7 @@ def test_no_section_begins_when_the_time_is_over(run_sections):
 
 def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections):
     rows = run_sections("is_not_json")
-    assert figures(rows) == ["is_not_json"], "what comes after it is still measured"
+    assert sections_with_figures(rows) == ["is_not_json"], "what comes after it is still measured"
     assert [(row["name"], row["words"]) for row in rows if row["kind"] == "check"] == [
         ("not finite", "nan dB, no number")
     ]
@@ -178,39 +176,39 @@ def test_a_figure_that_is_no_number_is_wrong_and_costs_itself_alone(run_sections
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_a_process_that_no_signal_ends_costs_itself_alone(monkeypatch):
     """As one that waits inside a GPU's driver does."""
-    monkeypatch.setattr(gpu_steps.os, "killpg", lambda *_: None)
-    monkeypatch.setattr(gpu_steps, "KILL_WAIT_S", 0.1)
+    monkeypatch.setattr(steps.os, "killpg", lambda *_: None)
+    monkeypatch.setattr(steps, "KILL_WAIT_S", 0.1)
     command = [sys.executable, "-c", "import time; time.sleep(2)"]
-    outcome = gpu_steps.run_step(command, limit_s=0.2)
+    outcome = steps.run_step(command, limit_s=0.2)
     assert (outcome.status, outcome.reason) == ("failed", "over its limit of 0 s")
 
 
 def test_without_a_kernel_the_headline_is_not_measured(monkeypatch):
-    monkeypatch.setattr(gpu_figures.backend, "why_not", lambda *_, **__: "no nvcc")
+    monkeypatch.setattr(figures.backend, "why_not", lambda *_, **__: "no nvcc")
     with pytest.raises(RuntimeError, match="cuda: no nvcc; triton: no nvcc"):
-        list(gpu_figures.attention_against_eager(gpu_rows.Given()))
+        list(figures.attention_against_eager(Given()))
 
 
 def test_half_a_line_at_the_end_of_a_file_costs_itself_alone(tmp_path):
     file = tmp_path / "rows.jsonl"
-    gpu_rows.write(file, "a", gpu_rows.Figure(name="b", value=1.0))
+    write(file, "a", Figure(name="b", value=1.0))
     with file.open("a") as out:
         out.write('{"kind": "figure", "na')
-    assert [row["name"] for row in gpu_rows.read(file)] == ["b"]
-    assert gpu_rows.read(tmp_path / "none.jsonl") == []
+    assert [row["name"] for row in read(file)] == ["b"]
+    assert read(tmp_path / "none.jsonl") == []
 
 
 def test_the_table_says_what_was_demanded_and_what_was_not_measured(tmp_path):
     file = tmp_path / "rows.jsonl"
     for row in (
-        gpu_rows.Figure(name="fast", value=3.0, demand=2.8, hoped=3.3, low=2.9, high=3.1, note="n"),
-        gpu_rows.Figure(name="small", value=0.5, demand=0.45, higher=False, unit="%"),
-        gpu_rows.Check(name="sums", words="2 of 1", is_wrong=True),
-        gpu_rows.Outcome(status="failed", reason="killed by SIGKILL"),
-        gpu_rows.Outcome(status="done"),
+        Figure(name="fast", value=3.0, demand=2.8, hoped=3.3, low=2.9, high=3.1, note="n"),
+        Figure(name="small", value=0.5, demand=0.45, higher=False, unit="%"),
+        Check(name="sums", words="2 of 1", is_wrong=True),
+        Outcome(status="failed", reason="killed by SIGKILL"),
+        Outcome(status="done"),
     ):
-        gpu_rows.write(file, "a section", row)
-    lines = gpu_rows.table("H200", gpu_rows.read(file)).splitlines()
+        write(file, "a section", row)
+    lines = table("H200", read(file)).splitlines()
     assert "| fast | 3x | 2.9 to 3.1 | 2.8x | 3.3x | yes | n |" in lines
     assert "| small | 0.5 % |  | 0.45 % |  | no |  |" in lines
     assert "| a section | not measured | | | | | killed by SIGKILL |" in lines
@@ -236,28 +234,30 @@ def test_all_of_it_fits_eight_minutes_and_a_session_a_call():
 
 
 def test_a_session_without_a_gpu_says_of_every_step_why_it_did_not_run(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--session", "all"]
+    command = [sys.executable, str(SCRIPT), "--session", "all"]
     environment = {**os.environ, "OUT": str(tmp_path / "out"), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "out").glob("*.jsonl")
-    rows = gpu_rows.read(file)
+    rows = read(file)
     assert [row["section"] for row in rows] == [step.title for step in SESSIONS["all"]]
     assert {(row["status"], row["reason"]) for row in rows} == {("not run", "no CUDA GPU")}
     assert done.stdout.count("not run in 0.0 s: no CUDA GPU") == len(rows)
 
 
 def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--weights", str(tmp_path / "x.pth")]
+    command = [sys.executable, str(SCRIPT), "--weights", str(tmp_path / "x.pth")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].endswith("x.pth: there is no such file")
 
 
-COUNT = (
-    HERE
-    + "import gpu_compile; counts, jobs = gpu_compile.gather(90); print(counts); print(len(jobs))"
-)
+COUNT = """
+from benchmarks.gpu import compilations
+counts, jobs = compilations.gather(90)
+print(counts)
+print(len(jobs))
+"""
 
 
 def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
@@ -275,11 +275,11 @@ def test_compilations_are_counted_and_sixteen_cores_have_them_in_their_time():
 def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
     """A second process asks Triton for the headline's kernels and compiles none."""
     pytest.importorskip("triton")
-    code = HERE + "import gpu_compile\n"
-    code += "gpu_compile.WORK = {'headline': gpu_compile._headline}\n"
-    code += "gpu_compile._libraries = lambda arch: []\n"
-    code += "gpu_compile.num_cores = lambda: 2\n"
-    first = code + "print([row.value for row in gpu_compile.compile_for(90)])"
+    code = "from benchmarks.gpu import compilations\n"
+    code += "compilations.WORK = {'headline': compilations._headline}\n"
+    code += "compilations._libraries = lambda arch: []\n"
+    code += "compilations.num_cores = lambda: 2\n"
+    first = code + "print([row.value for row in compilations.compile_for(90)])"
     environment = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     assert "4" in run_python(first, **environment).splitlines()[-1]
     kept = sorted(path.name for path in tmp_path.iterdir())
@@ -287,10 +287,10 @@ def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
     second = code + (
         "from triton.runtime.jit import JITFunction\n"
         "compile_case, run = JITFunction._do_compile, JITFunction.run\n"
-        "with gpu_compile._noting(90):\n"
+        "with compilations._noting(90):\n"
         "    JITFunction._do_compile = compile_case\n"
         "    JITFunction.run = lambda kernel, *a, warmup, **k: run(kernel, *a, warmup=True, **k)\n"
-        "    gpu_compile._headline()\n"
+        "    compilations._headline()\n"
         "    print('asked')\n"
     )
     assert run_python(second, **environment) == "asked"
@@ -299,14 +299,14 @@ def test_what_is_compiled_beforehand_is_found_by_the_launches(tmp_path):
 
 def test_the_checks_reach_past_a_tile_and_into_ragged_unaligned_slices():
     cpu, seen = torch.device("cpu"), set()
-    for word, precision in gpu_checks.PRECISIONS.items():
-        for case in gpu_checks.convolution_cases(cpu, precision):
+    for word, precision in checks.PRECISIONS.items():
+        for case in checks.convolution_cases(cpu, precision):
             x = case.operands[0]
             is_slice = x.data_ptr() % 16 != 0 and not x.is_contiguous()
             seen.add((word, x.shape[0] > 1 and is_slice, x.shape[3] > 128))
     for word in ("strict", "TF32", "fp16", "bf16"):
         assert {(word, True, False), (word, False, True)} <= seen
-    attention = list(gpu_checks.attention_cases(cpu))
+    attention = list(checks.attention_cases(cpu))
     assert any(case.operands[0].shape[3] > 128 for case in attention)
     assert any(case.operands[1].data_ptr() % 16 for case in attention)
 
@@ -325,11 +325,11 @@ def copy_into_nan(x):
 
 @pytest.mark.parametrize(("ours", "is_wrong"), [(copy_into_nan, False), (leave_a_pixel, True)])
 def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
-    case = gpu_checks.Case(
+    case = checks.Case(
         name="copy", ours=ours, plain=torch.clone, operands=(torch.rand(1, 3, 8, 8),),
-        precision=gpu_checks.PRECISIONS["fp16"],
+        precision=checks.PRECISIONS["fp16"],
     )  # fmt: skip
-    verdict = gpu_checks._verdict("copy", None, iter([("copy", *gpu_checks.errors(case))]))
+    verdict = checks._verdict("copy", None, iter([("copy", *checks.errors(case))]))
     assert verdict.is_wrong == is_wrong
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -337,24 +337,22 @@ def test_a_result_that_is_left_to_chance_is_wrong(ours, is_wrong):
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda: gpu_timing.graph_ms([print]),
-        lambda: gpu_timing.pair_ms([print], [print]),
-        lambda: gpu_timing.pair_eager_ms(print, print),
+        lambda: timing.graph_ms([print]),
+        lambda: timing.pair_ms([print], [print]),
+        lambda: timing.pair_eager_ms(print, print),
     ],
 )
 def test_the_clock_is_up_before_a_group_is_timed_and_known_after_it(measure, monkeypatch):
     events = []
-    monkeypatch.setattr(gpu_timing, "working_clock", lambda: events.append("warm") or 1980.0)
-    monkeypatch.setattr(gpu_timing, "sm_mhz", lambda: events.append("clock") or 1965.0)
+    monkeypatch.setattr(timing, "working_clock", lambda: events.append("warm") or 1980.0)
+    monkeypatch.setattr(timing, "sm_mhz", lambda: events.append("clock") or 1965.0)
     graph = type("Graph", (), {"replay": lambda self: None})
-    monkeypatch.setattr(gpu_timing, "captured", lambda calls: graph())
-    monkeypatch.setattr(
-        gpu_timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0
-    )
+    monkeypatch.setattr(timing, "captured", lambda calls: graph())
+    monkeypatch.setattr(timing, "event_ms", lambda call, repeats=1: events.append("timed") or 2.0)
     found = measure()
     assert events[0] == "warm"
     assert events.count("warm") == 1
-    if isinstance(found, gpu_timing.Pair):
+    if isinstance(found, timing.Pair):
         assert events[-1] == "clock"
         assert found.sm_mhz == (1980.0, 1965.0)
         assert (found.ratio, found.low, found.high) == (1.0, 1.0, 1.0)
@@ -369,12 +367,12 @@ def test_networks_are_timed_in_turn_with_their_spread(monkeypatch):
         seconds = next(slower) * (0.01 if forward.network == "baseline" else 0.005)
         return Block(seconds=seconds, host=0.001)
 
-    monkeypatch.setattr(gpu_timing, "time_on_cuda", stopwatch)
-    monkeypatch.setattr(gpu_timing.Forward, "__call__", lambda forward: None)
-    monkeypatch.setattr(gpu_timing, "working_clock", lambda: 1980.0)
-    monkeypatch.setattr(gpu_timing, "sm_mhz", lambda: 1965.0)
+    monkeypatch.setattr(timing, "time_on_cuda", stopwatch)
+    monkeypatch.setattr(timing.Forward, "__call__", lambda forward: None)
+    monkeypatch.setattr(timing, "working_clock", lambda: 1980.0)
+    monkeypatch.setattr(timing, "sm_mhz", lambda: 1965.0)
     image = torch.zeros(1, 3, 2, 2)
-    reading, clocks = gpu_timing.read_networks("baseline", "candidate", [(image, 1.0)])
+    reading, clocks = timing.read_networks("baseline", "candidate", [(image, 1.0)])
     assert clocks == (1980.0, 1965.0)
     assert reading.ratio == pytest.approx(0.5)
     assert reading.ratio_low <= reading.ratio <= reading.ratio_high
@@ -391,7 +389,9 @@ def test_every_section_runs_to_its_end_on_a_made_up_gpu():
     command = [sys.executable, str(Path(__file__).parent / "made_up_gpu.py"), *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    rows = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("gpu_")]
+    rows = [
+        line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("benchmarks.")
+    ]
     assert {target for target, *_ in rows} == set(targets)
     found = [name for _, kind, name in rows if kind == "Figure"]
     for mode in ("challenge", "challenge_graph", "graph", "deploy"):

@@ -3,9 +3,9 @@
 import json
 import sys
 
-import mixtures as benchmark
 import pytest
 
+from benchmarks.proxy import mixtures as benchmark
 from nas.data.synthetic import pictures
 from tests.nas.data.pictures import write_pairs
 

@@ -1,7 +1,8 @@
 import sys
 
-import overhead
 import pytest
+
+from benchmarks.search import overhead
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import json
 
-import proxy as benchmark
 import pytest
-from proxy_variants import TRUTHS, VARIANTS
 
+from benchmarks.proxy import proxy as benchmark
+from benchmarks.proxy.variants import TRUTHS, VARIANTS
 from nas.analysis.ladder import RUNGS
 
 

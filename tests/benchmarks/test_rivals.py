@@ -1,10 +1,10 @@
 """Searches by other libraries: what they need is said, and how they are counted."""
 
 import pytest
-import rivals
-from landscapes import Landscape
-from search import make_candidates
 
+from benchmarks.search import rivals
+from benchmarks.search.landscapes import Landscape
+from benchmarks.search.search import make_candidates
 from nas.search.table.evaluator import TableEvaluator
 from tests.nas.search.table.tables import FIDELITIES, GATE, SPACE, table
 

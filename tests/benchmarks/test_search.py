@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-import search
-from landscapes import LANDSCAPES, Landscape
 
+from benchmarks.search import search
+from benchmarks.search.landscapes import LANDSCAPES, Landscape
 from nas.search.samplers.base import Sampler
 from nas.search.screening import Screen
 

@@ -1,8 +1,8 @@
 """What a search over a table has spent and found."""
 
 import pytest
-import table as benchmark
 
+from benchmarks.search import table as benchmark
 from nas.search.evaluation.requests import TrialRequest
 from nas.search.table.evaluator import TableEvaluator
 from tests.nas.search.table.tables import FIDELITIES, GATE, table

@@ -5,8 +5,8 @@ import itertools
 import statistics
 
 import pytest
-import trust
 
+from benchmarks.search import trust
 from tests.nas.search.table.tables import FIDELITIES, table
 
 

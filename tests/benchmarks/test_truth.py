@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import truth as benchmark
 from PIL import Image
 
+from benchmarks.proxy import truth as benchmark
 from nas.data.sets import ImageSet, Pair
 
 

@@ -1,4 +1,4 @@
-"""benchmarks/tune.py without a GPU: it says so, compiles, checks in the interpreter, writes a table."""
+"""kernels/tune.py without a GPU: it says so, compiles, checks in the interpreter, writes a table."""
 
 import contextlib
 import os
@@ -13,13 +13,12 @@ import torch
 pytest.importorskip("triton")
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "tune.py"
+SCRIPT = ROOT / "benchmarks" / "kernels" / "tune.py"
 
 
 @pytest.fixture
-def tune(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import tune
+def tune():
+    from benchmarks.kernels import tune
 
     yield tune
     tune.launcher.TUNED.clear()

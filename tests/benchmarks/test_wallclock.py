@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-import wallclock
 
+from benchmarks.search import wallclock
 from nas.cli.door import main as nas
 
 

@@ -20,14 +20,14 @@ from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import (
-    check_members,
     named,
     resolve_arch,
-    resolve_archs,
-    resolve_parent,
 )
 from nas.data.pixels.images import ImageError, read_image, read_size
+from nas.search.config import SearchConfig
+from nas.search.feasibility import check_members
 from nas.search.store import run_directory
+from nas.search.store.resuming import inspect_folder
 from nas.search.store.runs import load_run
 from search_spaces.checkpoints.official import read_state
 from tests.fuzz import inputs
@@ -64,13 +64,13 @@ def watch(tmp_path, monkeypatch):
 def light(monkeypatch):
     """Commands up to the point before heavy work: what they read is read, nothing is trained or timed."""
 
-    compose = composition._compose
+    compose = composition._compose_config
     defaults = functools.cache(lambda command: compose(command, {}, {}))
 
     def compose_once(command: str, overrides: Any, keys: Any) -> Any:
         return compose(command, overrides, keys) if overrides else defaults(command)
 
-    monkeypatch.setattr(composition, "_compose", compose_once)  # most of the time is Hydra's
+    monkeypatch.setattr(composition, "_compose_config", compose_once)  # most of the time is Hydra's
 
     def replace(module: Any, body: Callable[..., object]) -> None:
         run = module.run
@@ -78,7 +78,7 @@ def light(monkeypatch):
             module, "run", functools.wraps(run)(lambda **parts: body(**parts) and None)
         )
 
-    replace(search, _read_search)
+    monkeypatch.setattr(search, "run", _read_search)
     replace(spaces, lambda *, space=None, **_: space is not None and check_members(space))
     replace(tabulate, lambda *, space, **_: check_members(space))
     replace(
@@ -87,7 +87,7 @@ def light(monkeypatch):
             resolve_arch(one) for one in named([arch] if isinstance(arch, str) else arch)
         ],
     )
-    replace(trust, lambda *, run, **_: (load_run(Path(run)), search.checked_config(Path(run))))
+    replace(trust, lambda *, run, **_: (load_run(Path(run)), search.read_stored_config(Path(run))))
     replace(
         evaluate,
         _read_evaluate,
@@ -102,18 +102,14 @@ def _read_evaluate(*, arch: str | None, weights: str | None, **_: Any) -> None:
     evaluate.read_upscaler(spec, path)
 
 
-def _read_search(*, run: str | None, space: Any, start: list[str], parent: str | None, parent_weights: str | None,
-                 scale: int, warm_start: list[str], replay: str | None, invocation: Any, **_: Any) -> None:  # fmt: skip
-    check_members(space)
-    if run and run_directory.exists(Path(run)):
-        search._changes(Path(run), invocation.config)
-        run_directory.read_environment(Path(run))
-        load_run(Path(run))
-    for text in start:
-        resolve_archs(text, key="start")
-    resolve_parent(parent, parent_weights, scale=scale)
-    for earlier in [*warm_start, *([replay] if replay else [])]:
-        load_run(Path(earlier))
+def _read_search(config: SearchConfig) -> None:
+    check_members(config.space)
+    if run_directory.exists(config.run):
+        inspect_folder(config.run, config.composed.config)
+        run_directory.read_environment(config.run)
+        load_run(config.run)
+    for earlier in config.prior.warm_start:
+        load_run(earlier)
 
 
 def _read_export(*, run: str, pick: str, **_: Any) -> None:

@@ -48,8 +48,7 @@ def keep_images(
     except OSError as error:
         raise ValueError(
             f"{place} cannot be written ({error.strerror or error}): these images are made once "
-            "and kept "
-            "there; name another folder in XDG_CACHE_HOME"
+            "and kept there; name another folder in XDG_CACHE_HOME"
         ) from None
     return list(files.values())
 
@@ -93,7 +92,7 @@ def _read_digests(place: Path) -> dict[str, str]:
 
 
 def _is_whole(file: Path, digests: Mapping[str, str]) -> bool:
-    """Whether a file is as it was written: not cut, exchanged or damaged."""
+    """Return whether a file is as it was written: not cut, exchanged or damaged."""
     return file.name in digests and file.is_file() and _hash_file(file) == digests[file.name]
 
 

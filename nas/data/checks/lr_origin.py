@@ -60,6 +60,7 @@ class Origin:
         name = "not MATLAB bicubic" + (", but Python bicubic" if self.kind == "python" else "")
         if self.num_differ == 1:
             return f"{name}: 1 value differs, by {self.largest} ({checked})"
+        # A share that would print as 0.0% is given as a count.
         many = self.num_differ if self.share < _LEAST_SHOWN else f"{self.share:.1%} of"
         return f"{name}: {many} values differ, by up to {self.largest} ({checked})"
 
@@ -98,12 +99,14 @@ def find_origin(
     def compare(pair: Pair) -> _Comparison:
         return _compare_pair(pair, scale)
 
+    # A file that cannot be read tells nothing of the others, which are compared all the same.
     compared = list(each(compare, chosen, label="recomputing LR images", show=progress))
     good = [result for result in compared if not isinstance(result, ImageError)]
     problems = tuple(result for result in compared if isinstance(result, ImageError))
     if not good:
         return Origin(kind="none", num_checked=0, share=0.0, largest=0, problems=problems)
 
+    # MATLAB's must be equal to the last bit; a port rounds otherwise here and there.
     share, largest = _sum_up([comparison.matlab for comparison in good])
     python_share, python_largest = _sum_up([comparison.python for comparison in good])
     kind: Kind = "neither"
@@ -166,8 +169,7 @@ def _compare_pair(pair: Pair, scale: int) -> _Comparison:
         raise ImageError(
             pair.lr,
             f"it is no LR image of {shorten(Path(pair.hr.name))}: {psnr:.1f} dB to the one made "
-            "from it, as "
-            f"another scene has; {MAKE_LR}",
+            f"from it, as another scene has; {MAKE_LR}",
         )
     return _Comparison(counts["matlab"], counts["python"])
 
@@ -180,6 +182,7 @@ def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
         brightness it stays high where PSNR is low.
     """
     height, width = first.shape[:2]
+    # Means of blocks forgive another kernel; they do not forgive another picture.
     block = min(_BLOCK, height, width)
     rows, columns = height // block, width // block
     cut = np.stack([first, second]).astype(np.float64)[:, : rows * block, : columns * block]
@@ -187,6 +190,7 @@ def _compare_coarsely(first: Pixels, second: Pixels) -> tuple[float, float]:
 
     psnr = 10 * np.log10(255**2 / max(np.square(coarse_first - coarse_second).mean(), 1e-9))
     grey = [coarse.mean(-1).ravel() - coarse.mean() for coarse in (coarse_first, coarse_second)]
+    # A flat image has no pattern to agree with.
     norms = np.linalg.norm(grey[0]) * np.linalg.norm(grey[1])
     return float(psnr), float(grey[0] @ grey[1] / norms) if norms else 0.0
 

@@ -106,7 +106,7 @@ def find_div2k_number(file: Path) -> int | None:
 
 
 def resembles_div2k(file: Path) -> bool:
-    """Whether a name holds a number of DIV2K's val or test images, though maybe by chance."""
+    """Return whether a name holds a number of a val or test image of DIV2K, maybe by chance."""
     return _LONE_NUMBER.match(file.stem) is not None and find_div2k_number(file) is None
 
 

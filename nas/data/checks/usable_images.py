@@ -24,6 +24,7 @@ def check_challenge_rules(found: Sequence[tuple[Role, Found]], challenge: str) -
     Raises:
         ValueError: an image is certainly a forbidden one.
     """
+    # Forbidden are the challenge's own validation and test images; val and test data may be any.
     training = [
         (pair.hr, folder.root) for role, folder in found if role == "train" for pair in folder.pairs
     ]
@@ -34,6 +35,7 @@ def check_challenge_rules(found: Sequence[tuple[Role, Found]], challenge: str) -
                 f"{reason}; take it out"
             )
 
+    # A number alone proves nothing: other sets count their images too.
     alike = [file.name for file, _ in training if resembles_div2k(file)]
     if not alike:
         return []
@@ -49,6 +51,7 @@ def find_too_small(found: Sequence[tuple[Role, Found]], scale: int) -> list[Prob
     problems: list[Problem] = []
     for role, folder in found:
         for pair in folder.pairs if role != "train" else ():
+            # PSNR crops the HR image to a multiple of the scale first.
             height, width = (side - side % scale for side in pair.size)
             if min(height, width) <= 2 * scale:
                 size = f"{pair.size[0]}x{pair.size[1]} (height x width)"
@@ -89,6 +92,7 @@ def check_patch_fits(
     if config.on_error == "skip" and len(small) < len(pairs):
         return [f"left out of training: {line}"]
 
+    # The largest patch that every image holds always works.
     way_out = f"use proxy.patch={min(lr_sides.values())}"
     if len(small) < len(pairs):
         way_out += ", or leave them out with data.on_error=skip"

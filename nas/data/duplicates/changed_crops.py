@@ -70,11 +70,11 @@ class ChangedCropFinder:
         self._read_grey = lru_cache(maxsize=8)(_read_grey)
 
     def __len__(self) -> int:
-        """How many spots are known."""
+        """Return the number of spots that are known."""
         return len(self._image)
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these."""
+        """Return whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -148,12 +148,14 @@ def _compare_roughly(
 
     def agreement(step: tuple[int, int]) -> float:
         row, column = top + y + step[0], left + x + step[1]
+        # Beyond the image there is nothing to agree with.
         if row < 0 or column < 0:
             return -1.0
         other = whole[row : row + height, column : column + width]
         return _correlate(part, other.astype(np.float32)) if other.shape == part.shape else -1.0
 
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    # Most suspects are no crops: one look at the very place is enough for them.
     if agreement((0, 0)) < _HOPELESS:
         return None
     best = max(steps, key=agreement)
@@ -161,7 +163,7 @@ def _compare_roughly(
 
 
 def _is_same_detail(crop: Pixels, whole: Pixels, top: int, left: int) -> bool:
-    """Whether the detail of a grey image is that of another around this place."""
+    """Return whether the detail of a grey image is that of another around this place."""
     height, width = crop.shape
     if height > whole.shape[0] or width > whole.shape[1]:
         return False

@@ -64,7 +64,7 @@ class CropFinder:
         self._tile = (order - starts[self._image]).astype(np.int32) if tiles else order
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this height and width could be cut from one of these."""
+        """Return whether an image of this height and width could be cut from one of these."""
         return any(is_smaller(size, pair.size) for pair in self._pairs)
 
     def find(self, pixels: Pixels) -> Pair | None:
@@ -73,6 +73,7 @@ class CropFinder:
             return None
         corners = _choose_regions(pixels)
 
+        # A crop may have been turned or mirrored, so each region is looked up in all eight ways.
         turned = [
             one
             for y, x in corners
@@ -80,6 +81,7 @@ class CropFinder:
         ]
 
         for index, place, image, tile in self._look_up_tiles(turned):
+            # An equal hash is a suspicion; the pixels around it decide.
             corner, turn = divmod(index, _NUM_TURNS)
             if self._is_cut_there(pixels, corners[corner], turn, place, image, tile):
                 return self._pairs[image]
@@ -90,10 +92,12 @@ class CropFinder:
         if not regions:
             return
         hashes = _hash_places(np.stack(regions))
+        # Hashes are sorted, and equal ones stand side by side.
         first = np.searchsorted(self._hashes, hashes, side="left")
         is_known = self._hashes[np.minimum(first, len(self._hashes) - 1)] == hashes
         for region, place in np.argwhere(is_known):
             start = first[region, place]
+            # A hash with too many tiles is of something that repeats, and tells nothing.
             last = np.searchsorted(self._hashes, hashes[region, place], side="right")
             for k in range(start, last if last - start <= _MAX_HITS else start):
                 yield int(region), int(place), int(self._image[k]), int(self._tile[k])
@@ -122,7 +126,7 @@ class CropFinder:
 
 
 def is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
-    """Whether an image of one size could be cut, upright or turned, from one of another."""
+    """Return whether an image of one size could be cut, upright or turned, from one of another."""
     (low, high), (whole_low, whole_high) = sorted(size), sorted(whole)
     return low <= whole_low and high <= whole_high and (low, high) != (whole_low, whole_high)
 
@@ -153,6 +157,7 @@ def _choose_regions(pixels: Pixels) -> list[tuple[int, int]]:
     ys, xs = (
         np.unique(np.linspace(0, side - _REGION, _GRID).astype(int)) for side in pixels.shape[:2]
     )
+    # Regions with many values are found again without mistake; a sky looks like any other.
     num_values = {
         (int(y), int(x)): np.count_nonzero(
             np.bincount(pixels[y : y + _REGION, x : x + _REGION].ravel(), minlength=1)

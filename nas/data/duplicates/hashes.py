@@ -70,6 +70,7 @@ def _turn_hashes(hashes: Hash) -> list[Hash]:
     A mirrored image changes the signs of the odd frequencies, a transposed one transposes them.
     """
     parity = np.where(np.arange(_KEPT) % 2, -1.0, 1.0).astype(np.float32)
+    # As it is, mirrored left to right, upside down, and both.
     straight = [
         hashes,
         hashes * parity,

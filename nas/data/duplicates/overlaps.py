@@ -103,6 +103,7 @@ def _look_at_role(
     progress: bool,
 ) -> list[_Look]:
     """Read the images of a role; those that cannot be read become problems."""
+    # An image can only be cut into those of lower roles that are smaller.
     sizes_below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
 
     def look_at(pair: Pair) -> _Look:
@@ -166,6 +167,7 @@ def _drop_duplicates(
         return looks
     hashes = np.stack([look.hash for look in looks])
     index, bits = nearest(hashes, np.stack([look.hash for look in above]))
+    # Each is named with its double: the user may take another one out.
     for i in np.flatnonzero(bits <= LIMIT):
         notices.append(
             f"dropped {looks[i].pair.hr} from {role}: near-duplicate of {above[index[i]].pair.hr} "
@@ -178,6 +180,7 @@ def _look_for_crops(
     looks: list[_Look], above: dict[Role, _Finders], result: Overlaps, progress: bool
 ) -> list[_Look]:
     """Decode the HR files of training images that were hashed from LR and may be crops."""
+    # Images that were hashed from HR were searched for crops on the way.
     finders = {other: one.exact for other, one in above.items()}
     suspects = [
         look
@@ -233,6 +236,7 @@ def _look_at_some(
     def find(look: _Look) -> tuple[Role, Pair] | None:
         return _find_whole(read_image(look.pair.hr), finders)
 
+    # First the sample, then the rest if the sample holds a crop.
     cut_from: dict[int, tuple[Role, Pair]] = {}
     broken: set[int] = set()
     for part in (sample, rest):
@@ -262,6 +266,7 @@ def _look_at_some(
 
 def _drop_crops(role: Role, looks: Sequence[_Look], notices: list[str]) -> list[_Look]:
     """Drop what was cut from an image of a higher role; a notice for each of those images."""
+    # One notice for each whole image: a data set may hold hundreds of its crops.
     crops: dict[tuple[Role, Path], list[Path]] = {}
     for look in looks:
         if look.cut_from is not None:

@@ -84,6 +84,7 @@ def turn_signs(signs: Floats) -> Floats:
 def turn_place(place: tuple[int, int], size: tuple[int, int], turn: int) -> tuple[int, int]:
     """Return where a pixel of an image of this size lies in one of its `orientations`."""
     (y, x), (height, width) = place, size
+    # From the fourth on an orientation is transposed first, then turned like the others.
     if turn >= 4:
         y, x, height, width = x, y, width, height
     if turn % 4 in (1, 2):

@@ -41,6 +41,7 @@ def read_stem(stem: str, scale: int) -> Stem:
     """
     kinds: list[Kind] = []
     core = stem
+    # Tags stand before a name or behind it, several of them perhaps.
     prefix = _prefix_pattern(scale).match(core)
     if prefix:
         kinds.append("HR" if prefix[1] else "LR")
@@ -48,6 +49,7 @@ def read_stem(stem: str, scale: int) -> Stem:
     while cut := _cut_tag(core, scale):
         core, kind = cut
         kinds.append(kind)
+    # A word says more than a factor: baby_HR_x4 is an HR file.
     named = [kind for kind in kinds if kind in ("HR", "LR")]
     return Stem(core, named[0] if named else "x" if "x" in kinds else "")
 
@@ -136,10 +138,12 @@ def match_files(
             [hr for hr in hr_files if hr not in lr_of], table, taken=set(lr_of.values())
         )
 
+    # What two could claim is left to the user: a wrong pair trains on noise.
     unclear = _find_unclear(hr_files, lr_of, tables)
     if not lr_of and not unclear:
         lr_of = match_renamed(hr_files, lr_files)
     lr_of = {hr: lr for hr, lr in lr_of.items() if hr not in unclear}
+    # LR files that are claimed by an unclear HR file are not left over.
     spoken_for = set(lr_of.values()) | {
         file
         for hr in unclear
@@ -157,6 +161,7 @@ def _find_left_over(lr_files: Sequence[Path], used: Iterable[Path]) -> list[Path
 def _pair_by_key(hr_files: Sequence[Path], table: _Table, *, taken: set[Path]) -> dict[Path, Path]:
     """Pair the HR files with LR files of the same key, where each side has one of it."""
     hr_key, lr_by_key = table
+    # Two HR files with one key have no pair: which is meant is not told.
     claims: defaultdict[str, list[Path]] = defaultdict(list)
     for hr in hr_files:
         claims[hr_key[hr]].append(hr)
@@ -175,6 +180,7 @@ def _find_unclear(
     tables: Sequence[_Table],
 ) -> dict[Path, str]:
     """Say for each HR file without an LR file which ones it could have, and who holds them."""
+    # An LR file may be held by an HR file that claims it by a weaker rule.
     owner = {lr: hr for hr, lr in lr_of.items()}
     unclear: dict[Path, str] = {}
     for hr in hr_files:
@@ -240,7 +246,7 @@ _RULES: tuple[_Rule, ...] = tuple(
 
 
 def _split_names(files: Sequence[Path], root: Path) -> list[tuple[str, str]]:
-    """The subfolder and the stem of each file."""
+    """Return the subfolder and the stem of each file."""
     folders: dict[str, str] = {}
     split = []
     for file in files:

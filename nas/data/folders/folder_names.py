@@ -105,7 +105,7 @@ def read_folder_name(name: str) -> FolderName:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file is an image by its name; hidden ones are not."""
+    """Return whether a file is an image by its name; hidden ones are not."""
     return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
 
 
@@ -161,7 +161,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether a folder, or one below it, holds an image."""
+    """Return whether a folder, or one below it, holds an image."""
     return any(_has_own_image(one) for one in folders_below(folder))
 
 

@@ -110,6 +110,7 @@ def _list_hr_files(place: Place, key: str) -> tuple[list[Path], list[str]]:
     Raises:
         ValueError: there are none, or LR images lie among them.
     """
+    # LSDIR lies in shards, and also in the folder around them.
     folder = place.folder
     files = own_images(folder)
     if files and (place.layout != "LSDIR" or place.inner != "."):
@@ -147,6 +148,7 @@ def _describe_mixed(
     mixed: MixedFolder, place: Place, scale: int, key: str, *, uses_lr: bool
 ) -> tuple[list[Path], list[str]]:
     """Return the HR files of a folder that holds LR files too, and notices on that."""
+    # The first pair is named: whoever mixed them knows from it what was understood.
     high, low = mixed.example
     notices = [
         f"{key}: {place.folder} holds HR and LR images, such as {high.name} and {low.name}: "
@@ -160,8 +162,7 @@ def _describe_mixed(
     if mixed.others:
         notices.append(
             f"{key}: {len(mixed.others)} images of {place.folder} are neither HR nor LR by their "
-            "names, such "
-            f"as {mixed.others[0].name}: not used"
+            f"names, such as {mixed.others[0].name}: not used"
         )
 
     return mixed.hr, notices
@@ -193,6 +194,7 @@ def _pair_files(
     for file in files:
         lr = matches.lr_of.get(file)
         if lr_folder is not None and lr is None:
+            # A training on pairs needs both; made from HR are all LR files or none.
             missing = f"no LR file {file.stem}x{scale} in {shorten(lr_folder)}; {MAKE_LR}"
             problems.append((file, matches.unclear.get(file, missing)))
             continue
@@ -218,7 +220,7 @@ def _pair_files(
 
 
 def _is_of_other_scale(file: Path, scale: int) -> bool:
-    """Whether a file is an LR image of another scale by its name."""
+    """Return whether a file is an LR image of another scale by its name."""
     return not read_stem(file.stem, scale).kind and any(
         read_stem(file.stem, other).kind in ("LR", "x") for other in SCALES if other != scale
     )
@@ -232,6 +234,7 @@ def sized(pair: Pair, scale: int) -> Pair:
     Raises:
         ImageError: a file cannot be used, or the sizes do not belong together.
     """
+    # A pair of wrong sizes is found before a training stops at it.
     header = read_header(pair.hr)
     size = header.height, header.width
     if pair.lr is None:

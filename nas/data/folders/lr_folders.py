@@ -22,7 +22,7 @@ _MAX_NOTED = 3  # names in a notice
 
 
 def says_lr(path: Path) -> bool:
-    """Whether a folder of a path says LR."""
+    """Return whether a folder of a path says LR."""
     return any(read_folder_name(part).kind == "LR" for part in path.parts)
 
 
@@ -72,6 +72,7 @@ def choose_lr_folder(
         and not _is_of_place(name, place)
         and _is_variant(name, place)
     ]
+    # Shards of HR images have LR shards of the same names.
     if (chosen / place.inner).is_dir():
         chosen = chosen / place.inner
     return chosen, _tell_unused(
@@ -89,6 +90,7 @@ def _tell_possible(
         why = f"nothing says that they are those of {place.base.name}"
         return _tell_unused(beside, around, key, why)
     if folders:
+        # LR folders of other scales alone: LR is made from HR, and the user is told.
         of_scale = f"no LR images of scale {scale} for {place.path} by their names"
         why = f"{of_scale}, so they are made from HR"
         return _tell_unused([folder for _, folder in folders], place, key, why)
@@ -123,6 +125,7 @@ def _find_lr_folders(place: Place) -> list[tuple[FolderName, Path]]:
     """Find the folders beside a place's HR folder that hold LR images by their names."""
     folders = []
     for child in child_folders(place.base):
+        # LR_bicubic/X4 says LR outside and the scale inside, LRbicx4 both in one name.
         name = read_folder_name(child.name)
         if name.kind != "LR" or child == place.folder:
             continue
@@ -145,6 +148,7 @@ def _find_lr_beside(place: Place) -> list[Path]:
     """
     if place.layout != "images":
         return []
+    # Seen from the parent folder, the HR folder is one of its parts.
     own = read_folder_name(place.base.name)
     around = Place("images", place.base.parent, place.base.name, own)
     return [
@@ -155,12 +159,12 @@ def _find_lr_beside(place: Place) -> list[Path]:
 
 
 def _is_inner_lr(folder: Path) -> bool:
-    """Whether a folder in an LR folder is one of several (X2, X4, train, val), and no shard."""
+    """Return whether a folder in an LR folder is one of several (X2, X4, train), no shard."""
     return read_folder_name(folder.name).scale is not None or folder.name.lower() in PARTS
 
 
 def _is_of_place(name: FolderName, place: Place) -> bool:
-    """Whether an LR folder is of the same set and part; without a part, LSDIR's is train."""
+    """Return whether an LR folder is of the same set and part; without a part, LSDIR's is train."""
     alike = {place.name.rest}
     if place.layout == "LSDIR" and place.name.rest == ("train",):
         alike.add(())
@@ -168,7 +172,7 @@ def _is_of_place(name: FolderName, place: Place) -> bool:
 
 
 def _is_variant(name: FolderName, place: Place) -> bool:
-    """Whether an LR folder is another one of the same set and part, such as LR_unknown."""
+    """Return whether an LR folder is another one of the same set and part, such as LR_unknown."""
     return set(place.name.rest) <= set(name.rest) and name.part == place.name.part
 
 
@@ -177,6 +181,7 @@ def _tell_unused(folders: Sequence[Path], place: Place, key: str, why: str) -> l
     if not folders:
         return []
     role = key.partition(".")[2].partition(".")[0]
+    # What is not used is told: it may be what the user meant.
     names = list_some([str(folder.relative_to(place.base)) for folder in folders])
     if why == FROM_HR:
         return [f"{key}: LR images lie in {place.base}, {names}, and are not used: data.lr=none"]

@@ -66,6 +66,7 @@ def one_of_each_kind(files: Sequence[Path], scale: int) -> tuple[list[Path], lis
     Returns:
         The files that are kept, and a notice on the others.
     """
+    # DIV2K's wild track degrades each image four ways, w1 to w4.
     wild = re.compile(rf"(?i)(.*x{scale}w)([2-9])")
     present = {file.with_suffix("").as_posix().lower() for file in files}
     further = []

@@ -110,6 +110,7 @@ def _place_of_hr_folder(root: Path) -> Place | None:
 
 def _place_of_inner(root: Path) -> Place | None:
     """Return the place of a folder inside an HR folder, such as a class or a shard."""
+    # The HR folder may lie some levels above, with classes or shards in between.
     for above in list(root.parents)[:_MAX_WRAPPERS]:
         inner = str(root.relative_to(above))
         if re.fullmatch(r"\d{7}", root.name) and root.parent == above and root in shards_of(above):
@@ -136,6 +137,7 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
         len({place.layout if place.layout == "LSDIR" else place.name.set_words for place in places})
         > 1
     ):
+        # Which one is meant cannot be told, and mixing them unasked would be worse.
         folders = ", ".join(place.path for place in places[:4])
         raise ValueError(
             f"{key}: {shorten(root)} holds several data sets ({folders}); name their folders one "
@@ -143,15 +145,13 @@ def _place_of_root(root: Path, role: Role, key: str) -> Place | None:
         )
 
     # The part that suits the role best; of its folders the plain one, not a cropped copy.
-
     for part in _PREFERENCE[role]:
         fitting = [place for place in places if place.name.part == part]
         if fitting:
             return min(fitting, key=lambda place: (place.name.rank, place.path))
     raise ValueError(
         f"{key}: {shorten(root)} holds only training images ({places[0].path}); to use them for "
-        f"{role}, "
-        f"name the folder {shorten(places[0].folder)}"
+        f"{role}, name the folder {shorten(places[0].folder)}"
     )
 
 

@@ -67,8 +67,7 @@ def check_all_hr(pairs: Sequence[Pair], scale: int, key: str) -> list[str]:
         raise ValueError(
             f"{key}: {len(low)} of {len(pairs)} images are LR ones by their names, such as "
             f"{_shorten_name(low[0].name)}, but have no HR image; take them out, or say that all "
-            "are HR images: "
-            f"{_lr_key(key)}=none"
+            f"are HR images: {_lr_key(key)}=none"
         )
     return []
 
@@ -94,13 +93,13 @@ def tell_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int, key: str) ->
     takes = "" if _is_source(key) else f": {_lr_key(key)}=FOLDER takes them"
     return [
         f"{key}: images of 1/{scale} of the size and of the same names lie in {folder.parent}, "
-        f"{names}, and "
-        f"are not used{takes}"
+        f"{names}, and are not used{takes}"
     ]
 
 
 def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Path]:
     """Find folders beside or in an HR folder that hold its LR images by size and name."""
+    # Folders inside the HR folder, and its siblings.
     own = {pair.hr.parent for pair in pairs}
     around = [*child_folders(folder), *child_folders(folder.parent)]
 
@@ -114,6 +113,7 @@ def _find_lr_beside(pairs: Sequence[Pair], folder: Path, scale: int) -> list[Pat
         if other in own or any(other in one.parents for one in own):
             continue
 
+        # Names first, which cost nothing; sizes are read of files that match.
         copies = _match_cores(list(chosen), own_images(other), scale)
         fitting = [
             one
@@ -139,6 +139,7 @@ def _read_size_or_none(file: Path) -> Size | None:
 
 def _match_cores(large: Sequence[Path], small: Sequence[Path], scale: int) -> list[SmallCopy]:
     """Pair files whose names share their core, each file once."""
+    # An HR file is found by any of the parts of its name that may name the scene.
     owners: _Owners = defaultdict(list)
     for file in large if small else ():
         for named in _list_cores(file, scale):
@@ -189,6 +190,7 @@ def _list_cores(file: Path, scale: int) -> Iterator[tuple[_Core, bool]]:
             yield ("numbers", *numbers[:end]), False
             yield ("numbers", *numbers[-end:]), False
     else:
+        # The longest word first: it says most.
         words = {token for token in tokens if token.isalpha() and len(token) > 1} - _SAY_NOTHING
         yield from (
             (("word", word), True) for word in sorted(words, key=lambda word: (-len(word), word))
@@ -202,8 +204,7 @@ def _describe_copies(copies: Sequence[SmallCopy], count: int, scale: int) -> str
         names = [f"{one.parent.name}/{one.name}" for one in (small, large)]
     return (
         f"{_shorten_name(names[0])} has 1/{scale} of the size of {_shorten_name(names[1])}, as its "
-        "LR image has "
-        f"({len(copies)} pairs in {count} images)"
+        f"LR image has ({len(copies)} pairs in {count} images)"
     )
 
 

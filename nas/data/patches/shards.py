@@ -36,6 +36,7 @@ def planes(image: npt.NDArray[np.uint8]) -> Planes:
 
 def load_shards(folder: Path) -> list[Decoded] | None:
     """Map what `write_shards` left in a folder; None when there is nothing complete."""
+    # The index is written last, so a folder without one is not complete.
     index = folder / _INDEX
     if not index.is_file():
         return None
@@ -89,6 +90,7 @@ def _write_files(folder: Path, images: Iterable[Decoded]) -> list[dict[str, obje
     shard, offset = -1, 0
     try:
         for image in images:
+            # A few large files: one a picture would cost an open file each.
             if file is None or offset > _SHARD_BYTES:
                 if file is not None:
                     file.close()

@@ -83,6 +83,7 @@ class PatchStore:
         self.notices: list[str] = []
         self._on_error = images.on_error
         self._weights = dict(images.weights)
+        # Positions by the size of patches, as they are first asked for.
         self._positions: dict[int, _Positions] = {}
         self._temporary: _Temporary | None = None
 
@@ -126,6 +127,7 @@ class PatchStore:
         if patch not in self._positions:
             self._positions[patch] = self._list_positions(patch)
 
+        # LR and HR are cut at the same place, and turned alike.
         side = patch * self.scale
         lr = np.empty((batch_size, 3, patch, patch), dtype=np.float32)
         hr = np.empty((batch_size, 3, side, side), dtype=np.float32)
@@ -167,6 +169,7 @@ class PatchStore:
         """
         if patch < 1:
             raise ValueError(f"patch must be at least 1, got {patch=}")
+        # Every position is as likely as any other, so a large image is drawn more often.
         sizes = np.array([image.lr.shape[1:] for image in self._images], dtype=np.int64)
         counts = np.prod(np.maximum(sizes - patch + 1, 0), axis=1)
         self._note_small(patch, sizes, counts)
@@ -198,6 +201,7 @@ class PatchStore:
         if not small:
             return
 
+        # A few are named: that is enough to find the others.
         names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
         line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {names}"
         if self._on_error == "stop" or len(small) == len(sizes):

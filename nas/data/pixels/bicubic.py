@@ -64,6 +64,7 @@ def _check_arguments(image: Image, scale: int, variant: str) -> None:
     if variant not in ("matlab", "python"):
         raise ValueError(f"variant must be 'matlab' or 'python', got {variant=}")
 
+    # MATLAB rounds to 8 bits between its two passes.
     if image.dtype != np.uint8:
         raise ValueError(
             f"image must be uint8, as MATLAB's rounding is part of the result, got {image.dtype}; "
@@ -74,6 +75,7 @@ def _check_arguments(image: Image, scale: int, variant: str) -> None:
             f"image must be (H, W) or (H, W, C) and not empty, got shape {image.shape}"
         )
 
+    # A part of a pixel left over would shift LR against HR.
     height, width = image.shape[:2]
     if height % scale or width % scale:
         raise ValueError(

@@ -115,6 +115,7 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
     try:
         if path.stat().st_size == 0:
             raise ImageError(path, "the file is empty (0 bytes)")
+        # Only the header is read here; the pixels follow when they are asked for.
         opened = Image.open(path)
     except UnidentifiedImageError:
         raise ImageError(path, f"not an image ({_describe_content(path)})") from None
@@ -150,8 +151,8 @@ def _check_depth(path: Path, image: Image.Image) -> None:
     if deep:
         raise ImageError(
             path,
-            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half of "
-            "them)",
+            "more than 8 bits a channel; convert it to 8 bits (a PNG of 16 bits would lose half "
+            "of them)",
         )
 
 
@@ -164,6 +165,7 @@ def _check_mode(path: Path, image: Image.Image) -> None:
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode an image to RGB; the one place where pixels are read."""
     try:
+        # Networks know no transparency; an alpha that is 255 everywhere can be dropped.
         image.load()
         if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
             image = image.convert("RGBA")
@@ -180,6 +182,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     except _DECODER_ERRORS as error:
         raise ImageError(path, f"cut or corrupt: {error}") from None
 
+    # Grey and palette images have an RGB form without loss; deeper ones have not.
     if image.mode in _EXPANDED_MODES:
         return image.convert("RGB")
     _check_mode(path, image)
@@ -187,7 +190,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _has_end_mark(path: Path, kind: str | None) -> bool:
-    """Whether the format's end mark is there: it tells cut files without decoding them."""
+    """Return whether the format's end mark is there: it tells cut files without decoding them."""
     if kind not in ("PNG", "JPEG"):
         return False
     with path.open("rb") as file:

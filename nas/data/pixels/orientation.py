@@ -78,6 +78,5 @@ def turn_in_words(turn: int, lr: Path) -> str:
     """Say what is wrong with an HR file that is turned against its LR file, and the way out."""
     return (
         f"its LR file {lr.name} shows the scene {TURNS[turn]} (as EXIF orientations do); save the "
-        "HR file "
-        f"upright; {MAKE_LR}"
+        f"HR file upright; {MAKE_LR}"
     )

@@ -133,6 +133,7 @@ class _Drawing:
         if bounds is None:
             return
 
+        # The image holds the number of a leaf at each pixel, so a mask has no half tones.
         mask = sheet.crop(bounds).point(lambda value: 255 if value > 127 else 0)
         x, y = self._draw_place()
         label = len(self.leaves)

@@ -40,7 +40,7 @@ def _draw_disc(rng: np.random.Generator) -> Points:
 
 
 def _draw_blob(rng: np.random.Generator) -> Points:
-    """A smooth outline: a circle whose radius is a few random waves."""
+    """Return a smooth outline: a circle whose radius is a few random waves."""
     angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
     waves = np.arange(2, 7)
     heights = rng.normal(0, 0.5, len(waves)) / waves
@@ -70,7 +70,7 @@ def _draw_bar(rng: np.random.Generator) -> Points:
 
 
 def _draw_stroke(rng: np.random.Generator) -> Points:
-    """A bent line of some width, as twigs, cables and contours are."""
+    """Return a bent line of some width, as twigs, cables and contours are."""
     along = np.linspace(-1, 1, 20)
     bend = rng.normal(0, 0.5, 3)
     middle = np.stack(

@@ -1,4 +1,4 @@
-"""The modes of a latency: what is timed of the baseline's network and of the candidate's."""
+"""The modes of a latency: the form in which baseline and candidate run while they are timed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from search_spaces.network import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a network is made ready for.
+    """The conditions that a network is made ready for.
 
     Attributes:
         image: (1, 3, H, W) on the device, an example.
-        num_sizes: different sizes that it will take in turn.
+        num_sizes: number of sizes that it will take in turn.
         threads: of the CPU.
         tf32: on CUDA, convolutions may compute in TF32.
     """
@@ -31,16 +31,17 @@ class Setting:
     tf32: bool
 
 
-Make = Callable[[Network, Setting], Upscaler]  # makes what is timed of a network in inference form
+# Turns a network in inference form into what is timed.
+Make = Callable[[Network, Setting], Upscaler]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """How both networks run; batch 1 in every mode.
+    """How baseline and candidate run; batch 1 in every mode.
 
     Attributes:
         devices: types of devices that have it.
-        dtype: what readings say of their precision; None: float32, or float32-tf32 where that is on.
+        dtype: the precision that readings record; None: float32, or float32-tf32 where that is on.
     """
 
     devices: tuple[str, ...]
@@ -50,37 +51,41 @@ class Mode:
 
 
 def plain(network: Network, setting: Setting) -> Upscaler:
-    """The network as it is."""
+    """Return the network as it is."""
     return network
 
 
 def fused(network: Network, setting: Setting) -> Upscaler:
-    """The network with fused operators."""
+    """Return the network with fused operators."""
     return fuse(network)
 
 
 def captured(network: Network, setting: Setting) -> Upscaler:
-    """The network with fused operators as an entry of the challenge may hand it in, TF32 as it is set there.
+    """Return the network with fused operators, replayed as a CUDA graph.
 
-    The first image of a size captures a CUDA graph, in its own time; every further one replays it.
+    An entry of the challenge may be handed in like this; TF32 is what the harness sets. The first
+    image of a size captures the graph, in its own time; every further one replays it.
     """
+    # A reading goes through its sizes in turn, so each keeps its graph.
     return GraphCache(fuse(network), capacity=setting.num_sizes, share_output=True)
 
 
 def graph(network: Network, setting: Setting) -> Upscaler:
-    """The network through the runner: one CUDA graph a size, float32 features."""
+    """Return the network in the runner: one CUDA graph a size, float32 features."""
     precision: Precision = "tf32" if setting.tf32 else "fp32"
     return Runner(network, precision=precision, num_graphs=setting.num_sizes, share_output=True)
 
 
 def deploy(network: Network, setting: Setting) -> Upscaler:
-    """The same in float16, as far as the weights at hand stand it: a runner keeps other layers in float32.
+    """Return the network in the runner, in float16 as far as its weights allow.
 
-    Weights at the start of a training stand more than trained ones may, so a trained network can be slower.
-    `Runner.layers` counts the layers of each precision.
+    The runner keeps layers in float32 whose results would differ; `Runner.layers` counts the layers
+    of each precision. Weights at the start of a training may allow float16 where trained ones do
+    not, so a trained network can be slower than its reading.
 
     Raises:
-        RuntimeError: no layer stands it, so there is nothing to time; this network alone has no latency.
+        RuntimeError: no layer can be float16, so there is nothing to time. The error is of this
+            network alone: others in the same reading go on.
     """
     try:
         return Runner(network, precision="fp16", num_graphs=setting.num_sizes, share_output=True)
@@ -89,15 +94,15 @@ def deploy(network: Network, setting: Setting) -> Upscaler:
 
 
 def onnx(network: Network, setting: Setting) -> Upscaler:
-    """The network in ONNX Runtime."""
+    """Return the network in ONNX Runtime."""
     return onnx_upscaler(network, setting.image, threads=setting.threads)
 
 
 MODES: dict[str, Mode] = {
-    "challenge": Mode(
-        devices=("cuda",), baseline=plain, candidate=fused
-    ),  # eager, the baseline as released
+    # Eager, the baseline as released.
+    "challenge": Mode(devices=("cuda",), baseline=plain, candidate=fused),
     "challenge_graph": Mode(devices=("cuda",), baseline=plain, candidate=captured),
+    # Both in the runner: what a deployment gains, it gains for the baseline too.
     "graph": Mode(devices=("cuda",), baseline=graph, candidate=graph),
     "deploy": Mode(devices=("cuda",), baseline=deploy, candidate=deploy, dtype="float16"),
     "cpu": Mode(devices=("cpu",), baseline=plain, candidate=plain),
@@ -106,23 +111,31 @@ ONNXRUNTIME = Mode(devices=("cpu",), baseline=onnx, candidate=onnx, dtype="float
 
 
 def check_mode(name: str) -> None:
-    """Refuse a mode that there is not.
+    """Check that a mode exists.
 
     Raises:
-        ValueError: it lists those that there are.
+        ValueError: it does not; the message lists the modes.
     """
     if name not in ("auto", *MODES):
         raise ValueError(f"mode {name!r} is not known; use {', '.join(('auto', *MODES))}")
 
 
 def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
-    """The mode that a word means on a device, and the device on which it is read: the CPU for modes of it.
+    """Return the mode that a word means on a device, and the device on which it is read.
+
+    A mode of the CPU is read on the CPU, whatever the device in use.
 
     Raises:
         ValueError: the device does not have the mode.
+
+    Example:
+        >>> resolve("auto", torch.device("cpu"))
+        ('cpu', device(type='cpu'))
     """
     if name == "auto":
         name = "challenge" if device.type == "cuda" else "cpu"
+
+    # The CPU is always there, beside a GPU too.
     devices = MODES[name].devices
     if device.type in devices:
         return name, device
@@ -134,8 +147,8 @@ def resolve(name: str, device: torch.device) -> tuple[str, torch.device]:
 
 
 def available(device: torch.device) -> list[str]:
-    """The modes that can be read with a device in use: its own first, then those of the CPU."""
-    here = [name for name, mode in MODES.items() if device.type in mode.devices]
-    return here + [
-        name for name, mode in MODES.items() if "cpu" in mode.devices and name not in here
-    ]
+    """Return the modes that can be read beside a device: its own first, then those of the CPU."""
+    # On a CPU the two lists are the same.
+    own = [name for name, mode in MODES.items() if device.type in mode.devices]
+    on_cpu = [name for name, mode in MODES.items() if "cpu" in mode.devices]
+    return own + [name for name in on_cpu if name not in own]

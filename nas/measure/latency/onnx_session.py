@@ -1,4 +1,4 @@
-"""A network in ONNX Runtime, for those who do not deploy torch: exported in memory, run on the CPU."""
+"""A network in ONNX Runtime on the CPU, for users who do not deploy torch."""
 
 import importlib
 import importlib.util
@@ -14,10 +14,10 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def check_installed() -> None:
-    """Refuse where a package is missing.
+    """Check that the packages of this backend are installed.
 
     Raises:
-        ValueError: it names the packages, and how they are installed.
+        ValueError: one is missing; the message names it and how it is installed.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -28,21 +28,24 @@ def check_installed() -> None:
 
 
 def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callable[[Tensor], Tensor]:
-    """A network as an ONNX Runtime session that takes images of any size.
+    """Return a network as an ONNX Runtime session that takes images of any size.
+
+    The network is exported in memory; no file is written.
 
     Args:
         network: in inference form, on the CPU.
         image: (1, 3, H, W), an example.
+        threads: of the CPU.
     """
     onnxruntime: Any = importlib.import_module("onnxruntime")  # an extra: not there for everyone
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # with one, the calling thread does the work
     options.inter_op_num_threads = 1
-    options.add_session_config_entry(
-        "session.set_denormal_as_zero", "1"
-    )  # as torch does while it is timed
+
+    # As torch does while it is timed: see `reading_conditions`.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session = onnxruntime.InferenceSession(
-        exported(network, image), options, providers=["CPUExecutionProvider"]
+        export_model(network, image), options, providers=["CPUExecutionProvider"]
     )
 
     def upscale(x: Tensor) -> Tensor:
@@ -52,15 +55,22 @@ def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callabl
     return upscale
 
 
-def exported(network: nn.Module, image: Tensor) -> bytes:
-    """An ONNX model of a network, its height and width left open."""
+def export_model(network: nn.Module, image: Tensor) -> bytes:
+    """Return an ONNX model of a network, its height and width left open.
+
+    Args:
+        image: (1, 3, H, W), an example.
+    """
+    # Open sizes, so that one session serves all sizes of a reading.
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+
+    # The exporter logs each optional package that is missing, and warns of calls of its own.
     log = logging.getLogger("torch.onnx")
     level = log.level
-    log.setLevel(logging.ERROR)  # it tells of every package that it does without
+    log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's own, of what it calls itself
+            warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 network.eval(),
                 (image,),
@@ -71,6 +81,7 @@ def exported(network: nn.Module, image: Tensor) -> bytes:
             )
     finally:
         log.setLevel(level)
+
     assert program is not None
     model: bytes = program.model_proto.SerializeToString()
     return model

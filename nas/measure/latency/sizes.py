@@ -19,8 +19,8 @@ class Size:
 
 MAX_SIZES = 20  # of a folder; a round times every one
 CPU_SIZES = ((64, 64, 1.0),)  # SPAN takes about 10 ms there on one core
-# Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4). The weights are
-# assumed.
+# Height, width and weight: common sizes of the challenge's LR images (DIV2K and LSDIR, x4). The
+# weights are assumed.
 CHALLENGE_SIZES = (
     (339, 510, 0.43),
     (384, 510, 0.03),
@@ -46,7 +46,7 @@ CHALLENGE_SIZES = (
 
 
 def weighted(sizes: tuple[tuple[int, int, float], ...]) -> tuple[Size, ...]:
-    """Sizes with their weights scaled to sum to 1."""
+    """Return sizes with their weights scaled to sum to 1."""
     total = sum(weight for _, _, weight in sizes)
     return tuple(
         Size(height=height, width=width, weight=weight / total) for height, width, weight in sizes
@@ -54,23 +54,27 @@ def weighted(sizes: tuple[tuple[int, int, float], ...]) -> tuple[Size, ...]:
 
 
 def folder_sizes(folder: Path) -> tuple[Size, ...]:
-    """The sizes of the images in a folder of LR images, most frequent first, at most 20 of them.
+    """Return the sizes of the images in a folder of LR images, most frequent first, at most 20.
+
+    A size weighs as much as it has images.
 
     Raises:
         ValueError: there is no such folder, or it holds no images.
         ImageError: a file cannot be read.
     """
-    # here alone: to measure takes no more than torch
+    # Imported here: without a folder of sizes, measuring needs no more than torch.
     from nas.data.pixels.images import EXTENSIONS, read_size
 
     if not folder.is_dir():
         raise ValueError(
             f"sizes={folder}: there is no such folder; give one with LR images, or [[height,width]]"
         )
+
     paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise ValueError(f"sizes={folder}: no images in it, of {', '.join(sorted(EXTENSIONS))}")
-    found = sorted(Counter(map(read_size, paths)).items(), key=lambda item: (-item[1], item[0]))
-    return weighted(
-        tuple((height, width, float(count)) for (height, width), count in found[:MAX_SIZES])
-    )
+
+    # Only the headers of the files are read.
+    counts = Counter(map(read_size, paths)).items()
+    most_frequent = sorted(counts, key=lambda item: (-item[1], item[0]))[:MAX_SIZES]
+    return weighted(tuple((height, width, float(n)) for (height, width), n in most_frequent))

@@ -30,13 +30,12 @@ class Forward:
         return self.network(self.image)
 
 
-Stopwatch = Callable[
-    [Forward, int], Block
-]  # runs a forward so many times, and says how long each took
+# Runs a forward so many times, and returns how long each took.
+Stopwatch = Callable[[Forward, int], Block]
 
 
 def stopwatch_of(device: torch.device, *, threads: int) -> Stopwatch:
-    """The device's own stopwatch.
+    """Return the device's own stopwatch.
 
     Args:
         threads: of the CPU, that a forward uses.
@@ -45,41 +44,50 @@ def stopwatch_of(device: torch.device, *, threads: int) -> Stopwatch:
 
 
 def time_on_cuda(forward: Forward, repeats: int) -> Block:
-    """One pair of events an image, as the challenge's harness: launches are part of the time.
+    """Time forwards with a pair of events each, as the challenge's harness: launches are included.
 
-    The GPU waits at the start of each, so the host is never held up by a full queue: how long it issues is
-    its own time.
+    The GPU waits at the start of each, so the host is never held up by a full queue: how long it
+    issues is its own time.
     """
     total_ms = host = 0.0
     for _ in range(repeats):
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(forward.image.device)
+
         start.record()
         begin = time.perf_counter()
         forward()
         host += time.perf_counter() - begin
         end.record()
+
         end.synchronize()
         total_ms += start.elapsed_time(end)
+
     return Block(seconds=total_ms / 1e3 / repeats, host=host / repeats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuStopwatch:
-    """Wall-clock time, or where one thread does all the work (`alone`) the time in which it ran.
+    """Times forwards on the CPU: by the wall clock, or a single thread by the time in which it ran.
 
-    On a quiet machine the two are equal. Where another process takes the core for a while, the wait is its
-    doing, not the network's: it is left out, and told as idle.
+    On a quiet machine the two are equal. Where another process takes the core for a while, the wait
+    is its doing, not the network's: it is left out, and recorded as idle.
+
+    Attributes:
+        alone: one thread does all the work.
     """
 
     alone: bool
 
     def __call__(self, forward: Forward, repeats: int) -> Block:
+        # Two clocks: of the wall, and of the time in which this thread had a core.
         start, start_running = time.perf_counter(), time.thread_time()
         for _ in range(repeats):
             forward()
         wall, running = time.perf_counter() - start, time.thread_time() - start_running
+
+        # The work of other threads is not in this thread's time.
         if not self.alone:
             return Block(seconds=wall / repeats)
         return Block(seconds=running / repeats, idle=max(0.0, 1 - running / wall))

@@ -1,4 +1,4 @@
-"""A network that is about to be timed: it ran once at every size, and gave what it should."""
+"""A network that is ready to be timed: it ran once at every size, and its output was checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A network's forwards, one a size; `first_ms` is what the very first took, at the first size.
+    """A network's forwards, one a size.
 
-    operators are the fused ones that ran in a forward, by name and by commas; layers says how many
-    layers of a runner's plan compute in each precision. why_no_graph says why its kernels are
-    launched one by one though its mode replays a CUDA graph; empty: it does, or no graph is asked for.
+    Attributes:
+        first_ms: the time of the very first forward, at the first size.
+        operators: the fused operators that ran in a forward, by name, joined by commas.
+        layers: how many layers of a runner's plan compute in each precision.
+        why_no_graph: why its kernels are launched one by one though its mode replays a CUDA graph;
+            empty: it does, or no graph is asked for.
     """
 
     forwards: tuple[Forward, ...]
@@ -40,9 +43,9 @@ class Subject:
         """Run the forward of a size so many times.
 
         Raises:
-            RuntimeError: memory is out; it names architecture and size.
+            RuntimeError: memory is out; the message names architecture and size.
         """
-        return _time(self.stopwatch, self.forwards[place], repeats)
+        return _time_forward(self.stopwatch, self.forwards[place], repeats)
 
 
 def open_subject(
@@ -58,23 +61,32 @@ def open_subject(
 ) -> Subject:
     """Build a network with random weights, run it at every size and check what comes out.
 
+    Args:
+        make: turns the network into what is timed.
+        seed: of the weights and the images.
     Raises:
         RuntimeError: its output is not finite or of the wrong shape, or it does not fit in memory.
     """
+    # Images of one seed: two readings of a network see the same pixels.
     generator = torch.Generator().manual_seed(seed)
     images = [torch.rand(1, 3, size.height, size.width, generator=generator) for size in sizes]
-    # Of random weights as PyTorch draws them, the learned gates of a deep network overflow.
+
+    # With weights as PyTorch draws them, the learned gates of a deep network overflow.
     smallest = min(images, key=Tensor.numel)
     network = initial_network(spec, seed, smallest, zero_output=False).to(device).eval()
+
     placed = [image.to(device) for image in images]
     setting = Setting(image=placed[0], num_sizes=len(placed), threads=threads, tf32=tf32)
     run = make(network, setting)
     forwards = tuple(Forward(network=run, image=image, spec=spec) for image in placed)
+
     with torch.inference_mode():
-        first = _time(stopwatch, forwards[0], 1)
-        for forward in sorted(forwards, key=lambda one: one.image.numel(), reverse=True):
-            _check(forward, spec.scale)  # the largest first: the allocator then has room for all
-        operators = _operators(run, forwards[0].image)
+        first = _time_forward(stopwatch, forwards[0], 1)
+        # The largest first: the allocator then has room for all.
+        for forward in sorted(forwards, key=lambda forward: forward.image.numel(), reverse=True):
+            _check_output(forward, spec.scale)
+        operators = _list_operators(run, forwards[0].image)
+
     return Subject(
         forwards=forwards,
         stopwatch=stopwatch,
@@ -92,26 +104,33 @@ def _explain_missing_graph(run: Upscaler) -> str:
     return (run.why_not or "") if isinstance(run, GraphCache) else ""
 
 
-def _time(stopwatch: Stopwatch, forward: Forward, repeats: int) -> Block:
-    return _in_memory(forward, lambda: stopwatch(forward, repeats))
+def _time_forward(stopwatch: Stopwatch, forward: Forward, repeats: int) -> Block:
+    return _call_in_memory(forward, lambda: stopwatch(forward, repeats))
 
 
-def _check(forward: Forward, scale: int) -> None:
-    out = _in_memory(forward, forward)
+def _check_output(forward: Forward, scale: int) -> None:
+    """Check that a forward gives a finite image of the right size.
+
+    Raises:
+        RuntimeError: it does not, or memory is out.
+    """
+    # A wrong network is often a fast one: nothing is timed before this holds.
+    out = _call_in_memory(forward, forward)
     height, width = forward.image.shape[2:]
     if out.shape != (1, 3, scale * height, scale * width):
         raise RuntimeError(f"the output for {height}x{width} has the shape {tuple(out.shape)}")
-    if not _in_memory(forward, lambda: bool(torch.isfinite(out).all())):
+    if not _call_in_memory(forward, lambda: bool(torch.isfinite(out).all())):
         raise RuntimeError(f"the output for {height}x{width} is not finite")
 
 
-def _in_memory(forward: Forward, call: Callable[[], Result]) -> Result:
-    """Call, and say by name what did not fit."""
+def _call_in_memory(forward: Forward, call: Callable[[], Result]) -> Result:
+    """Call a function; where memory is out, raise an error that names the network and the size."""
     try:
         return call()
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
+
     # Outside the handler: the error's frames hold what has to be freed.
     height, width = forward.image.shape[2:]
     device = forward.image.device
@@ -122,11 +141,11 @@ def _in_memory(forward: Forward, call: Callable[[], Result]) -> Result:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory is out: on CUDA by its type, on the CPU by what the allocator says."""
+    """Return whether memory is out: on CUDA by the type, on the CPU by the allocator's words."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OperatorNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which of our operators run."""
 
     def __init__(self) -> None:
@@ -145,14 +164,19 @@ class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def _operators(run: Upscaler, image: Tensor) -> set[str]:
-    """The fused operators of a forward; a replayed graph hides them, so a runner says what it captured."""
+def _list_operators(run: Upscaler, image: Tensor) -> set[str]:
+    """Return the names of the fused operators that run in a forward."""
+    # A replayed graph hides its operators: a runner is asked for its plan, and of other graphs the
+    # function that was captured is run.
     if isinstance(run, Runner):
         return {step.operator.removeprefix("nas.") for step in run.steps if step.fused}
     if isinstance(run, GraphCache):
         run = run.function
-    seen = _Names()
+
+    # Functions of other kinds run no operators of ours.
+    watch = _OperatorNames()
     if isinstance(run, nn.Module):
-        with seen:
+        with watch:
             run(image)
-    return seen.names
+
+    return watch.names

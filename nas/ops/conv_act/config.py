@@ -18,7 +18,7 @@ ROWS_AT_ONCE = {
     4: 3,
 }  # blocks of the form `rows` of a height that fit a multiprocessor, by registers
 WORTH_A_HEIGHT = 0.9  # of the steps of the rules' height: another one has to save a tenth
-TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/tune.py timed
+TABLE = Path(__file__).with_name("tilings.json")  # what benchmarks/kernels/tune.py timed
 
 _cudnn: Any = torch.backends.cudnn
 _products = _cudnn.conv
@@ -178,7 +178,7 @@ def read_table(path: Path) -> dict[Case, Config]:
     table: dict[Case, Config] = {}
     for place, entry in enumerate(_entries(path)):
         where = f"{path.name}: entry {place}"
-        cure = "write the table again with benchmarks/tune.py"
+        cure = "write the table again with benchmarks/kernels/tune.py"
         try:
             given = entry["case"]
             wanted = Case.__annotations__
@@ -204,11 +204,11 @@ def _entries(path: Path) -> list[Any]:
         found = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{path.name} is no JSON: {error}; write it again with benchmarks/tune.py"
+            f"{path.name} is no JSON: {error}; write it again with benchmarks/kernels/tune.py"
         ) from None
     if not isinstance(found, list):
         raise ValueError(
-            f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/tune.py"
+            f"{path.name} must hold a list, got {type(found).__name__}; use benchmarks/kernels/tune.py"
         )
     return found
 

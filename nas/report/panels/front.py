@@ -31,11 +31,13 @@ TRIAL, RATIO, HALF_WIDTH = (
 
 def note(state: RunState) -> str:
     """Say what the order and the first columns mean, and how score and PSNR were made."""
+    # Without a proxy that can rank, the order of scores must not be read as one of quality.
     order = "Feasible: the PSNR gate and the limits hold."
     if not state.can_rank:
         order = (
             "The proxy cannot rank, so the first row has the lowest score, which is not the best."
         )
+
     belongs = (
         "Belongs: the probability that it is on the front, by the noise of seeds and of its "
         "latency."
@@ -45,6 +47,7 @@ def note(state: RunState) -> str:
 
 def table(state: RunState) -> pd.DataFrame:
     """Return the front's rows under the heads that a user reads; values are unrounded."""
+    # An id says nothing to a reader: the architecture in words comes first, the id last.
     rows = front_table(result_table(state))
     specs = {record.number: record.spec for record in state.records}
     shown = take_columns(rows, select_columns("front", rows, first=FIRST, last=("arch_id",)))
@@ -64,5 +67,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         TRIAL: lambda number: "baseline" if number == 0 else str(number),
         RATIO: lambda value: ratio(value, half_widths[value]),
     }
+
+    # The row of the baseline is what all others are compared with.
     marks = dict.fromkeys(table.index[table[TRIAL] == 0], "baseline")
     return (html_table(shown, formats, marks=marks, label=TITLE),)

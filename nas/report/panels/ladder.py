@@ -32,6 +32,7 @@ def note(state: RunState) -> str:
 
 def table(state: RunState) -> pd.DataFrame:
     """Return one row a rung, small to large: each seed, mean, deviation, base alone, cost."""
+    # A column for each seed: order has to hold for every one of them.
     seeds = _list_seeds(state)
     rows: list[dict[str, Any]] = []
     for rung in state.rungs if state.ladder else ():

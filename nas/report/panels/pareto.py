@@ -79,6 +79,8 @@ def table(state: RunState) -> pd.DataFrame:
     """
     x, y = axes(state.objectives)
     frame = result_table(state)
+
+    # Rejected trials were not trained, and failed ones may lack a value.
     frame = frame[(frame["state"] == "complete") & frame[x].notna() & frame[y].notna()]
     specs = {record.number: record.spec for record in state.records}
 
@@ -111,6 +113,8 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
         return (f"<p class='empty'>{words}</p>",)
 
     x, y = axes(state.objectives)
+
+    # Roles are drawn in their order, so that the front lies on top of the other trials.
     traces = [*_draw_border(table, state), *(_draw_points(table, role, x) for role in MARKERS)]
     drawing = figure(
         [trace for trace in traces if len(trace.x)],
@@ -128,6 +132,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
 def _draw_points(table: pd.DataFrame, role: str, x: str) -> go.Scatter:
     """Draw the trials of one role; members of the front with the interval of their runtime."""
     rows = table[table["role"] == role]
+
     # Colour says the parameters of what competes; infeasible and lower-fidelity rows are grey.
     marker = dict(MARKERS[role])
     if role in ("trial", "front", "baseline"):
@@ -162,6 +167,8 @@ def _draw_border(table: pd.DataFrame, state: RunState) -> list[go.Scatter]:
     if len(state.objectives) != 2:
         return []
     x, _ = axes(state.objectives)
+
+    # Steps, as nothing between two members is known to be reached.
     members = table[table["on_front"] == "yes"].sort_values(["x", "y"])
     line = {"shape": "vh" if _is_maximised(x) else "hv", "color": ACCENT, "width": 1.5}
     return [
@@ -186,6 +193,7 @@ def _add_gate_line(drawing: go.Figure, state: RunState, x: str, y: str) -> None:
         "line": {"color": colour, "dash": dash, "width": 1.5},
         "annotation": {"text": gate_words(state), "font": {"color": colour, "size": 12}},
     }
+
     # The gate is a line across whichever axis holds the gain.
     gate_db = state.challenge.gate.min_gain_db
     if y == "psnr_gain_db":
@@ -199,6 +207,8 @@ def _write_hover(row: dict[Any, Any]) -> str:
     name = "baseline" if row["number"] == 0 else f"trial {row['number']}"
     runtime_ratio = ratio(row["runtime_ratio"], row["runtime_ci"])
     gain = signed(row["psnr_gain_db"], 3, " dB")
+
+    # What is needed to pick an architecture, from what it is to what it scores.
     lines = [
         f"<b>{name}</b> {row['arch_id']}",
         *_fold_text(html.escape(row["architecture"])),

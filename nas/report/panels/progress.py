@@ -24,6 +24,7 @@ def note(state: RunState) -> str:
     else:
         best = "Lowest score, PSNR not considered: the proxy cannot rank, so this is no best score."
 
+    # A hypervolume says nothing without the point to which it is measured.
     point = reference(state, result_table(state))
     if point is None:
         volume = "The hypervolume needs the baseline's row, which is not there yet."
@@ -37,6 +38,7 @@ def note(state: RunState) -> str:
             "PSNR, twice the baseline's value for what is minimised. "
             "Rows beyond it, infeasible ones and ones of lower fidelity add nothing."
         )
+
     return f"{best} {score_label(state)}\n{volume}"
 
 
@@ -79,6 +81,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
 
 def _write_volume_unit(objectives: tuple[str, ...]) -> str:
     """Return the unit of a hypervolume in a few words, for a title."""
+    # A column that is minimised counts as a share of the baseline's value.
     units = {
         BY_NAME[name].unit if GOALS[name].direction == "maximize" else "shares of the baseline"
         for name in objectives
@@ -95,6 +98,7 @@ def _write_value(value: float) -> str:
 
 def _draw_steps(table: pd.DataFrame, column: str, title: str, unit: str, colour: str) -> go.Figure:
     """Draw a column over the trials as a step line: it holds until a trial changes it."""
+    # Nothing is drawn before the first value: zero would be one.
     rows = table[table[column].notna()]
     trace = go.Scatter(
         x=rows["trials"].tolist(),

@@ -26,12 +26,15 @@ def note(state: RunState) -> str:
         "for the device, and the controller's own time for choosing. Device hours are training "
         "and measuring."
     )
+
+    # Before the baseline is measured there is no hypervolume to divide.
     hours, volume = sum_device_hours(state), _measure_volume(state)
     if hours and volume is not None:
         words += (
             f" {hours:.3g} device hours in all, the ladder's among them; hypervolume {volume:.4g} "
             f"({volume_unit(state.objectives)}), {volume / hours:.4g} a device hour."
         )
+
     return words
 
 
@@ -48,6 +51,8 @@ def table(state: RunState) -> pd.DataFrame:
     rows = result_table(state)
     trials = rows[rows["number"] != 0]
     lines: list[dict[str, Any]] = []
+
+    # The ladder is trained before any trial, and belongs to what a search costs.
     if state.ladder:
         seconds = sum(run.train_seconds for run in state.ladder)
         line = {"what": "ladder", "trainings": len(state.ladder), HEADS["train_seconds"]: seconds}
@@ -56,6 +61,8 @@ def table(state: RunState) -> pd.DataFrame:
     complete = trials[trials["state"] == "complete"]
     for steps, group in complete.groupby(complete["fidelity"].astype(int)):
         lines.append(_sum_group(f"trials that reached {steps} steps", group))
+
+    # Those that came to nothing took time as well.
     for end in ("failed", "rejected"):
         if len(group := trials[trials["state"] == end]):
             lines.append(_sum_group(end, group))

@@ -23,11 +23,13 @@ def note(state: RunState) -> str:
 
 def table(state: RunState) -> pd.DataFrame:
     """Return one row a setting, nested ones under dotted names."""
+    # First what gives the results their meaning: the challenge, the objectives, the limits.
     rows = {
         "challenge": state.challenge.name,
         "objectives": "; ".join(_write_goal(name) for name in state.objectives),
         **{f"limits.{name}": f"at most {value:.10g}" for name, value in state.limits.items()},
     }
+
     # What is said in words above is not listed a second time as it is stored.
     stored = {
         name: value

@@ -31,6 +31,7 @@ LAST = ("arch_id", "error")
 
 def note(state: RunState) -> str:
     """Count how trials ended, and say how score and PSNR were made."""
+    # Rejected proposals cost no training, so they are counted apart.
     ends = ", ".join(f"{count} {name}" for name, count in counts(state).items())
     return (
         f"{ends}, beside trial 0, the baseline; why a trial failed or was rejected stands in the "
@@ -41,6 +42,7 @@ def note(state: RunState) -> str:
 
 def table(state: RunState) -> pd.DataFrame:
     """Return one row a record, in order of its number; values are unrounded."""
+    # Its words stand beside the state: they are how a reader knows a trial again.
     rows = result_table(state)
     shown = take_columns(rows, select_columns("trials", rows, first=FIRST, last=LAST))
     shown.insert(2, "architecture", [describe(record.spec) for record in state.records])
@@ -52,6 +54,7 @@ def draw(table: pd.DataFrame, state: RunState) -> tuple[Part, ...]:
     if table.empty:
         return ("<p class='empty'>Nothing has been proposed yet.</p>",)
 
+    # A trial is marked by how it ended, a member of the front as such.
     is_member = table[BY_NAME["on_front"].heading] == "yes"
     marks = dict(zip(table.index, table["state"], strict=True))
     marks |= dict.fromkeys(table.index[is_member], "member")

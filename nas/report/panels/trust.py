@@ -20,11 +20,14 @@ def note(state: RunState) -> str:
         "Seed deviation: of one training, over the ladder's seeds. Gap: two networks trained once "
         "that are less apart cannot be told from each other (95 %)."
     )
+
+    # Agreement needs two fidelities of the same networks.
     if not state.trust.to_top:
         return (
             f"{words}\nTrainings were read at one fidelity: how longer ones would rank is not "
             "known. nas trust run=... trains some of the front longer and says it."
         )
+
     return (
         f"{words}\nTau: Kendall's rank agreement with the next fidelity and with the end, with its "
         "95 % interval, over the ladder's rungs and the trials that are trained to the end "
@@ -54,6 +57,7 @@ def table(state: RunState) -> pd.DataFrame:
                 NETWORKS: end.num_networks if end else None,
             }
         )
+
     return pd.DataFrame(rows, columns=[STEPS, DEVIATION, GAP, NEXT, END, NETWORKS])
 
 
@@ -74,6 +78,7 @@ def _draw_retrained(state: RunState) -> tuple[Part, ...]:
     if agreement is None:
         return ()
 
+    # By the brief PSNR: where the long one is out of order, the brief one misled.
     members = sorted(state.retrained, key=lambda member: member.psnr_db)
     before, after = (f"PSNR at {steps} steps (dB)" for steps in (agreement.lower, agreement.upper))
     frame = pd.DataFrame(
@@ -98,6 +103,7 @@ def _write_db(value: float) -> str:
 def _write_agreement(agreement: Agreement | None) -> str:
     if agreement is None:
         return DASH
+    # Of one or two networks, or of equal ones, there is no order to agree in.
     if agreement.tau is None:
         return f"not known of {agreement.num_networks} networks"
     return f"{agreement.tau:.2f} ({agreement.low:.2f} to {agreement.high:.2f})"

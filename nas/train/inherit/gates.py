@@ -51,6 +51,7 @@ def fit_gate(
         kept_input = passed[:, : target.shape[1]]
         rest = target - kept_input
         features = torch.zeros_like(rest) if is_close(kept_input, target) else rest
+
     fit.to(features)
 
     if isinstance(gate, LINEAR_GATES):

@@ -40,6 +40,7 @@ def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None
     elif target is None and not has_fixed_skip(teacher.spec):
         target_rows = teacher.features["up"]
 
+    # The fusion reads the features that the child's own taps name.
     x = torch.cat([walk.taps[tap] for tap in child.spec.taps], 1)
     up = _map_taps(teacher.spec, child.spec, walk)
     if is_separable(child.spec):
@@ -49,7 +50,7 @@ def fit_head(teacher: Teacher, child: Network, walk: Walk, target: Tensor | None
 
 
 def is_separable(spec: ArchSpec) -> bool:
-    """Whether the fusion is depthwise, so that it keeps its channels."""
+    """Return whether the fusion is depthwise, so that it keeps its channels."""
     return spec.fusion.kind == "depthwise"
 
 
@@ -69,6 +70,7 @@ def _map_taps(theirs: ArchSpec, ours: ArchSpec, walk: Walk) -> Tensor:
             for tap in ours.taps
         ]
         rows.append(torch.cat(row, 1))
+
     return torch.cat(rows, 0)
 
 
@@ -172,6 +174,7 @@ def _take_separable(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         depth.bias.copy_(
             torch.zeros(len(like)) if theirs.bias is None else theirs.bias[like] * used
         )
+
     return convolution(net.upsampler.conv).weight.flatten(1) @ up
 
 
@@ -189,8 +192,12 @@ def _split_kernels(net: Network, depth: nn.Conv2d, up: Tensor) -> Tensor:
         convolution(net.upsampler.conv).weight,
         convolution(net.fusion).weight.flatten(1),
     )
+
+    # In the child's channels: each reads its share of the parent's.
     ours = torch.einsum("oihw,ij->johw", read, up).flatten(2)
     u, s, v = torch.linalg.svd(ours, full_matrices=False)
+
+    # A channel that the parent's head does not read keeps its values, with weights of zero.
     used = s[:, 0] > 1e-9 * s.max()
     depth.weight.copy_(
         torch.where(

@@ -53,6 +53,7 @@ def match(
             best_quality[better] = quality[better]
             best_size[better], best_shift[better] = size, shift_units
             features[:, better] = choice[:, better]
+
     features = best_size * features + best_shift * units
 
     # The target on the output's scale: its regression on the true target, over all rows.

@@ -70,6 +70,8 @@ class Plan:
 
     def _check_parts(self, has_end: bool) -> None:
         ours, theirs = self.spec, self.theirs
+
+        # Another scale or frame gives features that mean something else.
         for name, a, b in (
             ("scale", ours.scale, theirs.scale),
             ("stem", ours.stem is None, theirs.stem is None),
@@ -79,8 +81,7 @@ class Plan:
             if a != b:
                 raise ValueError(
                     f"{name} of a child must be its parent's to inherit weights, got {a!r} for "
-                    f"{b!r}; take a "
-                    "parent of the same space"
+                    f"{b!r}; take a parent of the same space"
                 )
 
     def source(self, i: int) -> int | None:
@@ -147,10 +148,11 @@ class Plan:
             uses = [Use(rows=rows[name], kernels=self._trunk_readers(name)) for name in names]
             downs += [choose(uses, ours[first])] * (last + 1 - first)
             first = last + 1
+
         return downs
 
     def _are_linked(self, stage: int) -> bool:
-        """Whether the parent keeps its channels from this stage's feature to the next stage's."""
+        """Return whether the parent keeps its channels from this stage to the next."""
         names = ["stem"] + [f"block{i}" for i in range(1, self._num_theirs + 1)]
         begin, end = names.index(self.output(stage)), names.index(self.output(stage + 1))
 
@@ -170,6 +172,7 @@ class Plan:
             block = blocks[str(number)]
             first = block.conv1 if isinstance(block, SPAB) else block
             kernels.append(convolution(first).weight)
+
         return (*kernels, *self._fusion_readers(name))
 
     def _fusion_readers(self, name: str) -> tuple[Tensor, ...]:
@@ -191,4 +194,5 @@ class Plan:
             if tap == name:
                 return (fusion[:, start : start + width],)
             start += width
+
         return ()

@@ -96,6 +96,7 @@ class Teacher:
                 f"images must be (N, 3, H, W) in [0, 1], got {tuple(images.shape)}; stack LR "
                 "patches"
             )
+
         check_family(parent.spec)
         self.net = parent.fold().cpu().float().eval()
         self.spec = parent.spec
@@ -135,6 +136,7 @@ class Teacher:
 
     def _run_block(self, name: str, block: SPAB | ConvStack, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run a block and record its inner features; return its output and its first activation."""
+        # Each step is recorded, as children are fitted to any of them.
         act = ACTIVATIONS[block.activation]
         inner = self._record(
             f"{name}.inner", act(self._record(f"{name}.z1", block.conv1(x)), False)
@@ -146,6 +148,7 @@ class Teacher:
         if isinstance(block, SPAB):
             x = self._record(f"{name}.x", block.shortcut(x))
             return block.attention(x, f), inner
+
         return act(f, False) if block.activate_last else f, inner
 
     def _record(self, name: str, features: Tensor) -> Tensor:
@@ -160,7 +163,7 @@ def network_input(net: Network, images: Tensor) -> Tensor:
 
 
 def has_fixed_skip(spec: ArchSpec) -> bool:
-    """Whether a branch without weights is added to the network's output."""
+    """Return whether a branch without weights is added to the network's output."""
     return spec.skip is not None and spec.skip.kind in FIXED_SKIPS
 
 
@@ -178,13 +181,13 @@ def check_family(spec: ArchSpec) -> None:
             f"{', '.join(more)}: no weights are inherited over that; start such a network afresh"
         )
 
+    # One other layer may stand before the spabs, and one after them.
     kinds = [block.kind for block in spec.blocks]
     body = kinds[kinds[0] == "conv_stack" : len(kinds) - (kinds[-1] == "conv")]
     if set(body) - {"spab"} or (spec.stem is None and kinds[0] != "conv_stack"):
         raise ValueError(
             "blocks must be spabs after a stem or a conv_stack, with at most one conv at the end, "
-            "to inherit "
-            f"weights, got {kinds}; start such a network afresh"
+            f"to inherit weights, got {kinds}; start such a network afresh"
         )
 
 

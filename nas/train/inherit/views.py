@@ -42,11 +42,12 @@ class View:
             gram = inputs.T @ inputs
             gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-30)
             up[:, :kept] = torch.linalg.solve(gram, inputs.T @ centre_rows(theirs)).T.float()
+
         return cls(down=down, up=up)
 
 
 def is_close(features: Tensor, target: Tensor) -> bool:
-    """Whether features differ from a target by rounding alone."""
+    """Return whether features differ from a target by rounding alone."""
     return bool((features - target).square().mean() <= EXACT**2 * target.square().mean())
 
 
@@ -83,6 +84,7 @@ class Use:
             flat = kernel.double().transpose(0, 1).flatten(1)
             gram = flat @ flat.T
             weight += gram / ((gram * covariance).sum() + 1e-30)
+
         return covariance, weight
 
 
@@ -122,6 +124,7 @@ def choose(uses: list[Use], keep: int) -> Tensor:
             (e - e[:, [best]] @ e[[best]] / (e[best, best] + s), q)
             for (e, q), s in zip(left, small, strict=True)
         ]
+
     return torch.eye(width)[sorted(chosen)]
 
 

@@ -68,6 +68,7 @@ class Walk:
             down, theirs = self.plan.last(), f"block{source_number}"
             x = self._fit_and_run(block, source, x, view, down, self.theirs[theirs] @ down.T)
             return x, self._record_view(f"block{i}", down, theirs, x)
+
         return x, self._record_view(f"block{i}", self.plan.trunk(i), self.plan.output(i), x)
 
     def _run_skip(self, branch: nn.Conv2d) -> None:
@@ -152,6 +153,7 @@ class Walk:
                 name = f"block{i}.inner"
                 self.taps[name], self.views[name] = x, view
                 self.sources[name] = f"{theirs}.inner"
+
         return x, view
 
     def _run_stack(

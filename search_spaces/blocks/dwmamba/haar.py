@@ -1,6 +1,4 @@
-"""The Haar wavelet transform: one map of an image's coarse content and three of its edges, and
-back.
-"""
+"""The Haar wavelet transform and its inverse: one coarse map of an image, three of its edges."""
 
 from torch import Tensor
 

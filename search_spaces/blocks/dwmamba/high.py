@@ -38,8 +38,7 @@ class SelectiveFusion(nn.Module):
 
 
 class HighBranch(nn.Module):
-    """Fine features (N, C, H, W) plus, weighed channel by channel, a small convolution of
-    themselves.
+    """Adds a small convolution of fine features to them, (N, C, H, W), weighed by channel.
 
     y = C1(gelu(DW3(x))), times a squeeze-and-excitation to a quarter of the channels; x + scale *
     y, with the scale at 0.1 in the beginning.

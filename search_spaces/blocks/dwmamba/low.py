@@ -1,6 +1,4 @@
-"""The coarse content of a wavelet block: attention in windows and a routed scan, each with a
-feed-forward.
-"""
+"""The coarse half of a wavelet block: attention in windows, then a routed scan."""
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +22,7 @@ class ConvFeedForward(nn.Module):
         self.project = nn.Linear(hidden, channels)
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """(N, height * width, channels), row by row, to the same shape."""
+        """Return tokens of the same shape, (N, height * width, channels), row by row."""
         h = F.gelu(self.expand(tokens))
         # Tokens back to their places, so that a convolution sees neighbours.
         maps = h.transpose(1, 2).reshape(len(h), -1, height, width)
@@ -50,9 +48,10 @@ class LowBranch(nn.Module):
         self.scale1, self.scale2 = (nn.Parameter(torch.full((channels,), 1e-4)) for _ in range(2))
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """The features and, of the same height and width, the fine ones that guide the scan."""
+        """Return the features and, at the same size, the fine ones that guide the scan."""
         size = low.shape[2:]
         t = low.flatten(2).transpose(1, 2)
+
         # Windows first, which see near pixels; then the scan, which sees all before it.
         v = self.attention(self.norms[0](t), *size) + t
         v = self.feed1(self.norms[1](v), *size) + v

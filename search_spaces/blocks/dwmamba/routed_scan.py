@@ -45,6 +45,7 @@ class RoutedScan(nn.Module):
     ) -> None:
         super().__init__()
         self.noise, self.sizes = noise, (math.ceil(inner / 16), d_state, d_state)
+
         # The choice of a class: from the token and from a gated view of the guide.
         self.guide_depthwise = depthwise_conv(guide, kernel=3, bias=True)
         self.guide_pointwise = pointwise_conv(guide, channels, bias=True)
@@ -67,6 +68,7 @@ class RoutedScan(nn.Module):
 
         # The scan. As in Mamba, but with a leading axis as the released weights have it.
         bound = self.sizes[0] ** -0.5
+
         # One matrix for each direction of scanning, of which there is one.
         self.x_proj = nn.Parameter(torch.empty(1, sum(self.sizes), inner))
         self.dt_weight = nn.Parameter(torch.empty(1, inner, self.sizes[0]).uniform_(-bound, bound))

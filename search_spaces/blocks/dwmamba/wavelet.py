@@ -1,6 +1,4 @@
-"""The wavelet block of DWMamba: coarse and fine content of the features are treated apart, and
-joined.
-"""
+"""The wavelet block of DWMamba: coarse and fine features are treated apart, then joined."""
 
 from torch import Tensor, nn
 
@@ -14,8 +12,7 @@ from search_spaces.layers.pad import pad_to_multiple
 
 
 class Wavelet(nn.Module):
-    """Haar transform; the edges as one narrow map; the coarse map by attention and a routed scan;
-    back.
+    """Haar transform, edges as one narrow map, attention and scan of the coarse map, and back.
 
     high = refine(C1(select(HL, LH, HH))); LL' = low(LL, high); high' = cross(LL', high); [HL, LH,
     HH] = C1(high'); inverse transform. Nothing is added to the block's input: a group does that.
@@ -51,12 +48,14 @@ class Wavelet(nn.Module):
         make_conv: ConvFactory,
     ) -> None:
         super().__init__()
+
         # Checked here and not by the layers, so that a message names the argument of the spec.
         if in_channels != channels:
             raise ValueError(
                 f"wavelet.channels must be those of its input, {in_channels}, got {channels}; "
                 "put a conv before it"
             )
+
         _check_sizes(
             hidden=hidden, inner=inner, d_state=d_state, num_classes=num_classes, rank=rank
         )

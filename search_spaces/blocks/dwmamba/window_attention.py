@@ -7,8 +7,7 @@ MASKED = -100.0  # added where two pixels were no neighbours before the map was 
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias for each distance of two
-    pixels.
+    """Multi-head self-attention within windows, with a learned bias for each distance.
 
     Args:
         window: edge of a window in pixels; height and width must be multiples.
@@ -30,8 +29,7 @@ class WindowAttention(nn.Module):
         if window < 1 or not 0 <= shift < window:
             raise ValueError(
                 f"window must be at least 1 and shift from 0 to {window - 1}, got {window=}, "
-                f"{shift=}; "
-                "half a window is usual"
+                f"{shift=}; half a window is usual"
             )
 
         self.window, self.shift, self.num_heads = window, shift, num_heads
@@ -44,7 +42,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", _index_distances(window), persistent=False)
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """(N, height * width, C), row by row, to the same shape."""
+        """Return tokens of the same shape, (N, height * width, C), row by row."""
         batch, _, channels = tokens.shape
         maps = self.qkv(tokens).reshape(batch, height, width, 3 * channels)
         if self.shift:

@@ -22,8 +22,7 @@ Maps = tuple[Tensor, ...]  # of the stages in order, local before grid
 
 
 class Stage(nn.Module):
-    """Convolutional features; their first quarter stays local, local and grid attention see the
-    others.
+    """Convolutional features, of which all but a quarter go through local and grid attention.
 
     Args:
         local: channels that stay local.
@@ -39,7 +38,7 @@ class Stage(nn.Module):
         self.grid = SpatialBlock(channels - local, GridTokens(patterns[1]), shared=shared)
 
     def forward(self, x: Tensor, maps: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Maps]:
-        """The attended channels, the local ones, and both maps that were used."""
+        """Return the attended channels, the local ones, and both maps that were used."""
         local, x = self.features(x).tensor_split([self.local], 1)
         x, window = self.window(x, maps[0])
         x, grid = self.grid(x, maps[1])
@@ -82,7 +81,7 @@ class HybridBody(nn.Module):
         self.channel = ChannelStage(channels)
 
     def forward(self, x: Tensor, maps: Maps | None) -> tuple[Tensor, Maps]:
-        """(N, C, H, W) of any size to the same shape, and the six maps that were used.
+        """Return (N, C, H, W) of the shape of x, which has any size, and the six maps in use.
 
         H and W are mirrored up to multiples of 8, and cropped at the end.
         """

@@ -42,7 +42,7 @@ class ChannelAttention(nn.Module):
         return out
 
     def _split_sets(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (sets, C, pixels)."""
+        """Return (N, C, H, W) as sets of pixels, (sets, C, pixels)."""
         num, channels, height, width = x.shape
         cut = x.reshape(num, channels, height // WINDOW, WINDOW, width // WINDOW, WINDOW)
         # A phase is one place of all windows; a window is all places of one.
@@ -50,7 +50,7 @@ class ChannelAttention(nn.Module):
         return cut.flatten(4, 5).flatten(0, 2)
 
     def _join_sets(self, sets: Tensor, size: torch.Size) -> Tensor:
-        """(sets, C, pixels) -> (N, C, H, W)."""
+        """Return sets of pixels (sets, C, pixels) as (N, C, H, W)."""
         num, channels, height, width = size
         # The inverse permutation of `_split_sets`.
         outer, inner = (height // WINDOW, width // WINDOW), (WINDOW, WINDOW)
@@ -76,5 +76,6 @@ class ChannelStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for norm, step in zip(self.norms, self.steps, strict=True):
+            # Windows see their neighbourhood, phases the whole image at one pixel in 64.
             x = x + step(norm(x))
         return x

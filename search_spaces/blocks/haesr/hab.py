@@ -1,6 +1,4 @@
-"""HAB and SHAB, the hybrid attention blocks of HAESR: with maps of their own, and with those of a
-HAB.
-"""
+"""HAB and SHAB, the hybrid attention blocks of HAESR: with own maps, and with those of a HAB."""
 
 from torch import Tensor, nn
 
@@ -10,8 +8,7 @@ from search_spaces.layers.conv import ConvFactory
 
 
 class HAB(nn.Module):
-    """Convolutional features, attention within windows and over grids of pixels, attention of
-    channels.
+    """Convolutional features, then attention within windows, over grids and of channels.
 
     Windows and grids have 8x8 pixels; an input of another size is mirrored up to multiples of 8.
     Its six attention maps are given to the SHABs after it, up to the next HAB. No dense 3x3
@@ -36,7 +33,7 @@ class HAB(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Return features (N, channels, H, W) of the shape of x."""
         out: Tensor
         # Maps of an earlier HAB are replaced: SHABs use those of the nearest one before them.
         out, context["maps"] = self.body(x, None)
@@ -44,8 +41,7 @@ class HAB(nn.Module):
 
 
 class SHAB(nn.Module):
-    """A HAB that attends with the six maps of the nearest HAB before it, and so has neither queries
-    nor keys.
+    """A HAB without queries and keys: it attends with the six maps of the nearest HAB before it.
 
     The maps belong to places, not to channels: both may have different widths.
 
@@ -70,6 +66,6 @@ class SHAB(nn.Module):
         return {"maps": sample_maps(x)}
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Return features (N, channels, H, W) of the shape of x."""
         out: Tensor = self.body(x, context["maps"])[0]
         return out

@@ -10,8 +10,7 @@ SHUFFLE_GROUPS = 4
 
 
 class LargeKernel(nn.Module):
-    """PLK: a quarter of the channels, gated by their means, sees a horizontal and then a vertical
-    strip.
+    """PLK: a quarter of the channels, gated by their means, sees long strips in both directions.
 
     The quarter is the first after a shuffle that puts channel 4*j + g at g*C/4 + j: every fourth
     channel. GELU(C1) joins it with the rest.

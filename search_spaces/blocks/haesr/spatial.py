@@ -22,7 +22,7 @@ class OwnMaps(nn.Module):
         self.to_out = nn.Linear(channels, channels, bias=False)
 
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to the same shape, and M, (sets, 64, keys); given maps are not used."""
+        """Return features like x, (N, C, H, W), and M, (sets, 64, keys); maps are not used."""
         q = self.to_q(self.tokens.queries(x))
         k, v = self.to_kv(self.tokens.keys(x)).chunk(2, 2)
         # Maps are handed on after the softmax: SHABs need no queries, keys or bias.
@@ -40,11 +40,10 @@ class SharedMaps(nn.Module):
         self.to_out = nn.Linear(channels, channels, bias=False)
 
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to the same shape, and the maps as they were given."""
+        """Return features of the shape of x, (N, C, H, W), and the maps as they were given."""
         assert maps is not None
-        v = self.to_v(
-            self.tokens.keys(x)
-        )  # before the linear layer, as published: it counts each key
+        # Keys are gathered before the linear layer, as published: it counts each of them.
+        v = self.to_v(self.tokens.keys(x))
         return self.tokens.image(self.to_out(maps @ v), x.shape), maps
 
 
@@ -63,7 +62,8 @@ class SpatialBlock(nn.Module):
         self.feed_forward = GatedFeedForward(channels, expansion=1)
 
     def forward(self, x: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to the same shape, and the maps that were used."""
+        """Return features of the shape of x, (N, C, H, W), and the maps that were used."""
         attended, used = self.attention(self.norm1(x), maps)
+        # Both steps are residual, over their normed input.
         x = x + attended
         return x + self.feed_forward(self.norm2(x)), used

@@ -1,5 +1,4 @@
 """Sets of pixels that attend: HAESR's windows with their surroundings, and grids over the image.
-image.
 
 Both cut (N, C, H, W), H and W multiples of 8, into sets of 64 queries, each of which attends to the
 keys of its set: (sets, 64, C) and (sets, keys, C). A set's map has the shape (64, keys), its bias
@@ -75,12 +74,14 @@ class LocalTokens(nn.Module):
     def __init__(self, pattern: str) -> None:
         super().__init__()
         inside = range(RING, RING + WINDOW)
+
         # Raster order, so that a bias belongs to the same place as in released weights.
         places = sorted(
             {*RINGS[pattern](), *((row, column) for row in inside for column in inside)}
         )
 
         rows, columns = torch.tensor(places).unbind(1)
+
         # Indices are no weights: they follow the module's device, and stay out of the state dict.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
@@ -166,9 +167,7 @@ class FreeBias(nn.Module):
 
 
 class GridBias(nn.Module):
-    """(1, 64, 64 + extra): of the first 64 keys by their place relative to the query, of the others
-    free.
-    """
+    """A bias (1, 64, 64 + extra): by distance for the first 64 keys, free for the others."""
 
     index: Tensor
 
@@ -179,6 +178,7 @@ class GridBias(nn.Module):
         self.free = nn.Parameter(torch.empty(1, NUM_QUERIES, num_extra))
         nn.init.trunc_normal_(self.free, std=BIAS_STD)
         row, column = torch.arange(NUM_QUERIES) // WINDOW, torch.arange(NUM_QUERIES) % WINDOW
+
         # Relative places count from 0: they are rows of the table.
         down = row[:, None] - row + WINDOW - 1  # query less key
         across = column[:, None] - column + WINDOW - 1

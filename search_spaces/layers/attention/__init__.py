@@ -1,5 +1,4 @@
-"""How a SPAN-style block weighs its features: `attend(x, f)` with the block's input x and its
-features f.
+"""The attentions of SPAN-style blocks: `attend(x, f)` of a block's input x and its features f.
 
 Every variant gives (x + f) times a gate that is made from f alone; x and f are (N, C, H, W). One
 file holds a family of them. Their names stand in `search_spaces.attentions`, which needs no torch;

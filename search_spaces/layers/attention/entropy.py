@@ -35,6 +35,7 @@ class EntropyGate(nn.Module):
         variance = self.squeeze(f).var((2, 3), correction=min(1, num_pixels - 1), keepdim=True)
         if self.least_variance:
             variance = variance.clamp(min=self.least_variance)
+        # One number a map: how much it varies, not where.
         entropy = 0.5 * torch.log(2 * math.pi * math.e * variance)
         return torch.sigmoid(self.expand(entropy))
 

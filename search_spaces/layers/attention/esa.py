@@ -7,9 +7,8 @@ from torch.nn import functional as F
 from search_spaces.layers.conv import plain_conv, pointwise_conv
 
 POOL, STRIDE = 7, 3
-MIN_SIZE = (
-    2 * POOL + 1
-)  # of which a 3x3 convolution of stride 2 without padding leaves the 7 to pool
+# A 3x3 convolution of stride 2 without padding leaves the 7 to pool.
+MIN_SIZE = 2 * POOL + 1
 
 
 def usual_reduction(channels: int) -> int:
@@ -45,22 +44,25 @@ class ESA(nn.Module):
         """
         reduced = self.reduce(x)
         height, width = x.shape[2:]
+
         # The 3x3 convolution has no padding: it needs three pixels.
         small = min(height, width) < 3
         room = F.pad(reduced, (0, max(0, 3 - width), 0, max(0, 3 - height))) if small else reduced
 
+        # Half the size, a maximum at every third place, then a 3x3: a coarse view.
         halved = self.halve(room)
         pooled = F.max_pool2d(
             halved, (min(POOL, halved.shape[2]), min(POOL, halved.shape[3])), STRIDE
         )
 
+        # Back to the size of the features, to be added to the fine view.
         coarse = F.interpolate(
             self.coarse(pooled), (height, width), mode="bilinear", align_corners=False
         )
         return torch.sigmoid(self.expand(coarse + self.fine(reduced)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape.
+        """Weigh features (N, C, H, W) by their gate.
 
         Raises:
             ValueError: it is too small for what is published.
@@ -69,8 +71,8 @@ class ESA(nn.Module):
         if min(height, width) < MIN_SIZE:
             raise ValueError(
                 f"esa needs features of at least {MIN_SIZE}x{MIN_SIZE} pixels for its "
-                f"{POOL}x{POOL} pooling "
-                f"after a convolution of stride 2, got {height}x{width}; use a larger image"
+                f"{POOL}x{POOL} pooling after a convolution of stride 2, got {height}x{width}; "
+                "use a larger image"
             )
         return x * self.gate(x)
 

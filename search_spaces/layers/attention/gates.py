@@ -12,13 +12,12 @@ class ParameterFree(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        # Around zero: a feature of 0 closes the gate, a negative one turns the sign.
         return (x + f) * (torch.sigmoid(f) - 0.5)
 
 
 class HardParameterFree(nn.Module):
-    """(x + f) * clamp(f / 6, -0.5, 0.5): the former with the piecewise linear sigmoid of
-    MobileNetV3.
-    """
+    """(x + f) * clamp(f / 6, -0.5, 0.5): SPAN's gate with MobileNetV3's hard sigmoid."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -7,8 +7,7 @@ from search_spaces.layers.mamba import Mamba
 
 
 class MambaGate(nn.Module):
-    """(x + f) * (1 + G(f)), G in (-0.5, 0.5): f, mixed and normed, through Mamba row by row, mixed
-    again.
+    """(x + f) * (1 + G(f)), G in (-0.5, 0.5) from a Mamba that scans f row by row.
 
     G = sigmoid(C1(mamba(norm(C1(f))))) - 0.5 with Mamba-1 as published: 16 states, twice the
     channels, a convolution over 4 pixels, steps of rank channels / 16, rounded up. The last C1

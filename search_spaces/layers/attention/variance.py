@@ -20,12 +20,14 @@ class Variance(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # Half the channels, as published.
         inner = max(1, channels // 2)
         self.reduce = pointwise_conv(channels, inner, bias=False)
         self.guide = VarianceGuide(inner, weighed=False)
         self.expand = pointwise_conv(inner, channels, bias=True)
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
+        # All but the first convolution runs on regions, 64 times fewer than pixels.
         regions = self.expand(self.guide(self.reduce(l2_normalise(f, 1))))
         gated: Tensor = (x + f) * F.interpolate(regions, size=f.shape[2:], mode="nearest")
         return gated

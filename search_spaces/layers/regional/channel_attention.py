@@ -35,6 +35,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.project_in(x).chunk(2, 1)
         qv = self.depthwise(a) * b
+
         # Patches are small, and so one window.
         if self.training:
             attended = self._attend_channels(qv)
@@ -42,6 +43,7 @@ class ChannelAttention(nn.Module):
             height, width = x.shape[2:]
             windows = self._attend_channels(split_windows(qv, self.window))
             attended = merge_windows(windows, height, width, self.window)
+
         out: Tensor = self.project_out(attended)
         return out
 

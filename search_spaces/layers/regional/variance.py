@@ -13,8 +13,9 @@ REGION = 8  # pixels of a region's side, about: the image has H // 8 by W // 8 o
 
 
 class VarianceGuide(nn.Module):
-    """A weight for each region: w = GELU(C1(a DW3(maxima in the regions) + b variance over the
-    image)).
+    """A weight for each region, from its maxima and the variance over the image.
+
+    w = GELU(C1(a DW3(maxima) + b variance)).
 
     (N, C, H, W) -> (N, C, H // 8, W // 8), at least one region an axis, so that any image will do
     (the released networks need 8 pixels). The variance of N pixels is the sum of squares over N -
@@ -43,8 +44,7 @@ class VarianceGuide(nn.Module):
 
 
 class VarianceAttention(nn.Module):
-    """h + C1(t w) with t = C1(h / |h|) of half the channels and a `VarianceGuide` w of t, resized
-    to nearest.
+    """h + C1(t w): t = C1(h / |h|) has half the channels, w is the `VarianceGuide` of t, resized.
 
     (N, C, H, W) keeps its shape; |h| is the length of a pixel's features. No biases.
 

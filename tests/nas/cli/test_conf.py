@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from nas.cli import catalog, schema
 from nas.cli.composition import compose_command
-from nas.cli.door import main
+from nas.cli.door import find_schema, main
 from nas.cli.targets import CLASSES, locate
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -42,14 +42,14 @@ def nothing_is_missing(monkeypatch):
 
 
 def run_of(command):
-    return importlib.import_module(f"nas.commands.{command}").run
+    return find_schema(importlib.import_module(f"nas.commands.{command}"))
 
 
 @pytest.mark.parametrize(("command", "override"), SELECTIONS)
 def test_every_command_composes_with_every_option(command, override, nothing_is_missing):
     composition = compose_command(command, [override] if override else [])
     checked = schema.check(run_of(command), composition.tree, given=("invocation",))
-    parameters = set(schema._parameters(run_of(command))[1]) - {"invocation"}
+    parameters = set(schema.read_parameters(run_of(command))[1]) - {"invocation"}
     assert parameters <= set(checked), "a parameter of run that has no key in YAML"
 
 

@@ -9,9 +9,9 @@ import yaml
 
 from nas.cli.door import main
 from nas.commands.architectures import resolve_arch
-from nas.commands.profile_tables import FLAGS
+from nas.commands.profile_notes import FLAGS
 from nas.measure.latency import meter, modes, stopwatch
-from nas.measure.latency.meter import faults
+from nas.measure.latency.flags import find_faults
 from nas.measure.latency.rounds import Reading
 from search_spaces import published
 from tests.nas.measure.latency.clocks import by_params, on_the_cpu
@@ -54,7 +54,7 @@ def test_every_flag_of_a_reading_has_its_words():
         candidate_ms=1, baseline_ms=1, ratio=1.0, ci=1.0, ratio_low=1, ratio_high=1, rounds=1, rejected=9,
         idle=0, candidate_host_ms=0.5, baseline_host_ms=0.8,
     )  # fmt: skip
-    found = faults(
+    found = find_faults(
         reading, drifted=True, contaminated=True, on_gpu=True, target_ci=0.01, lacks_graph=True
     )
     assert set(found) == set(FLAGS)

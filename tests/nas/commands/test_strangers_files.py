@@ -424,6 +424,6 @@ def test_given_overrides_of_a_run_are_not_read(downloaded, tmp_path, monkeypatch
     called = []
     monkeypatch.setattr("os.system", called.append)
     assert main(["search", "run=run", "trials=4"]) == 0
-    assert search.checked_config(downloaded)["start"] == []
+    assert search.read_stored_config(downloaded)["start"] == []
     assert main(["trust", "run=run"]) == 2
     assert called == []

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.deploy.hostile import hostile_images
-from nas.deploy.launches import launched, value_of
+from nas.deploy.launches import launch_conv_act, value_of
 from nas.deploy.plan import Plan, computing, trace
 from nas.deploy.precision import earn_float16
 from nas.ops import backend
@@ -123,7 +123,7 @@ def test_the_released_spanv2_with_the_precisions_that_it_earns_is_17_launches():
             dtypes, faults = earn_float16(graph, hostile_images())
         plan = Plan(graph, dtypes, merged_for=CPU)
     assert 0 < len(faults) < 17
-    assert len(plan.graph_module.graph.find_nodes(op="call_function", target=launched)) == 17
+    assert len(plan.graph_module.graph.find_nodes(op="call_function", target=launch_conv_act)) == 17
     assert not plan.graph_module.graph.find_nodes(
         op="call_function", target=torch.ops.aten.to.dtype
     )
@@ -136,7 +136,7 @@ def test_a_map_keeps_the_width_that_its_readers_need():
 
     def stored(float32):
         graph_module = plan_of(SPECS["stem"], mixed(graph, float32))[2].graph_module
-        launches = graph_module.graph.find_nodes(op="call_function", target=launched)
+        launches = graph_module.graph.find_nodes(op="call_function", target=launch_conv_act)
         return [node.kwargs.get("dtype") for node in launches if "out" not in node.kwargs]
 
     assert torch.float16 in stored({1})  # what it writes is only read in float16
@@ -149,7 +149,7 @@ def test_a_separable_tail_stays_separable(name):
     graph = plan_of(SPECS[name])[2].graph_module
     (tail,) = [
         node
-        for node in graph.graph.find_nodes(op="call_function", target=launched)
+        for node in graph.graph.find_nodes(op="call_function", target=launch_conv_act)
         if "shuffle" in node.kwargs and "depth" in node.kwargs
     ]
     assert value_of(graph, tail.args[1]).shape[-1] == 1
@@ -172,6 +172,6 @@ def test_a_kernel_is_asked_for_in_the_sizes_in_which_it_runs(monkeypatch):
         asked.add((channels, in_channels, kernel))
         return "triton"
 
-    monkeypatch.setattr("nas.deploy.merge.backend_of", asking)
+    monkeypatch.setattr("nas.deploy.convolutions.backend_of", asking)
     net, _, _ = plan_of(SPECS["stem"])
     assert {tuple(conv.weight.shape[:3]) for conv in (net.stem, net.upsampler.conv)} <= asked

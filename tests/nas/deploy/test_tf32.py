@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.deploy.launches import joined, launched, value_of
+from nas.deploy.launches import join_parts, launch_conv_act, value_of
 from nas.deploy.plan import Plan, trace
 from nas.ops import backend
 from nas.ops.fuse import fuse
@@ -78,17 +78,19 @@ def test_released_networks_lose_no_more_than_rounding_to_tf32_takes(
 @pytest.mark.parametrize("name", RELEASED)
 def test_every_value_is_rounded_once(name):
     graph = plan_of(build(published(name)).eval()).graph_module
-    launches = graph.graph.find_nodes(op="call_function", target=launched)
+    launches = graph.graph.find_nodes(op="call_function", target=launch_conv_act)
     rounding = [node.kwargs["rounding"] for node in launches]
     reads_map = [weight.shape[1] > 3 for weight in weights_of(graph, launches)]
     assert {node.kwargs["precision"] for node in launches} == {"tf32"}
     assert not any(each.weight for each in rounding)
     assert not any(each.x for each, reads in zip(rounding, reads_map, strict=True) if reads)
     for node, each in zip(launches, rounding, strict=True):
-        wide = [user for user in node.users if user.target is joined]
+        wide = [user for user in node.users if user.target is join_parts]
         readers = [user for value in (node, *wide) for user in value.users if user.args[0] is value]
         multiplied = [
-            user for user in readers if user.target is launched and "depth" not in user.kwargs
+            user
+            for user in readers
+            if user.target is launch_conv_act and "depth" not in user.kwargs
         ]
         assert each.out == bool(multiplied)
     assert [each.out for each in rounding].count(True) >= 14
@@ -98,7 +100,7 @@ def test_every_value_is_rounded_once(name):
 def test_exact_products_take_weights_as_they_are(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     graph = plan_of(build(published("spanf")).eval()).graph_module
-    launches = graph.graph.find_nodes(op="call_function", target=launched)
+    launches = graph.graph.find_nodes(op="call_function", target=launch_conv_act)
     assert {node.kwargs["precision"] for node in launches} == {"tf32x3"}
     assert not any(node.kwargs["rounding"].out for node in launches)
     assert not all(

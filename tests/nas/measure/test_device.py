@@ -23,12 +23,12 @@ def test_a_gpus_driver_and_clocks_are_read(monkeypatch):
     monkeypatch.setattr(device, "device_id", lambda _: "GPU-1")
     line = "580.65.06, 1980 MHz, 3201 MHz, 1980 MHz, 3201 MHz, 700.00 W, 32, Default"
     monkeypatch.setattr(device, "output", lambda command: line)
-    found = device._gpu(torch.device("cuda", 0))
+    found = device._query_gpu(torch.device("cuda", 0))
     assert found["driver"] == "580.65.06"
     assert found["gpu"]["uuid"] == "GPU-1"
     assert found["gpu"]["clocks.sm"] == "1980 MHz"
     monkeypatch.setattr(device, "output", lambda command: None)
-    assert device._gpu(torch.device("cuda", 0)) == {"gpu": {"uuid": "GPU-1"}}
+    assert device._query_gpu(torch.device("cuda", 0)) == {"gpu": {"uuid": "GPU-1"}}
 
 
 def test_git_commit_says_when_files_differ(tmp_path):

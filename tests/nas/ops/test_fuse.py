@@ -16,6 +16,7 @@ from search_spaces.blocks.spab import SPAB
 from search_spaces.chooser import RandomChooser
 from search_spaces.layers.attention import VALUEWISE
 from tests.nas.measure.networks import random_spec
+from tests.nas.ops import torch_warnings
 from tests.search_spaces.spaces import make_space
 from tests.search_spaces.test_spaces import SPAN_LIKE
 
@@ -236,7 +237,7 @@ def test_half_a_network_and_moved_networks_work():
         assert fused.to("meta")(IMAGE.bfloat16().to("meta")).shape == (2, 3, 44, 52)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+@torch_warnings.IGNORED
 def test_it_compiles_as_one_graph():
     fused = fuse(build(random_spec(1)).eval())
     with torch.no_grad():

@@ -11,10 +11,11 @@ from nas.ops.fuse import fuse
 from nas.ops.span_attention import parameter_free_attention, span_attention
 from nas.ops.span_attention import reference as attentions
 from search_spaces import build, published
+from tests.nas.ops import torch_warnings
 from tests.nas.ops.conv_act.operands import operands
 from tests.nas.ops.span_attention.maps import make_inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+pytestmark = torch_warnings.IGNORED
 
 EVERY = ("span_attention", "parameter_free_attention", *(f"conv_act {name}" for name in EPILOGUES))
 

@@ -6,14 +6,11 @@ from nas.analysis.ladder import RUNGS, LadderRun
 from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import NTIRE2026_WEIGHTS, Baseline, Challenge, Gate
 from nas.search.asking import Asker, Exhausted
-from nas.search.fidelity.rungs import Rungs
 from nas.search.model.decisions import read_decisions
-from nas.search.observer import Observer
 from nas.search.samplers.cost_aware import CostAware
 from nas.search.samplers.evolution import Evolution
 from nas.search.samplers.optuna_samplers import GP, NSGA2, TPE
 from nas.search.samplers.random import Random
-from nas.search.seeds import derived_seed
 from nas.search.store.journal import JOURNAL, open_storage
 from nas.search.store.study import Study, StudyRules
 from search_spaces import published
@@ -119,21 +116,12 @@ def open_search(folder, **changes):
         start=values["start"],
         start_inherits=0 if values["inherit"] else None,
     )
-    observer = Observer(
-        values["space"], goal=values["goal"], seed=derived_seed(values["seed"], "pool")
-    )
-    rungs = Rungs(
-        fidelities=values["fidelities"], probes=study.probes, least_tau=values["least_tau"]
-    )
     sampler = values["sampler"]
-    return Asker(
+    return Asker.over(
         study,
         values["space"],
         sampler_of(sampler) if isinstance(sampler, str) else sampler,
-        observer,
-        rungs,
-        seed=values["seed"],
-        inherit=values["inherit"],
+        **{name: values[name] for name in ("goal", "fidelities", "least_tau", "seed", "inherit")},
     )
 
 

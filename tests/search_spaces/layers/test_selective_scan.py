@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.measure.cost import _Ledger
+from nas.measure.cost import _ForwardWatch
 from search_spaces.layers import selective_scan as module
 from search_spaces.layers.selective_scan import run_kernel, selective_scan
 from tests.search_spaces.layers.scans import operands, token_loop
@@ -124,7 +124,7 @@ def test_memory_is_linear_in_the_length_and_some_maps_large(train, maps, monkeyp
 
     def peak_bytes(length):
         given = [x.float().to("meta").requires_grad_(train) for x in operands(1, length, 96, 16)]
-        ledger = _Ledger(given)
+        ledger = _ForwardWatch(given)
         with ledger:
             out = selective_scan(*given)
             if train:

@@ -17,7 +17,8 @@ from nas.deploy.graphs import GraphCache
 from nas.measure import lock
 from nas.measure.latency.conditions import flushes_denormals, reading_conditions
 from nas.measure.latency.config import LatencyConfig
-from nas.measure.latency.meter import LatencyMeter, faults
+from nas.measure.latency.flags import find_faults
+from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.modes import MODES, Mode, available, resolve
 from nas.measure.latency.rounds import Block, Reading
 from nas.measure.latency.sizes import CHALLENGE_SIZES, folder_sizes, weighted
@@ -268,7 +269,7 @@ def test_rejected_rounds_alone_disturb_on_a_gpu_and_with_a_wide_interval_on_a_cp
         rejected=rejected, idle=0,
     )  # fmt: skip
     other = {"drifted": False, "contaminated": False, "target_ci": 0.01}
-    assert faults(reading, on_gpu=on_gpu, **other) == expected
+    assert find_faults(reading, on_gpu=on_gpu, **other) == expected
 
 
 def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
@@ -284,7 +285,7 @@ def test_a_void_reading_of_a_gpu_is_taken_once_more(config, monkeypatch):
         asked.append((list(specs), attempt))
         return answers[attempt - 1]
 
-    monkeypatch.setattr(meter, "_attempt", attempt)
+    monkeypatch.setattr(meter, "_attempt_reading", attempt)
     monkeypatch.setattr(meter, "device", torch.device("cuda", 0))
     specs = [published("spanv2"), published("spanf"), tiny(4), published("span")]
     found = meter.measure_all(specs, seed=0)
@@ -535,7 +536,7 @@ def test_challenge_graph_replays_the_candidate_and_times_the_baseline_as_release
 
         return Graph(), held, out
 
-    monkeypatch.setattr("nas.deploy.graphs.GraphCache._capture", capture)
+    monkeypatch.setattr("nas.deploy.graphs.GraphCache._capture_graph", capture)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: "the only one")
     monkeypatch.setitem(MODES, "challenge_graph", on_the_cpu(MODES["challenge_graph"]))

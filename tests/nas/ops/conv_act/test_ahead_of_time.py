@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("triton")
 
 ROOT = Path(__file__).parents[4]
-SCRIPT = ROOT / "benchmarks" / "ahead_of_time.py"
+SCRIPT = ROOT / "benchmarks" / "kernels" / "ahead_of_time.py"
 PRECISIONS = ("fp16", "tf32", "fp32")
 USUAL_GPUS = (86, 90)
 OTHER_GPUS = (80, 89, 100, 120)

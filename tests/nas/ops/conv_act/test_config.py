@@ -124,7 +124,7 @@ WRONG = {
 def test_an_entry_that_is_none_is_named_in_one_line(name, table):
     entry, said = WRONG[name]
     with pytest.raises(
-        ValueError, match=rf"^tilings.json: entry 1: .*{said}.*benchmarks/tune.py$"
+        ValueError, match=rf"^tilings.json: entry 1: .*{said}.*benchmarks/kernels/tune.py$"
     ) as caught:
         read_table(table(changed("case", channels=48), entry))
     assert "\n" not in str(caught.value)

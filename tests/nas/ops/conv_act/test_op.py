@@ -11,6 +11,7 @@ from nas.ops.conv_act import ATTENTIONS, EPILOGUES, GATED, conv_act, reference
 from search_spaces.layers.activation import ACTIVATIONS, activate
 from search_spaces.layers.attention import VALUEWISE
 from search_spaces.layers.attention.choice import make_attention
+from tests.nas.ops import torch_warnings
 from tests.nas.ops.conv_act.operands import operands
 
 NAMES = {"none": "residual"} | {name: name for name in VALUEWISE if name != "none"}
@@ -52,7 +53,7 @@ def test_the_operator_is_what_the_blocks_compute_bit_by_bit(epilogue, kernel):
 
 
 @pytest.mark.parametrize("epilogue", ["none", "silu", "parameter_free", "diagonal"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+@torch_warnings.IGNORED
 def test_the_operator_keeps_the_contract_of_the_dispatcher(epilogue):
     arguments = operands(epilogue)
     for value in arguments:
@@ -64,7 +65,7 @@ def test_the_operator_keeps_the_contract_of_the_dispatcher(epilogue):
 @pytest.mark.parametrize(
     "case", ["channels_last", "slice", "no bias", "one pixel", "one channel", "image"]
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@torch_warnings.IGNORED
 def test_the_contract_holds_in_every_layout(case):
     size = (1, 1) if case == "one pixel" else (5, 4)
     cin = {"one channel": 1, "image": 3}.get(case, 4)
@@ -113,7 +114,7 @@ def test_gradients_of_some_operands_alone(wanted):
 @pytest.mark.parametrize(
     "epilogue", ["none", "residual", "gelu", "hard_parameter_free", "conv1x1", "diagonal"]
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@torch_warnings.IGNORED
 def test_the_gradient_keeps_the_contract_of_the_dispatcher(epilogue, needed, layout):
     x, *rest = operands(epilogue)
     needed = [
@@ -155,7 +156,7 @@ def test_flops_of_the_gradient_are_those_of_the_plain_form(epilogue):
 
 
 @pytest.mark.parametrize("epilogue", ["silu", "conv1x1"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@torch_warnings.IGNORED
 def test_it_compiles_as_one_graph_forward_and_backward(epilogue):
     def value_and_grad(function):
         arguments = operands(epilogue)

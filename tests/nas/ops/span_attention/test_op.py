@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.ops.span_attention import parameter_free_attention, reference, span_attention
 from nas.ops.span_attention.module import FusedLearnedPointwise, FusedParameterFree
 from search_spaces.layers.attention.gates import LearnedPointwise, ParameterFree
+from tests.nas.ops import torch_warnings
 from tests.nas.ops.span_attention.maps import LAYOUTS, make_inputs, meaning, worst_error
 
 OPS = {
@@ -53,6 +54,7 @@ def test_gradients_are_right(op):
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("layout", LAYOUTS)
+@torch_warnings.IGNORED
 def test_op_keeps_the_dispatcher_s_contract(op, layout):
     given = [
         value.detach().requires_grad_() for value in _given(dtype=torch.float32, layout=layout)

@@ -12,7 +12,8 @@ from nas.commands import search
 from nas.search.backends.base import BackendParts, ReadingParts, Rules, TrainingParts
 from nas.search.backends.table import TableBackend
 from nas.search.backends.training import TrainingBackend
-from nas.search.controller import Budget, Controller
+from nas.search.config import Budget
+from nas.search.controller import Controller
 from nas.search.engines.base import Placement
 from nas.search.engines.simulated import SimulatedEngine
 from nas.search.engines.tasks import started
@@ -29,7 +30,7 @@ def parts(tmp_path):
     """The parts of `nas search` as its defaults make them, over the made-up table."""
     table().save(tmp_path / "t.parquet")
     composed = compose_command("search", ["proxy.steps=20", "limits.params=1e6"])
-    built = build(check(search.run, composed.tree, given=("invocation",)))
+    built = build(check(search.configure, composed.tree, given=("invocation",)))
     training = {name: built[name] for name in ("data", "proxy", "fidelity")}
     return BackendParts(
         run=Path("runs/mine"),

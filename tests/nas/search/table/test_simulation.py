@@ -6,7 +6,8 @@ import pytest
 
 from nas.analysis.results import table as rows_of
 from nas.record import Quality
-from nas.search.controller import Budget, Controller
+from nas.search.config import Budget
+from nas.search.controller import Controller
 from nas.search.engines.base import Placement, Task
 from nas.search.engines.simulated import SimulatedEngine
 from nas.search.engines.tasks import started

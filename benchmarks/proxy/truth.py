@@ -1,0 +1,255 @@
+"""The truth that proxies are judged by: networks trained long, read along the way on three sets.
+
+    nice -n 19 python benchmarks/proxy/truth.py --shared ../shared [NETWORK ...]
+    python benchmarks/proxy/truth.py --shared ../shared --table
+
+The networks are the ladder, the 16 that proxy.py draws, of each kind of block in space=esr one
+member of about 35,000 parameters, and SPANF, SPANV2, PDS and RFDN_SPAN as published. They are trained over
+the bicubic base for 40,000 steps on BSDS200 (what shows a scene of the other sets is dropped), and read eight
+times on Set5, Set14 and BSD100. Six of them are trained with a second seed. One process trains on one thread.
+
+The rates are those of `RATES`. They were chosen once, by `--rates`: three networks of different size, 8,000
+steps at each of three rates.
+
+Each training appends one line to the results file; what stands there is not trained again. A training that is
+stopped goes on from its last reading, which lies in --checkpoints.
+"""
+
+import argparse
+import functools
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import torch
+
+from benchmarks.proxy.families import families
+from benchmarks.proxy.proxy import networks as proxy_networks
+from benchmarks.shared.lines import Line, append, read
+from benchmarks.shared.paths import RESULTS
+from nas.commands.search import compose_search
+from nas.data.config import DataConfig
+from nas.data.patches import PatchStore
+from nas.data.roles import open_roles
+from nas.data.sets import ImageSet
+from nas.measure.cost import summed_cost
+from nas.measure.quality import mean_db, per_image
+from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
+from nas.search.seeds import derived_seed
+from nas.system.user_cache import user_cache
+from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer, TrainingError
+from search_spaces.published import published
+from search_spaces.spec import ArchSpec
+
+STEPS = 40_000
+READINGS = tuple(STEPS * share // 1000 for share in (20, 50, 100, 200, 350, 500, 750, 1000))
+RATES = {"muon_lr": 0.005, "lr": 5e-4}  # peak rates of Muon and AdamW; see --rates
+TRIED = (0.0025, 0.005, 0.01)  # Muon's rates; AdamW's is a tenth of them
+RATED = ("12x1", "20x4", "28x6")
+RATE_STEPS = 8_000
+FAMILY_PARAMS = 35_000
+PUBLISHED = ("spanf", "spanv2", "pds", "rfdn_span")
+TWICE = ("12x1", "20x4", "28x6", "rfdb", "safm", "acb")  # trained with a second seed
+TEST_SETS = ("Set5", "Set14", "BSD100")
+CALMER = 0.5  # times the rates, after a training that diverged
+DEVICE = torch.device("cpu")
+
+
+@functools.cache
+def networks() -> dict[str, ArchSpec]:
+    """Every network by its name, in the order in which they are trained."""
+    space = compose_search("space=esr").space
+    found = proxy_networks() | families(space, "params", FAMILY_PARAMS)
+    return found | {name: published(name) for name in PUBLISHED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One line of the results: a network, a seed, how long, and Muon's rate."""
+
+    network: str
+    seed: int
+    steps: int
+    muon_lr: float
+    lr: float
+
+    @property
+    def setting(self) -> Line:
+        """What a line has to agree with to be this training's."""
+        return asdict(self) | {"arch_id": networks()[self.network].arch_id}
+
+    @property
+    def proxy(self) -> ProxyConfig:
+        """The default proxy, for as many steps, at these rates."""
+        found: ProxyConfig = compose_search("proxy=brief").training.proxy
+        rates = replace(found.optimizer, muon_lr=self.muon_lr, lr=self.lr)
+        return replace(found, steps=self.steps, optimizer=rates)
+
+    @property
+    def readings(self) -> tuple[int, ...]:
+        return tuple(step * self.steps // STEPS for step in READINGS)
+
+
+def wanted(names: Sequence[str]) -> Iterator[Training]:
+    """The trainings of the truth: first every network once, then some again."""
+    for name in names:
+        yield Training(network=name, seed=0, steps=STEPS, **RATES)
+    for name in names:
+        if name in TWICE:
+            yield Training(network=name, seed=1, steps=STEPS, **RATES)
+
+
+def rate_trainings() -> Iterator[Training]:
+    """The short trainings by which the rates were chosen."""
+    for name in RATED:
+        for rate in TRIED:
+            yield Training(network=name, seed=0, steps=RATE_STEPS, muon_lr=rate, lr=rate / 10)
+
+
+def open_sets(shared: Path) -> tuple[ImageSet, dict[str, ImageSet]]:
+    """The training images, without scenes of the test sets, and each test set by its name."""
+    folders = [str(shared / "data" / name) for name in TEST_SETS]
+    base: DataConfig = compose_search("data=folder").training.data
+    config = replace(base, train=str(shared / "data" / "BSDS200"), val=folders)
+    train = open_roles(config, scale=4, roles=("train", "val"), progress=False).need("train")
+    return train, open_judged(shared)
+
+
+def open_judged(shared: Path) -> dict[str, ImageSet]:
+    """Each test set by its name."""
+    base: DataConfig = compose_search("data=folder").training.data
+    judged = {}
+    for name in TEST_SETS:
+        one = replace(base, val=str(shared / "data" / name))
+        judged[name] = open_roles(one, scale=4, roles=("val",), progress=False).need("val")
+    return judged
+
+
+class Study:
+    """Trains what the results file lacks.
+
+    Args:
+        results: the file of lines.
+        checkpoints: a folder in which trainings that were stopped go on.
+    """
+
+    def __init__(self, shared: Path, results: Path, checkpoints: Path) -> None:
+        self.results, self.checkpoints = results, checkpoints
+        train, self.judged = open_sets(shared)
+        self.patches = PatchStore(
+            train, seed=derived_seed(0, "patches"), memory_mib=8192, cache=None, progress=False
+        )
+
+    def run(self, training: Training) -> Line:
+        """Train one network, or go on with it, and append its line; gives the line."""
+        if done := read(self.results, training.setting):
+            return done[0]
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        name = f"{training.network}_{training.seed}_{training.steps}_{training.muon_lr:g}.pt"
+        path = self.checkpoints / name
+        while True:
+            try:
+                progress = self._train(training, path)
+                break
+            except TrainingError as error:
+                kept = read_checkpoint(path) or Progress()
+                if kept.attempt == training.proxy.max_restarts:
+                    raise
+                print(f"{training.network}: {error}; again at half the rates", flush=True)
+                write_checkpoint(path, Progress(attempt=kept.attempt + 1, rate=kept.rate * CALMER))
+        line = training.setting | {
+            "readings": [step for step, _ in progress.curve],
+            "psnr_db": {name: [one[name] for _, one in progress.curve] for name in self.judged},
+            "restarts": progress.attempt,
+            "train_seconds": round(progress.seconds, 1),
+        }
+        append(self.results, line)
+        path.unlink(missing_ok=True)
+        return line
+
+    def _train(self, training: Training, path: Path) -> Any:
+        """Train from reading to reading; a checkpoint is written at each."""
+        progress = read_checkpoint(path) or Progress()
+        trainer = ProxyTrainer(
+            networks()[training.network],
+            training.proxy,
+            self.patches,
+            seed=derived_seed(0, "truth", training.network, training.seed, progress.attempt),
+            device=DEVICE,
+            rate=progress.rate,
+        )
+        if progress.trainer:
+            trainer.restore(progress.trainer)
+        for stop in training.readings:
+            if trainer.done >= stop:
+                continue
+            start = time.perf_counter()
+            trainer.run(stop, tell=lambda _: None, give_way=lambda: None)
+            upscale = OverBase(trainer.averaged())
+            psnr_db = {
+                name: mean_db(per_image(upscale, one, DEVICE)) for name, one in self.judged.items()
+            }
+            if not all(map(math.isfinite, psnr_db.values())):
+                raise TrainingError("diverged", f"PSNR is {psnr_db}")
+            progress = replace(
+                progress,
+                curve=[*progress.curve, (stop, psnr_db)],
+                trainer=trainer.state(),
+                seconds=progress.seconds + time.perf_counter() - start,
+            )
+            write_checkpoint(path, progress)
+            print(training.network, training.seed, stop, psnr_db, flush=True)
+        return progress
+
+
+def table(lines: Sequence[Line]) -> Iterator[str]:
+    """A Markdown table of the long ends, the best on Set14 first."""
+    yield f"| network | parameters | seed | {' | '.join(TEST_SETS)} | at a tenth: Set14 | minutes |"
+    yield "|" + "---|" * (5 + len(TEST_SETS))
+    tenth = READINGS.index(STEPS // 10)
+    for line in sorted(lines, key=lambda line: -line["psnr_db"]["Set14"][-1]):
+        params = summed_cost(networks()[line["network"]])["params"]
+        ends = " | ".join(f"{line['psnr_db'][name][-1]:.3f}" for name in TEST_SETS)
+        yield (
+            f"| {line['network']} | {params:,} | {line['seed']} | {ends} "
+            f"| {line['psnr_db']['Set14'][tenth]:.3f} | {line['train_seconds'] / 60:.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("networks", nargs="*", default=list(networks()), help=", ".join(networks()))
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="folder that holds data/BSDS200, data/Set5, ..."
+    )
+    parser.add_argument(
+        "--rates", action="store_true", help="make the trainings by which the rates were chosen"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of what is there, and train nothing"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS / "truth.jsonl")
+    parser.add_argument("--checkpoints", type=Path, default=user_cache("truth"))
+    options = parser.parse_args()
+    if unknown := set(options.networks) - set(networks()):
+        parser.error(f"{', '.join(sorted(unknown))} is no network; known: {', '.join(networks())}")
+    torch.set_num_threads(1)
+    trainings = list(rate_trainings() if options.rates else wanted(options.networks))
+    if not options.table:
+        study = Study(options.shared, options.results, options.checkpoints)
+        for training in trainings:
+            study.run(training)
+    lines = [line for training in trainings for line in read(options.results, training.setting)]
+    print("\n".join(table(lines)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""One session of a search, from its checks to its last file: what `nas search` and `nas.Search` run."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
+from nas.search.asking import Asker
+from nas.search.backends.base import OpenedBackend
+from nas.search.config import SearchConfig
+from nas.search.controller import Controller
+from nas.search.engines.base import Placement
+from nas.search.engines.tasks import started
+from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
+from nas.search.model.decisions import read_decisions
+from nas.search.store import former, run_directory
+from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage, recover
+from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
+from nas.search.store.runs import shown_settings
+from nas.search.store.study import Study, StudyRules
+from nas.search.warm_start import WarmStart, read_earlier
+
+INHERITED = (
+    "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "
+    "holds more training than proxy.steps; the ladder starts fresh and does not judge that."
+)
+PLANNED_TRIALS = 200  # where no number of trials is asked for
+
+
+class Screen(Protocol):
+    """Shows a search while it runs."""
+
+    def update(
+        self,
+        state: RunState,
+        *,
+        running: Mapping[int, str],
+        trials_wanted: int | None,
+        seconds_left: float | None,
+    ) -> None:
+        """Show the search as it stands; called several times a second.
+
+        Args:
+            running: what is done for each trial that runs, by its number.
+            seconds_left: until the budget is spent; None: nothing is known of that yet.
+        """
+        ...
+
+
+class _DarkScreen:
+    """Shows nothing."""
+
+    def update(self, state: RunState, **_: Any) -> None:
+        pass
+
+
+def show_nothing(state: RunState) -> AbstractContextManager[Screen]:
+    """Open a screen that shows nothing."""
+    return contextlib.nullcontext(_DarkScreen())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search has found.
+
+    Attributes:
+        folder: the run directory.
+        state: the run, as the report shows it.
+        reason: why the search ended, in words.
+    """
+
+    folder: Path
+    state: RunState
+    reason: str
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """All rows, the baseline first; its columns are those of trials.csv."""
+        return table(self.state)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of the Pareto front, the best score first."""
+        return front_table(self.trials)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CheckedSearch:
+    """What is known of a search once it was checked, before anything is written."""
+
+    resumption: Resumption
+    placement: Placement
+    backend: OpenedBackend
+    earlier: WarmStart
+    notices: tuple[str, ...]
+
+
+class SearchSession:
+    """One session of a search: it begins in a run directory, or goes on there.
+
+    Args:
+        config: what is searched, by whom and for how long.
+        render: makes the report's page of a run.
+        open_screen: opens what shows the search while it runs; called once, with the run as it
+            stands then.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        *,
+        render: Callable[[RunState], str],
+        open_screen: Callable[[RunState], AbstractContextManager[Screen]] = show_nothing,
+    ) -> None:
+        self.config = config
+        self.render = render
+        self.open_screen = open_screen
+
+    def run(self) -> SearchResult:
+        """Search until the budget is spent.
+
+        Raises:
+            ValueError: something that was asked for cannot be done; the message starts with its
+                key, and nothing was written but where the ladder itself failed.
+            KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
+        """
+        checked = self._check()
+        folder = self.config.run
+
+        # From here on something is written; what brings no result leaves nothing behind.
+        made_folders = former.make_folders(folder)
+        lock = RunLock(folder)
+        study: Study | None = None
+        try:
+            notices = self._begin(checked)
+            study = self._open_study(checked)
+            return self._search(study, checked, notices)
+        except Exception:
+            is_empty = study is None or not (study.records or study.ladder)
+            if is_empty and not checked.resumption.resumes:
+                lock.release()
+                former.remove_files(folder)
+                former.remove_folders(made_folders)
+            raise
+        finally:
+            lock.release()
+
+    def _check(self) -> _CheckedSearch:
+        """Refuse what cannot be searched so; nothing is written.
+
+        Raises:
+            ValueError: the message starts with the key.
+        """
+        config = self.config
+        check_members(config.space)
+        placement = config.make_placement()
+        resumption = inspect_folder(config.run, config.composed.config)
+
+        # A space in which nothing meets the limits would be searched for nothing.
+        doubt = ""
+        if resumption.change or not resumption.resumes:
+            limits, start = config.goals.rules.limits, config.prior.start
+            doubt = check_limits(config.space, limits, seed=config.seed, also=start)
+        if config.prior.inherit:
+            check_inheritance(config.space, seed=config.seed)
+
+        # Data, table and device: whether they are there, and the same as when the run was started.
+        backend = config.execution.backend.open(config.make_parts(placement))
+        resumption = compare_conditions(
+            config.run,
+            resumption,
+            conditions=backend.conditions,
+            fingerprints=backend.fingerprints,
+        )
+        self._check_start(backend)
+        earlier = read_earlier(
+            config.prior.warm_start,
+            config=config.composed.config,
+            fingerprints=backend.fingerprints,
+            conditions=backend.conditions,
+            scale=config.scale,
+        )
+        return _CheckedSearch(
+            resumption=resumption,
+            placement=placement,
+            backend=backend,
+            earlier=earlier,
+            notices=(*filter(None, [doubt]), *backend.notices, *earlier.notices),
+        )
+
+    def _check_start(self, backend: OpenedBackend) -> None:
+        """Refuse architectures to start with that have no results here, or another scale."""
+        for spec in self.config.prior.start:
+            lack = backend.lacks(spec)
+            if spec.scale != self.config.scale:
+                lack = f"is of scale {spec.scale}, here it is {self.config.scale}"
+            if lack:
+                raise ValueError(f"start: {spec.arch_id} {lack}")
+
+    def _begin(self, checked: _CheckedSearch) -> tuple[str, ...]:
+        """Make the run directory ready; return what the user is told at the start."""
+        folder, backend, composed = self.config.run, checked.backend, self.config.composed
+        notices = list(checked.notices)
+        if checked.resumption.change:
+            notices.append(former.set_aside(folder))
+        if self.config.prior.inherit:
+            notices.append(INHERITED)
+        if (journal := find_journal(folder)) and (cut := recover(journal)):
+            notices.append(cut)
+
+        run_directory.create(
+            folder,
+            config=composed.config,
+            choices=composed.choices,
+            overrides=[typed for typed in composed.overrides if not typed.startswith("run=")],
+            environment={
+                **backend.environment,
+                "seed": self.config.seed,
+                "data": backend.fingerprints,
+                "lr": dict(backend.lr_origins),
+            },
+        )
+        return tuple(notices)
+
+    def _open_study(self, checked: _CheckedSearch) -> Study:
+        """Open the study in the run's journal, and settle what a kill left open."""
+        config, backend = self.config, checked.backend
+        rules = config.goals.rules
+        from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
+        return Study(
+            open_storage(config.run / JOURNAL),
+            StudyRules(
+                objectives=config.goals.objectives,
+                limits=rules.limits,
+                challenge=rules.challenge,
+                baseline=backend.baseline,
+                ladder_sizes=backend.ladder_sizes,
+                ladder_seeds=rules.ladder_seeds,
+                num_probes=config.training.fidelity.probes,
+                planned_trials=config.budget.trials or PLANNED_TRIALS,
+            ),
+            read_decisions(config.space),
+            start=[*config.prior.start, *from_fronts],
+            start_inherits=0 if config.prior.inherit else None,
+        )
+
+    def _search(
+        self, study: Study, checked: _CheckedSearch, notices: tuple[str, ...]
+    ) -> SearchResult:
+        """Ask, run and tell; the run's files are rewritten as results come, and at the end."""
+        config, backend = self.config, checked.backend
+        asker = Asker.over(
+            study,
+            config.space,
+            config.sampler,
+            goal=config.goals.goal,
+            earlier=checked.earlier.results,
+            fidelities=backend.fidelities,
+            least_tau=config.training.fidelity.least_tau,
+            seed=config.seed,
+            inherit=config.prior.inherit,
+        )
+
+        def list_parents() -> set[str]:
+            """List the arch_ids whose weights stay: what is trained next may start from them."""
+            return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
+
+        name, settings = config.run.resolve().name, shown_settings(config.composed.config)
+        files = run_directory.Files(config.run, self.render, needed=list_parents)
+
+        def read_state() -> RunState:
+            return replace(study.show(name, settings, notices), lr_origins=backend.lr_origins)
+
+        engine = backend.engine or config.execution.engine
+        try:
+            with (
+                started(engine, backend.make_evaluator, checked.placement),
+                self.open_screen(read_state()) as screen,
+            ):
+
+                def show(running: dict[int, str], seconds_left: float | None) -> None:
+                    state = read_state()
+                    screen.update(
+                        state,
+                        running=running,
+                        trials_wanted=config.budget.trials,
+                        seconds_left=seconds_left,
+                    )
+                    if files.stale:
+                        files.update(state)
+
+                reason = Controller(
+                    asker,
+                    engine,
+                    config.budget,
+                    has_test=backend.has_test,
+                    show=show,
+                    changed=lambda: files.update(read_state()),
+                    clock=backend.clock,
+                ).run()
+        except KeyboardInterrupt:
+            files.update(read_state(), now=True)
+            raise
+
+        if emptiness := why_empty(study.state):
+            notices = (*notices, emptiness)
+            reason = f"{emptiness}; {reason}"
+        files.update(read_state(), now=True)
+        return SearchResult(folder=config.run, state=read_state(), reason=reason)
