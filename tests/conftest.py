@@ -13,19 +13,31 @@ if (
 ):  # before anything imports Triton: its kernels are then run by its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# These may import Triton.
+from tests.nas.search.sessions import arguments, make_pictures
+from tests.once import make_once
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
+def pictures(tmp_path_factory):
+    """Small pictures in train/ and val/; to be read, never changed."""
+    return make_once(tmp_path_factory, "pictures", make_pictures)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(pictures, tmp_path_factory):
     """A finished search of two trials under a proxy that learns nothing; to be read, never changed."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = "trials=2 proxy.steps=3 ladder_seeds=1 latency.max_seconds=0.5 workers=1"
-    command = [sys.executable, "-m", "nas", "search", "run=tiny", *settings.split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "tiny"
+
+    def make(folder):
+        settings = arguments(pictures, trials=2, workers=1, **{"proxy.steps": 3})
+        command = [sys.executable, "-m", "nas", "search", "run=tiny", *settings]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    return make_once(tmp_path_factory, "tiny_run", make) / "tiny"
 
 
 @pytest.fixture

@@ -225,9 +225,14 @@ class _ForwardWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, inputs: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.activations = self.num_conv = self.peak_bytes = 0
+        self.activations = self.num_conv = 0
         self.alive: dict[int, tuple[StorageWeakRef, int]] = {}  # storage and bytes, by address
-        self._note_storages(inputs)
+        # Weights live throughout: summed once, they are not looked at after every operator.
+        self.held: dict[int, tuple[StorageWeakRef, int]] = {}
+        for tensor in inputs:
+            reference, num_bytes = _refer_weakly(tensor)
+            self.held[reference.cdata] = (reference, num_bytes)
+        self.held_bytes = self.peak_bytes = sum(num_bytes for _, num_bytes in self.held.values())
 
     def __torch_dispatch__(
         self,
@@ -247,17 +252,23 @@ class _ForwardWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Add new storages, drop those that were freed, and update the peak."""
         for value in values:
             if isinstance(value, Tensor):
-                storage = value.untyped_storage()
-                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-                self.alive[reference.cdata] = (reference, storage.nbytes())
+                reference, num_bytes = _refer_weakly(value)
+                if reference.cdata not in self.held:
+                    self.alive[reference.cdata] = (reference, num_bytes)
 
         self.alive = {
             key: (reference, num_bytes)
             for key, (reference, num_bytes) in self.alive.items()
             if not reference.expired()  # type: ignore[no-untyped-call]
         }
-        live_bytes = sum(num_bytes for _, num_bytes in self.alive.values())
-        self.peak_bytes = max(self.peak_bytes, live_bytes)
+        now = self.held_bytes + sum(num_bytes for _, num_bytes in self.alive.values())
+        self.peak_bytes = max(self.peak_bytes, now)
+
+
+def _refer_weakly(tensor: Tensor) -> tuple[StorageWeakRef, int]:
+    """Refer to a tensor's storage without keeping it alive; the second is its size in bytes."""
+    storage = tensor.untyped_storage()
+    return StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
 
 
 def _count_convolutions(func: Any, args: tuple[Any, ...]) -> int:

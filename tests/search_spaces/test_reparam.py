@@ -24,6 +24,13 @@ from tests.search_spaces.forms import FORMS, SHAPES, draw, form_conv
 
 IMAGE = torch.randn(2, 6, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
 KINDS_OF_FORMS = ("asymmetric", "conv3xc", "erb", "lora", "mbrb", "repvgg", "sum")
+# A form is a convolution's own affair: one network takes them all, each other one takes two.
+NETWORKS_IN_FORMS = [
+    (name, form)
+    for place, name in enumerate(names())
+    for step, form in enumerate(KINDS_OF_FORMS)
+    if name == "span" or (step - place) % len(KINDS_OF_FORMS) in (0, 3)
+]
 every_form = pytest.mark.parametrize("form", FORMS)
 every_shape = pytest.mark.parametrize(("in_channels", "channels", "kernel", "bias"), SHAPES)
 
@@ -191,8 +198,7 @@ def test_a_network_in_a_form_is_saved_and_loaded(form, tmp_path):
     assert torch.equal(net(x), pickle.loads(pickle.dumps(copy.deepcopy(net)))(x))
 
 
-@pytest.mark.parametrize("form", KINDS_OF_FORMS)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(("name", "form"), NETWORKS_IN_FORMS)
 def test_every_network_folds_and_unfolds_in_every_form(name, form):
     folds_back(dataclasses.replace(published(name), train_form=FORMS[form]))
 

@@ -191,12 +191,13 @@ def test_checkpoints_as_people_have_them_have_their_right_psnr(arguments, expect
 
 
 def test_a_pick_of_a_run_is_evaluated_with_the_weights_and_the_base_of_the_run(
-    tiny_run, tmp_path, capsys
+    tiny_run, pictures, tmp_path, capsys
 ):
     """On the val set it has the PSNR that the run's table says."""
     row = pd.read_csv(tiny_run / "front.csv").iloc[0]
     out = tmp_path / "out.csv"
-    assert main(["evaluate", f"arch={tiny_run}:{row['number']}", f"out={out}"]) == 0
+    images = ["data=folder", f"data.val={pictures / 'val'}"]
+    assert main(["evaluate", f"arch={tiny_run}:{row['number']}", *images, f"out={out}"]) == 0
     assert pd.read_csv(out)["psnr_db"].mean() == pytest.approx(row["psnr_db"], abs=1e-3)
     assert "with its bicubic base added" in capsys.readouterr().out
 

@@ -51,12 +51,13 @@ def test_an_exported_folder_loads_again_to_the_same_network(tiny_run, front, tmp
     torch.testing.assert_close(again(x), again.net(x) + bicubic_base(x, 4), rtol=0, atol=0)
 
 
-def test_what_is_exported_is_evaluated_like_its_run(tiny_run, front, tmp_path):
+def test_what_is_exported_is_evaluated_like_its_run(tiny_run, pictures, front, tmp_path):
     out, table = tmp_path / "mine", tmp_path / "psnr.csv"
     row = front.iloc[0]
     assert main(["export", f"run={tiny_run}", f"pick={row['number']}", f"out={out}"]) == 0
     weights = out / f"{row['arch_id']}.safetensors"
     arguments = [f"arch={out / 'arch.json'}", f"weights={weights}", f"out={table}"]
+    arguments += ["data=folder", f"data.val={pictures / 'val'}"]
     assert main(["evaluate", *arguments]) == 0
     assert pd.read_csv(table)["psnr_db"].mean() == pytest.approx(row["psnr_db"], abs=1e-3)
 

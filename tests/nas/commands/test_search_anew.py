@@ -1,6 +1,7 @@
 """What a search refuses before it makes anything, and a run without a trial that takes other settings."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -10,7 +11,8 @@ import pytest
 from nas.cli.door import main
 from nas.search.store.journal import JOURNAL
 from nas.search.store.runs import load_run
-from tests.nas.search.sessions import Session, arguments, make_pictures
+from tests.nas.search.sessions import Session, arguments
+from tests.once import make_once
 
 TABLE = (
     "evaluator=table", "space=esr_bench_mini", "challenge=esr_bench_mini", "proxy.steps=2000", "workers=1",
@@ -30,6 +32,22 @@ def search(tmp_path, monkeypatch, capsys):
         return status, " ".join((printed.out + printed.err).split())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def base_empty(tmp_path_factory):
+    """A search whose proposals were all rejected; to be read, never changed."""
+
+    def make(folder):
+        assert main(["search", *TABLE, "trials=3", f"run={folder}/a", IMPOSSIBLE]) == 0
+
+    return make_once(tmp_path_factory, "empty_search", make) / "a"
+
+
+@pytest.fixture
+def empty(base_empty, tmp_path):
+    """A copy of it, named a."""
+    return shutil.copytree(base_empty, tmp_path / "a")
 
 
 def files(folder):
@@ -89,40 +107,33 @@ def test_a_run_with_a_trial_keeps_its_settings(search, tmp_path):
     assert list((tmp_path / "a").glob("before-*")) == []
 
 
-def test_a_run_without_a_trial_goes_on_where_its_settings_are_the_same(search, tmp_path):
-    search(*TABLE, "trials=1", "run=a", IMPOSSIBLE)
-    records = len(load_run(tmp_path / "a").records)
-    status, printed = search("run=a", "trials=2")
+def test_a_run_without_a_trial_goes_on_where_its_settings_are_the_same(search, empty):
+    records = len(load_run(empty).records)
+    status, printed = search("run=a", "trials=4")
     assert status == 0
     assert "starts anew" not in printed
-    assert list((tmp_path / "a").glob("before-*")) == []
-    assert len(load_run(tmp_path / "a").records) == records
+    assert list(empty.glob("before-*")) == []
+    assert len(load_run(empty).records) == records
 
 
-def test_a_refused_remedy_leaves_a_run_as_it_was(search, tmp_path):
-    search(*TABLE, "trials=1", "run=a", IMPOSSIBLE)
-    before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+def test_a_refused_remedy_leaves_a_run_as_it_was(search, empty):
+    before = {path: path.read_bytes() for path in empty.rglob("*") if path.is_file()}
     assert search("run=a", "limits.params=10")[0] == 2
-    assert before == {
-        path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()
-    }
+    assert before == {path: path.read_bytes() for path in empty.rglob("*") if path.is_file()}
 
 
-def test_a_search_that_fails_before_any_result_leaves_nothing(search, tmp_path):
-    make_pictures(tmp_path / "pictures")
-    before = files(tmp_path)
+def test_a_search_that_fails_before_any_result_leaves_nothing(search, pictures, tmp_path):
     status, printed = search(
-        "run=deep/a", *arguments(tmp_path / "pictures", **{"proxy.optimizer.lr": "1e30"})
+        "run=deep/a", *arguments(pictures, workers=1, **{"proxy.optimizer.lr": "1e30"})
     )
     assert status == 2
     assert "failed" in printed
-    assert files(tmp_path) == before
+    assert files(tmp_path) == []
 
 
-def test_a_run_that_was_stopped_in_its_ladder_takes_other_settings(tmp_path):
-    make_pictures(tmp_path / "pictures")
+def test_a_run_that_was_stopped_in_its_ladder_takes_other_settings(search, pictures, tmp_path):
     run = tmp_path / "run"
-    long = arguments(tmp_path / "pictures", workers=1, **{"proxy.steps": 40})
+    long = arguments(pictures, workers=1, **{"proxy.steps": 20})
     with Session(run, long) as session:
         deadline = time.monotonic() + 120
         while not (run / JOURNAL).exists() or b"ladder/" not in (run / JOURNAL).read_bytes():
@@ -135,12 +146,12 @@ def test_a_run_that_was_stopped_in_its_ladder_takes_other_settings(tmp_path):
     assert ladder
     if any(record.number for record in load_run(run).records):
         pytest.skip("the search was faster than the signal")
-    with Session(run, ["trials=1", "proxy.steps=2"]) as session:
-        assert session.end() == 0, session.text()
-        assert "starts anew" in session.text()
+    status, printed = search("run=run", "trials=1", "proxy.steps=2")
+    assert status == 0
+    assert "starts anew" in printed
     state = load_run(run)
     assert {one.fidelity for one in state.ladder} == {2}
     assert {record.quality.fidelity for record in state.records if record.quality} == {2}
     assert json.loads((run / "environment.json").read_text())["seed"] == 0
     [aside] = run.glob("before-*")
-    assert {one.fidelity for one in load_run(aside).ladder} == {40}
+    assert {one.fidelity for one in load_run(aside).ladder} == {20}

@@ -10,6 +10,7 @@ from search_spaces.blocks import BLOCKS
 from search_spaces.layers.attention import ATTENTIONS
 from search_spaces.published import names
 from search_spaces.reparam import FORMS
+from tests.nas.search.sessions import arguments
 from tests.search_spaces.spaces import SPACES
 
 GUIDE = Path(__file__).parents[3] / "docs" / "howto" / "space.md"
@@ -51,16 +52,13 @@ def test_the_space_of_the_guide_is_a_file_like_any_other(mine, capsys):
     assert re.search(r"channels +16, 24", printed)
 
 
-def test_a_search_in_ones_own_space_is_resumed_from_anywhere(mine, tmp_path, monkeypatch, capsys):
+def test_a_search_in_ones_own_space_is_resumed_from_anywhere(
+    mine, pictures, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    settings = [
-        "trials=1",
-        "proxy.steps=3",
-        "ladder_seeds=1",
-        "latency.max_seconds=0.5",
-        "workers=1",
-    ]
-    assert main(["search", "run=run", "space=mine.yaml", "space.channels=[8]", *settings]) == 0
+    few = {"space.channels": "[8]", "space.num_blocks": "[2,3]"}
+    settings = arguments(pictures, trials=1, workers=1, **few)
+    assert main(["search", "run=run", "space=mine.yaml", *settings]) == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

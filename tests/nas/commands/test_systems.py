@@ -1,21 +1,16 @@
 """Commands on systems that lack what Linux has, and in terminals of other encodings."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import nas as nas_package
+from tests.nas.search.sessions import arguments
 
 TABLE = [
     "evaluator=table", "space=esr_bench_mini", "challenge=esr_bench_mini", "proxy.steps=2000", "trials=2",
-]  # fmt: skip
-TINY = [
-    "trials=1", "ladder_seeds=1", "device=cpu", "proxy.steps=2", "space.num_blocks=[1]",
-    "space.channels=[8,12]", "latency.sizes=[[16,16]]", "latency.max_seconds=0.3", "latency.min_rounds=3",
-    "latency.max_rounds=3", "latency.warmup_seconds=0",
 ]  # fmt: skip
 WITHOUT_AFFINITY = """
 import os
@@ -39,16 +34,34 @@ MAIN = """
 import sys
 from nas.cli.door import main
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for command in sys.argv[1:]:
+        print("status", main(command.split()), flush=True)
+"""
+# A search beside one that holds the run, and again once that one was killed.
+MAIN_TWICE = """
+import subprocess, sys
+from nas.cli.door import main
+if __name__ == "__main__":
+    first, hold, again = sys.argv[1:]
+    print("status", main(first.split()), flush=True)
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\\n"
+    print("status", main(again.split()), flush=True)
+    holder.kill()
+    holder.communicate()
+    print("status", main(again.split()), flush=True)
 """
 
 
-def nas(folder, lacks, *arguments, **environment):
-    """Run a command on a system that lacks something; workers lack it too: they run the same file."""
-    script = folder / "nas_elsewhere.py"
-    script.write_text(lacks + MAIN)
+def nas(folder, lacks, *arguments, script=MAIN, **environment):
+    """Run commands on a system that lacks something; workers lack it too: they run the same file.
+
+    Returns:  the exit status of each command, and all that was printed.
+    """
+    file = folder / "nas_elsewhere.py"
+    file.write_text(lacks + script)
     done = subprocess.run(
-        [sys.executable, script, *arguments],
+        [sys.executable, file, *arguments],
         capture_output=True,
         check=False,
         cwd=folder,
@@ -57,64 +70,61 @@ def nas(folder, lacks, *arguments, **environment):
     said = done.stdout + done.stderr
     assert b"Traceback" not in said
     assert b"UserWarning" not in said
-    return done.returncode, said
+    statuses = re.findall(rb"^status (\d+)$", done.stdout, re.MULTILINE)
+    return [int(status) for status in statuses], said
 
 
-def test_search_trains_on_a_system_without_posix(tmp_path):
-    status, said = nas(tmp_path, WITHOUT_POSIX, "search", "run=made", *TINY)
-    assert status == 0, said
+def test_search_trains_on_a_system_without_posix(pictures, tmp_path):
+    tiny = arguments(pictures, trials=1)
+    del tiny[tiny.index("workers=2")]  # one, where no device can be locked
+    statuses, said = nas(tmp_path, WITHOUT_POSIX, " ".join(["search run=made", *tiny]))
+    assert statuses == [0], said
     assert b"this Python has no file locks" in said
     assert b"1 trials done" in said
 
 
 def test_trust_and_tabulate_run_on_a_system_without_affinity(tmp_path):
-    status, said = nas(tmp_path, WITHOUT_AFFINITY, "search", "run=made", *TABLE, "proxy.steps=500")
-    assert status == 0, said
-    status, said = nas(tmp_path, WITHOUT_AFFINITY, "trust", "run=made", "members=2")
-    assert status == 0, said
-    status, said = nas(
-        tmp_path, WITHOUT_AFFINITY, "tabulate", "out=nowhere/t.parquet", "ladder=[16x1]"
+    statuses, said = nas(
+        tmp_path,
+        WITHOUT_AFFINITY,
+        " ".join(["search run=made", *TABLE, "proxy.steps=500"]),
+        "trust run=made members=2",
+        "tabulate out=nowhere/t.parquet ladder=[16x1]",
     )
-    assert status == 2, said
+    assert statuses == [0, 0, 2], said
+    assert b"nowhere" in said
 
 
 def test_a_run_is_searched_by_one_process_where_the_system_has_no_locks(tmp_path):
-    status, said = nas(tmp_path, WITHOUT_FCNTL, "search", "run=made", *TABLE)
-    assert status == 0, said
     hold = "import time; from pathlib import Path; from nas.search.store.journal import RunLock; "
     hold += "lock = RunLock(Path('made')); print('held', flush=True); time.sleep(600)"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_FCNTL + hold],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
+    statuses, said = nas(
+        tmp_path,
+        WITHOUT_FCNTL,
+        " ".join(["search run=made", *TABLE]),
+        WITHOUT_FCNTL + hold,
+        "search run=made trials=3",
+        script=MAIN_TWICE,
     )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        status, said = nas(tmp_path, WITHOUT_FCNTL, "search", "run=made", "trials=3")
-        assert status == 2
-        assert b"another process is searching in this directory" in said
-    finally:
-        holder.kill()
-        holder.communicate()
-    status, said = nas(
-        tmp_path, WITHOUT_FCNTL, "search", "run=made", "trials=3"
-    )  # the dead one's is no lock
-    assert status == 0, said
+    assert statuses == [0, 2, 0], said  # a dead one's lock is none
+    assert said.count(b"another process is searching in this directory") == 1
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_search_ends_in_a_terminal_of_any_encoding(tmp_path, encoding):
-    status, said = nas(tmp_path, "", "search", "run=made", *TABLE, PYTHONIOENCODING=encoding)
-    assert status == 0, said
-    assert "PSNR gate (-0.08 dB to the reference)" in said.decode(encoding)
+def test_search_ends_in_a_poor_terminal_and_writes_utf8_all_the_same(tmp_path):
+    """Python tells of every file that is opened in the locale's encoding; other packages' are theirs.
+
+    What other encodings print: tests/nas/system/test_streams.py.
+    """
+    statuses, said = nas(
+        tmp_path,
+        "",
+        " ".join(["search run=made", *TABLE]),
+        PYTHONIOENCODING="ascii",
+        PYTHONWARNDEFAULTENCODING="1",
+    )
+    assert statuses == [0], said
+    assert "PSNR gate (-0.08 dB to the reference)" in said.decode("ascii")
     assert "(−0.08 dB" in (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
-
-
-def test_files_are_utf8_whatever_the_locale_is(tmp_path):
-    """Python tells of every file that is opened in the locale's encoding; other packages' are theirs."""
-    status, said = nas(tmp_path, "", "search", "run=made", *TABLE, PYTHONWARNDEFAULTENCODING="1")
-    assert status == 0, said
     package = str(Path(nas_package.__file__).parent).encode()
     assert [
         line for line in said.splitlines() if b"EncodingWarning" in line and package in line

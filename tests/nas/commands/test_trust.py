@@ -1,12 +1,14 @@
 """`nas trust`: members of a front looked up at the table's longest trainings, or really trained longer."""
 
+import shutil
+
 import pytest
 
 from nas.cli.door import main
 from nas.search.store.runs import load_run
 from tests.nas.commands.test_search_table import SPACE
-from tests.nas.search.sessions import arguments, make_pictures
 from tests.nas.search.table.tables import table
+from tests.once import make_once
 
 
 @pytest.fixture
@@ -21,22 +23,23 @@ def call(tmp_path, monkeypatch, capsys):
     return call
 
 
-@pytest.fixture
-def searched(call, tmp_path):
+@pytest.fixture(scope="session")
+def base_search(tmp_path_factory):
     """A search over the made-up table whose proxy is half as long as the table's longest."""
-    table().save(tmp_path / "t.parquet")
-    base = [
-        "search",
-        "evaluator=table",
-        "table=t.parquet",
-        *SPACE,
-        "trials=20",
-        "run=a",
-        "sampler=random",
-    ]
-    wide = ["challenge.gate.min_gain_db=-2.0", "objectives=[psnr_gain_db,params]"]
-    assert call(*base, *wide, "proxy.steps=20")[0] == 0
-    return tmp_path / "a"
+
+    def make(folder):
+        table().save(folder / "t.parquet")
+        wide = ["challenge.gate.min_gain_db=-2.0", "objectives=[psnr_gain_db,params]"]
+        base = ["evaluator=table", f"table={folder}/t.parquet", *SPACE, "trials=20", *wide]
+        run = ["sampler=random", "proxy.steps=20", f"run={folder}/a"]
+        assert main(["search", *base, *run]) == 0
+
+    return make_once(tmp_path_factory, "trust", make)
+
+
+@pytest.fixture
+def searched(base_search, tmp_path):
+    return shutil.copytree(base_search / "a", tmp_path / "a")
 
 
 def test_members_are_ranked_by_the_longest_trainings_of_the_table(call, searched):
@@ -90,11 +93,9 @@ def test_run_that_used_the_longest_trainings_is_refused(call, tmp_path):
     assert "run=a: its table holds nothing longer than its 40 steps" in printed
 
 
-def test_members_are_really_trained_longer(call, tmp_path):
-    make_pictures(tmp_path / "pictures")
-    assert call("search", "run=r", *arguments(tmp_path / "pictures", trials=4))[0] == 0
-    status, printed = call("trust", "run=r", "members=2", "factor=2", "workers=1")
+def test_members_are_really_trained_longer(call, tiny_copy):
+    status, printed = call("trust", f"run={tiny_copy}", "members=2", "factor=2", "workers=1")
     assert status == 0
-    found = load_run(tmp_path / "r").retrained
-    assert [one.steps for one in found] == [4] * len(found)
+    found = load_run(tiny_copy).retrained
+    assert [one.steps for one in found] == [6, 6]
     assert "networks are too few for a rank agreement" in printed

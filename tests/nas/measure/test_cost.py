@@ -116,6 +116,19 @@ def test_memory_is_the_peak_of_live_tensors_when_counted_by_hand():
     assert measure_cost(tiny(), size=(64, 64)).memory_mib == 4 * (floats + weights) / MIB
 
 
+def test_memory_counts_weights_once_where_the_forward_reshapes_them():
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(12))
+
+        def forward(self, image):
+            return torch.nn.functional.conv2d(image, self.weight.view(4, 3, 1, 1))
+
+    floats = 12 + (3 + 4) * 8 * 8
+    assert count(Flat(), torch.ones(1, 3, 8, 8)).memory_mib == 4 * floats / MIB
+
+
 def test_memory_counts_overwritten_activations_once():
     def memory_mib(activation):
         block = BlockSpec.of(
