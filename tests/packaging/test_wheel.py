@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.nas.search.sessions import arguments
 from tests.packaging.pins import ROOT
 
 PACKAGES = ["nas", "search_spaces", "conf"]
-BRIEF = "trials=2 proxy.steps=3 ladder_seeds=1 latency.max_seconds=0.5 workers=1"
 TABLE = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000 workers=1 trials=2"
 
 
@@ -87,7 +87,7 @@ def test_sdist_builds_the_same_wheel(checkout, tmp_path):
 
 
 @pytest.mark.slow
-def test_wheel_works_outside_the_checkout(wheel, tmp_path):
+def test_wheel_works_outside_the_checkout(wheel, pictures, tmp_path):
     # A fresh environment that borrows the dependencies of this one, but not this project.
     venv, folder = tmp_path / "venv", tmp_path / "elsewhere"
     folder.mkdir()
@@ -117,7 +117,7 @@ def test_wheel_works_outside_the_checkout(wheel, tmp_path):
     assert "search" in run(nas, "--help", cwd=folder)
     assert "spanv2" in run(nas, "spaces", cwd=folder)
     run(nas, "search", "run=table", *TABLE.split(), cwd=folder)
-    run(nas, "search", "run=brief", *BRIEF.split(), cwd=folder)
+    run(nas, "search", "run=brief", *arguments(pictures, trials=2, workers=1), cwd=folder)
     run(nas, "report", "run=brief", cwd=folder)
     assert (folder / "brief/report.html").stat().st_size > 1e6
     assert "PSNR" in run(nas, "evaluate", "arch=brief:knee", cwd=folder)
