@@ -56,9 +56,13 @@ def test_a_search_in_ones_own_space_is_resumed_from_anywhere(
     mine, pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    few = {"space.channels": "[8]", "space.num_blocks": "[2,3]"}
-    settings = arguments(pictures, trials=1, workers=1, **few)
-    assert main(["search", "run=run", "space=mine.yaml", *settings]) == 0
+    quick = [
+        setting
+        for setting in arguments(pictures, trials=1, workers=1)
+        if not setting.startswith("space.")
+    ]
+    own = ["space=mine.yaml", "space.channels=[8]", "space.num_blocks=[2,3]"]
+    assert main(["search", "run=run", *own, *quick]) == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

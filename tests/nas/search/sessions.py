@@ -14,7 +14,7 @@ from PIL import Image
 from nas.search.store.journal import JOURNAL
 from nas.search.store.runs import load_run
 
-PATIENCE = 120.0
+PATIENCE = 300.0  # seconds, of a machine that others load too
 
 
 def make_pictures(folder):
@@ -30,10 +30,12 @@ def make_pictures(folder):
 
 
 def arguments(pictures, **changes):
-    """A search whose trials take parts of a second."""
+    """A search of 144 networks whose trials take parts of a second."""
     values = {
         "trials": 12, "workers": 2, "ladder_seeds": 1, "device": "cpu", "proxy.steps": 2,
-        "space.num_blocks": "[1,2,3]", "space.channels": "[8,12,16]", "latency.sizes": "[[16,16]]",
+        "space.num_blocks": "[1,2,3]", "space.channels": "[8,12,16]", "space.tail_channels": "[1.0]",
+        "space.attention": "[parameter_free,none]", "space.activation": "[silu,relu]",
+        "space.skip": "[near,none]", "space.taps": "[all,last]", "latency.sizes": "[[16,16]]",
         "latency.max_seconds": 0.3, "latency.min_rounds": 3, "latency.max_rounds": 3,
         "latency.warmup_seconds": 0, "data": "folder", "data.train": pictures / "train",
         "data.val": pictures / "val",
