@@ -10,8 +10,8 @@ COLUMNS = ["number", "score", "psnr_gain_db", "runtime_ratio", "params"]
 TABLE = {"evaluator": "table", "space": "esr_bench_mini", "challenge": "esr_bench_mini"}
 
 
-class SmallestFirst:
-    """Suggests the candidate with the fewest parameters that was not tried yet."""
+class LargestFirst:
+    """Suggests the candidate with the most parameters that was not tried yet."""
 
     picks_best = False
 
@@ -22,14 +22,14 @@ class SmallestFirst:
         points = [point for point in candidates.list_points([]) if point not in tried]
         if not points:
             return None
-        place = candidates.costs(points)["params"].argmin()
+        place = candidates.costs(points)["params"].argmax()
         return Suggestion(params=candidates.params(points[place]))
 
 
 def main() -> None:
     """Print the fronts of two searches of 20 trials, the best score first."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, sampler in (("cost_aware", "cost_aware"), ("smallest first", SmallestFirst())):
+        for name, sampler in (("cost_aware", "cost_aware"), ("largest first", LargestFirst())):
             search = Search(
                 **TABLE,
                 proxy={"steps": 2000},

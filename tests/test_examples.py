@@ -11,7 +11,7 @@ PRINTS = {
     "fuse_and_compare": "fused and plain differ by at most",
     "own_space": "num_blocks: 2, 3, 4",
     "score_own_numbers": "7.389  SPAN",
-    "table_search": "smallest first",
+    "table_search": "largest first",
 }
 
 

@@ -59,6 +59,39 @@ def find_contenders(frame: pd.DataFrame, state: RunState) -> Places:
     return np.flatnonzero(complete & at_top & measured & within)
 
 
+def explain_empty_front(frame: pd.DataFrame, state: RunState) -> str:
+    """Say why no row is on the front, and what to do; empty where one is.
+
+    Args:
+        frame: the run's table.
+    """
+    if (frame["on_front"] == "yes").any():
+        return ""
+    finished = frame[(frame["state"] == "complete") & (frame["number"] != 0)]
+    if finished.empty:
+        return "no trial has finished yet"
+
+    # A network can lie below the gate, over a limit, or both.
+    reasons, gate_db = [], state.challenge.gate.min_gain_db
+    gains_db = finished["psnr_gain_db"].to_numpy(dtype=float)
+    below = gains_db < gate_db
+    if state.can_rank and below.any():
+        nearest = int(np.argmax(np.where(below, gains_db, -np.inf)))
+        reasons.append(
+            f"{below.sum()} below the gate ({gate_db:+.2f} dB; the nearest, trial "
+            f"{finished['number'].iloc[nearest]}, has {gains_db[nearest]:+.3f} dB)"
+        )
+    for name, limit in state.limits.items():
+        num_over = int((finished[name].astype(float) > limit).sum())
+        if num_over:
+            reasons.append(f"{num_over} over limits.{name}={limit:.10g}")
+    return (
+        f"none of the {len(finished)} finished trials is on the front: "
+        f"{', '.join(reasons) or 'none is measured in every objective'}; "
+        "name a trial by its number, search on, or start a run with another gate or limit"
+    )
+
+
 def _mark_front(frame: pd.DataFrame, state: RunState, contenders: Places) -> Mask:
     """Mark the members of the front, (N,); what a believed gate refuses neither joins nor beats."""
     mask = np.zeros(len(frame), dtype=np.bool_)

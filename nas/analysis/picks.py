@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nas.analysis.columns import GOALS
-from nas.analysis.membership import costs
+from nas.analysis.membership import costs, explain_empty_front
 from nas.analysis.results import best_score_rows, front_table, table
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
@@ -29,11 +29,10 @@ def pick(state: RunState, which: str) -> TrialRecord:
         raise ValueError(f"pick={which} is not known; use {', '.join(WORDS)} or a trial number")
 
     # Every word but the best score names a member of the front.
-    members = front_table(table(state))
+    rows = table(state)
+    members = front_table(rows)
     if members.empty:
-        raise ValueError(
-            f"pick={which}: {state.name} has no finished trial yet; resume it with nas search"
-        )
+        raise ValueError(f"pick={which}: {state.name}: {explain_empty_front(rows, state)}")
 
     # The best score is looked for beyond the front too: that has other objectives, perhaps.
     if which == "best_score":

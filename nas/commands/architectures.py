@@ -166,8 +166,12 @@ def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
         return path
 
     # A run keeps the weights of its front; some may have been deleted since.
-    ended = f"{record.state}: {record.error}" if record.state != "complete" else "not on the front"
     on_front = set(front_table(table(state))["number"])
+    ended = "it was removed since" if record.number in on_front else "it is not on the front"
+    if record.state != "complete":
+        ended = f"{record.state}: {record.error}"
+    if state.settings.get("evaluator") == "TableBackend":
+        ended = "a search over a table trains nothing: only one that trains can be exported"
     kept = [
         str(member.number)
         for member in state.records

@@ -91,8 +91,8 @@ def run(
     assert agreement
     if agreement.tau is None:
         console.print(
-            f"{agreement.num_networks} networks are too few for a rank agreement; "
-            "give more members="
+            f"{agreement.num_networks} networks are too few for a rank agreement; give more "
+            "members= where the front has them, or search longer (trials=)"
         )
     else:
         console.print(

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.analysis.membership import explain_empty_front
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
 from nas.report.numbers import duration, fixed, giga, ratio, signed, whole
@@ -156,7 +157,7 @@ def _write_trial(row: Mapping[Any, Any], state: RunState) -> str:
     spec = next(record.spec for record in state.records if record.number == row["number"])
 
     # A trial that stopped at a rung may go on later: it is paused, not complete.
-    front = ", on the front" if row["on_front"] == "yes" else ""
+    front = ", on the front so far" if row["on_front"] == "yes" else ""
     top = state.yardstick.top_fidelity
     is_whole = top in (None, row["fidelity"])
     end = "complete" if is_whole else f"paused at {row['fidelity']} of {top} steps"
@@ -210,7 +211,8 @@ class _Front:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.members.empty:
-            yield Text("No trial is on the front yet.", style="dim")
+            reason = explain_empty_front(table(self.state), self.state)
+            yield Text(f"The front is empty: {reason}.", style="dim")
             return
 
         order = "best score first"

@@ -7,6 +7,7 @@ from itertools import groupby
 import pandas as pd
 
 from nas.analysis.columns import BY_NAME, COLUMNS, GOALS
+from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
 from nas.analysis.run_state import RunState
 from nas.record import Latency
 from search_spaces.spec import ArchSpec, BlockSpec
@@ -148,6 +149,14 @@ def verdict_words(state: RunState) -> str:
 
     # A preset may know a longer proxy whose ladder was seen to pass.
     advice = str(state.settings.get("longer_proxy") or LONGER)
+    std = verdict.seed_std_db
+    if verdict.in_order and std is not None and verdict.spread_db >= MIN_SPREAD_SEEDS * std:
+        # Only the gate is too wide for what the sizes spread over.
+        widest = verdict.spread_db / MIN_SPREAD_GATES
+        advice = (
+            f"a gate of at most {widest:.2f} dB below the reference "
+            f"(challenge.gate.min_gain_db), or {advice}"
+        )
     return (
         f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is "
         "unknown (no row is said to pass or fail the PSNR gate), and best_score is refused: pick "

@@ -188,7 +188,8 @@ def _read_entry(facts: Facts, rows: list[dict[str, Any]]) -> Entry:
     seeds = sorted({row["seed"] for row in rows})
     return Entry(
         spec=ArchSpec.from_json(first["arch"]),
-        cost=Cost(**{name: first[name] for name in COSTS}),
+        # A table that was made before a cost was counted lacks its column.
+        cost=Cost(**{name: first[name] for name in COSTS if name in first}),
         latency=Latency(**latency, **facts.conditions),
         measure_seconds=first["measure_seconds"],
         trainings=tuple(

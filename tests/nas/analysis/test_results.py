@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nas.analysis.columns import CONTRACT_COLUMNS
-from nas.analysis.membership import costs
+from nas.analysis.membership import costs, explain_empty_front
 from nas.analysis.picks import pick
 from nas.analysis.results import front_table, table
 from nas.record import TrialRecord
@@ -328,7 +328,7 @@ def test_pick_names_what_is_allowed(picked, which, message):
 
 
 @pytest.mark.parametrize(
-    ("which", "message"), [("knee", "no finished trial"), ("0", "has none yet")]
+    ("which", "message"), [("knee", "no trial has finished yet"), ("0", "has none yet")]
 )
 def test_pick_of_an_empty_run_says_so(which, message):
     with pytest.raises(ValueError, match=message):
@@ -340,3 +340,13 @@ def test_report_psnr_stands_beside_its_architecture():
     frame = table(run_state([record, row(1, 0, 1)], test_psnr_db={record.spec.arch_id: 27.5}))
     assert frame["test_psnr_db"].iloc[0] == 27.5
     assert np.isnan(frame["test_psnr_db"].iloc[1])
+
+
+def test_an_empty_front_says_what_keeps_its_trials_away(picked):
+    """Two below the gate, the nearest named; one over a limit too."""
+    state = run_state(picked, limits={"params": 1.0})
+    message = explain_empty_front(table(state), state)
+    finished = sum(record.state == "complete" and record.number > 0 for record in picked)
+    assert f"none of the {finished} finished trials is on the front" in message
+    assert "over limits.params=1" in message
+    assert explain_empty_front(table(run_state(picked)), run_state(picked)) == ""

@@ -7,6 +7,7 @@ import pytest
 
 from nas.analysis.ladder import LadderRun, judge, rung_spec
 from nas.cli.door import main
+from nas.measure.cost import measure_cost
 from nas.search.table.table import Table, find_table
 
 GATE_DB = 0.08
@@ -69,3 +70,10 @@ def test_search_over_it_is_a_run_like_any_other(tmp_path, monkeypatch, capsys):
     assert set(members["fidelity"]) == {2000}
     assert members["score"].is_monotonic_increasing
     assert members["score"].iloc[0] < 3.5  # the table's best is 2.06
+
+
+def test_costs_are_those_that_are_counted_today():
+    """A table that was made before a count changed would disagree with `nas profile`."""
+    entries = list(Table.load(find_table("esr_bench_mini")).entries.values())
+    for entry in entries[::18]:
+        assert entry.cost == measure_cost(entry.spec)

@@ -3,6 +3,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from nas.record import Cost
+from nas.search.table import table as table_file
 from nas.search.table.table import Table, Training, find_table
 from tests.nas.search.table.tables import FIDELITIES, table
 
@@ -58,3 +60,17 @@ def test_unknown_table_names_those_that_ship():
         ValueError, match=r"table=none_such: there is no such file; those that ship: "
     ):
         find_table("none_such")
+
+
+def test_a_table_from_before_a_cost_was_counted_is_read_without_it(tmp_path, monkeypatch):
+    """A later version may count more."""
+    path = tmp_path / "t.parquet"
+    table().save(path)
+    wider = dataclasses.make_dataclass(
+        "WiderCost", [("windows", int, 0)], bases=(Cost,), frozen=True, kw_only=True
+    )
+    monkeypatch.setattr(table_file, "Cost", wider)
+    monkeypatch.setattr(table_file, "COSTS", (*table_file.COSTS, "windows"))
+    costs = {name: entry.cost for name, entry in Table.load(path).entries.items()}
+    assert {cost.windows for cost in costs.values()} == {0}
+    assert all(costs[name].params == entry.cost.params for name, entry in table().entries.items())
