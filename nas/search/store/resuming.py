@@ -36,8 +36,9 @@ def inspect_folder(folder: Path, config: Mapping[str, Any]) -> Resumption:
     resumes = run_directory.exists(folder)
     run_directory.check_own_files(folder)
 
-    # Results without a configuration would be searched on as if they were new.
-    names = (JOURNAL, *former.RESULTS)  # the journal is named first
+    # Results without a configuration would be searched on as if they were new, and somebody's own
+    # weights/ would be taken for the run's, whose files go where a search fails at its start.
+    names = (JOURNAL, *former.FILES)  # the journal is named first
     results = [name for name in names if (folder / name).exists()]
     if results and not resumes:
         raise ValueError(

@@ -123,3 +123,13 @@ def test_a_search_that_is_refused_leaves_no_folder_of_its_own_name(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert main(["search", *TABLE, "limits.params=1"]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_weights_of_ones_own_is_no_new_run(tmp_path, capsys):
+    own = tmp_path / "run/weights/mine.pth"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    assert main(["search", *TABLE, "trials=1", f"run={tmp_path / 'run'}"]) == 2
+    assert "weights lies there without .hydra/config.yaml" in capsys.readouterr().err
+    assert own.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["weights"]
