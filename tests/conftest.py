@@ -13,10 +13,6 @@ if (
 ):  # before anything imports Triton: its kernels are then run by its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# These may import Triton.
-from tests.nas.search.sessions import arguments, make_pictures
-from tests.once import make_once
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core
     torch.set_num_threads(1)
 
@@ -24,12 +20,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     """Small pictures in train/ and val/; to be read, never changed."""
+    # Imported here: a GPU machine has torch, NumPy and pytest alone, and runs no search.
+    from tests.nas.search.sessions import make_pictures
+    from tests.once import make_once
+
     return make_once(tmp_path_factory, "pictures", make_pictures)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(pictures, tmp_path_factory):
     """A finished search of two trials under a proxy that learns nothing; to be read, never changed."""
+    from tests.nas.search.sessions import arguments
+    from tests.once import make_once
 
     def make(folder):
         settings = arguments(pictures, trials=2, workers=1, **{"proxy.steps": 3})

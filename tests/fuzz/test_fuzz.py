@@ -105,7 +105,7 @@ def _read_evaluate(*, arch: str | None, weights: str | None, **_: Any) -> None:
 
 def _read_search(config: SearchConfig) -> None:
     check_members(config.space)
-    if run_directory.exists(config.run):
+    if config.run and run_directory.exists(config.run):
         inspect_folder(config.run, config.composed.config)
         run_directory.read_environment(config.run)
         load_run(config.run)
