@@ -14,7 +14,7 @@ from nas.record import TrialRecord
 from nas.search.fidelity.end import project_ends
 from nas.search.fidelity.projection import Projection
 from nas.search.model.acquisition import Acquisition, GoalWord
-from nas.search.model.candidates import Candidate, Candidates, Floats
+from nas.search.model.candidates import Candidate, Candidates, Floats, Point
 from nas.search.model.decisions import IndexChooser, read_decisions
 from nas.search.model.observations import Observation, Observations
 from nas.search.store.study import Study
@@ -56,6 +56,8 @@ class Observer:
         self.candidates = Candidates(read_decisions(space), self._describe, seed=seed)
         self._acquisition: Acquisition | None = None
         self._noise_db = 0.0
+        self._known: dict[int, tuple[TrialRecord, Observation]] = {}  # by number
+        self._ladder_points: dict[str, Point | None] = {}  # by size
 
     def observe(self, study: Study) -> Observations:
         """Return all that a sampler is given."""
@@ -67,7 +69,7 @@ class Observer:
         ]
 
         # What this run found itself counts; earlier runs tell of the rest.
-        own = {row.point for row in rows}
+        own = {row.point for row in rows} if self.earlier else set()
         for result in self.earlier:
             point = self.candidates.find(result.spec.arch_id)
             if point is not None and point not in own:
@@ -141,6 +143,13 @@ class Observer:
         references, suggestions = study.state.yardstick.references, study.suggestions
 
         for record in study.state.records:
+            # A whole training means the same for ever: of a thousand rows few are new.
+            is_whole = record.quality is None or record.quality.fidelity not in ends
+            known = self._known.get(record.number)
+            if is_whole and known is not None and known[0] is record:
+                yield known[1]
+                continue
+
             suggestion = suggestions.get(record.number)
             if suggestion is not None:
                 point = self.candidates.point(suggestion.params)
@@ -149,7 +158,7 @@ class Observer:
             else:
                 continue
             quality, std = _read_quality(record, references, ends)
-            yield Observation(
+            observation = Observation(
                 point=point,
                 quality=quality,
                 std=std,
@@ -157,13 +166,19 @@ class Observer:
                 number=record.number,
                 predicted=suggestion.predicted if suggestion else None,
             )
+            if is_whole:
+                self._known[record.number] = record, observation
+            yield observation
 
     def _observe_ladder(self, state: RunState, scale: int) -> Iterator[Observation]:
         """Yield the ladder's sizes that are candidates; the last one is row 0."""
         yardstick = state.yardstick
         top = yardstick.top_fidelity
         for size in state.rungs[:-1]:
-            point = self.candidates.find(rung_spec(size, scale).arch_id)
+            if size not in self._ladder_points:
+                arch_id = rung_spec(size, scale).arch_id
+                self._ladder_points[size] = self.candidates.find(arch_id)
+            point = self._ladder_points[size]
             psnrs = [run.psnr_db for run in state.ladder if run.rung == size]
             if point is not None and psnrs and top is not None and top in yardstick.references:
                 gain_db = statistics.fmean(psnrs) - yardstick.references[top]

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.analysis.columns import GOALS
 from nas.analysis.ladder import RUNGS, LadderRun
@@ -229,11 +229,7 @@ class Study:
         Returns:
             None where it is known: Optuna is told what is known of it, and it is no row.
         """
-        self._study.enqueue_trial(dict(suggestion.params))
-        trial = self._study.ask(self._distributions)
-        kept = write_suggestion(suggestion)
-        if kept:
-            trial.set_user_attr(SUGGESTION, kept)
+        trial = self._open_in_optuna(suggestion)
         place = self._append_told(trial, suggestion)
 
         if self.knows(spec.arch_id):
@@ -254,6 +250,18 @@ class Study:
                 number=number, spec=spec, suggestion=suggestion, inherits=inherits, place=place
             )
         )
+
+    def _open_in_optuna(self, suggestion: Suggestion) -> Trial:
+        """Open a trial with its parameters in one record; `ask` would write one for each of them."""
+        kept = write_suggestion(suggestion)
+        opened = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(suggestion.params),
+            distributions=self._distributions,
+            user_attrs={SUGGESTION: kept} if kept else {},
+        )
+        storage, study_id = self._study._storage, self._study._study_id
+        return Trial(self._study, storage.create_new_trial(study_id, template_trial=opened))
 
     def resume(self, number: int) -> OpenTrial:
         """Open a complete trial again, to train it further or once more."""
