@@ -33,6 +33,7 @@ clean:
 $(VENV)/.installed: $(SOURCES)
 	@sh .ci/install.sh
 	@touch $@
+	@echo "installed: . $(VENV)/bin/activate"
 
 $(VENV)/.installed-test: $(SOURCES)
 	@sh .ci/install.sh test

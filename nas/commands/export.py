@@ -6,7 +6,7 @@ hold.
 
 Examples:
     nas export run=runs/mine
-    nas export run=runs/mine pick=best_score formats=[safetensors] out=exports/mine
+    nas export run=runs/mine pick=best_score out=exports/mine
     nas export run=runs/mine pick=17
 """
 

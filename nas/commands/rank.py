@@ -70,6 +70,7 @@ def run(*, table: str, out: str | None, challenge: Challenge) -> None:
     """Print the ranked table and, with `out`, write it."""
     # All rows are read before anything is written: a wrong cell leaves no file behind.
     header, rows = read(table)
+    rows, num_left_out = _keep_complete(rows)
     entries = [_score_row(row, f"table={table}, line {line}", challenge) for line, row in rows]
     ranked = rank(entries)
 
@@ -78,6 +79,8 @@ def run(*, table: str, out: str | None, challenge: Challenge) -> None:
         write(out, header, ranked)
 
     lines = protocol(challenge, list(ranked[0][0].psnr))
+    if num_left_out:
+        lines.append(f"{num_left_out} rows are left out: their state is not complete")
     lines += [f"written: {out}"] if out is not None else []
     _print_ranking(ranked, challenge, lines)
 
@@ -95,6 +98,14 @@ def read(table: str) -> tuple[list[str], list[tuple[int, Row]]]:
     # Columns of an earlier ranking would stand beside the new ones.
     kept = [name for name in header if name not in WRITTEN]
     return kept, [(line, {name: row[name] for name in kept}) for line, row in lines]
+
+
+def _keep_complete(rows: list[tuple[int, Row]]) -> tuple[list[tuple[int, Row]], int]:
+    """Leave out a run's trials that came to no result; return the others, and how many they are."""
+    kept = [(line, row) for line, row in rows if row.get("state", "complete") == "complete"]
+    if not kept:
+        raise ValueError(f"table: none of its {len(rows)} rows has the state complete")
+    return kept, len(rows) - len(kept)
 
 
 def rank(entries: list[Entry]) -> list[tuple[Entry, Row]]:

@@ -32,6 +32,14 @@ def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
                 flat[f"{prefix}{key}"] = value
 
     walk(config, "")
+    if flat.get("evaluator") == "TableBackend":
+        # What a table was trained and timed with stands in the table.
+        unused = ("proxy", "data", "latency")
+        flat = {
+            key: value
+            for key, value in flat.items()
+            if key.partition(".")[0] not in unused or key == "proxy.steps"
+        }
     return flat | {"longer_proxy": LONGER_PROXY}
 
 

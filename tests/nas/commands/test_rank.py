@@ -237,3 +237,14 @@ def test_a_binary_file_is_refused(tmp_path, capsys):
     (tmp_path / "t.csv").write_bytes(b"\x89PNG\xff\x00")
     assert main(["rank", f"table={tmp_path / 't.csv'}"]) == 2
     assert "not a CSV file in UTF-8" in capsys.readouterr().err
+
+
+def test_trials_that_came_to_no_result_are_left_out(tmp_path, capsys):
+    """A run's own trials.csv holds rejected and failed rows, whose cells are empty."""
+    header = "method,state,psnr_db,runtime_ms,params_m,flops_g\n"
+    lines = ["A,complete,26.92,5.24,0.139,9.11\n", "B,rejected,,,0.2,9\n", "C,failed,,3.1,0.2,9\n"]
+    assert list(ranked(tmp_path, header + "".join(lines))) == ["A"]
+    assert "2 rows are left out: their state is not complete" in capsys.readouterr().out
+    (tmp_path / "none.csv").write_text(header + lines[1])
+    assert main(["rank", f"table={tmp_path / 'none.csv'}"]) == 2
+    assert "none of its 1 rows has the state complete" in capsys.readouterr().err
