@@ -66,7 +66,9 @@ def each(
                 started = True
             bar.update(task, completed=done + 1)
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Not waited for: where the caller raised, the garbage collector closes this generator, and
+        # may do so in a thread of the pool, which cannot wait for itself.
+        pool.shutdown(wait=False, cancel_futures=True)
         if started:
             bar.stop()
 
