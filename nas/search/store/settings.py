@@ -11,6 +11,8 @@ LONGER_PROXY = (
     "on photographs of your own (data=folder data.train=... data.val=...)"
 )
 
+LEFT_TO_TABLES = ("proxy", "data", "latency")  # groups that a search over a table does not use
+
 # Settings that may differ from one session to the next; the rest is what trials mean.
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine")
 
@@ -20,25 +22,13 @@ def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Of what is chosen by its class alone (a sampler, an evaluator, an engine) the class is shown.
     """
-    flat: dict[str, Any] = {}
-
-    def walk(node: Mapping[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, Mapping):
-                if f"{prefix}{key}" in CHOSEN_CLASSES and "_target_" in value:
-                    flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
-                walk(value, f"{prefix}{key}.")
-            elif key != "_target_" and value is not None:
-                flat[f"{prefix}{key}"] = value
-
-    walk(config, "")
+    flat = _flatten(config)
     if flat.get("evaluator") == "TableBackend":
-        # What a table was trained and timed with stands in the table.
-        unused = ("proxy", "data", "latency")
+        # What its networks were trained and timed with stands in the table.
         flat = {
             key: value
             for key, value in flat.items()
-            if key.partition(".")[0] not in unused or key == "proxy.steps"
+            if key.partition(".")[0] not in LEFT_TO_TABLES or key == "proxy.steps"
         }
     return flat | {"longer_proxy": LONGER_PROXY}
 
@@ -47,8 +37,8 @@ def keep_meaning(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that trials get their meaning from."""
     return {
         key: value
-        for key, value in shown_settings(config).items()
-        if key.partition(".")[0] not in (*MAY_CHANGE, "longer_proxy")
+        for key, value in _flatten(config).items()
+        if key.partition(".")[0] not in MAY_CHANGE
     }
 
 
@@ -56,3 +46,16 @@ def hash_settings(config: Mapping[str, Any]) -> str:
     """Return 64 bits of the settings that trials get their meaning from, as hexadecimal text."""
     text = json.dumps(keep_meaning(config), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a configuration by dotted key, and the classes that were chosen."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            if f"{prefix}{key}" in CHOSEN_CLASSES and "_target_" in value:
+                flat[f"{prefix}{key}"] = str(value["_target_"]).rpartition(".")[2]
+            flat |= _flatten(value, f"{prefix}{key}.")
+        elif key != "_target_" and value is not None:
+            flat[f"{prefix}{key}"] = value
+    return flat
