@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from nas.analysis.run_state import Retrained
+from nas.analysis.run_state import Retrained, RunState
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
 from nas.report.numbers import fixed
@@ -52,6 +52,8 @@ def run(
             raise UsageError(f"{name} must be at least 2, got {value}")
     if not rate > 0:
         raise UsageError(f"rate must be above 0, got {rate:g}")
+
+    # The search as it was, but for where it runs now and for trainings that go through.
     folder = Path(run)
     config = read_search(folder, run=run, device=device, workers=workers)
     config = replace(
@@ -63,6 +65,7 @@ def run(
     chosen = chosen_members(state, members)
     placement = config.make_placement()
     backend = _open_longer(config, placement, factor, rate)
+
     console = Console()
     for notice in backend.notices:
         console.print(notice, markup=False, highlight=False)
@@ -70,6 +73,8 @@ def run(
     console.print(
         f"{len(chosen)} of the front of {state.name}, {steps} steps each", highlight=False
     )
+
+    # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
         with started(backend.engine or engine, backend.make_evaluator, placement) as running:
             found = retrain(
@@ -82,10 +87,17 @@ def run(
     except KeyboardInterrupt:
         console.print("Stopped; what is done is kept. The same command goes on.")
         return 130
+
     state = load_run(folder)
     run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
-    if not console.is_terminal:
-        console = Console(width=160)
+    _print_result(console if console.is_terminal else Console(width=160), state, found, folder)
+    return 0
+
+
+def _print_result(
+    console: Console, state: RunState, found: tuple[Retrained, ...], folder: Path
+) -> None:
+    """Print the trainings, and how far their order agrees with the search's."""
     console.print(_grid(found))
     agreement = state.retrained_agreement
     assert agreement
@@ -104,7 +116,6 @@ def run(
     console.print(
         f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
     )
-    return 0
 
 
 def _open_longer(

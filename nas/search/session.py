@@ -29,7 +29,7 @@ from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study, StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
-from nas.system.record_file import read_records, recover
+from nas.system.record_file import read_header, recover
 
 INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "
@@ -234,7 +234,7 @@ class SearchSession:
         if (journal := find_journal(folder)) and (cut := recover(journal)):
             notices.append(cut)
         if journal:
-            check_config(folder, read_records(journal)[:1], composed.config)
+            check_config(folder, read_header(journal), composed.config)
 
         run_directory.create(
             folder,

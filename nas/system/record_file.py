@@ -75,7 +75,7 @@ def frame(record: Mapping[str, Any], number: int) -> bytes:
 
     Example:
         >>> frame({"op_code": 1}, 3)
-        b'{"op_code":1,"record":3,"crc":"2b3d1a3e"}\\n'
+        b'{"op_code":1,"record":3,"crc":"b76cf321"}\\n'
     """
     body = json.dumps({**record, NUMBER: number}, separators=(",", ":"), allow_nan=False)
     head = body[:-1].encode()
@@ -112,6 +112,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the first record of a file that was recovered; empty where it holds none."""
+    with path.open("rb") as file:
+        line = file.readline()
+    return dict(json.loads(line)) if line else {}
+
+
 def read_undamaged(path: Path) -> list[dict[str, Any]]:
     """Read the records before any damage; ValueError where another version wrote the file."""
     return _parse_records(path, scan(path.read_bytes()))
@@ -127,7 +134,7 @@ def recover(path: Path) -> str:
     found = scan(path.read_bytes())
     if found.is_damaged:
         raise DamagedFileError(path, found)
-    _parse_records(path, found)
+    _check_version(path, found)
     if not found.tail:
         return ""
 
@@ -151,6 +158,8 @@ class RecordWriter:
     Args:
         path: of a file that was recovered, or is not there yet.
         config: hash of the settings that the records are made under.
+    Raises:
+        ValueError: another version wrote the file.
     """
 
     def __init__(self, path: Path, config: str) -> None:
@@ -158,8 +167,14 @@ class RecordWriter:
         self._config = config
         found = scan(path.read_bytes()) if path.exists() else scan(b"")
         assert not found.tail, f"{path} was not recovered"
+        self._earlier = _parse_records(path, found)
         self._num_records = len(found.lines)
         self._num_bytes = found.num_bytes
+
+    def take_earlier(self) -> list[dict[str, Any]]:
+        """Return the records that the file held at the start, once: they are not kept in memory."""
+        earlier, self._earlier = self._earlier, []
+        return earlier
 
     def append(self, records: Sequence[Mapping[str, Any]], *, wait: bool = True) -> list[bytes]:
         """Append records in one write; return their lines.
@@ -203,18 +218,23 @@ def _parse_records(path: Path, found: Scan) -> list[dict[str, Any]]:
     Raises:
         ValueError: another version wrote the file.
     """
+    _check_version(path, found)
+    records = [json.loads(line) for line in found.lines]
+    for record in records:
+        del record[NUMBER], record["crc"]  # they were checked
+    return records
+
+
+def _check_version(path: Path, found: Scan) -> None:
+    """Raise ValueError where another version wrote a file; its first line says so."""
     if not found.lines and _is_foreign(found.tail):
         raise ValueError(
             f"{path}: it was written by another version, or by something else: its first line "
             "is no record of this one"
         )
-    records = [json.loads(line) for line in found.lines]
-    for record in records:
-        del record[NUMBER], record["crc"]  # they were checked
-    version = records[0].get(HEADER[0]) if records else FORMAT
+    version = json.loads(found.lines[0]).get(HEADER[0]) if found.lines else FORMAT
     if version != FORMAT:
         raise ValueError(f"{path}: its format is {version}, and this version reads {FORMAT}")
-    return records
 
 
 def _is_record(line: bytes, number: int | None = None) -> bool:

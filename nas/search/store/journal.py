@@ -12,7 +12,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.system.file_locks import FileLock, Timeout
-from nas.system.record_file import RecordWriter, read_records
+from nas.system.record_file import RecordWriter
 
 JOURNAL = "journal.log"
 
@@ -26,9 +26,9 @@ class _Journal(BaseJournalBackend):
     """
 
     def __init__(self, path: Path, config: str) -> None:
-        self._records = read_records(path) if path.exists() else []  # not handed out yet
-        self._num_handed_out = 0
         self._writer = RecordWriter(path, config)
+        self._records = self._writer.take_earlier()  # not handed out yet
+        self._num_handed_out = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         # This process is the one writer: what it read and wrote is all that there is. Optuna asks

@@ -76,19 +76,19 @@ def _read_journal(
         ValueError: it was written under another one.
     """
     records = (read_undamaged if recover else read_records)(journal)
-    check_config(run, records, config)
+    check_config(run, records[0] if records else {}, config)
     return records
 
 
-def check_config(
-    run: Path, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
-) -> None:
+def check_config(run: Path, header: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse a journal that was written under another configuration than that beside it.
 
+    Args:
+        header: the journal's first record; empty where it holds none yet.
     Raises:
         ValueError: the configuration was changed since, or belongs to another run.
     """
-    if records and records[0]["config"] not in ("", hash_settings(config)):
+    if header and header["config"] not in ("", hash_settings(config)):
         raise ValueError(
             f"run={run}: {CONFIG} is not the one that {JOURNAL} was written under: it was changed "
             "since, or belongs to another run; restore it"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.system.record_file import RecordWriter, read_records, recover
+from nas.system.record_file import RecordWriter, recover
 
 
 class TabulationLog:
@@ -25,8 +25,8 @@ class TabulationLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             recover(path)
-        records = read_records(path) if path.exists() else []
         self._writer = RecordWriter(path, config="")
+        records = self._writer.take_earlier()
         if not records:
             self._writer.append([{"settings": settings}])
             return
