@@ -1,5 +1,6 @@
 """The schema of the configuration is the constructors' annotations: check values, then build."""
 
+import dataclasses
 import json
 import math
 import re
@@ -94,6 +95,11 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         reserved = [key for key in value if _RESERVED.fullmatch(str(key))]
         if reserved:
             return _conform_node(value, reserved, hint, path, typed)
+        # Where one class alone fits, its name says nothing that is not known.
+        classes = classes_of(hint)
+        if len(classes) == 1 and dataclasses.is_dataclass(classes[0]):
+            named = {TARGET: f"{classes[0].__module__}.{classes[0].__qualname__}", **value}
+            return _conform_node(named, [TARGET], hint, path, typed)
     if hint is Any or hint is object or isinstance(hint, typing.TypeVar):
         return _conform_anything(value, path, typed)
 

@@ -16,8 +16,8 @@ from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
 from nas.search.screening import Screen, why_rejected
-from nas.search.seeds import derived_seed
-from nas.train.proxy import TrainingError
+from nas.system.seeds import derived_seed
+from nas.train.trainer import TrainingError
 from nas.train.weights import load_upscaler, weights_path
 from search_spaces.spec import ArchSpec
 

@@ -18,16 +18,11 @@ from nas.record import Quality
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
-from nas.search.seeds import derived_seed
+from nas.system.seeds import derived_seed
 from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
-from nas.train.proxy import (
-    CALIBRATION_STEP,
-    OverBase,
-    ProxyTrainer,
-    TrainingError,
-    bicubic_base,
-)
+from nas.train.proxy import CALIBRATION_STEP, OverBase, bicubic_base, start_proxy
+from nas.train.trainer import StageTrainer, TrainingError
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
@@ -165,12 +160,12 @@ class Trainings:
 
     def _open_trainer(
         self, request: TrialRequest, purpose: tuple[str | int, ...], progress: Progress
-    ) -> ProxyTrainer:
+    ) -> StageTrainer:
         """Make the trainer of an attempt, as far as that has come."""
         config = self.settings.proxy
         seed = derived_seed(self.settings.seed, *purpose, progress.attempt)
         parent = self._open_parent(request.parent)
-        trainer = ProxyTrainer(
+        trainer = start_proxy(
             request.spec,
             config,
             self.open_patches(),
@@ -185,7 +180,7 @@ class Trainings:
         return trainer
 
     def _climb_rungs(
-        self, trainer: ProxyTrainer, request: TrialRequest, progress: Progress, say: Say
+        self, trainer: StageTrainer, request: TrialRequest, progress: Progress, say: Say
     ) -> Network:
         """Train up to what is asked for; adds the PSNR at each fidelity to the progress's curve.
 

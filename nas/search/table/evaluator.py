@@ -7,8 +7,8 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.screening import Screen, why_rejected
-from nas.search.seeds import derived_seed
 from nas.search.table.table import Entry, Table, Training
+from nas.system.seeds import derived_seed
 from search_spaces.spec import ArchSpec
 
 

@@ -35,8 +35,8 @@ def orientations(image):
     return [np.rot90(one, k) for one in (image, image[:, ::-1]) for k in range(4)]
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale):
+@pytest.mark.parametrize(("scale", "shape"), [(2, (6, 6)), (3, (6, 6)), (4, (6, 6)), (4, (5, 9))])
+def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale, shape):
     image = picture(0, 20 * scale, 24 * scale)
     path = write(tmp_path / "a.png", image)
     store = PatchStore(
@@ -44,15 +44,15 @@ def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale):
         seed=1,
         progress=False,
     )
-    small, p = imresize(image, scale), 6
+    small, (h, w) = imresize(image, scale), shape
     where = {}
     for k, (lr, hr) in enumerate(zip(orientations(small), orientations(image), strict=True)):
-        for y, x in itertools.product(range(lr.shape[0] - p + 1), range(lr.shape[1] - p + 1)):
-            side = slice(scale * y, scale * (y + p)), slice(scale * x, scale * (x + p))
-            where[lr[y : y + p, x : x + p].tobytes()] = (k, hr[side])
-    lr, hr = store.batch(0, 200, p)
+        for y, x in itertools.product(range(lr.shape[0] - h + 1), range(lr.shape[1] - w + 1)):
+            side = slice(scale * y, scale * (y + h)), slice(scale * x, scale * (x + w))
+            where[lr[y : y + h, x : x + w].tobytes()] = (k, hr[side])
+    lr, hr = store.batch(0, 200, shape if h != w else h)
     assert lr.dtype == hr.dtype == torch.float32
-    assert hr.shape == (200, 3, p * scale, p * scale)
+    assert hr.shape == (200, 3, h * scale, w * scale)
     seen = set()
     for one, large in zip(lr, hr, strict=True):
         assert torch.equal(one, (one * 255).round() / 255)

@@ -1,0 +1,257 @@
+"""A recipe: stages that follow one another, each a training with settings of its own."""
+
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from nas.losses.base import Loss
+from nas.train.distill.terms import DistillTerm
+from nas.train.recipe.optimizers import OptimizerConfig
+from nas.train.recipe.schedules import Schedule
+
+Side = int | tuple[int, int]  # of a patch: a square's, or height and width
+SMOKE_STEPS, SMOKE_BATCH, SMOKE_SIDE = 3, 2, 24  # of every stage with recipe.smoke=true
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patches:
+    """The patches of a step.
+
+    Attributes:
+        lr, hr: shapes in pixels of LR or of HR, one of which is drawn for each step; one of the
+            two is given, the other is null.
+        batch_size: patches in a step.
+        accumulate: batches whose gradients are added up for a step.
+    """
+
+    lr: list[Side] | None
+    hr: list[Side] | None
+    batch_size: int
+    accumulate: int
+
+    def __post_init__(self) -> None:
+        if (self.lr is None) == (self.hr is None) or not (self.lr or self.hr):
+            raise ValueError(
+                f"patches: give shapes of lr or of hr, the other is null; got lr={self.lr}, "
+                f"hr={self.hr}"
+            )
+        for side in self.lr or self.hr or ():
+            if min(_as_shape(side)) < 1:
+                raise ValueError(f"patches: a side must be at least 1 pixel, got {side}")
+        for name in ("batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def lr_shapes(self, scale: int) -> list[tuple[int, int]]:
+        """Return height and width of the LR patches.
+
+        Raises:
+            ValueError: a side of HR is no multiple of the scale.
+        """
+        if self.lr is not None:
+            return [_as_shape(side) for side in self.lr]
+        shapes = [_as_shape(side) for side in self.hr or ()]
+        for height, width in shapes:
+            if height % scale or width % scale:
+                raise ValueError(
+                    f"patches.hr: {height}x{width} is no multiple of the scale {scale}; a recipe "
+                    f"for x{scale} needs other sides"
+                )
+        return [(height // scale, width // scale) for height, width in shapes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceUse:
+    """How a stage uses one source of the data.
+
+    Attributes:
+        weight: how often its patches are drawn, relative to the other sources.
+        first: only that many of its images, in the order of their names; null: all.
+        share: only that share of them, drawn by the run's seed, above 0 and at most 1.
+    """
+
+    weight: float = 1.0
+    first: int | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight must be above 0, got {self.weight:g}; leave the source out")
+        if self.first is not None and self.first < 1:
+            raise ValueError(f"first must be at least 1, got {self.first}; null takes all images")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStop:
+    """Ends a stage whose validation no longer rises.
+
+    Attributes:
+        patience: validations without a better one.
+        least_db: by which a better one has to be better.
+    """
+
+    patience: int
+    least_db: float
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One training: it starts from the weights of the stage before it, with a new optimizer.
+
+    Attributes:
+        steps: of the optimizer.
+        repeats: how often the stage is run, each time from its own result.
+        sources: names of data sources and how they are used; null: all, as the data say.
+        patches: sizes and number of what a step sees.
+        losses: terms against the HR image, by name.
+        distill: terms against the teacher, by name; they need a teacher.
+        optimizer, schedule: learning rates and their course along the stage.
+        ema: decay of the averaged weights, which are validated and handed on; it warms up.
+        clip: largest norm of all gradients together; null: any.
+        form: train computes convolutions from training branches where the spec names them; plain
+            trains their kernels.
+        base: bicubic trains what the network adds to bicubic pixels, where its last layers can take
+            these over afterwards, which they do at the end of the stage; none trains whole images.
+        frozen: patterns of parameter names that are not trained, such as blocks.*.
+        start: what a stage takes over from the one before it: averaged or raw weights.
+        early_stop: null: the stage runs to its end.
+        lacks: what the source of the recipe does here and this version does not; told at the start.
+    """
+
+    steps: int
+    patches: Patches
+    losses: dict[str, Loss]
+    optimizer: OptimizerConfig
+    schedule: Schedule
+    ema: float
+    clip: float | None
+    form: Literal["train", "plain"]
+    base: Literal["bicubic", "none"] = "none"
+    repeats: int = 1
+    sources: dict[str, SourceUse] | None = None
+    distill: dict[str, DistillTerm] = field(default_factory=dict)
+    frozen: list[str] = field(default_factory=list)
+    start: Literal["averaged", "raw"] = "averaged"
+    early_stop: EarlyStop | None = None
+    lacks: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.losses and not self.distill:
+            raise ValueError("losses is empty, and so is distill: there is nothing to train for")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema:g}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip must be above 0, got {self.clip:g}; null clips nothing")
+
+    def is_frozen(self, name: str) -> bool:
+        """Return whether a parameter keeps its value in this stage."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.frozen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained, from its start to the weights that are used.
+
+    Attributes:
+        stages: by name, in their order.
+        scale: of the networks that it is for; null: any.
+        smoke: run every stage for a few steps on small patches, to see that it works.
+        source: where its values come from, in words.
+    """
+
+    stages: dict[str, Stage]
+    scale: int | None
+    smoke: bool
+    source: str
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("stages is empty; a recipe has one stage at least")
+
+    def segments(self) -> Iterator[tuple[str, Stage]]:
+        """Yield the stages in the order in which they run, a repeated one several times."""
+        for name, stage in self.stages.items():
+            for _ in range(stage.repeats):
+                yield name, _shorten(stage) if self.smoke else stage
+
+    def planned(self, steps: Mapping[str, int]) -> "Recipe":
+        """Return the recipe with other steps of its stages, by name."""
+        stages = {
+            name: replace(stage, steps=steps.get(name, stage.steps))
+            for name, stage in self.stages.items()
+        }
+        return replace(self, stages=stages)
+
+    def scaled(self, steps: int) -> "Recipe":
+        """Return the recipe with as many steps in all; stages keep their shares."""
+        total = sum(stage.steps * stage.repeats for stage in self.stages.values())
+        return self.planned(
+            {
+                name: max(1, round(stage.steps * steps / total))
+                for name, stage in self.stages.items()
+            }
+        )
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(stage.distill for stage in self.stages.values())
+
+    @property
+    def sources_named(self) -> set[str]:
+        """The data sources that any stage names."""
+        return {name for stage in self.stages.values() for name in stage.sources or ()}
+
+
+def check_recipe(recipe: Recipe, scale: int) -> None:
+    """Refuse a recipe that does not fit a network's scale, before anything is trained.
+
+    Raises:
+        ValueError: the message starts with recipe.
+    """
+    if recipe.scale not in (None, scale):
+        raise ValueError(
+            f"recipe: it is for networks of x{recipe.scale}, arch is of x{scale}; take "
+            "recipe=default, or change its patches and recipe.scale"
+        )
+    for name, stage in recipe.stages.items():
+        try:
+            stage.patches.lr_shapes(scale)
+        except ValueError as error:
+            raise ValueError(f"recipe.stages.{name}.{error}") from None
+
+
+def _shorten(stage: Stage) -> Stage:
+    """Return a stage of a few steps, a small batch and small patches; all else is as it was."""
+    patches = replace(
+        stage.patches,
+        lr=[_shrink(side) for side in _sides_of(stage.patches)],
+        hr=None,
+        batch_size=min(stage.patches.batch_size, SMOKE_BATCH),
+        accumulate=1,
+    )
+    return replace(stage, steps=SMOKE_STEPS, patches=patches, early_stop=None)
+
+
+def _sides_of(patches: Patches) -> Sequence[Side]:
+    return patches.lr or patches.hr or ()
+
+
+def _shrink(side: Side) -> Side:
+    """Return a small LR patch of about the same shape."""
+    height, width = _as_shape(side)
+    shrink = SMOKE_SIDE / max(height, width)
+    return round(height * shrink), round(width * shrink)
+
+
+def _as_shape(side: Side) -> tuple[int, int]:
+    return (side, side) if isinstance(side, int) else side

@@ -1,0 +1,314 @@
+"""One session of `nas train`: a network goes through the stages of a recipe."""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nas.data.patches import PatchStore
+from nas.data.sets import ImageSet
+from nas.measure.quality import Upscaler, mean_db, per_image
+from nas.system.seeds import derived_seed
+from nas.train.distill.imitation import Imitation
+from nas.train.proxy import OverBase, bicubic_base
+from nas.train.recipe.config import Recipe, Stage
+from nas.train.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from nas.train.run.handover import change_form, has_base, make_whole
+from nas.train.run.log import Reading, TrainingLog
+from nas.train.run.pace import fit_recipe, time_steps
+from nas.train.run.plan import Segment, list_validations, plan_segments
+from nas.train.start import CALIBRATION_STEP
+from nas.train.trainer import StageTrainer, TrainingError
+from search_spaces.network import Network
+from search_spaces.spec import ArchSpec
+
+LAST = "checkpoints/last.pt"
+SAVE_SECONDS = 60.0  # between two checkpoints, beside those at validations
+NUM_ABSORBED, ABSORBED_SIDE = 120, 24  # patches on which a base is taken into a network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """What is trained, on what and how.
+
+    Attributes:
+        folder: the run directory.
+        sets: images by role: train, val.
+        validations: of each stage.
+        hours: that the whole training may take; None: as long as the recipe does.
+        settings: hash of all that the result depends on, which the log keeps.
+    """
+
+    folder: Path
+    spec: ArchSpec
+    recipe: Recipe
+    sets: Mapping[str, ImageSet]
+    patches: PatchStore
+    device: torch.device
+    seed: int
+    validations: int
+    hours: float | None
+    settings: str
+
+
+class Watcher(Protocol):
+    """Is told how a training goes."""
+
+    def plan(self, segments: list[Segment]) -> None:
+        """Take the plan, once it is known how many steps fit into the time."""
+        ...
+
+    def step(self, segment: Segment, done: int) -> None:
+        """Take note of a step; `done` are those of all stages."""
+        ...
+
+    def read(self, reading: Reading) -> None:
+        """Take note of a validation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a training ended with.
+
+    Attributes:
+        net: the network of the best validation, plain and whole, in evaluation mode.
+        psnr_db: its PSNR on val.
+        last_db: that of the last validation, before a base was taken into the network.
+    """
+
+    net: Network
+    psnr_db: float
+    last_db: float | None
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Best:
+    """The best validation of a segment, and how many came after it."""
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    psnr_db: float | None = None
+    num_worse: int = 0
+
+
+class TrainingSession:
+    """Trains one network; a run that was stopped goes on to the same bits.
+
+    Args:
+        start: makes the network that the first stage starts from; it is told whether that is a
+            residual over the base.
+        teacher: what networks are distilled from; None: no stage distils.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        start: Callable[[bool], Network],
+        teacher: nn.Module | None,
+        watcher: Watcher,
+    ) -> None:
+        self.config = config
+        self.start = start
+        self.teacher = teacher
+        self.watcher = watcher
+        self._best = _Best()
+        self._steps: dict[str, int] = {}  # of each stage, as planned
+        self._losses: list[dict[str, float]] = []  # since the last reading
+        self._seconds_before, self._began = 0.0, time.monotonic()
+
+    def run(self) -> Outcome:
+        """Train to the end, or on to it.
+
+        Raises:
+            TrainingError: a loss is not finite; the last checkpoint is from before that.
+            ValueError: the checkpoint that is there cannot be read, or the time is too short.
+        """
+        config = self.config
+        path = config.folder / LAST
+        checkpoint = read_checkpoint(path) if path.exists() else None
+        if checkpoint:
+            self._seconds_before = checkpoint.seconds
+        self._began = time.monotonic()
+
+        # The steps of a checkpoint stand: with others its training would be another one.
+        recipe = config.recipe.planned(checkpoint.steps) if checkpoint else self._fit_recipe()
+        self._steps = {name: stage.steps for name, stage in recipe.stages.items()}
+        segments = plan_segments(recipe)
+        self.watcher.plan(segments)
+        log = TrainingLog(config.folder, config.settings)
+
+        # A checkpoint holds all weights of its segment: the start only gives the network its form.
+        first = checkpoint.segment if checkpoint else 0
+        net = self.start(has_base(config.spec, segments[first].stage))
+        for segment in segments[first:]:
+            trainer = self._open_trainer(net, segment.stage, segment.index)
+            self._best = _Best()
+            if checkpoint is not None and segment.index == first:
+                self._restore(trainer, checkpoint)
+            self._train_segment(trainer, segment, log)
+            if segment.index + 1 < len(segments):
+                net = self._hand_over(trainer, segment.stage, segments[segment.index + 1].stage)
+        return self._finish(trainer, segments[-1].stage)
+
+    def _train_segment(self, trainer: StageTrainer, segment: Segment, log: TrainingLog) -> None:
+        """Train to the end of a segment, or until it no longer rises; validate on the way."""
+        saved = time.monotonic()
+        validated = set(list_validations(segment, self.config.validations))
+        early_stop = segment.stage.early_stop
+        while trainer.done < segment.stage.steps:
+            if early_stop and self._best.num_worse >= early_stop.patience:
+                return
+            try:
+                trainer.step()
+            except TrainingError as error:
+                raise TrainingError(error.kind, f"stage {segment.name}: {error.reason}") from None
+            self._losses.append(trainer.losses)
+            self.watcher.step(segment, segment.before + trainer.done)
+            if trainer.done in validated:
+                self._validate(trainer, segment, log)
+            elif time.monotonic() - saved < SAVE_SECONDS:
+                continue
+            self._save(trainer, segment)
+            saved = time.monotonic()
+
+    def _validate(self, trainer: StageTrainer, segment: Segment, log: TrainingLog) -> None:
+        """Read the averaged network's PSNR on val, and keep the best one's weights."""
+        psnr_db = self._read_db(trainer, segment.stage)
+        reading = Reading(
+            stage=segment.name,
+            step=segment.before + trainer.done,
+            losses=_average_losses(self._losses),
+            rate=segment.stage.schedule.factor(trainer.done - 1, segment.stage.steps),
+            seconds=self._count_seconds(),
+            psnr_db=psnr_db,
+        )
+        self._losses = []
+        log.add(reading)
+        self.watcher.read(reading)
+
+        best, early_stop = self._best, segment.stage.early_stop
+        least_db = early_stop.least_db if early_stop else 0.0
+        is_best = best.psnr_db is None or psnr_db > best.psnr_db
+        is_much_better = best.psnr_db is None or psnr_db > best.psnr_db + least_db
+        best.num_worse = 0 if is_much_better else best.num_worse + 1
+        if is_best:
+            best.psnr_db = psnr_db
+            best.weights = {name: value.clone() for name, value in trainer.average.items()}
+
+    def _read_db(self, trainer: StageTrainer, stage: Stage) -> float:
+        """Return the PSNR of the averaged network on val, in dB."""
+        net = trainer.averaged()
+        upscale: Upscaler = OverBase(net) if has_base(self.config.spec, stage) else net
+        return mean_db(per_image(upscale, self.config.sets["val"], self.config.device))
+
+    def _save(self, trainer: StageTrainer, segment: Segment) -> None:
+        best = self._best
+        checkpoint = Checkpoint(
+            segment=segment.index,
+            trainer=trainer.state(),
+            steps=self._steps,
+            best=best.weights,
+            best_db=best.psnr_db,
+            num_worse=best.num_worse,
+            seconds=self._count_seconds(),
+        )
+        write_checkpoint(self.config.folder / LAST, checkpoint)
+
+    def _restore(self, trainer: StageTrainer, checkpoint: Checkpoint) -> None:
+        trainer.restore(checkpoint.trainer)
+        self._best = _Best(
+            weights=checkpoint.best,
+            psnr_db=checkpoint.best_db,
+            num_worse=checkpoint.num_worse,
+        )
+
+    def _count_seconds(self) -> float:
+        """Return the seconds of training so far, those of earlier sessions too."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    def _fit_recipe(self) -> Recipe:
+        """Return the recipe, with as many steps as the time allows."""
+        config, recipe = self.config, self.config.recipe
+        if config.hours is None:
+            return recipe
+
+        # Each stage is timed on a network of its own, which is thrown away.
+        paces = []
+        for index, stage in enumerate(recipe.stages.values()):
+            net = self.start(has_base(config.spec, stage))
+            trainer = self._open_trainer(net, stage, index)
+            paces.append(time_steps(trainer))
+        start = time.perf_counter()
+        self._read_db(trainer, stage)
+        return fit_recipe(
+            recipe,
+            config.hours,
+            spent=self._count_seconds(),
+            seconds_per_step=paces,
+            validation_seconds=time.perf_counter() - start,
+            validations=config.validations,
+        )
+
+    def _open_trainer(self, net: Network, stage: Stage, index: int) -> StageTrainer:
+        """Make the trainer of a stage, which starts from a network.
+
+        Args:
+            index: place of the stage in the plan, from which its seed is derived.
+        """
+        config, device = self.config, self.config.device
+        seed = derived_seed(config.seed, "stage", index)
+        net = change_form(net, stage.form, seed=seed)
+        shapes = stage.patches.lr_shapes(config.spec.scale)
+
+        imitation = None
+        if stage.distill:
+            assert self.teacher is not None
+            imitation = Imitation(self.teacher, stage.distill)
+            lr, _ = config.patches.batch(CALIBRATION_STEP, 1, shapes[0])
+            imitation.fit_adapters(net.to(device), lr.to(device), seed=seed)
+
+        base = functools.partial(bicubic_base, scale=config.spec.scale)
+        return StageTrainer(
+            net,
+            stage,
+            config.patches.with_seed(seed),
+            shapes=shapes,
+            device=device,
+            base=base if has_base(config.spec, stage) else None,
+            imitation=imitation,
+        )
+
+    def _hand_over(self, trainer: StageTrainer, stage: Stage, following: Stage) -> Network:
+        """Return the network that the next stage starts from."""
+        if following.start == "averaged":
+            trainer.net.load_state_dict(trainer.average)
+        if has_base(self.config.spec, stage) and not has_base(self.config.spec, following):
+            return self._make_whole(trainer.net, stage)
+        return trainer.net
+
+    def _make_whole(self, net: Network, stage: Stage) -> Network:
+        """Return the network that gives whole images, plain."""
+        lr, _ = self.config.patches.batch(CALIBRATION_STEP - 2, NUM_ABSORBED, ABSORBED_SIDE)
+        return make_whole(net, self.config.spec, stage, lr.to(self.config.device))
+
+    def _finish(self, trainer: StageTrainer, stage: Stage) -> Outcome:
+        """Return what the last stage ended with: its best network, whole."""
+        last_db = self._best.psnr_db
+        if self._best.weights:
+            trainer.net.load_state_dict(self._best.weights)
+        net = self._make_whole(trainer.net, stage)
+        psnr_db = mean_db(per_image(net, self.config.sets["val"], self.config.device))
+        return Outcome(net=net, psnr_db=psnr_db, last_db=last_db, seconds=self._count_seconds())
+
+
+def _average_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each loss over some steps."""
+    return {name: statistics.fmean(step[name] for step in losses) for name in losses[0]}

@@ -1,0 +1,112 @@
+"""A run of training: stages, validations, and what a kill leaves."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.train.run.log import read_log
+from nas.train.run.session import LAST
+from nas.train.trainer import TrainingError
+from tests.nas.train.run.trainings import SPEC, Silent, make_recipe, open_session
+
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("through")
+    watcher = Silent()
+    outcome = open_session(folder, watcher=watcher).run()
+    return folder, outcome, watcher
+
+
+def run_until(folder, steps):
+    """Train in a process of its own, which is killed after so many steps; None: to the end."""
+    command = [sys.executable, "-m", "tests.nas.train.run.trainings", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for count, _ in enumerate(process.stdout, start=1):
+            if count == steps:
+                process.kill()
+        process.wait()
+    return process.returncode
+
+
+def test_network_gives_whole_images_in_plain_form(uninterrupted):
+    _, outcome, _ = uninterrupted
+    assert outcome.net.spec == SPEC
+    assert outcome.psnr_db > 28  # bicubic: 30.18; a residual alone would be below 15
+
+
+def test_training_is_validated_and_logged(uninterrupted):
+    folder, outcome, watcher = uninterrupted
+    assert watcher.steps == list(range(1, 15))
+    assert [(reading.stage, reading.step) for reading in watcher.readings] == [
+        ("residual", 4), ("residual", 8), ("whole", 11), ("whole", 14),
+    ]  # fmt: skip
+    assert read_log(folder) == watcher.readings
+    assert set(watcher.readings[-1].losses) == {"l1", "fft", "output", "features"}
+    assert outcome.psnr_db == max(one.psnr_db for one in watcher.readings[2:])
+
+
+def test_killed_training_goes_on_to_the_same_bits(uninterrupted, tmp_path):
+    """Killed within the first stage, at the border, and within the second, with its teacher."""
+    _, outcome, watcher = uninterrupted
+    points = random.Random(0).sample(range(1, 5), 2)
+    for count in points:
+        assert run_until(tmp_path, count) == -9
+    assert run_until(tmp_path, None) == 0
+    state = torch.load(tmp_path / "result.pt", weights_only=True)
+    wanted = outcome.net.state_dict()
+    assert state.keys() == wanted.keys()
+    assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+    psnrs_db = [one.psnr_db for one in read_log(tmp_path)]
+    assert psnrs_db == [one.psnr_db for one in watcher.readings]
+
+
+def test_hours_shorten_the_stages_alike(tmp_path):
+    recipe = make_recipe(steps=(800_000, 200_000))
+    watcher = Silent()
+    outcome = open_session(tmp_path, recipe=recipe, hours=10 / 3600, watcher=watcher).run()
+    residual, whole = (segment.stage.steps for segment in watcher.segments)
+    assert 1 < residual + whole < 10_000
+    assert residual == pytest.approx(4 * whole, abs=4)
+    assert outcome.psnr_db > 28
+
+
+def test_too_little_time_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"hours=0\.0001 is too short: a step takes"):
+        open_session(tmp_path, hours=0.0001).run()
+
+
+def test_loss_that_is_not_finite_leaves_a_good_checkpoint(tmp_path, monkeypatch):
+    from nas.train.trainer import StageTrainer
+
+    compare = StageTrainer._compare_batch
+
+    def break_late(trainer, part):
+        terms = compare(trainer, part)
+        is_late = trainer.done == 3 and "fft" in terms
+        return {**terms, "l1": terms["l1"] * float("nan")} if is_late else terms
+
+    monkeypatch.setattr(StageTrainer, "_compare_batch", break_late)
+    with pytest.raises(TrainingError, match=r"stage whole: the loss was nan at step 3 \(l1\)"):
+        open_session(tmp_path).run()
+    saved = torch.load(tmp_path / LAST, weights_only=True)
+    assert saved["segment"] == 1
+    assert all(value.isfinite().all() for value in saved["trainer"]["net"].values())
+
+    # Without the fault it goes on from there.
+    monkeypatch.setattr(StageTrainer, "_compare_batch", compare)
+    assert open_session(tmp_path).run().psnr_db > 28
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / LAST).write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"last\.pt: it cannot be read .*remove it to train anew"):
+        open_session(tmp_path).run()
