@@ -188,12 +188,13 @@ def make_proxy_stage(config: ProxyConfig) -> Stage:
         patches=Patches(lr=[config.patch], hr=None, batch_size=config.batch_size, accumulate=1),
         losses={config.loss: make_loss(weight=1.0)},
         distill={"parent": Output(loss=make_loss(weight=config.distill))} if config.distill else {},
-        optimizer=AdamW(lr=optimizer.lr, betas=BETAS, decay=0.0)
+        optimizer=AdamW(lr=optimizer.lr, betas=BETAS, decay=0.0, relative=False)
         if optimizer.muon_lr is None
         else MuAdamW(
             lr=optimizer.lr,
             betas=BETAS,
             decay=0.0,
+            relative=False,
             muon_lr=optimizer.muon_lr,
             momentum=optimizer.momentum,
             muon_decay=optimizer.decay,

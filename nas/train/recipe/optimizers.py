@@ -1,7 +1,7 @@
 """The optimizers of a stage: Adam and AdamW, and Muon for hidden convolutions beside AdamW."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +50,17 @@ class Adam:
 class AdamW:
     """Adam whose weight decay is no part of the gradient.
 
+    Attributes:
+        relative: whether the rate of a kernel follows its size at the start of the stage, see
+            `measure_size`.
+
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
     """
 
     lr: float
     betas: tuple[float, float]
     decay: float
+    relative: bool
 
     def __post_init__(self) -> None:
         _check_rates(self.lr, self.betas, self.decay)
@@ -69,13 +74,14 @@ class MuAdamW:
     """Muon for the hidden convolutions, AdamW for all other parameters.
 
     Attributes:
-        lr, betas, decay: of AdamW.
+        lr, betas, decay, relative: of AdamW.
         muon_lr, momentum, muon_decay: of Muon, whose rate is a step in spectral norm.
     """
 
     lr: float
     betas: tuple[float, float]
     decay: float
+    relative: bool
     muon_lr: float
     momentum: float
     muon_decay: float
@@ -107,11 +113,33 @@ def list_trained(net: nn.Module) -> list[Tensor]:
     return [weight for weight in net.parameters() if weight.requires_grad]
 
 
+def measure_size(kernel: Tensor) -> float:
+    """Return the size of a kernel over that of a fresh one of PyTorch, at most 1.
+
+    A step of Adam changes every weight by about the learning rate. In the stem of a network that
+    reads pixels from 0 to 255 weights are a fortieth of their usual size: such a step would change
+    its features by a seventh. Biases and kernels of zeros count as 1.
+
+    Args:
+        kernel: (out, in, height, width).
+    """
+    size = kernel.detach().square().mean().sqrt().item()
+    if kernel.ndim < 2 or size == 0:
+        return 1.0
+    # PyTorch draws from -1/sqrt(n) to 1/sqrt(n), for n inputs of a convolution.
+    fresh: float = (1 / (3 * kernel[0].numel())) ** 0.5
+    return min(1.0, size / fresh)
+
+
 def _make_adamw(
     weights: list[Tensor], config: AdamW | MuAdamW, rate: float
 ) -> torch.optim.Optimizer:
+    lr = config.lr * rate
+    groups: list[dict[str, Any]] = [{"params": weights}]
+    if config.relative:
+        groups = [{"params": [weight], "lr": lr * measure_size(weight)} for weight in weights]
     return torch.optim.AdamW(
-        weights, lr=config.lr * rate, betas=config.betas, weight_decay=config.decay, fused=True
+        groups, lr=lr, betas=config.betas, weight_decay=config.decay, fused=True
     )
 
 

@@ -22,9 +22,15 @@ CPU = torch.device("cpu")
 BETAS = (0.9, 0.99)
 OPTIMIZERS = {
     "adam": Adam(lr=1e-3, betas=BETAS, decay=1e-4),
-    "adamw": AdamW(lr=1e-3, betas=BETAS, decay=1e-4),
+    "adamw": AdamW(lr=1e-3, betas=BETAS, decay=1e-4, relative=True),
     "muadamw": MuAdamW(
-        lr=1e-3, betas=BETAS, decay=0.0, muon_lr=0.005, momentum=0.9, muon_decay=0.01
+        lr=1e-3,
+        betas=BETAS,
+        decay=0.0,
+        relative=False,
+        muon_lr=0.005,
+        momentum=0.9,
+        muon_decay=0.01,
     ),
 }
 STAGE = Stage(
@@ -184,4 +190,4 @@ def test_shapes_take_turns(patches):
         device=CPU,
     )
     trainer.run(3)
-    assert seen == [8, 12, 8]
+    assert seen == [(8, 8), (12, 12), (8, 8)]

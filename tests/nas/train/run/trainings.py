@@ -30,7 +30,13 @@ def make_recipe(steps=(8, 6)):
         patches=Patches(lr=[8, (6, 10)], hr=None, batch_size=2, accumulate=1),
         losses={"l1": L1(weight=1.0)},
         optimizer=MuAdamW(
-            lr=5e-4, betas=BETAS, decay=0.0, muon_lr=0.005, momentum=0.95, muon_decay=0.0
+            lr=5e-4,
+            betas=BETAS,
+            decay=0.0,
+            relative=False,
+            muon_lr=0.005,
+            momentum=0.95,
+            muon_decay=0.0,
         ),
         schedule=Linear(warmup=0.1),
         ema=0.9,
@@ -46,7 +52,7 @@ def make_recipe(steps=(8, 6)):
             "output": Output(loss=L1(weight=0.5)),
             "features": Features(weight=0.1, layers=[("block1", "block1")]),
         },
-        optimizer=AdamW(lr=1e-4, betas=BETAS, decay=0.0),
+        optimizer=AdamW(lr=1e-5, betas=BETAS, decay=0.0, relative=True),
         schedule=Cosine(warmup=0.0, floor=0.01, periods=[1.0], peaks=[1.0]),
         ema=0.9,
         clip=None,
