@@ -1,11 +1,11 @@
 """The one way in, `nas COMMAND KEY=VALUE ...`: whatever ends a command is one line and a status."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 
 from nas.cli.exit_status import INTERRUPTED
 from nas.cli.signals import heard
+from nas.system.streams import make_printable, say_aside
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,13 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    make_printable()
     with heard(until_the_end=argv is None) as signals:
         try:
             # Loaded here: it takes a moment, in which Ctrl-C is one line too.
             from nas.cli.calls import run_command
-            from nas.system.streams import make_printable
 
-            make_printable()
             status = run_command(arguments)
             sys.stdout.flush()
             return status
@@ -49,8 +48,7 @@ def _say_interrupted(arguments: Sequence[str], stop: BaseException) -> int:
     Of what it takes nothing is loaded here: a module may be half loaded by now.
     """
     name = f"nas {arguments[0]}" if arguments and arguments[0].isalpha() else "nas"
-    with contextlib.suppress(OSError, ValueError):  # nobody can read it
-        print(f"{name}: interrupted", file=sys.stderr, flush=True)
+    say_aside(f"{name}: interrupted")
     return int(getattr(stop, "status", INTERRUPTED))
 
 

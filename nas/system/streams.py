@@ -59,8 +59,10 @@ def encodable(text: str) -> str:
 
 def say_aside(line: str) -> None:
     """Print a line on standard error; where nobody can read it, nothing happens."""
-    with contextlib.suppress(OSError, ValueError):  # it is full, or closed
+    try:
         print(printable(line), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # it is full, or closed
+        _drop(sys.stderr)
 
 
 def drop_output() -> None:
@@ -68,10 +70,14 @@ def drop_output() -> None:
 
     What waits in its buffers would fail once more at each flush, and at the end of Python.
     """
+    _drop(sys.stdout)
+
+
+def _drop(stream: IO[str]) -> None:
     # A stream of a test or a notebook has no descriptor.
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 

@@ -226,8 +226,13 @@ def test_a_reader_that_goes_away_is_status_141(folder, command, reader):
     assert told == ""
 
 
-@pytest.mark.parametrize("command", [*SHORT.values(), *LONGER.values()], ids=[*SHORT, *LONGER])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [
+        *((command, "") for command in [*SHORT.values(), *LONGER.values()]),
+        (SHORT["rank"], "1"),
+    ],
+)
 def test_output_that_cannot_be_written_is_one_line_and_status_1(
     folder, command, unbuffered, monkeypatch
 ):
@@ -289,11 +294,9 @@ def test_a_search_whose_reader_goes_away_ends_in_order_and_goes_on(folder, undis
 @pytest.mark.parametrize(
     ("columns", "settings"),
     [
-        (100, {"TERM": "xterm-256color"}),
         (1, {"TERM": "xterm"}),
-        (20, {"TERM": "dumb"}),
-        (80, {"TERM": "", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}),
-        (80, {"TERM": "xterm", "PYTHONIOENCODING": "latin-1"}),
+        (20, {"TERM": "dumb", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}),
+        (100, {"TERM": "xterm-256color", "PYTHONIOENCODING": "latin-1"}),
     ],
 )
 def test_any_terminal_shows_a_search_of_any_name(folder, undisturbed, columns, settings):
