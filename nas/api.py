@@ -5,7 +5,8 @@ from typing import Any
 from nas.commands.search import compose_search, open_display
 from nas.report.page import render
 from nas.search.config import SearchConfig
-from nas.search.session import SearchResult, SearchSession, show_nothing
+from nas.search.screen import show_nothing
+from nas.search.session import SearchResult, SearchSession
 
 
 class Search:

@@ -19,13 +19,13 @@ from typing import Literal
 from rich import box
 from rich.table import Table
 
-from nas.commands.console import open_console, print_lines
 from nas.data.config import DataConfig
 from nas.data.folders.layouts import Found
 from nas.data.roles import ALL, Roles, open_roles
 from nas.data.sets import ImageSet
 from nas.data.sheet import draw_sheet
 from nas.score import Challenge
+from nas.system.console import open_console, print_lines
 from nas.system.drafts import check_target, replaced
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 
+from nas.cli.ending import status_of
 from nas.cli.invocation import Invocation, UsageError
 from nas.data.config import DataConfig
 from nas.data.roles import Roles, open_roles
@@ -30,6 +30,7 @@ from nas.search.store.settings import shown_settings
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate
+from nas.system.console import PlainConsole, open_console, print_lines
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -97,7 +98,7 @@ def _make_table(
     invocation: Invocation,
 ) -> int:
     """Train what a table lacks and write it; return the exit status."""
-    console = Console()
+    console = open_console(lasts=True)
     _print_plan(console, contents, settings, roles)
 
     # From here on something is written, beside the table alone.
@@ -113,9 +114,10 @@ def _make_table(
     except ValueError:
         _remove_empty(log, folders)
         raise
-    except KeyboardInterrupt:
-        console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
-        return 130
+    except KeyboardInterrupt as stop:
+        goes_on = f"Stopped; what is done stands in {log.path}. The same command goes on."
+        print_lines(console, [goes_on])
+        return status_of(stop)
 
     # A search of the table is told which space it was made of.
     chosen_space = _list_space_overrides(invocation)
@@ -130,21 +132,20 @@ def _make_table(
     # The log goes last: a kill between the two leaves a table that is complete.
     table.save(path)
     log.path.unlink()
-    console.print(f"{len(table.entries)} members in {path}", highlight=False)
+    print_lines(console, [f"{len(table.entries)} members in {path}"])
     return 0
 
 
 def _print_plan(
-    console: Console, contents: TableContents, settings: EvaluatorSettings, roles: Roles
+    console: PlainConsole, contents: TableContents, settings: EvaluatorSettings, roles: Roles
 ) -> None:
     """Print what is to be trained, and what was found of the images."""
-    for notice in (*roles.notices, roles.lr_notice):
-        console.print(notice, markup=False, highlight=False)
-    console.print(
+    fidelities = ", ".join(map(str, settings.fidelities))
+    plan = (
         f"{len(contents.members)} members, {len(contents.trainings())} trainings of "
-        f"{settings.proxy.steps} steps, read at {', '.join(map(str, settings.fidelities))}",
-        highlight=False,
+        f"{settings.proxy.steps} steps, read at {fidelities}"
     )
+    print_lines(console, [*roles.notices, roles.lr_notice, plan])
 
 
 def _list_space_overrides(invocation: Invocation) -> str:
@@ -193,7 +194,7 @@ def _list_settings(invocation: Invocation) -> dict[str, Any]:
     }
 
 
-def _make_show(console: Console, num_trained_before: int) -> Show:
+def _make_show(console: PlainConsole, num_trained_before: int) -> Show:
     """Return what prints progress; of trainings also the time left at this session's pace."""
     start = time.monotonic()
 
@@ -205,7 +206,7 @@ def _make_show(console: Console, num_trained_before: int) -> Show:
             # At the mean pace: trainings of a space differ in length, and come in mixed order.
             seconds = (time.monotonic() - start) / num_own * (num_all - num_done)
             left = f", {duration(seconds)} left"
-        console.print(f"{what} {num_done} of {num_all}{left}", highlight=False)
+        print_lines(console, [f"{what} {num_done} of {num_all}{left}"])
 
     return show
 

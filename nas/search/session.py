@@ -3,12 +3,9 @@
 `nas search` and `nas.Search` run it.
 """
 
-import contextlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import pandas as pd
 
@@ -22,6 +19,7 @@ from nas.search.engines.base import Placement
 from nas.search.engines.tasks import started
 from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
 from nas.search.model.decisions import read_decisions
+from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
@@ -39,38 +37,6 @@ RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
 
 
-class Screen(Protocol):
-    """Shows a search while it runs."""
-
-    def update(
-        self,
-        state: RunState,
-        *,
-        running: Mapping[int, str],
-        trials_wanted: int | None,
-        seconds_left: float | None,
-    ) -> None:
-        """Show the search as it stands; called several times a second.
-
-        Args:
-            running: what is done for each trial that runs, by its number.
-            seconds_left: until the budget is spent; None: nothing is known of that yet.
-        """
-        ...
-
-
-class _DarkScreen:
-    """Shows nothing."""
-
-    def update(self, state: RunState, **_: Any) -> None:
-        pass
-
-
-def show_nothing(state: RunState) -> AbstractContextManager[Screen]:
-    """Open a screen that shows nothing."""
-    return contextlib.nullcontext(_DarkScreen())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """What a search has found.
@@ -79,11 +45,13 @@ class SearchResult:
         folder: the run directory.
         state: the run, as the report shows it.
         reason: why the search ended, in words.
+        unwritten: which files could not be written and how to make them; empty: all were.
     """
 
     folder: Path
     state: RunState
     reason: str
+    unwritten: str = ""
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -122,7 +90,7 @@ class SearchSession:
         config: SearchConfig,
         *,
         render: Callable[[RunState], str],
-        open_screen: Callable[[RunState], AbstractContextManager[Screen]] = show_nothing,
+        open_screen: OpenScreen = show_nothing,
     ) -> None:
         self.config = config
         self.render = render
@@ -135,6 +103,7 @@ class SearchSession:
             ValueError: something that was asked for cannot be done; the message starts with its
                 key, and nothing was written but where the ladder itself failed.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
+            BrokenPipeError: whoever read what is shown has gone; as above.
         """
         # A name of ours is taken before anything else: another search may start this second.
         made_folders: list[Path] = []
@@ -297,13 +266,14 @@ class SearchSession:
         files = run_directory.Files(self._folder, self.render, needed=list_parents)
 
         def read_state() -> RunState:
-            return replace(study.show(name, settings, notices), lr_origins=backend.lr_origins)
+            state = study.show(name, settings, (*notices, *files.notices))
+            return replace(state, lr_origins=backend.lr_origins)
 
         engine = backend.engine or config.execution.engine
         try:
             with (
                 started(engine, backend.make_evaluator, checked.placement),
-                self.open_screen(read_state()) as screen,
+                GuardedScreen(self.open_screen, read_state()) as screen,
             ):
 
                 def show(running: dict[int, str], seconds_left: float | None) -> None:
@@ -326,7 +296,7 @@ class SearchSession:
                     changed=lambda: files.update(read_state()),
                     clock=backend.clock,
                 ).run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C; or nobody reads the output
             files.update(read_state(), now=True)
             raise
 
@@ -334,4 +304,7 @@ class SearchSession:
             notices = (*notices, emptiness)
             reason = f"{emptiness}; {reason}"
         files.update(read_state(), now=True)
-        return SearchResult(folder=self._folder, state=read_state(), reason=reason)
+        unwritten = "; ".join(files.notices)
+        return SearchResult(
+            folder=self._folder, state=read_state(), reason=reason, unwritten=unwritten
+        )

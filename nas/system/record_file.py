@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.system.drafts import UnwritableError
+
 FORMAT = 1
 NUMBER = "record"  # key of a record's number
 HEADER = ("format", "config")  # keys of the first one
@@ -196,10 +198,10 @@ class RecordWriter:
                 _write_all(file.fileno(), data)
                 if wait:
                     os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             if self.path.exists():
                 os.truncate(self.path, self._num_bytes)
-            raise
+            raise UnwritableError(error.errno, error.strerror, str(self.path)) from error
         self._num_records += len(lines)
         self._num_bytes += len(data)
         return lines

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -128,10 +129,30 @@ class LocalEngine:
         process = self._context.Process(
             target=_serve_tasks, args=(theirs, self._make_evaluator), daemon=True
         )
-        with _hide_main_script():
+        with _hide_main_script(), _deaf_child():
             process.start()
         theirs.close()  # only the worker holds its end: a death closes the pipe
         return _Worker(process=process, pipe=ours)
+
+
+@contextlib.contextmanager
+def _deaf_child() -> Iterator[None]:
+    """Block Ctrl-C and SIGHUP in a process that is started, from its first moment.
+
+    They reach the whole process group, and a worker that is still loading would answer with a
+    traceback. Signals that come to this process meanwhile arrive at the end of the block.
+    """
+    blocked = {number for name in ("SIGINT", "SIGHUP") if (number := getattr(signal, name, None))}
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has none
+        yield
+        return
+    # Python's own tracker of shared memory would be started on the way, and unblock them again.
+    resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -15,12 +16,14 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
 from nas.system.record_file import HEADER, read_records
+from nas.system.streams import describe_os_error, encodable
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
 CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
 RETRAINED = "trust.jsonl"
+DERIVED = ("trials.csv", "front.csv", "report.html")  # made of the journal
 NEEDED = (
     "challenge",
     "limits",
@@ -28,6 +31,7 @@ NEEDED = (
     "ladder_seeds",
 )  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
+MAX_REASON = 120  # characters of why a file could not be made
 MAX_SHARE = (
     0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
 )
@@ -174,6 +178,9 @@ def read_lr_origins(run: Path) -> dict[str, str]:
 class Files:
     """Rewrites a run's tables and page as the search goes on, at most every few seconds.
 
+    What cannot be made or written is told in `notices` and tried again: the journal holds the
+    search, and these files decide nothing.
+
     Args:
         render: a run's state -> its page.
         needed: gives the arch_id of those whose weights are kept beside what can be picked.
@@ -188,17 +195,27 @@ class Files:
         self._written = -math.inf
         self._seconds = 0.0  # that the last rewrite took
         self.num_rewrites = 0
-        self.stale = False  # the last update came too soon after a rewrite
+        self.stale = False  # the last update came too soon after a rewrite, or could not be written
+        self.notices: tuple[str, ...] = ()  # on what the last rewrite could not write
 
     def update(self, state: RunState, *, now: bool = False) -> None:
+        """Rewrite the files, where that is due."""
         start = time.monotonic()
         self.stale = not now and start - self._written < max(MIN_SECONDS, self._seconds / MAX_SHARE)
         if self.stale:
             return
-        frame, members = rewrite(self.run, state, self.render)
-        picked = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
-        kept = picked | self.needed()
-        self._keep_weights(kept, set(frame["arch_id"]))
+
+        try:
+            frame, members, errors = _rewrite_each(self.run, state, self.render)
+            # What can be picked keeps its weights.
+            picked = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}
+            self._keep_weights(picked | self.needed(), set(frame["arch_id"]))
+        except Exception as error:  # of what is derived: no fault there may end a search
+            _raise_for_developers(error)
+            errors = dict.fromkeys(DERIVED, error)
+
+        self.notices = (_describe_unwritten(self.run, errors),) if errors else ()
+        self.stale = bool(errors)
         self._written = time.monotonic()
         self._seconds = self._written - start
         self.num_rewrites += 1
@@ -215,14 +232,56 @@ class Files:
 
 def rewrite(
     run: Path, state: RunState, render: Callable[[RunState], str], *, draft_end: str = "partial"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write what is made of a state: trials.csv, front.csv, report.html; gives the two tables."""
+) -> None:
+    """Write what is made of a state: trials.csv, front.csv, report.html.
+
+    Raises:
+        Exception: one could not be made or written; all others were.
+    """
+    _, _, errors = _rewrite_each(run, state, render, draft_end=draft_end)
+    for error in errors.values():
+        raise error
+
+
+def _rewrite_each(
+    run: Path, state: RunState, render: Callable[[RunState], str], *, draft_end: str = "partial"
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Exception]]:
+    """Write what is made of a state; return all rows, the front's, and errors by file."""
     frame = table(state)
     members = front_table(frame)
-    write(run / "trials.csv", csv(frame), draft_end=draft_end)
-    write(run / "front.csv", csv(members), draft_end=draft_end)
-    write(run / "report.html", render(state), draft_end=draft_end)
-    return frame, members
+    makers: tuple[Callable[[], str], ...] = (
+        lambda: csv(frame),
+        lambda: csv(members),
+        lambda: render(state),
+    )
+
+    # One that cannot be made or written does not keep the others from it.
+    errors = {}
+    for name, make in zip(DERIVED, makers, strict=True):
+        try:
+            write(run / name, encodable(make()), draft_end=draft_end)
+        except Exception as error:
+            _raise_for_developers(error)
+            errors[name] = error
+    return frame, members, errors
+
+
+def _describe_unwritten(run: Path, errors: Mapping[str, Exception]) -> str:
+    """Return a line on files that could not be written: why, and how to make them."""
+    error = next(iter(errors.values()))
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        reason = describe_os_error(error)
+    return (
+        f"Not written: {', '.join(errors)} ({' '.join(reason.split())[:MAX_REASON]}); "
+        f"the journal holds all, and nas report run={run} makes them of it"
+    )
+
+
+def _raise_for_developers(error: Exception) -> None:
+    """Raise an error that is ours where NAS_TRACEBACK asks for it."""
+    if os.environ.get("NAS_TRACEBACK") and not isinstance(error, OSError):
+        raise error
 
 
 def csv(frame: pd.DataFrame) -> str:
