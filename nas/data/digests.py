@@ -20,6 +20,8 @@ from nas.system.user_cache import private_cache
 _SETTLED_NS = 2_000_000_000
 _KEPT_BYTES = 2**26  # in a folder: smaller ones are read again in less than a tenth of a second
 _LENGTH = 16  # bytes of a digest
+# What reading a damaged cache raises.
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 Stamp = tuple[int, int, int, int]  # size, times of the last change of bytes and of inode, inode
 _known: dict[Path, tuple[Stamp, str]] = {}  # what this process has read
@@ -101,7 +103,7 @@ def _sum_bytes(files: Sequence[Path]) -> int:
 
 def _recall_digests(folder: Path) -> None:
     """Take over what an earlier command kept of a folder; nothing where that cannot be read."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+    with contextlib.suppress(*_DAMAGE):
         kept = json.loads(_find_cache(folder).read_text(encoding="ascii"))
         if kept["check"] != _hash_entries(kept["files"]):
             return
