@@ -92,19 +92,30 @@ def test_all_workers_map_one_store_which_goes_with_the_search(
     one, other = sorted((own_pictures / "val").iterdir())
     for first, second in ((one, run / "aside"), (other, one), (run / "aside", other)):
         first.rename(second)
-    check_refused(run, capsys)
+    before = read_files(run)
+    assert main(["search", f"run={run}", "trials=99"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"nas search: data.val: the images of run={run} changed")
+    assert error.count("\n") == 1
+    assert read_files(run) == before
     assert left_over(temporary) == []
 
 
-def check_refused(run, capsys):
-    """Neither goes on with a run whose images have exchanged their names; nothing is written."""
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    for command, changed in (("trust", "factor=2"), ("search", "trials=99")):
-        assert main([command, f"run={run}", changed]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith(f"nas {command}: data.val: the images of run={run} changed")
-        assert error.count("\n") == 1
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+def read_files(run):
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_trust_refuses_other_images_than_the_runs(tiny_copy, temporary, capsys):
+    environment = tiny_copy / "environment.json"
+    known = read_environment(tiny_copy)["data"]["val"]
+    environment.write_text(environment.read_text().replace(known, "2-000000000000"))
+    before = read_files(tiny_copy)
+    assert main(["trust", f"run={tiny_copy}", "factor=2"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"nas trust: data.val: the images of run={tiny_copy} changed")
+    assert error.count("\n") == 1
+    assert read_files(tiny_copy) == before
+    assert left_over(temporary) == []
 
 
 @pytest.mark.slow
