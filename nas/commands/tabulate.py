@@ -6,7 +6,6 @@ Examples:
     nas tabulate out=mini.parquet proxy=overnight data=folder data.train=/data/a data.val=/data/b
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,8 @@ from nas.data.roles import Roles, open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
+from nas.search.backends.base import ReadingParts, TrainingParts
+from nas.search.backends.training import gather_settings
 from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
@@ -31,6 +32,7 @@ from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate
 from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.owned_folder import OwnedFolder
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -60,7 +62,8 @@ def run(
     # What can be refused is refused before anything is written.
     path = Path(out)
     _check_usage(path, ladder, seeds, repeated)
-    fidelities, chosen_device = fidelity.fidelities(proxy.steps), pick_device(device)
+    fidelity.fidelities(proxy.steps)  # refuses rungs that are none
+    chosen_device = pick_device(device)
     contents = TableContents.of(
         space, ladder_sizes=ladder, num_seeds=seeds, num_repeated=repeated, scale=scale, seed=seed
     )
@@ -69,21 +72,16 @@ def run(
     # How many workers can be had is known before one is started.
     placement = engine.place_workers(workers, chosen_device.type)
 
-    settings = EvaluatorSettings(
+    settings = gather_settings(
+        TrainingParts(data=data, proxy=proxy, fidelity=fidelity),
+        ReadingParts(latency=latency),
+        None,
+        roles,
         run=path.parent,  # trainings get an empty folder in its place
-        sets={"train": roles.need("train"), "val": roles.need("val")},
-        memory_mib=data.memory_mib / placement.num_per_host,
-        cache=data.cache,
-        scale=scale,
-        challenge=None,
-        proxy=proxy,
-        fidelities=fidelities,
-        latency=latency,
-        limits={},
-        device=str(chosen_device),
+        placement=placement,
+        device=chosen_device,
         seed=seed,
         baseline=contents.baseline,
-        replay={},
     )
     return _make_table(path, contents, settings, roles, engine, placement, invocation)
 
@@ -108,8 +106,11 @@ def _make_table(
     show = _make_show(console, len(log.trained))
     try:
         # Trainings outside a run keep nothing, so their run directory stays empty.
-        with tempfile.TemporaryDirectory() as empty:
-            elsewhere = replace(settings, run=Path(empty))
+        assert settings.shared
+        with OwnedFolder() as empty, settings.shared as told:
+            for line in told:
+                console.print(line, markup=False, highlight=False)
+            elsewhere = replace(settings, run=empty)
             tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
     except ValueError:
         _remove_empty(log, folders)

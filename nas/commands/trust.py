@@ -32,6 +32,7 @@ from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
 from nas.search.store import run_directory
+from nas.search.store.resuming import refuse_other_data
 from nas.search.store.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
 
@@ -67,6 +68,7 @@ def run(
     chosen = chosen_members(state, members)
     placement = config.make_placement()
     backend = _open_longer(config, placement, factor, rate)
+    refuse_other_data(folder, backend.fingerprints)
 
     console = open_console(lasts=True)
     steps = backend.fidelities[-1]
@@ -75,7 +77,12 @@ def run(
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
-        with started(backend.engine or engine, backend.make_evaluator, placement) as running:
+        with (
+            backend.resources as told,
+            started(backend.engine or engine, backend.make_evaluator, placement) as running,
+        ):
+            for line in told:
+                console.print(line, markup=False, highlight=False)
             found = retrain(
                 folder,
                 chosen,

@@ -9,6 +9,7 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.record import Quality, TrialRecord
 from nas.search.engines.base import Engine, Task
 from nas.search.engines.tasks import run_tasks
+from nas.search.same_images import refuse_other_base
 from nas.search.store.run_directory import RETRAINED, read_retrained
 from nas.system.record_file import RecordWriter, recover
 
@@ -81,8 +82,9 @@ def retrain(
 
 
 def _compare_trainings(record: TrialRecord, long: Quality, steps: int) -> Retrained:
-    """Put a member's brief training beside its long one."""
+    """Put a member's brief training beside its long one; raises MachineError on other images."""
     assert record.quality
+    refuse_other_base(long.base_db, record.quality.base_db)
     return Retrained(
         number=record.number,
         arch_id=record.spec.arch_id,

@@ -124,7 +124,8 @@ class SearchSession:
         try:
             notices = self._begin(checked)
             study = self._open_study(checked)
-            return self._search(study, checked, notices)
+            with checked.backend.resources as told:  # images that all workers share, for one
+                return self._search(study, checked, (*notices, *told))
         except Exception:
             is_empty = study is None or not (study.records or study.ladder)
             if is_empty and not checked.resumption.resumes:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -21,6 +22,7 @@ from nas.system import file_locks
 from nas.system.cores import num_cores
 from nas.system.streams import make_printable
 
+GRACE_SECONDS = 3.0  # for a worker to end in order: a training ends at its next step
 NUM_THREADS = 1  # of PyTorch in a worker: one a core beats several that share a small convolution
 
 
@@ -72,13 +74,21 @@ class LocalEngine:
             self._workers.append(self._start_worker())
 
     def stop(self) -> None:
-        """Kill the processes."""
-        # All are told before any is waited for.
-        for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
+        """End the processes: they are asked to, and killed where they have not done so soon."""
+        processes = [worker.process for worker in self._workers]
         self._workers.clear()
+        # All are asked before any is waited for, and killed also where Ctrl-C ends the waiting.
+        try:
+            for process in processes:
+                process.terminate()
+            deadline = time.monotonic() + GRACE_SECONDS
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.join()
 
     @property
     def idle(self) -> int:
@@ -187,6 +197,7 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
     """
     # Ctrl-C reaches the whole process group: the parent alone decides what it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_in_order)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     make_printable()  # what a library prints may not fit the terminal's encoding
 
@@ -201,6 +212,12 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
         except EOFError:
             return
         pipe.send(run_task(evaluator, task, pipe.send))
+
+
+def _end_in_order(number: int, frame: object) -> None:
+    """End this process as its parent asks: temporary files, locks and lists of users go."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice, it would end in the middle of that
+    raise SystemExit(128 + number)
 
 
 def _exit_with_parent() -> None:

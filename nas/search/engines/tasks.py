@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from nas.search.engines.base import Engine, MakeEvaluator, Placement, Result, Task
 from nas.search.evaluation.requests import Evaluator, Say
+from nas.system.lock_waits import telling
 
 MAX_DEATHS = 2  # a task whose worker died is sent again so often
 POLL_SECONDS = 0.2  # for which a list of tasks waits for results before it calls `tick`
@@ -31,7 +32,8 @@ def run_task(evaluator: Evaluator, task: Task, say: Say) -> Result:
     Called by the worker. With NAS_TRACEBACK set in its environment it prints the traceback too.
     """
     try:
-        value = getattr(evaluator, task.method)(*task.args, say)
+        with telling(say):  # a long wait for a device, with who holds it
+            value = getattr(evaluator, task.method)(*task.args, say)
     except Exception as error:  # the trial boundary: whatever went wrong is this trial's result
         if os.environ.get("NAS_TRACEBACK"):
             traceback.print_exc()

@@ -15,6 +15,7 @@ from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
+from nas.search.same_images import refuse_other_base
 from nas.search.screening import Screen, why_rejected
 from nas.search.seeds import derived_seed
 from nas.train.proxy import TrainingError
@@ -155,6 +156,7 @@ class ProxyEvaluator:
         except TrainingError:
             return record
         assert record.quality
+        refuse_other_base(quality.base_db, record.quality.base_db)
         both = record.quality.with_seed(quality)
         return dataclasses.replace(record, latency=latency, quality=both)
 

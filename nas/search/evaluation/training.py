@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.data.patches import PatchStore
+from nas.data.pixels.base import bicubic_base
 from nas.measure.device import device_id
 from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
@@ -26,7 +27,6 @@ from nas.train.proxy import (
     OverBase,
     ProxyTrainer,
     TrainingError,
-    bicubic_base,
 )
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
@@ -152,12 +152,15 @@ class Trainings:
         """Return the training patches: every candidate sees the same ones in the same order."""
         if self._patches is None:
             settings = self.settings
-            # The seed is the run's alone, not the trial's.
+            # Made before this worker was; an engine's host may not have it. The seed is the run's
+            # alone, not the trial's.
+            shared = settings.shared.folder if settings.shared else None
             self._patches = PatchStore(
                 settings.sets["train"],
                 seed=derived_seed(settings.seed, "patches"),
                 memory_mib=settings.memory_mib,
                 cache=settings.cache,
+                shared=shared,
                 progress=False,
             )
 

@@ -20,6 +20,7 @@ from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.model.decisions import Decision
 from nas.search.model.observations import ToldTrial
+from nas.search.same_images import refuse_other_base
 from nas.search.samplers.base import Suggestion
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import (
@@ -278,7 +279,13 @@ class Study:
         )
 
     def tell(self, trial: OpenTrial, record: TrialRecord) -> None:
-        """Write how a trial ended. The record comes first: a kill after it loses nothing."""
+        """Write how a trial ended. The record comes first: a kill after it loses nothing.
+
+        Raises:
+            MachineError: its PSNR was read on other images than the ladder's; nothing is written.
+        """
+        if record.quality and self.ladder:
+            refuse_other_base(record.quality.base_db, self.ladder[0].base_db)
         is_first = trial.record is None and trial.place is not None
         if is_first:
             self._set_attribute(trial.place, RECORD, record.to_json())
@@ -302,7 +309,9 @@ class Study:
         self._keep_record(record)
 
     def add_ladder_run(self, run: LadderRun) -> None:
-        """Write one training of the ladder."""
+        """Write one training of the ladder; raises MachineError as `tell` does."""
+        if self.ladder:
+            refuse_other_base(run.base_db, self.ladder[0].base_db)
         self._study.set_user_attr(f"{LADDER}{run.rung}/{run.seed}", json.dumps(asdict(run)))
         self.ladder.append(run)
         self._state = None

@@ -11,6 +11,7 @@ from nas.search.engines.base import Engine, Placement, Result, Task
 from nas.search.engines.tasks import run_tasks, started
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
+from nas.search.same_images import refuse_other_base
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.table import Entry, Facts, Table, Training
@@ -107,6 +108,7 @@ def _train_missing(
 
     Raises:
         ValueError: a worker died too often: that says nothing about the member.
+        MachineError: it was read on other images than the baseline.
     """
     baseline = log.trained.get((contents.baseline.arch_id, 0), {}).get("quality")
     reference_db = baseline["psnr_db"] if baseline else None
@@ -124,6 +126,8 @@ def _train_missing(
         if result.died:
             _refuse_failure(result)
         arch_id, seed = result.task.key.split()
+        if result.value and baseline:
+            refuse_other_base(result.value.base_db, baseline["base_db"])
         quality = asdict(result.value) if result.value else None
         log.add({"arch_id": arch_id, "seed": int(seed), "quality": quality, "error": result.error})
         show("trained", len(log.trained), len(contents.trainings()))

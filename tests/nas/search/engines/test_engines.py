@@ -3,22 +3,33 @@
 import doctest
 import functools
 import os
+import signal
+import threading
 
 import pytest
 
+from nas.measure.lock import exclusive, users
 from nas.search.backends import base as backends
 from nas.search.engines import base, local, simulated, tasks
 from nas.search.engines.base import Placement, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.simulated import SimulatedEngine
-from nas.search.engines.tasks import MAX_DEATHS, Retries, run_tasks, started
+from nas.search.engines.tasks import MAX_DEATHS, Retries, run_task, run_tasks, started
 from nas.search.table import table
-from tests.nas.search.engines.formula import DyingEvaluator, FormulaEvaluator, SameProcessEngine
+from nas.system import lock_waits
+from nas.system.owned_folder import sweep_folders
+from tests.nas.search.engines.formula import (
+    DyingEvaluator,
+    FormulaEvaluator,
+    OwningEvaluator,
+    SameProcessEngine,
+)
 from tests.nas.search.studies import quality_of
 from tests.search_spaces.tiny import tiny_spec
 
 ENGINES = [LocalEngine, SimulatedEngine, SameProcessEngine]
 SPEC = tiny_spec()
+ONE = Placement(num_workers=1, num_per_host=1)
 TWO = Placement(num_workers=2, num_per_host=2)
 
 
@@ -103,6 +114,87 @@ def test_worker_that_dies_while_idle_is_replaced_and_no_task_is_lost():
         worker.process.join()
         (second,) = run_tasks(engine, [training(2)])
     assert first.value == second.value == quality_of(SPEC)
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Folders for temporary files and for locks."""
+    made = tmp_path / "temporary", tmp_path / "locks"
+    for place in made:
+        place.mkdir()
+    return made
+
+
+def start_training(engine):
+    """Start a training that never ends; return its process once it holds the device."""
+    engine.submit(training(1))
+    while engine.doing != {"training 1": "holding"}:
+        assert list(engine.results(60.0)) == []
+    (worker,) = engine._workers
+    return worker.process
+
+
+def test_worker_is_asked_to_end_and_takes_what_it_holds_along(places):
+    make = functools.partial(OwningEvaluator, places)
+    with started(LocalEngine(), make, ONE) as engine:
+        process = start_training(engine)
+        assert len(list(places[0].iterdir())) == 1
+        assert users("cpu", folder=places[1]) == {process.pid}
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert list(places[0].iterdir()) == []
+    assert list((places[1] / "cpu.users").iterdir()) == []
+    with exclusive("cpu", folder=places[1]):
+        pass
+
+
+def test_worker_that_does_not_end_is_killed_and_swept_up_after(places, monkeypatch):
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.2)
+    make = functools.partial(OwningEvaluator, places, stubborn=True)
+    with started(LocalEngine(), make, ONE) as engine:
+        process = start_training(engine)
+    assert process.exitcode == -signal.SIGKILL
+    sweep_folders(places[0])
+    assert list(places[0].iterdir()) == []
+
+
+def test_workers_end_also_where_ctrl_c_interrupts_the_waiting(places, monkeypatch):
+    make = functools.partial(OwningEvaluator, places, stubborn=True)
+    engine = LocalEngine()
+    engine.start(make, ONE)
+    process = start_training(engine)
+    join = type(process).join
+
+    def interrupt_once(self, timeout=None):
+        monkeypatch.setattr(type(process), "join", join)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(process), "join", interrupt_once)
+    with pytest.raises(KeyboardInterrupt):
+        engine.stop()
+    assert process.exitcode == -signal.SIGKILL
+    assert engine.idle == 0
+    engine.stop()
+
+
+def test_long_wait_for_a_device_is_what_a_worker_says(places, monkeypatch):
+    monkeypatch.setattr(lock_waits, "PATIENCE_SECONDS", 0.0)
+    told, holder = [], threading.Event()
+
+    class Waiting(FormulaEvaluator):
+        def train(self, spec, seed, reference_db, say):
+            with exclusive("cpu", folder=places[1]):
+                return seed
+
+    def release(words):
+        told.append(words)
+        holder.set()
+
+    with exclusive("cpu", folder=places[1]):
+        waiter = threading.Thread(target=run_task, args=(Waiting(), training(1), release))
+        waiter.start()
+        assert holder.wait(60)
+    waiter.join()
+    assert told[0].startswith("waiting for device cpu, held by ")
 
 
 def test_retries_count_each_task_by_itself():

@@ -7,6 +7,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from nas.data.patches import SharedImages
+from nas.data.pixels.images import ImageError
 from nas.measure import lock
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
@@ -315,3 +317,30 @@ def test_a_candidate_that_is_fast_enough_is_trained(make, told):
     record = make(time_cap=5.0).trial(request(), None, told.append)  # the baseline is SPAN
     assert record.state == "complete"
     assert told[:3] == ["counting", "timing a step", "training 0/4"]
+
+
+def test_workers_train_on_what_is_shared_and_notice_changed_val_images(
+    make, told, tmp_path, monkeypatch
+):
+    """The same bits as from images that each decodes; and a val image that is exchanged is named."""
+    alone = make().trial(request(1), None, told.append)
+    train, val = image_set("coffee"), image_set("rocket", role="val")
+    copied = dataclasses.replace(val.pairs[0], hr=tmp_path / "val.jpg")
+    copied.hr.write_bytes(val.pairs[0].hr.read_bytes())
+    opened = dataclasses.replace(val, pairs=(copied,)).with_digests(progress=False)
+    with SharedImages(train) as notices:
+        assert notices == []
+    shared = SharedImages(train)
+    with shared:
+        evaluator = make(sets={"train": train, "val": opened}, shared=shared)
+        with monkeypatch.context() as patch:
+            load = type(train).load
+            patch.setattr(
+                type(train), "load",
+                lambda self, i: load(self, i) if self.name == "val" else pytest.fail("decoded"),
+            )  # fmt: skip
+            record = evaluator.trial(request(1), None, told.append)
+        assert record.quality.psnr_db == alone.quality.psnr_db
+        copied.hr.write_bytes(train.pairs[0].hr.read_bytes())
+        with pytest.raises(ImageError, match=r"val\.jpg: its bytes changed"):
+            evaluator.trial(request(2), None, told.append)
