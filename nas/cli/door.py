@@ -14,9 +14,10 @@ from nas.cli.composition import Composition, compose_command, compose_typed
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.message import message_of, one_line, part, printable
+from nas.system.faults import MachineError
 from nas.system.streams import make_printable
 
-OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+OK, MACHINE, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the command and its overrides; None: those of this process.
     Returns:
-        0; 2 after one line on a usage error; 130 after Ctrl-C; or the command's own status.
+        0; 1 and 2 after one line, on a fault of the machine and on a usage error; 130 after Ctrl-C;
+        or the command's own status.
     Raises:
         Exception: the fault is ours.
 
@@ -47,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more at its end: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
+    except MachineError as error:
+        if os.environ.get("NAS_TRACEBACK"):
+            raise
+        print(one_line(f"{name}: {message_of(error)}"), file=sys.stderr)
+        return MACHINE
     except (UsageError, *schema.USER_ERRORS) as error:
         if os.environ.get("NAS_TRACEBACK"):  # for developers: where it came from
             raise

@@ -30,6 +30,7 @@ from nas.search.store.settings import shown_settings
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate
+from nas.system.faults import MachineError, blaming_machine
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -105,12 +106,13 @@ def _make_table(
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
     show = _make_show(console, len(log.trained))
+    way_out = f"what is done stands in {log.path}; the same command goes on"
     try:
         # Trainings outside a run keep nothing, so their run directory stays empty.
-        with tempfile.TemporaryDirectory() as empty:
+        with blaming_machine(way_out), tempfile.TemporaryDirectory() as empty:
             elsewhere = replace(settings, run=Path(empty))
             tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
-    except ValueError:
+    except (ValueError, MachineError):
         _remove_empty(log, folders)
         raise
     except KeyboardInterrupt:
@@ -128,8 +130,9 @@ def _make_table(
     )
 
     # The log goes last: a kill between the two leaves a table that is complete.
-    table.save(path)
-    log.path.unlink()
+    with blaming_machine(way_out):
+        table.save(path)
+        log.path.unlink()
     console.print(f"{len(table.entries)} members in {path}", highlight=False)
     return 0
 

@@ -32,6 +32,7 @@ from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
+from nas.system.faults import blaming_machine
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -76,7 +77,10 @@ def run(
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
-        with started(backend.engine or engine, backend.make_evaluator, placement) as running:
+        with (
+            blaming_machine("what is done is kept; the same command goes on"),
+            started(backend.engine or engine, backend.make_evaluator, placement) as running,
+        ):
             found = retrain(
                 folder,
                 chosen,

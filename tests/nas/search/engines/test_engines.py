@@ -7,11 +7,11 @@ import os
 import pytest
 
 from nas.search.backends import base as backends
-from nas.search.engines import base, local, simulated, tasks
+from nas.search.engines import base, faults, local, simulated, tasks
 from nas.search.engines.base import Placement, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.simulated import SimulatedEngine
-from nas.search.engines.tasks import MAX_DEATHS, Retries, run_tasks, started
+from nas.search.engines.tasks import MAX_RETRIES, Retries, run_tasks, started
 from nas.search.table import table
 from tests.nas.search.engines.formula import DyingEvaluator, FormulaEvaluator, SameProcessEngine
 from tests.nas.search.studies import quality_of
@@ -90,7 +90,7 @@ def test_task_whose_worker_dies_is_sent_again_and_given_up_after_some_deaths(tmp
     once, always = results["training 1"], results["training 9"]
     assert (once.error, once.value) == ("", quality_of(SPEC))
     assert (always.died, always.error) == (True, "worker died: killed by SIGKILL")
-    assert (tmp_path / "9").read_text() == "x" * (1 + MAX_DEATHS)
+    assert (tmp_path / "9").read_text() == "x" * (1 + MAX_RETRIES)
 
 
 def test_worker_that_dies_while_idle_is_replaced_and_no_task_is_lost():
@@ -134,7 +134,7 @@ def test_simulated_time_refuses_an_evaluator_without_seconds():
         SimulatedEngine().start(Timeless, TWO)
 
 
-@pytest.mark.parametrize("module", [backends, base, local, simulated, tasks, table])
+@pytest.mark.parametrize("module", [backends, base, faults, local, simulated, tasks, table])
 def test_examples_of_docstrings_run(module):
     outcome = doctest.testmod(module)
     assert outcome.failed == 0
