@@ -280,8 +280,8 @@ class Controller:
     def _confirm(self, count: int) -> None:
         """Train the rows again whose place on the front is least sure, with other seeds."""
         rows = table(self.study.state)
-        doubt = (rows["front_probability"] - 0.5).abs()
-        unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
+        rows = rows.assign(doubt=(rows["front_probability"] - 0.5).abs())
+        unsure = rows[(rows["doubt"] < MAX_DOUBT) & (rows["psnr_seeds"] == 1)]
         unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
 
         trials = {str(number): self.study.resume(int(number)) for number in unsure["number"]}
