@@ -357,8 +357,9 @@ class SearchSession:
                     notify=notify,
                     clock=backend.clock,
                 ).run()
-        except KeyboardInterrupt:
-            files.update(read_state(), now=True)
+        except (KeyboardInterrupt, MachineError):
+            with contextlib.suppress(OSError):  # a disk that is full: the journal holds the rows
+                files.update(read_state(), now=True)
             raise
 
         if emptiness := why_empty(study.state):
