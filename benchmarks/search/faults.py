@@ -37,6 +37,7 @@ from benchmarks.search.disturbed import (
     run_session,
     warm_up,
 )
+from benchmarks.search.killed_workers import KillingMaker
 from benchmarks.shared.arguments import make_parser
 from nas.search.backends.table import TableBackend
 from nas.search.engines import simulated
@@ -126,35 +127,6 @@ class Disturbed:
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any) -> Any:
             self._injector.meet("call", lambda: None)
-            return getattr(self._evaluator, name)(*args)
-
-        return call if name != "notices" else []
-
-
-@dataclass(frozen=True, slots=True)
-class KillingMaker:
-    """Makes evaluators in workers; the one that gets the call of a number kills its process."""
-
-    make: Callable[..., Any]
-    counts: Path
-    number: int
-
-    def __call__(self, **device: Any) -> Any:
-        return KillingEvaluator(self.make(**device), self.counts, self.number)
-
-
-class KillingEvaluator:
-    """An evaluator that kills its process at one call; calls are counted in a file."""
-
-    def __init__(self, evaluator: Any, counts: Path, number: int) -> None:
-        self._evaluator, self._counts, self._number = evaluator, counts, number
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*args: Any) -> Any:
-            with self._counts.open("a") as file:
-                file.write("x")
-            if self._counts.stat().st_size == self._number + 1:
-                os.kill(os.getpid(), signal.SIGKILL)
             return getattr(self._evaluator, name)(*args)
 
         return call if name != "notices" else []

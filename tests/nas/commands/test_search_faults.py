@@ -66,10 +66,10 @@ def breaks(monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 8 MB."""
+    """A file system of 32 MB: a page and its draft take 10."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("mounting a file system needs root")
     yield folder
@@ -183,7 +183,7 @@ def test_fault_of_the_machine_ends_trust_and_keeps_what_was_trained(call, breaks
 
 @pytest.mark.parametrize("left", [60_000, 20_000, 0])
 def test_run_on_a_full_disk_goes_on_once_there_is_room(call, small_disk, left):
-    """A file system of 8 MB on which so many bytes are left."""
+    """A file system on which so many bytes are left."""
     call("search", "run=whole", "trials=6", *TABLE)
     filler = small_disk / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
