@@ -8,6 +8,7 @@ from nas.analysis.ladder import RUNGS, LadderRun, rung_spec
 from nas.search.backends.base import OpenedBackend
 from nas.search.engines.base import Placement
 from nas.search.engines.tasks import run_task
+from nas.system.faults import ArchitectureError
 from search_spaces.published import published
 from search_spaces.spec import with_scale
 from tests.nas.search.studies import cost_of, latency_of, quality_of, record_of
@@ -33,7 +34,7 @@ class FormulaEvaluator:
 
     def train(self, spec, seed, reference_db, say):
         if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+            raise ArchitectureError(f"seed must be at least 0, got {seed}")
         return quality_of(spec)
 
     def trial(self, request, screen, say):

@@ -64,8 +64,8 @@ def test_error_of_an_evaluator_is_its_tasks_alone_and_an_engine_starts_again(kin
     for _ in range(2):
         with started(engine, FormulaEvaluator, engine.place_workers(1, "cpu")):
             failed, fine = run_tasks(engine, [training(-1), training(1)])
-        assert failed.error == "ValueError: seed must be at least 0, got -1"
-        assert (failed.value, failed.died) == (None, False)
+        assert failed.error == "ArchitectureError: seed must be at least 0, got -1"
+        assert (failed.value, failed.died, failed.fault) == (None, False, "architecture")
         assert (fine.error, fine.value) == ("", quality_of(SPEC))
 
 
