@@ -5,6 +5,7 @@ Examples:
     nas search space=spanv2 trials=100 limits.params=150e3
     nas search data=folder data.train=/data/BSDS200 data.val=/data/BSD100 data.test=/data/Set14
     nas search run=runs/mine trials=400
+    nas search run=runs/mine retry=failed
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
     nas search fidelity=rungs proxy=overnight trials=60
     nas search warm_start=[runs/a,runs/b] limits.runtime_ratio=0.5
@@ -57,6 +58,7 @@ def configure(
     hours: float | None,
     stop: Literal["plateau"] | None,
     confirm: int,
+    retry: Literal["failed"] | None,
     workers: int | None,
     seed: int,
     device: Literal["auto", "cpu", "cuda"],
@@ -120,6 +122,7 @@ def configure(
         start=[spec for text in start for spec in resolve_archs(text, key="start")],
         warm_start=[Path(earlier) for earlier in warm_start],
         inherit=inherit,
+        retry=retry,
     )
 
     return SearchConfig(
@@ -136,7 +139,8 @@ def configure(
         execution=execution,
         prior=prior,
         composed=Composed(
-            config=invocation.config,
+            # Asked for once: the next session does not evaluate them again.
+            config={**invocation.config, "retry": None},
             choices=invocation.choices,
             overrides=invocation.overrides,
         ),

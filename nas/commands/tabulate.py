@@ -32,6 +32,7 @@ from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate
 from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.faults import MachineError, blaming_machine
 from nas.system.owned_folder import OwnedFolder
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
@@ -104,15 +105,15 @@ def _make_table(
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
     show = _make_show(console, len(log.trained))
+    way_out = f"what is done stands in {log.path}; the same command goes on"
     try:
         # Trainings outside a run keep nothing, so their run directory stays empty.
         assert settings.shared
-        with OwnedFolder() as empty, settings.shared as told:
-            for line in told:
-                console.print(line, markup=False, highlight=False)
+        with blaming_machine(way_out), OwnedFolder() as empty, settings.shared as told:
+            print_lines(console, told)
             elsewhere = replace(settings, run=empty)
             tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
-    except ValueError:
+    except (ValueError, MachineError):
         _remove_empty(log, folders)
         raise
     except KeyboardInterrupt as stop:
@@ -131,8 +132,9 @@ def _make_table(
     )
 
     # The log goes last: a kill between the two leaves a table that is complete.
-    table.save(path)
-    log.path.unlink()
+    with blaming_machine(way_out):
+        table.save(path)
+        log.path.unlink()
     print_lines(console, [f"{len(table.entries)} members in {path}"])
     return 0
 

@@ -35,6 +35,7 @@ from nas.search.store import run_directory
 from nas.search.store.resuming import refuse_other_data
 from nas.search.store.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.faults import blaming_machine
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -78,11 +79,11 @@ def run(
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
         with (
+            blaming_machine("what is done is kept; the same command goes on"),
             backend.resources as told,
             started(backend.engine or engine, backend.make_evaluator, placement) as running,
         ):
-            for line in told:
-                console.print(line, markup=False, highlight=False)
+            print_lines(console, told)
             found = retrain(
                 folder,
                 chosen,

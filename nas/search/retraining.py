@@ -11,6 +11,7 @@ from nas.search.engines.base import Engine, Task
 from nas.search.engines.tasks import run_tasks
 from nas.search.same_images import refuse_other_base
 from nas.search.store.run_directory import RETRAINED, read_retrained
+from nas.system.faults import MachineError
 from nas.system.record_file import RecordWriter, recover
 
 
@@ -52,6 +53,7 @@ def retrain(
         All that was trained for so many steps, earlier results first.
     Raises:
         ValueError: a training failed.
+        MachineError: a fault of the machine took a training again and again.
     """
     path = run / RETRAINED
     if path.exists():
@@ -71,6 +73,8 @@ def retrain(
         for key, record in missing.items()
     ]
     for result in run_tasks(engine, tasks):
+        if result.is_lost:
+            raise MachineError(f"trial {result.task.key} at {steps} steps: {result.error}")
         if result.error:
             raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))

@@ -27,6 +27,7 @@ from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study, StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
+from nas.system.faults import MachineError, blaming_machine
 from nas.system.record_file import read_header, recover
 
 INHERITED = (
@@ -35,6 +36,7 @@ INHERITED = (
 )
 RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
+MAX_NOTICES = 20  # that one session adds to those of its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ class SearchSession:
         Raises:
             ValueError: something that was asked for cannot be done; the message starts with its
                 key, and nothing was written but where the ladder itself failed.
+            MachineError: the disk, the data, the device or workers failed; all that had finished is
+                in the run directory, which can be gone on with.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
             BrokenPipeError: whoever read what is shown has gone; as above.
         """
@@ -122,13 +126,16 @@ class SearchSession:
         lock = RunLock(folder)
         study: Study | None = None
         try:
-            notices = self._begin(checked)
-            study = self._open_study(checked)
-            with checked.backend.resources as told:  # images that all workers share, for one
-                return self._search(study, checked, (*notices, *told))
-        except Exception:
+            with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
+                notices = self._begin(checked)
+                study = self._open_study(checked)
+                with checked.backend.resources as told:  # images that all workers share, for one
+                    return self._search(study, checked, (*notices, *told))
+        except Exception as error:
+            # What the machine ended can be gone on with, once it was begun.
             is_empty = study is None or not (study.records or study.ladder)
-            if is_empty and not checked.resumption.resumes:
+            was_begun = study is not None and isinstance(error, MachineError)
+            if is_empty and not was_begun and not checked.resumption.resumes:
                 lock.release()
                 former.remove_files(folder)
                 former.remove_folders(made_folders)
@@ -151,6 +158,7 @@ class SearchSession:
         check_members(config.space)
         placement = config.make_placement()
         resumption = inspect_folder(self._folder, config.composed.config)
+        self._check_retry(resumption)
 
         # A space in which nothing meets the limits would be searched for nothing.
         doubt = ""
@@ -183,6 +191,16 @@ class SearchSession:
             earlier=earlier,
             notices=(*filter(None, [doubt]), *backend.notices, *earlier.notices),
         )
+
+    def _check_retry(self, resumption: Resumption) -> None:
+        """Refuse to evaluate failed rows again where the run has none to go on with."""
+        if self.config.prior.retry and not resumption.resumes:
+            raise ValueError(f"retry=failed: there is no run in run={self._folder} to go on with")
+        if self.config.prior.retry and resumption.change:
+            raise ValueError(
+                f"retry=failed: {resumption.change}; evaluate the rows again with the settings "
+                "that they were made under"
+            )
 
     def _check_start(self, backend: OpenedBackend) -> None:
         """Refuse architectures to start with that have no results here, or another scale."""
@@ -263,11 +281,22 @@ class SearchSession:
             """List the arch_ids whose weights stay: what is trained next may start from them."""
             return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
 
+        if config.prior.retry:
+            count = study.retry_failed()
+            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
+        later_notices: list[str] = []  # what went wrong on the way and ended nothing
+
+        def notify(sentence: str) -> None:
+            if len(later_notices) < MAX_NOTICES:
+                later_notices.append(sentence)
+            elif len(later_notices) == MAX_NOTICES:
+                later_notices.append("more of the kind are not listed")
+
         name, settings = self._folder.resolve().name, shown_settings(config.composed.config)
         files = run_directory.Files(self._folder, self.render, needed=list_parents)
 
         def read_state() -> RunState:
-            state = study.show(name, settings, (*notices, *files.notices))
+            state = study.show(name, settings, (*notices, *later_notices, *files.notices))
             return replace(state, lr_origins=backend.lr_origins)
 
         engine = backend.engine or config.execution.engine
@@ -295,9 +324,14 @@ class SearchSession:
                     has_test=backend.has_test,
                     show=show,
                     changed=lambda: files.update(read_state()),
+                    notify=notify,
                     clock=backend.clock,
                 ).run()
-        except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C; or nobody reads the output
+        except (
+            KeyboardInterrupt,
+            BrokenPipeError,
+            MachineError,
+        ):  # Ctrl-C; nobody reads the output
             files.update(read_state(), now=True)
             raise
 

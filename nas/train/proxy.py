@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
+from nas.system.faults import ArchitectureError
 from nas.train.muadamw import Muon, hidden_kernels
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network, build
@@ -23,7 +24,7 @@ MAX_LOSS = 10.0  # ten times the range of an image: no training comes back from 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ArchitectureError, RuntimeError):
     """A proxy training failed and its network cannot be ranked; `kind` says how."""
 
     def __init__(self, kind: Literal["diverged", "stuck"], message: str) -> None:

@@ -24,6 +24,7 @@ from nas.system.streams import make_printable
 
 GRACE_SECONDS = 3.0  # for a worker to end in order: a training ends at its next step
 NUM_THREADS = 1  # of PyTorch in a worker: one a core beats several that share a small convolution
+END_SECONDS = 10.0  # that a worker which met a fault has to end by itself
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class LocalEngine:
     """Runs tasks in processes of this machine; conf/engine/local.yaml builds it.
 
     The processes do not outlive the one that started them, however that ends, and leave Ctrl-C to
-    it. A worker that dies is replaced.
+    it. A worker that dies, or that a fault of the machine has spoilt, is replaced.
 
     Example:
         >>> LocalEngine().place_workers(3, "cpu").num_workers
@@ -130,6 +131,11 @@ class LocalEngine:
                 worker.doing = message
                 continue
             worker.task = None
+            if message.spoils_worker:  # it ends by itself
+                worker.process.join(END_SECONDS)
+                worker.process.kill()
+                worker.pipe.close()
+                self._workers[place] = self._start_worker()
             yield message
 
     def _start_worker(self) -> _Worker:
@@ -211,7 +217,19 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
             task: Task = pipe.recv()
         except EOFError:
             return
-        pipe.send(run_task(evaluator, task, pipe.send))
+        result = run_task(evaluator, task, pipe.send)
+        _release_memory()
+        pipe.send(result)
+        if result.spoils_worker:  # such as a CUDA context that answers nothing any more
+            return
+
+
+def _release_memory() -> None:
+    """Give memory of the GPU back that this process holds for its next task."""
+    # Another worker may need it, and one that runs alone is to have all there is.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        with contextlib.suppress(RuntimeError):  # a broken context
+            torch.cuda.empty_cache()
 
 
 def _end_in_order(number: int, frame: object) -> None:

@@ -25,16 +25,24 @@ ABANDONED = "abandoned"  # a kill came before it was a row: it is suggested agai
 BASELINE, LADDER, TEST_PSNR = "baseline", "ladder/", "test"
 # By number: the record of a trial that was trained further, or that Optuna has no trial of.
 LATER = "record/"
+# By number: what the machine did to a trial so often that a session ended; null once it has ended.
+SUSPECT = "suspect/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFacts:
-    """Attributes: later: records of trials that were trained further, by number."""
+    """What is not of one suggestion.
+
+    Attributes:
+        later: records of trials that were trained further or again, by number.
+        suspects: what took the worker of a trial whenever it was evaluated, by number.
+    """
 
     ladder: list[LadderRun]
     baseline: TrialRecord | None
     later: dict[int, TrialRecord]
     test_psnr_db: dict[str, float]
+    suspects: dict[int, str]
 
 
 def read_facts(study: optuna.Study) -> StudyFacts:
@@ -46,6 +54,11 @@ def read_facts(study: optuna.Study) -> StudyFacts:
         baseline=TrialRecord.from_json(attrs[BASELINE]) if BASELINE in attrs else None,
         later={record.number: record for record in later},
         test_psnr_db=dict(attrs.get(TEST_PSNR, {})),
+        suspects={
+            int(key.removeprefix(SUSPECT)): error
+            for key, error in attrs.items()
+            if key.startswith(SUSPECT) and error
+        },
     )
 
 

@@ -35,6 +35,7 @@ from nas.search.store.facts import (
     SPEC,
     STUDY,
     SUGGESTION,
+    SUSPECT,
     TEST_PSNR,
     read_facts,
     read_suggestion,
@@ -73,7 +74,8 @@ class OpenTrial:
 
     Attributes:
         suggestion: of the sampler; None where the architecture was named to start with.
-        record: what is known of one whose training paused; None of a new one.
+        record: what is known of one whose training paused, or that failed and is tried again; None
+            of a new one.
         inherits: number of the row whose weights its training starts from.
         place: in the order of what was told; None where it has no suggestion.
     """
@@ -127,6 +129,7 @@ class Study:
         self._resumed: set[int] = set()  # trials that paused and are being trained further
         self._suggested: dict[int, OpenTrial] = {}  # rows that the sampler suggested
         self._state: RunState | None = None
+        self.suspects: dict[int, str] = {}  # trials that may be what breaks the machine, and how
 
         # Suggestions, in their order.
         self.told: list[ToldTrial] = []
@@ -147,9 +150,9 @@ class Study:
 
     @property
     def pending(self) -> list[OpenTrial]:
-        """Trials that have a number and no record, in order.
+        """Trials that have a number and are to be evaluated, in order.
 
-        A kill interrupted them, or they run now.
+        A kill interrupted them, or they run now, or failed and are tried again.
         """
         return [self._pending[number] for number in sorted(self._pending)]
 
@@ -266,9 +269,12 @@ class Study:
 
     def resume(self, number: int) -> OpenTrial:
         """Open a complete trial again, to train it further or once more."""
-        record = self.records[number]
         self._resumed.add(number)
-        suggested = self._suggested.get(number)
+        return self._reopen(number)
+
+    def _reopen(self, number: int) -> OpenTrial:
+        """Return a row as a trial that is evaluated."""
+        record, suggested = self.records[number], self._suggested.get(number)
         return OpenTrial(
             number=number,
             spec=record.spec,
@@ -277,6 +283,25 @@ class Study:
             inherits=record.inherits,
             place=suggested.place if suggested else None,
         )
+
+    def retry_failed(self) -> int:
+        """Open all failed rows again, to be evaluated anew; return how many there are.
+
+        Each keeps its number, and its record until there is a newer one.
+        """
+        failed = [number for number, record in self.records.items() if record.state == "failed"]
+        for number in failed:
+            self._pending[number] = self._reopen(number)
+        return len(failed)
+
+    def suspect(self, number: int, error: str) -> None:
+        """Write that a trial may be what breaks the machine.
+
+        Args:
+            error: what happened whenever it was evaluated.
+        """
+        self._study.set_user_attr(f"{SUSPECT}{number}", error)
+        self.suspects[number] = error
 
     def tell(self, trial: OpenTrial, record: TrialRecord) -> None:
         """Write how a trial ended. The record comes first: a kill after it loses nothing.
@@ -299,9 +324,11 @@ class Study:
         if is_first:
             assert trial.place is not None
             self._tell_optuna(trial.place, record)
-        self.num_fruitless_in_a_row = (
-            self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
-        )
+            self.num_fruitless_in_a_row = (
+                self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+            )
+        if self.suspects.pop(trial.number, None):
+            self._study.set_user_attr(f"{SUSPECT}{trial.number}", None)
 
     def set_baseline(self, record: TrialRecord) -> None:
         """Write row 0."""
@@ -334,7 +361,7 @@ class Study:
     def _load(self) -> None:
         """Read the journal and settle what a kill left open."""
         facts = read_facts(self._study)
-        self.ladder = facts.ladder
+        self.ladder, self.suspects = facts.ladder, facts.suspects
         if facts.baseline:
             self._keep_record(facts.baseline)
 

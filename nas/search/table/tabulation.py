@@ -15,6 +15,7 @@ from nas.search.same_images import refuse_other_base
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.table import Entry, Facts, Table, Training
+from nas.system.faults import MachineError
 
 Show = Callable[[str, int, int], None]  # what is done, how many of it are, and of how many
 
@@ -34,6 +35,7 @@ def tabulate(
 
     Raises:
         ValueError: the baseline cannot be trained, or a member cannot be measured.
+        MachineError: a fault of the machine took a task again and again.
     """
     # The others wait for the baseline, whose PSNR says when a training is stuck.
     make_evaluator = functools.partial(ProxyEvaluator, settings)
@@ -107,8 +109,8 @@ def _train_missing(
     """Run the trainings that the log lacks; what diverged or got stuck is kept as a failure.
 
     Raises:
-        ValueError: a worker died too often: that says nothing about the member.
-        MachineError: it was read on other images than the baseline.
+        MachineError: it was read on other images than the baseline, or a fault of the machine took
+            one again and again: that says nothing about the member.
     """
     baseline = log.trained.get((contents.baseline.arch_id, 0), {}).get("quality")
     reference_db = baseline["psnr_db"] if baseline else None
@@ -123,7 +125,7 @@ def _train_missing(
     ]
     # Each is kept as it comes: a kill costs what runs, no more.
     for result in run_tasks(engine, tasks):
-        if result.died:
+        if result.is_lost:
             _refuse_failure(result)
         arch_id, seed = result.task.key.split()
         if result.value and baseline:
@@ -139,7 +141,7 @@ def _measure_missing(
     """Measure the members that the log lacks.
 
     Raises:
-        ValueError: one cannot be measured.
+        ValueError, MachineError: one cannot be measured.
     """
     specs = [spec for arch_id, spec in contents.members.items() if arch_id not in log.measured]
     tasks = [Task(key=spec.arch_id, method="measure", args=(spec,)) for spec in specs]
@@ -166,6 +168,8 @@ def _read_training(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Trai
 
 
 def _refuse_failure(result: Result) -> None:
-    """Raise ValueError where a task failed."""
+    """Raise MachineError where the machine took a task, ValueError where it failed otherwise."""
+    if result.is_lost:
+        raise MachineError(f"{result.task.method} {result.task.key}: {result.error}")
     if result.error:
         raise ValueError(f"{result.task.method} {result.task.key}: {result.error}")

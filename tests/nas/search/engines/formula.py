@@ -10,6 +10,7 @@ from nas.measure.lock import exclusive
 from nas.search.backends.base import OpenedBackend
 from nas.search.engines.base import Placement
 from nas.search.engines.tasks import run_task
+from nas.system.faults import ArchitectureError
 from nas.system.owned_folder import OwnedFolder
 from search_spaces.published import published
 from search_spaces.spec import with_scale
@@ -36,7 +37,7 @@ class FormulaEvaluator:
 
     def train(self, spec, seed, reference_db, say):
         if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+            raise ArchitectureError(f"seed must be at least 0, got {seed}")
         return quality_of(spec)
 
     def trial(self, request, screen, say):

@@ -254,6 +254,7 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
     whole = open_search(tmp_path / "whole", sampler=sampler, space=space)
     search(whole, trials)
     lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
+    following = whole.ask().spec
     draw = random.Random(0)
     places = draw.sample(range(1, len(lines)), 2 if sampler in MODELLED else 14)
     for place in sorted({*places, len(lines) - 1}):
@@ -269,6 +270,7 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
             f"cut before line {place + 1} of {len(lines)}"
         )
         assert rows(again.study)[: len(before)] == before
+        assert again.ask().spec == following
 
 
 @pytest.mark.parametrize(

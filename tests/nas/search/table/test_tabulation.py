@@ -1,9 +1,14 @@
+import dataclasses
 import json
 
 import pytest
 
+from nas.search.engines.base import Placement
+from nas.search.table import tabulation
 from nas.search.table.contents import all_members
 from nas.search.table.log import TabulationLog
+from nas.system.faults import ArchitectureError, MachineError
+from tests.nas.search.engines.formula import FormulaEvaluator, SameProcessEngine
 from tests.nas.search.studies import small_space, wide_space
 from tests.nas.search.table.tables import SIZES, SPACE, contents
 
@@ -66,3 +71,51 @@ def test_log_of_other_settings_is_refused_by_key(tmp_path):
         ValueError, match=r"^proxy.steps: t.jsonl was begun with 40, now it is 80; give"
     ):
         TabulationLog(tmp_path / "t.jsonl", SETTINGS | {"proxy.steps": 80})
+
+
+@dataclasses.dataclass
+class Settings:
+    """As far as the stub needs them: what a training raises, by arch_id."""
+
+    errors: dict
+
+
+class Breaking(FormulaEvaluator):
+    def __init__(self, settings, *, device=None):
+        super().__init__()
+        self.errors = settings.errors
+
+    def train(self, spec, seed, reference_db, say):
+        if spec.arch_id in self.errors:
+            raise self.errors[spec.arch_id]
+        return super().train(spec, seed, reference_db, say)
+
+
+def make_table(folder, monkeypatch, errors):
+    """Tabulate the made-up members; gives the log, also where the machine failed."""
+    monkeypatch.setattr(tabulation, "ProxyEvaluator", Breaking)
+    log = TabulationLog(folder / "t.jsonl", SETTINGS)
+    tabulation.tabulate(
+        contents(), log, Settings(errors), engine=SameProcessEngine(),
+        placement=Placement(num_workers=1, num_per_host=1), show=lambda *_: None,
+    )  # fmt: skip
+    return log
+
+
+def test_fault_of_the_machine_is_no_member_of_a_table_and_what_was_done_is_kept(
+    tmp_path, monkeypatch
+):
+    arch_id, _ = contents().trainings()[5]
+    with pytest.raises(MachineError, match=rf"^train {arch_id} \d: OSError: .*No space left"):
+        make_table(tmp_path, monkeypatch, {arch_id: OSError(28, "No space left on device")})
+    done = TabulationLog(tmp_path / "t.jsonl", SETTINGS).trained
+    assert len(done) == 5
+    log = make_table(tmp_path, monkeypatch, {})
+    assert len(log.trained) == len(contents().trainings())
+    assert not any(line["error"] for line in log.trained.values())
+
+
+def test_failed_training_of_a_member_stands_in_the_table(tmp_path, monkeypatch):
+    arch_id, seed = contents().trainings()[5]
+    log = make_table(tmp_path, monkeypatch, {arch_id: ArchitectureError("diverged")})
+    assert log.trained[arch_id, seed]["error"] == "ArchitectureError: diverged"
