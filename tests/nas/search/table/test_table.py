@@ -5,7 +5,8 @@ import pytest
 
 from nas.record import Cost
 from nas.search.table import table as table_file
-from nas.search.table.table import Table, Training, find_table
+from nas.search.table.entries import Training
+from nas.search.table.table import Table, find_table
 from tests.nas.search.table.tables import FIDELITIES, table
 
 
