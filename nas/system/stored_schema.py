@@ -77,6 +77,10 @@ class SchemaError(ValueError):
         """Return the error of the same field as one of what holds it."""
         return SchemaError(place, self.reason, _join(name, self.field))
 
+    def advise(self, way_out: str) -> "SchemaError":
+        """Return the error with what to do about it."""
+        return SchemaError(self.place, f"{self.reason}; {way_out}", self.field)
+
 
 class _MisfitError(Exception):
     """A value that does not fit; its field is put together on the way out."""
@@ -314,7 +318,8 @@ def _make_matching(rule: Matches) -> Check:
 
 
 def _make_literal(allowed: tuple[Any, ...]) -> Check:
-    words = " or ".join(item if isinstance(item, str) else show(item) for item in allowed)
+    names = [item if isinstance(item, str) else show(item) for item in allowed]
+    words = f"one of {', '.join(names)}" if len(names) > 2 else " or ".join(names)
 
     def check(value: Any) -> Any:
         # True and 1 are equal, and mean different things.

@@ -14,7 +14,7 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
 from nas.system.record_file import HEADER, read_records
-from nas.system.stored_schema import conform, read_as
+from nas.system.stored_schema import SchemaError, conform, read_as
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
@@ -108,7 +108,10 @@ def stored_choices(run: Path) -> dict[str, str]:
     """What was chosen in each group, as far as it is known: earlier versions did not write it."""
     if not (run / CHOICES).is_file():
         return {}
-    found = read_as(_HydraFile, _read_data(run, CHOICES), str(run / CHOICES))
+    try:
+        found = read_as(_HydraFile, _read_data(run, CHOICES), str(run / CHOICES))
+    except SchemaError as error:
+        raise error.advise(f"{CHOICES} is not what a search writes; remove it") from None
     choices = found["hydra"]["runtime"]["choices"]
     return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
 
@@ -143,10 +146,13 @@ def read_environment(run: Path) -> Environment:
     Raises:
         SchemaError: it is not what a search writes. ValueError: it is not there, or no JSON.
     """
-    place = str(run / ENVIRONMENT)
-    found = conform(_read_data(run, ENVIRONMENT), dict[str, Any], place)
-    known = {name: found[name] for name in Environment.__annotations__ if name in found}
-    return read_as(Environment, known, place)
+    place, data = str(run / ENVIRONMENT), _read_data(run, ENVIRONMENT)
+    try:
+        found = conform(data, dict[str, Any], place)
+        known = {name: found[name] for name in Environment.__annotations__ if name in found}
+        return read_as(Environment, known, place)
+    except SchemaError as error:
+        raise error.advise(f"{ENVIRONMENT} is not what a search writes; restore it") from None
 
 
 def read_retrained(run: Path) -> tuple[Retrained, ...]:
@@ -161,7 +167,10 @@ def read_retrained(run: Path) -> tuple[Retrained, ...]:
     found = []
     for number, record in enumerate(read_records(path)):
         line = {key: value for key, value in record.items() if key not in HEADER}
-        found.append(read_as(Retrained, line, f"{path}, record {number}"))
+        try:
+            found.append(read_as(Retrained, line, f"{path}, record {number}"))
+        except SchemaError as error:
+            raise error.advise(f"{RETRAINED} is not what nas trust writes; remove it") from None
     return tuple(found)
 
 

@@ -70,13 +70,15 @@ def _explain_misfit(
     Args:
         error: that reading it raised.
     """
+    way_out = f"{JOURNAL} holds what no search writes; restore it from a copy"
     if isinstance(error, SchemaError) and error.place:
-        return error
+        return error.advise(way_out)
     try:
         check_texts(records, journal)
     except SchemaError as misfit:
-        return misfit
-    return SchemaError(str(journal), f"expected what a search writes, got {show(str(error))}")
+        return misfit.advise(way_out)
+    told = f"expected records that fit each other, got {show(str(error))}"
+    return SchemaError(str(journal), told).advise(way_out)
 
 
 def _read_journal(
@@ -124,7 +126,11 @@ def _read_rules(config: Mapping[str, Any], place: str) -> _StoredRules:
         SchemaError: it is not what a search writes.
     """
     names = [field.name for field in fields(_StoredRules)]
-    return read_as(_StoredRules, {name: _drop_targets(config[name]) for name in names}, place)
+    stored = {name: _drop_targets(config[name]) for name in names}
+    try:
+        return read_as(_StoredRules, stored, place)
+    except SchemaError as error:
+        raise error.advise(f"{CONFIG} was changed since the search: restore it") from None
 
 
 def _drop_targets(node: Any) -> Any:
