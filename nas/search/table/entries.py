@@ -4,7 +4,7 @@ import itertools
 import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Annotated, Any
 
 from nas.analysis.ladder import Size
@@ -100,7 +100,7 @@ class Entry:
     trainings: tuple[Training, ...]
 
 
-def _list_member_hints() -> dict[str, Any]:
+def list_member_columns() -> dict[str, Any]:
     """Return the columns that are the same in all rows of a member, and their annotations."""
     cost, latency = (typing.get_type_hints(kind, include_extras=True) for kind in (Cost, Latency))
     return {
@@ -112,17 +112,22 @@ def _list_member_hints() -> dict[str, Any]:
     }
 
 
-MEMBER: Mapping[str, Any] = _list_member_hints()
-ROW: Mapping[str, Any] = {
-    **MEMBER,
-    "seed": Count,
-    "fidelity": PositiveCount,
-    "psnr_db": Decibels | None,
-    "train_seconds": Amount,
-    "restarts": Count,
-    "error": str,
-}
-ROW_FIELDS = Fields(ROW)
+def list_columns() -> dict[str, Any]:
+    """Return the columns of a table's file, and their annotations."""
+    return {
+        **list_member_columns(),
+        "seed": Count,
+        "fidelity": PositiveCount,
+        "psnr_db": Decibels | None,
+        "train_seconds": Amount,
+        "restarts": Count,
+        "error": str,
+    }
+
+
+def list_later_columns() -> set[str]:
+    """Return the columns that a table from before a cost was counted lacks."""
+    return {field.name for field in fields(Cost) if field.default is not MISSING}
 
 
 def find_kind(hint: Any) -> Any:
@@ -162,9 +167,11 @@ def read_entries(facts: Facts, rows: Iterable[Mapping[str, Any]], file: str) -> 
         SchemaError: a row does not fit, or a member's rows are not those of whole trainings.
     """
     # Rows of one member need not lie together.
+    columns = list_columns()
+    schema = Fields(columns, needed=[name for name in columns if name not in list_later_columns()])
     members: dict[str, list[Mapping[str, Any]]] = {}
     for number, row in enumerate(rows):
-        checked = ROW_FIELDS.check(row, f"{file}, record {number}")
+        checked = schema.check(row, f"{file}, record {number}")
         members.setdefault(checked["arch_id"], []).append(checked)
     return {
         arch_id: _read_entry(facts, own, f"{file}, member {arch_id}")
@@ -175,7 +182,7 @@ def read_entries(facts: Facts, rows: Iterable[Mapping[str, Any]], file: str) -> 
 def _read_entry(facts: Facts, rows: Sequence[Mapping[str, Any]], place: str) -> Entry:
     """Read a member from its rows; what is the same in all of them is read from the first."""
     first = rows[0]
-    for name in MEMBER:
+    for name in list_member_columns().keys() & first.keys():
         if any(row[name] != first[name] for row in rows):
             raise SchemaError(place, "expected one value in all its rows", name)
 
@@ -191,7 +198,7 @@ def _read_entry(facts: Facts, rows: Sequence[Mapping[str, Any]], place: str) -> 
         raise SchemaError(place, f"expected 0, 1, 2, ... without gaps, got {seeds[:10]}", "seed")
     return Entry(
         spec=spec,
-        cost=Cost(**{name: first[name] for name in COSTS}),
+        cost=Cost(**{name: first[name] for name in COSTS if name in first}),
         latency=read_as(Latency, {**latency, **facts.conditions}, place),
         measure_seconds=first["measure_seconds"],
         trainings=tuple(

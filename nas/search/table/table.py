@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nas.analysis.ladder import rung_spec
-from nas.search.table.entries import ROW, Entry, Facts, find_kind, list_rows, read_entries
+from nas.search.table.entries import (
+    Entry,
+    Facts,
+    find_kind,
+    list_columns,
+    list_later_columns,
+    list_rows,
+    read_entries,
+)
 from nas.system.drafts import replaced
 from nas.system.stored_schema import SchemaError
 from search_spaces.spec import ArchSpec
@@ -94,11 +102,13 @@ def _read_parquet(path: Path, place: str) -> tuple[bytes, list[dict[str, Any]]]:
     if footer.num_rows > MAX_ROWS or num_bytes > MAX_UNPACKED:
         words = f"expected at most {MAX_ROWS:,} rows of {MAX_UNPACKED // 2**20} MiB in all"
         raise SchemaError(place, f"{words}, got {footer.num_rows:,} of {num_bytes // 2**20}")
-    texts = [name for name, hint in ROW.items() if _check_column(schema, name, hint, place)]
+    later = list_later_columns() - {*schema.names}
+    columns = {name: hint for name, hint in list_columns().items() if name not in later}
+    texts = [name for name, hint in columns.items() if _check_column(schema, name, hint, place)]
 
     # Texts stay packed until it is known how much they are.
     with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
-        data = file.read(columns=list(ROW))
+        data = file.read(columns=list(columns))
     num_letters = sum(_count_letters(chunk) for name in texts for chunk in data[name].chunks)
     if num_letters > MAX_UNPACKED:
         raise SchemaError(place, f"expected less text, got {num_letters // 2**20} MiB of it")
