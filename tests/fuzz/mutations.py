@@ -79,7 +79,7 @@ def _change_place(rng: random.Random, holder: Any, key: Any, values: list[Any]) 
     elif kind == "type":
         holder[key] = _change_type(value)
     elif kind == "deepen":
-        for _ in range(rng.choice([1, 2, 50, 900])):
+        for _ in range(rng.choice([1, 2, 50, 120])):
             value = [value] if rng.random() < 0.5 else {"x": value}
         holder[key] = value
     elif kind == "other":
@@ -148,7 +148,9 @@ def change_record(rng: random.Random, data: bytes) -> bytes:
     number, _ = record.pop("record"), record.pop("crc")
     changed = change_data(rng, record)
     kind = rng.random()
-    if kind < 0.85:
+    if kind < 0.02:
+        lines[place] = _frame_text('{"a":' + "[" * 50_000 + "]" * 50_000 + "}", number)
+    elif kind < 0.85:
         lines[place] = frame_unchecked(changed, number)
     elif kind < 0.93:  # one record less, or one twice: numbered anew
         lines[place : place + 1] = rng.choice([[], [lines[place]] * 2])
@@ -160,12 +162,13 @@ def change_record(rng: random.Random, data: bytes) -> bytes:
 
 def frame_unchecked(record: Any, number: int) -> bytes:
     """Return the line of any record, also of one that no writer would write."""
-    try:
-        text = json.dumps(pack_texts(record), separators=(",", ":"))
-    except (ValueError, RecursionError):
-        text = '{"a":' + "[" * 50_000 + "]" * 50_000 + "}"
+    return _frame_text(json.dumps(pack_texts(record), separators=(",", ":")), number)
+
+
+def _frame_text(text: str, number: int) -> bytes:
     inner = text[:-1] if text.endswith("}") else text
-    head = f'{inner}{"" if inner == "{" else ","}"record":{number}'.encode()
+    comma = "" if inner == "{" else ","
+    head = f'{inner}{comma}"record":{number}'.encode()
     return b'%b,"crc":"%08x"}\n' % (head, zlib.crc32(head))
 
 
