@@ -86,10 +86,26 @@ def read_rows(study: optuna.Study, facts: StudyFacts) -> dict[int, TrialRecord]:
     return {record.number: record for record in [*first, *rows]} | facts.later
 
 
-def _read_row(text: str, number: int | None) -> TrialRecord:
+def read_record(text: Any) -> TrialRecord:
+    """Return the record of a trial.
+
+    Raises:
+        SchemaError: the text is none, or one that came to a result lacks what a row needs.
+    """
     record = TrialRecord.from_json(text)
+    needed = (
+        {"cost": record.cost, "quality": record.quality} if record.number else {"cost": record.cost}
+    )
+    for name, value in needed.items():
+        if value is None and record.state == "complete":
+            raise SchemaError("", "expected it of a complete record, got null", name)
+    return record
+
+
+def _read_row(text: str, number: int | None) -> TrialRecord:
+    record = read_record(text)
     if record.number != number:
-        raise SchemaError("", f"number: expected {number}, got {record.number}")
+        raise SchemaError("", f"expected {number}, got {record.number}", "number")
     return record
 
 

@@ -7,12 +7,11 @@ that it speaks of, and our attributes, whose schema are the classes that they ar
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from nas.analysis.ladder import LadderRun, Size
-from nas.record import TrialRecord
 from nas.search.store.facts import (
     ABANDONED,
     BASELINE,
@@ -29,6 +28,7 @@ from nas.search.store.facts import (
     SUGGESTION,
     TEST_PSNR,
     StoredSuggestion,
+    read_record,
 )
 from nas.system.stored_schema import (
     Count,
@@ -69,12 +69,12 @@ STUDY_HINTS: Mapping[str, Any] = {
 }
 TRIAL_ATTRIBUTES = Fields(TRIAL_HINTS, needed=())
 STUDY_ATTRIBUTES = Fields(STUDY_HINTS, needed=())
-TEXTS: Mapping[str, Any] = {  # attributes of text, by what they begin with, and what it holds
-    BASELINE: TrialRecord,
-    LADDER: LadderRun,
-    LATER: TrialRecord,
-    RECORD: TrialRecord,
-    SPEC: ArchSpec,
+TEXTS: Mapping[str, Callable[[Any], object]] = {  # attributes of text, and what reads it
+    BASELINE: read_record,
+    LADDER: LadderRun.from_json,
+    LATER: read_record,
+    RECORD: read_record,
+    SPEC: functools.partial(parse_as, ArchSpec),
 }
 
 
@@ -171,9 +171,9 @@ def check_texts(records: Sequence[Mapping[str, Any]], file: Path) -> None:
             start = name if name in TEXTS else f"{name.partition('/')[0]}/"
             if start in TEXTS:
                 try:
-                    parse_as(TEXTS[start], value, f"{file}, record {number}")
+                    TEXTS[start](value)
                 except SchemaError as error:
-                    raise error.within(error.place, name) from None
+                    raise error.within(f"{file}, record {number}", name) from None
 
 
 class _JournalState:

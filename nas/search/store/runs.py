@@ -77,6 +77,8 @@ def _explain_misfit(
         check_texts(records, journal)
     except SchemaError as misfit:
         return misfit.advise(way_out)
+    if isinstance(error, SchemaError):
+        return SchemaError(str(journal), error.reason, error.field).advise(way_out)
     told = f"expected records that fit each other, got {show(str(error))}"
     return SchemaError(str(journal), told).advise(way_out)
 

@@ -100,6 +100,8 @@ COST = {"params": 0, "flops": 1, "activations": 1, "num_conv": 1, "memory_mib": 
         (sets("number"), fields(user_attr={"x": 1}), 'got the field "x"'),
         (sets("record"), within("record", state="away"), 'record.state: expected one of complete, failed, rejected, got "away"'),
         (sets("record"), within("record", cost=COST), "record.cost.params: expected a whole number of at least 1, got 0"),
+        (sets("record"), within("record", quality=None), "record.quality: expected it of a complete record, got null"),
+        (sets("baseline"), within("baseline", cost=None), "baseline.cost: expected it of a complete record, got null"),
         (sets("record"), within("record", spec={}), "record.spec: architecture: blocks, fusion"),
         (sets("record"), within("record", latency={}), "record.latency.runtime_ms: expected it, got nothing"),
         (sets("record"), attribute("{"), 'record: expected JSON, got "{"'),
