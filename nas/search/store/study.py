@@ -450,8 +450,10 @@ class Study:
         trial = self._trials[place]
         assert trial is not None
         values, constraints = find_told_values(record, self.state)
+        known = trial.constraints  # of a session that was killed between them and the end
         for name, excess in constraints.items():
-            trial.set_constraint(name, excess)
+            if name not in known:
+                trial.set_constraint(name, excess)
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:

@@ -155,6 +155,18 @@ def test_commands_tell_a_misfit_in_one_line(run, capsys, command):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_search_goes_on_after_a_kill_between_the_constraints_and_the_end_of_a_trial(run):
+    """What the killed session wrote is not written again: Optuna would warn, which is an error here."""
+    records = read(run)
+    last = next(place for place, record in enumerate(records) if makes(9)(record))
+    assert makes(6)(records[last + 1])
+    lines = (run / "journal.log").read_bytes().splitlines(keepends=True)
+    (run / "journal.log").write_bytes(b"".join(lines[: last + 1]))
+    assert main(["search", f"run={run}", "trials=2"]) == 0
+    added = read(run)[last + 1 :]
+    assert not any(makes(9)(record) and record["trial_id"] == 0 for record in added)
+
+
 def test_a_warm_start_tells_a_misfit_of_the_run_that_it_reads(run, capsys, tmp_path):
     number = change(run, sets("record"), within("record", seconds={"a": None}))
     other = tmp_path / "other"
