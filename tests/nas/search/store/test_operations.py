@@ -167,6 +167,35 @@ def test_a_search_goes_on_after_a_kill_between_the_constraints_and_the_end_of_a_
     assert not any(makes(9)(record) and record["trial_id"] == 0 for record in added)
 
 
+@pytest.fixture(scope="module")
+def bred(tmp_path_factory):
+    """A run whose suggestions have notes."""
+    run = tmp_path_factory.mktemp("bred") / "run"
+    given = ["trials=9", "workers=1", "sampler=nsga2", "sampler.population=2", f"run={run}"]
+    assert main(["search", *TABLE, *given]) == 0
+    return run
+
+
+@pytest.mark.parametrize(
+    ("notes", "misfit"),
+    [
+        ({"generation": 10**9}, "expected numbers of at most"),
+        ({"generation": 2, "parents": [10**6]}, "expected numbers of at most"),
+        ({"generation": 2, "parents": [-1]}, "parents[0]: expected a whole number of at least 0"),
+        ({"generation": "x"}, 'generation: expected a whole number of at least 0, got "x"'),
+    ],
+)
+def test_notes_that_speak_of_what_was_not_told_are_refused(bred, tmp_path, capsys, notes, misfit):
+    run = shutil.copytree(bred, tmp_path / "run")
+    records = read(run)
+    noted = [record for record in records if record.get("user_attrs", {}).get("suggestion")]
+    noted[-1]["user_attrs"]["suggestion"]["notes"] = notes
+    lines = [frame(record, place) for place, record in enumerate(records)]
+    (run / "journal.log").write_bytes(b"".join(lines))
+    assert main(["search", f"run={run}", "trials=11"]) == 2
+    assert misfit in capsys.readouterr().err
+
+
 def test_a_warm_start_tells_a_misfit_of_the_run_that_it_reads(run, capsys, tmp_path):
     number = change(run, sets("record"), within("record", seconds={"a": None}))
     other = tmp_path / "other"
