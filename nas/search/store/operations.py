@@ -30,18 +30,8 @@ from nas.search.store.facts import (
     StoredSuggestion,
     read_record,
 )
-from nas.system.stored_schema import (
-    Count,
-    Decibels,
-    Fields,
-    Matches,
-    PositiveCount,
-    SchemaError,
-    Within,
-    conform,
-    parse_as,
-    show,
-)
+from nas.system.schema_rules import Count, Decibels, Matches, PositiveCount, Within, show
+from nas.system.stored_schema import Fields, SchemaError, conform, parse_as
 from search_spaces.spec import ArchSpec
 
 COMPLETE = 1  # Optuna's state of a trial; 0 is running, 3 failed, and a study of ours has no other

@@ -19,7 +19,8 @@ from nas.search.store.operations import check_operations, check_texts
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.system.record_file import read_records, read_undamaged
-from nas.system.stored_schema import OneOf, SchemaError, Within, read_as, show
+from nas.system.schema_rules import OneOf, Within, show
+from nas.system.stored_schema import SchemaError, read_as
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)

@@ -8,7 +8,8 @@ from typing import Any
 
 from nas.record import Cost, Latency, Quality
 from nas.system.record_file import HEADER, RecordWriter, recover
-from nas.system.stored_schema import Amount, Count, read_as
+from nas.system.schema_rules import Amount, Count
+from nas.system.stored_schema import read_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
