@@ -42,7 +42,7 @@ from tests.fuzz.mutations import change_bytes
 from tests.fuzz.watch import Watch
 from tests.nas.commands.test_strangers_files import SPACE
 
-COUNT = int(os.environ.get("NAS_FUZZ_FILES", "16"))  # of each format
+COUNT = int(os.environ.get("NAS_FUZZ_FILES", "10"))  # of each format
 MAX_SECONDS = 20
 MAX_BYTES = 4 * 2**30  # of memory, beyond what the process holds at the start
 RESULTS = ("run/trials.csv", "run/front.csv", "run/recovered/trials.csv")

@@ -136,9 +136,9 @@ def check_operations(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     Raises:
         SchemaError: one is none that a study writes; the message names the record and the field.
     """
-    state = _JournalState()
+    state, name = _JournalState(), str(file)
     for number, record in enumerate(records):
-        place = f"{file}, record {number}"
+        place = f"{name}, record {number}"
         code = record.get("op_code")
         schema = OPERATIONS.get(code) if type(code) is int else None
         if schema is None:
