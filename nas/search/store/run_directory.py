@@ -5,9 +5,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
 from nas.system.record_file import HEADER, read_records
+from nas.system.stored_schema import SchemaError, conform, read_as
 from nas.system.streams import describe_os_error, encodable
 
 CONFIG = ".hydra/config.yaml"
@@ -113,49 +113,69 @@ def stored_choices(run: Path) -> dict[str, str]:
     if not (run / CHOICES).is_file():
         return {}
     try:
-        choices = _read_data(run, CHOICES)["hydra"]["runtime"]["choices"]
-        return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
-    except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"run={run}: {CHOICES} is not what a search writes; remove it") from None
+        found = read_as(_HydraFile, _read_data(run, CHOICES), str(run / CHOICES))
+    except SchemaError as error:
+        raise error.advise(f"{CHOICES} is not what a search writes; remove it") from None
+    choices = found["hydra"]["runtime"]["choices"]
+    return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
 
 
-def read_environment(run: Path) -> dict[str, Any]:
-    """What a run was made with: versions, device, and the fingerprints of its data under `data`.
+class _Runtime(TypedDict):
+    choices: dict[str, Any]
+
+
+class _Hydra(TypedDict):
+    runtime: _Runtime
+
+
+class _HydraFile(TypedDict):
+    hydra: _Hydra
+
+
+class Environment(TypedDict, total=False):
+    """What is read of a run's environment; the rest is for people.
+
+    Attributes:
+        data: fingerprints of the images or the table, by role.
+        lr: how the LR images of each role were made, in words.
+    """
+
+    data: dict[str, str]
+    lr: dict[str, str]
+
+
+def read_environment(run: Path) -> Environment:
+    """What a run was made with: versions, device, and the fingerprints of its data.
 
     Raises:
-        ValueError: it is not there or not what a search writes.
+        SchemaError: it is not what a search writes. ValueError: it is not there, or no JSON.
     """
-    found = _read_data(run, ENVIRONMENT)
-    if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
-        raise ValueError(f"run={run}: {ENVIRONMENT} is not what a search writes; restore it")
-    return found
+    place, data = str(run / ENVIRONMENT), _read_data(run, ENVIRONMENT)
+    try:
+        found = conform(data, dict[str, Any], place)
+        known = {name: found[name] for name in Environment.__annotations__ if name in found}
+        return read_as(Environment, known, place)
+    except SchemaError as error:
+        raise error.advise(f"{ENVIRONMENT} is not what a search writes; restore it") from None
 
 
 def read_retrained(run: Path) -> tuple[Retrained, ...]:
     """Return what was trained longer so far, of every length.
 
     Raises:
-        ValueError: the file is not what nas trust writes.
+        DamagedFileError: a record is damaged. ValueError: it is not what nas trust writes.
     """
     path = run / RETRAINED
     if not path.is_file():
         return ()
-    records = [
-        {key: value for key, value in record.items() if key not in HEADER}
-        for record in read_records(path)
-    ]
-    if not all(map(_is_retrained, records)):
-        raise ValueError(f"run={run}: {RETRAINED} is not what nas trust writes; remove it")
-    return tuple(Retrained(**record) for record in records)
-
-
-def _is_retrained(line: Any) -> bool:
-    if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Retrained)}:
-        return False
-    numbers = [value for name, value in line.items() if name != "arch_id"]
-    return isinstance(line["arch_id"], str) and all(
-        type(value) in (int, float) and math.isfinite(value) for value in numbers
-    )
+    found = []
+    for number, record in enumerate(read_records(path)):
+        line = {key: value for key, value in record.items() if key not in HEADER}
+        try:
+            found.append(read_as(Retrained, line, f"{path}, record {number}"))
+        except SchemaError as error:
+            raise error.advise(f"{RETRAINED} is not what nas trust writes; remove it") from None
+    return tuple(found)
 
 
 def _read_data(run: Path, name: str) -> Any:
@@ -170,9 +190,8 @@ def read_lr_origins(run: Path) -> dict[str, str]:
     """How the LR images of each role were made, in words; empty for a run that does not say."""
     if not (run / ENVIRONMENT).is_file():
         return {}
-    origins = read_environment(run).get("lr")
-    said = origins.items() if isinstance(origins, dict) else ()
-    return {role: words for role, words in said if isinstance(words, str) and words.isprintable()}
+    origins = read_environment(run).get("lr", {})
+    return {role: words for role, words in origins.items() if words.isprintable()}
 
 
 class Files:

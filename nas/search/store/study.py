@@ -30,8 +30,11 @@ from nas.search.store.facts import (
     LADDER,
     LATER,
     NUMBER,
+    PLANNED,
+    PROBES,
     RECORD,
     SAME_AS,
+    SIZES,
     SPEC,
     STUDY,
     SUGGESTION,
@@ -41,6 +44,7 @@ from nas.search.store.facts import (
     read_suggestion,
     write_suggestion,
 )
+from nas.search.store.journal import JOURNAL
 from nas.search.store.told_values import find_told_values
 from search_spaces.spec import ArchSpec
 
@@ -140,9 +144,9 @@ class Study:
         # Facts that are kept from the first session on.
         named = {spec.arch_id: spec for spec in start if spec.arch_id != rules.baseline.arch_id}
         first = len(named) + 1
-        self.ladder_sizes = tuple(self._keep_fact("rungs", rules.ladder_sizes))
-        self.probes = tuple(self._keep_fact("probes", list(range(first, first + rules.num_probes))))
-        self.planned_trials = int(self._keep_fact("planned_trials", rules.planned_trials))
+        self.ladder_sizes = tuple(self._keep_fact(SIZES, rules.ladder_sizes))
+        self.probes = tuple(self._keep_fact(PROBES, list(range(first, first + rules.num_probes))))
+        self.planned_trials = int(self._keep_fact(PLANNED, rules.planned_trials))
         self._load()
         self._open_start(named.values(), start_inherits)
 
@@ -365,7 +369,10 @@ class Study:
         if facts.baseline:
             self._keep_record(facts.baseline)
 
-        for trial in self._study.get_trials(deepcopy=False):
+        trials = self._study.get_trials(deepcopy=False)
+        if trials and trials[0].distributions != self._distributions:  # those of all
+            raise ValueError(f"{JOURNAL}: its trials chose among other options than this space has")
+        for trial in trials:
             if ABANDONED in trial.user_attrs:
                 continue
             if NUMBER in trial.user_attrs or SAME_AS in trial.user_attrs:
@@ -395,18 +402,18 @@ class Study:
             return
 
         self.num_known_in_a_row = 0
+        record = TrialRecord.from_json(attrs[RECORD]) if RECORD in attrs else None
         opened = OpenTrial(
             number=attrs[NUMBER],
-            spec=ArchSpec.from_json(attrs[SPEC]),
+            spec=record.spec if record else ArchSpec.from_json(attrs[SPEC]),
             suggestion=suggestion,
             inherits=attrs.get(INHERITS),
             place=place,
         )
-        if RECORD not in attrs:
+        if record is None:
             self._open_trial(opened)
             return
 
-        record = TrialRecord.from_json(attrs[RECORD])
         self._suggested[record.number] = opened
         self._keep_record(later.get(record.number, record))
         self.num_fruitless_in_a_row = (
@@ -479,8 +486,10 @@ class Study:
         trial = self._trials[place]
         assert trial is not None
         values, constraints = find_told_values(record, self.state)
+        known = trial.constraints  # of a session that was killed between them and the end
         for name, excess in constraints.items():
-            trial.set_constraint(name, excess)
+            if name not in known:
+                trial.set_constraint(name, excess)
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:

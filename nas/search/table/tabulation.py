@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from nas.record import Cost, Latency, Quality
 from nas.search.engines.base import Engine, Placement, Result, Task
 from nas.search.engines.tasks import run_tasks, started
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.same_images import refuse_other_base
 from nas.search.table.contents import TableContents
-from nas.search.table.log import TabulationLog
-from nas.search.table.table import Entry, Facts, Table, Training
+from nas.search.table.entries import Entry, Facts, Training
+from nas.search.table.log import Measured, TabulationLog, Trained
+from nas.search.table.table import Table
 from nas.system.faults import MachineError
 
 Show = Callable[[str, int, int], None]  # what is done, how many of it are, and of how many
@@ -42,8 +41,7 @@ def tabulate(
     baseline = contents.trainings()[0]
     with started(engine, make_evaluator, placement):
         _train_missing(contents, log, engine, [baseline], show)
-        if not log.trained[baseline]["quality"]:
-            error = log.trained[baseline]["error"]
+        if error := log.trained[baseline].error:
             raise ValueError(f"the reference {contents.ladder_sizes[-1]}: {error}")
         _train_missing(contents, log, engine, contents.trainings()[1:], show)
 
@@ -72,9 +70,9 @@ def assemble_table(
         seeds = [seed for seed in range(contents.num_seeds) if (arch_id, seed) in log.trained]
         entries[arch_id] = Entry(
             spec=spec,
-            cost=Cost(**measured["cost"]),
-            latency=Latency(**measured["latency"]),
-            measure_seconds=measured["seconds"],
+            cost=measured.cost,
+            latency=measured.latency,
+            measure_seconds=measured.seconds,
             trainings=tuple(
                 _read_training(log.trained[arch_id, seed], fidelities) for seed in seeds
             ),
@@ -86,11 +84,13 @@ def assemble_table(
     exact = dataclasses.replace(latency, ratio=1.0, ci=0.0, runtime_ms=latency.baseline_ms)
     entries[baseline] = dataclasses.replace(entries[baseline], latency=exact)
 
+    first = log.trained[baseline, 0].quality
+    assert first, "the baseline's training is done first"
     facts = Facts(
         scale=contents.scale,
         ladder_sizes=contents.ladder_sizes,
         fidelities=fidelities,
-        base_db=log.trained[baseline, 0]["quality"]["base_db"],
+        base_db=first.base_db,
         conditions=exact.conditions,
         settings=settings,
         environment=environment,
@@ -112,8 +112,8 @@ def _train_missing(
         MachineError: it was read on other images than the baseline, or a fault of the machine took
             one again and again: that says nothing about the member.
     """
-    baseline = log.trained.get((contents.baseline.arch_id, 0), {}).get("quality")
-    reference_db = baseline["psnr_db"] if baseline else None
+    baseline = log.trained.get((contents.baseline.arch_id, 0))
+    reference_db = baseline.quality.psnr_db if baseline and baseline.quality else None
     tasks = [
         Task(
             key=f"{arch_id} {seed}",
@@ -128,10 +128,10 @@ def _train_missing(
         if result.is_lost:
             _refuse_failure(result)
         arch_id, seed = result.task.key.split()
-        if result.value and baseline:
-            refuse_other_base(result.value.base_db, baseline["base_db"])
-        quality = asdict(result.value) if result.value else None
-        log.add({"arch_id": arch_id, "seed": int(seed), "quality": quality, "error": result.error})
+        if result.value and baseline and baseline.quality:
+            refuse_other_base(result.value.base_db, baseline.quality.base_db)
+        done = Trained(arch_id=arch_id, seed=int(seed), quality=result.value, error=result.error)
+        log.add(done)
         show("trained", len(log.trained), len(contents.trainings()))
 
 
@@ -149,22 +149,28 @@ def _measure_missing(
     for result in run_tasks(engine, tasks):
         _refuse_failure(result)
         cost, latency, seconds = result.value
-        line = {"arch_id": result.task.key, "cost": asdict(cost), "latency": asdict(latency)}
-        log.add({**line, "seconds": seconds})
+        log.add(Measured(arch_id=result.task.key, cost=cost, latency=latency, seconds=seconds))
         show("measured", len(log.measured), len(contents.members))
 
 
-def _read_training(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Training:
-    """Return a training of the table from its line of the log."""
-    if line["quality"] is None:
-        return Training(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
+def _read_training(done: Trained, fidelities: tuple[int, ...]) -> Training:
+    """Return a training of the table from the log's.
+
+    Raises:
+        ValueError: it was read at other steps.
+    """
+    quality = done.quality
+    if quality is None:
+        return Training(curve=(), train_seconds=0.0, restarts=0, error=done.error)
+
     # With one fidelity no curve was kept: its end is the curve.
-    quality = Quality.from_dict(line["quality"])
-    return Training(
-        curve=quality.curve or ((fidelities[-1], quality.psnr_db),),
-        train_seconds=quality.train_seconds,
-        restarts=quality.restarts,
-    )
+    curve = quality.curve or ((quality.fidelity, quality.psnr_db),)
+    if tuple(steps for steps, _ in curve) != fidelities:
+        raise ValueError(
+            f"the training of {done.arch_id}, seed {done.seed}, was read at other steps than "
+            f"{', '.join(map(str, fidelities))}: the log was changed"
+        )
+    return Training(curve=curve, train_seconds=quality.train_seconds, restarts=quality.restarts)
 
 
 def _refuse_failure(result: Result) -> None:
