@@ -5,7 +5,8 @@ from typing import Any
 from nas.commands.search import compose_search, open_display
 from nas.report.page import render
 from nas.search.config import SearchConfig
-from nas.search.session import SearchResult, SearchSession, show_nothing
+from nas.search.screen import show_nothing
+from nas.search.session import SearchResult, SearchSession
 
 
 class Search:
@@ -45,6 +46,8 @@ class Search:
             show: print what `nas search` prints while it runs.
         Raises:
             ValueError: something that was asked for cannot be done; nothing was written.
+            MachineError: disk, data, device or workers failed (`nas.system.faults`); all that had
+                finished is kept, and `run` goes on.
             KeyboardInterrupt: it was stopped; all that had finished is kept, and `run` goes on.
         """
         open_screen = open_display if show else show_nothing

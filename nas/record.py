@@ -2,10 +2,12 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from nas.system.schema_rules import Amount, Count, Decibels, PositiveAmount, PositiveCount
+from nas.system.stored_schema import parse_as
 from search_spaces.spec import ArchSpec
 
 State = Literal["complete", "failed", "rejected"]
@@ -38,11 +40,11 @@ class Cost:
         memory_mib: peak of live tensors (input, weights and features) in that forward, float32.
     """
 
-    params: int
-    flops: int
-    activations: int
-    num_conv: int
-    memory_mib: float
+    params: PositiveCount
+    flops: PositiveCount
+    activations: Count
+    num_conv: Count
+    memory_mib: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +71,21 @@ class Latency:
             the state of the device before and after, as JSON takes it.
     """
 
-    runtime_ms: float
-    baseline_ms: float
-    ratio: float
-    ci: float
+    runtime_ms: PositiveAmount
+    baseline_ms: PositiveAmount
+    ratio: PositiveAmount
+    ci: Amount
     mode: str
     device: str
     dtype: str
     sizes: str
-    threads: int
-    rounds: int
-    rejected: int
-    first_ms: float | None = None
-    baseline_first_ms: float | None = None
-    host_ms: float | None = None
-    baseline_host_ms: float | None = None
+    threads: Count
+    rounds: Count
+    rejected: Count
+    first_ms: Amount | None = None
+    baseline_first_ms: Amount | None = None
+    host_ms: Amount | None = None
+    baseline_host_ms: Amount | None = None
     flags: str = ""
     operators: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -140,12 +142,7 @@ class Latency:
         return ours / (num_warm * self.baseline_ms + self.baseline_first_ms)
 
 
-Curve = tuple[tuple[int, float], ...]  # training steps and PSNR, steps rising
-
-
-def curve_of(pairs: Iterable[Iterable[Any]]) -> Curve:
-    """Return a curve from lists of two, as JSON holds it."""
-    return tuple((int(steps), float(psnr_db)) for steps, psnr_db in pairs)
+Curve = tuple[tuple[Count, Decibels], ...]  # training steps and PSNR, steps rising
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,13 +158,13 @@ class Quality:
         seeds: PSNR of each training, where there were several; psnr_db is their mean.
     """
 
-    psnr_db: float
-    base_db: float
-    fidelity: int
-    train_seconds: float
-    restarts: int
+    psnr_db: Decibels
+    base_db: Decibels
+    fidelity: Count
+    train_seconds: Amount
+    restarts: Count
     curve: Curve = ()
-    seeds: tuple[float, ...] = ()
+    seeds: tuple[Decibels, ...] = ()
 
     @property
     def num_seeds(self) -> int:
@@ -180,12 +177,6 @@ class Quality:
         seeds = (*(self.seeds or (self.psnr_db,)), other.psnr_db)
         seconds = self.train_seconds + other.train_seconds
         return replace(self, psnr_db=statistics.fmean(seeds), seeds=seeds, train_seconds=seconds)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Quality":
-        """Return the quality of which `asdict` and JSON made `data`."""
-        curve, seeds = curve_of(data.get("curve", ())), tuple(data.get("seeds", ()))
-        return cls(**{**data, "curve": curve, "seeds": seeds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,15 +192,15 @@ class TrialRecord:
         `TrialRecord.from_json(record.to_json()) == record`
     """
 
-    number: int
+    number: Count
     state: State
     spec: ArchSpec
     cost: Cost | None = None
     latency: Latency | None = None
     quality: Quality | None = None
     error: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    inherits: int | None = None
+    seconds: Mapping[str, Amount] = field(default_factory=dict)
+    inherits: Count | None = None
 
     def plus(self, **seconds: float) -> "TrialRecord":
         """Return the record with so many seconds more, by what they were spent on."""
@@ -239,19 +230,9 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, text: str) -> "TrialRecord":
-        """Return the record that `to_json` wrote; records of earlier versions lack some fields."""
-        data: Mapping[str, Any] = json.loads(text)
+        """Return the record that `to_json` wrote; records of earlier versions lack some fields.
 
-        # Seconds and inheritance came later than the rest, so older journals lack them.
-        quality = data["quality"]
-        return cls(
-            number=data["number"],
-            state=data["state"],
-            spec=ArchSpec.from_dict(data["spec"]),
-            cost=Cost(**data["cost"]) if data["cost"] else None,
-            latency=Latency(**data["latency"]) if data["latency"] else None,
-            quality=Quality.from_dict(quality) if quality else None,
-            error=data["error"],
-            seconds=data.get("seconds", {}),
-            inherits=data.get("inherits"),
-        )
+        Raises:
+            SchemaError: the text is no such record.
+        """
+        return parse_as(cls, text)

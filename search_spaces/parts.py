@@ -80,10 +80,10 @@ def parts(spec: ArchSpec) -> list[Part]:
 
     channels = sum(widths[tap] for tap in spec.taps)
     listed.append(Part(role="fusion", name="fusion", block=spec.fusion, in_channels=channels))
-    channels = _read_width(spec.fusion, channels)
+    channels = read_width(spec.fusion, channels)
     for i, block in enumerate(spec.tail, start=1):
         listed.append(Part(role="tail", name=f"tail{i}", block=block, in_channels=channels))
-        channels = _read_width(block, channels)
+        channels = read_width(block, channels)
 
     # What is added to the head's features, and the way to the image.
     listed += _list_residuals(spec, widths, channels)
@@ -100,7 +100,7 @@ def feature_widths(spec: ArchSpec) -> dict[str, int]:
     widths = {"skip": IMAGE_CHANNELS * spec.scale**2}  # before the pixel shuffle
     channels = IMAGE_CHANNELS
     for _, name, block in _list_features(spec):
-        channels = _read_width(block, channels)
+        channels = read_width(block, channels)
         widths[name] = widths[f"{name}.inner"] = channels
     return widths
 
@@ -122,7 +122,7 @@ def _list_residuals(spec: ArchSpec, widths: dict[str, int], channels: int) -> li
         layer = BlockSpec.of(block.kind, **args)
         part = Part(role="residual", name=f"residual{i}", block=layer, in_channels=widths[feature])
 
-        width = _read_width(layer, part.in_channels)
+        width = read_width(layer, part.in_channels)
         if width != channels:
             raise ValueError(
                 f"residuals: {block.kind!r} of {feature} has {width} channels, the fused features "
@@ -182,7 +182,7 @@ def make_block(block: BlockSpec, in_channels: int, make_conv: ConvFactory) -> nn
     channels = in_channels
     for inner in block.blocks:
         held.append(make_block(inner, channels, _choose_factory(inner, make_conv)))
-        channels = _read_width(inner, channels)
+        channels = read_width(inner, channels)
 
     if channels != in_channels:
         raise ValueError(
@@ -239,7 +239,7 @@ def _call_with_args(make: "functools.partial[Any]", block: BlockSpec) -> nn.Modu
     return module
 
 
-def _read_width(block: BlockSpec, in_channels: int) -> int:
+def read_width(block: BlockSpec, in_channels: int) -> int:
     """Return the channels that a block gives: its own, or its input's where it keeps them."""
     return int(dict(block.args).get("channels", in_channels))
 

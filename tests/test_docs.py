@@ -95,6 +95,14 @@ def test_every_page_is_linked_from_another():
     assert lonely == {"README.md", "docs/index.md"}
 
 
+def test_the_list_of_spaces_holds_every_space_that_ships():
+    listed = re.findall(
+        r"^\| `(\w+)` \| .* \| .* \|$", read(ROOT / "docs/networks.md"), re.MULTILINE
+    )
+    shipped = {path.stem for path in (ROOT / "conf/space").glob("*.yaml")}
+    assert shipped <= set(listed)
+
+
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=str)
 def test_commands_are_composed_as_they_are_written(page, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -50,8 +50,9 @@ ONLY = {
     "nas.score": set[str](),
     "nas.system": set[str](),
     "nas.cli": {"nas.system"},
-    "nas.record": {"search_spaces", "search_spaces.spec", "nas.score"},
+    "nas.record": {"search_spaces", "search_spaces.spec", "nas.score", "nas.system"},
     "nas.analysis": {
+        "nas.system",
         "search_spaces",
         "search_spaces.spec",
         "search_spaces.published",

@@ -4,25 +4,28 @@ import functools
 import math
 import random
 import statistics
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.proxy.variants import PARENT, TRUTHS, VARIANTS, Variant, make_evaluator
 from benchmarks.shared.lines import Line, append_line, read_lines
 from nas.analysis.ladder import RUNGS, rung_spec
 from nas.analysis.trust import Agreement, noise
 from nas.commands.search import compose_search
+from nas.commands.trust import THROUGH
 from nas.data.roles import open_roles
 from nas.measure.cost import summed_cost
 from nas.record import Quality
+from nas.search.backends.training import gather_settings
 from nas.search.config import SearchConfig
 from nas.search.engines.base import Placement, Result, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.tasks import run_tasks, started
-from nas.search.evaluation.settings import EvaluatorSettings
+from nas.system.owned_folder import OwnedFolder
 from nas.train.trainer import TrainingError
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published
@@ -218,27 +221,22 @@ def train_tasks(
 
     training = config.training
     roles = open_roles(training.data, scale=4)
-    with tempfile.TemporaryDirectory() as run:
-        settings = EvaluatorSettings(
-            run=Path(run),
-            sets={"train": roles.need("train"), "val": roles.need("val")},
-            memory_mib=8192,
-            cache=None,
-            scale=4,
-            challenge=config.goals.challenge,
-            proxy=training.proxy,
-            fidelities=(training.proxy.steps,),
-            latency=config.reading.latency,
-            limits={},
-            device="cpu",
+    placement = Placement(num_workers=workers, num_per_host=workers)
+    with OwnedFolder() as run:
+        settings = gather_settings(
+            replace(training, fidelity=THROUGH),
+            config.reading,
+            None,
+            roles,
+            run=run,
+            placement=placement,
+            device=torch.device("cpu"),
             seed=0,
             baseline=published("span"),
-            replay={},
-            parent=training.parent,
         )
+        assert settings.shared
         make = functools.partial(make_evaluator, settings, twist)
-        placement = Placement(num_workers=workers, num_per_host=workers)
-        with started(LocalEngine(), make, placement) as engine:
+        with settings.shared, started(LocalEngine(), make, placement) as engine:
             for result in run_tasks(engine, tasks):
                 if result.error and not result.error.startswith(TrainingError.__name__):
                     raise SystemExit(f"{result.task.key}: {result.error}")

@@ -2,15 +2,18 @@
 
 import dataclasses
 import itertools
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from nas.record import Curve, Quality, curve_of
+from nas.record import Curve, Quality
+from nas.system.schema_rules import Amount, Count, Decibels, Matches
+from nas.system.stored_schema import parse_as
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, BlockSpec
 
+Size = Annotated[str, Matches(r"[1-9][0-9]{0,3}x[1-9][0-9]?", "channels x blocks, as in 28x6")]
 RUNGS = ("12x1", "16x3", "20x4", "28x6")  # channels x blocks, the last is SPAN itself
 MIN_SPREAD_SEEDS = 5.0  # spread over seed standard deviations
 MIN_SPREAD_GATES = 4.0  # spread over the width of the gate
@@ -27,12 +30,12 @@ class LadderRun:
         curve: PSNR at earlier steps, where it was read.
     """
 
-    rung: str
-    seed: int
-    psnr_db: float
-    base_db: float
-    fidelity: int
-    train_seconds: float
+    rung: Size
+    seed: Count
+    psnr_db: Decibels
+    base_db: Decibels
+    fidelity: Count
+    train_seconds: Amount
     curve: Curve = ()
 
     @classmethod
@@ -50,9 +53,8 @@ class LadderRun:
 
     @classmethod
     def from_json(cls, text: str) -> "LadderRun":
-        """Return the run that JSON of its fields describes."""
-        data = json.loads(text)
-        return cls(**data | {"curve": curve_of(data.get("curve", ()))})
+        """Return the run that JSON of its fields describes; SchemaError where it does not."""
+        return parse_as(cls, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

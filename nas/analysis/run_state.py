@@ -10,6 +10,7 @@ from nas.analysis.ladder import RUNGS, LadderRun, Verdict, judge, references
 from nas.analysis.trust import Agreement, Trust, agreement, measure_trust
 from nas.record import TrialRecord
 from nas.score import Challenge
+from nas.system.schema_rules import Amount, Count, Decibels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,13 @@ class Retrained:
         seconds: duration of the longer training.
     """
 
-    number: int
+    number: Count
     arch_id: str
-    fidelity: int
-    psnr_db: float
-    steps: int
-    long_psnr_db: float
-    seconds: float
+    fidelity: Count
+    psnr_db: Decibels
+    steps: Count
+    long_psnr_db: Decibels
+    seconds: Amount
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: cached properties need a __dict__

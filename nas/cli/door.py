@@ -1,31 +1,21 @@
-"""The one way in, `nas COMMAND KEY=VALUE ...`: a usage error is one line and exit status 2."""
+"""The one way in, `nas COMMAND KEY=VALUE ...`: whatever ends a command is one line and a status."""
 
-import importlib
-import inspect
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
+from collections.abc import Sequence
 
-from nas.cli import catalog, help_page, schema
-from nas.cli.composition import Composition, compose_command, compose_typed
-from nas.cli.habits import is_comma_list, run_each
-from nas.cli.invocation import Invocation, UsageError, did_you_mean
-from nas.cli.message import message_of, one_line, part, printable
-from nas.system.streams import make_printable
-
-OK, WRONG_USE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+from nas.cli.exit_status import INTERRUPTED
+from nas.cli.signals import heard
+from nas.system.streams import make_printable, say_aside
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     Args:
-        argv: the command and its overrides; None: those of this process.
+        argv: the command and its overrides; None: those of this process, which ends then.
     Returns:
-        0; 2 after one line on a usage error; 130 after Ctrl-C; or the command's own status.
+        One of `nas.cli.exit_status`, or the command's own status; where it is not 0, one line on
+        standard error says why.
     Raises:
         Exception: the fault is ours.
 
@@ -33,176 +23,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["rank", "challenge=nobody"])  # one line on standard error says what there is
         2
     """
-    make_printable()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    name = f"nas {arguments[0]}" if arguments and arguments[0] in catalog.commands() else "nas"
-    try:
-        status = _run_command(arguments)
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        # Python flushes standard output once more at its end: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
-    except (UsageError, *schema.USER_ERRORS) as error:
-        if os.environ.get("NAS_TRACEBACK"):  # for developers: where it came from
-            raise
-        print(one_line(f"{name}: {_describe_error(error, arguments)}"), file=sys.stderr)
-        return WRONG_USE
+    make_printable()
+    with heard(until_the_end=argv is None) as signals:
+        try:
+            # Loaded here: it takes a moment, in which Ctrl-C is one line too.
+            from nas.cli.calls import run_command
+
+            status = run_command(arguments)
+            sys.stdout.flush()
+            return status
+        except (Exception, KeyboardInterrupt) as error:
+            # What comes up while a command ends follows from what has ended it.
+            if signals.stop or isinstance(error, KeyboardInterrupt):
+                return _say_interrupted(arguments, signals.stop or error)
+            from nas.cli.ending import end_command
+
+            return end_command(error, arguments)
 
 
-def _run_command(arguments: list[str]) -> int:
-    """Print a page of help, or call the command that the first argument names."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(help_page.overview())
-        return OK
+def _say_interrupted(arguments: Sequence[str], stop: BaseException) -> int:
+    """Say that a command was stopped; return the exit status.
 
-    # The help of a command shows the values that it would run with, so overrides count.
-    command, *rest = arguments
-    if command == "--version":
-        print(help_page.version_line())
-        return OK
-
-    # Commands are listed from their configurations: a new one needs no edit here.
-    known = catalog.commands()
-    if command not in known:
-        raise UsageError(
-            f"unknown command {part(command)!r}: choose from {', '.join(known)}"
-            + did_you_mean(command, known)
-        )
-
-    if "-h" in rest or "--help" in rest:
-        with _usage_errors():
-            overrides = [argument for argument in rest if argument not in ("-h", "--help")]
-            composition = compose_command(command, overrides)
-        print(help_page.command_page(composition))
-        return OK
-
-    return _call_command(command, rest)
-
-
-def _call_command(command: str, overrides: list[str]) -> int:
-    """Compose, check and build a command's configuration, then call the command with the parts."""
-    # Types are checked after the import: they are those of the command's parameters.
-    module, composition = _load_command(command, overrides)
-    configure = find_schema(module)
-    with _usage_errors():
-        with _advice(composition):
-            checked = schema.check(
-                configure, composition.tree, composition.typed, given=("invocation",)
-            )
-        changes = printable(" ".join(composition.changed)) or "all defaults"
-        print(f"nas {command}: {changes}", flush=True)
-        parts: dict[str, Any] = schema.build(checked)
-
-    # Commands that store their call, to resume or to reproduce it, ask for it by name.
-    if "invocation" in inspect.signature(configure).parameters:
-        parts["invocation"] = Invocation(
-            command=command,
-            overrides=composition.overrides,
-            choices=composition.choices,
-            config=schema.plain(checked),
-        )
-    if configure is module.run:
-        return int(module.run(**parts) or OK)
-    return int(module.run(configure(**parts)) or OK)
-
-
-def find_schema(module: ModuleType) -> Callable[..., Any]:
-    """Return the function whose parameters are the keys of a command.
-
-    That is its `run`, or its `configure` where it has one, whose value `run` is called with.
+    Of what it takes nothing is loaded here: a module may be half loaded by now.
     """
-    schema_function: Callable[..., Any] = getattr(module, "configure", module.run)
-    return schema_function
-
-
-def _load_command(command: str, overrides: list[str]) -> tuple[Any, Composition]:
-    """Return a command's module and its composed configuration.
-
-    To import the module can take seconds, of torch: what was typed is checked before.
-    """
-    stores = catalog.defines(command, "stored_run")
-    resumes = stores and any(override.startswith("run=") for override in overrides)
-    with _usage_errors():
-        # The rest of a run's keys is known when its configuration has been read.
-        composition = (compose_typed if resumes else compose_command)(command, overrides)
-        check_early = importlib.import_module("nas.commands.early").check_early
-        with _advice(composition):
-            check_early(command, composition.tree, composition.typed)
-
-    module = importlib.import_module(f"nas.commands.{command}")
-    if resumes:
-        with _usage_errors():
-            stored = module.stored_run(list(overrides))
-            composition = compose_command(command, overrides, stored=stored)
-
-    return module, composition
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Turn every error into a usage error, which is one line and no traceback.
-
-    Before a command runs, whatever goes wrong comes from what was typed.
-    """
-    try:
-        yield
-    except (UsageError, *schema.USER_ERRORS):
-        raise
-    # A file that refers to itself, or brackets without end.
-    except RecursionError as error:
-        raise UsageError("what was given is nested too deep, or refers to itself") from error
-    except Exception as error:
-        kind = type(error).__name__
-        raise UsageError(f"what was given cannot be read ({kind}: {message_of(error)})") from error
-
-
-@contextmanager
-def _advice(composition: Composition) -> Iterator[None]:
-    """Add to what a check refuses: what a missing key means, and what to do instead of a list."""
-    try:
-        yield
-    except UsageError as error:
-        text = str(error)
-        # Messages of the schema start with the key.
-        key = text.partition(" ")[0].rstrip(":")
-        comment = composition.comment(key) if "has to be given" in text else ""
-        if comment:
-            raise UsageError(f"{error} ({comment})") from error
-        # a,b where one value is expected was meant as a run over both.
-        value = composition.typed.get(key, "")
-        if is_comma_list(value) and "a list like" not in text:
-            raise UsageError(f"{error}; {run_each(key, value)}") from error
-        raise
-
-
-def _describe_error(error: BaseException, arguments: Sequence[str]) -> str:
-    """Return on one line what was wrong, with the key that brought it where that is known."""
-    if isinstance(error, MemoryError):
-        cause = part(message_of(error))
-        return f"it needs more memory than there is ({cause}); take something smaller"
-
-    text = message_of(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = _find_argument(str(error.filename), arguments) or error.filename
-        text = f"{where}: {error.strerror.lower()}" if where else error.strerror.lower()
-
-    # `schema.build` notes the key of the object whose constructor refused its values.
-    node = next((note for note in getattr(error, "__notes__", []) if note), "")
-    return f"{node}: {text}" if node and not text.startswith(node) else text
-
-
-def _find_argument(file: str, arguments: Sequence[str]) -> str | None:
-    """Return the argument that names a file, as it was typed; ~ stands for the user's folder."""
-    for argument in arguments:
-        _, equals, value = argument.partition("=")
-        if equals and file in (value, os.path.expanduser(value)):
-            return argument
-    return None
+    name = f"nas {arguments[0]}" if arguments and arguments[0].isalpha() else "nas"
+    say_aside(f"{name}: interrupted")
+    return int(getattr(stop, "status", INTERRUPTED))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError)  # what a value or a file can cause
 LONGEST_WORD = 60  # characters of a word that is compared with the names that there are
 
 

@@ -1,32 +1,41 @@
 """The form of a message: one line of limited length, without characters that a terminal obeys."""
 
 import re
-import unicodedata
+from collections.abc import Iterable
+
+from nas.system.streams import printable
 
 MAX_LINE = 300  # characters of a message, the command's name among them
-MAX_PART = 90  # characters that a message shows of a value that somebody gave
+MAX_PART = 80  # characters that a message shows of a value that somebody gave
 KEPT_END = 90  # characters at the end of a cut message: the way out stands there
 CUT = " ... "
-# Unicode categories: control, direction, half a pair, private, unknown, line and paragraph ends.
-OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+MAX_PATH = 160  # characters of a path that is shown whole: a part of one names no file
+_LONG_WORD = re.compile(rf"\S{{{MAX_PATH + 1},}}|[^\s/]{{{MAX_PART + 1},}}")
 
 
-def printable(text: str) -> str:
-    """Return a text in which characters that are not shown as themselves are written as \\x1b."""
-    return "".join(
-        mark.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(mark) in OBEYED
-        else mark
-        for mark in text
-    )
+def one_line(text: str, values: Iterable[str] = ()) -> str:
+    """Return a message on one line of at most MAX_LINE characters: its beginning and its end.
 
-
-def one_line(text: str) -> str:
-    """Return a message on one line of at most MAX_LINE characters: its beginning and its end."""
+    Args:
+        values: that were typed; of these, and of any long word, MAX_PART characters are shown.
+            Paths of MAX_PATH characters stay whole.
+    """
     line = printable(text)
+    # The longest first: one value may lie within another.
+    for value in sorted(map(printable, values), key=len, reverse=True):
+        if len(value) > (MAX_PATH if "/" in value else MAX_PART):
+            line = line.replace(value, _cut_middle(value))
+    line = _LONG_WORD.sub(lambda word: _cut_middle(word[0]), line)
+
     if len(line) <= MAX_LINE:
         return line
     return line[: MAX_LINE - KEPT_END - len(CUT)] + CUT + line[-KEPT_END:]
+
+
+def _cut_middle(value: str) -> str:
+    """Return MAX_PART characters of a value: its end tells a file among others."""
+    half = (MAX_PART - 3) // 2
+    return f"{value[: MAX_PART - 3 - half]}...{value[-half:]}"
 
 
 def part(text: str) -> str:

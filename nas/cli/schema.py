@@ -19,11 +19,10 @@ from nas.cli.annotations import (
     origin_of,
     read_parameters,
 )
-from nas.cli.invocation import UsageError, did_you_mean
+from nas.cli.invocation import USER_ERRORS, UsageError, did_you_mean
 from nas.cli.message import part
 from nas.cli.targets import TARGET, check_name, fits, locate
 
-USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError)
 LARGEST = 2**63 - 1  # whole number: what arrays, seeds and tables hold
 _RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _partial_, _args_, ...
 

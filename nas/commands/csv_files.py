@@ -55,6 +55,9 @@ def _check_shape(header: list[str], lines: list[tuple[int, list[str]]], place: s
     doubled = next((name for name in header if header.count(name) > 1), None)
     if doubled is not None:
         raise ValueError(f"{place}: the column {part(doubled)!r} stands there twice")
+    odd = next((name for name in header if not name.isprintable()), None)
+    if odd is not None:
+        raise ValueError(f"{place}: the column {part(ascii(odd))} has a name that is not printable")
     if not lines:
         raise ValueError(f"{place}: the file has a header but no rows")
 

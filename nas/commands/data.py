@@ -19,14 +19,15 @@ from typing import Literal
 from rich import box
 from rich.table import Table
 
-from nas.commands.console import open_console, print_lines
 from nas.data.config import DataConfig
 from nas.data.folders.layouts import Found
 from nas.data.roles import ALL, Roles, open_roles
 from nas.data.sets import ImageSet
 from nas.data.sheet import draw_sheet
 from nas.score import Challenge
+from nas.system.console import open_console, print_lines
 from nas.system.drafts import check_target, replaced
+from nas.system.file_names import escape_name
 
 
 def run(
@@ -124,7 +125,7 @@ def _make_table(roles: Roles, scale: int) -> Table:
         table.add_row(
             role,
             found.layout,
-            str(found.folder),
+            escape_name(found.folder),
             str(len(found.pairs)),
             str(len(found.problems) + len(origin.problems)),
             _format_sizes(found),

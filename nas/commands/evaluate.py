@@ -30,9 +30,7 @@ from rich import box
 from rich.table import Table
 
 from nas.analysis.picks import pick
-from nas.cli.message import printable
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
-from nas.commands.console import open_console, print_lines
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
 from nas.data.pixels.images import ImageError
@@ -53,7 +51,9 @@ from nas.measure.quality import (
 from nas.report.words import describe
 from nas.search.store.run_directory import write
 from nas.search.store.runs import load_run
+from nas.system.console import open_console, print_lines
 from nas.system.drafts import check_target
+from nas.system.streams import encodable
 from nas.train.weights import find_spec, read_metadata, read_upscaler
 from search_spaces import ArchSpec
 from search_spaces.checkpoints.official import describe_origin
@@ -104,7 +104,7 @@ def run(
 
     # The figures mean little without the protocol and the origin of the LR images beside them.
     console = open_console()
-    print_lines(console, [_describe_network(arch, spec, path, source)])
+    print_lines(console, ["", _describe_network(arch, spec, path, source)])
     console.print(_make_table(rows, images.name))
     skipped = [f"skipped {problem}" for problem in problems]
     written = [f"written: {out}"] if out is not None else []
@@ -122,7 +122,7 @@ def _describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: s
     # Weights of a proxy were trained over a base, which evaluation adds again.
     base = read_metadata(weights).base
     residual = f", a proxy's residual with its {base} base added" if base else ""
-    return f"\n{origin}  x{spec.scale}, {spec.arch_id}, weights {source}{residual}"
+    return f"{origin}  x{spec.scale}, {spec.arch_id}, weights {source}{residual}"
 
 
 def find_weights(arch: str | None, weights: str | None) -> Path:
@@ -228,7 +228,7 @@ def as_csv(rows: list[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row.__slots__)
     writer.writerows([getattr(row, name) for name in Row.__slots__] for row in rows)
-    return text.getvalue()
+    return encodable(text.getvalue())  # of a file whose name is no UTF-8
 
 
 def _make_table(rows: list[Row], role: str) -> Table:
@@ -247,10 +247,9 @@ def _make_table(rows: list[Row], role: str) -> Table:
         mean = mean_db({row.image: getattr(row, name) for row in rows})
         table.add_column(head, footer=_format_db(mean), justify="right")
 
-    # A file's name may hold characters that a terminal obeys.
     for row in rows:
         table.add_row(
-            printable(row.image),
+            row.image,
             f"{row.height}x{row.width}",
             _format_db(row.psnr_db),
             _format_db(row.psnr_y_db),

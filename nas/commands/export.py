@@ -18,12 +18,12 @@ import pandas as pd
 from nas.analysis import picks, results
 from nas.analysis.run_state import RunState
 from nas.commands.architectures import kept_weights
-from nas.commands.console import open_console, print_lines
 from nas.export.bundle import Bundle, Exporter, check_free, export
 from nas.measure.quality import PROTOCOL
 from nas.record import TrialRecord
 from nas.report.words import describe, score_label
 from nas.search.store.runs import load_run
+from nas.system.console import open_console, print_lines
 from nas.train.proxy import BASE
 from nas.train.weights import read_metadata, residual_network
 from search_spaces.checkpoints.official import read_state

@@ -16,11 +16,9 @@ Examples:
 
 import dataclasses
 
-from rich.console import Console
 from rich.table import Table
 
 from nas.commands.architectures import named, resolve_arch
-from nas.commands.console import open_console, print_lines
 from nas.commands.profile_notes import REPORT_NOTE, agreement, notes, reported
 from nas.commands.profile_tables import (
     comparison,
@@ -38,6 +36,7 @@ from nas.measure.latency.meter import LatencyMeter
 from nas.measure.latency.modes import available
 from nas.record import Latency
 from nas.score import Challenge
+from nas.system.console import PlainConsole, open_console, print_lines
 from search_spaces import ArchSpec
 
 COUNTS_ALONE = "measure=false gives counts alone"
@@ -109,14 +108,14 @@ def _resolve_networks(arch: str | list[str]) -> tuple[list[str], list[ArchSpec]]
     return names, specs
 
 
-def _print_table(console: Console, title: str, table: Table, lines: list[str]) -> None:
-    print_lines(console, [f"\n{title}"])
+def _print_table(console: PlainConsole, title: str, table: Table, lines: list[str]) -> None:
+    print_lines(console, ["", title])
     console.print(table)
     print_lines(console, lines)
 
 
 def _print_layers(
-    console: Console,
+    console: PlainConsole,
     name: str,
     spec: ArchSpec,
     meters: list[LatencyMeter],
@@ -125,7 +124,7 @@ def _print_layers(
     seed: int,
 ) -> None:
     """Print a table of a network's layers; they are timed in the first mode, if there is one."""
-    print_lines(console, [f"\n{name}: layers"])
+    print_lines(console, ["", f"{name}: layers"])
     times = None
     if meters:
         # A minute without a word looks like a hang.

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.markup import escape
 from rich.table import Table
 
-from nas.cli.message import part, printable
-from nas.commands.console import open_console, print_lines
+from nas.cli.message import part
 from nas.commands.csv_files import Row, number_hint, read_csv
 from nas.score import Challenge, Components, ranks
+from nas.system.console import open_console, print_lines
 from nas.system.drafts import check_target, replaced
 
 WRITTEN = (
@@ -268,7 +267,7 @@ def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines:
     for entry, columns in ranked:
         table.add_row(
             columns["rank"] or entry.status,
-            *(escape(printable(entry.row[name])) for name in names),
+            *(entry.row[name] for name in names),
             f"{entry.score:.3f}" if entry.score < 1e4 else f"{entry.score:.2e}",
             *(f"{value:.2f}" for value in entry.psnr.values()),
             _add_place(f"{entry.runtime_ms:.2f}", columns["rank_runtime"]),
@@ -276,7 +275,9 @@ def _print_ranking(ranked: list[tuple[Entry, Row]], challenge: Challenge, lines:
             _add_place(f"{entry.flops / 1e9:.2f}", columns["rank_flops"]),
         )
 
-    console.print(f"\n{challenge.name}\n", style="bold", markup=False, highlight=False)
+    console.print()
+    console.print(challenge.name, style="bold")
+    console.print()
     console.print(table)
     console.print()
     print_lines(console, lines)

@@ -12,16 +12,16 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from nas.commands.console import open_console, print_lines
+from nas.cli.exit_status import FAULT, OK
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.words import counts
 from nas.search.store.run_directory import rewrite
 from nas.search.store.runs import load_run
+from nas.system.console import open_console, print_lines
 from nas.system.record_file import DamagedFileError
 
 RECOVERED = "recovered"  # folder within a run, for what was read of a damaged journal
-DAMAGED = 1  # exit status
 
 
 def run(*, run: str) -> int:
@@ -44,7 +44,7 @@ def run(*, run: str) -> int:
     # An empty report is no error: a search may have just begun.
     num_ended = counts(state)
     if not num_ended["complete"] + num_ended["failed"]:
-        console.print("No trial has finished yet; the files hold what there is.", highlight=False)
+        print_lines(console, ["No trial has finished yet; the files hold what there is."])
     print_lines(console, [damage] if damage else [])
     print_lines(console, [f"Report: {target / 'report.html'}"])
-    return DAMAGED if damage else 0
+    return FAULT if damage else OK

@@ -5,23 +5,25 @@ Examples:
     nas search space=spanv2 trials=100 limits.params=150e3
     nas search data=folder data.train=/data/BSDS200 data.val=/data/BSD100 data.test=/data/Set14
     nas search run=runs/mine trials=400
+    nas search run=runs/mine retry=failed
     nas search objectives=[psnr_gain_db,params,flops] sampler=tpe hours=8
     nas search fidelity=rungs proxy=overnight trials=60
     nas search warm_start=[runs/a,runs/b] limits.runtime_ratio=0.5
     nas search start=[published/spanf,mine.yaml,runs/a:knee,runs/b/front.csv]
 """
 
+import shlex
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from nas.analysis.run_state import RunState
 from nas.cli import python_values, schema
 from nas.cli.composition import Stored, compose_command
+from nas.cli.ending import status_of
+from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_archs, resolve_parent
@@ -39,13 +41,14 @@ from nas.search.fidelity.config import FidelityConfig
 from nas.search.model.acquisition import GoalWord
 from nas.search.samplers.base import Sampler
 from nas.search.samplers.random import Random
-from nas.search.session import SearchSession
+from nas.search.screen import guarded
+from nas.search.session import SearchResult, SearchSession
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
+from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.streams import drop_output, say_aside
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
-
-INTERRUPTED = 130
 
 
 def configure(
@@ -55,6 +58,7 @@ def configure(
     hours: float | None,
     stop: Literal["plateau"] | None,
     confirm: int,
+    retry: Literal["failed"] | None,
     workers: int | None,
     seed: int,
     device: Literal["auto", "cpu", "cuda"],
@@ -118,6 +122,7 @@ def configure(
         start=[spec for text in start for spec in resolve_archs(text, key="start")],
         warm_start=[Path(earlier) for earlier in warm_start],
         inherit=inherit,
+        retry=retry,
     )
 
     return SearchConfig(
@@ -134,7 +139,8 @@ def configure(
         execution=execution,
         prior=prior,
         composed=Composed(
-            config=invocation.config,
+            # Asked for once: the next session does not evaluate them again.
+            config={**invocation.config, "retry": None},
             choices=invocation.choices,
             overrides=invocation.overrides,
         ),
@@ -143,28 +149,52 @@ def configure(
 
 def run(config: SearchConfig) -> int:
     """Start or resume a search and show it in the terminal; returns the exit status."""
-    console = Console()
+    # What is printed decides nothing: the search goes on where its output cannot be written.
+    console = open_console(lasts=True)
     session = SearchSession(config, render=render, open_screen=open_display)
     try:
         result = session.run()
-    except KeyboardInterrupt:
-        console.print(
-            "Stopped; nothing that had finished is lost. "
-            f"Go on with: nas search run={session.config.run}"
-        )
-        return INTERRUPTED
+    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        if not _is_begun(session):
+            raise
+        return _end_early(session, console, stop)
 
-    console.print(summary(result.state))
+    _print_result(console, result)
+    return OK
+
+
+def _is_begun(session: SearchSession) -> bool:
+    """Return whether there is a run directory to go on in."""
+    return session.config.run is not None and run_directory.exists(session.config.run)
+
+
+def _end_early(session: SearchSession, console: PlainConsole, stop: BaseException) -> int:
+    """Say how to go on with a search that was stopped; return its exit status."""
+    going_on = shlex.quote(f"run={session.config.run}")
+    line = f"Stopped; nothing that had finished is lost. Go on with: nas search {going_on}"
+
+    # Whoever read the output has gone, so it is told elsewhere.
+    if isinstance(stop, BrokenPipeError):
+        drop_output()
+        say_aside(f"nas search: nobody reads its output. {line}")
+    else:
+        print_lines(console, [line])
+    return status_of(stop)
+
+
+def _print_result(console: PlainConsole, result: SearchResult) -> None:
+    """Print what was found, why the search ended, and where its report is."""
+    with guarded("the summary"):
+        console.print(summary(result.state))
     reason = f"{result.reason[0].upper()}{result.reason[1:]}"
-    console.print(f"{reason}. Report: {result.folder / 'report.html'}", soft_wrap=True)
-    return 0
+    report = result.unwritten or f"Report: {result.folder / 'report.html'}"
+    print_lines(console, [f"{reason}. {report}"])
 
 
 def open_display(state: RunState) -> AbstractContextManager[Display]:
     """Print a run's notices, and open what shows it in the terminal."""
-    console = Console()
-    for notice in state.notices:
-        console.print(notice, markup=False, highlight=False)
+    console = open_console(lasts=True)
+    print_lines(console, state.notices)
     return Display(console, known=state)
 
 

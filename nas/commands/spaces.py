@@ -17,14 +17,13 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Literal
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from nas.cli import catalog
-from nas.commands.console import open_console, print_lines
 from nas.measure.cost import summed_cost
 from nas.report.words import describe
 from nas.search.feasibility import check_members
+from nas.system.console import open_console, print_lines
 from search_spaces import ArchSpec, published
 from search_spaces.blocks import BLOCKS
 from search_spaces.chooser import Space, decisions
@@ -129,5 +128,5 @@ def _make_table(head: str, rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(head, no_wrap=True)
     table.add_column("")
     for name, words in rows:
-        table.add_row(name, escape(textwrap.shorten(words, MAX_WORDS)))  # brackets are no markup
+        table.add_row(name, textwrap.shorten(words, MAX_WORDS))
     return table

@@ -6,7 +6,6 @@ Examples:
     nas tabulate out=mini.parquet proxy=overnight data=folder data.train=/data/a data.val=/data/b
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,14 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 
+from nas.cli.ending import status_of
 from nas.cli.invocation import Invocation, UsageError
 from nas.data.config import DataConfig
 from nas.data.roles import Roles, open_roles
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.report.numbers import duration
+from nas.search.backends.base import ReadingParts, TrainingParts
+from nas.search.backends.training import gather_settings
 from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
@@ -30,6 +31,9 @@ from nas.search.store.settings import shown_settings
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.tabulation import Show, assemble_table, tabulate
+from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.faults import MachineError, blaming_machine
+from nas.system.owned_folder import OwnedFolder
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -59,7 +63,8 @@ def run(
     # What can be refused is refused before anything is written.
     path = Path(out)
     _check_usage(path, ladder, seeds, repeated)
-    fidelities, chosen_device = fidelity.fidelities(proxy.steps), pick_device(device)
+    fidelity.fidelities(proxy.steps)  # refuses rungs that are none
+    chosen_device = pick_device(device)
     contents = TableContents.of(
         space, ladder_sizes=ladder, num_seeds=seeds, num_repeated=repeated, scale=scale, seed=seed
     )
@@ -68,21 +73,16 @@ def run(
     # How many workers can be had is known before one is started.
     placement = engine.place_workers(workers, chosen_device.type)
 
-    settings = EvaluatorSettings(
+    settings = gather_settings(
+        TrainingParts(data=data, proxy=proxy, fidelity=fidelity),
+        ReadingParts(latency=latency),
+        None,
+        roles,
         run=path.parent,  # trainings get an empty folder in its place
-        sets={"train": roles.need("train"), "val": roles.need("val")},
-        memory_mib=data.memory_mib / placement.num_per_host,
-        cache=data.cache,
-        scale=scale,
-        challenge=None,
-        proxy=proxy,
-        fidelities=fidelities,
-        latency=latency,
-        limits={},
-        device=str(chosen_device),
+        placement=placement,
+        device=chosen_device,
         seed=seed,
         baseline=contents.baseline,
-        replay={},
     )
     return _make_table(path, contents, settings, roles, engine, placement, invocation)
 
@@ -97,7 +97,7 @@ def _make_table(
     invocation: Invocation,
 ) -> int:
     """Train what a table lacks and write it; return the exit status."""
-    console = Console()
+    console = open_console(lasts=True)
     _print_plan(console, contents, settings, roles)
 
     # From here on something is written, beside the table alone.
@@ -105,17 +105,21 @@ def _make_table(
     folders = make_folders(path.parent)
     log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
     show = _make_show(console, len(log.trained))
+    way_out = f"what is done stands in {log.path}; the same command goes on"
     try:
         # Trainings outside a run keep nothing, so their run directory stays empty.
-        with tempfile.TemporaryDirectory() as empty:
-            elsewhere = replace(settings, run=Path(empty))
+        assert settings.shared
+        with blaming_machine(way_out), OwnedFolder() as empty, settings.shared as told:
+            print_lines(console, told)
+            elsewhere = replace(settings, run=empty)
             tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
-    except ValueError:
+    except (ValueError, MachineError):
         _remove_empty(log, folders)
         raise
-    except KeyboardInterrupt:
-        console.print(f"Stopped; what is done stands in {log.path}. The same command goes on.")
-        return 130
+    except KeyboardInterrupt as stop:
+        goes_on = f"Stopped; what is done stands in {log.path}. The same command goes on."
+        print_lines(console, [goes_on])
+        return status_of(stop)
 
     # A search of the table is told which space it was made of.
     chosen_space = _list_space_overrides(invocation)
@@ -128,23 +132,23 @@ def _make_table(
     )
 
     # The log goes last: a kill between the two leaves a table that is complete.
-    table.save(path)
-    log.path.unlink()
-    console.print(f"{len(table.entries)} members in {path}", highlight=False)
+    with blaming_machine(way_out):
+        table.save(path)
+        log.path.unlink()
+    print_lines(console, [f"{len(table.entries)} members in {path}"])
     return 0
 
 
 def _print_plan(
-    console: Console, contents: TableContents, settings: EvaluatorSettings, roles: Roles
+    console: PlainConsole, contents: TableContents, settings: EvaluatorSettings, roles: Roles
 ) -> None:
     """Print what is to be trained, and what was found of the images."""
-    for notice in (*roles.notices, roles.lr_notice):
-        console.print(notice, markup=False, highlight=False)
-    console.print(
+    fidelities = ", ".join(map(str, settings.fidelities))
+    plan = (
         f"{len(contents.members)} members, {len(contents.trainings())} trainings of "
-        f"{settings.proxy.steps} steps, read at {', '.join(map(str, settings.fidelities))}",
-        highlight=False,
+        f"{settings.proxy.steps} steps, read at {fidelities}"
     )
+    print_lines(console, [*roles.notices, roles.lr_notice, plan])
 
 
 def _list_space_overrides(invocation: Invocation) -> str:
@@ -193,7 +197,7 @@ def _list_settings(invocation: Invocation) -> dict[str, Any]:
     }
 
 
-def _make_show(console: Console, num_trained_before: int) -> Show:
+def _make_show(console: PlainConsole, num_trained_before: int) -> Show:
     """Return what prints progress; of trainings also the time left at this session's pace."""
     start = time.monotonic()
 
@@ -205,7 +209,7 @@ def _make_show(console: Console, num_trained_before: int) -> Show:
             # At the mean pace: trainings of a space differ in length, and come in mixed order.
             seconds = (time.monotonic() - start) / num_own * (num_all - num_done)
             left = f", {duration(seconds)} left"
-        console.print(f"{what} {num_done} of {num_all}{left}", highlight=False)
+        print_lines(console, [f"{what} {num_done} of {num_all}{left}"])
 
     return show
 

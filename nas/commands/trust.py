@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as Grid
 
 from nas.analysis.run_state import Retrained, RunState
+from nas.cli.ending import status_of
+from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
 from nas.report.numbers import fixed
@@ -31,7 +32,10 @@ from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
 from nas.search.store import run_directory
+from nas.search.store.resuming import refuse_other_data
 from nas.search.store.runs import load_run
+from nas.system.console import PlainConsole, open_console, print_lines
+from nas.system.faults import blaming_machine
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -65,57 +69,57 @@ def run(
     chosen = chosen_members(state, members)
     placement = config.make_placement()
     backend = _open_longer(config, placement, factor, rate)
+    refuse_other_data(folder, backend.fingerprints)
 
-    console = Console()
-    for notice in backend.notices:
-        console.print(notice, markup=False, highlight=False)
+    console = open_console(lasts=True)
     steps = backend.fidelities[-1]
-    console.print(
-        f"{len(chosen)} of the front of {state.name}, {steps} steps each", highlight=False
-    )
+    plan = f"{len(chosen)} of the front of {state.name}, {steps} steps each"
+    print_lines(console, [*backend.notices, plan])
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
-        with started(backend.engine or engine, backend.make_evaluator, placement) as running:
+        with (
+            blaming_machine("what is done is kept; the same command goes on"),
+            backend.resources as told,
+            started(backend.engine or engine, backend.make_evaluator, placement) as running,
+        ):
+            print_lines(console, told)
             found = retrain(
                 folder,
                 chosen,
                 running,
                 steps=steps,
-                show=lambda done, of: console.print(f"trained {done} of {of}", highlight=False),
+                show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
             )
-    except KeyboardInterrupt:
-        console.print("Stopped; what is done is kept. The same command goes on.")
-        return 130
+    except KeyboardInterrupt as stop:
+        print_lines(console, ["Stopped; what is done is kept. The same command goes on."])
+        return status_of(stop)
 
     state = load_run(folder)
     run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
-    _print_result(console if console.is_terminal else Console(width=160), state, found, folder)
-    return 0
+    _print_result(console, state, found, folder)
+    return OK
 
 
 def _print_result(
-    console: Console, state: RunState, found: tuple[Retrained, ...], folder: Path
+    console: PlainConsole, state: RunState, found: tuple[Retrained, ...], folder: Path
 ) -> None:
     """Print the trainings, and how far their order agrees with the search's."""
     console.print(_grid(found))
     agreement = state.retrained_agreement
     assert agreement
     if agreement.tau is None:
-        console.print(
+        line = (
             f"{agreement.num_networks} networks are too few for a rank agreement; give more "
             "members= where the front has them, or search longer (trials=)"
         )
     else:
-        console.print(
+        line = (
             f"Kendall's tau between {agreement.lower} and {agreement.upper} steps: "
             f"{agreement.tau:.2f} "
-            f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks",
-            highlight=False,
+            f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks"
         )
-    console.print(
-        f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
-    )
+    print_lines(console, [line, f"Report: {folder / 'report.html'}"])
 
 
 def _open_longer(

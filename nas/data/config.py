@@ -77,7 +77,9 @@ class DataConfig:
         synthetic: share of the training patches from synthetic images; None: what the built-in
             photographs ask for where they alone train, else 0.
         on_error: whether an unusable image stops the run or is skipped.
-        memory_mib: decoded training images that need more lie in files, in the folder `cache`.
+        memory_mib: of decoded training images that the workers of a host may hold together, where
+            they cannot map the one store of the run.
+        cache: folder of that store, found again by the next run; None: a temporary one.
         sources: data sets by name, used for the roles that no folder is named for.
     """
 

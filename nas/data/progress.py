@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nas.data.pixels.images import ImageError
+from nas.system.console import PlainConsole
 from nas.system.cores import num_cores
+from nas.system.streams import LastingStream
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +38,7 @@ def each(
     """
     # Decoders release Python's lock, so threads are enough.
     threads = min(8, num_cores(), max(1, len(items)))
-    console = Console(stderr=True)
+    console = PlainConsole(file=LastingStream(sys.stderr))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

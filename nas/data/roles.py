@@ -22,6 +22,7 @@ from nas.data.folders.layouts import Found
 from nas.data.folders.places import Role
 from nas.data.sets import ImageSet, Pair
 from nas.data.sources import find_images
+from nas.system.file_names import escape_name
 
 ALL: tuple[Role, ...] = ("train", "val", "test")
 
@@ -144,13 +145,16 @@ def open_roles(
         found, roles, config, scale=scale, patch=patch, sample=sample, progress=progress
     )
     pairs = _usable_pairs(found, roles, {path for _, path, _ in problems})
-    pairs, overlap_notices = _drop_shared_scenes(pairs, config, progress)
+    pairs, overlap_notices = _drop_shared_scenes(
+        pairs, config, scale, progress, compares="train" in roles
+    )
     notices += file_notices + overlap_notices
-    sets = _make_sets({role for role, _ in found}, pairs, config, scale, notices)
+    sets = _make_sets({role for role, _ in found}, pairs, config, scale, notices, progress)
     # A batch takes its patches from what is left in the end.
     if patch is not None and sets["train"] is not None:
         check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
-    return Roles(**sets, notices=tuple(notices), found=tuple(found), origins=tuple(origins))
+    lines = tuple(map(escape_name, notices))
+    return Roles(**sets, notices=lines, found=tuple(found), origins=tuple(origins))
 
 
 def _check_files(
@@ -193,10 +197,22 @@ def _check_files(
 
 
 def _drop_shared_scenes(
-    pairs: dict[Role, list[Pair]], config: DataConfig, progress: bool
+    pairs: dict[Role, list[Pair]],
+    config: DataConfig,
+    scale: int,
+    progress: bool,
+    *,
+    compares: bool,
 ) -> tuple[dict[Role, list[Pair]], list[str]]:
-    """Drop from each role what a higher one shows too; return what is left, and notices."""
-    if sum(bool(role_pairs) for role_pairs in pairs.values()) <= 1:
+    """Drop from each role what a higher one shows too; return what is left, and notices.
+
+    Args:
+        compares: whether the base's PSNR is compared with, as in a search: then an image that the
+            base equals is dropped too.
+    """
+    with_images = [role for role, role_pairs in pairs.items() if role_pairs]
+    judges_alone = compares and with_images in (["val"], ["test"])
+    if len(with_images) < 2 and not judges_alone:
         return pairs, []
 
     # Synthetic images show nobody's scene: they are not compared.
@@ -205,7 +221,7 @@ def _drop_shared_scenes(
         role: [pair for pair in role_pairs if pair.source != SYNTHETIC]
         for role, role_pairs in pairs.items()
     }
-    overlaps = drop_overlaps(compared, progress=progress)
+    overlaps = drop_overlaps(compared, scale=scale, progress=progress)
     notices = skip_or_stop(overlaps.problems, config, some_left=ALL) + overlaps.notices
     left = overlaps.pairs
     if synthetic:
@@ -239,13 +255,15 @@ def _make_sets(
     config: DataConfig,
     scale: int,
     notices: list[str],
+    progress: bool,
 ) -> dict[Role, ImageSet | None]:
     """Make the sets of the roles; a role without an image of its own raises ValueError."""
     sets: dict[Role, ImageSet | None] = dict.fromkeys(ALL)
     for role in roles:
         if not _own_pairs(pairs[role], config):
             raise ValueError(f"data.{role} has no image left: {_join_some(notices)}")
-        sets[role] = _make_set(role, pairs[role], config, scale)
+        images = _make_set(role, pairs[role], config, scale)
+        sets[role] = images.with_digests(progress=progress)
     return sets
 
 

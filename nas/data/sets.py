@@ -4,44 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.digests import digest_file, digest_files
 from nas.data.pixels.bicubic import imresize
 from nas.data.pixels.images import ImageError, read_image
 
 OnError = Literal["stop", "skip"]
 Pixels = npt.NDArray[np.uint8]
 
+# Begins every fingerprint. Those of the first version knew names and sizes of files, not bytes.
+FINGERPRINT_VERSION = "2-"
 MAKE_LR = "data.lr=none makes LR images from HR"  # the way out where LR files do not fit
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One image; without an LR file the LR image is made from the HR one by `imresize`."""
+    """One image; without an LR file the LR image is made from the HR one by `imresize`.
+
+    Attributes:
+        name: the file's, without its ending, as text that UTF-8 can hold.
+        made: recipe of an image that is made on this machine: in fingerprints it stands for the
+            bytes, of which another machine may round some otherwise. Empty: a file as any other.
+    """
 
     name: str
     hr: Path
     lr: Path | None = None
     source: str = ""  # whose weight it shares in a mixture
     size: tuple[int, int] = (0, 0)  # height and width of the HR file, in pixels
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """The images of one role in a fixed order."""
+    """The images of one role in a fixed order.
+
+    Attributes:
+        weights: how often a source is drawn, by its name; 1 where it is not named.
+        digests: of the bytes of each pair's HR and LR file, as they were when the set was opened;
+            empty: nobody has read them yet.
+    """
 
     name: str
     pairs: tuple[Pair, ...]
     scale: int
-    weights: tuple[
-        tuple[str, float], ...
-    ] = ()  # source -> how often it is drawn; 1 where it is not named
+    weights: tuple[tuple[str, float], ...] = ()
     on_error: OnError = "stop"
+    digests: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -50,9 +66,12 @@ class ImageSet:
         """Read LR (h, w, 3) and HR (scale h, scale w, 3), the HR cropped at right and bottom.
 
         Raises:
-            ImageError: a file cannot be read, or the two sizes do not belong together.
+            ImageError: a file cannot be read, is not the one that was opened, or the two sizes do
+                not belong together.
         """
         pair = self.pairs[i]
+        if self.digests:
+            _check_unchanged(pair, self.digests[i])
         hr = crop_to_multiple(read_image(pair.hr), self.scale)
         if pair.lr is None:
             return imresize(hr, self.scale), hr
@@ -60,24 +79,42 @@ class ImageSet:
         check_sizes(pair.lr, lr.shape[:2], hr.shape[:2], self.scale)
         return lr, hr
 
+    def with_digests(self, *, progress: bool = True) -> ImageSet:
+        """Return the set with the digests of its files: images that change are refused from now.
+
+        Args:
+            progress: whether a bar may be shown.
+        Raises:
+            ImageError: a file cannot be read.
+        """
+        files = [file for pair in self.pairs for file in (pair.hr, pair.lr) if file is not None]
+        label = f"fingerprinting {self.name} images"
+        by_file = digest_files(files, label=label, progress=progress)
+        digests = [(by_file[pair.hr], by_file[pair.lr] if pair.lr else "") for pair in self.pairs]
+        return replace(self, digests=tuple(digests))
+
     @property
     def fingerprint(self) -> str:
-        """Return a short hash of names, file sizes in bytes and settings.
+        """Return a short hash of names, bytes of files and settings.
 
         A resumed run tells by it that data changed. Folders do not enter: the same data elsewhere
         is the same data.
         """
+        digests = self._read_digests()
         files = [
-            (
-                pair.source,
-                pair.name,
-                pair.hr.stat().st_size,
-                pair.lr.stat().st_size if pair.lr else None,
-            )
-            for pair in self.pairs
+            (pair.source, pair.name, pair.made or hr, lr)
+            for pair, (hr, lr) in zip(self.pairs, digests, strict=True)
         ]
-        text = json.dumps([self.name, self.scale, self.weights, files], allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return FINGERPRINT_VERSION + _hash_short([self.name, self.scale, self.weights, files])
+
+    @property
+    def content_key(self) -> str:
+        """Return a short hash of all that the decoded images follow from, in their order."""
+        names = [(pair.source, pair.name) for pair in self.pairs]
+        return _hash_short([self.scale, names, self._read_digests()])
+
+    def _read_digests(self) -> Sequence[tuple[str, str]]:
+        return self.digests or self.with_digests(progress=False).digests
 
     def num_bytes(self) -> int:
         """Return the memory of all images as uint8, LR and HR, in bytes."""
@@ -86,6 +123,24 @@ class ImageSet:
             for h, w in (pair.size for pair in self.pairs)
         )
         return hr + hr // self.scale**2
+
+
+def _check_unchanged(pair: Pair, digests: tuple[str, str]) -> None:
+    """Refuse a pair whose files are not those of which the digests were taken.
+
+    Raises:
+        ImageError: one is not, or cannot be read.
+    """
+    for file, digest in zip((pair.hr, pair.lr), digests, strict=True):
+        if file is not None and digest_file(file) != digest:
+            raise ImageError(
+                file, "its bytes changed after it was opened; bring the earlier file back"
+            )
+
+
+def _hash_short(values: object) -> str:
+    text = json.dumps(values, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:

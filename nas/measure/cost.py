@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.record import Cost
 from search_spaces.blocks.context import reads_context
 from search_spaces.network import Network, build
-from search_spaces.parts import Part, make_part, parts
-from search_spaces.spec import ArchSpec
+from search_spaces.parts import Part, make_part, parts, read_width
+from search_spaces.spec import ArchSpec, BlockSpec
 
 SUMMED = ("params", "flops", "activations", "num_conv")
 CHALLENGE_SIZE = (256, 256)  # height, width of the LR image at which the challenge counts
@@ -78,10 +78,27 @@ def summed_cost(spec: ArchSpec) -> dict[str, int]:
     """
     # A part costs the same in any place: "block7" is counted as "block", so the cache finds it.
     costs = [
-        _count_part(replace(part, name=part.name.rstrip(string.digits)), spec.scale)
+        _count_part(replace(layer, name=layer.name.rstrip(string.digits)), spec.scale)
         for part in parts(spec)
+        for layer in _open_group(part)
     ]
     return dict(zip(SUMMED, map(sum, zip(*costs, strict=True)), strict=True))
+
+
+def _open_group(part: Part) -> Iterator[Part]:
+    """Yield a part; or what a group holds, then the group around an identity.
+
+    Groups of one space hold the same blocks, so the cache finds these too.
+    """
+    if not part.block.blocks:
+        yield part
+        return
+
+    channels = part.in_channels
+    for block in part.block.blocks:
+        yield from _open_group(replace(part, block=block, in_channels=channels))
+        channels = read_width(block, channels)
+    yield replace(part, block=replace(part.block, blocks=(BlockSpec.of("identity"),)))
 
 
 @functools.lru_cache(maxsize=10_000)

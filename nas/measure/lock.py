@@ -9,9 +9,11 @@ Four files a device, all locked by the system (`file_locks`), which frees them w
 - queue: held by one measurement from before its wish to its end; the others wait there.
 
 They are taken in the order queue, turn, want, device. A measurement has the device as soon as every
-training has ended the step it was in.
+training has ended the step it was in. They lie in a folder of this user alone; who waits long says
+who holds them (`lock_waits`).
 """
 
+import atexit
 import os
 import re
 import tempfile
@@ -22,6 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from nas.system import file_locks
+from nas.system.lock_waits import open_lock_file, take_patiently
+from nas.system.private_folder import open_private
 
 MAX_HOLD_SECONDS = 60.0
 # A training's turn before the next measurement: this share of the time for which it made way, and
@@ -30,6 +34,7 @@ OWED_SHARE = 0.1
 MAX_TURN_SECONDS = 0.8
 Name = Literal["queue", "turn", "want", "device"]
 NAMES: tuple[Name, ...] = ("queue", "turn", "want", "device")
+_listed: set[Path] = set()  # where this process stands as a user
 
 
 class _LockFiles:
@@ -40,17 +45,17 @@ class _LockFiles:
 
     def __init__(self, device_id: str, folder: Path | None) -> None:
         stem = _file_stem(device_id, folder)
-        users = _users_folder(stem)
-        users.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (users / str(os.getpid())).touch()
-        # The files stay: unlinking one would race with whoever waits for it.
-        flags = os.O_RDWR | os.O_CREAT
-        self._handles = {name: os.open(f"{stem}.{name}.lock", flags, 0o600) for name in NAMES}
+        open_folder(stem.parent)
+        _list_user(_users_folder(stem))
+        self._what = f"device {device_id}"
+        self._handles = {
+            name: open_lock_file(stem.with_name(f"{stem.name}.{name}.lock")) for name in NAMES
+        }
 
     def take(self, *names: Name, alone: bool) -> None:
         """Lock in this order, alone or shared, waiting for whoever is in the way."""
         for name in names:
-            file_locks.take(self._handles[name], alone=alone)
+            take_patiently(self._handles[name], alone=alone, what=self._what)
 
     def is_free(self, name: Name) -> bool:
         """Return whether nobody holds a lock exclusively."""
@@ -154,7 +159,7 @@ def exclusive(device_id: str, *, folder: Path | None = None) -> Iterator[Hold]:
         device_id: names the device, such as "cpu" or a GPU's UUID.
         folder: where the lock files lie; None: the user's own folder on this machine.
     Raises:
-        OSError: a lock file cannot be made.
+        OSError: a lock file cannot be made, or its folder is not this user's alone.
     """
     files = _LockFiles(device_id, folder)
     try:
@@ -198,6 +203,32 @@ def lock_folder() -> Path:
     # On Windows the folder for temporary files is the user's own.
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir()) / f"esr-nas{user}"
+
+
+def open_folder(folder: Path | None = None) -> None:
+    """Make the folder of the lock files, and check that it is this user's alone.
+
+    Raises:
+        PermissionError: it is not; the message says what to do.
+        OSError: it cannot be made.
+    """
+    way_out = "remove it, or name another folder for temporary files: TMPDIR=/path"
+    open_private(folder or lock_folder(), way_out=way_out)
+
+
+def _list_user(folder: Path) -> None:
+    """List this process as a user of a device, until it ends."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / str(os.getpid())
+    if path not in _listed:
+        _listed.add(path)
+        atexit.register(_forget_user, path, os.getpid())
+    path.touch()
+
+
+def _forget_user(path: Path, pid: int) -> None:
+    if pid == os.getpid():  # in a forked child it is another: the parent stays listed
+        path.unlink(missing_ok=True)
 
 
 def _file_stem(device_id: str, folder: Path | None) -> Path:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.data.sets import ImageSet, Pixels
+from nas.system.file_names import escape_name
 
 PROTOCOL = (
     "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, "
@@ -85,7 +86,9 @@ def labels(images: ImageSet) -> list[str]:
     """Return a name for each image: its own, or its path where two images have the same one."""
     # Results are kept by name, so two images of one name would count once.
     names = [pair.name for pair in images.pairs]
-    return [str(pair.hr) if names.count(pair.name) > 1 else pair.name for pair in images.pairs]
+    return [
+        escape_name(pair.hr) if names.count(pair.name) > 1 else pair.name for pair in images.pairs
+    ]
 
 
 def mean_db(results: dict[str, float]) -> float:

@@ -1,8 +1,9 @@
 """Builds a CUDA source into a shared library for one architecture, once a machine, and loads it.
 
-The library is kept in the user's cache folder. Its name is a hash of all that goes into it:
-sources, flags, architecture and compiler. It is written beside its place and moved there, under a
-lock: so processes that ask for the same library at once build it once, and never load half of it.
+The library is kept in the user's cache folder, which nobody else may write. Its name is a hash of
+all that goes into it: sources, flags, architecture and compiler. It is written beside its place and
+moved there, under a lock: so processes that ask for the same library at once build it once, and
+never load half of it.
 """
 
 import ctypes
@@ -10,15 +11,15 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from nas.system.file_locks import FileLock
-from nas.system.user_cache import user_cache
+from nas.system.lock_waits import hold_file
+from nas.system.owned_folder import OwnedFolder
+from nas.system.user_cache import private_cache
 
 FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden")
 TIMEOUT_S = 600
@@ -72,12 +73,11 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
 
     try:
         name = f"{source.stem}-{_hash_sources(source, flags, _read_version(nvcc))}"
-        folder = user_cache("cuda")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = private_cache("cuda")  # what lies there is loaded as code
         place = folder / f"{name}.so"
 
         # Who waited for the lock finds the library that the other process built.
-        with FileLock(folder / f"{name}.lock"):
+        with hold_file(folder / f"{name}.lock", what=f"the build of {source.name}"):
             if not place.exists():
                 _compile_source(nvcc, flags, source, place)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -87,8 +87,8 @@ def build(source: Path, *, arch: str, defines: Mapping[str, str | int] | None = 
 
 def _compile_source(nvcc: Path, flags: list[str], source: Path, place: Path) -> None:
     # In the same file system, so that the library is moved into place whole.
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        library = Path(folder) / "library.so"
+    with OwnedFolder(place.parent) as folder:
+        library = folder / "library.so"
         command = [str(nvcc), *flags, "-o", str(library), str(source)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S

@@ -28,6 +28,7 @@ class Display:
     """Shows a running search; on a pipe it prints one line for each thing that ended, never twice.
 
     Args:
+        console: that of `nas.system.console` also shows what a terminal would obey.
         known: what an earlier process of this run has printed; it is not printed again.
     Example:
         with Display() as display:
@@ -35,14 +36,15 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None, *, known: RunState | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or Console(markup=False, emoji=False, highlight=False)
         self._live: Live | None = None
         events = _list_events(known) if known else ()
         self._printed: set[tuple[object, ...]] = {key for key, _ in events}
         self._body: tuple[object, RenderableType] | None = None
 
     def __enter__(self) -> "Display":
-        if self._console.is_terminal:
+        # A terminal that cannot move its cursor keeps every line, as a pipe does.
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
                 console=self._console, auto_refresh=False, vertical_overflow="ellipsis"
             )
@@ -88,7 +90,7 @@ class Display:
         for key, event in fresh:
             self._printed.add(key)
             line = _write_trial(rows[event], state) if isinstance(event, int) else event
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _draw_results(self, state: RunState) -> RenderableType:
         """Draw front, verdict and notices; anew only when something has ended."""

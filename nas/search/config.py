@@ -114,11 +114,13 @@ class Prior:
         start: architectures that are tried first; they may lie outside the space.
         warm_start: run directories whose results are learned from.
         inherit: whether candidates start from weights of this run.
+        retry: failed: rows of the run that failed are evaluated again, under their numbers.
     """
 
     start: Sequence[ArchSpec] = ()
     warm_start: Sequence[Path] = ()
     inherit: bool = False
+    retry: Literal["failed"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,9 @@ class SearchConfig:
             raise ValueError(
                 f"run must be a path of at most {MAX_PATH} characters, got {len(str(self.run))}"
             )
+
+        if self.prior.retry and self.run is None:
+            raise ValueError("retry=failed goes on with a run; name it with run=")
 
         # Two answers to one question: what a candidate's training starts from.
         other = self.execution.backend.why_not_inherit

@@ -1,7 +1,7 @@
 """The loop of a search: baseline, ladder, trials, and the reading of the test set at the end."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from nas.record import Quality, TrialRecord
 from nas.search.asking import Asker, Exhausted
 from nas.search.config import Budget
 from nas.search.engines.base import Engine, Result, Task
-from nas.search.engines.tasks import POLL_SECONDS, Retries, run_tasks
+from nas.search.engines.tasks import MAX_RETRIES, POLL_SECONDS, Dispatcher, run_tasks
 from nas.search.evaluation.requests import TrialRequest
 from nas.search.store.study import OpenTrial
+from nas.system.faults import MachineError
 
 MAX_DOUBT = 0.45  # a probability further from a half is no doubt
 
@@ -28,6 +29,7 @@ class Controller:
         show: called often, with the number of each trial that runs and what is done for it, and the
             seconds that are left.
         changed: called after every record, to rewrite the run's files.
+        notify: called with what the user is to be told, a sentence each.
         clock: seconds, of which the budget's hours are made.
     """
 
@@ -40,6 +42,7 @@ class Controller:
         has_test: bool,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
+        notify: Callable[[str], None] = lambda sentence: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.asker = asker
@@ -49,6 +52,7 @@ class Controller:
         self.has_test = has_test
         self.show = show
         self.changed = changed
+        self.notify = notify
         self.clock = clock
         self.start = clock()
         self._exhausted = ""  # why no new architecture is left, in words
@@ -61,6 +65,7 @@ class Controller:
 
         Raises:
             ValueError: the baseline or the ladder cannot be evaluated at all.
+            MachineError: a fault of the machine took one task again and again.
         """
         self._prepare()
         reason = self._search()
@@ -84,43 +89,94 @@ class Controller:
         return min(left) if left else None
 
     def _search(self) -> str:
-        """Ask, run and tell until the budget is spent; return the reason in words."""
+        """Ask, run and tell until the budget is spent; return the reason in words.
+
+        Raises:
+            MachineError: a fault of the machine took one trial again and again; it stays open.
+        """
         self._num_before, self._trials_start = self.study.num_counted, self.clock()
-        waiting = self.study.pending  # what a kill interrupted
+        waiting = self._list_waiting()
         running: dict[str, OpenTrial] = {}
         asking_seconds: dict[str, float] = {}
-        retries = Retries()
+        dispatcher = Dispatcher(self.engine)
         reason = ""
 
         while True:
             # Ask, while anybody is idle; what has a number is evaluated in any case.
             reason = reason or self._find_end()
-            while self.engine.idle and (waiting or not reason):
+            while dispatcher.takes_more and (waiting or not reason):
                 start = time.perf_counter()
                 trial = waiting.pop(0) if waiting else self._ask(running)
                 if trial is None:
                     break
                 running[str(trial.number)] = trial
                 task = self._make_task(trial)
-                asking_seconds[task.key] = (
-                    asking_seconds.get(task.key, 0.0) + time.perf_counter() - start
-                )
-                self.engine.submit(task)
+                asking_seconds[task.key] = time.perf_counter() - start
+                dispatcher.submit(task, alone=trial.number in self.study.suspects)
             if not running:
                 return reason or self._exhausted or f"{self.study.num_counted} trials done"
 
             # Tell what has ended.
-            for result in self.engine.results(POLL_SECONDS):
-                trial = running.pop(result.task.key)
-                if retries.may_retry(result):
-                    waiting.insert(0, trial)
-                    continue
-                record = result.value or _make_failed_record(trial, result.error)
-                self.study.tell(trial, record.plus(control=asking_seconds.pop(result.task.key)))
-                self.changed()
+            lost: Result | None = None
+            for result in dispatcher.results(POLL_SECONDS):
+                if result.is_lost:
+                    lost = result
+                else:
+                    self._tell(running, result, asking_seconds)
+            if lost:  # nothing else runs by now: its last try was alone
+                error = self._judge_fault(running[lost.task.key], lost)
+                blamed = replace(lost, died=False, fault="architecture", error=error)
+                self._tell(running, blamed, asking_seconds)
             self.show(
                 {int(key): words for key, words in self.engine.doing.items()}, self.seconds_left()
             )
+
+    def _list_waiting(self) -> list[OpenTrial]:
+        """List what an earlier session left open; first what may have ended it, to run alone."""
+        study = self.study
+        paused = study.list_paused(self.asker.rungs.fidelities[-1])
+        waiting = [study.resume(number) for number in study.suspects if number in paused]
+        waiting += study.pending
+        return sorted(waiting, key=lambda trial: (trial.number not in study.suspects, trial.number))
+
+    def _tell(
+        self, running: dict[str, OpenTrial], result: Result, asking_seconds: dict[str, float]
+    ) -> None:
+        """Write what came out of a trial; an error is its network's fault."""
+        trial = running.pop(result.task.key)
+        self._pass_notices(result, f"trial {trial.number}")
+        record = result.value or _make_failed_record(trial, result.error)
+        self.study.tell(trial, record.plus(control=asking_seconds.pop(result.task.key)))
+        self.changed()
+
+    def _judge_fault(self, trial: OpenTrial, result: Result) -> str:
+        """Return the error of a network that is to blame for what the machine did to its worker.
+
+        It is to blame where it ended an earlier session so, and other networks go through.
+
+        Raises:
+            MachineError: as far as is known the machine is to blame.
+        """
+        if trial.number not in self.study.suspects:
+            self.study.suspect(trial.number, result.error)
+            raise MachineError(_describe_fault(f"trial {trial.number}", result))
+        for other in run_tasks(self.engine, self._list_controls()):
+            if other.error:
+                raise MachineError(_describe_fault(f"trial {trial.number}", result))
+        return f"{result.error} (at every try of two sessions, while other networks go through)"
+
+    def _list_controls(self) -> list[Task]:
+        """List what a machine that is well does: read the baseline, train the smallest network."""
+        smallest = self.study.ladder_sizes[0]
+        return [
+            Task(key="control baseline", method="baseline", args=()),
+            Task(key=f"control {smallest}", method="ladder_run", args=(smallest, 0)),
+        ]
+
+    def _pass_notices(self, result: Result, what: str) -> None:
+        """Tell the user what an evaluator noted."""
+        for notice in result.notices:
+            self.notify(f"{what}: {notice}")
 
     def _ask(self, running: Mapping[str, OpenTrial]) -> OpenTrial | None:
         """Return a training that goes on, or a new one.
@@ -156,7 +212,7 @@ class Controller:
 
     def _make_task(self, trial: OpenTrial) -> Task:
         request = self._make_request(trial, self.asker.find_stop(trial))
-        if trial.record is not None:
+        if trial.record is not None and trial.record.state == "complete":
             return Task(key=str(trial.number), method="advance", args=(request, trial.record))
         return Task(
             key=str(trial.number), method="trial", args=(request, self.asker.make_screen(trial))
@@ -179,7 +235,7 @@ class Controller:
         study, measured = self.study, list[Any]()
         if 0 not in study.records:
             task = Task(key="baseline", method="baseline", args=())
-            self._work([task], lambda result: measured.append(result.value))
+            measured += [result.value for result in self._work([task])]
 
         done = {(run.rung, run.seed) for run in study.ladder}
         tasks = [
@@ -188,7 +244,9 @@ class Controller:
             for size in reversed(study.ladder_sizes)
             if (size, seed) not in done
         ]
-        self._work(tasks, self._add_ladder_run)
+        for result in self._work(tasks):
+            study.add_ladder_run(result.value)
+            self.changed()
 
         # Row 0 comes last: its PSNR is the ladder's.
         if measured:
@@ -204,10 +262,6 @@ class Controller:
                 )
             )
             self.changed()
-
-    def _add_ladder_run(self, result: Result) -> None:
-        self.study.add_ladder_run(result.value)
-        self.changed()
 
     def _average_baseline_runs(self) -> Quality:
         """Return row 0's PSNR: the mean over seeds of the ladder's last size, the baseline."""
@@ -226,8 +280,8 @@ class Controller:
     def _confirm(self, count: int) -> None:
         """Train the rows again whose place on the front is least sure, with other seeds."""
         rows = table(self.study.state)
-        doubt = (rows["front_probability"] - 0.5).abs()
-        unsure = rows[(doubt < MAX_DOUBT) & (rows["psnr_seeds"] == 1)].assign(doubt=doubt)
+        rows = rows.assign(doubt=(rows["front_probability"] - 0.5).abs())
+        unsure = rows[(rows["doubt"] < MAX_DOUBT) & (rows["psnr_seeds"] == 1)]
         unsure = unsure.sort_values(["doubt", "number"], kind="stable").head(count)
 
         trials = {str(number): self.study.resume(int(number)) for number in unsure["number"]}
@@ -241,11 +295,13 @@ class Controller:
             for key, trial in trials.items()
         ]
 
-        def tell(result: Result) -> None:
-            self.study.tell(trials[result.task.key], result.value)
+        # Where the second training fails, the first one stands.
+        for result in self._work(tasks, may_fail=True):
+            trial = trials[result.task.key]
+            record = result.value or trial.record
+            assert record
+            self.study.tell(trial, record)
             self.changed()
-
-        self._work(tasks, tell)
 
     def _read_test(self) -> None:
         """Read the test set once for each front member that has not been read."""
@@ -254,29 +310,45 @@ class Controller:
         members = [int(number) for number in front_table(table(state))["number"]]
         records = [self.study.records[number] for number in members]
         tasks = [
-            Task(key=f"test {record.number}", method="read_test", args=(record.spec,))
+            Task(key=f"trial {record.number}", method="read_test", args=(record.spec,))
             for record in records
             if record.spec.arch_id not in test_psnr_db
         ]
 
-        def keep(result: Result) -> None:
-            test_psnr_db[result.task.args[0].arch_id] = result.value
-
-        self._work(tasks, keep)
-        self.study.set_test_psnr(test_psnr_db)
+        # Each is kept as it comes; what cannot be read leaves its field empty.
+        for result in self._work(tasks, may_fail=True):
+            if result.value is not None:
+                test_psnr_db[result.task.args[0].arch_id] = result.value
+                self.study.set_test_psnr(test_psnr_db)
         self.changed()
 
-    def _work(self, tasks: Iterable[Task], take: Callable[[Result], None]) -> None:
-        """Run tasks that have to succeed."""
-        for result in run_tasks(
-            self.engine, tasks, tick=lambda: self.show({}, self.seconds_left())
-        ):
-            if result.error:
+    def _work(self, tasks: Iterable[Task], *, may_fail: bool = False) -> Iterator[Result]:
+        """Run tasks and give their results.
+
+        Args:
+            may_fail: whether a task whose network is to blame is told and left out of account.
+        Raises:
+            ValueError: a network is to blame and may not be.
+            MachineError: a fault of the machine took one task again and again.
+        """
+        results = run_tasks(self.engine, tasks, tick=lambda: self.show({}, self.seconds_left()))
+        for result in results:
+            self._pass_notices(result, result.task.key)
+            if result.is_lost:
+                raise MachineError(_describe_fault(result.task.key, result))
+            if result.error and not may_fail:
                 raise ValueError(f"{result.task.key} failed: {result.error}")
-            take(result)
+            if result.error:
+                self.notify(f"{result.task.key}: {result.task.method} failed: {result.error}")
+            yield result
+
+
+def _describe_fault(what: str, result: Result) -> str:
+    """Say what the machine did to a task."""
+    return f"{what}: {result.error} ({1 + MAX_RETRIES} times in a row)"
 
 
 def _make_failed_record(trial: OpenTrial, error: str) -> TrialRecord:
-    """Return the record of a trial whose process died too often; what was measured is kept."""
+    """Return the record of a trial whose network is to blame; what was measured is kept."""
     known = trial.record or TrialRecord(number=trial.number, state="failed", spec=trial.spec)
     return replace(known, state="failed", quality=None, error=error)

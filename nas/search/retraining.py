@@ -9,7 +9,9 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.record import Quality, TrialRecord
 from nas.search.engines.base import Engine, Task
 from nas.search.engines.tasks import run_tasks
+from nas.search.same_images import refuse_other_base
 from nas.search.store.run_directory import RETRAINED, read_retrained
+from nas.system.faults import MachineError
 from nas.system.record_file import RecordWriter, recover
 
 
@@ -51,6 +53,7 @@ def retrain(
         All that was trained for so many steps, earlier results first.
     Raises:
         ValueError: a training failed.
+        MachineError: a fault of the machine took a training again and again.
     """
     path = run / RETRAINED
     if path.exists():
@@ -70,6 +73,8 @@ def retrain(
         for key, record in missing.items()
     ]
     for result in run_tasks(engine, tasks):
+        if result.is_lost:
+            raise MachineError(f"trial {result.task.key} at {steps} steps: {result.error}")
         if result.error:
             raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
@@ -81,8 +86,9 @@ def retrain(
 
 
 def _compare_trainings(record: TrialRecord, long: Quality, steps: int) -> Retrained:
-    """Put a member's brief training beside its long one."""
+    """Put a member's brief training beside its long one; raises MachineError on other images."""
     assert record.quality
+    refuse_other_base(long.base_db, record.quality.base_db)
     return Retrained(
         number=record.number,
         arch_id=record.spec.arch_id,

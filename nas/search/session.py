@@ -3,12 +3,9 @@
 `nas search` and `nas.Search` run it.
 """
 
-import contextlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import pandas as pd
 
@@ -22,6 +19,7 @@ from nas.search.engines.base import Placement
 from nas.search.engines.tasks import started
 from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
 from nas.search.model.decisions import read_decisions
+from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
@@ -29,6 +27,7 @@ from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study, StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
+from nas.system.faults import MachineError, blaming_machine
 from nas.system.record_file import read_header, recover
 
 INHERITED = (
@@ -37,38 +36,7 @@ INHERITED = (
 )
 RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
-
-
-class Screen(Protocol):
-    """Shows a search while it runs."""
-
-    def update(
-        self,
-        state: RunState,
-        *,
-        running: Mapping[int, str],
-        trials_wanted: int | None,
-        seconds_left: float | None,
-    ) -> None:
-        """Show the search as it stands; called several times a second.
-
-        Args:
-            running: what is done for each trial that runs, by its number.
-            seconds_left: until the budget is spent; None: nothing is known of that yet.
-        """
-        ...
-
-
-class _DarkScreen:
-    """Shows nothing."""
-
-    def update(self, state: RunState, **_: Any) -> None:
-        pass
-
-
-def show_nothing(state: RunState) -> AbstractContextManager[Screen]:
-    """Open a screen that shows nothing."""
-    return contextlib.nullcontext(_DarkScreen())
+MAX_NOTICES = 20  # that one session adds to those of its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +47,13 @@ class SearchResult:
         folder: the run directory.
         state: the run, as the report shows it.
         reason: why the search ended, in words.
+        unwritten: which files could not be written and how to make them; empty: all were.
     """
 
     folder: Path
     state: RunState
     reason: str
+    unwritten: str = ""
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -122,7 +92,7 @@ class SearchSession:
         config: SearchConfig,
         *,
         render: Callable[[RunState], str],
-        open_screen: Callable[[RunState], AbstractContextManager[Screen]] = show_nothing,
+        open_screen: OpenScreen = show_nothing,
     ) -> None:
         self.config = config
         self.render = render
@@ -134,7 +104,10 @@ class SearchSession:
         Raises:
             ValueError: something that was asked for cannot be done; the message starts with its
                 key, and nothing was written but where the ladder itself failed.
+            MachineError: the disk, the data, the device or workers failed; all that had finished is
+                in the run directory, which can be gone on with.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
+            BrokenPipeError: whoever read what is shown has gone; as above.
         """
         # A name of ours is taken before anything else: another search may start this second.
         made_folders: list[Path] = []
@@ -153,12 +126,16 @@ class SearchSession:
         lock = RunLock(folder)
         study: Study | None = None
         try:
-            notices = self._begin(checked)
-            study = self._open_study(checked)
-            return self._search(study, checked, notices)
-        except Exception:
+            with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
+                notices = self._begin(checked)
+                study = self._open_study(checked)
+                with checked.backend.resources as told:  # images that all workers share, for one
+                    return self._search(study, checked, (*notices, *told))
+        except Exception as error:
+            # What the machine ended can be gone on with, once it was begun.
             is_empty = study is None or not (study.records or study.ladder)
-            if is_empty and not checked.resumption.resumes:
+            was_begun = study is not None and isinstance(error, MachineError)
+            if is_empty and not was_begun and not checked.resumption.resumes:
                 lock.release()
                 former.remove_files(folder)
                 former.remove_folders(made_folders)
@@ -181,6 +158,7 @@ class SearchSession:
         check_members(config.space)
         placement = config.make_placement()
         resumption = inspect_folder(self._folder, config.composed.config)
+        self._check_retry(resumption)
 
         # A space in which nothing meets the limits would be searched for nothing.
         doubt = ""
@@ -213,6 +191,16 @@ class SearchSession:
             earlier=earlier,
             notices=(*filter(None, [doubt]), *backend.notices, *earlier.notices),
         )
+
+    def _check_retry(self, resumption: Resumption) -> None:
+        """Refuse to evaluate failed rows again where the run has none to go on with."""
+        if self.config.prior.retry and not resumption.resumes:
+            raise ValueError(f"retry=failed: there is no run in run={self._folder} to go on with")
+        if self.config.prior.retry and resumption.change:
+            raise ValueError(
+                f"retry=failed: {resumption.change}; evaluate the rows again with the settings "
+                "that they were made under"
+            )
 
     def _check_start(self, backend: OpenedBackend) -> None:
         """Refuse architectures to start with that have no results here, or another scale."""
@@ -293,17 +281,29 @@ class SearchSession:
             """List the arch_ids whose weights stay: what is trained next may start from them."""
             return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
 
+        if config.prior.retry:
+            count = study.retry_failed()
+            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
+        later_notices: list[str] = []  # what went wrong on the way and ended nothing
+
+        def notify(sentence: str) -> None:
+            if len(later_notices) < MAX_NOTICES:
+                later_notices.append(sentence)
+            elif len(later_notices) == MAX_NOTICES:
+                later_notices.append("more of the kind are not listed")
+
         name, settings = self._folder.resolve().name, shown_settings(config.composed.config)
         files = run_directory.Files(self._folder, self.render, needed=list_parents)
 
         def read_state() -> RunState:
-            return replace(study.show(name, settings, notices), lr_origins=backend.lr_origins)
+            state = study.show(name, settings, (*notices, *later_notices, *files.notices))
+            return replace(state, lr_origins=backend.lr_origins)
 
         engine = backend.engine or config.execution.engine
         try:
             with (
                 started(engine, backend.make_evaluator, checked.placement),
-                self.open_screen(read_state()) as screen,
+                GuardedScreen(self.open_screen, read_state()) as screen,
             ):
 
                 def show(running: dict[int, str], seconds_left: float | None) -> None:
@@ -324,9 +324,14 @@ class SearchSession:
                     has_test=backend.has_test,
                     show=show,
                     changed=lambda: files.update(read_state()),
+                    notify=notify,
                     clock=backend.clock,
                 ).run()
-        except KeyboardInterrupt:
+        except (
+            KeyboardInterrupt,
+            BrokenPipeError,
+            MachineError,
+        ):  # Ctrl-C; nobody reads the output
             files.update(read_state(), now=True)
             raise
 
@@ -334,4 +339,7 @@ class SearchSession:
             notices = (*notices, emptiness)
             reason = f"{emptiness}; {reason}"
         files.update(read_state(), now=True)
-        return SearchResult(folder=self._folder, state=read_state(), reason=reason)
+        unwritten = "; ".join(files.notices)
+        return SearchResult(
+            folder=self._folder, state=read_state(), reason=reason, unwritten=unwritten
+        )

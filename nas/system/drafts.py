@@ -1,9 +1,14 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class UnwritableError(OSError):
+    """A file cannot be written, whatever it would hold: the disk is full, its folder is closed."""
 
 
 @contextmanager
@@ -11,22 +16,31 @@ def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
     """Yield the draft of a file, which takes the file's place where nothing was raised.
 
     What lies under the draft's name is removed first: a kill may have left it, and through a link,
-    as a stranger's folder may hold it, another file would be written.
+    as a stranger's folder may hold it, another file would be written. A device, a pipe and
+    /dev/stdout are written into: they are never replaced.
 
     Args:
         draft: in the same folder, which is made where it is missing; None: a hidden file of this
             process.
+    Raises:
+        UnwritableError: it cannot be written; neither the file nor its draft has changed.
     """
-    draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft.unlink(missing_ok=True)
+    if _is_stream(path):
+        with _named(path, path):
+            yield path
+        return
 
-    try:
-        yield draft
-        os.replace(draft, path)
-    except BaseException:  # such as a full disk
+    draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
+    with _named(path, draft):
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)
-        raise
+        try:
+            yield draft
+            os.replace(draft, path)
+        except BaseException:  # such as a full disk
+            with contextlib.suppress(OSError):  # its folder may be closed by now
+                draft.unlink(missing_ok=True)
+            raise
 
 
 def check_target(key: str, path: str, kind: str) -> None:
@@ -42,3 +56,30 @@ def check_target(key: str, path: str, kind: str) -> None:
     if target.is_dir() or not target.parent.is_dir():
         reason = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
         raise ValueError(f"{key}={path}: {reason}; name a {kind} in a folder that is there")
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a device or a pipe, or names a stream of a process."""
+    # /dev/stdout is a link: where the output goes into a file, that file is found behind it.
+    if path.parent.resolve().is_relative_to("/proc") or str(path.parent) in ("/dev", "/dev/fd"):
+        return True
+    return path.exists() and not path.is_symlink() and not (path.is_file() or path.is_dir())
+
+
+@contextmanager
+def _named(path: Path, draft: Path) -> Iterator[None]:
+    """Name a file where its draft cannot be written: nobody asked for the draft."""
+    try:
+        yield
+    except BrokenPipeError:  # of a pipe that was written into
+        raise
+    except OSError as error:
+        # An error of another file is that file's.
+        is_ours = error.filename is None or str(error.filename) in (
+            str(path),
+            str(draft),
+            str(path.parent),
+        )
+        if isinstance(error, UnwritableError) or error.errno is None or not is_ours:
+            raise
+        raise UnwritableError(error.errno, error.strerror, str(path)) from error

@@ -12,6 +12,7 @@ MAX_BYTES = 256 * 1024  # of a file; the longest of ours, a stored configuration
 MAX_DEPTH = 40  # of nested lists and mappings, aliases followed; ours have 8
 MAX_WEIGHT = 20_000  # values, aliases followed; a long text counts as several
 TEXT_WEIGHT = 64  # characters that count as one value more
+MAX_DIGITS = 1000  # of a whole number; Python prints no 4,300
 CORE_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")
 )
@@ -62,7 +63,8 @@ def parse_plain(text: str) -> Any:
     try:
         if text.lstrip()[:1] in ("{", "["):
             try:
-                return _check_bounds(json.loads(text, object_pairs_hook=_build_mapping))
+                data = json.loads(text, object_pairs_hook=_build_mapping, parse_int=_read_whole)
+                return _check_bounds(data)
             except json.JSONDecodeError:
                 pass  # YAML's own lists and mappings look the same
         _check_events(text)
@@ -79,6 +81,8 @@ def dump_plain(data: Any) -> str:
 
 
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} deep; no such file of ours needs that"
+_TOO_LONG = f"holds a number of more than {MAX_DIGITS} digits"
+_HALF_PAIR = "holds half a character (such as \\ud800), which no text in UTF-8 does"
 _TOO_MUCH = (
     f"holds more than {MAX_WEIGHT} values, aliases (*name) followed; write out what is needed alone"
 )
@@ -141,6 +145,8 @@ def _check_bounds(data: Any) -> Any:
     weight, level = 0, [data]
 
     for _ in range(MAX_DEPTH + 1):
+        if not all(map(_is_encodable, level)):
+            raise ValueError(_HALF_PAIR)
         weight += sum(
             1 + len(item) // TEXT_WEIGHT if isinstance(item, str) else 1 for item in level
         )
@@ -157,6 +163,23 @@ def _list_inner(level: list[Any]) -> Iterator[Any]:
             yield from item.values()
         elif isinstance(item, list):
             yield from item
+
+
+def _is_encodable(value: Any) -> bool:
+    """Whether UTF-8 holds a value's text: JSON can spell halves of characters."""
+    texts = (value,) if isinstance(value, str) else value if isinstance(value, Mapping) else ()
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(_TOO_LONG)
+    return int(text)
 
 
 def _build_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -203,11 +226,12 @@ class _Loader(_Base):  # type: ignore[misc]
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         try:
-            return int(super().construct_yaml_int(node))
+            found = int(super().construct_yaml_int(node))
         except ValueError:  # 4,300 digits and more
-            raise yaml.MarkedYAMLError(
-                problem="no such number", problem_mark=node.start_mark
-            ) from None
+            found = None
+        if found is None or abs(found) >= 10**MAX_DIGITS:
+            raise yaml.MarkedYAMLError(problem="no such number", problem_mark=node.start_mark)
+        return found
 
 
 class _Dumper(yaml.SafeDumper):

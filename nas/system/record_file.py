@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.system.drafts import UnwritableError
+
 FORMAT = 1
 NUMBER = "record"  # key of a record's number
 HEADER = ("format", "config")  # keys of the first one
@@ -103,7 +105,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         DamagedFileError: a record is damaged.
-        ValueError: another version wrote the file.
+        ValueError: another version wrote the file, or a record is none that a writer makes.
     """
     found = scan(path.read_bytes())
     records = _parse_records(path, found)
@@ -116,7 +118,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Read the first record of a file that was recovered; empty where it holds none."""
     with path.open("rb") as file:
         line = file.readline()
-    return dict(json.loads(line)) if line else {}
+    return _parse_line(path, 0, line) if line else {}
 
 
 def read_undamaged(path: Path) -> list[dict[str, Any]]:
@@ -196,10 +198,10 @@ class RecordWriter:
                 _write_all(file.fileno(), data)
                 if wait:
                     os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             if self.path.exists():
                 os.truncate(self.path, self._num_bytes)
-            raise
+            raise UnwritableError(error.errno, error.strerror, str(self.path)) from error
         self._num_records += len(lines)
         self._num_bytes += len(data)
         return lines
@@ -219,10 +221,25 @@ def _parse_records(path: Path, found: Scan) -> list[dict[str, Any]]:
         ValueError: another version wrote the file.
     """
     _check_version(path, found)
-    records = [json.loads(line) for line in found.lines]
+    records = [_parse_line(path, number, line) for number, line in enumerate(found.lines)]
     for record in records:
         del record[NUMBER], record["crc"]  # they were checked
     return records
+
+
+def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return the content of a record whose checksum is right.
+
+    Raises:
+        ValueError: it is none that a writer makes; a stranger may put a checksum on anything.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not {NUMBER, "crc"} <= record.keys():
+        raise ValueError(f"{path}, record {number}: expected a mapping, got other JSON or none")
+    return record
 
 
 def _check_version(path: Path, found: Scan) -> None:
@@ -232,9 +249,10 @@ def _check_version(path: Path, found: Scan) -> None:
             f"{path}: it was written by another version, or by something else: its first line "
             "is no record of this one"
         )
-    version = json.loads(found.lines[0]).get(HEADER[0]) if found.lines else FORMAT
+    version = _parse_line(path, 0, found.lines[0]).get(HEADER[0]) if found.lines else FORMAT
     if version != FORMAT:
-        raise ValueError(f"{path}: its format is {version}, and this version reads {FORMAT}")
+        shown = str(version)[:20]
+        raise ValueError(f"{path}: its format is {shown}, and this version reads {FORMAT}")
 
 
 def _is_record(line: bytes, number: int | None = None) -> bool:

@@ -1,9 +1,12 @@
-"""Printing to any terminal: characters that it cannot show have a stand-in."""
+"""Printing to any terminal and any stream: what a terminal cannot show, or would obey, is replaced."""
 
 import codecs
+import contextlib
 import os
 import sys
 import unicodedata
+from collections.abc import Callable
+from typing import IO, Any
 
 STAND_INS = {
     **dict.fromkeys("−–—‐‑·•", "-"),
@@ -23,6 +26,102 @@ LINES, BLOCKS, DOTS = (
     range(0x2800, 0x2900),
 )  # of tables and bars
 ERRORS = "nas.stand_in"  # the name under which codecs knows `_stand_in`
+# Unicode categories: control, direction, half a pair, private, unknown, line and paragraph ends.
+OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def printable(text: str) -> str:
+    """Return a text in which characters that are not shown as themselves are written as \\x1b.
+
+    Example:
+        >>> print(printable("a name\\x1b[2J"))
+        a name\x1b[2J
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        mark.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(mark) in OBEYED
+        else mark
+        for mark in text
+    )
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 takes: what stands for bytes of a file's name is escaped.
+
+    Example:
+        >>> print(encodable("caf\\udce9.png"))
+        caf\\udce9.png
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def say_aside(line: str) -> None:
+    """Print a line on standard error; where nobody can read it, nothing happens."""
+    try:
+        print(printable(line), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # it is full, or closed
+        _drop(sys.stderr)
+
+
+def drop_output() -> None:
+    """Let standard output go nowhere from here on: it is full, or its reader has gone.
+
+    What waits in its buffers would fail once more at each flush, and at the end of Python.
+    """
+    _drop(sys.stdout)
+
+
+def _drop(stream: IO[str]) -> None:
+    # A stream of a test or a notebook has no descriptor.
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class LastingStream:
+    """A stream for who goes on where it cannot be written to, as on a full disk.
+
+    Of standard output that is told once, on standard error; what follows goes nowhere. A reader
+    that has gone is another matter: nobody wants the rest.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, as far as that can be done."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written, as far as that can be done."""
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self._is_lost:
+            return
+        try:
+            act()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._is_lost = True
+            if self._stream is not sys.stdout:
+                return
+            drop_output()
+            say_aside(f"standard output: {describe_os_error(error)}; what follows is not printed")
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return what the system says of an error, in small letters."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def make_printable() -> None:

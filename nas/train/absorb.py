@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.data.pixels.base import bicubic_base
 from nas.train.inherit.fitting import solve
 from nas.train.inherit.views import project
-from nas.train.proxy import bicubic_base
 from nas.train.start import fit_last_convolution
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec, feature_of

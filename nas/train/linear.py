@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
+from nas.data.pixels.base import bicubic_base
 from nas.measure.quality import Upscaler
-from nas.train.proxy import bicubic_base
 
 KERNEL = 5
 RIDGE = 1e-4  # of the mean second moment of the inputs

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nas.data.pixels.base import bicubic_base
 from nas.train.inherit.child import inherit
 from nas.train.inherit.teacher import Teacher
-from nas.train.proxy import OverBase, bicubic_base, residual_spec
+from nas.train.proxy import OverBase, residual_spec
 from nas.train.weights import load_upscaler
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas.data.patches import PatchStore
+from nas.data.pixels.base import bicubic_base
 from nas.losses.pixel import L1, MSE
 from nas.train.distill.imitation import Imitation
 from nas.train.distill.terms import Output
@@ -89,11 +89,6 @@ class ProxyConfig:
             raise ValueError(
                 f"warmup and ema must be at least 0 and below 1, got {self.warmup} and {self.ema}"
             )
-
-
-def bicubic_base(x: Tensor, scale: int) -> Tensor:
-    """Upsample (N, 3, H, W) with the fixed base: PyTorch's bicubic (a = -0.75), not clamped."""
-    return F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
 
 
 def residual_spec(spec: ArchSpec) -> ArchSpec:

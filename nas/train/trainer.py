@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.losses.base import weight_at
+from nas.system.faults import ArchitectureError
 from nas.train.distill.imitation import Imitation
 from nas.train.distill.terms import Pass
 from nas.train.recipe.config import Stage
@@ -18,7 +19,7 @@ STEPS_PER_NOTE = 25  # between two notes on how far a training is
 MAX_LOSS = 10.0  # of a proxy, ten times the range of an image: no training comes back from there
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ArchitectureError, RuntimeError):
     """A training failed; `kind` says how, `reason` by what."""
 
     def __init__(self, kind: Literal["diverged", "stuck"], reason: str) -> None:

@@ -103,7 +103,9 @@ def _walk_node(
     dropped = tuple(
         key
         for key, value in values.items()
-        if isinstance(key, str) and not isinstance(value, Tensor | Mapping) and not below.get(key)
+        if isinstance(key, str)
+        and not (_is_tensor(value) or isinstance(value, Mapping))
+        and not below.get(key)
     )
     here = [replace(entry, dropped=dropped + counters) for entry in here]
     inner = [entry for entries in below.values() for entry in entries]
@@ -133,7 +135,7 @@ def _split_tensors(
     values: Mapping[Any, Any], place: tuple[str, ...]
 ) -> tuple[list[Entry], tuple[str, ...]]:
     """Return the state dicts that the tensors of a mapping are, and the names of its counters."""
-    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in values.items() if _is_tensor(value)}
     named = {key: value for key, value in tensors.items() if isinstance(key, str)}
     counters = tuple(key for key, value in named.items() if _is_counter(key, value))
     state = {key: value for key, value in named.items() if key not in counters}
@@ -146,6 +148,11 @@ def _split_tensors(
         if value.ndim == 1 and value.numel() >= NUM_FLAT and "." not in key:
             bare.append(Entry(place=(*place, key), state={"[0]": value[None]}, has_names=False))
     return entries + [entry for entry in bare if entry.is_averaged], counters
+
+
+def _is_tensor(value: Any) -> bool:
+    """Return whether a value is a tensor with a shape: a nested one has none."""
+    return isinstance(value, Tensor) and not value.is_nested
 
 
 def _is_counter(key: str, value: Tensor) -> bool:

@@ -137,7 +137,8 @@ class _Walk:
     """
 
     def __init__(self, delta: Tensor, drive: Tensor, A: Tensor, B: Tensor) -> None:
-        self.total, self.tokens = delta.sum(0), range(len(delta))
+        # On the meta device nothing is computed, and one token has the shapes of all.
+        self.total, self.tokens = delta.sum(0), range(1 if delta.is_meta else len(delta))
         self.delta, self.drive, self.B = delta.unbind(), drive.unbind(), B[..., None].unbind()
         self.A = A.contiguous()[:, None, None]
         self.scratch = delta.new_empty(len(A), *delta.shape[1:])
@@ -200,11 +201,10 @@ def _scan_chunks(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
     for rows in _group_rows(A, delta[0].numel()):
         walk = _Walk(delta, drive, A.T[rows], B[:, rows])
         state, read = walk.start(), torch.empty_like(y[0])
-        for j, (y_j, C_j) in enumerate(
-            zip(y.unbind(), C[:, rows, ..., None].unbind(), strict=True)
-        ):
+        outputs, reads = y.unbind(), C[:, rows, ..., None].unbind()
+        for j in walk.tokens:
             walk.advance(state, j)
-            y_j += torch.sum(torch.mul(state, C_j, out=walk.scratch), 0, out=read)
+            outputs[j].add_(torch.sum(torch.mul(state, reads[j], out=walk.scratch), 0, out=read))
 
     return _join_chunks(y, length)
 

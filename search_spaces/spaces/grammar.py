@@ -22,8 +22,8 @@ class GrammarSpace:
 
     Where one value is expected a list is a choice; where a layer or a list of them is expected a
     mapping of names is a choice (a layer has a `kind`). `$name` stands for the value of a named
-    choice, `$name/2` and `$name*2` for a share of it. Choices without effect on the network that is
-    made are asked and dropped.
+    choice, `$name/2`, `$name*2` and `$name*$other` for a share of it. Choices without effect on the
+    network that is made are asked and dropped.
 
     Attributes:
         scale: upscale factor of every member.
@@ -37,9 +37,11 @@ class GrammarSpace:
         each: what every position chooses for itself: `block`, and arguments of blocks by their
             names; the rest is chosen once for all.
         frames: what stands around the blocks, by a name of yours: the fields of an architecture but
-            `scale` and `blocks`; `first`: what stands in place of the first block; `end`: a layer
-            after the last. Taps are words: stem, skip, first, last, last.inner (where the last
-            block has one), end, blocks (all of them), block2.
+            `scale` and `blocks`; `first`: what stands in place of the first block; `start` and
+            `end`: a layer before the first and one after the last, which do not count as blocks.
+            Taps are words: stem, skip, first, before_last (where there is one), last, last.inner
+            (where the last block has one), end, blocks (all of them), block2 (the second layer
+            after the stem). So is a residual's `feature`: stem, skip, first, last, end, block2.
         contains: published networks that are members; a claim that tests check.
 
     Example:
@@ -117,14 +119,21 @@ class GrammarSpace:
                 yield from template.decisions(own, f"block{i}.{name}")
 
     def _make_member(self, frame: dict[str, Any], body: list[dict[str, Any]]) -> ArchSpec:
-        # `end` is after the blocks that count: taps of `last` are of the block before it.
-        blocks = [frame.pop("first"), *body] if "first" in frame else body
-        count = len(blocks)
-        if end := frame.pop("end", None):
-            blocks = [*blocks, end]
-        taps = _resolve_taps(frame.pop("taps"), blocks, count, frame)
+        # `start` and `end` are around the blocks that count: `first` and `last` are among those.
+        counted = [frame.pop("first"), *body] if "first" in frame else body
+        around = (frame.pop("start", None), frame.pop("end", None))
+        start, end = ([layer] if layer else [] for layer in around)
+        blocks = [*start, *counted, *end]
+        numbers = range(len(start) + 1, len(start) + len(counted) + 1)
+
+        # Features are named by words in a frame, by the numbers of blocks in a member.
+        frame["taps"] = _resolve_taps(frame["taps"], blocks, numbers, frame)
+        frame["residuals"] = [
+            layer | {"feature": _name_feature(layer["feature"], numbers, len(blocks))}
+            for layer in frame.get("residuals") or []
+        ]
         given = {name: part for name, part in frame.items() if part is not None}
-        return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, "taps": taps, **given})
+        return ArchSpec.from_dict({"scale": self.scale, "blocks": blocks, **given})
 
     def _list_block_decisions(self) -> list[str]:
         """List the decisions that choose blocks: one a position, or one for all."""
@@ -203,26 +212,34 @@ def _name_decision(frame: str, *keys: str) -> str:
 
 
 def _resolve_taps(
-    words: list[str], blocks: list[dict[str, Any]], count: int, frame: Mapping[str, Any]
+    words: list[str], blocks: list[dict[str, Any]], numbers: range, frame: Mapping[str, Any]
 ) -> list[str]:
     """Return the features that words name.
 
     Those that are not there are left out, none comes twice.
+
+    Args:
+        numbers: of the blocks that count, those between `start` and `end`, from 1.
     """
     features: list[str] = []
+    last = numbers[-1]
     for word in words:
         if word == "skip":
             features += ["skip"] if (frame.get("skip") or {}).get("kind") == "near" else []
         elif word == "last.inner":
-            features += [f"block{count}.inner"] if blocks[count - 1]["kind"] in INNER else []
+            features += [f"block{last}.inner"] if blocks[last - 1]["kind"] in INNER else []
+        elif word == "before_last":
+            features += [f"block{last - 1}"] if len(numbers) > 1 else []
         elif word == "blocks":
-            features += [f"block{i}" for i in range(1, count + 1)]
+            features += [f"block{i}" for i in numbers]
         else:
-            features.append(
-                {"first": "block1", "last": f"block{count}", "end": f"block{len(blocks)}"}.get(
-                    word, word
-                )
-            )
+            features.append(_name_feature(word, numbers, len(blocks)))
 
     # First and last may be the same block.
     return list(dict.fromkeys(features))
+
+
+def _name_feature(word: str, numbers: range, num_layers: int) -> str:
+    """Return the name of the one feature that a word stands for; any other word stays."""
+    places = {"first": numbers[0], "last": numbers[-1], "end": num_layers}
+    return f"block{places[word]}" if word in places else word

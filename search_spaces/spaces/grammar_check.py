@@ -9,9 +9,10 @@ from search_spaces.limits import MAX_BLOCKS, MAX_CHANNELS
 from search_spaces.spaces import template
 from search_spaces.spec import SCALES, ArchSpec
 
-FRAME = {"first", "end"} | {field.name for field in fields(ArchSpec)} - {"scale", "blocks"}
+FRAME = {"first", "start", "end"} | {field.name for field in fields(ArchSpec)} - {"scale", "blocks"}
 NEEDED = {"normalise", "taps", "fusion", "upsampler"}  # of a frame
-TAPS = ("stem", "skip", "first", "last", "last.inner", "end", "blocks")  # and block2, block2.inner
+FEATURES = ("stem", "skip", "first", "last", "end")  # one each; and block2, block2.inner
+TAPS = (*FEATURES, "before_last", "last.inner", "blocks")  # likewise
 
 
 class Grammar(Protocol):
@@ -149,21 +150,35 @@ def _check_frame(path: str, frame: Mapping[str, Any]) -> None:
                 "multiple_of"
             )
 
+    # What the fusion takes, and what is added to its output, both by words.
+    has_end = bool(frame.get("end"))
     for words in template.alternatives(frame["taps"]).values():
-        _check_taps(f"{path}.taps", words, has_end=bool(frame.get("end")))
-
-
-def _check_taps(path: str, words: Any, *, has_end: bool) -> None:
-    if not isinstance(words, list) or not words:
-        raise ValueError(f"space.{path} must be a list of features such as [last], got {words!r}")
-
-    for word in words:
-        if word not in TAPS and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
+        if not isinstance(words, list) or not words:
             raise ValueError(
-                f"space.{path}: {word!r} is no feature; known: {', '.join(TAPS)}, block2, "
+                f"space.{path}.taps must be a list of features such as [last], got {words!r}"
+            )
+        _check_words(f"{path}.taps", words, TAPS, has_end=has_end)
+
+    for residuals in template.alternatives(frame.get("residuals")).values():
+        if residuals is not None and not template.is_chain(residuals):
+            raise ValueError(
+                f"space.{path}.residuals must be a list of layers such as "
+                f"[{{kind: identity, feature: stem}}], got {residuals!r}"
+            )
+        for layer in residuals or []:
+            named = layer.get("feature")
+            words = named if isinstance(named, list) else [named]
+            _check_words(f"{path}.residuals", words, FEATURES, has_end=has_end)
+
+
+def _check_words(path: str, words: list[Any], known: tuple[str, ...], *, has_end: bool) -> None:
+    for word in words:
+        if word not in known and not re.fullmatch(r"block\d+(\.inner)?", str(word)):
+            raise ValueError(
+                f"space.{path}: {word!r} is no feature; known: {', '.join(known)}, block2, "
                 "block2.inner"
             )
-        # A tap names a feature that every member of the space has.
+        # A word names a feature that every member of the space has.
         if word == "end" and not has_end:
             raise ValueError(
                 f"space.{path}: there is no end; give the frame a layer `end`, or use last"
@@ -182,19 +197,17 @@ def _check_references(space: Grammar) -> None:
     for path, part in parts.items():
         for text in template.references(part):
             match = template.REFERENCE.fullmatch(text)
-            if match is None or match[1] not in options:
+            if match is None or not set(template.referred(match)) <= options.keys():
                 raise ValueError(
                     f"space.{path}: {text} is no named choice; known: {known}, "
                     "a share of one such as $channels/2 or $channels*2"
                 )
-            used.add(match[1])
-            if match[2] and (
-                match[3].strip("0") == ""
-                or any(type(option) is not int for option in options[match[1]])
-            ):
+            used.update(template.referred(match))
+            if match[2] and not _is_share(match, options):
+                shares = {name: list(options[name]) for name in template.referred(match)}
                 raise ValueError(
                     f"space.{path}: {text} must be a share of whole numbers, by 1 or more, "
-                    f"got {list(options[match[1]])}"
+                    f"got {shares}"
                 )
 
     # A choice that nothing uses would be asked for nothing.
@@ -202,3 +215,11 @@ def _check_references(space: Grammar) -> None:
         raise ValueError(
             f"space.choices.{idle[0]}: nothing uses ${idle[0]}; use it or leave it out"
         )
+
+
+def _is_share(match: re.Match[str], options: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether a share is one of whole numbers, by whole numbers of at least 1."""
+    factor = match[3]
+    by = options[factor[1:]] if factor.startswith("$") else [int(factor)]
+    numbers = [*options[match[1]], *by]
+    return all(type(number) is int for number in numbers) and min(by) >= 1

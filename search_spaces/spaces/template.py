@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.spec import Scalar
 
 RULES = ("multiple_of", "after")  # where a layer may stand: no arguments
-REFERENCE = re.compile(r"\$(\w+)(?:([*/])(\d+))?")
+REFERENCE = re.compile(r"\$(\w+)(?:([*/])(\d+|\$\w+))?")
 
 Picks = Mapping[str, Scalar]  # what was chosen, by the names of the decisions
 
@@ -50,7 +50,10 @@ def decided(template: Any, name: str, picks: Picks, known: Picks) -> Any:
 
 
 def _resolve_reference(text: str, known: Picks) -> Scalar:
-    """Return what a word stands for: itself, or the value of `$name`, `$name/2` or `$name*2`."""
+    """Return what a word stands for: itself, or the value of `$name`, or a share of it.
+
+    A share is `$name/2`, `$name*2` or, by the value of another choice, `$name*$other`.
+    """
     # Most words are themselves: kinds, activations, attentions.
     match = REFERENCE.fullmatch(text)
     if match is None:
@@ -58,9 +61,10 @@ def _resolve_reference(text: str, known: Picks) -> Scalar:
     value = known[match[1]]
     if match[2] is None:
         return value
-    assert isinstance(value, int | float)
-    factor = int(match[3])
-    return int(value * factor) if match[2] == "*" else int(value // factor)
+    factor = known[match[3][1:]] if match[3].startswith("$") else int(match[3])
+    assert isinstance(value, int)
+    assert isinstance(factor, int)
+    return value * factor if match[2] == "*" else value // factor
 
 
 def is_chain(template: Any) -> bool:
@@ -83,8 +87,14 @@ def alternatives(template: Any) -> Mapping[str, Any]:
     return template if isinstance(template, Mapping) and "kind" not in template else {"": template}
 
 
+def referred(match: re.Match[str]) -> list[str]:
+    """List the named choices of a reference: the one that it is of, and that of its factor."""
+    factor = match[3] or ""
+    return [match[1], factor[1:]] if factor.startswith("$") else [match[1]]
+
+
 def references(template: Any) -> Iterator[str]:
-    """Yield what a template refers to: `$name`, `$name/2`, `$name*2`."""
+    """Yield what a template refers to: `$name`, `$name/2`, `$name*2`, `$name*$other`."""
     if isinstance(template, str):
         if template.startswith("$"):
             yield template

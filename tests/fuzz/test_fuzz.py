@@ -7,8 +7,6 @@ Some hundred in the suite; NAS_FUZZ=10000 python -m pytest tests/fuzz -s for mor
 import functools
 import os
 import random
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ from nas.search.store.runs import load_run
 from nas.system.record_file import frame
 from search_spaces.checkpoints.official import read_state
 from tests.fuzz import inputs
-from tests.fuzz.watch import CANARY, Watch, watching
+from tests.fuzz.watch import Watch
 
 COUNT = int(os.environ.get("NAS_FUZZ", "500"))
 SHARES = {
@@ -44,21 +42,6 @@ SHARES = {
     "tables": 0.1,
     "images": 0.1,
 }
-
-
-@pytest.fixture
-def watch(tmp_path, monkeypatch):
-    """A watch over a sandbox to stand in, with a module that nothing may import."""
-    (tmp_path / "tmp").mkdir()
-    (tmp_path / f"{CANARY}.py").write_text("import os\nclass Space: pass\nos.system('true')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.delenv("NAS_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-    found = Watch(tmp_path)
-    watching(found)
-    yield found
-    assert CANARY not in sys.modules
 
 
 @pytest.fixture

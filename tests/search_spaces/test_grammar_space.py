@@ -77,6 +77,61 @@ def test_taps_that_are_not_there_are_left_out():
     assert member(space(), "spab", "spab", "chain").taps == ("stem", "block3")
 
 
+NORM = {"kind": "layer_norm", "eps": 1.0e-5}
+
+
+def test_start_and_end_stand_around_the_blocks_and_are_none_of_them():
+    words = ["first", "before_last", "last.inner", "blocks", "end"]
+    made = space(frames={"only": FRAME | {"start": NORM, "end": NORM, "taps": words}})
+    spec = member(made, "chain", "spab", "spab", channels=8)
+    kinds = [block.kind for block in spec.blocks]
+    assert kinds == ["layer_norm", "residual_chain", "spab", "spab", "layer_norm"]
+    assert spec.taps == ("block2", "block3", "block4.inner", "block4", "block5")
+    build(spec)
+
+
+def test_a_start_may_be_an_alternative():
+    made = space(frames={"only": FRAME | {"start": {"none": None, "norm": NORM}}})
+    assert decisions(made)["only.start"] == ("none", "norm")
+    assert member(made, "spab", "spab", "spab").blocks[0].kind == "spab"
+    spec = member(made, "spab", "spab", "spab", **{"only.start": "norm"})
+    assert spec.blocks[0].kind == "layer_norm"
+    assert spec.taps == ("stem", "block4.inner", "block4")
+
+
+def test_there_is_no_block_before_the_only_one():
+    made = space(num_blocks=[1], frames={"only": FRAME | {"taps": ["before_last", "last"]}})
+    assert member(made, "spab").taps == ("block1",)
+
+
+@pytest.mark.parametrize(
+    ("word", "feature"),
+    [("stem", "stem"), ("first", "block1"), ("last", "block3"), ("end", "block4")],
+)
+def test_a_residual_names_its_feature_by_a_word(word, feature):
+    residual = {
+        "kind": "conv",
+        "feature": word,
+        "channels": "$channels*2",
+        "kernel": 1,
+        "bias": True,
+    }
+    made = space(frames={"only": FRAME | {"end": NORM, "taps": ["end"], "residuals": [residual]}})
+    spec = member(made, "spab", "spab", "spab")
+    assert dict(spec.residuals[0].args)["feature"] == feature
+    build(spec)
+
+
+def test_a_share_may_be_the_value_of_another_choice():
+    wide = FRAME["fusion"] | {"channels": "$channels*$ratio"}
+    narrow = FRAME["fusion"] | {"channels": "$channels/$ratio"}
+    for fusion, width in ((wide, 36), (narrow, 4)):
+        made = space(choices={"ratio": [1, 3]}, frames={"only": FRAME | {"fusion": fusion}})
+        assert decisions(made)["ratio"] == (1, 3)
+        spec = member(made, "spab", "spab", "spab", channels=12, ratio=3)
+        assert dict(spec.fusion.args)["channels"] == width
+
+
 def test_a_mapping_of_names_is_a_choice_of_layers():
     frame = FRAME | {
         "skip": {"none": None, "near": {"kind": "near", "kernel": [1, 3], "bias": False}}
@@ -188,6 +243,38 @@ def test_blocks_within_blocks_have_choices_too():
         (
             {"blocks": {"x": SPAB | {"bias": "$a/2"}}, "choices": {"a": ["silu"]}},
             "space.blocks.x: $a/2 must be a share of whole numbers",
+        ),
+        (
+            {"blocks": {"x": SPAB | {"channels": "$channels*$a"}}},
+            "space.blocks.x: $channels*$a is no named choice; known: $channels",
+        ),
+        (
+            {"blocks": {"x": SPAB | {"channels": "$channels/$a"}}, "choices": {"a": [1, 0]}},
+            "space.blocks.x: $channels/$a must be a share of whole numbers, by 1 or more",
+        ),
+        (
+            {"blocks": {"x": SPAB | {"channels": "$channels*$a"}}, "choices": {"a": [1, 1.5]}},
+            "space.blocks.x: $channels*$a must be a share of whole numbers, by 1 or more",
+        ),
+        (
+            {"frames": {"x": FRAME | {"residuals": [{"kind": "identity", "feature": "blocks"}]}}},
+            "space.frames.x.residuals: 'blocks' is no feature; known: stem, skip, first, last, end",
+        ),
+        (
+            {"frames": {"x": FRAME | {"residuals": [{"kind": "identity"}]}}},
+            "space.frames.x.residuals: None is no feature; known: stem, skip, first, last, end",
+        ),
+        (
+            {
+                "frames": {
+                    "x": FRAME | {"residuals": {"a": [{"kind": "identity", "feature": "end"}]}}
+                }
+            },
+            "space.frames.x.residuals: there is no end; give the frame a layer `end`",
+        ),
+        (
+            {"frames": {"x": FRAME | {"residuals": {"kind": "identity", "feature": "stem"}}}},
+            "space.frames.x.residuals must be a list of layers such as [{kind: identity",
         ),
         ({"choices": {"a": [1, 2]}}, "space.choices.a: nothing uses $a; use it or leave it out"),
         (

@@ -2,12 +2,14 @@
 among them.
 """
 
+import functools
 import itertools
 import random
 
 import pytest
 import torch
 
+from nas.commands.search import compose_search
 from nas.measure.cost import count, measure_cost, summed_cost
 from search_spaces import ArchSpec, build, published
 from search_spaces.chooser import RandomChooser, ReplayChooser, decisions
@@ -103,6 +105,59 @@ def test_space_contains_the_published_networks_that_it_claims(name, network, sca
     picks = find(space, wanted)
     assert picks is not None
     assert space.sample(ReplayChooser(picks)).arch_id == wanted.arch_id
+
+
+@functools.cache
+def list_shipped():
+    """Every space of conf/space as a search gets it, by its name."""
+    return {name: compose_search(f"space={name}").space for name in SPACES}
+
+
+@pytest.mark.parametrize("network", names())
+def test_every_published_network_is_a_member_of_a_space_that_ships(network):
+    wanted = published(network)
+    claimed = [
+        space for space in list_shipped().values() if network in getattr(space, "contains", ())
+    ]
+    assert claimed
+    for space in claimed:
+        picks = find(space, wanted)
+        assert picks is not None
+        assert space.sample(ReplayChooser(picks)).arch_id == wanted.arch_id
+
+
+SPABS = {"num_blocks": 6, "activation": "silu", "bias": True} | {
+    f"block{i}": "spab" for i in range(1, 8)
+}
+CHOICES = {
+    ("esr", "dscf_fused"): SPABS
+    | {
+        "channels": 26, "frame": "merged", "merged.normalise": True, "merged.first.kernel": 5,
+        "merged.first.attention": "parameter_free", "merged.taps": "all",
+        "spab.attention": "parameter_free",
+    },
+    ("esr", "mambagate"): SPABS
+    | {"channels": 48, "frame": "centred", "centred.taps": "all", "spab.attention": "mamba_gate"},
+    ("haesr", "haesr"): {
+        "num_blocks": 3, "channels": 48, "strip": 31, "kernel": 1, "attention": "esa",
+        "haesr.normalise": False, "haesr.taps": "last", "haesr.fusion.kernel": 3,
+        "haesr.skip": "none", "block2": "shab", "block3": "shab",
+    },
+    ("dwmamba", "dwmamba"): {
+        "num_blocks": 4, "channels": 48, "window": 16, "mlp_ratio": 2, "ssm_ratio": 2,
+        "d_state": 8, "kernel": 3, "dwmamba.fusion.kernel": 3, "dwmamba.skip": "none",
+    } | {f"block{i}": "pair" for i in range(1, 5)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("idle", [0, -1])
+@pytest.mark.parametrize(("name", "network"), CHOICES)
+def test_these_choices_are_the_published_network_whatever_the_others_are(name, network, idle):
+    space = list_shipped()[name]
+    others = {key: options[idle] for key, options in decisions(space).items()}
+    assert CHOICES[name, network].keys() <= others.keys()
+    spec = space.sample(ReplayChooser(others | CHOICES[name, network]))
+    assert spec.arch_id == published(network).arch_id
 
 
 def test_every_space_of_the_grammar_claims_something():

@@ -13,7 +13,7 @@ from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import Pixels
 from nas.system.drafts import replaced
-from nas.system.file_locks import FileLock
+from nas.system.lock_waits import hold_file
 from nas.system.user_cache import user_cache
 
 DIGESTS = "digests.json"  # beside the files: what was written, by file name
@@ -24,7 +24,8 @@ def keep_images(
 ) -> list[Path]:
     """Return the files of images; those that are not there as they were written are made.
 
-    The files are uncompressed: their sizes, which fingerprints hold, are the same everywhere.
+    The files are uncompressed, so a damaged one is as large as it was: each has a digest. A
+    fingerprint knows them by their recipe (`Pair.made`).
 
     Args:
         folder: in the cache, below esr-nas/images; another content needs another name.
@@ -43,7 +44,8 @@ def keep_images(
 
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / ".lock"):  # another process may be at it
+        # Another process may be at it.
+        with hold_file(place / ".lock", what=f"the images in {place}"):
             _make_missing(place, files, makers, label=label, progress=progress)
     except OSError as error:
         raise ValueError(

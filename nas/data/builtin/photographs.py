@@ -26,6 +26,7 @@ from nas.data.builtin.made_images import keep_images
 from nas.data.pixels.images import read_image
 from nas.data.sets import Pair, Pixels
 
+SHRUNK = "photographs-1"  # counts up with every change of how they are made smaller
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}  # by the name that is imported
 FILES = {
     "astronaut": ("skimage", "data/astronaut.png"),
@@ -94,12 +95,9 @@ def shrunk_photographs(
         for name, (pair, scale) in named.items()
     }
 
-    # The folder's name counts up with every change of how they are made.
-    files = keep_images(
-        "photographs-1", makers, label="making photographs smaller", progress=progress
-    )
+    files = keep_images(SHRUNK, makers, label="making photographs smaller", progress=progress)
     return [
-        replace(pair, name=name, hr=file)
+        replace(pair, name=name, hr=file, made=f"{SHRUNK}/{name}")
         for (name, (pair, _)), file in zip(named.items(), files, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.data.checks.exact_base import refuse_exact_base
 from nas.data.duplicates.changed_crops import SMALLEST, ChangedCropFinder
 from nas.data.duplicates.crops import CropFinder, Hashes, hash_tiles, is_smaller
 from nas.data.duplicates.hashes import LIMIT, NUM_BITS, Hash, image_hash, nearest
@@ -67,19 +68,20 @@ class _Finders:
     changed: ChangedCropFinder
 
 
-def drop_overlaps(pairs: dict[Role, list[Pair]], *, progress: bool) -> Overlaps:
+def drop_overlaps(pairs: dict[Role, list[Pair]], *, scale: int, progress: bool) -> Overlaps:
     """Take near-duplicates and crops of a higher role's images out of each lower role.
 
     Test stands above val, and val above train. A training image is hashed from its LR file where it
     has one: decoding the HR files of a large set takes minutes. Every other file is read whole, so
-    that a damaged one is found before the search that would end over it.
+    that a damaged one is found before the search that would end over it. So is a val or test image
+    that its bicubic base equals.
     """
     result = Overlaps({})
     kept: dict[Role, list[_Look]] = {}
     finders: dict[Role, _Finders] = {}
     for role in (role for role in ABOVE if role in pairs):  # the highest first
         above = {other: finders[other] for other in ABOVE[role] if other in finders}
-        looks = _look_at_role(role, pairs, above, result, progress)
+        looks = _look_at_role(role, pairs, above, result, scale, progress)
 
         # Near-duplicates first: they are cheap to tell, and need no search for crops any more.
         for other in ABOVE[role]:
@@ -100,14 +102,15 @@ def _look_at_role(
     pairs: dict[Role, list[Pair]],
     above: dict[Role, _Finders],
     result: Overlaps,
+    scale: int,
     progress: bool,
 ) -> list[_Look]:
-    """Read the images of a role; those that cannot be read become problems."""
+    """Read the images of a role; those that cannot be used become problems."""
     # An image can only be cut into those of lower roles that are smaller.
     sizes_below = {pair.size for other in pairs if role in ABOVE[other] for pair in pairs[other]}
 
     def look_at(pair: Pair) -> _Look:
-        return _look_at_image(pair, role, above, sizes_below)
+        return _look_at_image(pair, role, above, sizes_below, scale)
 
     looks = []
     for look in each(look_at, pairs[role], label=f"comparing {role} images", show=progress):
@@ -119,15 +122,20 @@ def _look_at_role(
 
 
 def _look_at_image(
-    pair: Pair, role: Role, above: dict[Role, _Finders], sizes_below: set[tuple[int, int]]
+    pair: Pair,
+    role: Role,
+    above: dict[Role, _Finders],
+    sizes_below: set[tuple[int, int]],
+    scale: int,
 ) -> _Look:
     """Read one image, and look whether it was cut from one of a higher role."""
     if role == "train" and pair.lr is not None:
         return _Look(pair, image_hash(read_image(pair.lr)))
 
-    if pair.lr is not None:
-        read_image(pair.lr)  # a damaged file is told now
+    lr = None if pair.lr is None else read_image(pair.lr)  # a damaged file is told now
     pixels = read_image(pair.hr)
+    if role != "train":
+        refuse_exact_base(pair, pixels, lr, scale)
     may_be_cut = any(is_smaller(size, pair.size) for size in sizes_below)
     return _Look(
         pair,

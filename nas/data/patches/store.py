@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
-import tempfile
-import weakref
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nas.data.patches.shards import Decoded, Planes, load_shards, planes, write_shards
-from nas.data.pixels.images import ImageError
-from nas.data.progress import each
+from nas.data.patches.decoded import Decoded, Planes, decode_images
+from nas.data.patches.index import DamageError
+from nas.data.patches.shards import load_shards, write_shards
+from nas.data.patches.shared import open_cache
 from nas.data.sets import ImageSet
+from nas.system.owned_folder import OwnedFolder
 
 Shape = tuple[int, int]  # height and width of LR patches
 TRANSPOSED = 4  # bit of an orientation: height and width change places
@@ -34,14 +32,6 @@ class _Positions:
     starts: npt.NDArray[np.int64]  # first position of each source
     counts: npt.NDArray[np.int64]  # positions of each source
     shares: npt.NDArray[np.float64]  # running share of the patches up to and with each source
-
-
-class _Temporary:
-    """A folder that goes with the last store that uses it, without TemporaryDirectory's warning."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="esr-nas-patches-")
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 class PatchStore:
@@ -64,15 +54,17 @@ class PatchStore:
         seed: int,
         memory_mib: float = 8192,
         cache: str | Path | None = None,
+        shared: Path | None = None,
         progress: bool = True,
     ) -> None:
-        """Decode a set, or map what an earlier run decoded.
+        """Decode a set, or map what was decoded.
 
         Args:
             images: the training set.
             seed: of every draw, at least 0.
             memory_mib: a set that needs more lies in memory-mapped files.
             cache: where these go, to be found again by the next run; a temporary folder when None.
+            shared: folder of `SharedImages`, which is mapped where it is there.
             progress: whether a bar may be shown while decoding takes long.
         Raises:
             ValueError: an image cannot be read and the set's `on_error` is stop, or nothing is
@@ -88,9 +80,11 @@ class PatchStore:
         self._weights = dict(images.weights)
         # Positions by the shape of patches, as they are first asked for.
         self._positions: dict[Shape, _Positions] = {}
-        self._temporary: _Temporary | None = None
+        self._temporary: OwnedFolder | None = None  # goes with the last store that uses it
 
-        self._images = self._open_images(images, memory_mib, cache, progress)
+        self._images = (shared and _map_shared(shared, images)) or self._open_images(
+            images, memory_mib, cache, progress
+        )
         if not self._images:
             raise ValueError(
                 f"no image of the {images.name} set could be read: {'; '.join(self.notices[:3])}"
@@ -233,51 +227,26 @@ class PatchStore:
         self, images: ImageSet, memory_mib: float, cache: str | Path | None, progress: bool
     ) -> list[Decoded]:
         """Decode the images into memory, or map them from files where memory is short."""
-        decoded = self._decode_images(images, progress)
         if images.num_bytes() <= memory_mib * 2**20:
-            return list(decoded)
-        if cache is None:
-            self._temporary = _Temporary()
+            return list(decode_images(images, self.notices, progress=progress))
 
-        # In files: those of an earlier run, found by the set's name, or new ones.
-        folder = Path(self._temporary.path if self._temporary else cache or "") / _cache_name(
-            images
-        )
-        mapped = load_shards(folder)
-
-        if mapped is None:
-            return write_shards(folder, decoded)
-        if len(mapped) < len(images):
-            self.notices.append(
-                f"{len(images) - len(mapped)} images were skipped when {folder} was made"
-            )
-        return mapped
-
-    def _decode_images(self, images: ImageSet, progress: bool) -> Iterator[Decoded]:
-        """Decode images one by one; at a bad one skip or stop, as `on_error` asks."""
-
-        def decode(i: int) -> Decoded:
-            lr, hr = images.load(i)
-            return Decoded(images.pairs[i].name, images.pairs[i].source, planes(lr), planes(hr))
-
-        label = f"decoding {images.name} images"
-        for result in each(decode, range(len(images)), label=label, show=progress):
-            if not isinstance(result, ImageError):
-                yield result
-            elif self._on_error == "stop":
-                raise ValueError(f"{result}; repair it or go on without it: data.on_error=skip")
-            else:
-                self.notices.append(f"skipped {result}")
+        # In files: those of an earlier run, or new ones.
+        if cache is not None:
+            folder = open_cache(images, Path(cache), self.notices, progress=progress)
+            mapped = load_shards(folder, images)
+            assert mapped is not None
+            return mapped
+        self._temporary = OwnedFolder()
+        folder = self._temporary.path / "images"
+        return write_shards(folder, images, decode_images(images, self.notices, progress=progress))
 
 
-def _cache_name(images: ImageSet) -> str:
-    """Name a set by its fingerprint and its files' times.
-
-    The times matter: a repaired image may have its old size.
-    """
-    files = [file for pair in images.pairs for file in (pair.hr, pair.lr) if file is not None]
-    times = [file.stat().st_mtime_ns for file in files]
-    return f"{images.fingerprint}-{zlib.crc32(repr(times).encode()):08x}"
+def _map_shared(folder: Path, images: ImageSet) -> list[Decoded] | None:
+    """Map what another process decoded; None where it is not there, as on another host."""
+    try:
+        return load_shards(folder, images)
+    except DamageError:  # a folder of that name that is another's
+        return None
 
 
 def _write_crop(out: npt.NDArray[np.float32], crop: Planes, turn: int) -> None:

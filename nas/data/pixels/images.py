@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from nas.system.file_names import escape_name
+
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +39,7 @@ class ImageError(ValueError):
     """An image file that cannot be used; `path` and `reason` say which and why."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(escape_name(f"{path}: {reason}"))
         self.path = path
         self.reason = reason
 

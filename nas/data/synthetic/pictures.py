@@ -39,7 +39,7 @@ def synthetic_pictures(*, progress: bool) -> list[Pair]:
     files = keep_images(folder, makers, label="making synthetic images", progress=progress)
     names = [f"{folder}/{name}" for name in makers]
     return [
-        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE))
+        Pair(name, file, source=SYNTHETIC, size=(SIDE, SIDE), made=name)
         for name, file in zip(names, files, strict=True)
     ]
 

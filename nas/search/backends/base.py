@@ -1,7 +1,9 @@
 """Who evaluates a search's candidates: what a backend is handed, and what it offers."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +82,10 @@ class BackendParts:
     rules: Rules
 
 
+def _share_nothing() -> AbstractContextManager[Sequence[str]]:
+    return contextlib.nullcontext(())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedBackend:
     """What a search is told by a backend, and what makes its evaluators.
@@ -96,6 +102,8 @@ class OpenedBackend:
         lr_origins: how the LR images of each role were made; stands beside every PSNR.
         has_test: whether `Evaluator.read_test` can be called.
         lacks: says why an architecture has no results here; empty: it has.
+        resources: what all workers share while an engine runs; entered before it starts, which
+            gives lines that the user is told, and left after it ended.
         engine: the only one that the evaluators can run on; None: any.
         clock: gives the seconds in which the engine's time passes.
     """
@@ -111,6 +119,7 @@ class OpenedBackend:
     lr_origins: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False
     lacks: Callable[[ArchSpec], str] = lambda spec: ""  # trainings exist for whatever is asked
+    resources: AbstractContextManager[Sequence[str]] = field(default_factory=_share_nothing)
     engine: Engine | None = None
     clock: Callable[[], float] = time.monotonic
 

@@ -99,7 +99,7 @@ def _check_members(table: Table, parts: BackendParts) -> None:
         raise ValueError(
             f"space: {len(outside)} of its {len(arch_ids)} members, such as {outside[0]}, are not "
             f"in table={parts.table}; give the space that it was made of: "
-            f"{facts.settings['chosen_space']}"
+            f"{facts.settings.get('chosen_space', 'space=...')}"
         )
 
 

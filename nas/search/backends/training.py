@@ -3,13 +3,25 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from nas.analysis.ladder import RUNGS
+from nas.data.patches import SharedImages
 from nas.data.roles import Roles, open_roles
+from nas.measure import lock
 from nas.measure.device import fingerprint
 from nas.measure.latency.meter import LatencyMeter
-from nas.search.backends.base import BackendParts, OpenedBackend
+from nas.search.backends.base import (
+    BackendParts,
+    OpenedBackend,
+    ReadingParts,
+    Rules,
+    TrainingParts,
+)
+from nas.search.engines.base import Placement
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.system import file_locks
@@ -33,6 +45,7 @@ class TrainingBackend:
         Raises:
             ValueError: data, latency or fidelity cannot be had so.
         """
+        lock.open_folder()  # latencies are read under locks: refused now, not in every trial
         training, reading = parts.training, parts.reading
         baseline = with_scale(published("span"), parts.scale)
         fidelities = training.fidelity.fidelities(training.proxy.steps)
@@ -54,7 +67,18 @@ class TrainingBackend:
                 "name one with parent=..."
             )
 
-        settings = _gather_settings(parts, roles, baseline, fidelities)
+        settings = gather_settings(
+            training,
+            parts.reading,
+            parts.rules,
+            roles,
+            run=parts.run,
+            placement=parts.placement,
+            device=parts.device,
+            seed=parts.seed,
+            baseline=baseline,
+        )
+        assert settings.shared
         no_locks = [] if file_locks.are_there() else [file_locks.MISSING]
         return OpenedBackend(
             baseline=baseline,
@@ -68,6 +92,7 @@ class TrainingBackend:
             conditions={} if reading.replay else meter.conditions,
             lr_origins=roles.lr_origins,
             has_test=roles.test is not None,
+            resources=settings.shared,
         )
 
     def lengthen(self, parts: BackendParts, *, factor: int, rate: float) -> BackendParts:
@@ -85,29 +110,45 @@ class TrainingBackend:
         return dataclasses.replace(parts, training=training)
 
 
-def _gather_settings(
-    parts: BackendParts, roles: Roles, baseline: ArchSpec, fidelities: tuple[int, ...]
+def gather_settings(
+    training: TrainingParts,
+    reading: ReadingParts,
+    rules: Rules | None,
+    roles: Roles,
+    *,
+    run: Path,
+    placement: Placement,
+    device: torch.device,
+    seed: int,
+    baseline: ArchSpec,
 ) -> EvaluatorSettings:
-    """Gather what an evaluator depends on."""
-    training = parts.training
+    """Gather what an evaluator depends on, for every command that trains with one.
+
+    Args:
+        rules: None outside a search, where nothing is judged.
+        run: the folder that all workers share.
+    """
+    data = training.data
     sets = {role: images for role in ("train", "val", "test") if (images := roles.get(role))}
+    # The user's figure is of a machine, whose workers each hold images where they cannot share.
+    memory_mib = data.memory_mib / placement.num_per_host
 
     return EvaluatorSettings(
-        run=parts.run,
+        run=run,
         sets=sets,
-        # The user's figure is of a machine, whose workers each hold the images.
-        memory_mib=training.data.memory_mib / parts.placement.num_per_host,
-        cache=training.data.cache,
-        scale=parts.scale,
-        challenge=parts.rules.challenge,
+        memory_mib=memory_mib,
+        cache=data.cache,
+        shared=SharedImages(roles.need("train"), cache=data.cache, memory_mib=memory_mib),
+        scale=baseline.scale,
+        challenge=rules.challenge if rules else None,
         proxy=training.proxy,
-        fidelities=fidelities,
-        latency=parts.reading.latency,
-        limits=parts.rules.limits,
-        device=str(parts.device),
-        seed=parts.seed,
+        fidelities=training.fidelity.fidelities(training.proxy.steps),
+        latency=reading.latency,
+        limits=rules.limits if rules else {},
+        device=str(device),
+        seed=seed,
         baseline=baseline,
-        replay=parts.reading.replay,
+        replay=reading.replay,
         parent=training.parent,
         time_cap=training.time_cap,
     )

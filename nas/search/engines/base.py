@@ -11,6 +11,9 @@ EvaluatorMethod = Literal[
     "baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "read_test"
 ]
 
+# Whose fault an error is. Memory: the network's where it ran alone, else it is tried again alone.
+Fault = Literal["architecture", "memory", "machine"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -33,13 +36,27 @@ class Result:
     Attributes:
         value: None where the task failed.
         error: an exception as `type: message`, or why the worker died; empty: the task succeeded.
-        died: whether the worker died and took the task with it; then the task may be sent again.
+        died: whether the worker died and took the task with it.
+        fault: whose an error is; that of a death, and what nobody foresaw, is the machine's.
+        notices: what the user is to be told although the task succeeded, a sentence each.
     """
 
     task: Task
     value: Any = None
     error: str = ""
     died: bool = False
+    fault: Fault = "machine"
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the machine took the task: it says nothing about the network."""
+        return self.died or (bool(self.error) and self.fault == "machine")
+
+    @property
+    def spoils_worker(self) -> bool:
+        """Whether an engine replaces the worker: what it holds may be broken."""
+        return self.died or (bool(self.error) and self.fault != "architecture")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +128,12 @@ class Engine(Protocol):
         ...
 
     def start(self, make_evaluator: MakeEvaluator, placement: Placement) -> None:
-        """Start the workers, each with an evaluator of its own; not called again before `stop`."""
+        """Start the workers, each with an evaluator of its own; not called again before `stop`.
+
+        Args:
+            make_evaluator: does not raise where `started` calls this: an evaluator that cannot be
+                made answers its tasks with the error.
+        """
         ...
 
     def stop(self) -> None:
@@ -135,6 +157,7 @@ class Engine(Protocol):
     def results(self, timeout: float) -> Iterator[Result]:
         """Give what came back, each result once; waits up to `timeout` seconds for the first.
 
-        A worker that dies gives a result with `died` and is replaced by the engine.
+        A worker that dies gives a result with `died`. The engine replaces it, and one whose result
+        `spoils_worker`; who sent the task sends it again.
         """
         ...

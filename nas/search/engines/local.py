@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -20,7 +22,9 @@ from nas.system import file_locks
 from nas.system.cores import num_cores
 from nas.system.streams import make_printable
 
+GRACE_SECONDS = 3.0  # for a worker to end in order: a training ends at its next step
 NUM_THREADS = 1  # of PyTorch in a worker: one a core beats several that share a small convolution
+END_SECONDS = 10.0  # that a worker which met a fault has to end by itself
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +41,7 @@ class LocalEngine:
     """Runs tasks in processes of this machine; conf/engine/local.yaml builds it.
 
     The processes do not outlive the one that started them, however that ends, and leave Ctrl-C to
-    it. A worker that dies is replaced.
+    it. A worker that dies, or that a fault of the machine has spoilt, is replaced.
 
     Example:
         >>> LocalEngine().place_workers(3, "cpu").num_workers
@@ -71,13 +75,21 @@ class LocalEngine:
             self._workers.append(self._start_worker())
 
     def stop(self) -> None:
-        """Kill the processes."""
-        # All are told before any is waited for.
-        for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
+        """End the processes: they are asked to, and killed where they have not done so soon."""
+        processes = [worker.process for worker in self._workers]
         self._workers.clear()
+        # All are asked before any is waited for, and killed also where Ctrl-C ends the waiting.
+        try:
+            for process in processes:
+                process.terminate()
+            deadline = time.monotonic() + GRACE_SECONDS
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.join()
 
     @property
     def idle(self) -> int:
@@ -119,6 +131,11 @@ class LocalEngine:
                 worker.doing = message
                 continue
             worker.task = None
+            if message.spoils_worker:  # it ends by itself
+                worker.process.join(END_SECONDS)
+                worker.process.kill()
+                worker.pipe.close()
+                self._workers[place] = self._start_worker()
             yield message
 
     def _start_worker(self) -> _Worker:
@@ -128,10 +145,30 @@ class LocalEngine:
         process = self._context.Process(
             target=_serve_tasks, args=(theirs, self._make_evaluator), daemon=True
         )
-        with _hide_main_script():
+        with _hide_main_script(), _deaf_child():
             process.start()
         theirs.close()  # only the worker holds its end: a death closes the pipe
         return _Worker(process=process, pipe=ours)
+
+
+@contextlib.contextmanager
+def _deaf_child() -> Iterator[None]:
+    """Block Ctrl-C and SIGHUP in a process that is started, from its first moment.
+
+    They reach the whole process group, and a worker that is still loading would answer with a
+    traceback. Signals that come to this process meanwhile arrive at the end of the block.
+    """
+    blocked = {number for name in ("SIGINT", "SIGHUP") if (number := getattr(signal, name, None))}
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has none
+        yield
+        return
+    # Python's own tracker of shared memory would be started on the way, and unblock them again.
+    resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextlib.contextmanager
@@ -166,6 +203,7 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
     """
     # Ctrl-C reaches the whole process group: the parent alone decides what it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_in_order)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     make_printable()  # what a library prints may not fit the terminal's encoding
 
@@ -179,7 +217,25 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
             task: Task = pipe.recv()
         except EOFError:
             return
-        pipe.send(run_task(evaluator, task, pipe.send))
+        result = run_task(evaluator, task, pipe.send)
+        _release_memory()
+        pipe.send(result)
+        if result.spoils_worker:  # such as a CUDA context that answers nothing any more
+            return
+
+
+def _release_memory() -> None:
+    """Give memory of the GPU back that this process holds for its next task."""
+    # Another worker may need it, and one that runs alone is to have all there is.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        with contextlib.suppress(RuntimeError):  # a broken context
+            torch.cuda.empty_cache()
+
+
+def _end_in_order(number: int, frame: object) -> None:
+    """End this process as its parent asks: temporary files, locks and lists of users go."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice, it would end in the middle of that
+    raise SystemExit(128 + number)
 
 
 def _exit_with_parent() -> None:

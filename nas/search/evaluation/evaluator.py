@@ -15,7 +15,9 @@ from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
+from nas.search.same_images import refuse_other_base
 from nas.search.screening import Screen, why_rejected
+from nas.system.faults import ArchitectureError
 from nas.system.seeds import derived_seed
 from nas.train.trainer import TrainingError
 from nas.train.weights import load_upscaler, weights_path
@@ -41,6 +43,7 @@ class ProxyEvaluator:
         self.stopwatch = stopwatch
         self.device = torch.device(device or settings.device)
         self.trainings = Trainings(settings, self.device)
+        self.notices = self.trainings.notices  # what the user is to be told
         self.pace = Pace(settings.baseline, settings.proxy, self.device)
         self._meter: LatencyMeter | None = None
         self._baseline_cost: Cost | None = None
@@ -83,6 +86,9 @@ class ProxyEvaluator:
         """Measure and train one architecture, from what is cheap to what is dear.
 
         A limit or a screen that fails spares what comes after it.
+
+        Raises:
+            ArchitectureError: it cannot be built.
         """
         # Counting takes parts of a second.
         say("counting")
@@ -91,7 +97,7 @@ class ProxyEvaluator:
             number=request.number,
             state="failed",
             spec=spec,
-            cost=measure_cost(spec),
+            cost=_count_cost(spec),
             inherits=request.inherits,
         )
         if reason := self._explain_rejection(record, screen):
@@ -155,16 +161,24 @@ class ProxyEvaluator:
         except TrainingError:
             return record
         assert record.quality
+        refuse_other_base(quality.base_db, record.quality.base_db)
         both = record.quality.with_seed(quality)
         return dataclasses.replace(record, latency=latency, quality=both)
 
-    def read_test(self, spec: ArchSpec, say: Say) -> float:
-        """Return the PSNR of a front member on the test images, in dB, from its kept weights."""
+    def read_test(self, spec: ArchSpec, say: Say) -> float | None:
+        """Return the PSNR of a front member on the test images, in dB, from its kept weights.
+
+        None: these are lost or damaged.
+        """
         say(f"reading the test set for {spec.arch_id}")
+        try:
+            upscaler = load_upscaler(spec, weights_path(self.settings.run, spec))
+        except (OSError, ValueError) as error:
+            self.notices.append(f"its weights cannot be read, nor the test set with them ({error})")
+            return None
         # Reading images is a training's work: it makes way for measurements.
         with self.trainings.sharing():
-            upscaler = load_upscaler(spec, weights_path(self.settings.run, spec)).to(self.device)
-            return self.trainings.mean_db(upscaler, "test")
+            return self.trainings.mean_db(upscaler.to(self.device), "test")
 
     def _request_whole(self, spec: ArchSpec, reference_db: float | None) -> TrialRequest:
         """Ask for a training to the end of a network that is no trial."""
@@ -234,3 +248,18 @@ class ProxyEvaluator:
                 stopwatch=self.stopwatch,
             )
         return self._meter
+
+
+def _count_cost(spec: ArchSpec) -> Cost:
+    """Return what a network costs.
+
+    Raises:
+        ArchitectureError: it cannot be built.
+    """
+    # Counting reads no file and no device: whatever goes wrong is about the network.
+    try:
+        return measure_cost(spec)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ArchitectureError(f"it cannot be built: {type(error).__name__}: {error}") from error

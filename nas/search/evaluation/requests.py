@@ -36,8 +36,14 @@ class TrialRequest:
 class Evaluator(Protocol):
     """Measures and trains architectures; made in a worker, where every call may take minutes.
 
-    Each method takes `say` last and calls it with a few words when it begins something. What it
-    raises becomes the error of the trial, so that the search goes on.
+    Each method takes `say` last and calls it with a few words when it begins something.
+
+    What it raises says whose fault it is. `nas.system.faults.ArchitectureError`: the network's,
+    which becomes a failed row. Out of memory: it is tried again alone, and is the network's then.
+    Whatever else: the machine's; the task is sent again, and ends the search the third time.
+
+    What the user is to be told of a task that succeeded, such as weights that could not be kept,
+    goes into a list `notices`, where the evaluator has one.
 
     Example: an evaluator by a formula, in tests/nas/search/engines/formula.py.
     """
@@ -70,6 +76,9 @@ class Evaluator(Protocol):
         """Measure and train a complete candidate again, with another seed."""
         ...
 
-    def read_test(self, spec: ArchSpec, say: Say) -> float:
-        """Return the PSNR of a front member on the test images, in dB."""
+    def read_test(self, spec: ArchSpec, say: Say) -> float | None:
+        """Return the PSNR of a front member on the test images, in dB.
+
+        None: its weights are lost.
+        """
         ...

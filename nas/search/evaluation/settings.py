@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.data.patches import SharedImages
 from nas.data.sets import ImageSet
 from nas.measure.latency.config import LatencyConfig
 from nas.record import Latency
@@ -20,7 +21,10 @@ class EvaluatorSettings:
     Attributes:
         run: the run directory, the one folder that all workers share.
         sets: the images by role: train, val and, where there is one, test.
-        memory_mib: of decoded training images that one worker may hold in memory.
+        memory_mib: of decoded training images that a worker may hold in memory, where it cannot map
+            what is shared.
+        shared: the decoded training images of all workers, while an engine runs; None: each decodes
+            its own.
         challenge: None outside a search, where nothing is scored.
         fidelities: training steps at which PSNR is read, rising; the last is the end.
         limits: upper limits by name, over which a candidate is rejected.
@@ -45,3 +49,4 @@ class EvaluatorSettings:
     replay: Mapping[str, Latency]
     parent: ParentFile | None = None
     time_cap: float | None = None
+    shared: SharedImages | None = None

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nas.data.patches import PatchStore
+from nas.data.pixels.base import bicubic_base
 from nas.measure.device import device_id
 from nas.measure.lock import shared
 from nas.measure.quality import Upscaler, mean_db, per_image
@@ -18,10 +21,11 @@ from nas.record import Quality
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
+from nas.system.faults import MachineError
 from nas.system.seeds import derived_seed
 from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
-from nas.train.proxy import CALIBRATION_STEP, OverBase, bicubic_base, start_proxy
+from nas.train.proxy import CALIBRATION_STEP, OverBase, start_proxy
 from nas.train.trainer import StageTrainer, TrainingError
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
@@ -39,12 +43,14 @@ class Trainings:
 
     Attributes:
         waited: seconds that trainings waited for the device.
+        notices: what the user is to be told, such as weights that could not be kept.
     """
 
     def __init__(self, settings: EvaluatorSettings, device: torch.device) -> None:
         self.settings = settings
         self.device = device
         self.waited = 0.0
+        self.notices: list[str] = []
         # Called between steps and images; comes back once no measurement wants the device.
         self._give_way: Callable[[], None] = _go_on
         self._patches: PatchStore | None = None
@@ -96,8 +102,12 @@ class Trainings:
             TrainingError: no attempt succeeded.
         """
         start, waited_before = time.perf_counter(), self.waited
-        progress = (read_checkpoint(path) if path else None) or Progress()
-        self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
+        identity = self._identify_training(request, purpose)
+        progress = self._read_progress(path, identity, say) if path else Progress()
+        try:
+            self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
+        except MemoryError as error:  # which is not the network's fault
+            raise MachineError(f"the training images need too much memory ({error})") from error
 
         # Each attempt has a seed of its own and begins at step 0, but for the first after a pause.
         while True:
@@ -110,7 +120,7 @@ class Trainings:
             except TrainingError as error:
                 if progress.attempt == self.settings.proxy.max_restarts:
                     if path:
-                        path.unlink(missing_ok=True)
+                        self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
                     raise
                 progress = _begin_again(progress, error)
 
@@ -118,12 +128,14 @@ class Trainings:
         seconds = progress.seconds + time.perf_counter() - start - (self.waited - waited_before)
         is_whole = request.until == self.settings.proxy.steps
         if path and is_whole:
-            path.unlink(missing_ok=True)
+            self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
         elif path:
             paused = dataclasses.replace(progress, trainer=trainer.state(), seconds=seconds)
-            write_checkpoint(path, paused)
+            write = functools.partial(write_checkpoint, path, paused, identity=identity)
+            self._store("checkpoint", write)
         if keep and is_whole:
-            save_weights(net, request.spec, self.settings.run)
+            write = functools.partial(save_weights, net, request.spec, self.settings.run)
+            self._store("weights", write)
 
         return Quality(
             psnr_db=progress.curve[-1][1],
@@ -133,6 +145,32 @@ class Trainings:
             restarts=progress.attempt,
             curve=tuple(progress.curve) if len(self.settings.fidelities) > 1 else (),
         )
+
+    def _store(self, what: str, store: Callable[[], None]) -> None:
+        """Store what is derived from a training, which stands whether that succeeds or not."""
+        try:
+            store()
+        except Exception as error:
+            self.notices.append(
+                f"its {what} could not be stored ({type(error).__name__}: {error}); its result "
+                "is kept"
+            )
+
+    def _identify_training(self, request: TrialRequest, purpose: tuple[str | int, ...]) -> str:
+        """Return what tells a training from all others; a checkpoint goes on with an equal one."""
+        seed = derived_seed(self.settings.seed, *purpose)
+        parent = request.parent.arch_id if request.parent else self.settings.parent
+        text = f"{request.spec.arch_id} {seed} {parent} {self.settings.proxy}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _read_progress(self, path: Path, identity: str, say: Say) -> Progress:
+        """Read a checkpoint; one that is damaged is as good as none: the training begins anew."""
+        try:
+            return read_checkpoint(path, identity=identity) or Progress()
+        except ValueError as error:
+            say("training anew")
+            self.notices.append(f"its checkpoint is damaged ({error}); it was trained anew")
+            return Progress()
 
     def mean_db(self, upscale: Upscaler, role: str) -> float:
         """Return the mean PSNR over the images of a role, in dB; makes way before each image."""
@@ -147,12 +185,15 @@ class Trainings:
         """Return the training patches: every candidate sees the same ones in the same order."""
         if self._patches is None:
             settings = self.settings
-            # The seed is the run's alone, not the trial's.
+            # Made before this worker was; an engine's host may not have it. The seed is the run's
+            # alone, not the trial's.
+            shared = settings.shared.folder if settings.shared else None
             self._patches = PatchStore(
                 settings.sets["train"],
                 seed=derived_seed(settings.seed, "patches"),
                 memory_mib=settings.memory_mib,
                 cache=settings.cache,
+                shared=shared,
                 progress=False,
             )
 

@@ -18,6 +18,8 @@ from nas.search.model.candidates import Point
 from nas.search.model.observations import Observations, ToldTrial
 from nas.search.samplers.base import Suggestion, check_count, default_population
 from nas.search.store.distributions import make_distributions
+from nas.system.schema_rules import Count
+from nas.system.stored_schema import SchemaError, read_as
 
 GENERATION, PARENTS = "generation", "parents"  # notes of NSGA-II
 
@@ -225,6 +227,29 @@ class _TPE(_WholeSpace, TPESampler): ...
 class _GP(_WholeSpace, GPSampler): ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Notes:
+    """What NSGA-II keeps with a suggestion; parents are places in the order of what was told."""
+
+    generation: Count
+    parents: tuple[Count, ...] | None = None
+
+
+def _read_notes(told: Sequence[ToldTrial], place: int) -> _Notes | None:
+    """Return the notes of a suggestion; None where it has none.
+
+    Raises:
+        SchemaError: they speak of what was not told yet.
+    """
+    if not told[place].notes:
+        return None
+    name = f"the notes of suggestion {place} in the journal"
+    notes = read_as(_Notes, told[place].notes, name)
+    if max((notes.generation, *(notes.parents or ()))) > place:
+        raise SchemaError(name, f"expected numbers of at most {place}, got {notes}"[:120])
+    return notes
+
+
 class _NSGAII(_WholeSpace, NSGAIISampler):
     """Optuna's rules; generations and their parents are kept as notes of the suggestions.
 
@@ -248,10 +273,11 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
         It is the last one until that has a whole population.
         """
         last, count = 0, 0
-        for told in reversed(self._told):
-            if told.values is None or GENERATION not in told.notes:
+        for place in reversed(range(len(self._told))):
+            notes = _read_notes(self._told, place)
+            if self._told[place].values is None or notes is None:
                 continue
-            generation = int(told.notes[GENERATION])
+            generation = notes.generation
             if generation < last:  # a later trial is never of an earlier generation
                 break
             last, count = generation, count + 1 if generation == last else 1
@@ -275,9 +301,11 @@ class _NSGAII(_WholeSpace, NSGAIISampler):
         if generation == 0:
             return []
         trials = study.get_trials(deepcopy=False)
-        for told in self._told:
+        for place, told in enumerate(self._told):
             if told.notes.get(GENERATION) == generation and PARENTS in told.notes:
-                return [trials[place] for place in told.notes[PARENTS]]
+                notes = _read_notes(self._told, place)
+                assert notes
+                return [trials[parent] for parent in notes.parents or ()]
 
         places = sorted(trial.number for trial in self.select_parent(study, generation))
         if generation == self.notes.get(GENERATION):

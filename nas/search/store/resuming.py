@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.data.sets import FINGERPRINT_VERSION
 from nas.search.store import former, run_directory
 from nas.search.store.journal import JOURNAL, find_journal
 from nas.search.store.runs import load_run
@@ -78,6 +79,12 @@ def compare_conditions(
     return Resumption(resumes=True, change=change)
 
 
+def refuse_other_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
+    """Raise ValueError where images or table are not those that a run was made with."""
+    if change := _describe_other_data(folder, fingerprints):
+        raise ValueError(change)
+
+
 def refuse_change(folder: Path, change: str) -> None:
     """Raise ValueError where there is a change and the run holds a trial that came to a result."""
     if change and former.has_trial(folder):
@@ -119,6 +126,13 @@ def _describe_other_data(folder: Path, fingerprints: Mapping[str, str]) -> str:
     for role, fingerprint in fingerprints.items():
         if stored.get(role) == fingerprint:
             continue
+        known = stored.get(role, FINGERPRINT_VERSION)
+        if role != "table" and not str(known).startswith(FINGERPRINT_VERSION):
+            return (
+                f"data.{role}: run={folder} was made by an earlier version, whose fingerprint "
+                f"({known}) knew names and sizes of images, not what they show; start a "
+                f"new run, with warm_start=[{folder}] to begin with its front"
+            )
         is_table = role == "table"
         key, what = ("table", "the table") if is_table else (f"data.{role}", "the images")
         return (

@@ -2,11 +2,11 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -15,12 +15,15 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
 from nas.system.plain_data import dump_plain, read_plain
 from nas.system.record_file import HEADER, read_records
+from nas.system.stored_schema import SchemaError, conform, read_as
+from nas.system.streams import describe_os_error, encodable
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
 CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
 RETRAINED = "trust.jsonl"
+DERIVED = ("trials.csv", "front.csv", "report.html")  # made of the journal
 NEEDED = (
     "challenge",
     "limits",
@@ -28,6 +31,7 @@ NEEDED = (
     "ladder_seeds",
 )  # what tables and pages are made with
 MIN_SECONDS = 3.0  # between two rewrites
+MAX_REASON = 120  # characters of why a file could not be made
 MAX_SHARE = (
     0.05  # of the time that rewrites may take: a page of 1,000 trials takes a second and more
 )
@@ -109,49 +113,69 @@ def stored_choices(run: Path) -> dict[str, str]:
     if not (run / CHOICES).is_file():
         return {}
     try:
-        choices = _read_data(run, CHOICES)["hydra"]["runtime"]["choices"]
-        return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
-    except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"run={run}: {CHOICES} is not what a search writes; remove it") from None
+        found = read_as(_HydraFile, _read_data(run, CHOICES), str(run / CHOICES))
+    except SchemaError as error:
+        raise error.advise(f"{CHOICES} is not what a search writes; remove it") from None
+    choices = found["hydra"]["runtime"]["choices"]
+    return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
 
 
-def read_environment(run: Path) -> dict[str, Any]:
-    """What a run was made with: versions, device, and the fingerprints of its data under `data`.
+class _Runtime(TypedDict):
+    choices: dict[str, Any]
+
+
+class _Hydra(TypedDict):
+    runtime: _Runtime
+
+
+class _HydraFile(TypedDict):
+    hydra: _Hydra
+
+
+class Environment(TypedDict, total=False):
+    """What is read of a run's environment; the rest is for people.
+
+    Attributes:
+        data: fingerprints of the images or the table, by role.
+        lr: how the LR images of each role were made, in words.
+    """
+
+    data: dict[str, str]
+    lr: dict[str, str]
+
+
+def read_environment(run: Path) -> Environment:
+    """What a run was made with: versions, device, and the fingerprints of its data.
 
     Raises:
-        ValueError: it is not there or not what a search writes.
+        SchemaError: it is not what a search writes. ValueError: it is not there, or no JSON.
     """
-    found = _read_data(run, ENVIRONMENT)
-    if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
-        raise ValueError(f"run={run}: {ENVIRONMENT} is not what a search writes; restore it")
-    return found
+    place, data = str(run / ENVIRONMENT), _read_data(run, ENVIRONMENT)
+    try:
+        found = conform(data, dict[str, Any], place)
+        known = {name: found[name] for name in Environment.__annotations__ if name in found}
+        return read_as(Environment, known, place)
+    except SchemaError as error:
+        raise error.advise(f"{ENVIRONMENT} is not what a search writes; restore it") from None
 
 
 def read_retrained(run: Path) -> tuple[Retrained, ...]:
     """Return what was trained longer so far, of every length.
 
     Raises:
-        ValueError: the file is not what nas trust writes.
+        DamagedFileError: a record is damaged. ValueError: it is not what nas trust writes.
     """
     path = run / RETRAINED
     if not path.is_file():
         return ()
-    records = [
-        {key: value for key, value in record.items() if key not in HEADER}
-        for record in read_records(path)
-    ]
-    if not all(map(_is_retrained, records)):
-        raise ValueError(f"run={run}: {RETRAINED} is not what nas trust writes; remove it")
-    return tuple(Retrained(**record) for record in records)
-
-
-def _is_retrained(line: Any) -> bool:
-    if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Retrained)}:
-        return False
-    numbers = [value for name, value in line.items() if name != "arch_id"]
-    return isinstance(line["arch_id"], str) and all(
-        type(value) in (int, float) and math.isfinite(value) for value in numbers
-    )
+    found = []
+    for number, record in enumerate(read_records(path)):
+        line = {key: value for key, value in record.items() if key not in HEADER}
+        try:
+            found.append(read_as(Retrained, line, f"{path}, record {number}"))
+        except SchemaError as error:
+            raise error.advise(f"{RETRAINED} is not what nas trust writes; remove it") from None
+    return tuple(found)
 
 
 def _read_data(run: Path, name: str) -> Any:
@@ -166,13 +190,15 @@ def read_lr_origins(run: Path) -> dict[str, str]:
     """How the LR images of each role were made, in words; empty for a run that does not say."""
     if not (run / ENVIRONMENT).is_file():
         return {}
-    origins = read_environment(run).get("lr")
-    said = origins.items() if isinstance(origins, dict) else ()
-    return {role: words for role, words in said if isinstance(words, str) and words.isprintable()}
+    origins = read_environment(run).get("lr", {})
+    return {role: words for role, words in origins.items() if words.isprintable()}
 
 
 class Files:
     """Rewrites a run's tables and page as the search goes on, at most every few seconds.
+
+    What cannot be made or written is told in `notices` and tried again: the journal holds the
+    search, and these files decide nothing.
 
     Args:
         render: a run's state -> its page.
@@ -188,17 +214,27 @@ class Files:
         self._written = -math.inf
         self._seconds = 0.0  # that the last rewrite took
         self.num_rewrites = 0
-        self.stale = False  # the last update came too soon after a rewrite
+        self.stale = False  # the last update came too soon after a rewrite, or could not be written
+        self.notices: tuple[str, ...] = ()  # on what the last rewrite could not write
 
     def update(self, state: RunState, *, now: bool = False) -> None:
+        """Rewrite the files, where that is due."""
         start = time.monotonic()
         self.stale = not now and start - self._written < max(MIN_SECONDS, self._seconds / MAX_SHARE)
         if self.stale:
             return
-        frame, members = rewrite(self.run, state, self.render)
-        picked = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}  # what can be picked
-        kept = picked | self.needed()
-        self._keep_weights(kept, set(frame["arch_id"]))
+
+        try:
+            frame, members, errors = _rewrite_each(self.run, state, self.render)
+            # What can be picked keeps its weights.
+            picked = {*members["arch_id"], *best_score_rows(frame)["arch_id"][:1]}
+            self._keep_weights(picked | self.needed(), set(frame["arch_id"]))
+        except Exception as error:  # of what is derived: no fault there may end a search
+            _raise_for_developers(error)
+            errors = dict.fromkeys(DERIVED, error)
+
+        self.notices = (_describe_unwritten(self.run, errors),) if errors else ()
+        self.stale = bool(errors)
         self._written = time.monotonic()
         self._seconds = self._written - start
         self.num_rewrites += 1
@@ -215,14 +251,56 @@ class Files:
 
 def rewrite(
     run: Path, state: RunState, render: Callable[[RunState], str], *, draft_end: str = "partial"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write what is made of a state: trials.csv, front.csv, report.html; gives the two tables."""
+) -> None:
+    """Write what is made of a state: trials.csv, front.csv, report.html.
+
+    Raises:
+        Exception: one could not be made or written; all others were.
+    """
+    _, _, errors = _rewrite_each(run, state, render, draft_end=draft_end)
+    for error in errors.values():
+        raise error
+
+
+def _rewrite_each(
+    run: Path, state: RunState, render: Callable[[RunState], str], *, draft_end: str = "partial"
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Exception]]:
+    """Write what is made of a state; return all rows, the front's, and errors by file."""
     frame = table(state)
     members = front_table(frame)
-    write(run / "trials.csv", csv(frame), draft_end=draft_end)
-    write(run / "front.csv", csv(members), draft_end=draft_end)
-    write(run / "report.html", render(state), draft_end=draft_end)
-    return frame, members
+    makers: tuple[Callable[[], str], ...] = (
+        lambda: csv(frame),
+        lambda: csv(members),
+        lambda: render(state),
+    )
+
+    # One that cannot be made or written does not keep the others from it.
+    errors = {}
+    for name, make in zip(DERIVED, makers, strict=True):
+        try:
+            write(run / name, encodable(make()), draft_end=draft_end)
+        except Exception as error:
+            _raise_for_developers(error)
+            errors[name] = error
+    return frame, members, errors
+
+
+def _describe_unwritten(run: Path, errors: Mapping[str, Exception]) -> str:
+    """Return a line on files that could not be written: why, and how to make them."""
+    error = next(iter(errors.values()))
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        reason = describe_os_error(error)
+    return (
+        f"Not written: {', '.join(errors)} ({' '.join(reason.split())[:MAX_REASON]}); "
+        f"the journal holds all, and nas report run={run} makes them of it"
+    )
+
+
+def _raise_for_developers(error: Exception) -> None:
+    """Raise an error that is ours where NAS_TRACEBACK asks for it."""
+    if os.environ.get("NAS_TRACEBACK") and not isinstance(error, OSError):
+        raise error
 
 
 def csv(frame: pd.DataFrame) -> str:

@@ -1,9 +1,9 @@
 """Reading a run directory without writing to it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -12,12 +12,15 @@ from nas.analysis.columns import GOALS, LIMITS
 from nas.analysis.ladder import RUNGS, LadderRun
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
-from nas.score import Baseline, Challenge, Gate, Weights
-from nas.search.store.facts import STUDY, read_facts, read_rows
+from nas.score import Challenge
+from nas.search.store.facts import PROBES, SIZES, STUDY, read_facts, read_rows
 from nas.search.store.journal import JOURNAL, find_journal, read_storage
+from nas.search.store.operations import check_operations, check_texts
 from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.system.record_file import read_records, read_undamaged
+from nas.system.schema_rules import OneOf, Within, show
+from nas.system.stored_schema import SchemaError, read_as
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
@@ -33,29 +36,22 @@ def load_run(run: Path, *, recover: bool = False) -> RunState:
         ValueError: there is no run in this directory, or its configuration is not whole.
     """
     config = stored_config(run)
-    try:
-        challenge, objectives, limits, ladder_seeds = _rules(config)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"run={run}: {CONFIG} is not what a search writes ({error!r}); "
-            "it was changed since: restore it"
-        ) from None
+    rules = _read_rules(config, str(run / CONFIG))
     journal = find_journal(run)
     records = _read_journal(run, journal, config, recover=recover) if journal else []
     try:
+        check_operations(records, journal or run)
         state = read_state(
             read_storage(records) if records else None,
             name=run.resolve().name,
-            challenge=challenge,
-            objectives=objectives,
-            limits=limits,
+            challenge=rules.challenge,
+            objectives=rules.objectives,
+            limits={name: limit for name, limit in rules.limits.items() if limit is not None},
             settings=shown_settings(config),
-            ladder_seeds=ladder_seeds,
+            ladder_seeds=rules.ladder_seeds,
         )
     except (ValueError, *NO_JOURNAL) as error:
-        raise ValueError(
-            f"run={run}: {JOURNAL} holds what no search writes ({error!r}); restore it from a copy"
-        ) from None
+        raise _explain_misfit(error, records, journal or run) from None
 
     # One length is shown: an order is judged among trainings that are alike.
     retrained = read_retrained(run)
@@ -65,6 +61,27 @@ def load_run(run: Path, *, recover: bool = False) -> RunState:
         retrained=tuple(training for training in retrained if training.steps == longest),
         lr_origins=read_lr_origins(run),
     )
+
+
+def _explain_misfit(
+    error: Exception, records: Sequence[Mapping[str, Any]], journal: Path
+) -> ValueError:
+    """Return what is wrong with a journal that cannot be read, with the record where it is known.
+
+    Args:
+        error: that reading it raised.
+    """
+    way_out = f"{JOURNAL} holds what no search writes; restore it from a copy"
+    if isinstance(error, SchemaError) and error.place:
+        return error.advise(way_out)
+    try:
+        check_texts(records, journal)
+    except SchemaError as misfit:
+        return misfit.advise(way_out)
+    if isinstance(error, SchemaError):
+        return SchemaError(str(journal), error.reason, error.field).advise(way_out)
+    told = f"expected records that fit each other, got {show(str(error))}"
+    return SchemaError(str(journal), told).advise(way_out)
 
 
 def _read_journal(
@@ -95,38 +112,35 @@ def check_config(run: Path, header: Mapping[str, Any], config: Mapping[str, Any]
         )
 
 
-def _rules(config: Mapping[str, Any]) -> tuple[Challenge, tuple[str, ...], dict[str, float], int]:
-    """The challenge, the objectives, the limits and the ladder's seeds of a stored configuration.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredRules:
+    """What tables and pages are made with, of a stored configuration."""
+
+    challenge: Challenge
+    objectives: Annotated[tuple[Annotated[str, OneOf(tuple(GOALS))], ...], Within(1, len(GOALS))]
+    limits: Mapping[Annotated[str, OneOf(LIMITS)], float | None]
+    ladder_seeds: Annotated[int, Within(1, 1000)]
+
+
+def _read_rules(config: Mapping[str, Any], place: str) -> _StoredRules:
+    """Return the rules of a stored configuration.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is not what a search writes.
+        SchemaError: it is not what a search writes.
     """
-    challenge = config["challenge"]
-    parts = {
-        name: {key: value for key, value in challenge[name].items() if key != "_target_"}
-        for name in ("weights", "baseline", "gate")
-    }
-    objectives, limits, ladder_seeds = (
-        config["objectives"],
-        config["limits"],
-        config["ladder_seeds"],
-    )
-    if not isinstance(objectives, list) or not objectives or not set(objectives) <= set(GOALS):
-        raise ValueError(f"objectives must be columns such as {', '.join(GOALS)}")
-    if not set(limits) <= set(LIMITS) or any(
-        type(limit) not in (int, float, type(None)) for limit in limits.values()
-    ):
-        raise ValueError(f"limits must be numbers, of {', '.join(LIMITS)}")
-    if type(ladder_seeds) is not int or ladder_seeds < 1:
-        raise ValueError("ladder_seeds must be a whole number of at least 1")
-    rules = Challenge(
-        name=str(challenge["name"]),
-        weights=Weights(**parts["weights"]),
-        baseline=Baseline(**parts["baseline"]),
-        gate=Gate(**parts["gate"]),
-    )
-    used = {name: limit for name, limit in limits.items() if limit is not None}
-    return rules, tuple(objectives), used, ladder_seeds
+    names = [field.name for field in fields(_StoredRules)]
+    stored = {name: _drop_targets(config[name]) for name in names}
+    try:
+        return read_as(_StoredRules, stored, place)
+    except SchemaError as error:
+        raise error.advise(f"{CONFIG} was changed since the search: restore it") from None
+
+
+def _drop_targets(node: Any) -> Any:
+    """Return a configuration without the classes that its parts are built of."""
+    if not isinstance(node, dict):
+        return node
+    return {key: _drop_targets(value) for key, value in node.items() if key != "_target_"}
 
 
 def read_state(
@@ -153,8 +167,8 @@ def read_state(
         facts = read_facts(study)
         records = read_rows(study, facts)
         ladder, test_psnr_db = facts.ladder, facts.test_psnr_db
-        rungs = tuple(study.user_attrs.get("rungs", RUNGS))
-        probes = tuple(study.user_attrs.get("probes", ()))
+        rungs = tuple(study.user_attrs.get(SIZES, RUNGS))
+        probes = tuple(study.user_attrs.get(PROBES, ()))
     return RunState(
         name=name,
         challenge=challenge,

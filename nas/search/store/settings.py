@@ -14,7 +14,7 @@ LONGER_PROXY = (
 LEFT_TO_TABLES = ("proxy", "data", "latency")  # groups that a search over a table does not use
 
 # Settings that may differ from one session to the next; the rest is what trials mean.
-MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine")
+MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine", "retry")
 
 
 def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.model.decisions import Decision
 from nas.search.model.observations import ToldTrial
+from nas.search.same_images import refuse_other_base
 from nas.search.samplers.base import Suggestion
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import (
@@ -29,16 +30,21 @@ from nas.search.store.facts import (
     LADDER,
     LATER,
     NUMBER,
+    PLANNED,
+    PROBES,
     RECORD,
     SAME_AS,
+    SIZES,
     SPEC,
     STUDY,
     SUGGESTION,
+    SUSPECT,
     TEST_PSNR,
     read_facts,
     read_suggestion,
     write_suggestion,
 )
+from nas.search.store.journal import JOURNAL
 from nas.search.store.told_values import find_told_values
 from search_spaces.spec import ArchSpec
 
@@ -72,7 +78,8 @@ class OpenTrial:
 
     Attributes:
         suggestion: of the sampler; None where the architecture was named to start with.
-        record: what is known of one whose training paused; None of a new one.
+        record: what is known of one whose training paused, or that failed and is tried again; None
+            of a new one.
         inherits: number of the row whose weights its training starts from.
         place: in the order of what was told; None where it has no suggestion.
     """
@@ -126,6 +133,7 @@ class Study:
         self._resumed: set[int] = set()  # trials that paused and are being trained further
         self._suggested: dict[int, OpenTrial] = {}  # rows that the sampler suggested
         self._state: RunState | None = None
+        self.suspects: dict[int, str] = {}  # trials that may be what breaks the machine, and how
 
         # Suggestions, in their order.
         self.told: list[ToldTrial] = []
@@ -136,9 +144,9 @@ class Study:
         # Facts that are kept from the first session on.
         named = {spec.arch_id: spec for spec in start if spec.arch_id != rules.baseline.arch_id}
         first = len(named) + 1
-        self.ladder_sizes = tuple(self._keep_fact("rungs", rules.ladder_sizes))
-        self.probes = tuple(self._keep_fact("probes", list(range(first, first + rules.num_probes))))
-        self.planned_trials = int(self._keep_fact("planned_trials", rules.planned_trials))
+        self.ladder_sizes = tuple(self._keep_fact(SIZES, rules.ladder_sizes))
+        self.probes = tuple(self._keep_fact(PROBES, list(range(first, first + rules.num_probes))))
+        self.planned_trials = int(self._keep_fact(PLANNED, rules.planned_trials))
         self._load()
         self._open_start(named.values(), start_inherits)
 
@@ -146,9 +154,9 @@ class Study:
 
     @property
     def pending(self) -> list[OpenTrial]:
-        """Trials that have a number and no record, in order.
+        """Trials that have a number and are to be evaluated, in order.
 
-        A kill interrupted them, or they run now.
+        A kill interrupted them, or they run now, or failed and are tried again.
         """
         return [self._pending[number] for number in sorted(self._pending)]
 
@@ -265,9 +273,12 @@ class Study:
 
     def resume(self, number: int) -> OpenTrial:
         """Open a complete trial again, to train it further or once more."""
-        record = self.records[number]
         self._resumed.add(number)
-        suggested = self._suggested.get(number)
+        return self._reopen(number)
+
+    def _reopen(self, number: int) -> OpenTrial:
+        """Return a row as a trial that is evaluated."""
+        record, suggested = self.records[number], self._suggested.get(number)
         return OpenTrial(
             number=number,
             spec=record.spec,
@@ -277,8 +288,33 @@ class Study:
             place=suggested.place if suggested else None,
         )
 
+    def retry_failed(self) -> int:
+        """Open all failed rows again, to be evaluated anew; return how many there are.
+
+        Each keeps its number, and its record until there is a newer one.
+        """
+        failed = [number for number, record in self.records.items() if record.state == "failed"]
+        for number in failed:
+            self._pending[number] = self._reopen(number)
+        return len(failed)
+
+    def suspect(self, number: int, error: str) -> None:
+        """Write that a trial may be what breaks the machine.
+
+        Args:
+            error: what happened whenever it was evaluated.
+        """
+        self._study.set_user_attr(f"{SUSPECT}{number}", error)
+        self.suspects[number] = error
+
     def tell(self, trial: OpenTrial, record: TrialRecord) -> None:
-        """Write how a trial ended. The record comes first: a kill after it loses nothing."""
+        """Write how a trial ended. The record comes first: a kill after it loses nothing.
+
+        Raises:
+            MachineError: its PSNR was read on other images than the ladder's; nothing is written.
+        """
+        if record.quality and self.ladder:
+            refuse_other_base(record.quality.base_db, self.ladder[0].base_db)
         is_first = trial.record is None and trial.place is not None
         if is_first:
             self._set_attribute(trial.place, RECORD, record.to_json())
@@ -292,9 +328,11 @@ class Study:
         if is_first:
             assert trial.place is not None
             self._tell_optuna(trial.place, record)
-        self.num_fruitless_in_a_row = (
-            self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
-        )
+            self.num_fruitless_in_a_row = (
+                self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
+            )
+        if self.suspects.pop(trial.number, None):
+            self._study.set_user_attr(f"{SUSPECT}{trial.number}", None)
 
     def set_baseline(self, record: TrialRecord) -> None:
         """Write row 0."""
@@ -302,7 +340,9 @@ class Study:
         self._keep_record(record)
 
     def add_ladder_run(self, run: LadderRun) -> None:
-        """Write one training of the ladder."""
+        """Write one training of the ladder; raises MachineError as `tell` does."""
+        if self.ladder:
+            refuse_other_base(run.base_db, self.ladder[0].base_db)
         self._study.set_user_attr(f"{LADDER}{run.rung}/{run.seed}", json.dumps(asdict(run)))
         self.ladder.append(run)
         self._state = None
@@ -325,11 +365,14 @@ class Study:
     def _load(self) -> None:
         """Read the journal and settle what a kill left open."""
         facts = read_facts(self._study)
-        self.ladder = facts.ladder
+        self.ladder, self.suspects = facts.ladder, facts.suspects
         if facts.baseline:
             self._keep_record(facts.baseline)
 
-        for trial in self._study.get_trials(deepcopy=False):
+        trials = self._study.get_trials(deepcopy=False)
+        if trials and trials[0].distributions != self._distributions:  # those of all
+            raise ValueError(f"{JOURNAL}: its trials chose among other options than this space has")
+        for trial in trials:
             if ABANDONED in trial.user_attrs:
                 continue
             if NUMBER in trial.user_attrs or SAME_AS in trial.user_attrs:
@@ -359,18 +402,18 @@ class Study:
             return
 
         self.num_known_in_a_row = 0
+        record = TrialRecord.from_json(attrs[RECORD]) if RECORD in attrs else None
         opened = OpenTrial(
             number=attrs[NUMBER],
-            spec=ArchSpec.from_json(attrs[SPEC]),
+            spec=record.spec if record else ArchSpec.from_json(attrs[SPEC]),
             suggestion=suggestion,
             inherits=attrs.get(INHERITS),
             place=place,
         )
-        if RECORD not in attrs:
+        if record is None:
             self._open_trial(opened)
             return
 
-        record = TrialRecord.from_json(attrs[RECORD])
         self._suggested[record.number] = opened
         self._keep_record(later.get(record.number, record))
         self.num_fruitless_in_a_row = (
@@ -443,8 +486,10 @@ class Study:
         trial = self._trials[place]
         assert trial is not None
         values, constraints = find_told_values(record, self.state)
+        known = trial.constraints  # of a session that was killed between them and the end
         for name, excess in constraints.items():
-            trial.set_constraint(name, excess)
+            if name not in known:
+                trial.set_constraint(name, excess)
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:

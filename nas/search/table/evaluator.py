@@ -7,7 +7,8 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.screening import Screen, why_rejected
-from nas.search.table.table import Entry, Table, Training
+from nas.search.table.entries import Entry, Training
+from nas.search.table.table import Table
 from nas.system.seeds import derived_seed
 from search_spaces.spec import ArchSpec
 
@@ -58,8 +59,16 @@ class TableEvaluator:
         return LadderRun.of(rung, seed, self.train(spec, seed, None, say))
 
     def train(self, spec: ArchSpec, seed: int, reference_db: float | None, say: Say) -> Quality:
-        """Look a member's training with a seed up, to its end."""
+        """Look a member's training with a seed up, to its end.
+
+        Raises:
+            ValueError: it failed.
+        """
         training = self._find_entry(spec).trainings[seed]
+        if training.error:
+            raise ValueError(
+                f"table: the training of {spec.arch_id}, seed {seed}: {training.error}"
+            )
         return self._read_quality(training, self.fidelities[-1], before=0)
 
     def trial(self, request: TrialRequest, screen: Screen | None, say: Say) -> TrialRecord:

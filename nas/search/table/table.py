@@ -1,87 +1,33 @@
 """A table of every member of a space: costs, latency, and what each training reached on its way."""
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nas.analysis.ladder import rung_spec
-from nas.record import Cost, Curve, Latency
+from nas.search.table.entries import (
+    Entry,
+    Facts,
+    find_kind,
+    list_columns,
+    list_later_columns,
+    list_rows,
+    read_entries,
+)
 from nas.system.drafts import replaced
+from nas.system.stored_schema import SchemaError
 from search_spaces.spec import ArchSpec
 
 FACTS = b"esr_nas"  # key of the metadata in the file's schema
-COSTS = tuple(field.name for field in fields(Cost))
-LATENCY_COLUMNS = {  # the parts of a latency that differ between members, and their columns
-    "runtime_ms": "runtime_ms",
-    "baseline_ms": "baseline_ms",
-    "ratio": "runtime_ratio",
-    "ci": "runtime_ci",
-    "rounds": "latency_rounds",
-    "rejected": "latency_rejected",
-}
 SHIPPED = Path(__file__).parents[2] / "tables"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What holds for a whole table.
-
-    Attributes:
-        ladder_sizes: SPAN-like members, channels x blocks, smallest first; the last is the
-            baseline, to which the gate refers.
-        fidelities: training steps at which PSNR was read, rising.
-        base_db: PSNR of the bicubic base alone.
-        conditions: of every latency.
-        settings, environment: how it was made, to be read by people.
-    """
-
-    scale: int
-    ladder_sizes: tuple[str, ...]
-    fidelities: tuple[int, ...]
-    base_db: float
-    conditions: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
-
-    def to_json(self) -> str:
-        """Write the facts as a file's metadata holds them, where the sizes are called rungs."""
-        data = asdict(self)
-        data["rungs"] = data.pop("ladder_sizes")
-        return json.dumps(data, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Facts":
-        """Read what `to_json` wrote."""
-        data = json.loads(text)
-        sizes, fidelities = tuple(data.pop("rungs")), tuple(data.pop("fidelities"))
-        return cls(ladder_sizes=sizes, fidelities=fidelities, **data)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """One training of a member; one that failed has an error and an empty curve."""
-
-    curve: Curve
-    train_seconds: float
-    restarts: int
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One member; its trainings are by seed, from 0."""
-
-    spec: ArchSpec
-    cost: Cost
-    latency: Latency
-    measure_seconds: float
-    trainings: tuple[Training, ...]
+MAX_ROWS = 1_000_000
+MAX_UNPACKED = 2**30  # bytes; a dictionary of texts can stand for more than memory holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +50,15 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each member, seed and fidelity; train_seconds are up to there."""
-        return pd.DataFrame(list(_list_rows(self.facts, self.entries.values())))
+        return pd.DataFrame(list(list_rows(self.facts, self.entries.values())))
 
     def save(self, path: Path) -> None:
-        """Write a Parquet file, whole or not at all."""
+        """Write a Parquet file, whole or not at all; its pages have checksums."""
         # An index of pandas would be a column to every other reader.
         data = pa.Table.from_pandas(self.frame(), preserve_index=False)
         data = data.replace_schema_metadata({FACTS: self.facts.to_json().encode()})
         with replaced(path, path.with_name(f"{path.name}.partial")) as draft:
-            pq.write_table(data, draft, compression="zstd")
+            pq.write_table(data, draft, compression="zstd", write_page_checksum=True)
 
     @classmethod
     def load(cls, path: Path) -> "Table":
@@ -121,23 +67,79 @@ class Table:
         Raises:
             ValueError: the file is no such table.
         """
-        # Any Parquet file can be read: the key in its schema says whose it is.
+        place = f"table={path}"
         try:
-            data = pq.read_table(path)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"table={path} is no Parquet file: {error}") from None
-        if FACTS not in (data.schema.metadata or {}):
-            raise ValueError(
-                f"table={path} is not one of nas tabulate: its metadata lacks {FACTS.decode()}"
-            )
+            metadata, rows = _read_parquet(path, place)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, MemoryError):
+                raise
+            first = " ".join(str(error).split())
+            raise ValueError(f"{place} is no Parquet file, or a damaged one: {first}") from None
+        facts = Facts.from_json(metadata, f"{place}, metadata")
+        table = cls(facts=facts, entries=read_entries(facts, rows, place))
+        for size in facts.ladder_sizes:
+            if rung_spec(size, facts.scale).arch_id not in table.entries:
+                raise SchemaError(place, f"expected a member of each size, got none of {size}")
+        return table
 
-        # Rows of one member need not lie together.
-        facts = Facts.from_json(data.schema.metadata[FACTS])
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for row in data.to_pylist():
-            rows.setdefault(row["arch_id"], []).append(row)
-        entries = {arch_id: _read_entry(facts, member) for arch_id, member in rows.items()}
-        return cls(facts=facts, entries=entries)
+
+def _read_parquet(path: Path, place: str) -> tuple[bytes, list[dict[str, Any]]]:
+    """Return the facts in a file's metadata, and its rows.
+
+    Raises:
+        SchemaError: it has other columns or is too large. pa.ArrowException, OSError: no Parquet.
+    """
+    # What the footer says is judged before anything of its size is made.
+    with pq.ParquetFile(path) as file:
+        schema, footer = file.schema_arrow, file.metadata
+        facts = (schema.metadata or {}).get(FACTS)
+        if facts is None:
+            raise ValueError(
+                f"{place} is not one of nas tabulate: its metadata lacks {FACTS.decode()}"
+            )
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        num_bytes = sum(max(0, group.total_byte_size) for group in groups)
+    if footer.num_rows > MAX_ROWS or num_bytes > MAX_UNPACKED:
+        words = f"expected at most {MAX_ROWS:,} rows of {MAX_UNPACKED // 2**20} MiB in all"
+        raise SchemaError(place, f"{words}, got {footer.num_rows:,} of {num_bytes // 2**20}")
+    later = list_later_columns() - {*schema.names}
+    columns = {name: hint for name, hint in list_columns().items() if name not in later}
+    texts = [name for name, hint in columns.items() if _check_column(schema, name, hint, place)]
+
+    # Texts stay packed until it is known how much they are.
+    with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+        data = file.read(columns=list(columns))
+    num_letters = sum(_count_letters(chunk) for name in texts for chunk in data[name].chunks)
+    if num_letters > MAX_UNPACKED:
+        raise SchemaError(place, f"expected less text, got {num_letters // 2**20} MiB of it")
+    return facts, data.to_pylist()
+
+
+def _check_column(schema: pa.Schema, name: str, hint: Any, place: str) -> bool:
+    """Check the type of a column; return whether it is text.
+
+    Raises:
+        SchemaError: it is missing, stands there twice, or has another type.
+    """
+    places = schema.get_all_field_indices(name)
+    if len(places) != 1:
+        count = "none" if not places else str(len(places))
+        raise SchemaError(place, f"expected one column, got {count}", name)
+    kind = schema.field(places[0]).type
+    allowed = {
+        str: (pa.types.is_string, pa.types.is_large_string),
+        int: (pa.types.is_integer,),
+        float: (pa.types.is_floating, pa.types.is_integer),
+    }[find_kind(hint)]
+    if not any(is_kind(kind) for is_kind in allowed):
+        words = "text" if find_kind(hint) is str else "numbers"
+        raise SchemaError(place, f"expected {words}, got {str(kind)[:40]}", name)
+    return find_kind(hint) is str
+
+
+def _count_letters(texts: pa.DictionaryArray) -> int:
+    lengths = pc.binary_length(texts.dictionary).take(texts.indices)
+    return int(pc.sum(lengths).as_py() or 0)
 
 
 def find_table(name: str) -> Path:
@@ -155,58 +157,3 @@ def find_table(name: str) -> Path:
         raise ValueError(f"table={name}: there is no such file; those that ship: {names}")
 
     return Path(name)
-
-
-def _list_rows(facts: Facts, entries: Iterable[Entry]) -> Iterable[dict[str, Any]]:
-    """Give the rows of a table's file."""
-    for entry in entries:
-        member = {"arch_id": entry.spec.arch_id, "arch": entry.spec.to_json(), **asdict(entry.cost)}
-        for name, column in LATENCY_COLUMNS.items():
-            member[column] = getattr(entry.latency, name)
-        member["measure_seconds"] = entry.measure_seconds
-
-        for seed, training in enumerate(entry.trainings):
-            # A failed training has rows too, with no PSNR in them.
-            psnr_db = dict(training.curve)
-            for fidelity in facts.fidelities:
-                seconds = training.train_seconds * fidelity / facts.fidelities[-1]
-                yield {
-                    **member,
-                    "seed": seed,
-                    "fidelity": fidelity,
-                    "psnr_db": psnr_db.get(fidelity),
-                    "train_seconds": seconds,
-                    "restarts": training.restarts,
-                    "error": training.error,
-                }
-
-
-def _read_entry(facts: Facts, rows: list[dict[str, Any]]) -> Entry:
-    """Read a member from its rows; what is the same in all of them is read from the first."""
-    first = rows[0]
-    latency = {name: first[column] for name, column in LATENCY_COLUMNS.items()}
-    seeds = sorted({row["seed"] for row in rows})
-    return Entry(
-        spec=ArchSpec.from_json(first["arch"]),
-        # A table that was made before a cost was counted lacks its column.
-        cost=Cost(**{name: first[name] for name in COSTS if name in first}),
-        latency=Latency(**latency, **facts.conditions),
-        measure_seconds=first["measure_seconds"],
-        trainings=tuple(
-            _read_training([row for row in rows if row["seed"] == seed]) for seed in seeds
-        ),
-    )
-
-
-def _read_training(rows: list[dict[str, Any]]) -> Training:
-    """Read one training from its rows, one a fidelity."""
-    # The longest row holds what is true of the whole training.
-    rows = sorted(rows, key=lambda row: row["fidelity"])
-    curve = [(row["fidelity"], row["psnr_db"]) for row in rows if row["psnr_db"] is not None]
-    last = rows[-1]
-    return Training(
-        curve=tuple(curve),
-        train_seconds=last["train_seconds"],
-        restarts=last["restarts"],
-        error=last["error"],
-    )

@@ -3,17 +3,18 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from nas.record import Cost, Latency, Quality
 from nas.search.engines.base import Engine, Placement, Result, Task
 from nas.search.engines.tasks import run_tasks, started
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
+from nas.search.same_images import refuse_other_base
 from nas.search.table.contents import TableContents
-from nas.search.table.log import TabulationLog
-from nas.search.table.table import Entry, Facts, Table, Training
+from nas.search.table.entries import Entry, Facts, Training
+from nas.search.table.log import Measured, TabulationLog, Trained
+from nas.search.table.table import Table
+from nas.system.faults import MachineError
 
 Show = Callable[[str, int, int], None]  # what is done, how many of it are, and of how many
 
@@ -33,14 +34,14 @@ def tabulate(
 
     Raises:
         ValueError: the baseline cannot be trained, or a member cannot be measured.
+        MachineError: a fault of the machine took a task again and again.
     """
     # The others wait for the baseline, whose PSNR says when a training is stuck.
     make_evaluator = functools.partial(ProxyEvaluator, settings)
     baseline = contents.trainings()[0]
     with started(engine, make_evaluator, placement):
         _train_missing(contents, log, engine, [baseline], show)
-        if not log.trained[baseline]["quality"]:
-            error = log.trained[baseline]["error"]
+        if error := log.trained[baseline].error:
             raise ValueError(f"the reference {contents.ladder_sizes[-1]}: {error}")
         _train_missing(contents, log, engine, contents.trainings()[1:], show)
 
@@ -69,9 +70,9 @@ def assemble_table(
         seeds = [seed for seed in range(contents.num_seeds) if (arch_id, seed) in log.trained]
         entries[arch_id] = Entry(
             spec=spec,
-            cost=Cost(**measured["cost"]),
-            latency=Latency(**measured["latency"]),
-            measure_seconds=measured["seconds"],
+            cost=measured.cost,
+            latency=measured.latency,
+            measure_seconds=measured.seconds,
             trainings=tuple(
                 _read_training(log.trained[arch_id, seed], fidelities) for seed in seeds
             ),
@@ -83,11 +84,13 @@ def assemble_table(
     exact = dataclasses.replace(latency, ratio=1.0, ci=0.0, runtime_ms=latency.baseline_ms)
     entries[baseline] = dataclasses.replace(entries[baseline], latency=exact)
 
+    first = log.trained[baseline, 0].quality
+    assert first, "the baseline's training is done first"
     facts = Facts(
         scale=contents.scale,
         ladder_sizes=contents.ladder_sizes,
         fidelities=fidelities,
-        base_db=log.trained[baseline, 0]["quality"]["base_db"],
+        base_db=first.base_db,
         conditions=exact.conditions,
         settings=settings,
         environment=environment,
@@ -106,10 +109,11 @@ def _train_missing(
     """Run the trainings that the log lacks; what diverged or got stuck is kept as a failure.
 
     Raises:
-        ValueError: a worker died too often: that says nothing about the member.
+        MachineError: it was read on other images than the baseline, or a fault of the machine took
+            one again and again: that says nothing about the member.
     """
-    baseline = log.trained.get((contents.baseline.arch_id, 0), {}).get("quality")
-    reference_db = baseline["psnr_db"] if baseline else None
+    baseline = log.trained.get((contents.baseline.arch_id, 0))
+    reference_db = baseline.quality.psnr_db if baseline and baseline.quality else None
     tasks = [
         Task(
             key=f"{arch_id} {seed}",
@@ -121,11 +125,13 @@ def _train_missing(
     ]
     # Each is kept as it comes: a kill costs what runs, no more.
     for result in run_tasks(engine, tasks):
-        if result.died:
+        if result.is_lost:
             _refuse_failure(result)
         arch_id, seed = result.task.key.split()
-        quality = asdict(result.value) if result.value else None
-        log.add({"arch_id": arch_id, "seed": int(seed), "quality": quality, "error": result.error})
+        if result.value and baseline and baseline.quality:
+            refuse_other_base(result.value.base_db, baseline.quality.base_db)
+        done = Trained(arch_id=arch_id, seed=int(seed), quality=result.value, error=result.error)
+        log.add(done)
         show("trained", len(log.trained), len(contents.trainings()))
 
 
@@ -135,7 +141,7 @@ def _measure_missing(
     """Measure the members that the log lacks.
 
     Raises:
-        ValueError: one cannot be measured.
+        ValueError, MachineError: one cannot be measured.
     """
     specs = [spec for arch_id, spec in contents.members.items() if arch_id not in log.measured]
     tasks = [Task(key=spec.arch_id, method="measure", args=(spec,)) for spec in specs]
@@ -143,25 +149,33 @@ def _measure_missing(
     for result in run_tasks(engine, tasks):
         _refuse_failure(result)
         cost, latency, seconds = result.value
-        line = {"arch_id": result.task.key, "cost": asdict(cost), "latency": asdict(latency)}
-        log.add({**line, "seconds": seconds})
+        log.add(Measured(arch_id=result.task.key, cost=cost, latency=latency, seconds=seconds))
         show("measured", len(log.measured), len(contents.members))
 
 
-def _read_training(line: Mapping[str, Any], fidelities: tuple[int, ...]) -> Training:
-    """Return a training of the table from its line of the log."""
-    if line["quality"] is None:
-        return Training(curve=(), train_seconds=0.0, restarts=0, error=line["error"])
+def _read_training(done: Trained, fidelities: tuple[int, ...]) -> Training:
+    """Return a training of the table from the log's.
+
+    Raises:
+        ValueError: it was read at other steps.
+    """
+    quality = done.quality
+    if quality is None:
+        return Training(curve=(), train_seconds=0.0, restarts=0, error=done.error)
+
     # With one fidelity no curve was kept: its end is the curve.
-    quality = Quality.from_dict(line["quality"])
-    return Training(
-        curve=quality.curve or ((fidelities[-1], quality.psnr_db),),
-        train_seconds=quality.train_seconds,
-        restarts=quality.restarts,
-    )
+    curve = quality.curve or ((quality.fidelity, quality.psnr_db),)
+    if tuple(steps for steps, _ in curve) != fidelities:
+        raise ValueError(
+            f"the training of {done.arch_id}, seed {done.seed}, was read at other steps than "
+            f"{', '.join(map(str, fidelities))}: the log was changed"
+        )
+    return Training(curve=curve, train_seconds=quality.train_seconds, restarts=quality.restarts)
 
 
 def _refuse_failure(result: Result) -> None:
-    """Raise ValueError where a task failed."""
+    """Raise MachineError where the machine took a task, ValueError where it failed otherwise."""
+    if result.is_lost:
+        raise MachineError(f"{result.task.method} {result.task.key}: {result.error}")
     if result.error:
         raise ValueError(f"{result.task.method} {result.task.key}: {result.error}")

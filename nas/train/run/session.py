@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.patches import PatchStore
+from nas.data.pixels.base import bicubic_base
 from nas.data.sets import ImageSet
 from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.system.seeds import derived_seed
 from nas.train.distill.imitation import Imitation
-from nas.train.proxy import OverBase, bicubic_base
+from nas.train.proxy import OverBase
 from nas.train.recipe.config import Recipe, Stage
 from nas.train.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nas.train.run.handover import change_form, has_base, make_whole

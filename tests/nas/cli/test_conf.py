@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas.cli import catalog, schema
+from nas.cli.calls import find_schema
 from nas.cli.composition import compose_command
-from nas.cli.door import find_schema, main
+from nas.cli.door import main
 from nas.cli.targets import CLASSES, locate
 
 CONF = Path(__file__).parents[3] / "conf"

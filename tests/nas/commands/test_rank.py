@@ -193,6 +193,7 @@ def test_without_out_nothing_is_written(tmp_path, monkeypatch, capsys):
         (HEADER.upper() + GOOD, "found METHOD, PSNR_VALID_DB, PSNR_TEST_DB, RUNTIME_MS, PARAMS_M, FLOPS_G; names are in small letters"),
         (HEADER.replace("method", "x" * 5000) + "a\n", "1 fields under 6 columns"),
         ("flops,flops\n1,1\n", "the column 'flops' stands there twice"),
+        ("te\x00m," + HEADER + "x," + GOOD, "has a name that is not printable"),
     ],
 )  # fmt: skip
 def test_bad_tables_are_refused_in_one_line(table, message, tmp_path, capsys):

@@ -108,6 +108,38 @@ def test_costs_do_not_depend_on_the_device(seed):
     assert count(build(spec).eval(), torch.rand(1, 3, 24, 20)) == measure_cost(spec, size=(24, 20))
 
 
+@pytest.mark.parametrize("name", ["mambagate", "dwmamba"])
+def test_a_scan_costs_the_same_where_it_is_computed(name):
+    """On the meta device it walks one token of each chunk."""
+    spec = published(name)
+    assert count(build(spec).eval(), torch.rand(1, 3, 40, 33)) == measure_cost(spec, size=(40, 33))
+
+
+def test_the_cost_of_a_group_is_that_of_its_blocks_and_of_what_is_around_them():
+    spab = BlockSpec.of(
+        "spab", channels=12, activation="silu", attention="parameter_free", bias=True
+    )
+    wide = BlockSpec.of("conv", channels=20, kernel=3, bias=False)
+    hab, shab = (BlockSpec.of(kind, channels=16, kernel=7) for kind in ("hab", "shab"))
+
+    def make_group(*blocks, kernel, attention):
+        group = BlockSpec.of("group", kernel=kernel, bias=True, attention=attention)
+        return dataclasses.replace(group, blocks=blocks)
+
+    # Groups within groups, blocks that change the width, maps that are made in another group.
+    inner = make_group(wide, spab, kernel=1, attention="esa")
+    groups = (
+        make_group(inner, spab, kernel=3, attention="none"),
+        BlockSpec.of("conv", channels=16, kernel=1, bias=True),
+        make_group(hab, shab, kernel=1, attention="esa"),
+        make_group(shab, kernel=1, attention="none"),
+    )
+    stem = BlockSpec.of("conv", channels=12, kernel=3, bias=True)
+    spec = dataclasses.replace(tiny(), stem=stem, blocks=groups, taps=("block4",))
+    cost = measure_cost(spec)
+    assert summed_cost(spec) == {field: getattr(cost, field) for field in SUMMED}
+
+
 def test_memory_is_the_peak_of_live_tensors_when_counted_by_hand():
     pixels = 64 * 64
     # The upsampler's convolution and the shuffled image live beside the image, the features, the fused ones.

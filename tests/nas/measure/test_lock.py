@@ -257,3 +257,41 @@ def test_processes_that_use_the_lock_are_known_while_they_live(start, tmp_path):
     trainer.kill()
     assert users("cpu", folder=tmp_path) == {os.getpid()}
     assert users("GPU-1", folder=tmp_path) == set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("kind", ["link", "writable by all"])
+def test_a_lock_folder_that_a_stranger_made_is_refused_with_a_way_out(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = lock.lock_folder()
+    (tmp_path / "theirs").mkdir()
+    if kind == "link":
+        folder.symlink_to(tmp_path / "theirs")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    with pytest.raises(PermissionError, match=r"esr-nas-\d+ .*; remove it, or .* TMPDIR=/path$"):
+        exclusive("cpu").__enter__()
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_lock_files_are_their_users_alone_and_no_link_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with exclusive("cpu"):
+        folder = lock.lock_folder()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert set(modes.values()) == {0o600, 0o700}
+    (folder / "cpu.want.lock").unlink()
+    (folder / "cpu.want.lock").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic links"):
+        exclusive("cpu").__enter__()
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_process_is_no_user_any_more_when_it_has_ended(tmp_path):
+    script = "from nas.measure.lock import shared\nimport pathlib, sys\n"
+    script += "with shared('cpu', folder=pathlib.Path(sys.argv[1])): print('in')\n"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    assert list((tmp_path / "cpu.users").iterdir()) == []

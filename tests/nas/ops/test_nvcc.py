@@ -1,7 +1,10 @@
 """The cache of built CUDA sources, with a compiler that only counts."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -95,3 +98,45 @@ def test_processes_that_want_the_same_library_build_it_once(compiler):
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert count() == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("level", ["cuda", ""])
+def test_code_is_not_loaded_from_a_folder_that_others_can_write(compiler, level):
+    source, _, count = compiler
+    build(source, arch="sm_90")
+    folder = user_cache("cuda")
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+    (folder.parent / level).chmod(0o777)
+    with pytest.raises(BuildError, match=r"can be written by every user .* remove it, or name"):
+        load(source, arch="sm_90")
+    assert count() == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links")
+def test_code_is_not_loaded_through_a_link(compiler, tmp_path):
+    source, _, count = compiler
+    (tmp_path / "theirs").mkdir()
+    user_cache("cuda").parent.mkdir(parents=True)
+    user_cache("cuda").symlink_to(tmp_path / "theirs")
+    with pytest.raises(BuildError, match="is a link"):
+        build(source, arch="sm_90")
+    assert (count(), list((tmp_path / "theirs").iterdir())) == (0, [])
+
+
+def test_what_a_killed_build_left_goes_with_the_next(compiler):
+    source, install, _ = compiler
+    install(seconds=60)
+    code = (
+        f"import nas.ops.nvcc as n, pathlib; n.build(pathlib.Path({str(source)!r}), arch='sm_90')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    while not list(user_cache("cuda").glob("esr-nas-temporary-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    install()
+    build(source, arch="sm_80")
+    left = [path.suffix for path in user_cache("cuda").iterdir()]
+    assert sorted(left) == [".lock", ".lock", ".so"]

@@ -168,6 +168,29 @@ def test_same_seed_with_replayed_runtimes_gives_the_same_search_also_across_a_ki
     assert results(tmp_path / "killed") == results(first_run)
 
 
+def test_data_that_are_away_for_a_while_make_no_failed_row(first_run, pictures, tmp_path):
+    """Once they are back before the third try; then they stay away until the session has ended."""
+    run, images, away = tmp_path / "run", tmp_path / "images", tmp_path / "away"
+    shutil.copytree(pictures, images)
+    overrides = arguments(images, trials=6, workers=1, replay=first_run)
+    with Session(run, overrides) as session:
+        wait_for_record(session, 1)
+        workers = session.workers()
+        images.rename(away)
+        while session.process.poll() is None and session.workers() == workers:
+            time.sleep(0.05)  # a worker that met the fault is replaced
+        away.rename(images)
+        wait_for_record(session, 2)
+        images.rename(away)
+        status = session.end()
+        assert status in (0, 1), session.text()  # 0: all that it needed was in memory
+        assert "Traceback" not in session.text()
+    assert {record.state for record in recorded(run).values()} == {"complete"}
+    away.rename(images)
+    search(run, overrides)
+    assert results(run) == results(first_run)
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [

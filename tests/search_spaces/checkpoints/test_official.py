@@ -192,6 +192,16 @@ def test_tensor_whose_numbers_cannot_be_looked_at_is_refused_by_name(tmp_path, v
         read_state(tmp_path / "w.pth")
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensor_is_no_weight(tmp_path):
+    """It has no shape to compare."""
+    nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    torch.save({"params": {"a": torch.zeros(2), "b.weight": nested}}, tmp_path / "w.pth")
+    assert list(read_state(tmp_path / "w.pth")) == ["a"]
+    with pytest.raises(ValueError, match=r"missing .* unexpected a"):
+        load_official(build(published("spanf")), tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
     torch.save(

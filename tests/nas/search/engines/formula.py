@@ -3,11 +3,15 @@
 import dataclasses
 import os
 import signal
+import time
 
 from nas.analysis.ladder import RUNGS, LadderRun, rung_spec
+from nas.measure.lock import exclusive
 from nas.search.backends.base import OpenedBackend
 from nas.search.engines.base import Placement
 from nas.search.engines.tasks import run_task
+from nas.system.faults import ArchitectureError
+from nas.system.owned_folder import OwnedFolder
 from search_spaces.published import published
 from search_spaces.spec import with_scale
 from tests.nas.search.studies import cost_of, latency_of, quality_of, record_of
@@ -33,7 +37,7 @@ class FormulaEvaluator:
 
     def train(self, spec, seed, reference_db, say):
         if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+            raise ArchitectureError(f"seed must be at least 0, got {seed}")
         return quality_of(spec)
 
     def trial(self, request, screen, say):
@@ -113,3 +117,20 @@ class SameProcessEngine:
     def results(self, timeout):
         while self._tasks:
             yield run_task(self._evaluator, self._tasks.pop(0), lambda words: None)
+
+
+class OwningEvaluator(FormulaEvaluator):
+    """Holds a temporary folder and a device while it trains, for ever; `stubborn` ones never end."""
+
+    def __init__(self, places, *, stubborn=False, device=None):
+        super().__init__()
+        self.places = places  # for temporary folders, for lock files
+        self.folder = OwnedFolder(places[0])
+        if stubborn:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def train(self, spec, seed, reference_db, say):
+        with exclusive("cpu", folder=self.places[1]):
+            say("holding")
+            while True:
+                time.sleep(0.01)

@@ -7,9 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from nas.data.patches import SharedImages
+from nas.data.pixels.images import ImageError
 from nas.measure import lock
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
+from nas.search.evaluation import evaluator as evaluator_module
 from nas.search.evaluation import training
 from nas.search.evaluation import training as trainings
 from nas.search.evaluation.evaluator import ProxyEvaluator
@@ -17,6 +20,7 @@ from nas.search.evaluation.requests import TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.model.incumbents import Incumbent
 from nas.search.screening import Screen
+from nas.system.faults import ArchitectureError
 from nas.train.trainer import StageTrainer
 from nas.train.weights import weights_path
 from search_spaces import published
@@ -316,3 +320,140 @@ def test_a_candidate_that_is_fast_enough_is_trained(make, told):
     record = make(time_cap=5.0).trial(request(), None, told.append)  # the baseline is SPAN
     assert record.state == "complete"
     assert told[:3] == ["counting", "timing a step", "training 0/4"]
+
+
+def test_workers_train_on_what_is_shared_and_notice_changed_val_images(
+    make, told, tmp_path, monkeypatch
+):
+    """The same bits as from images that each decodes; and a val image that is exchanged is named."""
+    alone = make().trial(request(1), None, told.append)
+    train, val = image_set("coffee"), image_set("rocket", role="val")
+    copied = dataclasses.replace(val.pairs[0], hr=tmp_path / "val.jpg")
+    copied.hr.write_bytes(val.pairs[0].hr.read_bytes())
+    opened = dataclasses.replace(val, pairs=(copied,)).with_digests(progress=False)
+    with SharedImages(train) as notices:
+        assert notices == []
+    shared = SharedImages(train)
+    with shared:
+        evaluator = make(sets={"train": train, "val": opened}, shared=shared)
+        with monkeypatch.context() as patch:
+            load = type(train).load
+            patch.setattr(
+                type(train), "load",
+                lambda self, i: load(self, i) if self.name == "val" else pytest.fail("decoded"),
+            )  # fmt: skip
+            record = evaluator.trial(request(1), None, told.append)
+        assert record.quality.psnr_db == alone.quality.psnr_db
+        copied.hr.write_bytes(train.pairs[0].hr.read_bytes())
+        with pytest.raises(ImageError, match=r"val\.jpg: its bytes changed"):
+            evaluator.trial(request(2), None, told.append)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_bit(path):
+    """In the middle of what is stored: in a weight."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def rewrite(**changes):
+    def change(path):
+        torch.save(torch.load(path, weights_only=True) | changes, path)
+
+    return change
+
+
+def drop_a_key(path):
+    data = torch.load(path, weights_only=True)
+    del data["seconds"]
+    torch.save(data, path)
+
+
+def spoil_weights(path):
+    data = torch.load(path, weights_only=True)
+    next(iter(data["trainer"]["average"].values())).fill_(float("nan"))
+    torch.save(data, path)
+
+
+def refer_to_itself(path):
+    data = torch.load(path, weights_only=True)
+    data["trainer"]["net"] = data
+    torch.save(data, path)
+
+
+def claim_much(path):
+    rewrite(trainer={"net": torch.zeros(1).expand(2**40)})(path)
+
+
+DAMAGES = {
+    "truncated": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"no archive" * 100),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a changed bit": flip_a_bit,
+    "another version": rewrite(format=0),
+    "another network": lambda path: path.with_name("2.pt").replace(path),
+    "seconds as text": rewrite(seconds="long"),
+    "a missing key": drop_a_key,
+    "weights that are no numbers": spoil_weights,
+    "a list": lambda path: torch.save([1, 2], path),
+    "itself": refer_to_itself,
+    "more than it stores": claim_much,
+    "sparse": rewrite(trainer={"net": torch.eye(3).to_sparse()}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_checkpoint_is_told_and_trained_anew(make, told, tmp_path, damage):
+    config, other = proxy(steps=4), tiny_spec(channels=12)
+    replay = {spec.arch_id: latency_of(spec) for spec in (SPEC, other)}
+    evaluator = make(config, fidelities=(2, 4), replay=replay)
+    through = evaluator.trial(request(1), None, told.append)
+    paused = evaluator.trial(request(1, until=2), None, told.append)
+    another = dataclasses.replace(request(2, until=2), spec=other)
+    evaluator.trial(another, None, told.append)
+    DAMAGES[damage](tmp_path / "checkpoints" / "1.pt")
+
+    evaluator = make(config, fidelities=(2, 4))
+    record = evaluator.advance(request(1), paused, told.append)
+    assert whole(record) == whole(through)
+    assert record.state == "complete"
+    (notice,) = [one for one in evaluator.notices if "anew" in one]
+    assert notice.startswith("its checkpoint is damaged (")
+
+
+@pytest.mark.parametrize("folder", ["weights", "checkpoints"])
+def test_training_stands_although_what_is_derived_cannot_be_stored(make, told, tmp_path, folder):
+    """A file lies where the folder would be made."""
+    (tmp_path / folder).write_text("in the way")
+    evaluator = make(proxy(steps=4), fidelities=(2, 4))
+    record = evaluator.trial(request(1, until=2), None, told.append)
+    record = evaluator.advance(request(1), record, told.append)
+    assert (record.state, record.quality.fidelity) == ("complete", 4)
+    assert evaluator.notices
+    assert all("could not be stored" in notice for notice in evaluator.notices)
+
+
+def test_network_that_the_builder_refuses_is_to_blame(make, told, monkeypatch):
+    def refuse(spec):
+        raise ValueError("kernel must be odd")
+
+    monkeypatch.setattr(evaluator_module, "measure_cost", refuse)
+    with pytest.raises(ArchitectureError, match=r"cannot be built: ValueError: kernel must be odd"):
+        make().trial(request(), None, told.append)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), cut])
+def test_test_set_is_left_out_where_weights_are_lost(make, told, damage):
+    evaluator = make(proxy(steps=4))
+    evaluator.settings.sets["test"] = image_set("rocket", role="test")
+    evaluator.trial(request(1), None, told.append)
+    assert evaluator.read_test(SPEC, told.append) > 10
+    damage(weights_path(evaluator.settings.run, SPEC))
+    assert evaluator.read_test(SPEC, told.append) is None
+    (notice,) = evaluator.notices
+    assert notice.startswith("its weights cannot be read")

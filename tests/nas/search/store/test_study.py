@@ -1,5 +1,7 @@
 import itertools
+import math
 import random
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
@@ -13,6 +15,7 @@ from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import RECORD
 from nas.search.store.journal import JOURNAL, read_storage
 from nas.search.store.runs import read_state
+from nas.system.faults import MachineError
 from nas.system.record_file import read_records, recover
 from search_spaces.chooser import decisions
 from tests.nas.search.studies import (
@@ -123,6 +126,29 @@ def test_failed_trial_is_kept_typed_and_counted(tmp_path):
     assert {trial.state for trial in trials_of(asker)} == {TrialState.FAIL}
 
 
+@pytest.mark.parametrize("base_db", [25.01, 24.9, math.nan, math.inf])
+def test_psnr_that_was_read_on_other_images_is_not_told(tmp_path, base_db):
+    """Also in another session: the ladder says what the base had."""
+    asker = open_search(tmp_path)
+    climb(asker.study)
+    proposal = asker.ask()
+    journal = (tmp_path / JOURNAL).read_bytes()
+    other = replace(record_of(proposal).quality, base_db=base_db)
+    for study in (asker.study, open_search(tmp_path).study):
+        (trial,) = study.pending
+        before = (tmp_path / JOURNAL).read_bytes()
+        with pytest.raises(MachineError, match=r"data\.val: the images changed under the search"):
+            study.tell(trial, record_of(trial, quality=other))
+        with pytest.raises(MachineError, match=r"25\.0000 dB"):
+            study.add_ladder_run(replace(study.ladder[0], seed=1, base_db=base_db))
+        assert (tmp_path / JOURNAL).read_bytes() == before
+        assert len(study.records) == 1
+    assert (tmp_path / JOURNAL).read_bytes().startswith(journal)
+    rounded = replace(other, base_db=25.0004)
+    study.tell(trial, record_of(trial, quality=rounded))
+    assert len(study.records) == 2
+
+
 def test_rejected_trial_is_a_row_that_does_not_count(tmp_path):
     asker = open_search(tmp_path, limits={"params": 1.0})
     climb(asker.study)
@@ -228,6 +254,7 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
     whole = open_search(tmp_path / "whole", sampler=sampler, space=space)
     search(whole, trials)
     lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
+    following = whole.ask().spec
     draw = random.Random(0)
     places = draw.sample(range(1, len(lines)), 2 if sampler in MODELLED else 14)
     for place in sorted({*places, len(lines) - 1}):
@@ -243,6 +270,7 @@ def test_search_is_the_same_after_a_kill_at_any_write(tmp_path, sampler, space):
             f"cut before line {place + 1} of {len(lines)}"
         )
         assert rows(again.study)[: len(before)] == before
+        assert again.ask().spec == following
 
 
 @pytest.mark.parametrize(

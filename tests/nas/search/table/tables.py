@@ -5,7 +5,8 @@ import math
 import random
 
 from nas.search.table.contents import TableContents
-from nas.search.table.table import Entry, Facts, Table, Training
+from nas.search.table.entries import Entry, Facts, Training
+from nas.search.table.table import Table
 from tests.nas.search.studies import CHALLENGE, cost_of, latency_of, small_space
 
 SIZES = ("8x1", "12x1", "12x2", "16x2")

@@ -1,11 +1,18 @@
-import json
+import dataclasses
+from dataclasses import asdict, replace
 
 import pytest
 
+from nas.search.engines.base import Placement
+from nas.search.table import tabulation
 from nas.search.table.contents import all_members
-from nas.search.table.log import TabulationLog
+from nas.search.table.log import Measured, TabulationLog, Trained
+from nas.system.faults import ArchitectureError, MachineError
+from nas.system.record_file import frame
+from nas.system.stored_schema import SchemaError
+from tests.nas.search.engines.formula import FormulaEvaluator, SameProcessEngine
 from tests.nas.search.studies import small_space, wide_space
-from tests.nas.search.table.tables import SIZES, SPACE, contents
+from tests.nas.search.table.tables import SIZES, SPACE, contents, table
 
 
 def test_contents_holds_every_member_once_and_repeats_its_ladder():
@@ -43,8 +50,9 @@ def test_space_that_is_too_large_is_refused():
 
 
 SETTINGS = {"proxy.steps": 40, "seed": 0}
-TRAINED = {"arch_id": "a", "seed": 0, "quality": None, "error": "diverged: x"}
-MEASURED = {"arch_id": "a", "cost": {}, "latency": {}, "seconds": 1.0}
+TRAINED = Trained(arch_id="a", seed=0, quality=None, error="diverged: x")
+ENTRY = next(iter(table().entries.values()))
+MEASURED = Measured(arch_id="a", cost=ENTRY.cost, latency=ENTRY.latency, seconds=1.0)
 
 
 def test_log_knows_after_a_kill_what_was_done(tmp_path):
@@ -52,11 +60,11 @@ def test_log_knows_after_a_kill_what_was_done(tmp_path):
     log.add(TRAINED)
     log.add(MEASURED)
     with log.path.open("a") as file:
-        file.write(json.dumps(TRAINED)[:20])  # a kill in the middle of a line
+        file.write('{"arch_id": "a", "see')  # a kill in the middle of a line
     again = TabulationLog(log.path, SETTINGS)
     assert again.trained == log.trained == {("a", 0): TRAINED}
     assert again.measured == log.measured == {"a": MEASURED}
-    again.add(TRAINED | {"seed": 1})
+    again.add(replace(TRAINED, seed=1))
     assert set(TabulationLog(log.path, SETTINGS).trained) == {("a", 0), ("a", 1)}
 
 
@@ -66,3 +74,70 @@ def test_log_of_other_settings_is_refused_by_key(tmp_path):
         ValueError, match=r"^proxy.steps: t.jsonl was begun with 40, now it is 80; give"
     ):
         TabulationLog(tmp_path / "t.jsonl", SETTINGS | {"proxy.steps": 80})
+
+
+@dataclasses.dataclass
+class Settings:
+    """As far as the stub needs them: what a training raises, by arch_id."""
+
+    errors: dict
+
+
+class Breaking(FormulaEvaluator):
+    def __init__(self, settings, *, device=None):
+        super().__init__()
+        self.errors = settings.errors
+
+    def train(self, spec, seed, reference_db, say):
+        if spec.arch_id in self.errors:
+            raise self.errors[spec.arch_id]
+        return super().train(spec, seed, reference_db, say)
+
+
+def make_table(folder, monkeypatch, errors):
+    """Tabulate the made-up members; gives the log, also where the machine failed."""
+    monkeypatch.setattr(tabulation, "ProxyEvaluator", Breaking)
+    log = TabulationLog(folder / "t.jsonl", SETTINGS)
+    tabulation.tabulate(
+        contents(), log, Settings(errors), engine=SameProcessEngine(),
+        placement=Placement(num_workers=1, num_per_host=1), show=lambda *_: None,
+    )  # fmt: skip
+    return log
+
+
+def test_fault_of_the_machine_is_no_member_of_a_table_and_what_was_done_is_kept(
+    tmp_path, monkeypatch
+):
+    arch_id, _ = contents().trainings()[5]
+    with pytest.raises(MachineError, match=rf"^train {arch_id} \d: OSError: .*No space left"):
+        make_table(tmp_path, monkeypatch, {arch_id: OSError(28, "No space left on device")})
+    done = TabulationLog(tmp_path / "t.jsonl", SETTINGS).trained
+    assert len(done) == 5
+    log = make_table(tmp_path, monkeypatch, {})
+    assert len(log.trained) == len(contents().trainings())
+    assert not any(line.error for line in log.trained.values())
+
+
+def test_failed_training_of_a_member_stands_in_the_table(tmp_path, monkeypatch):
+    arch_id, seed = contents().trainings()[5]
+    log = make_table(tmp_path, monkeypatch, {arch_id: ArchitectureError("diverged")})
+    assert log.trained[arch_id, seed].error == "ArchitectureError: diverged"
+
+
+@pytest.mark.parametrize(
+    ("change", "misfit"),
+    [
+        ({"seed": -1}, "record 1, seed: expected a whole number of at least 0, got -1"),
+        ({"quality": {"psnr_db": 1.0}}, "record 1, quality.base_db: expected it, got nothing"),
+        ({"error": ""}, "record 1: expected a quality where there is no error, and none else"),
+        ({"more": 1}, 'record 1: expected arch_id, seed, quality, error; got the field "more"'),
+    ],
+)
+def test_log_whose_record_is_none_of_ours_is_refused_with_its_field(tmp_path, change, misfit):
+    log = TabulationLog(tmp_path / "t.jsonl", SETTINGS)
+    log.add(TRAINED)
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(lines[0] + frame(asdict(TRAINED) | change, 1))
+    with pytest.raises(SchemaError) as told:
+        TabulationLog(log.path, SETTINGS)
+    assert str(told.value) == f"{log.path}, {misfit}"
