@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from nas.data.patches.shards import Decoded, Planes, load_shards, planes, write_shards
+from nas.data.patches.uses import SourceUse, select_images
 from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import ImageSet
@@ -105,6 +106,28 @@ class PatchStore:
             raise ValueError(f"seed must be at least 0, got {seed=}")
         other = copy.copy(self)
         other.seed = seed
+        return other
+
+    @property
+    def sources(self) -> set[str]:
+        """The names of the sources that the images come from."""
+        return {image.source for image in self._images}
+
+    def with_sources(self, uses: Mapping[str, SourceUse], *, seed: int) -> PatchStore:
+        """Return a store of some of the images, drawn by other weights; nothing is decoded again.
+
+        Sources that the images do not come from are left out. Where they come from none of those
+        that are named, the store is as it was; `describe_missing` says so in words.
+
+        Args:
+            seed: of the shares that are drawn.
+        """
+        names = [image.source for image in self._images]
+        places, weights = select_images(names, uses, seed)
+        other = copy.copy(self)
+        if places:
+            other._images = [self._images[place] for place in places]
+            other._weights, other._positions = weights, {}
         return other
 
     def fitting_patch(self, patch: int) -> int:

@@ -267,19 +267,23 @@ class TrainingSession:
         seed = derived_seed(config.seed, "stage", index)
         net = change_form(net, stage.form, seed=seed)
         shapes = stage.patches.lr_shapes(config.spec.scale)
+        # A share of a source is drawn by the run's seed: the same images in each stage.
+        patches = config.patches
+        if stage.sources is not None:
+            patches = patches.with_sources(stage.sources, seed=config.seed)
 
         imitation = None
         if stage.distill:
             assert self.teacher is not None
             imitation = Imitation(self.teacher, stage.distill)
-            lr, _ = config.patches.batch(CALIBRATION_STEP, 1, shapes[0])
+            lr, _ = patches.batch(CALIBRATION_STEP, 1, shapes[0])
             imitation.fit_adapters(net.to(device), lr.to(device), seed=seed)
 
         base = functools.partial(bicubic_base, scale=config.spec.scale)
         return StageTrainer(
             net,
             stage,
-            config.patches.with_seed(seed),
+            patches.with_seed(seed),
             shapes=shapes,
             device=device,
             base=base if has_base(config.spec, stage) else None,
