@@ -104,9 +104,7 @@ class SpandrelTeacher(nn.Module):
         return image.clone()
 
 
-def _open_teacher(
-    path: Path, spec: ArchSpec | None, scale: int, device: torch.device
-) -> nn.Module:
+def _open_teacher(path: Path, spec: ArchSpec | None, scale: int, device: torch.device) -> nn.Module:
     """Open a file by what reads it; scales are compared where they are known before."""
     if path.suffix.lower() == ".onnx":
         if not path.is_file():

@@ -128,12 +128,25 @@ class Stage:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.losses and not self.distill:
             raise ValueError("losses is empty, and so is distill: there is nothing to train for")
+        self._check_names()
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and below 1, got {self.ema:g}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip:g}; null clips nothing")
         if self.sources is not None:
             check_uses(self.sources)
+
+    def _check_names(self) -> None:
+        # Both have a weight and can be called: only what a teacher's layers are tells them apart.
+        for name, loss in self.losses.items():
+            if hasattr(loss, "layers"):
+                raise ValueError(
+                    f"losses.{name}: a {type(loss).__name__} compares with a teacher; it belongs "
+                    "under distill"
+                )
+        both = ", ".join(self.losses.keys() & self.distill.keys())
+        if both:
+            raise ValueError(f"losses and distill both have {both}; give one another name")
 
     def is_frozen(self, name: str) -> bool:
         """Return whether a parameter keeps its value in this stage."""
