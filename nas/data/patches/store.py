@@ -247,8 +247,8 @@ class PatchStore:
         )
         if self._on_error == "stop" or len(small) == len(sizes):
             raise ValueError(
-                f"{line}; use smaller patches (proxy.patch), or leave them out with "
-                "data.on_error=skip"
+                f"{line}; use smaller patches (proxy.patch, or those of the recipe), or leave "
+                "them out with data.on_error=skip"
             )
         self.notices.append(f"skipped in training: {line}")
 

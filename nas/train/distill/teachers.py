@@ -81,7 +81,7 @@ class OnnxTeacher(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         # Many exports fix the number of images at one.
-        batches = x.split(1) if self._input.shape[:1] == [1] else [x]
+        batches = torch.split(x, 1) if self._input.shape[:1] == [1] else (x,)
         images = [self._session.run(None, {self._input.name: b.cpu().numpy()})[0] for b in batches]
         return torch.cat([torch.from_numpy(image) for image in images]).to(x.device)
 

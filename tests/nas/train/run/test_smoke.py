@@ -24,7 +24,7 @@ from tests.nas.train.proxies import patch_store
 from tests.nas.train.recipe.recipes import NAMES, load_recipe
 from tests.nas.train.run.trainings import Silent
 
-SIDE = 96  # of the val image, in HR pixels
+SIDE = 64  # of the val image, in HR pixels
 
 
 def widen(name, channels, wider):
@@ -52,7 +52,7 @@ TEACHERS = {
 
 def make_teacher(name, patches):
     if name in TEACHERS:
-        return start_network(TEACHERS[name](), patches, seed=1, patch=24).eval()
+        return start_network(TEACHERS[name](), patches, seed=1, patch=16).eval()
     return nn.Upsample(scale_factor=4, mode="bicubic")
 
 
@@ -108,9 +108,9 @@ def test_recipe_runs_through_all_its_stages(name, tmp_path, monkeypatch, patches
     def start(is_residual):
         if is_residual:
             return initial_network(
-                residual_spec(spec), 0, patches.batch(CALIBRATION_STEP, 4, 24)[0]
+                residual_spec(spec), 0, patches.batch(CALIBRATION_STEP, 4, 16)[0]
             )
-        return start_network(spec, patches, seed=0, patch=24)
+        return start_network(spec, patches, seed=0, patch=16)
 
     config = TrainingConfig(
         folder=tmp_path, spec=spec, recipe=recipe, sets={"val": val}, patches=patches,
