@@ -117,7 +117,7 @@ class PatchStore:
         """Return a store of some of the images, drawn by other weights; nothing is decoded again.
 
         Sources that the images do not come from are left out. Where they come from none of those
-        that are named, the store is as it was; `describe_missing` says so in words.
+        that are named, the store is as it was; `describe_uses` says so in words.
 
         Args:
             seed: of the shares that are drawn.

@@ -80,14 +80,22 @@ def select_images(
     return sorted(places), weights
 
 
-def describe_missing(uses: Mapping[str, SourceUse], sources: Collection[str]) -> str:
-    """Say which of the sources that are named the data do not have; empty: they have them all."""
+def describe_uses(uses: Mapping[str, SourceUse], sources: Collection[str]) -> str:
+    """Say where sources that are named and sources of the data differ; empty: they do not.
+
+    Example:
+        >>> describe_uses({"a": SourceUse(), "c": SourceUse()}, ["a", "b"])
+        'the data have no c, the others train without; b is not named and does not train'
+    """
     missing = ", ".join(name for name in uses if name not in sources)
-    if not missing:
-        return ""
-    if any(name in sources for name in uses):
-        return f"the data have no {missing}: the other sources train without"
-    return f"the data have no {missing}: all their images train"
+    if not any(name in sources for name in uses):
+        return f"the data have no {missing}: all their images train"
+
+    words = [f"the data have no {missing}, the others train without"] if missing else []
+    unused = ", ".join(sorted(name for name in sources if name not in uses))
+    if unused:
+        words.append(f"{unused} is not named and does not train")
+    return "; ".join(words)
 
 
 def _draw_share(places: list[int], share: float, seed: int, name: str) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nas.data.patches.uses import SourceUse, check_uses, describe_missing
+from nas.data.patches.uses import SourceUse, check_uses, describe_uses
 from nas.losses.base import Loss
 from nas.train.distill.terms import DistillTerm
 from nas.train.recipe.optimizers import OptimizerConfig
@@ -204,16 +204,13 @@ class Recipe:
         return any(stage.distill for stage in self.stages.values())
 
     def describe_sources(self, sources: Collection[str]) -> list[str]:
-        """Say for each stage which of the sources that it names the data do not have.
-
-        Args:
-            sources: those that the data have.
-        """
-        missing = {
-            name: describe_missing(stage.sources or {}, sources)
+        """Say for each stage where the sources that it names and those of the data differ."""
+        differences = {
+            name: describe_uses(stage.sources, sources)
             for name, stage in self.stages.items()
+            if stage.sources is not None
         }
-        return [f"stage {name}: {words}" for name, words in missing.items() if words]
+        return [f"stage {name}: {words}" for name, words in differences.items() if words]
 
 
 def check_recipe(recipe: Recipe, scale: int, *, has_teacher: bool) -> None:

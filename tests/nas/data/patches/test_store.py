@@ -9,7 +9,7 @@ import torch
 from nas.data import imresize
 from nas.data.folders.layouts import open_folder
 from nas.data.patches import PatchStore
-from nas.data.patches.uses import SourceUse, describe_missing
+from nas.data.patches.uses import SourceUse, describe_uses
 from nas.data.sets import ImageSet, Pair
 from tests.nas.data.pictures import picture, write, write_pairs
 
@@ -250,8 +250,8 @@ def test_sources_that_are_not_there_are_left_out_and_said(tmp_path):
     assert set(count_levels(store.with_sources(some, seed=0))) == {10}
     assert set(count_levels(store.with_sources(none, seed=0))) == {10, 20}
     assert store.sources == {"a", "b"}
-    assert describe_missing(some, store.sources) == (
-        "the data have no z: the other sources train without"
+    assert describe_uses(some, store.sources) == (
+        "the data have no z, the others train without; b is not named and does not train"
     )
-    assert describe_missing(none, store.sources) == "the data have no y, z: all their images train"
-    assert describe_missing({"a": SourceUse()}, store.sources) == ""
+    assert describe_uses(none, store.sources) == "the data have no y, z: all their images train"
+    assert describe_uses({"a": SourceUse(), "b": SourceUse()}, store.sources) == ""

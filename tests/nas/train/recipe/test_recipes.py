@@ -6,6 +6,7 @@ import pytest
 
 from nas.cli import catalog
 from nas.cli.invocation import UsageError
+from nas.cli.own_files import read_own
 from nas.train.recipe.config import check_recipe
 from nas.train.run.plan import count_steps, plan_segments
 from search_spaces.published import names as published_names
@@ -144,6 +145,14 @@ def test_values_that_the_report_gives_are_these():
     assert load_recipe("errn2").stages["a"].schedule.periods == [0.25] * 4
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_may_be_copied_into_a_file_of_ones_own(name, tmp_path):
+    """Such files are read by another reader than Hydra's; anchors mean the same to it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(catalog.text(f"recipe/{name}"))
+    assert build_recipe(read_own("recipe", path, ())) == load_recipe(name)
+
+
 def refusal_of(tree):
     """Return the one line that a recipe is refused with."""
     with pytest.raises((UsageError, ValueError)) as caught:
@@ -227,9 +236,15 @@ def test_patch_in_hr_pixels_is_a_multiple_of_the_scale(side, shape):
 
 def test_sources_that_the_data_lack_are_said_stage_by_stage():
     recipe = load_recipe("vscinet")
-    assert recipe.describe_sources({"div2k", "lsdir", "flickr2k"}) == []
+    assert recipe.describe_sources({"div2k", "lsdir", "flickr2k"}) == [
+        "stage l1: flickr2k is not named and does not train",
+        "stage l2: lsdir is not named and does not train",
+    ]
+    assert load_recipe("haesr").describe_sources({"div2k", "lsdir"}) == []
+    assert load_recipe("short").describe_sources({"builtin"}) == []
     assert recipe.describe_sources({"div2k", "lsdir"}) == [
-        "stage l2: the data have no flickr2k: the other sources train without"
+        "stage l2: the data have no flickr2k, the others train without; lsdir is not named and does "
+        "not train"
     ]
     assert recipe.describe_sources({"builtin"}) == [
         "stage l1: the data have no div2k, lsdir: all their images train",
