@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nas.data.patches.decoded import Decoded, Planes, decode_images
 from nas.data.patches.index import DamageError
 from nas.data.patches.shards import load_shards, write_shards
 from nas.data.patches.shared import open_cache
+from nas.data.patches.uses import SourceUse, select_images
 from nas.data.sets import ImageSet
 from nas.system.owned_folder import OwnedFolder
 
@@ -99,6 +100,28 @@ class PatchStore:
             raise ValueError(f"seed must be at least 0, got {seed=}")
         other = copy.copy(self)
         other.seed = seed
+        return other
+
+    @property
+    def sources(self) -> set[str]:
+        """The names of the sources that the images come from."""
+        return {image.source for image in self._images}
+
+    def with_sources(self, uses: Mapping[str, SourceUse], *, seed: int) -> PatchStore:
+        """Return a store of some of the images, drawn by other weights; nothing is decoded again.
+
+        Sources that the images do not come from are left out. Where they come from none of those
+        that are named, the store is as it was; `describe_uses` says so in words.
+
+        Args:
+            seed: of the shares that are drawn.
+        """
+        names = [image.source for image in self._images]
+        places, weights = select_images(names, uses, seed)
+        other = copy.copy(self)
+        if places:
+            other._images = [self._images[place] for place in places]
+            other._weights, other._positions = weights, {}
         return other
 
     def fitting_patch(self, patch: int) -> int:
@@ -218,8 +241,8 @@ class PatchStore:
         )
         if self._on_error == "stop" or len(small) == len(sizes):
             raise ValueError(
-                f"{line}; use smaller patches (proxy.patch), or leave them out with "
-                "data.on_error=skip"
+                f"{line}; use smaller patches (proxy.patch, or those of the recipe), or leave "
+                "them out with data.on_error=skip"
             )
         self.notices.append(f"skipped in training: {line}")
 

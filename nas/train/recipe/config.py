@@ -1,10 +1,11 @@
 """A recipe: stages that follow one another, each a training with settings of its own."""
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from nas.data.patches.uses import SourceUse, check_uses, describe_uses
 from nas.losses.base import Loss
 from nas.train.distill.terms import DistillTerm
 from nas.train.recipe.optimizers import OptimizerConfig
@@ -62,29 +63,6 @@ class Patches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceUse:
-    """How a stage uses one source of the data.
-
-    Attributes:
-        weight: how often its patches are drawn, relative to the other sources.
-        first: only that many of its images, in the order of their names; null: all.
-        share: only that share of them, drawn by the run's seed, above 0 and at most 1.
-    """
-
-    weight: float = 1.0
-    first: int | None = None
-    share: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight must be above 0, got {self.weight:g}; leave the source out")
-        if self.first is not None and self.first < 1:
-            raise ValueError(f"first must be at least 1, got {self.first}; null takes all images")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {self.share:g}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyStop:
     """Ends a stage whose validation no longer rises.
 
@@ -99,6 +77,8 @@ class EarlyStop:
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(f"patience must be at least 1, got {self.patience}")
+        if not self.least_db >= 0:
+            raise ValueError(f"least_db must be at least 0, got {self.least_db:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +128,25 @@ class Stage:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.losses and not self.distill:
             raise ValueError("losses is empty, and so is distill: there is nothing to train for")
+        self._check_names()
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and below 1, got {self.ema:g}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip:g}; null clips nothing")
+        if self.sources is not None:
+            check_uses(self.sources)
+
+    def _check_names(self) -> None:
+        # Both have a weight and can be called: only what a teacher's layers are tells them apart.
+        for name, loss in self.losses.items():
+            if hasattr(loss, "layers"):
+                raise ValueError(
+                    f"losses.{name}: a {type(loss).__name__} compares with a teacher; it belongs "
+                    "under distill"
+                )
+        both = ", ".join(self.losses.keys() & self.distill.keys())
+        if both:
+            raise ValueError(f"losses and distill both have {both}; give one another name")
 
     def is_frozen(self, name: str) -> bool:
         """Return whether a parameter keeps its value in this stage."""
@@ -167,12 +162,14 @@ class Recipe:
         scale: of the networks that it is for; null: any.
         smoke: run every stage for a few steps on small patches, to see that it works.
         source: where its values come from, in words.
+        teacher: what its stages are distilled from, in words; empty: nothing.
     """
 
     stages: dict[str, Stage]
     scale: int | None
     smoke: bool
     source: str
+    teacher: str = ""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -206,15 +203,22 @@ class Recipe:
     def needs_teacher(self) -> bool:
         return any(stage.distill for stage in self.stages.values())
 
-    @property
-    def sources_named(self) -> set[str]:
-        """The data sources that any stage names."""
-        return {name for stage in self.stages.values() for name in stage.sources or ()}
+    def describe_sources(self, sources: Collection[str]) -> list[str]:
+        """Say for each stage where the sources that it names and those of the data differ."""
+        differences = {
+            name: describe_uses(stage.sources, sources)
+            for name, stage in self.stages.items()
+            if stage.sources is not None
+        }
+        return [f"stage {name}: {words}" for name, words in differences.items() if words]
 
 
-def check_recipe(recipe: Recipe, scale: int) -> None:
-    """Refuse a recipe that does not fit a network's scale, before anything is trained.
+def check_recipe(recipe: Recipe, scale: int, *, has_teacher: bool) -> None:
+    """Refuse a recipe that does not fit a network, before anything is trained.
 
+    Args:
+        scale: of the network.
+        has_teacher: whether there is a network to distil from.
     Raises:
         ValueError: the message starts with recipe.
     """
@@ -228,6 +232,12 @@ def check_recipe(recipe: Recipe, scale: int) -> None:
             stage.patches.lr_shapes(scale)
         except ValueError as error:
             raise ValueError(f"recipe.stages.{name}.{error}") from None
+        if stage.distill and not has_teacher:
+            advised = f" ({recipe.teacher})" if recipe.teacher else ""
+            raise ValueError(
+                f"recipe.stages.{name}.distill: it needs a teacher{advised}, and none is given; "
+                f"give teacher=, or recipe.stages.{name}.distill={{}}"
+            )
 
 
 def _shorten(stage: Stage) -> Stage:

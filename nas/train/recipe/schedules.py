@@ -82,7 +82,7 @@ class Cosine:
             raise ValueError(f"periods must be above 0 and add up to 1, got {self.periods}")
 
     def factor(self, step: int, steps: int) -> float:
-        rising = (step + 1) / max(1, round(self.warmup * steps))
+        rising = _rise(self.warmup, step, steps)
 
         # The period that holds the step, and how far in it the step is.
         ends = list(itertools.accumulate(self.periods))
@@ -91,27 +91,30 @@ class Cosine:
         within = min((step / steps - start) / self.periods[place], 1.0)
         height = self.peaks[place] - self.floor
         falling = self.floor + 0.5 * height * (1 + math.cos(math.pi * within))
-        return min(rising, falling) if rising < 1 else falling
+        return min(rising, falling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiStep:
-    """The peak rates, times a factor at each milestone.
+    """A rise to the peak, then a factor at each milestone.
 
     Attributes:
+        warmup: share of the stage in which the rates rise, 0 to 1.
         milestones: shares of the stage, rising.
         decay: factor at each of them.
 
     Example:
-        >>> schedule = MultiStep(milestones=[0.5, 0.75], decay=0.5)
+        >>> schedule = MultiStep(warmup=0.0, milestones=[0.5, 0.75], decay=0.5)
         >>> [schedule.factor(step, 100) for step in (0, 49, 50, 75)]
         [1.0, 1.0, 0.5, 0.25]
     """
 
+    warmup: float
     milestones: list[float]
     decay: float
 
     def __post_init__(self) -> None:
+        _check_share("warmup", self.warmup)
         for milestone in self.milestones:
             _check_share("milestones", milestone)
         if sorted(self.milestones) != self.milestones or not self.milestones:
@@ -119,8 +122,14 @@ class MultiStep:
         _check_share("decay", self.decay)
 
     def factor(self, step: int, steps: int) -> float:
+        rising = _rise(self.warmup, step, steps)
         passed = sum(step >= milestone * steps for milestone in self.milestones)
-        return float(self.decay**passed)
+        return min(rising, float(self.decay**passed))
+
+
+def _rise(warmup: float, step: int, steps: int) -> float:
+    """Return the factor of a warm-up: it grows by equal parts to 1 at its end, and stays there."""
+    return min(1.0, (step + 1) / max(1, round(warmup * steps)))
 
 
 def _check_share(name: str, value: float) -> None:

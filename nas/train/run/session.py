@@ -149,6 +149,7 @@ class TrainingSession:
         # A checkpoint holds all weights of its segment: the start only gives the network its form.
         first = checkpoint.segment if checkpoint else 0
         net = self.start(has_base(config.spec, segments[first].stage))
+        self._try_stages(net, recipe)
         for segment in segments[first:]:
             trainer = self._open_trainer(net, segment.stage, segment.index)
             self._best = _Best()
@@ -258,6 +259,40 @@ class TrainingSession:
             validations=config.validations,
         )
 
+    def _try_stages(self, net: Network, recipe: Recipe) -> None:
+        """Cut a patch of each shape and read a feature of each layer, before the first stage.
+
+        Raises:
+            ValueError: images are too small for a stage, or layers do not fit; it names the stage.
+        """
+        # Those that run: of a smoke run they are smaller ones. A repeated one is tried once.
+        for name, stage in dict(recipe.segments()).items():
+            patches = self._choose_patches(stage)
+            try:
+                for shape in stage.patches.lr_shapes(self.config.spec.scale):
+                    lr, _ = patches.batch(CALIBRATION_STEP, 1, shape)
+                if stage.distill:
+                    self._imitate(net, stage, lr, seed=0)
+            except ValueError as error:
+                raise ValueError(f"recipe.stages.{name}: {error}") from None
+
+    def _choose_patches(self, stage: Stage) -> PatchStore:
+        """Return the patches of the sources that a stage names."""
+        patches = self.config.patches
+        if stage.sources is None:
+            return patches
+        # A share of a source is drawn by the run's seed: the same images in each stage.
+        return patches.with_sources(stage.sources, seed=self.config.seed)
+
+    def _imitate(self, net: Network, stage: Stage, lr: Tensor, *, seed: int) -> Imitation:
+        """Return what compares a network with the teacher in a stage."""
+        if self.teacher is None:
+            raise ValueError("distill: it needs a teacher, and none is given; give teacher=")
+        device = self.config.device
+        imitation = Imitation(self.teacher, stage.distill)
+        imitation.fit_adapters(net.to(device), lr.to(device), seed=seed)
+        return imitation
+
     def _open_trainer(self, net: Network, stage: Stage, index: int) -> StageTrainer:
         """Make the trainer of a stage, which starts from a network.
 
@@ -268,19 +303,18 @@ class TrainingSession:
         seed = derived_seed(config.seed, "stage", index)
         net = change_form(net, stage.form, seed=seed)
         shapes = stage.patches.lr_shapes(config.spec.scale)
+        patches = self._choose_patches(stage)
 
         imitation = None
         if stage.distill:
-            assert self.teacher is not None
-            imitation = Imitation(self.teacher, stage.distill)
-            lr, _ = config.patches.batch(CALIBRATION_STEP, 1, shapes[0])
-            imitation.fit_adapters(net.to(device), lr.to(device), seed=seed)
+            lr, _ = patches.batch(CALIBRATION_STEP, 1, shapes[0])
+            imitation = self._imitate(net, stage, lr, seed=seed)
 
         base = functools.partial(bicubic_base, scale=config.spec.scale)
         return StageTrainer(
             net,
             stage,
-            config.patches.with_seed(seed),
+            patches.with_seed(seed),
             shapes=shapes,
             device=device,
             base=base if has_base(config.spec, stage) else None,

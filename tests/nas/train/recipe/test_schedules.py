@@ -11,7 +11,7 @@ SCHEDULES = {
     "linear": Linear(warmup=0.1),
     "cosine": Cosine(warmup=0.05, floor=0.01, periods=[1.0], peaks=[1.0]),
     "restarts": Cosine(warmup=0.0, floor=0.0, periods=[0.6, 0.4], peaks=[1.0, 0.5]),
-    "multistep": MultiStep(milestones=[0.25, 0.5], decay=0.5),
+    "multistep": MultiStep(warmup=0.0, milestones=[0.25, 0.5], decay=0.5),
 }
 
 
@@ -35,6 +35,12 @@ def test_cosine_rises_in_its_warmup():
     assert rising == pytest.approx([(step + 1) / 20 for step in range(15)])
 
 
+def test_steps_rise_in_their_warmup():
+    schedule = MultiStep(warmup=0.1, milestones=[0.5], decay=0.5)
+    factors = [schedule.factor(step, 100) for step in (0, 4, 9, 49, 50, 99)]
+    assert factors == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5, 0.5])
+
+
 def test_linear_ends_one_step_above_zero():
     schedule = Linear(warmup=0.2)
     assert [schedule.factor(step, 10) for step in range(10)] == pytest.approx(
@@ -46,9 +52,15 @@ def test_linear_ends_one_step_above_zero():
     ("make", "message"),
     [
         (lambda: Linear(warmup=1.5), "warmup must be from 0 to 1, a share, got 1.5"),
-        (lambda: MultiStep(milestones=[0.5, 0.2], decay=0.5), "milestones must be one or more"),
-        (lambda: MultiStep(milestones=[], decay=0.5), "milestones must be one or more"),
-        (lambda: MultiStep(milestones=[250000.0], decay=0.5), "milestones must be from 0 to 1"),
+        (
+            lambda: MultiStep(warmup=0.0, milestones=[0.5, 0.2], decay=0.5),
+            "milestones must be one or more",
+        ),
+        (lambda: MultiStep(warmup=0.0, milestones=[], decay=0.5), "milestones must be one or more"),
+        (
+            lambda: MultiStep(warmup=0.0, milestones=[250000.0], decay=0.5),
+            "milestones must be from 0 to 1",
+        ),
         (
             lambda: Cosine(warmup=0.0, floor=0.0, periods=[0.5], peaks=[1.0]),
             "periods must be above 0 and add up to 1",

@@ -3,14 +3,18 @@
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nas.data.patches.uses import SourceUse
+from nas.train.distill.terms import Features
+from nas.train.recipe.config import Patches
 from nas.train.run.log import read_log
 from nas.train.run.session import LAST
-from nas.train.trainer import TrainingError
+from nas.train.trainer import StageTrainer, TrainingError
 from tests.nas.train.run.trainings import SPEC, Silent, make_recipe, open_session
 
 ROOT = Path(__file__).parents[4]
@@ -84,8 +88,6 @@ def test_too_little_time_is_said(tmp_path):
 
 
 def test_loss_that_is_not_finite_leaves_a_good_checkpoint(tmp_path, monkeypatch):
-    from nas.train.trainer import StageTrainer
-
     compare = StageTrainer._compare_batch
 
     def break_late(trainer, part):
@@ -103,6 +105,44 @@ def test_loss_that_is_not_finite_leaves_a_good_checkpoint(tmp_path, monkeypatch)
     # Without the fault it goes on from there.
     monkeypatch.setattr(StageTrainer, "_compare_batch", compare)
     assert open_session(tmp_path).run().psnr_db > 28
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distill": {"f": Features(weight=1.0, layers=[("block9", "block1")])}},
+         r"^recipe\.stages\.whole: the network has no feature block9"),
+        ({"distill": {"f": Features(weight=1.0, layers=[("block1", "block7")])}},
+         r"^recipe\.stages\.whole: the network has no feature block7"),
+        ({"patches": Patches(lr=[8, 400], hr=None, batch_size=1, accumulate=1)},
+         r"^recipe\.stages\.whole: 1 image\(s\) have LR sides below the patch of 400"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_a_later_stage_is_said_before_the_first(tmp_path, changes, message):
+    recipe, watcher = make_recipe(), Silent()
+    stages = recipe.stages | {"whole": replace(recipe.stages["whole"], **changes)}
+    with pytest.raises(ValueError, match=message):
+        open_session(tmp_path, recipe=replace(recipe, stages=stages), watcher=watcher).run()
+    assert watcher.steps == []
+
+
+def test_stages_train_on_the_images_of_their_sources(tmp_path, monkeypatch):
+    """Two photographs; the second stage takes the first of its source alone."""
+    drawn = {}
+    draw = StageTrainer._compare_batch
+
+    def note(trainer, part):
+        names = [image.name for image in trainer.batches._images]
+        drawn.setdefault(trainer.stage.form, []).append(names)
+        return draw(trainer, part)
+
+    monkeypatch.setattr(StageTrainer, "_compare_batch", note)
+    recipe = make_recipe(steps=(1, 1))
+    whole = replace(recipe.stages["whole"], sources={"": SourceUse(first=1), "div2k": SourceUse()})
+    stages = recipe.stages | {"whole": whole}
+    names = ("coffee", "rocket")
+    open_session(tmp_path, recipe=replace(recipe, stages=stages), images=names).run()
+    assert drawn == {"plain": [["coffee", "rocket"]], "train": [["coffee"]] * 2}
 
 
 def test_damaged_checkpoint_is_named(tmp_path):

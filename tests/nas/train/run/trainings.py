@@ -78,8 +78,8 @@ class Silent:
         self.readings.append(reading)
 
 
-def open_session(folder, *, recipe=None, hours=None, watcher=None):
-    patches = patch_store("coffee")
+def open_session(folder, *, recipe=None, hours=None, watcher=None, images=("coffee",)):
+    patches = patch_store(*images)
 
     def start(is_residual):
         if is_residual:
@@ -91,7 +91,7 @@ def open_session(folder, *, recipe=None, hours=None, watcher=None):
         folder=folder,
         spec=SPEC,
         recipe=recipe or make_recipe(),
-        sets={"train": image_set("coffee"), "val": image_set("chelsea", role="val")},
+        sets={"train": image_set(*images), "val": image_set("chelsea", role="val")},
         patches=patches,
         device=torch.device("cpu"),
         seed=0,
