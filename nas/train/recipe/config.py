@@ -1,7 +1,7 @@
 """A recipe: stages that follow one another, each a training with settings of its own."""
 
 import fnmatch
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ from nas.train.recipe.optimizers import OptimizerConfig
 from nas.train.recipe.schedules import Schedule
 
 Side = int | tuple[int, int]  # of a patch: a square's, or height and width
-SMOKE_STEPS, SMOKE_BATCH, SMOKE_SIDE = 3, 2, 24  # of every stage with recipe.smoke=true
+SMOKE_STEPS, SMOKE_BATCH, SMOKE_SIDE = 3, 2, 24  # with recipe.smoke=true; in LR pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,23 +244,38 @@ def _shorten(stage: Stage) -> Stage:
     """Return a stage of a few steps, a small batch and small patches; all else is as it was."""
     patches = replace(
         stage.patches,
-        lr=[_shrink(side) for side in _sides_of(stage.patches)],
-        hr=None,
+        lr=_shrink(stage.patches.lr, SMOKE_SIDE),
+        # Of x4 these are the same as in LR; at other scales they are as many HR pixels.
+        hr=_shrink(stage.patches.hr, 4 * SMOKE_SIDE),
         batch_size=min(stage.patches.batch_size, SMOKE_BATCH),
         accumulate=1,
     )
     return replace(stage, steps=SMOKE_STEPS, patches=patches, early_stop=None)
 
 
-def _sides_of(patches: Patches) -> Sequence[Side]:
-    return patches.lr or patches.hr or ()
+def _shrink(sides: list[Side] | None, largest: int) -> list[Side] | None:
+    """Return small patches of about the same shapes; those that are small already are as they were.
+
+    Args:
+        largest: the longer side of what is returned, in pixels. The shorter is half of it at least,
+            since some networks pad their images by more pixels than a thin patch has.
+    """
+    if sides is None:
+        return None
+    small: list[Side] = []
+    for side in sides:
+        height, width = _as_shape(side)
+        factor = min(1.0, largest / max(height, width))
+        small.append((_round_side(height, factor, largest), _round_side(width, factor, largest)))
+    return small
 
 
-def _shrink(side: Side) -> Side:
-    """Return a small LR patch of about the same shape."""
-    height, width = _as_shape(side)
-    shrink = SMOKE_SIDE / max(height, width)
-    return round(height * shrink), round(width * shrink)
+def _round_side(side: int, factor: float, largest: int) -> int:
+    """Return a side times a factor, as a multiple of every scale."""
+    if factor == 1:
+        return side
+    common = 12  # of 2, 3 and 4
+    return min(side, max(largest // 2, common * round(side * factor / common)))
 
 
 def _as_shape(side: Side) -> tuple[int, int]:

@@ -76,6 +76,8 @@ class Cosine:
             raise ValueError(
                 f"periods and peaks must be as many, got {len(self.periods)} and {len(self.peaks)}"
             )
+        for peak in self.peaks:
+            _check_share("peaks", peak)
         if not all(period > 0 for period in self.periods) or not math.isclose(
             sum(self.periods), 1.0, abs_tol=1e-6
         ):

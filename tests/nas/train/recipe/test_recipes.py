@@ -145,6 +145,25 @@ def test_values_that_the_report_gives_are_these():
     assert load_recipe("errn2").stages["a"].schedule.periods == [0.25] * 4
 
 
+@pytest.mark.parametrize(
+    ("sides", "scale", "shapes"),
+    [
+        ({"lr": [64, 16, [8, 9]], "hr": None}, 3, [(24, 24), (16, 16), (8, 9)]),
+        ({"lr": [[64, 128], [10, 1000]], "hr": None}, 4, [(12, 24), (10, 24)]),
+        ({"lr": None, "hr": [256, [256, 384], 32]}, 4, [(24, 24), (15, 24), (8, 8)]),
+        ({"lr": None, "hr": [255, 30]}, 3, [(32, 32), (10, 10)]),
+    ],
+)
+def test_smoke_run_cuts_small_patches_of_like_shapes(sides, scale, shapes):
+    patches = {**sides, "batch_size": 64, "accumulate": 8}
+    stages = write_recipe(only=write_stage(patches=patches, steps=10**6, repeats=2))
+    recipe = build_recipe(stages | {"smoke": True})
+    for _, stage in recipe.segments():
+        assert stage.patches.lr_shapes(scale) == shapes
+        assert (stage.steps, stage.patches.batch_size, stage.patches.accumulate) == (3, 2, 1)
+    assert len(list(recipe.segments())) == 2
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_may_be_copied_into_a_file_of_ones_own(name, tmp_path):
     """Such files are read by another reader than Hydra's; anchors mean the same to it."""

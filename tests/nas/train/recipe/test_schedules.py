@@ -69,6 +69,10 @@ def test_linear_ends_one_step_above_zero():
             lambda: Cosine(warmup=0.0, floor=0.0, periods=[0.5, 0.5], peaks=[1.0]),
             "periods and peaks must be as many, got 2 and 1",
         ),
+        (
+            lambda: Cosine(warmup=0.0, floor=0.0, periods=[1.0], peaks=[5e2]),
+            "peaks must be from 0 to 1, a share, got 500",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(make, message):
