@@ -15,6 +15,7 @@ from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
 from nas.data.sets import ImageSet
 from nas.measure.quality import Upscaler, mean_db, per_image
+from nas.system.held_signals import holding_signals
 from nas.system.seeds import derived_seed
 from nas.train.distill.imitation import Imitation
 from nas.train.proxy import OverBase
@@ -165,21 +166,27 @@ class TrainingSession:
         saved = time.monotonic()
         validated = set(list_validations(segment, self.config.validations))
         early_stop = segment.stage.early_stop
-        while trainer.done < segment.stage.steps:
-            if early_stop and self._best.num_worse >= early_stop.patience:
-                return
-            try:
-                trainer.step()
-            except TrainingError as error:
-                raise TrainingError(error.kind, f"stage {segment.name}: {error.reason}") from None
-            self._losses.append(trainer.losses)
-            self.watcher.step(segment, segment.before + trainer.done)
-            if trainer.done in validated:
-                self._validate(trainer, segment, log)
-            elif time.monotonic() - saved < SAVE_SECONDS:
-                continue
-            self._save(trainer, segment)
-            saved = time.monotonic()
+        # A step that is cut off would leave weights that no checkpoint may hold.
+        with holding_signals() as signals:
+            while trainer.done < segment.stage.steps and not signals.came:
+                if early_stop and self._best.num_worse >= early_stop.patience:
+                    return
+                self._take_step(trainer, segment)
+                if trainer.done in validated:
+                    self._validate(trainer, segment, log)
+                elif not signals.came and time.monotonic() - saved < SAVE_SECONDS:
+                    continue
+                self._save(trainer, segment)
+                saved = time.monotonic()
+
+    def _take_step(self, trainer: StageTrainer, segment: Segment) -> None:
+        """Take one step and tell it; an error names the stage."""
+        try:
+            trainer.step()
+        except TrainingError as error:
+            raise TrainingError(error.kind, f"stage {segment.name}: {error.reason}") from None
+        self._losses.append(trainer.losses)
+        self.watcher.step(segment, segment.before + trainer.done)
 
     def _validate(self, trainer: StageTrainer, segment: Segment, log: TrainingLog) -> None:
         """Read the averaged network's PSNR on val, and keep the best one's weights."""
