@@ -16,7 +16,8 @@ from nas.search.observer import EarlierResult, Observer
 from nas.search.samplers.base import Sampler, Suggestion
 from nas.search.screening import Screen
 from nas.search.seeds import derived_seed
-from nas.search.store.study import OpenTrial, Study, steps_of
+from nas.search.store.study import Study
+from nas.search.store.trials import OpenTrial, steps_of
 from search_spaces.chooser import Space
 
 MAX_KNOWN_IN_A_ROW = 10  # then architectures are drawn at random until one is new

@@ -25,7 +25,8 @@ from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storag
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
 from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
-from nas.search.store.study import Study, StudyRules
+from nas.search.store.study import Study
+from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
 from nas.system.faults import MachineError, blaming_machine
 from nas.system.record_file import read_header, recover
