@@ -217,7 +217,7 @@ def test_record_that_was_written_but_not_told_is_told_on_opening(tmp_path):
     search(asker, 3)
     proposal = asker.ask()
     record = record_of(proposal)
-    asker.study._set_attribute(proposal.place, RECORD, record.to_json())
+    asker.study._trials.write(proposal.place, RECORD, record.to_json())
     again = open_search(tmp_path)
     assert again.study.records[proposal.number] == record
     assert again.study.pending == []
