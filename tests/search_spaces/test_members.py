@@ -85,7 +85,7 @@ def list_traits(spec):
 
 @pytest.mark.parametrize("name", SPACES)
 def test_members_cost_the_flops_of_a_trace(name):
-    """Of all that are tried those with a layer unlike all before, and each tenth: FLOPs are a sum over layers."""
+    """Those with a layer unlike all before, and each tenth: FLOPs are a sum over layers."""
     space, seen = make_space(name), set()
     image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     for seed in range(count_members(name)):
