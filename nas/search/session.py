@@ -126,8 +126,9 @@ class SearchSession:
         made_folders += former.make_folders(folder)
         lock = RunLock(folder)
         study: Study | None = None
+        way_out = f"nothing that had finished is lost: nas search run={folder}"
         try:
-            with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
+            with blaming_machine(way_out):
                 notices = self._begin(checked)
                 study = self._open_study(checked)
                 with checked.backend.resources as told:  # images that all workers share, for one
@@ -140,6 +141,8 @@ class SearchSession:
                 lock.release()
                 former.remove_files(folder)
                 former.remove_folders(made_folders)
+                if isinstance(error, MachineError):  # nothing is there to go on with
+                    raise MachineError(str(error).removesuffix(f"; {way_out}")) from error
             raise
         finally:
             lock.release()

@@ -98,18 +98,20 @@ def scan(data: bytes) -> Scan:
     return Scan(lines=lines[:count], tail=data[start:], num_after=after)
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, *, cuts_tail: bool = False) -> list[dict[str, Any]]:
     """Read the records of a file that somebody may be appending to.
 
     Half a line at the end is an append that is not done yet, and left out.
 
+    Args:
+        cuts_tail: leave out whatever follows the last good record; for who calls `recover` next.
     Raises:
         DamagedFileError: a record is damaged.
         ValueError: another version wrote the file, or a record is none that a writer makes.
     """
     found = scan(path.read_bytes())
     records = _parse_records(path, found)
-    if found.is_damaged or b"\n" in found.tail:
+    if found.is_damaged or (b"\n" in found.tail and not cuts_tail):
         raise DamagedFileError(path, found)
     return records
 

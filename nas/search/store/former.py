@@ -24,7 +24,10 @@ def has_trial(run: Path) -> bool:
 
     The baseline, the ladder and failures are none.
     """
-    return any(record.number > 0 and record.state == "complete" for record in load_run(run).records)
+    return any(
+        record.number > 0 and record.state == "complete"
+        for record in load_run(run, cuts_tail=True).records
+    )
 
 
 def set_aside(run: Path) -> str:
@@ -40,7 +43,7 @@ def set_aside(run: Path) -> str:
         raise ValueError(
             f"run={run}: another process has searched in it meanwhile; give another name"
         )
-    state = load_run(run)
+    state = load_run(run, cuts_tail=True)
     if not state.records and not state.ladder:
         remove_files(run)
         return f"run={run} held no results: it starts anew with these settings"

@@ -87,6 +87,11 @@ def stored_config(run: Path) -> dict[str, Any]:
         ValueError: there is no run in this directory, or its configuration is not whole or no plain
             values.
     """
+    if not exists(run) and (run / "journal.log").exists():
+        raise ValueError(
+            f"run={run}: a journal lies there without {CONFIG}, by which it is read (a copy may "
+            "have left hidden folders out); restore it"
+        )
     if not exists(run):
         raise ValueError(
             f"run={run}: there is no run in this directory; nas search run={run} starts one"
