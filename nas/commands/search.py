@@ -139,7 +139,6 @@ def configure(
         execution=execution,
         prior=prior,
         composed=Composed(
-            # Asked for once: the next session does not evaluate them again.
             # Asked of one session: it is no part of what a run is.
             config={key: value for key, value in invocation.config.items() if key != "retry"},
             choices=invocation.choices,

@@ -116,7 +116,7 @@ def _make_table(
     except (ValueError, MachineError) as error:
         _remove_empty(log, folders)
         if not log.path.exists() and isinstance(error, MachineError):
-            raise MachineError(str(error).removesuffix(f"; {way_out}")) from error
+            raise MachineError(error.reason) from error
         raise
     except KeyboardInterrupt as stop:
         goes_on = f"Stopped; what is done stands in {log.path}. The same command goes on."

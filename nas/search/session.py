@@ -21,8 +21,9 @@ from nas.search.feasibility import check_inheritance, check_limits, check_member
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage
+from nas.search.store.journal import RunLock, find_journal, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study
@@ -126,9 +127,8 @@ class SearchSession:
         made_folders += former.make_folders(folder)
         lock = RunLock(folder)
         study: Study | None = None
-        way_out = f"nothing that had finished is lost: nas search run={folder}"
         try:
-            with blaming_machine(way_out):
+            with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
                 notices = self._begin(checked)
                 study = self._open_study(checked)
                 with checked.backend.resources as told:  # images that all workers share, for one
@@ -142,7 +142,7 @@ class SearchSession:
                 former.remove_files(folder)
                 former.remove_folders(made_folders)
                 if isinstance(error, MachineError):  # nothing is there to go on with
-                    raise MachineError(str(error).removesuffix(f"; {way_out}")) from error
+                    raise MachineError(error.reason) from error
             raise
         finally:
             lock.release()
@@ -331,11 +331,8 @@ class SearchSession:
                     notify=notify,
                     clock=backend.clock,
                 ).run()
-        except (
-            KeyboardInterrupt,
-            BrokenPipeError,
-            MachineError,
-        ):  # Ctrl-C; nobody reads the output
+        except (KeyboardInterrupt, BrokenPipeError, MachineError):
+            # Ctrl-C, an output that nobody reads, or the machine: the files show what there is.
             files.update(read_state(), now=True)
             raise
 

@@ -7,14 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.search.store.journal import JOURNAL
-from nas.search.store.run_directory import RETRAINED
+from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.search.store.runs import load_run
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one
 # a journal cannot be read.
-RESULTS = ("trials.csv", "front.csv", "report.html", JOURNAL)
+RESULTS = (*DERIVED, JOURNAL)
 FILES = (*RESULTS, "weights", "checkpoints", RETRAINED)
 FACTS = ("environment.json", ".hydra")
 

@@ -11,12 +11,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.system.file_locks import FileLock, Timeout
 from nas.system.record_file import RecordWriter
 
-JOURNAL = "journal.log"
 DOING = {"search": "searching", "trust": "training its front longer"}
-MADE_OF_IT = ("trials.csv", "front.csv", "report.html", "trust.jsonl")
 
 
 class _Journal(BaseJournalBackend):
@@ -108,7 +107,7 @@ def find_journal(run: Path) -> Path | None:
             there.
     """
     path = run / JOURNAL
-    made = [name for name in MADE_OF_IT if (run / name).exists()]
+    made = [name for name in (*DERIVED, RETRAINED) if (run / name).exists()]
     is_empty = path.is_file() and path.stat().st_size == 0
     if made and not path.is_symlink() and (is_empty or not path.exists()):
         raise ValueError(

@@ -15,9 +15,15 @@ from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.store.facts import PROBES, SIZES, STUDY, read_facts, read_rows
-from nas.search.store.journal import JOURNAL, find_journal, read_storage
+from nas.search.store.journal import find_journal, read_storage
 from nas.search.store.operations import check_operations, check_texts
-from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
+from nas.search.store.run_directory import (
+    CONFIG,
+    JOURNAL,
+    read_lr_origins,
+    read_retrained,
+    stored_config,
+)
 from nas.search.store.settings import hash_settings, shown_settings
 from nas.system.record_file import DamagedFileError, read_records, read_undamaged
 from nas.system.schema_rules import OneOf, Within, show
@@ -25,19 +31,6 @@ from nas.system.stored_schema import SchemaError, read_as
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
-
-
-class LostRowsError(DamagedFileError):
-    """A journal holds fewer rows than the table that was made of it."""
-
-    def __init__(self, path: Path, num_rows: int, num_told: int) -> None:
-        self.path = path
-        self.num_whole = num_rows
-        ValueError.__init__(
-            self,
-            f"{path}: it gives {num_rows} rows, and trials.csv beside it holds {num_told}: its end "
-            "is lost; restore it from a copy",
-        )
 
 
 def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> RunState:
@@ -52,7 +45,8 @@ def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> Ru
     """
     config = stored_config(run)
     rules = _read_rules(config, str(run / CONFIG))
-    num_told = _count_rows(run / "trials.csv")  # before the journal, which may be growing
+    # Counted before the journal is read, which may be growing.
+    num_told = 0 if recover or cuts_tail else _count_rows(run / "trials.csv")
     journal = find_journal(run)
     records: list[dict[str, Any]] = []
     if journal:
@@ -72,8 +66,11 @@ def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> Ru
     except (ValueError, *NO_JOURNAL) as error:
         raise _explain_misfit(error, records, journal or run) from None
 
-    if journal and not (recover or cuts_tail) and len(state.records) < num_told:
-        raise LostRowsError(journal, len(state.records), num_told)
+    if journal and len(state.records) < num_told:
+        raise DamagedFileError(
+            f"{journal}: it gives {len(state.records)} rows, and trials.csv beside it holds "
+            f"{num_told}: its end is lost; restore it from a copy"
+        )
 
     # What nas trust found stands beside a run: where it cannot be read, the run still can.
     notices: list[str] = []

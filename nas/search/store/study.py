@@ -41,8 +41,8 @@ from nas.search.store.facts import (
     read_facts,
     read_suggestion,
 )
-from nas.search.store.journal import JOURNAL
 from nas.search.store.optuna_trials import OptunaTrials
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.trials import OpenTrial, StudyRules, steps_of
 from search_spaces.spec import ArchSpec
 

@@ -13,7 +13,8 @@ from nas.search.model.decisions import read_decisions
 from nas.search.samplers import optuna_samplers
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import RECORD
-from nas.search.store.journal import JOURNAL, read_storage
+from nas.search.store.journal import read_storage
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import read_state
 from nas.system.faults import MachineError
 from nas.system.record_file import read_records, recover
