@@ -172,7 +172,7 @@ def test_what_follows_the_last_record_is_cut_off_by_the_search_that_goes_on(run,
 
 def test_a_damaged_trust_file_hinders_nothing_but_trust(run, capsys):
     (run / "trust.jsonl").write_text('{"x":1}\n')
-    assert main(["report", f"run={run}"]) == 0
-    assert "longer trainings are left out" in (run / "report.html").read_text()
+    assert main(["report", f"run={run}"]) == 1
+    assert "longer trainings are left out" in (run / "recovered" / "report.html").read_text()
     assert main(["search", *TABLE, "trials=14", f"run={run}"]) == 0
     capsys.readouterr()
