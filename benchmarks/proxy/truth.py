@@ -23,8 +23,9 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -43,7 +44,7 @@ from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.measure.cost import summed_cost
 from nas.measure.quality import mean_db, per_image
-from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
+from nas.system.drafts import replaced
 from nas.system.seeds import derived_seed
 from nas.system.user_cache import user_cache
 from nas.train.proxy import OverBase, ProxyConfig, start_proxy
@@ -145,6 +146,24 @@ def open_judged(shared: Path) -> dict[str, ImageSet]:
     return judged
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        attempt: how many trainings before this one diverged.
+        rate: multiplies both learning rates.
+        curve: steps and PSNR in dB by set, at each reading.
+        trainer: the state of the trainer; empty: it has not begun.
+    """
+
+    attempt: int = 0
+    rate: float = 1.0
+    seconds: float = 0.0
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
 class Study:
     """What trains the networks that the results file lacks.
 
@@ -180,11 +199,11 @@ class Study:
                 progress = self._train_on(training, path)
                 break
             except TrainingError as error:
-                kept = read_checkpoint(path) or Progress()
+                kept = read_progress(path)
                 if kept.attempt == training.proxy.max_restarts:
                     raise
                 print(f"{training.network}: {error}; again at half the rates", flush=True)
-                write_checkpoint(path, Progress(attempt=kept.attempt + 1, rate=kept.rate * CALMER))
+                write_progress(path, Progress(attempt=kept.attempt + 1, rate=kept.rate * CALMER))
 
         curves = {name: [psnr_db[name] for _, psnr_db in progress.curve] for name in self.judged}
         line = training.setting | {
@@ -199,7 +218,7 @@ class Study:
 
     def _train_on(self, training: Training, path: Path) -> Progress:
         """Train from reading to reading, writing a checkpoint at each; return how it went."""
-        progress = read_checkpoint(path) or Progress()
+        progress = read_progress(path)
         trainer = start_proxy(
             list_networks()[training.network],
             training.proxy,
@@ -228,9 +247,20 @@ class Study:
                 trainer=trainer.state(),
                 seconds=progress.seconds + time.perf_counter() - start,
             )
-            write_checkpoint(path, progress)
+            write_progress(path, progress)
             print(training.network, training.seed, stop, psnr_db, flush=True)
         return progress
+
+
+def write_progress(path: Path, progress: Progress) -> None:
+    """Write how far a training is, whole or not at all."""
+    with replaced(path, path.with_suffix(".partial")) as draft:
+        torch.save({one.name: getattr(progress, one.name) for one in fields(Progress)}, draft)
+
+
+def read_progress(path: Path) -> Progress:
+    """Read how far a training is; one without a file has not begun."""
+    return Progress(**torch.load(path, weights_only=True)) if path.exists() else Progress()
 
 
 def read_psnr(upscale: nn.Module, judged: Mapping[str, ImageSet]) -> dict[str, float]:

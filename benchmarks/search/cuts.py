@@ -22,10 +22,11 @@ from benchmarks.search.disturbed import (
     finish_search,
     read_rows,
     run_session,
+    sum_up,
     warm_up,
 )
 from benchmarks.shared.arguments import make_parser
-from nas.search.store.journal import JOURNAL
+from nas.search.store.run_directory import DERIVED, JOURNAL
 
 # Each with a start so short that most of the trials are its model's.
 SAMPLERS = {
@@ -48,6 +49,9 @@ def cut_everywhere(folder: Path, sampler: str, trials: int, every: int) -> list[
     assert finish_search(whole, trials, overrides)
     rows = read_rows(whole)
 
+    # A kill leaves no table of rows that its journal does not hold.
+    for name in DERIVED:
+        (finished / name).unlink()
     outcomes = []
     lines = (finished / JOURNAL).read_bytes().splitlines(keepends=True)
     for count in range(0, len(lines) + 1, every):
@@ -74,12 +78,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             outcomes = cut_everywhere(Path(name), sampler, options.trials, options.every)
         well = well and all(outcome.is_well for outcome in outcomes)
-        print(
-            f"{sampler}: cut at {len(outcomes)} places, rows lost "
-            f"{sum(one.lost for one in outcomes)}, twice {sum(one.twice for one in outcomes)}, "
-            f"next proposal equal {sum(one.is_next_equal for one in outcomes)}",
-            flush=True,
-        )
+        print(f"{sampler}: cut at {len(outcomes)} places, {sum_up(outcomes)}", flush=True)
     sys.exit(not well)
 
 

@@ -9,13 +9,13 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.cli.door import main
 from nas.search.store.facts import RECORD
-from nas.search.store.journal import JOURNAL
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import load_run
 
 SEARCH = [
@@ -112,6 +112,15 @@ class Outcome:
     @property
     def is_well(self) -> bool:
         return self == Outcome(lost=0, twice=0, is_next_equal=True, is_clean=True)
+
+
+def sum_up(outcomes: Sequence[Outcome]) -> str:
+    """Return in words what several disturbances did together."""
+    return (
+        f"rows lost {sum(one.lost for one in outcomes)}, "
+        f"twice {sum(one.twice for one in outcomes)}, "
+        f"next proposal equal {sum(one.is_next_equal for one in outcomes)}"
+    )
 
 
 def finish_search(run: Path, trials: int, overrides: list[str]) -> bool:

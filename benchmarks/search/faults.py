@@ -35,6 +35,7 @@ from benchmarks.search.disturbed import (
     is_clean,
     read_rows,
     run_session,
+    sum_up,
     warm_up,
 )
 from benchmarks.search.killed_workers import KillingMaker
@@ -214,9 +215,7 @@ def main() -> None:
         outcomes = [meet_point(point, rows, overrides) for point in group]
         well = well and all(outcome.is_well for outcome in outcomes)
         print(
-            f"{place}, {kind}: {len(outcomes)} points, rows lost "
-            f"{sum(one.lost for one in outcomes)}, twice {sum(one.twice for one in outcomes)}, "
-            f"next proposal equal {sum(one.is_next_equal for one in outcomes)}, "
+            f"{place}, {kind}: {len(outcomes)} points, {sum_up(outcomes)}, "
             f"ended in one line {sum(one.is_clean for one in outcomes)}",
             flush=True,
         )

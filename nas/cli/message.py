@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 
+from nas.system.schema_rules import MAX_SHOWN
 from nas.system.streams import printable
 
 MAX_LINE = 300  # characters of a message, the command's name among them
-MAX_PART = 80  # characters that a message shows of a value that somebody gave
+MAX_PART = MAX_SHOWN  # characters that a message shows of a value that somebody gave
 KEPT_END = 90  # characters at the end of a cut message: the way out stands there
 CUT = " ... "
 MAX_PATH = 160  # characters of a path that is shown whole: a part of one names no file

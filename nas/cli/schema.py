@@ -22,8 +22,8 @@ from nas.cli.annotations import (
 from nas.cli.invocation import USER_ERRORS, UsageError, did_you_mean
 from nas.cli.message import part
 from nas.cli.targets import TARGET, check_name, fits, locate
+from nas.system.schema_rules import LARGEST, show_digits
 
-LARGEST = 2**63 - 1  # whole number: what arrays, seeds and tables hold
 _RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _partial_, _args_, ...
 
 
@@ -303,7 +303,7 @@ def _check_number(value: float, kind: Hint, path: str) -> None:
         return
     if isinstance(value, int) and kind in (int, float):
         raise UsageError(
-            f"{path}: {_show_digits(value)} is too large; a number must be at most {LARGEST}"
+            f"{path}: {show_digits(value)} is too large; a number must be at most {LARGEST}"
         )
     if kind is int:
         raise UsageError(
@@ -318,16 +318,11 @@ def _say_expected(path: str, value: Any, hint: Hint) -> str:
 def _show_value(value: Any) -> str:
     """Return what a message shows of a value: its beginning, as JSON."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return _show_digits(value)
+        return show_digits(value)
     try:
         return part(json.dumps(plain(value), ensure_ascii=False, default=str))
     except (ValueError, RecursionError):  # a number of more digits than Python prints
         return f"a {type(value).__name__} that cannot be shown"
-
-
-def _show_digits(value: int) -> str:
-    """Return a whole number; of a huge one its length, which says more than its digits."""
-    return str(value) if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
 
 
 def _join(path: str, key: str) -> str:

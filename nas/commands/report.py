@@ -1,8 +1,8 @@
 """Write trials.csv, front.csv and report.html of a run anew from its journal.
 
-The journal is only read, so this works while a search is writing it. Where it is damaged, what
-comes before the damage is written into the folder recovered/ of the run, and its own files stay as
-they are.
+The journal is only read, so this works while a search is writing it. Where it or trust.jsonl is
+damaged, what can still be read is written into the folder recovered/ of the run, and its own files
+stay as they are.
 
 Examples:
     nas report run=runs/mine
@@ -12,29 +12,26 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from nas.analysis.run_state import RunState
 from nas.cli.exit_status import FAULT, OK
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.words import counts
-from nas.search.store.run_directory import rewrite
+from nas.search.store.run_directory import read_retrained, rewrite
 from nas.search.store.runs import load_run
 from nas.system.console import open_console, print_lines
 from nas.system.record_file import DamagedFileError
 
-RECOVERED = "recovered"  # folder within a run, for what was read of a damaged journal
+RECOVERED = "recovered"  # folder within a run, for what was read of damaged files
 
 
 def run(*, run: str) -> int:
     """Rebuild the files of a run and print its summary; returns the exit status."""
-    folder, target, damage = Path(run), Path(run), ""
-    try:
-        state = load_run(folder)
-    except DamagedFileError as error:
-        # Its tables may hold more than what can still be read: they are not written over.
-        target, damage = folder / RECOVERED, str(error)
-        state = load_run(folder, recover=True)
-        state = replace(state, notices=(*state.notices, damage))
+    folder = Path(run)
+    state, damage = read_whole(folder)
 
+    # Its tables may hold more than what can still be read: they are not written over.
+    target = folder / RECOVERED if damage else folder
     # The drafts' names are this process's own: a search may write the same files at this moment.
     rewrite(target, state, render, draft_end=f"report-{os.getpid()}")
 
@@ -48,3 +45,22 @@ def run(*, run: str) -> int:
     print_lines(console, [damage] if damage else [])
     print_lines(console, [f"Report: {target / 'report.html'}"])
     return FAULT if damage else OK
+
+
+def read_whole(run: Path) -> tuple[RunState, str]:
+    """Read a run and what nas trust found of it, as far as they can be read.
+
+    Returns:
+        the run, and in words what of it is damaged; empty where nothing is.
+    """
+    try:
+        state, damage = load_run(run), ""
+    except DamagedFileError as error:
+        state, damage = load_run(run, recover=True), str(error)
+
+    # A run is read without its longer trainings, where they are damaged: its notices say so.
+    try:
+        read_retrained(run)
+    except ValueError as error:
+        return state, damage or str(error)
+    return (replace(state, notices=(*state.notices, damage)) if damage else state), damage

@@ -139,8 +139,8 @@ def configure(
         execution=execution,
         prior=prior,
         composed=Composed(
-            # Asked for once: the next session does not evaluate them again.
-            config={**invocation.config, "retry": None},
+            # Asked of one session: it is no part of what a run is.
+            config={key: value for key, value in invocation.config.items() if key != "retry"},
             choices=invocation.choices,
             overrides=invocation.overrides,
         ),
@@ -226,7 +226,7 @@ def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, A
         ValueError: it cannot be read, or is not what a search of this version writes.
     """
     config = run_directory.stored_config(folder)
-    others = {key: value for key, value in config.items() if key not in given}
+    others = {"retry": None} | {key: value for key, value in config.items() if key not in given}
     try:
         python_values.refuse_objects(others)
     except UsageError as error:

@@ -113,8 +113,10 @@ def _make_table(
             print_lines(console, told)
             elsewhere = replace(settings, run=empty)
             tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
-    except (ValueError, MachineError):
+    except (ValueError, MachineError) as error:
         _remove_empty(log, folders)
+        if not log.path.exists() and isinstance(error, MachineError):
+            raise MachineError(error.reason) from error
         raise
     except KeyboardInterrupt as stop:
         goes_on = f"Stopped; what is done stands in {log.path}. The same command goes on."

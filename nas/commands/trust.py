@@ -32,6 +32,7 @@ from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
 from nas.search.store import run_directory
+from nas.search.store.journal import RunLock
 from nas.search.store.resuming import refuse_other_data
 from nas.search.store.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
@@ -77,6 +78,7 @@ def run(
     print_lines(console, [*backend.notices, plan])
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
+    lock = RunLock(folder, "trust")
     try:
         with (
             blaming_machine("what is done is kept; the same command goes on"),
@@ -94,6 +96,8 @@ def run(
     except KeyboardInterrupt as stop:
         print_lines(console, ["Stopped; what is done is kept. The same command goes on."])
         return status_of(stop)
+    finally:
+        lock.release()
 
     state = load_run(folder)
     run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")

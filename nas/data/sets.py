@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,11 @@ class Pair:
     size: tuple[int, int] = (0, 0)  # height and width of the HR file, in pixels
     made: str = ""
 
+    @property
+    def files(self) -> list[Path]:
+        """The HR file, and the LR file where there is one."""
+        return [self.hr, self.lr] if self.lr is not None else [self.hr]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
@@ -48,8 +53,8 @@ class ImageSet:
 
     Attributes:
         weights: how often a source is drawn, by its name; 1 where it is not named.
-        digests: of the bytes of each pair's HR and LR file, as they were when the set was opened;
-            empty: nobody has read them yet.
+        digests: of the bytes of files, as they were when the set was opened; of a file that is not
+            among them nobody has read any yet.
     """
 
     name: str
@@ -57,7 +62,7 @@ class ImageSet:
     scale: int
     weights: tuple[tuple[str, float], ...] = ()
     on_error: OnError = "stop"
-    digests: tuple[tuple[str, str], ...] = ()
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -70,8 +75,8 @@ class ImageSet:
                 not belong together.
         """
         pair = self.pairs[i]
-        if self.digests:
-            _check_unchanged(pair, self.digests[i])
+        for file in pair.files:
+            self._check_unchanged(file)
         hr = crop_to_multiple(read_image(pair.hr), self.scale)
         if pair.lr is None:
             return imresize(hr, self.scale), hr
@@ -87,11 +92,9 @@ class ImageSet:
         Raises:
             ImageError: a file cannot be read.
         """
-        files = [file for pair in self.pairs for file in (pair.hr, pair.lr) if file is not None]
+        files = [file for pair in self.pairs for file in pair.files]
         label = f"fingerprinting {self.name} images"
-        by_file = digest_files(files, label=label, progress=progress)
-        digests = [(by_file[pair.hr], by_file[pair.lr] if pair.lr else "") for pair in self.pairs]
-        return replace(self, digests=tuple(digests))
+        return replace(self, digests=digest_files(files, label=label, progress=progress))
 
     @property
     def fingerprint(self) -> str:
@@ -113,8 +116,22 @@ class ImageSet:
         names = [(pair.source, pair.name) for pair in self.pairs]
         return _hash_short([self.scale, names, self._read_digests()])
 
-    def _read_digests(self) -> Sequence[tuple[str, str]]:
-        return self.digests or self.with_digests(progress=False).digests
+    def _read_digests(self) -> list[tuple[str, str]]:
+        """Return the digests of each pair's HR and LR file; of no file the empty text."""
+        known = all(file in self.digests for pair in self.pairs for file in pair.files)
+        by_file = self.digests if known else self.with_digests(progress=False).digests
+        return [(by_file[pair.hr], by_file[pair.lr] if pair.lr else "") for pair in self.pairs]
+
+    def _check_unchanged(self, file: Path) -> None:
+        """Refuse a file that is not the one of which the digest was taken.
+
+        Raises:
+            ImageError: it is not, or cannot be read.
+        """
+        if file in self.digests and digest_file(file) != self.digests[file]:
+            raise ImageError(
+                file, "its bytes changed after it was opened; bring the earlier file back"
+            )
 
     def num_bytes(self) -> int:
         """Return the memory of all images as uint8, LR and HR, in bytes."""
@@ -123,19 +140,6 @@ class ImageSet:
             for h, w in (pair.size for pair in self.pairs)
         )
         return hr + hr // self.scale**2
-
-
-def _check_unchanged(pair: Pair, digests: tuple[str, str]) -> None:
-    """Refuse a pair whose files are not those of which the digests were taken.
-
-    Raises:
-        ImageError: one is not, or cannot be read.
-    """
-    for file, digest in zip((pair.hr, pair.lr), digests, strict=True):
-        if file is not None and digest_file(file) != digest:
-            raise ImageError(
-                file, "its bytes changed after it was opened; bring the earlier file back"
-            )
 
 
 def _hash_short(values: object) -> str:

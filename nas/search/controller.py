@@ -13,7 +13,7 @@ from nas.search.config import Budget
 from nas.search.engines.base import Engine, Result, Task
 from nas.search.engines.tasks import MAX_RETRIES, POLL_SECONDS, Dispatcher, run_tasks
 from nas.search.evaluation.requests import TrialRequest
-from nas.search.store.study import OpenTrial
+from nas.search.store.trials import OpenTrial
 from nas.system.faults import MachineError
 
 MAX_DOUBT = 0.45  # a probability further from a half is no doubt

@@ -21,11 +21,13 @@ from nas.search.feasibility import check_inheritance, check_limits, check_member
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, RunLock, find_journal, open_storage
+from nas.search.store.journal import RunLock, find_journal, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import check_config
 from nas.search.store.settings import hash_settings, shown_settings
-from nas.search.store.study import Study, StudyRules
+from nas.search.store.study import Study
+from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
 from nas.system.faults import MachineError, blaming_machine
 from nas.system.record_file import read_header, recover
@@ -139,6 +141,8 @@ class SearchSession:
                 lock.release()
                 former.remove_files(folder)
                 former.remove_folders(made_folders)
+                if isinstance(error, MachineError):  # nothing is there to go on with
+                    raise MachineError(error.reason) from error
             raise
         finally:
             lock.release()
@@ -327,11 +331,8 @@ class SearchSession:
                     notify=notify,
                     clock=backend.clock,
                 ).run()
-        except (
-            KeyboardInterrupt,
-            BrokenPipeError,
-            MachineError,
-        ):  # Ctrl-C; nobody reads the output
+        except (KeyboardInterrupt, BrokenPipeError, MachineError):
+            # Ctrl-C, an output that nobody reads, or the machine: the files show what there is.
             files.update(read_state(), now=True)
             raise
 

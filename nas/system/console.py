@@ -56,7 +56,7 @@ def open_console(*, lasts: bool = False) -> PlainConsole:
     return console if console.is_terminal else PlainConsole(file=file, width=PIPE_WIDTH)
 
 
-def print_lines(console: Console, lines: Iterable[str]) -> None:
+def print_lines(console: PlainConsole, lines: Iterable[str]) -> None:
     """Print lines that are not cut."""
     for line in lines:
-        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

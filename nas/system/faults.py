@@ -9,7 +9,16 @@ class ArchitectureError(Exception):
 
 
 class MachineError(Exception):
-    """The machine failed, not what was asked for: a command ends in one line and exit status 1."""
+    """The machine failed, not what was asked for: a command ends in one line and exit status 1.
+
+    Args:
+        reason: what happened.
+        way_out: how to go on, which ends the message; empty: there is nothing to go on with.
+    """
+
+    def __init__(self, reason: str, way_out: str = "") -> None:
+        super().__init__(f"{reason}; {way_out}" if way_out else reason)
+        self.reason = reason
 
 
 @contextmanager
@@ -26,7 +35,7 @@ def blaming_machine(way_out: str) -> Iterator[None]:
     except BrokenPipeError:  # whoever read the output has gone: the machine is well
         raise
     except (MachineError, OSError) as error:
-        raise MachineError(f"{_describe_error(error)}; {way_out}") from error
+        raise MachineError(_describe_error(error), way_out) from error
 
 
 def _describe_error(error: Exception) -> str:

@@ -54,22 +54,7 @@ class Scan:
 
 
 class DamagedFileError(ValueError):
-    """A record is damaged, and good ones follow it.
-
-    Attributes:
-        path: of the file.
-        num_whole: records before the damage.
-    """
-
-    def __init__(self, path: Path, scan: Scan) -> None:
-        self.path = path
-        self.num_whole = len(scan.lines)
-        place = f"record {self.num_whole} is damaged"
-        if scan.num_after:
-            way_out = f"and {scan.num_after} good ones follow it; restore the file from a copy"
-        else:
-            way_out = "and none follows it; go on with the run, which cuts it off, or restore it"
-        super().__init__(f"{path}: {place}, {way_out}")
+    """A file does not hold all that was written into it."""
 
 
 def frame(record: Mapping[str, Any], number: int) -> bytes:
@@ -98,19 +83,21 @@ def scan(data: bytes) -> Scan:
     return Scan(lines=lines[:count], tail=data[start:], num_after=after)
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, *, cuts_tail: bool = False) -> list[dict[str, Any]]:
     """Read the records of a file that somebody may be appending to.
 
     Half a line at the end is an append that is not done yet, and left out.
 
+    Args:
+        cuts_tail: leave out whatever follows the last good record; for who calls `recover` next.
     Raises:
         DamagedFileError: a record is damaged.
         ValueError: another version wrote the file, or a record is none that a writer makes.
     """
     found = scan(path.read_bytes())
     records = _parse_records(path, found)
-    if found.is_damaged or b"\n" in found.tail:
-        raise DamagedFileError(path, found)
+    if found.is_damaged or (b"\n" in found.tail and not cuts_tail):
+        raise DamagedFileError(_describe_damage(path, found))
     return records
 
 
@@ -135,7 +122,7 @@ def recover(path: Path) -> str:
     """
     found = scan(path.read_bytes())
     if found.is_damaged:
-        raise DamagedFileError(path, found)
+        raise DamagedFileError(_describe_damage(path, found))
     _check_version(path, found)
     if not found.tail:
         return ""
@@ -240,6 +227,15 @@ def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(record, dict) or not {NUMBER, "crc"} <= record.keys():
         raise ValueError(f"{path}, record {number}: expected a mapping, got other JSON or none")
     return record
+
+
+def _describe_damage(path: Path, found: Scan) -> str:
+    """Say which record is damaged, and the way out."""
+    if found.num_after:
+        way_out = f"and {found.num_after} good ones follow it; restore the file from a copy"
+    else:
+        way_out = "and none follows it; go on with the run, which cuts it off, or restore it"
+    return f"{path}: record {len(found.lines)} is damaged, {way_out}"
 
 
 def _check_version(path: Path, found: Scan) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal
 
-from nas.system.schema_rules import LARGEST, MAX_SHOWN, Matches, OneOf, Within, escape, show
+from nas.system.schema_rules import LARGEST, MAX_SHOWN, Matches, OneOf, Within, show
+from nas.system.streams import printable
 
 Check = Callable[[Any], Any]  # value -> value in its type; raises MisfitError
 
@@ -36,7 +37,7 @@ class MisfitError(Exception):
 def join_fields(name: str, field: str) -> str:
     """Return the name of a field within another one: a.b, or a[3]."""
     dot = "." if field and not field.startswith("[") else ""
-    return f"{escape(name[:MAX_SHOWN])}{dot}{field}"
+    return f"{printable(name[:MAX_SHOWN])}{dot}{field}"
 
 
 def expect(words: str, value: Any) -> MisfitError:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from nas.system.streams import printable
+
 LARGEST = 2**63 - 1  # whole number: what arrays and tables hold
 MAX_SHOWN = 80  # characters of a value in a message
 
@@ -44,20 +46,16 @@ def show(value: Any) -> str:
         return f"a mapping of {len(value)}"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    if isinstance(value, int) and abs(value) >= 10**30:  # Python prints no 4,300 digits
-        return f"a number of {value.bit_length()} bits"
     if isinstance(value, str):
         cut = value if len(value) <= MAX_SHOWN - 2 else f"{value[: MAX_SHOWN - 5]}..."
-        return f'"{escape(cut)}"'
+        return f'"{printable(cut)}"'
     known: dict[Any, str] = {None: "null", True: "true", False: "false"}
-    is_word = value is None or isinstance(value, bool)
-    return known[value] if is_word else escape(repr(value)[:MAX_SHOWN])
+    if value is None or isinstance(value, bool):
+        return known[value]
+    return show_digits(value) if isinstance(value, int) else printable(repr(value)[:MAX_SHOWN])
 
 
-def escape(text: str) -> str:
-    """Return a text whose characters that are not shown as themselves are written as \\x1b."""
-    if text.isprintable():
-        return text
-    return "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
-    )
+def show_digits(value: int) -> str:
+    """Return a whole number; of a huge one its length, which says more than its digits."""
+    # Python prints no 4,300 digits.
+    return str(value) if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"

@@ -6,14 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nas.data.sets import ImageSet
+from nas.system.schema_rules import Count
+from nas.system.stored_schema import read_as
 
 INDEX = "index.json"
 VERSION = 2  # of the index; another one's files are made anew
+
+Sides = tuple[Count, Count, Count]  # channels, height and width
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,11 @@ class Entry:
 
     name: str
     source: str
-    shard: int
-    offset: int
-    lr: tuple[int, ...]
-    hr: tuple[int, ...]
-    crc: int
+    shard: Count
+    offset: Count
+    lr: Sides
+    hr: Sides
+    crc: Count
 
     @property
     def num_bytes(self) -> int:
@@ -51,24 +54,12 @@ def read_index(path: Path) -> list[Entry]:
         index = json.loads(path.read_bytes())
         if index["version"] != VERSION:
             raise DamageError(f"{path.name} is of version {index['version']!r}")
-        return [_read_entry(entry) for entry in index["images"]]
+        return [read_as(Entry, entry) for entry in index["images"]]
     except DamageError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DamageError(f"{path.name} cannot be read ({reason})") from None
-
-
-def _read_entry(entry: dict[str, Any]) -> Entry:
-    """Return an entry of an index; raises ValueError, TypeError or KeyError where it is none."""
-    name, source, numbers = entry["name"], entry["source"], [entry["shard"], entry["offset"]]
-    lr, hr = tuple(entry["lr"]), tuple(entry["hr"])
-    numbers += [*lr, *hr, entry["crc"]]
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError(f"numbers of {name!r} are {numbers}")
-    if not (isinstance(name, str) and isinstance(source, str) and len(lr) == len(hr) == 3):
-        raise ValueError(f"the entry of {name!r} lacks a side")
-    return Entry(name, source, entry["shard"], entry["offset"], lr, hr, entry["crc"])
 
 
 def check_entries(entries: Sequence[Entry], images: ImageSet) -> None:

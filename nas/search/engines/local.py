@@ -18,6 +18,7 @@ import torch
 
 from nas.search.engines.base import MakeEvaluator, Placement, Result, Task
 from nas.search.engines.tasks import run_task
+from nas.search.evaluation.requests import Evaluator
 from nas.system import file_locks
 from nas.system.cores import num_cores
 from nas.system.streams import make_printable
@@ -212,6 +213,15 @@ def _serve_tasks(pipe: Connection, make_evaluator: MakeEvaluator) -> None:
     torch.set_flush_denormal(True)
     evaluator = make_evaluator()  # once: it keeps images and meters from task to task
 
+    try:
+        _answer_tasks(pipe, evaluator)
+    finally:
+        # Python's own end, which comes next, is the end that the parent asks for.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _answer_tasks(pipe: Connection, evaluator: Evaluator) -> None:
+    """Run tasks until the pipe closes, or one has spoiled the process."""
     while True:
         try:
             task: Task = pipe.recv()

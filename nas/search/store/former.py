@@ -7,14 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.search.store.journal import JOURNAL
-from nas.search.store.run_directory import RETRAINED
+from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.search.store.runs import load_run
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one
 # a journal cannot be read.
-RESULTS = ("trials.csv", "front.csv", "report.html", JOURNAL)
+RESULTS = (*DERIVED, JOURNAL)
 FILES = (*RESULTS, "weights", "checkpoints", RETRAINED)
 FACTS = ("environment.json", ".hydra")
 
@@ -24,7 +23,10 @@ def has_trial(run: Path) -> bool:
 
     The baseline, the ladder and failures are none.
     """
-    return any(record.number > 0 and record.state == "complete" for record in load_run(run).records)
+    return any(
+        record.number > 0 and record.state == "complete"
+        for record in load_run(run, cuts_tail=True).records
+    )
 
 
 def set_aside(run: Path) -> str:
@@ -40,7 +42,7 @@ def set_aside(run: Path) -> str:
         raise ValueError(
             f"run={run}: another process has searched in it meanwhile; give another name"
         )
-    state = load_run(run)
+    state = load_run(run, cuts_tail=True)
     if not state.records and not state.ladder:
         remove_files(run)
         return f"run={run} held no results: it starts anew with these settings"

@@ -5,16 +5,17 @@ import json
 import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.system.file_locks import FileLock, Timeout
 from nas.system.record_file import RecordWriter
 
-JOURNAL = "journal.log"
+DOING = {"search": "searching", "trust": "training its front longer"}
 
 
 class _Journal(BaseJournalBackend):
@@ -74,19 +75,22 @@ class _Storage(JournalStorage):
 class RunLock:
     """Exclusive use of a run directory; the system frees it when the process dies.
 
+    Args:
+        use: what the directory is used for; two uses do not exclude each other.
     Raises:
-        ValueError: another process is searching in this directory.
+        ValueError: another process uses this directory so.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._lock = FileLock(run / ".lock", blocking=False)
+    def __init__(self, run: Path, use: Literal["search", "trust"] = "search") -> None:
+        name = ".lock" if use == "search" else f".{use}.lock"
+        self._lock = FileLock(run / name, blocking=False)
         try:
             with warnings.catch_warnings():  # without flock filelock takes a file of its own
                 warnings.simplefilter("ignore")
                 self._lock.acquire()
         except Timeout:
             raise ValueError(
-                f"run={run}: another process is searching in this directory; wait for it "
+                f"run={run}: another process is {DOING[use]} in this directory; wait for it "
                 "or stop it first"
             ) from None
 
@@ -102,11 +106,13 @@ def find_journal(run: Path) -> Path | None:
             through a link another file would be written. Or it is lost: what was made of it lies
             there.
     """
-    path, trials = run / JOURNAL, run / "trials.csv"
-    if not path.exists() and not path.is_symlink() and trials.exists():
+    path = run / JOURNAL
+    made = [name for name in (*DERIVED, RETRAINED) if (run / name).exists()]
+    is_empty = path.is_file() and path.stat().st_size == 0
+    if made and not path.is_symlink() and (is_empty or not path.exists()):
         raise ValueError(
-            f"run={run}: {JOURNAL} is missing, and {trials.name} was made of it; restore it from a "
-            "copy, or give another name"
+            f"run={run}: {JOURNAL} is {'empty' if is_empty else 'missing'}, and {made[0]} was made "
+            "of it; restore it from a copy, or give another name"
         )
     if path.is_symlink():
         raise ValueError(f"run={run}: {JOURNAL} is a link; a run holds the file itself")

@@ -7,7 +7,8 @@ from typing import Any
 
 from nas.data.sets import FINGERPRINT_VERSION
 from nas.search.store import former, run_directory
-from nas.search.store.journal import JOURNAL, find_journal
+from nas.search.store.journal import find_journal
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import load_run
 from nas.search.store.settings import MAY_CHANGE, keep_meaning
 
@@ -42,10 +43,8 @@ def inspect_folder(folder: Path, config: Mapping[str, Any]) -> Resumption:
     names = (JOURNAL, *former.FILES)  # the journal is named first
     results = [name for name in names if (folder / name).exists()]
     if results and not resumes:
-        raise ValueError(
-            f"run={folder}: {results[0]} lies there without {run_directory.CONFIG}, by which it is "
-            "read (a copy may have left hidden folders out); restore it, or give another name"
-        )
+        lost = run_directory.describe_lost_config(folder, results[0])
+        raise ValueError(f"{lost}, or give another name")
 
     find_journal(folder)  # refuses what is no file of the run's own, and a lost one
     change = describe_change(folder, config) if resumes else ""
@@ -107,7 +106,10 @@ def describe_change(folder: Path, config: Mapping[str, Any]) -> str:
 
 def _describe_other_latency(folder: Path, conditions: Mapping[str, Any]) -> str:
     """Say how today's latencies would differ: one configuration means other sizes elsewhere."""
-    latency = next((record.latency for record in load_run(folder).records if record.latency), None)
+    latency = next(
+        (record.latency for record in load_run(folder, cuts_tail=True).records if record.latency),
+        None,
+    )
     if latency is None:
         return ""
     for name, value in conditions.items():

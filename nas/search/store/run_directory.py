@@ -22,6 +22,7 @@ CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
 CHOICES = ".hydra/hydra.yaml"  # where Hydra keeps them
 ENVIRONMENT = "environment.json"
+JOURNAL = "journal.log"
 RETRAINED = "trust.jsonl"
 DERIVED = ("trials.csv", "front.csv", "report.html")  # made of the journal
 NEEDED = (
@@ -80,6 +81,14 @@ def exists(run: Path) -> bool:
     return (run / CONFIG).is_file()
 
 
+def describe_lost_config(run: Path, name: str) -> str:
+    """Say that a file of a run lies there without the configuration."""
+    return (
+        f"run={run}: {name} lies there without {CONFIG}, by which it is read (a copy may have left "
+        "hidden folders out); restore it"
+    )
+
+
 def stored_config(run: Path) -> dict[str, Any]:
     """The configuration of a run, as plain values.
 
@@ -87,6 +96,8 @@ def stored_config(run: Path) -> dict[str, Any]:
         ValueError: there is no run in this directory, or its configuration is not whole or no plain
             values.
     """
+    if not exists(run) and (run / JOURNAL).exists():
+        raise ValueError(describe_lost_config(run, JOURNAL))
     if not exists(run):
         raise ValueError(
             f"run={run}: there is no run in this directory; nas search run={run} starts one"

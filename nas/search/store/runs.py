@@ -1,5 +1,6 @@
 """Reading a run directory without writing to it."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,11 +15,17 @@ from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.store.facts import PROBES, SIZES, STUDY, read_facts, read_rows
-from nas.search.store.journal import JOURNAL, find_journal, read_storage
+from nas.search.store.journal import find_journal, read_storage
 from nas.search.store.operations import check_operations, check_texts
-from nas.search.store.run_directory import CONFIG, read_lr_origins, read_retrained, stored_config
+from nas.search.store.run_directory import (
+    CONFIG,
+    JOURNAL,
+    read_lr_origins,
+    read_retrained,
+    stored_config,
+)
 from nas.search.store.settings import hash_settings, shown_settings
-from nas.system.record_file import read_records, read_undamaged
+from nas.system.record_file import DamagedFileError, read_records, read_undamaged
 from nas.system.schema_rules import OneOf, Within, show
 from nas.system.stored_schema import SchemaError, read_as
 
@@ -26,19 +33,25 @@ from nas.system.stored_schema import SchemaError, read_as
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 
 
-def load_run(run: Path, *, recover: bool = False) -> RunState:
+def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> RunState:
     """Rebuild a run from its journal and its stored configuration.
 
     Args:
         recover: read a damaged journal as far as it is whole.
+        cuts_tail: leave out what follows the last good record, as the search does that goes on.
     Raises:
-        DamagedFileError: a record of the journal is damaged.
+        DamagedFileError: a record of the journal is damaged, or its last ones are lost.
         ValueError: there is no run in this directory, or its configuration is not whole.
     """
     config = stored_config(run)
     rules = _read_rules(config, str(run / CONFIG))
+    # Counted before the journal is read, which may be growing.
+    num_told = 0 if recover or cuts_tail else _count_rows(run / "trials.csv")
     journal = find_journal(run)
-    records = _read_journal(run, journal, config, recover=recover) if journal else []
+    records: list[dict[str, Any]] = []
+    if journal:
+        records = read_undamaged(journal) if recover else read_records(journal, cuts_tail=cuts_tail)
+        check_config(run, records[0] if records else {}, config)
     try:
         check_operations(records, journal or run)
         state = read_state(
@@ -53,14 +66,36 @@ def load_run(run: Path, *, recover: bool = False) -> RunState:
     except (ValueError, *NO_JOURNAL) as error:
         raise _explain_misfit(error, records, journal or run) from None
 
+    if journal and len(state.records) < num_told:
+        raise DamagedFileError(
+            f"{journal}: it gives {len(state.records)} rows, and trials.csv beside it holds "
+            f"{num_told}: its end is lost; restore it from a copy"
+        )
+
+    # What nas trust found stands beside a run: where it cannot be read, the run still can.
+    notices: list[str] = []
+    try:
+        retrained = read_retrained(run)
+    except ValueError as error:
+        retrained = ()
+        notices.append(f"longer trainings are left out: {error}")
     # One length is shown: an order is judged among trainings that are alike.
-    retrained = read_retrained(run)
     longest = max((training.steps for training in retrained), default=0)
     return replace(
         state,
         retrained=tuple(training for training in retrained if training.steps == longest),
         lr_origins=read_lr_origins(run),
+        notices=(*state.notices, *notices),
     )
+
+
+def _count_rows(table: Path) -> int:
+    """Return the rows of a table; 0 where it cannot be read."""
+    try:
+        with table.open(encoding="utf-8", errors="replace", newline="") as file:
+            return max(0, sum(1 for _ in csv.reader(file)) - 1)
+    except (OSError, csv.Error):
+        return 0
 
 
 def _explain_misfit(
@@ -82,19 +117,6 @@ def _explain_misfit(
         return SchemaError(str(journal), error.reason, error.field).advise(way_out)
     told = f"expected records that fit each other, got {show(str(error))}"
     return SchemaError(str(journal), told).advise(way_out)
-
-
-def _read_journal(
-    run: Path, journal: Path, config: Mapping[str, Any], *, recover: bool
-) -> list[dict[str, Any]]:
-    """Read the records of a journal that was written under a configuration.
-
-    Raises:
-        ValueError: it was written under another one.
-    """
-    records = (read_undamaged if recover else read_records)(journal)
-    check_config(run, records[0] if records else {}, config)
-    return records
 
 
 def check_config(run: Path, header: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -1,23 +1,22 @@
 """The study behind a run: what was suggested and what came out. Everything else is rebuilt from it.
 
-This is the one writer, and the only file that touches Optuna's private names.
+This is the one writer.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 
 from nas.analysis.columns import GOALS
-from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.ladder import LadderRun
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
-from nas.score import Challenge
 from nas.search.model.decisions import Decision
 from nas.search.model.observations import ToldTrial
 from nas.search.same_images import refuse_other_base
@@ -37,59 +36,15 @@ from nas.search.store.facts import (
     SIZES,
     SPEC,
     STUDY,
-    SUGGESTION,
     SUSPECT,
     TEST_PSNR,
     read_facts,
     read_suggestion,
-    write_suggestion,
 )
-from nas.search.store.journal import JOURNAL
-from nas.search.store.told_values import find_told_values
+from nas.search.store.optuna_trials import OptunaTrials
+from nas.search.store.run_directory import JOURNAL
+from nas.search.store.trials import OpenTrial, StudyRules, steps_of
 from search_spaces.spec import ArchSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyRules:
-    """What the rows of a study mean.
-
-    Attributes:
-        baseline: row 0.
-        limits: upper limits by column.
-        ladder_sizes: of the ladder, smallest first; the last is the baseline.
-        ladder_seeds: trainings of each size.
-        num_probes: first suggested trials that are trained to the end before a search ends.
-        planned_trials: how many trials the search is first asked for.
-    """
-
-    objectives: tuple[str, ...]
-    limits: Mapping[str, float]
-    challenge: Challenge
-    baseline: ArchSpec
-    ladder_sizes: tuple[str, ...] = RUNGS
-    ladder_seeds: int
-    num_probes: int = 0
-    planned_trials: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTrial:
-    """An architecture that has a number and is being evaluated.
-
-    Attributes:
-        suggestion: of the sampler; None where the architecture was named to start with.
-        record: what is known of one whose training paused, or that failed and is tried again; None
-            of a new one.
-        inherits: number of the row whose weights its training starts from.
-        place: in the order of what was told; None where it has no suggestion.
-    """
-
-    number: int
-    spec: ArchSpec
-    suggestion: Suggestion | None
-    record: TrialRecord | None = None
-    inherits: int | None = None
-    place: int | None = None
 
 
 class Study:
@@ -124,6 +79,7 @@ class Study:
         )
         self.rules = rules
         self._distributions = make_distributions(decisions)
+        self._trials = OptunaTrials(self._study, self._distributions)
 
         # Rows.
         self.records: dict[int, TrialRecord] = {}
@@ -135,9 +91,7 @@ class Study:
         self._state: RunState | None = None
         self.suspects: dict[int, str] = {}  # trials that may be what breaks the machine, and how
 
-        # Suggestions, in their order.
-        self.told: list[ToldTrial] = []
-        self._trials: list[Trial | None] = []  # of those that Optuna was not told of
+        # Suggestions.
         self.num_known_in_a_row = 0
         self.num_fruitless_in_a_row = 0  # rejected or known
 
@@ -173,6 +127,11 @@ class Study:
             for number, trial in self._suggested.items()
             if trial.suggestion
         }
+
+    @property
+    def told(self) -> Sequence[ToldTrial]:
+        """What samplers are shown of all suggestions, in their order."""
+        return self._trials.told
 
     @property
     def num_counted(self) -> int:
@@ -237,39 +196,25 @@ class Study:
         Returns:
             None where it is known: Optuna is told what is known of it, and it is no row.
         """
-        trial = self._open_in_optuna(suggestion)
-        place = self._append_told(trial, suggestion)
-
+        place = self._trials.open(suggestion)
         if self.knows(spec.arch_id):
-            trial.set_user_attr(SAME_AS, spec.arch_id)
+            self._trials.write(place, SAME_AS, spec.arch_id)
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
-            self._tell_optuna(place, self._find_record(spec.arch_id))
+            self._trials.tell(place, self._find_record(spec.arch_id), self.state)
             return None
 
         # The number comes last: a trial without one is given up when a study is opened again.
         number = 1 + max([0, *self.records, *self._pending])
-        trial.set_user_attr(SPEC, spec.to_json())
-        trial.set_user_attr(INHERITS, inherits)
-        trial.set_user_attr(NUMBER, number)
+        self._trials.write(place, SPEC, spec.to_json())
+        self._trials.write(place, INHERITS, inherits)
+        self._trials.write(place, NUMBER, number)
         self.num_known_in_a_row = 0
         return self._open_trial(
             OpenTrial(
                 number=number, spec=spec, suggestion=suggestion, inherits=inherits, place=place
             )
         )
-
-    def _open_in_optuna(self, suggestion: Suggestion) -> Trial:
-        """Open a trial with its parameters in one record; `ask` would write one for each of them."""
-        kept = write_suggestion(suggestion)
-        opened = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(suggestion.params),
-            distributions=self._distributions,
-            user_attrs={SUGGESTION: kept} if kept else {},
-        )
-        storage, study_id = self._study._storage, self._study._study_id
-        return Trial(self._study, storage.create_new_trial(study_id, template_trial=opened))
 
     def resume(self, number: int) -> OpenTrial:
         """Open a complete trial again, to train it further or once more."""
@@ -315,9 +260,9 @@ class Study:
         """
         if record.quality and self.ladder:
             refuse_other_base(record.quality.base_db, self.ladder[0].base_db)
-        is_first = trial.record is None and trial.place is not None
-        if is_first:
-            self._set_attribute(trial.place, RECORD, record.to_json())
+        place = trial.place if trial.record is None else None
+        if place is not None:
+            self._trials.write(place, RECORD, record.to_json())
             self._suggested[trial.number] = trial
         else:  # Optuna lets nobody change a finished trial, and knows none of the others
             self._study.set_user_attr(f"{LATER}{trial.number}", record.to_json())
@@ -325,9 +270,8 @@ class Study:
         self._pending.pop(trial.number, None)
         self._resumed.discard(trial.number)
         self._keep_record(record)
-        if is_first:
-            assert trial.place is not None
-            self._tell_optuna(trial.place, record)
+        if place is not None:
+            self._trials.tell(place, record, self.state)
             self.num_fruitless_in_a_row = (
                 self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
             )
@@ -378,7 +322,7 @@ class Study:
             if NUMBER in trial.user_attrs or SAME_AS in trial.user_attrs:
                 self._load_trial(trial, facts.later)
             elif not trial.state.is_finished():
-                self._abandon(trial)
+                self._trials.abandon(trial)
 
         # Rows that Optuna knows nothing of.
         for record in facts.later.values():
@@ -389,16 +333,13 @@ class Study:
         """Take over one suggestion of an earlier session."""
         attrs = trial.user_attrs
         suggestion = read_suggestion(trial.params, attrs)
-        if trial.state.is_finished():
-            place = self._append_finished(trial, suggestion)
-        else:
-            place = self._append_told(Trial(self._study, trial._trial_id), suggestion)
+        place = self._trials.take(trial, suggestion)
 
         if SAME_AS in attrs:
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
             if not trial.state.is_finished():
-                self._tell_optuna(place, self._find_record(attrs[SAME_AS]))
+                self._trials.tell(place, self._find_record(attrs[SAME_AS]), self.state)
             return
 
         self.num_known_in_a_row = 0
@@ -420,13 +361,7 @@ class Study:
             self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
         )
         if not trial.state.is_finished():
-            self._tell_optuna(place, record)
-
-    def _abandon(self, trial: FrozenTrial) -> None:
-        """Give up a trial that was killed before it had a number: it is suggested again."""
-        storage, handle = self._study._storage, trial._trial_id
-        storage.set_trial_user_attr(handle, ABANDONED, True)
-        storage.set_trial_state_values(handle, TrialState.FAIL)
+            self._trials.tell(place, record, self.state)
 
     def _open_start(self, specs: Iterable[ArchSpec], inherits: int | None) -> None:
         """Give the first numbers to what was named to start with.
@@ -456,60 +391,3 @@ class Study:
         """Return the record of an architecture; None: it is being evaluated."""
         number = self._numbers.get(arch_id)
         return None if number is None else self.records.get(number)
-
-    def _append_told(self, trial: Trial, suggestion: Suggestion) -> int:
-        """Add a suggestion that Optuna was not told of; gives its place."""
-        self._trials.append(trial)
-        self.told.append(ToldTrial(params=suggestion.params, state="open", notes=suggestion.notes))
-        return len(self.told) - 1
-
-    def _append_finished(self, trial: FrozenTrial, suggestion: Suggestion) -> int:
-        """Add a suggestion of which Optuna has been told; gives its place."""
-        is_complete = trial.state == TrialState.COMPLETE
-        self._trials.append(None)
-        self.told.append(
-            ToldTrial(
-                params=suggestion.params,
-                state="complete" if is_complete else "failed",
-                values=tuple(trial.values) if is_complete else None,
-                constraints=dict(trial.constraints),
-                notes=suggestion.notes,
-            )
-        )
-        return len(self.told) - 1
-
-    def _tell_optuna(self, place: int, record: TrialRecord | None) -> None:
-        """Tell what is known of a suggestion.
-
-        None, like a record that failed, counts as failed.
-        """
-        trial = self._trials[place]
-        assert trial is not None
-        values, constraints = find_told_values(record, self.state)
-        known = trial.constraints  # of a session that was killed between them and the end
-        for name, excess in constraints.items():
-            if name not in known:
-                trial.set_constraint(name, excess)
-        if values is None:
-            self._study.tell(trial, state=TrialState.FAIL)
-        else:
-            self._study.tell(trial, list(values))
-
-        self._trials[place] = None
-        self.told[place] = replace(
-            self.told[place],
-            state="failed" if values is None else "complete",
-            values=values,
-            constraints=constraints,
-        )
-
-    def _set_attribute(self, place: int | None, name: str, value: Any) -> None:
-        assert place is not None
-        trial = self._trials[place]
-        assert trial is not None
-        trial.set_user_attr(name, value)
-
-
-def steps_of(record: TrialRecord) -> int:
-    """Return how far a trial was trained, in steps."""
-    return record.quality.fidelity if record.quality else 0

@@ -133,3 +133,46 @@ def test_a_folder_with_weights_of_ones_own_is_no_new_run(tmp_path, capsys):
     assert "weights lies there without .hydra/config.yaml" in capsys.readouterr().err
     assert own.read_text() == "mine"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["weights"]
+
+
+def test_a_report_of_a_journal_whose_end_is_lost_is_written_beside_the_runs_own(run, capsys):
+    """Cut between two records, so that all that is left is whole."""
+    journal = run / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    before = read_all(run)
+    assert main(["report", f"run={run}"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rows, and trials.csv beside it holds 13: its end is lost; restore it" in printed
+    assert {path: data for path, data in read_all(run).items() if path in before} == before
+
+
+@pytest.mark.parametrize("left", ["trials.csv", "front.csv", "report.html"])
+def test_an_empty_journal_is_a_lost_one(run, left, capsys):
+    (run / "journal.log").write_bytes(b"")
+    for name in {"trials.csv", "front.csv", "report.html"} - {left}:
+        (run / name).unlink()
+    before = read_all(run)
+    for command in (["report", f"run={run}"], ["search", *TABLE, "trials=14", f"run={run}"]):
+        assert main(command) == 2
+        assert f"journal.log is empty, and {left} was made of it" in capsys.readouterr().err
+    assert read_all(run) == before
+
+
+@pytest.mark.parametrize("garbage", [b"garbage\n", b"\n", b"\0\n", b"{}\n"])
+def test_what_follows_the_last_record_is_cut_off_by_the_search_that_goes_on(run, garbage, capsys):
+    with (run / "journal.log").open("ab") as file:
+        file.write(garbage)
+    assert main(["search", *TABLE, "trials=14", f"run={run}"]) == 0
+    assert "the last record was cut off" in capsys.readouterr().out
+    (kept,) = run.glob("journal.log.cut-*")
+    assert kept.read_bytes() == garbage
+    assert len(pd.read_csv(run / "trials.csv")) == 15
+
+
+def test_a_damaged_trust_file_hinders_nothing_but_trust(run, capsys):
+    (run / "trust.jsonl").write_text('{"x":1}\n')
+    assert main(["report", f"run={run}"]) == 1
+    assert "longer trainings are left out" in (run / "recovered" / "report.html").read_text()
+    assert main(["search", *TABLE, "trials=14", f"run={run}"]) == 0
+    capsys.readouterr()

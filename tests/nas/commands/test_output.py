@@ -60,7 +60,10 @@ def run_nas(command, *, shell='"$@"', **options):
 @pytest.mark.parametrize("name", ["trials.csv", "front.csv", "report.html"])
 def test_a_file_that_cannot_be_written_ends_no_search(folder, undisturbed, name, capsys):
     """A folder of that name; the others are written, and the file too once it can be."""
+    assert main(["search", "run=a", "trials=2", *SEARCH]) == 0
+    (folder / "a" / name).unlink()
     (folder / "a" / name / "inner").mkdir(parents=True)
+    capsys.readouterr()
     assert main(["search", "run=a", "trials=8", *SEARCH]) == 0
     printed = capsys.readouterr()
     assert f"Not written: {name} (is a directory); the journal holds all, and nas report run=a" in (

@@ -252,9 +252,6 @@ def test_configuration_that_no_search_wrote_is_refused(refused, downloaded, comm
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("trust.jsonl", "[" * 5000 + "\n", "trust.jsonl: record 0 is damaged"),
-        ("trust.jsonl", frame({"format": 1, "config": "", "number": "x"}, 0).decode(), "trust.jsonl is not what nas trust writes"),
-        ("trust.jsonl", "5\n", "trust.jsonl: it was written by another version"),
         ("journal.log", '{"op_code": 0}\n', "journal.log: it was written by another version"),
         ("journal.log", frame({"op_code": 0, "format": 1, "config": ""}, 0).decode(), "journal.log holds what no search writes"),
         ("journal.log", "[1]\n", "journal.log: it was written by another version"),
@@ -263,6 +260,28 @@ def test_configuration_that_no_search_wrote_is_refused(refused, downloaded, comm
 def test_other_files_of_a_downloaded_run_are_refused(refused, downloaded, name, text, words):
     (downloaded / name).write_text(text)
     assert words in refused("report", "run=run")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 5000 + "\n", "trust.jsonl: record 0 is damaged"),
+        (frame({"format": 1, "config": "", "number": "x"}, 0).decode(), "trust.jsonl is not what nas trust writes"),
+        ("5\n", "trust.jsonl: it was written by another version"),
+    ],
+)  # fmt: skip
+def test_bad_trainings_of_a_downloaded_run_are_reported_beside(
+    downloaded, monkeypatch, capsys, text, words
+):
+    monkeypatch.chdir(downloaded.parent)
+    assert main(["report", "run=run"]) == 0
+    page = (downloaded / "report.html").read_bytes()
+    (downloaded / "trust.jsonl").write_text(text)
+    capsys.readouterr()
+    assert main(["report", "run=run"]) == 1
+    assert words in capsys.readouterr().out
+    assert (downloaded / "report.html").read_bytes() == page
+    assert words in (downloaded / "recovered" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

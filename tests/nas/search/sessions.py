@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.search.store.journal import JOURNAL
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import load_run
 
 PATIENCE = 300.0  # seconds, of a machine that others load too

@@ -7,8 +7,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nas.search.store.journal import JOURNAL, RunLock, open_storage, read_storage
-from nas.search.store.run_directory import Files, write
+from nas.search.store.journal import RunLock, open_storage, read_storage
+from nas.search.store.run_directory import JOURNAL, Files, write
 from nas.system.record_file import read_records, recover
 from tests.nas.search.studies import open_search, search
 

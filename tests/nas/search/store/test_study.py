@@ -13,7 +13,8 @@ from nas.search.model.decisions import read_decisions
 from nas.search.samplers import optuna_samplers
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import RECORD
-from nas.search.store.journal import JOURNAL, read_storage
+from nas.search.store.journal import read_storage
+from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import read_state
 from nas.system.faults import MachineError
 from nas.system.record_file import read_records, recover
@@ -217,7 +218,7 @@ def test_record_that_was_written_but_not_told_is_told_on_opening(tmp_path):
     search(asker, 3)
     proposal = asker.ask()
     record = record_of(proposal)
-    asker.study._set_attribute(proposal.place, RECORD, record.to_json())
+    asker.study._trials.write(proposal.place, RECORD, record.to_json())
     again = open_search(tmp_path)
     assert again.study.records[proposal.number] == record
     assert again.study.pending == []

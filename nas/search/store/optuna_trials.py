@@ -1,0 +1,108 @@
+"""The suggestions of a study as Optuna keeps them, which takes some of its private names."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from nas.analysis.run_state import RunState
+from nas.record import TrialRecord
+from nas.search.model.observations import ToldTrial
+from nas.search.samplers.base import Suggestion
+from nas.search.store.facts import ABANDONED, SUGGESTION, write_suggestion
+from nas.search.store.told_values import find_told_values
+
+
+class OptunaTrials:
+    """The suggestions of a study in their order, and what Optuna was told of each.
+
+    Attributes:
+        told: what samplers are shown of them, by place.
+    """
+
+    def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution]) -> None:
+        self._study = study
+        self._distributions = dict(distributions)
+        self.told: list[ToldTrial] = []
+        self._open: list[Trial | None] = []  # of those that Optuna was not told of
+
+    def open(self, suggestion: Suggestion) -> int:
+        """Open a trial with its parameters in one record; return its place.
+
+        Optuna's `ask` would write a record for each of the parameters.
+        """
+        kept = write_suggestion(suggestion)
+        opened = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(suggestion.params),
+            distributions=self._distributions,
+            user_attrs={SUGGESTION: kept} if kept else {},
+        )
+        storage, study_id = self._study._storage, self._study._study_id
+        handle = storage.create_new_trial(study_id, template_trial=opened)
+        return self._append_open(Trial(self._study, handle), suggestion)
+
+    def take(self, trial: FrozenTrial, suggestion: Suggestion) -> int:
+        """Take over a trial of an earlier session; return its place."""
+        if not trial.state.is_finished():
+            return self._append_open(Trial(self._study, trial._trial_id), suggestion)
+
+        is_complete = trial.state == TrialState.COMPLETE
+        self._open.append(None)
+        self.told.append(
+            ToldTrial(
+                params=suggestion.params,
+                state="complete" if is_complete else "failed",
+                values=tuple(trial.values) if is_complete else None,
+                constraints=dict(trial.constraints),
+                notes=suggestion.notes,
+            )
+        )
+        return len(self.told) - 1
+
+    def abandon(self, trial: FrozenTrial) -> None:
+        """Give up a trial that was killed before it had a number: it is suggested again."""
+        storage, handle = self._study._storage, trial._trial_id
+        storage.set_trial_user_attr(handle, ABANDONED, True)
+        storage.set_trial_state_values(handle, TrialState.FAIL)
+
+    def write(self, place: int, name: str, value: Any) -> None:
+        """Write an attribute of a trial that Optuna was not told of."""
+        self._find_open(place).set_user_attr(name, value)
+
+    def tell(self, place: int, record: TrialRecord | None, state: RunState) -> None:
+        """Tell what is known of a suggestion.
+
+        None, like a record that failed, counts as failed.
+        """
+        trial = self._find_open(place)
+        values, constraints = find_told_values(record, state)
+        known = trial.constraints  # of a session that was killed between them and the end
+        for name, excess in constraints.items():
+            if name not in known:
+                trial.set_constraint(name, excess)
+        if values is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, list(values))
+
+        self._open[place] = None
+        self.told[place] = replace(
+            self.told[place],
+            state="failed" if values is None else "complete",
+            values=values,
+            constraints=constraints,
+        )
+
+    def _append_open(self, trial: Trial, suggestion: Suggestion) -> int:
+        self._open.append(trial)
+        self.told.append(ToldTrial(params=suggestion.params, state="open", notes=suggestion.notes))
+        return len(self.told) - 1
+
+    def _find_open(self, place: int) -> Trial:
+        trial = self._open[place]
+        assert trial is not None
+        return trial
