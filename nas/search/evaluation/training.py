@@ -134,7 +134,9 @@ class Trainings:
             write = functools.partial(write_checkpoint, path, paused, identity=identity)
             self._store("checkpoint", write)
         if keep and is_whole:
-            write = functools.partial(save_weights, net, request.spec, self.settings.run)
+            write = functools.partial(
+                save_weights, net, request.spec, self.settings.run, over_base=True
+            )
             self._store("weights", write)
 
         return Quality(

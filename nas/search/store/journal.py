@@ -15,7 +15,11 @@ from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.system.file_locks import FileLock, Timeout
 from nas.system.record_file import RecordWriter
 
-DOING = {"search": "searching", "trust": "training its front longer"}
+DOING = {
+    "search": "searching",
+    "trust": "training its front longer",
+    "train": "training",
+}
 
 
 class _Journal(BaseJournalBackend):
@@ -81,7 +85,7 @@ class RunLock:
         ValueError: another process uses this directory so.
     """
 
-    def __init__(self, run: Path, use: Literal["search", "trust"] = "search") -> None:
+    def __init__(self, run: Path, use: Literal["search", "trust", "train"] = "search") -> None:
         name = ".lock" if use == "search" else f".{use}.lock"
         self._lock = FileLock(run / name, blocking=False)
         try:

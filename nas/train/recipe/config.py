@@ -181,6 +181,16 @@ class Recipe:
             for _ in range(stage.repeats):
                 yield name, _shorten(stage) if self.smoke else stage
 
+    def without_base(self) -> "Recipe":
+        """Return the recipe with stages that train whole images."""
+        stages = {name: replace(stage, base="none") for name, stage in self.stages.items()}
+        return replace(self, stages=stages)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for _, stage in self.segments())
+
     def planned(self, steps: Mapping[str, int]) -> "Recipe":
         """Return the recipe with other steps of its stages, by name."""
         stages = {

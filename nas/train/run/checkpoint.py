@@ -19,7 +19,9 @@ class Checkpoint:
     Attributes:
         segment: index of the one that is trained.
         trainer: state of its `StageTrainer`; empty: the segment has not begun.
-        steps: of each stage by name, as they were planned when the run began.
+        steps: of each segment by name, as they are planned.
+        validations: of each segment.
+        paces: seconds that a step of each segment took before the run; empty: it has all the time.
         best: averaged weights of the best validation of this segment; empty: there was none.
         best_db: its PSNR on val.
         num_worse: validations since then.
@@ -29,6 +31,8 @@ class Checkpoint:
     segment: int
     trainer: dict[str, Any]
     steps: dict[str, int] = field(default_factory=dict)
+    validations: int = 1
+    paces: dict[str, float] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_db: float | None = None
     num_worse: int = 0

@@ -1,34 +1,16 @@
-"""What a run of training tells as it goes: train.jsonl, a line a validation and a line a while."""
+"""What a run of training tells as it goes: train.jsonl, its plan and then a line a reading."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.system.record_file import RecordWriter, read_undamaged, recover
+from nas.analysis.training import Reading
+from nas.system.record_file import HEADER, RecordWriter, read_records, recover
+from nas.system.stored_schema import SchemaError, read_as
 
 LOG = "train.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A training at one step.
-
-    Attributes:
-        stage: its segment's name.
-        step: of all stages together.
-        losses: mean value of each loss since the reading before, without its weight.
-        rate: factor of the peak learning rates.
-        seconds: of training so far.
-        psnr_db: on val, of the averaged weights; None: it was not validated here.
-    """
-
-    stage: str
-    step: int
-    losses: dict[str, float]
-    rate: float
-    seconds: float
-    psnr_db: float | None = None
+PLAN = "stages"  # key of a record that says how many steps each segment has
 
 
 class TrainingLog:
@@ -43,21 +25,42 @@ class TrainingLog:
         path = folder / LOG
         self.notice = recover(path) if path.exists() else ""
         self._writer = RecordWriter(path, config)
-        self._writer.take_earlier()
+        plans = [record[PLAN] for record in self._writer.take_earlier() if PLAN in record]
+        self._stages: Mapping[str, int] = plans[-1] if plans else {}
+
+    def plan(self, stages: Mapping[str, int]) -> None:
+        """Note the steps of each segment, where they are others than before."""
+        if stages != self._stages:
+            self._writer.append([{PLAN: dict(stages)}])
+        self._stages = stages
 
     def add(self, reading: Reading) -> None:
         self._writer.append([asdict(reading)], wait=reading.psnr_db is not None)
 
 
-def read_log(folder: Path) -> list[Reading]:
-    """Return the readings of a run in the order of their steps, each step once."""
+def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
+    """Return the plan of a run, and its readings in the order of their steps, each step once.
+
+    Raises:
+        DamagedFileError: a record is damaged. SchemaError: it is not what a training writes.
+    """
     path = folder / LOG
-    records = read_undamaged(path) if path.exists() else []
-    latest = {reading.step: reading for reading in _parse_readings(records)}
-    return [latest[step] for step in sorted(latest)]
+    records = read_records(path) if path.exists() else []
+    stages: dict[str, int] = {}
+    latest: dict[int, Reading] = {}
+    for place, line in enumerate(_strip_header(records)):
+        where = f"{path}, record {place}"
+        try:
+            if PLAN in line:
+                stages = read_as(dict[str, int], line[PLAN], where)
+            elif line:
+                reading = read_as(Reading, line, where)
+                latest[reading.step] = reading
+        except SchemaError as error:
+            raise error.advise(f"{LOG} is not what nas train writes; restore it") from None
+    return stages, [latest[step] for step in sorted(latest)]
 
 
-def _parse_readings(records: list[dict[str, Any]]) -> Iterator[Reading]:
-    names = [field.name for field in fields(Reading)]
-    for record in records:
-        yield Reading(**{name: record[name] for name in names})
+def _strip_header(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records without what each file begins with."""
+    return [{key: value for key, value in one.items() if key not in HEADER} for one in records]

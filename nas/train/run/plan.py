@@ -1,7 +1,7 @@
 """How far a run of training is: stages in their order, and steps within them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nas.train.recipe.config import Recipe, Stage
 
@@ -38,6 +38,22 @@ def plan_segments(recipe: Recipe) -> list[Segment]:
         segments.append(Segment(name=label, index=index, before=before, stage=stage))
         before += stage.steps
     return segments
+
+
+def with_steps(segments: Sequence[Segment], steps: Mapping[str, int]) -> list[Segment]:
+    """Return the segments with other numbers of steps, by name; one that is not named keeps its."""
+    planned: list[Segment] = []
+    before = 0
+    for segment in segments:
+        stage = replace(segment.stage, steps=steps.get(segment.name, segment.stage.steps))
+        planned.append(replace(segment, before=before, stage=stage))
+        before += stage.steps
+    return planned
+
+
+def list_steps(segments: Sequence[Segment]) -> dict[str, int]:
+    """Return the steps of each segment by its name."""
+    return {segment.name: segment.stage.steps for segment in segments}
 
 
 def count_steps(segments: Sequence[Segment]) -> int:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from nas.analysis.training import Reading
 from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
 from nas.data.sets import ImageSet
@@ -22,9 +23,10 @@ from nas.train.proxy import OverBase
 from nas.train.recipe.config import Recipe, Stage
 from nas.train.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nas.train.run.handover import change_form, has_base, make_whole
-from nas.train.run.log import Reading, TrainingLog
-from nas.train.run.pace import fit_recipe, time_steps
-from nas.train.run.plan import Segment, list_validations, plan_segments
+from nas.train.run.keepsakes import Keepsakes
+from nas.train.run.log import TrainingLog
+from nas.train.run.pace import fit_segments, replan, time_steps
+from nas.train.run.plan import Segment, list_steps, list_validations, plan_segments, with_steps
 from nas.train.start import CALIBRATION_STEP
 from nas.train.trainer import StageTrainer, TrainingError
 from search_spaces.network import Network
@@ -42,7 +44,7 @@ class TrainingConfig:
     Attributes:
         folder: the run directory.
         sets: images by role: train, val.
-        validations: of each stage.
+        validations: of each segment, fewer where they would take too much of the hours.
         hours: that the whole training may take; None: as long as the recipe does.
         settings: hash of all that the result depends on, which the log keeps.
     """
@@ -81,13 +83,15 @@ class Outcome:
 
     Attributes:
         net: the network of the best validation, plain and whole, in evaluation mode.
+        weights: the file that holds it.
         psnr_db: its PSNR on val.
-        last_db: that of the last validation, before a base was taken into the network.
+        steps, seconds: that the training took, in all sessions.
     """
 
     net: Network
+    weights: Path
     psnr_db: float
-    last_db: float | None
+    steps: int
     seconds: float
 
 
@@ -122,8 +126,11 @@ class TrainingSession:
         self.teacher = teacher
         self.watcher = watcher
         self._best = _Best()
-        self._steps: dict[str, int] = {}  # of each stage, as planned
+        self._segments: list[Segment] = []
+        self._validations = config.validations  # of each segment
+        self._paces: dict[str, float] = {}  # of each segment, where the time is limited
         self._losses: list[dict[str, float]] = []  # since the last reading
+        self._keepsakes = Keepsakes(config.folder, config.spec, config.sets["val"], config.device)
         self._seconds_before, self._began = 0.0, time.monotonic()
 
     def run(self) -> Outcome:
@@ -141,43 +148,78 @@ class TrainingSession:
         self._began = time.monotonic()
 
         # The steps of a checkpoint stand: with others its training would be another one.
-        recipe = config.recipe.planned(checkpoint.steps) if checkpoint else self._fit_recipe()
-        self._steps = {name: stage.steps for name, stage in recipe.stages.items()}
-        segments = plan_segments(recipe)
-        self.watcher.plan(segments)
+        self._segments = plan_segments(config.recipe)
+        if checkpoint:
+            self._segments = with_steps(self._segments, checkpoint.steps)
+            self._validations, self._paces = checkpoint.validations, checkpoint.paces
+        elif config.hours is not None:
+            self._fit_time(config.hours)
         log = TrainingLog(config.folder, config.settings)
+        self._tell_plan(log)
+        self._keepsakes.keep_originals()
 
         # A checkpoint holds all weights of its segment: the start only gives the network its form.
         first = checkpoint.segment if checkpoint else 0
-        net = self.start(has_base(config.spec, segments[first].stage))
-        self._try_stages(net, recipe)
-        for segment in segments[first:]:
-            trainer = self._open_trainer(net, segment.stage, segment.index)
+        net = self.start(has_base(config.spec, self._segments[first].stage))
+        self._try_stages(net)
+        for place in range(first, len(self._segments)):
+            segment = self._segments[place]
+            trainer = self._open_trainer(net, segment.stage, place)
             self._best = _Best()
-            if checkpoint is not None and segment.index == first:
+            if checkpoint is not None and place == first:
                 self._restore(trainer, checkpoint)
-            self._train_segment(trainer, segment, log)
-            if segment.index + 1 < len(segments):
-                net = self._hand_over(trainer, segment.stage, segments[segment.index + 1].stage)
-        return self._finish(trainer, segments[-1].stage)
+            self._train_segment(trainer, place, log)
+            if place + 1 < len(self._segments):
+                net = self._hand_over(trainer, segment.stage, self._segments[place + 1].stage)
+        return self._finish(trainer, self._segments[-1])
 
-    def _train_segment(self, trainer: StageTrainer, segment: Segment, log: TrainingLog) -> None:
+    def _train_segment(self, trainer: StageTrainer, place: int, log: TrainingLog) -> None:
         """Train to the end of a segment, or until it no longer rises; validate on the way."""
+        began, began_at = self._count_seconds(), trainer.done
         saved = time.monotonic()
-        validated = set(list_validations(segment, self.config.validations))
-        early_stop = segment.stage.early_stop
         # A step that is cut off would leave weights that no checkpoint may hold.
         with holding_signals() as signals:
+            segment = self._segments[place]
+            validated = set(list_validations(segment, self._validations))
+            early_stop = segment.stage.early_stop
             while trainer.done < segment.stage.steps and not signals.came:
                 if early_stop and self._best.num_worse >= early_stop.patience:
                     return
                 self._take_step(trainer, segment)
                 if trainer.done in validated:
                     self._validate(trainer, segment, log)
+                    pace = (self._count_seconds() - began) / (trainer.done - began_at)
+                    if self._paces and self._replan(trainer, place, pace):
+                        self._tell_plan(log)
+                        segment = self._segments[place]
+                        validated = set(list_validations(segment, self._validations))
                 elif not signals.came and time.monotonic() - saved < SAVE_SECONDS:
                     continue
                 self._save(trainer, segment)
                 saved = time.monotonic()
+            if signals.came and not self._keepsakes.weights.exists():
+                self._keep_weights(trainer, segment.stage)
+
+    def _replan(self, trainer: StageTrainer, place: int, pace: float) -> bool:
+        """Change the steps that are left to what the time allows; return whether any changed."""
+        config = self.config
+        assert config.hours is not None
+        changed = replan(
+            self._segments,
+            place,
+            trainer.done,
+            most=list_steps(plan_segments(config.recipe)),
+            paces=self._paces,
+            pace=pace,
+            left=config.hours * 3600 - self._count_seconds(),
+        )
+        self._segments = with_steps(self._segments, changed)
+        trainer.stage = self._segments[place].stage
+        return bool(changed)
+
+    def _tell_plan(self, log: TrainingLog) -> None:
+        log.plan(list_steps(self._segments))
+        self.watcher.plan(self._segments)
 
     def _take_step(self, trainer: StageTrainer, segment: Segment) -> None:
         """Take one step and tell it; an error names the stage."""
@@ -211,19 +253,43 @@ class TrainingSession:
         if is_best:
             best.psnr_db = psnr_db
             best.weights = {name: value.clone() for name, value in trainer.average.items()}
+            self._keep_weights(trainer, segment.stage)
+        self._keepsakes.keep_sample(
+            f"step {reading.step:,}", self._open_upscaler(trainer, segment.stage)
+        )
 
     def _read_db(self, trainer: StageTrainer, stage: Stage) -> float:
         """Return the PSNR of the averaged network on val, in dB."""
-        net = trainer.averaged()
-        upscale: Upscaler = OverBase(net) if has_base(self.config.spec, stage) else net
+        upscale = self._open_upscaler(trainer, stage)
         return mean_db(per_image(upscale, self.config.sets["val"], self.config.device))
 
+    def _open_upscaler(self, trainer: StageTrainer, stage: Stage) -> Upscaler:
+        """Return the averaged network, with the base where the stage trains a residual."""
+        net = trainer.averaged()
+        return OverBase(net) if has_base(self.config.spec, stage) else net
+
+    def _keep_weights(self, trainer: StageTrainer, stage: Stage) -> None:
+        """Keep the averaged weights as a file that other commands read."""
+        over_base = has_base(self.config.spec, stage)
+        self._keepsakes.keep_weights(trainer.averaged(), over_base=over_base)
+
     def _save(self, trainer: StageTrainer, segment: Segment) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            TrainingError: weights are no numbers any more; the checkpoint before stays.
+        """
+        if not all(value.isfinite().all() for value in trainer.net.state_dict().values()):
+            raise TrainingError(
+                "diverged", f"stage {segment.name}: weights are no numbers at step {trainer.done}"
+            )
         best = self._best
         checkpoint = Checkpoint(
             segment=segment.index,
             trainer=trainer.state(),
-            steps=self._steps,
+            steps=list_steps(self._segments),
+            validations=self._validations,
+            paces=self._paces,
             best=best.weights,
             best_db=best.psnr_db,
             num_worse=best.num_worse,
@@ -243,37 +309,35 @@ class TrainingSession:
         """Return the seconds of training so far, those of earlier sessions too."""
         return self._seconds_before + time.monotonic() - self._began
 
-    def _fit_recipe(self) -> Recipe:
-        """Return the recipe, with as many steps as the time allows."""
-        config, recipe = self.config, self.config.recipe
-        if config.hours is None:
-            return recipe
-
+    def _fit_time(self, hours: float) -> None:
+        """Shorten the segments to what the time allows."""
         # Each stage is timed on a network of its own, which is thrown away.
-        paces = []
-        for index, stage in enumerate(recipe.stages.values()):
-            net = self.start(has_base(config.spec, stage))
-            trainer = self._open_trainer(net, stage, index)
-            paces.append(time_steps(trainer))
+        config, stages = self.config, {one.name: one.stage for one in self._segments}
+        for index, (name, stage) in enumerate(stages.items()):
+            trainer = self._open_trainer(self.start(has_base(config.spec, stage)), stage, index)
+            self._paces[name] = time_steps(trainer)
         start = time.perf_counter()
         self._read_db(trainer, stage)
-        return fit_recipe(
-            recipe,
-            config.hours,
+
+        plan = fit_segments(
+            self._segments,
+            hours,
             spent=self._count_seconds(),
-            seconds_per_step=paces,
+            paces=self._paces,
             validation_seconds=time.perf_counter() - start,
             validations=config.validations,
         )
+        self._segments = with_steps(self._segments, plan.steps)
+        self._validations = plan.validations
 
-    def _try_stages(self, net: Network, recipe: Recipe) -> None:
+    def _try_stages(self, net: Network) -> None:
         """Cut a patch of each shape and read a feature of each layer, before the first stage.
 
         Raises:
             ValueError: images are too small for a stage, or layers do not fit; it names the stage.
         """
         # Those that run: of a smoke run they are smaller ones. A repeated one is tried once.
-        for name, stage in dict(recipe.segments()).items():
+        for name, stage in dict(self.config.recipe.segments()).items():
             patches = self._choose_patches(stage)
             try:
                 for shape in stage.patches.lr_shapes(self.config.spec.scale):
@@ -341,14 +405,21 @@ class TrainingSession:
         lr, _ = self.config.patches.batch(CALIBRATION_STEP - 2, NUM_ABSORBED, ABSORBED_SIDE)
         return make_whole(net, self.config.spec, stage, lr.to(self.config.device))
 
-    def _finish(self, trainer: StageTrainer, stage: Stage) -> Outcome:
+    def _finish(self, trainer: StageTrainer, segment: Segment) -> Outcome:
         """Return what the last stage ended with: its best network, whole."""
-        last_db = self._best.psnr_db
+        config, stage = self.config, segment.stage
         if self._best.weights:
             trainer.net.load_state_dict(self._best.weights)
         net = self._make_whole(trainer.net, stage)
-        psnr_db = mean_db(per_image(net, self.config.sets["val"], self.config.device))
-        return Outcome(net=net, psnr_db=psnr_db, last_db=last_db, seconds=self._count_seconds())
+        psnr_db = mean_db(per_image(net, config.sets["val"], config.device))
+        self._keepsakes.keep_weights(net, over_base=False)
+        return Outcome(
+            net=net,
+            weights=self._keepsakes.weights,
+            psnr_db=psnr_db,
+            steps=segment.before + trainer.done,
+            seconds=self._count_seconds(),
+        )
 
 
 def _average_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
