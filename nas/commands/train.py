@@ -21,11 +21,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
+from torch import nn
 
-from nas.analysis.training import Reading, Trained, TrainingState
+from nas.analysis.training import Trained
 from nas.cli import python_values, schema
 from nas.cli.composition import Stored
 from nas.cli.ending import status_of
@@ -35,20 +35,19 @@ from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_arch, split_pick
 from nas.commands.training_folder import (
     TrainingFolder,
-    read_recorded_spec,
     read_result,
     read_training,
-    refresh,
 )
+from nas.commands.training_request import Init, TrainingRequest, find_source, resolve_spec
+from nas.commands.training_watch import Watcher
 from nas.data.config import DataConfig
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
+from nas.data.sets import ImageSet
 from nas.measure.device import fingerprint, pick_device
 from nas.measure.quality import mean_db, per_image
-from nas.report.training.screen import TrainingScreen
 from nas.score import Challenge
 from nas.search.config import Composed
-from nas.search.screen import guarded
 from nas.search.store import run_directory
 from nas.search.store.settings import hash_settings
 from nas.search.store.trained import add_trained
@@ -56,57 +55,10 @@ from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.faults import blaming_machine
 from nas.system.streams import describe_os_error, drop_output, say_aside
 from nas.train.distill.teachers import load_teacher
-from nas.train.parent import ParentFile
-from nas.train.recipe.config import Recipe, check_recipe
+from nas.train.recipe.config import Recipe
 from nas.train.run.beginning import Beginning, begin_fresh, begin_from
-from nas.train.run.plan import Segment
 from nas.train.run.session import Outcome, TrainingConfig, TrainingSession
 from nas.train.trainer import TrainingError
-from nas.train.weights import find_spec, read_metadata, weights_path
-from search_spaces.spec import ArchSpec
-
-Init = Literal["scratch", "weights", "proxy"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRequest:
-    """A training as it is asked for, before anything is opened.
-
-    Attributes:
-        run: the run directory, a new one or one to go on with; None: a new one.
-        arch: the architecture, as it was given.
-        source: the weights that it starts from; None: fresh ones.
-        hours, steps: that the stages are shortened to, alike; None: as long as the recipe.
-    """
-
-    run: Path | None
-    arch: str
-    spec: ArchSpec
-    recipe: Recipe
-    source: ParentFile | None
-    teacher: Path | None
-    teacher_spec: ArchSpec | None
-    hours: float | None
-    steps: int | None
-    validations: int
-    seed: int
-    device: torch.device
-    data: DataConfig
-    challenge: Challenge
-    composed: Composed
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("validations", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-        if self.hours is not None and not self.hours > 0:
-            raise ValueError(f"hours must be above 0, got {self.hours:g}")
-        check_recipe(self.recipe, self.spec.scale, has_teacher=self.teacher is not None)
-
-    @property
-    def recipe_name(self) -> str:
-        return str(self.composed.choices.get("recipe", "of its own"))
 
 
 def configure(
@@ -133,13 +85,13 @@ def configure(
         ValueError: a value is out of its range, or names what is not there.
     """
     folder = Path(run) if run else None
-    spec = _resolve_spec(folder, arch)
+    spec = resolve_spec(folder, arch)
     return TrainingRequest(
         run=folder,
         arch=arch,
         spec=spec,
         recipe=recipe if steps is None else recipe.scaled(steps),
-        source=_find_source(folder, arch, spec, init, weights),
+        source=find_source(folder, arch, spec, init, weights),
         teacher=Path(teacher).expanduser() if teacher else None,
         teacher_spec=resolve_arch(teacher_arch, key="teacher_arch") if teacher_arch else None,
         hours=hours,
@@ -172,6 +124,21 @@ def run(request: TrainingRequest) -> int:
         folder.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What a training needs beside its settings: images, patches, teacher, first weights."""
+
+    roles: Roles
+    patches: PatchStore
+    teacher: nn.Module | None
+    beginning: Beginning
+    is_whole: bool
+
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        return {"train": self.roles.need("train"), "val": self.roles.need("val")}
+
+
 def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConsole) -> int:
     """Check, open, train and keep what came of it."""
     folder.check(request.composed.config)
@@ -180,26 +147,67 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
         return OK
 
     # What cannot be had is refused before the folder is made.
-    roles = open_roles(request.data, scale=request.spec.scale, challenge=request.challenge.name)
-    sets = {"train": roles.need("train"), "val": roles.need("val")}
+    opened = _open(request, folder)
+    notices = _list_notices(request, opened)
+    _write_start(request, folder, opened, notices)
+    print_lines(console, notices)
+
+    state = read_training(folder.path)
+    with (
+        blaming_machine(f"the last checkpoint is kept: nas train run={folder.path}"),
+        Watcher(folder, console, state) as watcher,
+    ):
+        outcome = TrainingSession(
+            _make_config(request, folder, opened),
+            start=opened.beginning.make,
+            teacher=opened.teacher,
+            watcher=watcher,
+        ).run()
+        result = _keep_result(request, folder, outcome, opened.roles)
+        watcher.write_page()
+    print_lines(console, _keep_beside_trial(request, outcome, result, opened.roles))
+    print_lines(console, _describe_result(folder, result))
+    return OK
+
+
+def _open(request: TrainingRequest, folder: TrainingFolder) -> _Opened:
+    """Open images, teacher and weights.
+
+    Raises:
+        ValueError: one cannot be had.
+    """
+    scale = request.spec.scale
+    roles = open_roles(request.data, scale=scale, challenge=request.challenge.name)
+    roles.need("val")
     teacher = None
     if request.teacher and request.recipe.needs_teacher:
         teacher = load_teacher(
-            request.teacher,
-            spec=request.teacher_spec,
-            scale=request.spec.scale,
-            device=request.device,
+            request.teacher, spec=request.teacher_spec, scale=scale, device=request.device
         )
     patches = PatchStore(
-        sets["train"],
+        roles.need("train"),
         seed=request.seed,
         memory_mib=request.data.memory_mib,
         cache=request.data.cache,
     )
-    beginning = _begin(request, patches, has_begun=folder.has_begun)
-    is_whole = _is_whole(request, folder, beginning)
-    recipe = request.recipe.without_base() if is_whole else request.recipe
 
+    # A checkpoint has weights of its own; whether they are whole the first session found.
+    if request.source is None or folder.has_begun:
+        beginning = begin_fresh(request.spec, patches, seed=request.seed)
+    else:
+        beginning = begin_from(request.source, request.spec, patches, seed=request.seed)
+    is_whole = beginning.is_whole
+    if folder.resumes:
+        is_whole = bool(folder.read_arch()["starts_whole"])
+    return _Opened(
+        roles=roles, patches=patches, teacher=teacher, beginning=beginning, is_whole=is_whole
+    )
+
+
+def _write_start(
+    request: TrainingRequest, folder: TrainingFolder, opened: _Opened, notices: list[str]
+) -> None:
+    """Make the folder, and write what the training is."""
     folder.open(
         config=request.composed.config,
         choices=request.composed.choices,
@@ -207,60 +215,42 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
         environment={
             **fingerprint(request.device),
             "seed": request.seed,
-            "data": roles.fingerprints,
-            "lr": roles.lr_origins,
+            "data": opened.roles.fingerprints,
+            "lr": opened.roles.lr_origins,
+            "notices": notices,
         },
-        arch={"spec": request.spec.to_dict(), "arch": request.arch, "starts_whole": is_whole},
+        arch={
+            "spec": request.spec.to_dict(),
+            "arch": request.arch,
+            "starts_whole": opened.is_whole,
+        },
     )
-    notices = [*roles.notices, roles.lr_notice, *patches.notices, *beginning.notes]
-    notices += _list_notices(request, roles, is_whole)
-    print_lines(console, notices)
 
-    config = TrainingConfig(
+
+def _make_config(
+    request: TrainingRequest, folder: TrainingFolder, opened: _Opened
+) -> TrainingConfig:
+    return TrainingConfig(
         folder=folder.path,
         spec=request.spec,
-        recipe=recipe,
-        sets=sets,
-        patches=patches,
+        recipe=request.recipe.without_base() if opened.is_whole else request.recipe,
+        sets=opened.sets,
+        patches=opened.patches,
         device=request.device,
         seed=request.seed,
         validations=request.validations,
         hours=request.hours,
         settings=hash_settings(request.composed.config),
     )
-    state = replace(read_training(folder.path), notices=notices)
-    with (
-        blaming_machine(f"the last checkpoint is kept: nas train run={folder.path}"),
-        _Watcher(folder, console, state) as watcher,
-    ):
-        outcome = TrainingSession(
-            config, start=beginning.make, teacher=teacher, watcher=watcher
-        ).run()
-        result = _keep_result(request, folder, outcome, roles)
-        watcher.write_page()
-    print_lines(console, [*_keep_beside_trial(request, outcome, result, roles)])
-    print_lines(console, _describe_result(folder, result))
-    return OK
 
 
-def _begin(request: TrainingRequest, patches: PatchStore, *, has_begun: bool) -> Beginning:
-    """Return what the first stage starts from; a checkpoint has weights of its own."""
-    if request.source is None or has_begun:
-        return begin_fresh(request.spec, patches, seed=request.seed)
-    return begin_from(request.source, request.spec, patches, seed=request.seed)
-
-
-def _is_whole(request: TrainingRequest, folder: TrainingFolder, beginning: Beginning) -> bool:
-    """Return whether no stage trains a residual, as the first session found."""
-    return bool(folder.read_arch()["starts_whole"]) if folder.resumes else beginning.is_whole
-
-
-def _list_notices(request: TrainingRequest, roles: Roles, is_whole: bool) -> list[str]:
-    """Say what the user should know of the recipe before it runs."""
-    recipe = request.recipe
-    notices = recipe.describe_sources({pair.source for pair in roles.need("train").pairs})
+def _list_notices(request: TrainingRequest, opened: _Opened) -> list[str]:
+    """Say what the user should know of data, weights and recipe before the first step."""
+    roles, recipe = opened.roles, request.recipe
+    notices = [*roles.notices, roles.lr_notice, *opened.patches.notices, *opened.beginning.notes]
+    notices += recipe.describe_sources({pair.source for pair in roles.need("train").pairs})
     notices += list(dict.fromkeys(stage.lacks for stage in recipe.stages.values() if stage.lacks))
-    if is_whole and any(stage.base != "none" for stage in recipe.stages.values()):
+    if opened.is_whole and any(stage.base != "none" for stage in recipe.stages.values()):
         notices.append(
             "weights: they are those of a whole network, so every stage trains whole images"
         )
@@ -341,43 +331,6 @@ def _end_early(folder: TrainingFolder, console: PlainConsole, stop: BaseExceptio
     return status_of(stop)
 
 
-class _Watcher:
-    """Shows a training in the terminal and on its page; neither can end it."""
-
-    def __init__(self, folder: TrainingFolder, console: PlainConsole, state: TrainingState) -> None:
-        self._folder, self._state = folder, state
-        self._screen = TrainingScreen(console)
-
-    def __enter__(self) -> "_Watcher":
-        with guarded("the display"):
-            self._screen.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        with guarded("the display"):
-            self._screen.__exit__(*error)
-
-    def plan(self, segments: list[Segment]) -> None:
-        self._state = replace(
-            self._state, stages={segment.name: segment.stage.steps for segment in segments}
-        )
-        self.write_page()
-
-    def step(self, segment: Segment, done: int) -> None:
-        with guarded("the display"):
-            self._screen.step(segment.name, done, self._state.num_steps)
-
-    def read(self, reading: Reading) -> None:
-        self.write_page()
-        with guarded("the display"):
-            self._screen.read(reading, self._state)
-
-    def write_page(self) -> None:
-        with guarded("the page"):
-            self._state = refresh(self._state, self._folder.path)
-            self._folder.write_page(self._state)
-
-
 # What a training was started with.
 
 
@@ -410,61 +363,6 @@ def _check_stored(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
     plain: dict[str, Any] = schema.plain(checked)
     return plain
-
-
-def _resolve_spec(folder: Path | None, arch: str) -> ArchSpec:
-    """Return the architecture: that of a training which goes on, whatever a pick means by now."""
-    if folder is not None and run_directory.exists(folder):
-        run_directory.stored_training(folder)
-        return read_recorded_spec(TrainingFolder(folder, name="").read_arch())
-    return resolve_arch(arch)
-
-
-def _find_source(
-    folder: Path | None, arch: str, spec: ArchSpec, init: Init | None, weights: str | None
-) -> ParentFile | None:
-    """Return the weights that a training starts from; None: fresh ones.
-
-    Raises:
-        ValueError: init and weights do not go together, or a file is not there.
-    """
-    if init is None:
-        init = "weights" if weights else "scratch"
-    if init != "weights" and weights:
-        raise UsageError(f"weights={weights} is for init=weights, and init is {init}")
-    if init == "scratch" or (folder is not None and TrainingFolder(folder, name="").has_begun):
-        return None
-    if init == "weights":
-        if not weights:
-            raise UsageError("init=weights needs weights=FILE, .safetensors or .pth")
-        return _read_source(Path(weights).expanduser(), spec)
-
-    run_pick = split_pick(arch)
-    if run_pick is None:
-        raise UsageError(f"init=proxy needs arch=RUN:PICK, got arch={arch}; use init=weights")
-    path = weights_path(run_pick[0], spec)
-    if not path.is_file():
-        raise ValueError(
-            f"init=proxy: {run_pick[0]} keeps no proxy weights of {spec.arch_id}; a run keeps "
-            "those of its front"
-        )
-    return ParentFile(spec=spec, weights=path)
-
-
-def _read_source(path: Path, spec: ArchSpec) -> ParentFile:
-    """Return a file of weights with its architecture: the one it names, or is recognised by.
-
-    Raises:
-        ValueError: it is of another scale, or cannot be read.
-    """
-    named = read_metadata(path).spec
-    try:
-        theirs = named or find_spec(path)
-    except ValueError:
-        theirs = spec  # a file without names of ours, by which it may still fit
-    if theirs.scale != spec.scale:
-        raise ValueError(f"weights={path} is of x{theirs.scale}, arch is of x{spec.scale}")
-    return ParentFile(spec=theirs, weights=path)
 
 
 def _name_arch(arch: str) -> str:

@@ -157,6 +157,7 @@ def read_training(folder: Path) -> TrainingState:
         readings=readings,
         settings={key: value for key, value in config.items() if value is not None},
         samples=read_samples(folder),
+        notices=run_directory.read_environment(folder).get("notices", []),
         result=read_result(folder),
     )
 

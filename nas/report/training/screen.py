@@ -2,21 +2,21 @@
 
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nas.analysis.training import Reading, TrainingState
 from nas.report.training.words import write_reading
-from nas.system.console import PlainConsole, print_lines
 
 
 class TrainingScreen:
     """Shows a training while it runs.
 
     Args:
-        console: what is printed to; one that is no terminal gets lines alone.
+        console: that of `nas.system.console`; one that is no terminal gets lines alone.
     """
 
-    def __init__(self, console: PlainConsole) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
         shows_bar = console.is_terminal and not console.is_dumb_terminal
         self._bar = Progress(
@@ -53,6 +53,6 @@ class TrainingScreen:
 
     def read(self, reading: Reading, state: TrainingState) -> None:
         """Print a validation, which stays."""
-        print_lines(self._console, [write_reading(reading, state)])
+        self._console.print(write_reading(reading, state), soft_wrap=True)
         if self._task is not None and reading.psnr_db is not None:
             self._bar.update(self._task, psnr=f"{reading.psnr_db:.2f} dB")

@@ -199,10 +199,12 @@ class Environment(TypedDict, total=False):
     Attributes:
         data: fingerprints of the images or the table, by role.
         lr: how the LR images of each role were made, in words.
+        notices: of a training, what there was to say at its start.
     """
 
     data: dict[str, str]
     lr: dict[str, str]
+    notices: list[str]
 
 
 def read_environment(run: Path) -> Environment:

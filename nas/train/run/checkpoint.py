@@ -1,5 +1,6 @@
 """The checkpoint of a run of training: all that its next step depends on."""
 
+import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         OSError: it cannot be written; the one that was there stays.
     """
     data = {name.name: getattr(checkpoint, name.name) for name in fields(Checkpoint)}
+    # Into memory first: of a full disk torch itself tells no more than a RuntimeError.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **data}, buffer)
     with replaced(path, path.with_suffix(".partial")) as draft:
-        torch.save({"format": FORMAT, **data}, draft)
+        draft.write_bytes(buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

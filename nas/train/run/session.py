@@ -1,9 +1,10 @@
 """One session of `nas train`: a network goes through the stages of a recipe."""
 
+import contextlib
 import functools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -74,6 +75,10 @@ class Watcher(Protocol):
 
     def read(self, reading: Reading) -> None:
         """Take note of a validation."""
+        ...
+
+    def tell(self, notice: str) -> None:
+        """Take note of something that went wrong and ended nothing."""
         ...
 
 
@@ -156,7 +161,8 @@ class TrainingSession:
             self._fit_time(config.hours)
         log = TrainingLog(config.folder, config.settings)
         self._tell_plan(log)
-        self._keepsakes.keep_originals()
+        with self._telling():
+            self._keepsakes.keep_originals()
 
         # A checkpoint holds all weights of its segment: the start only gives the network its form.
         first = checkpoint.segment if checkpoint else 0
@@ -254,9 +260,17 @@ class TrainingSession:
             best.psnr_db = psnr_db
             best.weights = {name: value.clone() for name, value in trainer.average.items()}
             self._keep_weights(trainer, segment.stage)
-        self._keepsakes.keep_sample(
-            f"step {reading.step:,}", self._open_upscaler(trainer, segment.stage)
-        )
+        with self._telling():
+            upscale = self._open_upscaler(trainer, segment.stage)
+            self._keepsakes.keep_sample(f"step {reading.step:,}", upscale)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell what could not be kept for people to look at: no training ends over it."""
+        try:
+            yield
+        except OSError as error:
+            self.watcher.tell(f"samples could not be kept: {error.strerror or error}")
 
     def _read_db(self, trainer: StageTrainer, stage: Stage) -> float:
         """Return the PSNR of the averaged network on val, in dB."""

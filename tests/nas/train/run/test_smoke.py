@@ -36,6 +36,7 @@ def widen(name, channels, wider):
 # teacher of DWMamba takes minutes: the student stands in for it.
 NETWORKS = {
     "default": functools.partial(published, "span"),
+    "finetune": functools.partial(published, "span"),
     "short": functools.partial(published, "span"),
     "disp_teacher": functools.partial(widen, "disp", 32, 64),
     "dwmamba_teacher": functools.partial(published, "dwmamba"),
