@@ -16,7 +16,8 @@ from pathlib import Path
 
 from nas.analysis.run_state import RunState
 from nas.cli.exit_status import FAULT, OK
-from nas.commands.training_folder import PAGE, read_training
+from nas.commands.training_folder import ARCH, PAGE, read_training
+from nas.commands.training_front import MEMBERS
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.training.page import render_training
@@ -55,7 +56,10 @@ def run(*, run: str) -> int:
 
 
 def _report_training(folder: Path) -> int:
-    """Write the page of a training anew; returns the exit status."""
+    """Write the page of a training anew, or those of a front's members; returns the exit status."""
+    if (folder / MEMBERS).is_file():
+        begun = sorted(path.parent for path in folder.glob(f"*/{ARCH}"))
+        return max(map(_report_training, begun), default=OK)
     state = read_training(folder)
     write(folder / PAGE, render_training(state), draft_end=f"report-{os.getpid()}")
     print_lines(open_console(), [write_lead(state), f"Page: {folder / PAGE}"])

@@ -11,6 +11,7 @@ Examples:
     nas train arch=published/span recipe=short hours=1 data=folder data.train=/data/T91 data.val=/data/Set14
     nas train arch=runs/mine:best_score recipe=default data=[div2k,lsdir] data.val=/data/valid
     nas train arch=runs/mine:best_score recipe=short init=proxy hours=0.5
+    nas train arch=runs/mine:front recipe=short budget_hours=8
     nas train arch=mine.yaml recipe=finetune init=weights weights=mine.pth
     nas train arch=mine.yaml recipe=spanv2 recipe.smoke=true
     nas train run=runs/my_training
@@ -38,7 +39,14 @@ from nas.commands.training_folder import (
     read_result,
     read_training,
 )
-from nas.commands.training_request import Init, TrainingRequest, find_source, resolve_spec
+from nas.commands.training_front import WORD, FrontRequest, list_members, train_front
+from nas.commands.training_request import (
+    Init,
+    TrainingRequest,
+    check_budget,
+    find_source,
+    resolve_spec,
+)
 from nas.commands.training_watch import Watcher
 from nas.data.config import DataConfig
 from nas.data.patches import PatchStore
@@ -59,6 +67,7 @@ from nas.train.recipe.config import Recipe
 from nas.train.run.beginning import Beginning, begin_fresh, begin_from
 from nas.train.run.session import Outcome, TrainingConfig, TrainingSession
 from nas.train.trainer import TrainingError
+from search_spaces.spec import ArchSpec
 
 
 def configure(
@@ -70,6 +79,7 @@ def configure(
     teacher: str | None,
     teacher_arch: str | None,
     hours: float | None,
+    budget_hours: float | None,
     steps: int | None,
     validations: int,
     seed: int,
@@ -78,20 +88,26 @@ def configure(
     data: DataConfig,
     challenge: Challenge,
     invocation: Invocation,
-) -> TrainingRequest:
+) -> TrainingRequest | FrontRequest:
     """Gather the keys of `nas train`, and read the files that they name.
 
     Raises:
         ValueError: a value is out of its range, or names what is not there.
     """
     folder = Path(run) if run else None
-    spec = resolve_spec(folder, arch)
-    return TrainingRequest(
+    run_pick = split_pick(arch)
+    is_front = run_pick is not None and run_pick[1] == WORD
+    check_budget(arch, hours, budget_hours, is_front=is_front)
+
+    # Of a front the first member's request is the pattern of all.
+    members = list_members(folder, run_pick[0]) if run_pick and is_front else []
+    spec = ArchSpec.from_dict(members[0].arch) if members else resolve_spec(folder, arch)
+    request = TrainingRequest(
         run=folder,
         arch=arch,
         spec=spec,
         recipe=recipe if steps is None else recipe.scaled(steps),
-        source=find_source(folder, arch, spec, init, weights),
+        source=None if members else find_source(folder, arch, spec, init, weights),
         teacher=Path(teacher).expanduser() if teacher else None,
         teacher_spec=resolve_arch(teacher_arch, key="teacher_arch") if teacher_arch else None,
         hours=hours,
@@ -105,10 +121,27 @@ def configure(
             config=invocation.config, choices=invocation.choices, overrides=invocation.overrides
         ),
     )
+    if not run_pick or not members:
+        return request
+    return FrontRequest(
+        search=str(run_pick[0]),
+        members=members,
+        each=request,
+        init=init,
+        weights=weights,
+        budget_hours=budget_hours,
+    )
 
 
-def run(request: TrainingRequest) -> int:
+def run(request: TrainingRequest | FrontRequest) -> int:
     """Train, or go on with a training, and show it in the terminal; returns the exit status."""
+    if isinstance(request, FrontRequest):
+        return train_front(request, train_network)
+    return train_network(request)
+
+
+def train_network(request: TrainingRequest) -> int:
+    """Train one network, or go on with its training; return the exit status."""
     console = open_console(lasts=True)
     folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}")
     try:

@@ -70,6 +70,20 @@ def resolve_spec(folder: Path | None, arch: str) -> ArchSpec:
     return resolve_arch(arch)
 
 
+def check_budget(
+    arch: str, hours: float | None, budget_hours: float | None, *, is_front: bool
+) -> None:
+    """Refuse a budget of several trainings where one is trained, or beside hours of each."""
+    if budget_hours is None:
+        return
+    if not is_front:
+        raise UsageError(f"budget_hours is for arch=RUN:front, got arch={arch}; use hours=")
+    if hours is not None:
+        raise UsageError("budget_hours is for all members and hours for each; leave one out")
+    if not budget_hours > 0:
+        raise UsageError(f"budget_hours must be above 0, got {budget_hours:g}")
+
+
 def find_source(
     folder: Path | None, arch: str, spec: ArchSpec, init: Init | None, weights: str | None
 ) -> ParentFile | None:

@@ -266,3 +266,38 @@ def test_published_network_is_named_in_the_folder(place, settings):
     (run,) = (place / "runs").iterdir()
     assert run.name.endswith("_train_span")
     assert (run / "weights" / f"{published('span').arch_id}.safetensors").is_file()
+
+
+def test_members_of_a_front_are_trained_in_turn(place, settings, tiny_copy, capsys):
+    members = pd.read_csv(tiny_copy / "front.csv")
+    front = [*settings, "arch=tiny:front", "run=all"]
+    assert main(["train", *front, "recipe.smoke=false", "budget_hours=0.01"]) == 0
+    printed = capsys.readouterr().out
+    assert f"member {len(members)} of {len(members)}: all/" in printed
+    kept = {path.stem for path in (tiny_copy / "trained").iterdir()}
+    assert kept == set(members["arch_id"])
+
+    assert main(["report", "run=all"]) == 0
+    assert capsys.readouterr().out.count("by recipe short") == len(members)
+
+    # Its own folder is enough to go on; what is trained is not trained again.
+    assert main(["train", "run=all"]) == 0
+    assert capsys.readouterr().out.count("Trained already") == len(members)
+    line = refuse(capsys, "run=all", "budget_hours=0.02")
+    assert "budget_hours: run=all was started with 0.01, now it is 0.02" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["budget_hours=1"], "budget_hours is for arch=RUN:front, got arch=mine.json"),
+        (["arch=tiny:front", "budget_hours=1", "hours=1"], "leave one out"),
+        (["arch=tiny:front", "budget_hours=0"], "budget_hours must be above 0"),
+        (["arch=none:front"], "none"),
+    ],
+)
+def test_budgets_that_mean_nothing_are_refused(
+    place, settings, tiny_copy, capsys, overrides, words
+):
+    assert words in refuse(capsys, *settings, *overrides)
+    assert not (place / "runs").exists()
