@@ -52,9 +52,8 @@ def write_reading(reading: Reading, state: TrainingState) -> str:
 
     Example: "main: step 800 of 4,000, 26.12 dB on val, l1 0.02213, 2 min 05 s"
     """
-    psnr = f", {fixed(reading.psnr_db, 3, ' dB')} on val" if reading.psnr_db is not None else ""
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in reading.losses.items())
-    return (
-        f"{reading.stage}: step {reading.step:,} of {state.num_steps:,}{psnr}, {losses}, "
-        f"{duration(reading.seconds)}"
-    )
+    parts = [f"{reading.stage}: step {reading.step:,} of {state.num_steps:,}"]
+    if reading.psnr_db is not None:
+        parts.append(f"{fixed(reading.psnr_db, 3, ' dB')} on val")
+    parts += [f"{name} {value:.4g}" for name, value in reading.losses.items()]
+    return ", ".join([*parts, duration(reading.seconds)])

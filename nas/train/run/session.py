@@ -181,6 +181,8 @@ class TrainingSession:
 
     def _train_segment(self, trainer: StageTrainer, place: int, log: TrainingLog) -> None:
         """Train to the end of a segment, or until it no longer rises; validate on the way."""
+        if place == 0 and trainer.done == 0:
+            self._validate(trainer, self._segments[0], log)  # where it starts from
         began, began_at = self._count_seconds(), trainer.done
         saved = time.monotonic()
         # A step that is cut off would leave weights that no checkpoint may hold.
@@ -243,7 +245,7 @@ class TrainingSession:
             stage=segment.name,
             step=segment.before + trainer.done,
             losses=_average_losses(self._losses),
-            rate=segment.stage.schedule.factor(trainer.done - 1, segment.stage.steps),
+            rate=segment.stage.schedule.factor(max(0, trainer.done - 1), segment.stage.steps),
             seconds=self._count_seconds(),
             psnr_db=psnr_db,
         )
@@ -437,5 +439,6 @@ class TrainingSession:
 
 
 def _average_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each loss over some steps."""
-    return {name: statistics.fmean(step[name] for step in losses) for name in losses[0]}
+    """Return the mean of each loss over some steps; empty where there were none."""
+    names = losses[0] if losses else ()
+    return {name: statistics.fmean(step[name] for step in losses) for name in names}

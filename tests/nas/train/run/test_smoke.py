@@ -131,8 +131,10 @@ def test_recipe_runs_through_all_its_stages(name, tmp_path, monkeypatch, patches
     # Every stage ran to its end, was validated there, and its losses are those of the recipe.
     segments = plan_segments(recipe)
     assert len(watcher.steps) == SMOKE_STEPS * len(segments)
-    assert [reading.stage for reading in watcher.readings] == [s.name for s in segments]
-    for reading, segment in zip(watcher.readings, segments, strict=True):
+    first, *readings = watcher.readings
+    assert first.step == 0
+    assert [reading.stage for reading in readings] == [s.name for s in segments]
+    for reading, segment in zip(readings, segments, strict=True):
         assert set(reading.losses) == {*segment.stage.losses, *segment.stage.distill}
 
     # What is validated last, and what is kept in the end, are the averaged weights, not the last.
