@@ -30,7 +30,11 @@ NETWORKS = {
     "y2025_team24_spanf": "spanf",
     "team12_DWMamba": "dwmamba",
 }
-SMALL = ("recipe.stages.whole.patches.lr=[32]", "recipe.stages.whole.patches.batch_size=8")
+SMALL = (
+    "recipe.stages.whole.patches.lr=[32]",
+    "recipe.stages.whole.patches.batch_size=8",
+    "recipe.stages.whole.optimizer.lr=1e-5",
+)
 MOST_OFF_DB, MOST_LOST_DB = 0.001, 0.02
 
 

@@ -68,6 +68,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(
             f"{path}: it cannot be read ({type(error).__name__}); remove it to train anew"
         ) from None
+    is_sound = isinstance(checkpoint.segment, int) and checkpoint.segment >= 0
+    if not is_sound or not isinstance(checkpoint.trainer, dict):
+        raise ValueError(f"{path}: it is no checkpoint of a training; remove it to train anew")
     if version != FORMAT:
         raise ValueError(f"{path}: its format is {version}, and this version reads {FORMAT}")
     return checkpoint

@@ -35,6 +35,8 @@ from search_spaces.spec import ArchSpec
 
 LAST = "checkpoints/last.pt"
 SAVE_SECONDS = 60.0  # between two checkpoints, beside those at validations
+# What a state of other names, shapes or kinds raises when it is taken up.
+MISFITS = (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError)
 NUM_ABSORBED, ABSORBED_SIDE = 120, 24  # patches on which a base is taken into a network
 
 
@@ -314,7 +316,19 @@ class TrainingSession:
         write_checkpoint(self.config.folder / LAST, checkpoint)
 
     def _restore(self, trainer: StageTrainer, checkpoint: Checkpoint) -> None:
-        trainer.restore(checkpoint.trainer)
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: it is none of this training.
+        """
+        try:
+            trainer.restore(checkpoint.trainer)
+        except MISFITS as error:
+            path = self.config.folder / LAST
+            raise ValueError(
+                f"{path}: it does not fit this training ({type(error).__name__}); remove it to "
+                "train anew"
+            ) from None
         self._best = _Best(
             weights=checkpoint.best,
             psnr_db=checkpoint.best_db,

@@ -150,3 +150,22 @@ def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / LAST).write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"last\.pt: it cannot be read .*remove it to train anew"):
         open_session(tmp_path).run()
+
+
+@pytest.mark.parametrize("change", ["net", "optimizers", "segment", "bytes"])
+def test_checkpoint_of_another_training_is_named(uninterrupted, tmp_path, change):
+    folder, _, _ = uninterrupted
+    path = tmp_path / LAST
+    path.parent.mkdir()
+    saved = torch.load(folder / LAST, weights_only=True)
+    if change == "net":
+        saved["trainer"]["net"].popitem()
+    elif change == "optimizers":
+        saved["trainer"]["optimizers"] = [{}]
+    elif change == "segment":
+        saved["segment"] = -1
+    torch.save(saved, path)
+    if change == "bytes":
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"last\.pt: .*remove it to train anew"):
+        open_session(tmp_path).run()
