@@ -33,7 +33,7 @@ NETWORKS = {
 SMALL = (
     "recipe.stages.whole.patches.lr=[32]",
     "recipe.stages.whole.patches.batch_size=8",
-    "recipe.stages.whole.optimizer.lr=1e-5",
+    "recipe.stages.whole.optimizer.lr=2e-6",
 )
 MOST_OFF_DB, MOST_LOST_DB = 0.001, 0.02
 
