@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from nas.cli.exit_status import INTERRUPTED
+from nas.cli.exit_status import FAULT, INTERRUPTED
 from nas.cli.signals import heard
 from nas.system.streams import make_printable, say_aside
+from nas.system.torchrun import claim_last_word, silencing_followers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     make_printable()
-    with heard(until_the_end=argv is None) as signals:
+    with silencing_followers(), heard(until_the_end=argv is None) as signals:
         try:
             # Loaded here: it takes a moment, in which Ctrl-C is one line too.
             from nas.cli.calls import run_command
@@ -34,12 +35,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
         except (Exception, KeyboardInterrupt) as error:
+            # Of several processes one says what ended all of them.
+            if not claim_last_word():
+                return _find_status(signals.stop or error)
             # What comes up while a command ends follows from what has ended it.
             if signals.stop or isinstance(error, KeyboardInterrupt):
                 return _say_interrupted(arguments, signals.stop or error)
             from nas.cli.ending import end_command
 
             return end_command(error, arguments)
+
+
+def _find_status(error: BaseException) -> int:
+    """Return the exit status of a process that has nothing to say of what has ended it."""
+    from nas.cli.ending import is_ours, status_of
+
+    return FAULT if is_ours(error) else status_of(error)
 
 
 def _say_interrupted(arguments: Sequence[str], stop: BaseException) -> int:

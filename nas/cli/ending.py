@@ -11,6 +11,7 @@ from nas.cli.message import message_of, one_line, part
 from nas.system.drafts import UnwritableError
 from nas.system.faults import MachineError
 from nas.system.streams import describe_os_error, drop_output, say_aside
+from nas.system.torchrun import read_rank
 
 # Errors that no other value of a key would mend: of what is written, and of the machine.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF)
@@ -36,11 +37,16 @@ def end_command(error: BaseException, arguments: Sequence[str]) -> int:
         say_aside(f"{name}: standard output: {describe_os_error(error)}")
         return FAULT
 
-    if not isinstance(error, (*USER_ERRORS, MachineError)) or os.environ.get("NAS_TRACEBACK"):
+    if is_ours(error) or os.environ.get("NAS_TRACEBACK"):
         raise error
     values = [argument.partition("=")[2] for argument in arguments]
     say_aside(one_line(f"{name}: {_describe_error(error, arguments)}", values))
     return status_of(error)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Return whether an error is a fault of this program, which shows where it came from."""
+    return not isinstance(error, (*USER_ERRORS, MachineError, KeyboardInterrupt))
 
 
 def status_of(error: BaseException) -> int:
@@ -61,9 +67,13 @@ def status_of(error: BaseException) -> int:
 
 
 def _name_command(arguments: Sequence[str]) -> str:
-    """Return what a message starts with: the command, where what was typed is one."""
+    """Return what a message starts with: the command, where what was typed is one.
+
+    Of several processes all but the first one say their number.
+    """
     is_command = bool(arguments) and arguments[0] in catalog.commands()
-    return f"nas {arguments[0]}" if is_command else "nas"
+    name = f"nas {arguments[0]}" if is_command else "nas"
+    return f"{name}, process {read_rank()}" if read_rank() else name
 
 
 def _describe_error(error: BaseException, arguments: Sequence[str]) -> str:

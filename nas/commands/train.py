@@ -15,6 +15,10 @@ Examples:
     nas train arch=mine.yaml recipe=finetune init=weights weights=mine.pth
     nas train arch=mine.yaml recipe=spanv2 recipe.smoke=true
     nas train run=runs/my_training
+    torchrun --nproc-per-node 4 -m nas train arch=mine.yaml recipe=spanv2 data=div2k
+
+Of the processes of torchrun each trains on a GPU of its own, on its share of every batch: the
+recipe's batch_size is that of all of them together, so weights do not depend on their number.
 """
 
 import re
@@ -22,7 +26,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -52,7 +56,7 @@ from nas.data.config import DataConfig
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
 from nas.data.sets import ImageSet
-from nas.measure.device import fingerprint, pick_device
+from nas.measure.device import fingerprint
 from nas.measure.quality import mean_db, per_image
 from nas.score import Challenge
 from nas.search.config import Composed
@@ -62,10 +66,13 @@ from nas.search.store.trained import add_trained
 from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.faults import blaming_machine
 from nas.system.streams import describe_os_error, drop_output, say_aside
+from nas.system.torchrun import count_processes, read_rank
 from nas.train.distill.teachers import load_teacher
 from nas.train.recipe.config import Recipe
 from nas.train.run.beginning import Beginning, begin_fresh, begin_from
-from nas.train.run.session import Outcome, TrainingConfig, TrainingSession
+from nas.train.run.config import Outcome, TrainingConfig, Unwatched
+from nas.train.run.session import TrainingSession
+from nas.train.team import Team, check_shares, joining_team, pick_own_device
 from nas.train.trainer import TrainingError
 from search_spaces.spec import ArchSpec
 
@@ -84,6 +91,8 @@ def configure(
     validations: int,
     seed: int,
     device: str,
+    speed: Literal["auto", "plain"],
+    tensorboard: bool,
     recipe: Recipe,
     data: DataConfig,
     challenge: Challenge,
@@ -114,7 +123,9 @@ def configure(
         steps=steps,
         validations=validations,
         seed=seed,
-        device=pick_device(device),
+        device=pick_own_device(device),
+        speed=speed,
+        tensorboard=tensorboard,
         data=data,
         challenge=challenge,
         composed=Composed(
@@ -136,6 +147,10 @@ def configure(
 def run(request: TrainingRequest | FrontRequest) -> int:
     """Train, or go on with a training, and show it in the terminal; returns the exit status."""
     if isinstance(request, FrontRequest):
+        if count_processes() > 1:
+            raise UsageError(
+                f"arch={request.each.arch}: torchrun trains one network at a time; name a member"
+            )
         return train_front(request, train_network)
     return train_network(request)
 
@@ -143,18 +158,30 @@ def run(request: TrainingRequest | FrontRequest) -> int:
 def train_network(request: TrainingRequest) -> int:
     """Train one network, or go on with its training; return the exit status."""
     console = open_console(lasts=True)
-    folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}")
-    try:
-        return _train(request, folder, console)
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        return _end_early(folder, console, stop)
-    except TrainingError as error:
-        kept = f"; the last good checkpoint is kept in {folder.path}" if folder.has_begun else ""
-        raise ValueError(
-            f"recipe: {error}{kept}; lower the rates of the stage's optimizer, or set its clip"
-        ) from error
-    finally:
-        folder.close()
+    check_shares(request.recipe, count_processes())
+    with joining_team(request.device) as team:
+        # The first process names the folder; the others wait here for the name.
+        folder = None
+        if team.is_first:
+            folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}")
+        path = team.share(folder.path if folder else Path())
+        folder = folder or TrainingFolder(path, name="")
+        try:
+            if team.is_first:
+                return _train(request, folder, console, team)
+            return _train_beside(request, folder, team)
+        except (KeyboardInterrupt, BrokenPipeError) as stop:
+            return _end_early(folder, console, stop)
+        except TrainingError as error:
+            kept = (
+                f"; the last good checkpoint is kept in {folder.path}" if folder.has_begun else ""
+            )
+            raise ValueError(
+                f"recipe: {error}{kept}; lower the rates of the stage's optimizer, or set its clip"
+            ) from error
+        finally:
+            if team.is_first:
+                folder.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,15 +199,19 @@ class _Opened:
         return {"train": self.roles.need("train"), "val": self.roles.need("val")}
 
 
-def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConsole) -> int:
+def _train(
+    request: TrainingRequest, folder: TrainingFolder, console: PlainConsole, team: Team
+) -> int:
     """Check, open, train and keep what came of it."""
     folder.check(request.composed.config)
-    if folder.resumes and (done := read_result(folder.path)):
+    done = read_result(folder.path) if folder.resumes else None
+    if team.share(done is not None) and done:
         print_lines(console, [f"Trained already: {folder.path}", *_describe_result(folder, done)])
         return OK
 
     # What cannot be had is refused before the folder is made.
     opened = _open(request, folder)
+    team.wait()  # the others read the folder too, as it was
     notices = _list_notices(request, opened)
     _write_start(request, folder, opened, notices)
     print_lines(console, notices)
@@ -188,18 +219,36 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
     state = read_training(folder.path)
     with (
         blaming_machine(f"the last checkpoint is kept: nas train run={folder.path}"),
-        Watcher(folder, console, state) as watcher,
+        team.blaming_others(),
+        Watcher(folder, console, state, tensorboard=request.tensorboard) as watcher,
     ):
         outcome = TrainingSession(
             _make_config(request, folder, opened),
             start=opened.beginning.make,
             teacher=opened.teacher,
             watcher=watcher,
+            team=team,
         ).run()
         result = _keep_result(request, folder, outcome, opened.roles)
         watcher.write_page()
     print_lines(console, _keep_beside_trial(request, outcome, result, opened.roles))
     print_lines(console, _describe_result(folder, result))
+    return OK
+
+
+def _train_beside(request: TrainingRequest, folder: TrainingFolder, team: Team) -> int:
+    """Train beside the first process, which writes, validates and speaks for all."""
+    if team.share(False):
+        return OK  # it is trained already
+    opened = _open(request, folder)
+    team.wait()
+    TrainingSession(
+        _make_config(request, folder, opened),
+        start=opened.beginning.make,
+        teacher=opened.teacher,
+        watcher=Unwatched(),
+        team=team,
+    ).run()
     return OK
 
 
@@ -222,6 +271,7 @@ def _open(request: TrainingRequest, folder: TrainingFolder) -> _Opened:
         seed=request.seed,
         memory_mib=request.data.memory_mib,
         cache=request.data.cache,
+        progress=read_rank() == 0,
     )
 
     # A checkpoint has weights of its own; whether they are whole the first session found.
@@ -274,6 +324,7 @@ def _make_config(
         validations=request.validations,
         hours=request.hours,
         settings=hash_settings(request.composed.config),
+        speed=request.speed,
     )
 
 

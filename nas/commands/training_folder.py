@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.analysis.training import Trained, TrainingState
 from nas.commands.spec_files import read_spec
+from nas.commands.training_events import EVENTS
 from nas.report.training.page import render_training
 from nas.score import Challenge
 from nas.search.store import former, run_directory
@@ -18,14 +19,17 @@ from nas.search.store.run_directory import CONFIG, write
 from nas.search.store.runs import drop_targets
 from nas.system.plain_data import read_plain
 from nas.system.stored_schema import read_as
+from nas.train.run.chronicle import LAST
 from nas.train.run.keepsakes import ORIGINALS, SAMPLES
 from nas.train.run.log import LOG, read_log
-from nas.train.run.session import LAST
 from search_spaces.spec import ArchSpec
 
 ARCH, RESULT, PAGE = "arch.json", "result.json", "report.html"
-MAY_CHANGE = ("run", "device")  # keys that may differ from one session to the next
-FILES = (PAGE, RESULT, ARCH, LOG, "checkpoints", "weights", SAMPLES, "environment.json", ".hydra")
+MAY_CHANGE = ("run", "device", "tensorboard")  # keys that may differ from one session to the next
+FILES = (
+    *(PAGE, RESULT, ARCH, LOG, EVENTS, "checkpoints", "weights", SAMPLES),
+    *("environment.json", ".hydra"),
+)
 
 
 class TrainingFolder:

@@ -8,6 +8,7 @@ import torch
 
 from nas.cli.invocation import UsageError
 from nas.commands.architectures import resolve_arch, split_pick
+from nas.commands.training_events import check_tensorboard
 from nas.commands.training_folder import TrainingFolder, read_recorded_spec
 from nas.data.config import DataConfig
 from nas.score import Challenge
@@ -30,6 +31,8 @@ class TrainingRequest:
         arch: the architecture, as it was given.
         source: the weights that it starts from; None: fresh ones.
         hours, steps: that the stages are shortened to, alike; None: as long as the recipe.
+        speed: whether what makes steps faster is tried.
+        tensorboard: whether event files are written.
     """
 
     run: Path | None
@@ -44,6 +47,8 @@ class TrainingRequest:
     validations: int
     seed: int
     device: torch.device
+    speed: Literal["auto", "plain"]
+    tensorboard: bool
     data: DataConfig
     challenge: Challenge
     composed: Composed
@@ -55,6 +60,8 @@ class TrainingRequest:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if self.hours is not None and not self.hours > 0:
             raise ValueError(f"hours must be above 0, got {self.hours:g}")
+        if self.tensorboard:
+            check_tensorboard()
         check_recipe(self.recipe, self.spec.scale, has_teacher=self.teacher is not None)
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.analysis.training import Reading, TrainingState
+from nas.commands.training_events import Events
 from nas.commands.training_folder import TrainingFolder, refresh
 from nas.report.training.screen import TrainingScreen
 from nas.search.screen import guarded
@@ -15,9 +16,20 @@ from nas.train.run.plan import Segment, list_steps
 class Watcher:
     """Shows a training in the terminal and on its page; neither can end it."""
 
-    def __init__(self, folder: TrainingFolder, console: PlainConsole, state: TrainingState) -> None:
+    def __init__(
+        self,
+        folder: TrainingFolder,
+        console: PlainConsole,
+        state: TrainingState,
+        *,
+        tensorboard: bool,
+    ) -> None:
         self._folder, self._state = folder, state
         self._screen = TrainingScreen(console)
+        self._events: Events | None = None
+        if tensorboard:
+            with guarded("tensorboard"):
+                self._events = Events(folder.path, state.readings)
 
     def __enter__(self) -> "Watcher":
         with guarded("the display"):
@@ -27,6 +39,9 @@ class Watcher:
     def __exit__(self, *error: Any) -> None:
         with guarded("the display"):
             self._screen.__exit__(*error)
+        if self._events:
+            with guarded("tensorboard"):
+                self._events.close()
 
     def plan(self, segments: list[Segment]) -> None:
         self._state = replace(self._state, stages=list_steps(segments))
@@ -40,6 +55,9 @@ class Watcher:
         self.write_page()
         with guarded("the display"):
             self._screen.read(reading, self._state)
+        if self._events:
+            with guarded("tensorboard"):
+                self._events.add(reading)
 
     def tell(self, notice: str) -> None:
         if notice not in self._state.notices:

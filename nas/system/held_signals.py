@@ -26,6 +26,11 @@ class HeldSignals:
         self._first: tuple[int, FrameType | None] | None = None
         self._since = 0.0
 
+    @property
+    def number(self) -> int:
+        """Number of the first signal that came; 0: none did."""
+        return self._first[0] if self._first else 0
+
     def hold(self, number: int, frame: FrameType | None) -> None:
         """Note a signal; one that comes a while after the first is not held."""
         now = time.monotonic()
@@ -43,7 +48,7 @@ class HeldSignals:
         if self._first is None:
             return
         number, frame = self._first
-        handler = self.handlers[number]
+        handler = self.handlers.get(number, signal.default_int_handler)
         if callable(handler):
             handler(number, frame)
         else:  # the system's own way, which ends the process

@@ -1,17 +1,21 @@
 """One training of one network: the loop that every recipe's stages and every proxy run on."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nas.losses.base import weight_at
 from nas.system.faults import ArchitectureError
+from nas.train.comparison import Comparison
 from nas.train.distill.imitation import Imitation
-from nas.train.distill.terms import Pass
 from nas.train.recipe.config import Stage
+from nas.train.speed.config import PLAIN, Speed
+from nas.train.team import SOLO, Team
 from search_spaces.network import Network, build
 from search_spaces.reparam import rep_convs
 
@@ -34,7 +38,10 @@ class Batches(Protocol):
     def batch(
         self, step: int, batch_size: int, patch: int | tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Return LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in [0, 1]."""
+        """Return LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in [0, 1].
+
+        Of several processes each gets its share of the batch.
+        """
         ...
 
 
@@ -55,9 +62,13 @@ class StageTrainer:
             None: it gives whole images.
         imitation: of a teacher; None: the stage has none.
         max_loss: a loss over it counts as diverged.
+        team: the processes that train the network together, each on its share of the batches; one
+            process alone by default.
+        speed: in which precision and by what a step is computed; plain by default.
 
     Attributes:
         done: steps that were taken.
+        comparison: gives the losses of a batch; of several processes, of this one's share.
         losses: the last value of each loss, before its weight.
     """
 
@@ -73,14 +84,16 @@ class StageTrainer:
         base: Callable[[Tensor], Tensor] | None = None,
         imitation: Imitation | None = None,
         max_loss: float = math.inf,
+        team: Team = SOLO,
+        speed: Speed = PLAIN,
     ) -> None:
         self.stage = stage
         self.batches = batches
         self.shapes = list(shapes)
         self.device = device
-        self.base = base
         self.imitation = imitation
         self.max_loss = max_loss
+        self.team = team
         self.done = 0
         self.losses: dict[str, float] = {}
 
@@ -89,7 +102,15 @@ class StageTrainer:
         self.net: Network = net.train()
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(not stage.is_frozen(name))
+
+        # Before the first copy of the weights: of several processes all take those of the first.
+        self.comparison = Comparison(
+            self.net, stage.losses, base=base, imitation=imitation, speed=speed
+        )
+        self._compare = self._join_gradients()
+        self._scaler = torch.amp.GradScaler(device.type, enabled=speed.needs_scaler)
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
+        self._weights = [value.detach() for value in self.net.parameters()]
 
         self.optimizers = stage.optimizer.make(self.net, rate=rate)
         if imitation and imitation.has_parameters:
@@ -112,19 +133,22 @@ class StageTrainer:
         accumulate = self.stage.patches.accumulate
         loss_value = 0.0
         for part in range(accumulate):
-            terms = self._compare_batch(part)
-            loss = self._sum_terms(terms)
-            (loss if accumulate == 1 else loss / accumulate).backward()  # type: ignore[no-untyped-call]
-            loss_value += loss.item() / accumulate
-            self.losses = {name: float(value.detach()) for name, value in terms.items()}
-        if self.stage.clip is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.stage.clip)
+            with self._holding_gradients(is_last=part == accumulate - 1):
+                terms = self._compare_batch(part)
+                loss = self._sum_terms(terms)
+                share = loss if accumulate == 1 else loss / accumulate
+                self._scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+            # All at once: a GPU is waited for each time that a number is asked for.
+            total, *values = torch.stack([loss, *terms.values()]).tolist()
+            loss_value += total / accumulate
+            self.losses = dict(zip(terms, values, strict=True))
+        loss_value, *means = self.team.average([loss_value, *self.losses.values()])
+        self.losses = dict(zip(self.losses, means, strict=True))
 
         # Before the weights change; written so that a loss that is not a number raises too.
         if not loss_value < self.max_loss:
             raise TrainingError("diverged", self._describe_loss(loss_value))
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self._take_optimizer_steps()
         self.done += 1
         self._update_average()
         return loss_value
@@ -161,6 +185,8 @@ class StageTrainer:
         }
         if self.imitation and self.imitation.has_parameters:
             state["adapters"] = self.imitation.state_dict()
+        if self._scaler.is_enabled():
+            state["scaler"] = self._scaler.state_dict()
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -173,6 +199,8 @@ class StageTrainer:
             optimizer.load_state_dict(saved)
         if self.imitation and "adapters" in state:
             self.imitation.load_state_dict(state["adapters"])
+        if self._scaler.is_enabled() and "scaler" in state:
+            self._scaler.load_state_dict(state["scaler"])
 
     def averaged(self) -> Network:
         """Build the plain network with the averaged weights, for evaluation, on the device."""
@@ -185,25 +213,42 @@ class StageTrainer:
         averaged: Network = net if is_plain else net.fold()
         return averaged.eval()
 
+    def _join_gradients(self) -> nn.Module:
+        """Return what gives the losses of a batch, with gradients of all processes together."""
+        if self.team.size == 1:
+            return self.comparison
+        lr, hr = self.batches.batch(0, self.stage.patches.batch_size, self.shapes[0])
+        return self.team.join_gradients(self.comparison, lr.to(self.device), hr.to(self.device))
+
     def _compare_batch(self, part: int) -> dict[str, Tensor]:
         """Return each loss on one batch of the step, before its weight."""
         stage = self.stage
         number = self.done * stage.patches.accumulate + part
         shape = self.shapes[self.done % len(self.shapes)]
         lr, hr = self.batches.batch(number, stage.patches.batch_size, shape)
-        lr, hr = lr.to(self.device), hr.to(self.device)
-
-        # A residual network's image is the base and what it adds.
-        x = lr.contiguous(memory_format=torch.channels_last)
-        layers = self.imitation.student_layers if self.imitation else ()
-        out, features = self.net.forward_with_features(x, layers)
-        if self.base is not None:
-            out = out + self.base(lr)
-
-        terms = {name: loss(out, hr) for name, loss in stage.losses.items()}
-        if self.imitation:
-            terms |= self.imitation.compare(x, Pass(image=out, features=features))
+        terms: dict[str, Tensor] = self._compare(lr.to(self.device), hr.to(self.device))
         return terms
+
+    @contextlib.contextmanager
+    def _holding_gradients(self, *, is_last: bool) -> Iterator[None]:
+        """Let several processes add up their gradients once a step, at the last of its batches."""
+        if is_last or not isinstance(self._compare, DistributedDataParallel):
+            yield
+            return
+        with self._compare.no_sync():
+            yield
+
+    def _take_optimizer_steps(self) -> None:
+        """Clip the gradients, and change the weights by them."""
+        # Those of half floats were scaled, so that small ones are not lost.
+        if self._scaler.is_enabled():
+            for optimizer in self.optimizers:
+                self._scaler.unscale_(optimizer)
+        if self.stage.clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.stage.clip)
+        for optimizer in self.optimizers:
+            self._scaler.step(optimizer)
+        self._scaler.update()
 
     def _sum_terms(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return the sum of the losses, each times its weight at this step."""
@@ -229,6 +274,4 @@ class StageTrainer:
         """Draw the averaged weights towards the current ones."""
         # The decay grows from 0.1 to its full value, so that the first steps do not weigh on it.
         decay = min(self.stage.ema, (1 + self.done) / (10 + self.done))
-        with torch.no_grad():
-            for name, value in self.net.named_parameters():
-                self.average[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), self._weights, 1 - decay)

@@ -20,6 +20,7 @@ from nas.data.sets import ImageSet
 from nas.system.owned_folder import OwnedFolder
 
 Shape = tuple[int, int]  # height and width of LR patches
+Crop = tuple[int, int, int, int]  # image, top and left in LR pixels, orientation
 TRANSPOSED = 4  # bit of an orientation: height and width change places
 
 
@@ -79,6 +80,7 @@ class PatchStore:
         self.notices: list[str] = []
         self._on_error = images.on_error
         self._weights = dict(images.weights)
+        self._share = (0, 1)  # number of this process among those that share a batch, and of all
         # Positions by the shape of patches, as they are first asked for.
         self._positions: dict[Shape, _Positions] = {}
         self._temporary: OwnedFolder | None = None  # goes with the last store that uses it
@@ -94,12 +96,31 @@ class PatchStore:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def images(self) -> list[Decoded]:
+        """The decoded images that patches are cut from."""
+        return self._images
+
     def with_seed(self, seed: int) -> PatchStore:
         """Return a store of the same images with another seed; nothing is decoded or copied."""
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed=}")
         other = copy.copy(self)
         other.seed = seed
+        return other
+
+    def with_share(self, rank: int, size: int) -> PatchStore:
+        """Return a store that cuts one process's share of each batch; nothing is decoded or copied.
+
+        All shares together are the batch of one process, in the order of their ranks.
+
+        Args:
+            rank: of the process, from 0.
+            size: number of processes.
+        """
+        assert 0 <= rank < size
+        other = copy.copy(self)
+        other._share = (rank, size)
         return other
 
     @property
@@ -139,22 +160,22 @@ class PatchStore:
 
         Args:
             step: at least 0; the same step gives the same patches, whatever was asked before.
-            batch_size: number of patches N.
+            batch_size: number of patches, those of all shares.
             patch: side of the LR patches in pixels, or their height and width.
         Returns:
             LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in [0, 1].
         Raises:
-            ValueError: an image is smaller than the patch and `on_error` is stop, or all are.
+            ValueError: an image is smaller than the patch and `on_error` is stop, or all are; or
+                the batch cannot be shared alike.
         """
-        height, width = shape = (patch, patch) if isinstance(patch, int) else patch
-        if min(shape) < 1:
-            raise ValueError(f"patch must be at least 1, got patch={_write_shape(shape)}")
+        height, width = (patch, patch) if isinstance(patch, int) else patch
+        crops = self.draw_crops(step, batch_size, patch)
         scale = self.scale
-        lr = np.empty((batch_size, 3, height, width), dtype=np.float32)
-        hr = np.empty((batch_size, 3, scale * height, scale * width), dtype=np.float32)
+        lr = np.empty((len(crops), 3, height, width), dtype=np.float32)
+        hr = np.empty((len(crops), 3, scale * height, scale * width), dtype=np.float32)
 
         # LR and HR are cut at the same place, and turned alike.
-        for i, (index, y, x, turn) in enumerate(self._draw_patches(step, batch_size, shape)):
+        for i, (index, y, x, turn) in enumerate(crops):
             image = self._images[index]
             h, w = (width, height) if turn & TRANSPOSED else (height, width)
             _write_crop(lr[i], image.lr[:, y : y + h, x : x + w], turn)
@@ -162,9 +183,27 @@ class PatchStore:
             _write_crop(hr[i], image.hr[:, y : y + h, x : x + w], turn)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
-    def _draw_patches(
-        self, step: int, batch_size: int, shape: Shape
-    ) -> Iterator[tuple[int, int, int, int]]:
+    def draw_crops(self, step: int, batch_size: int, patch: int | Shape) -> list[Crop]:
+        """Draw where the patches of one step are cut.
+
+        Returns:
+            Image, top, left and orientation of each LR patch of this store's share.
+        Raises:
+            ValueError: see `batch`.
+        """
+        shape = (patch, patch) if isinstance(patch, int) else patch
+        if min(shape) < 1:
+            raise ValueError(f"patch must be at least 1, got patch={_write_shape(shape)}")
+        rank, size = self._share
+        if batch_size % size:
+            raise ValueError(f"{batch_size} patches cannot be shared alike by {size} processes")
+
+        # All are drawn, which takes little: a batch is the same, however many share it.
+        crops = list(self._draw_patches(step, batch_size, shape))
+        count = batch_size // size
+        return crops[rank * count : (rank + 1) * count]
+
+    def _draw_patches(self, step: int, batch_size: int, shape: Shape) -> Iterator[Crop]:
         """Draw image, top, left and orientation of each LR patch of a step."""
         # Raw words of a counter-based generator: no NumPy version changes what they are.
         words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw(

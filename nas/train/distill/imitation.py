@@ -42,7 +42,7 @@ class Imitation(nn.Module):
                 height and width.
         """
         _, ours = net.forward_with_features(x, self.student_layers)
-        theirs = self._ask_teacher(x).features
+        theirs = self.ask_teacher(x).features
         for name, term in self.terms.items():
             for student_layer, teacher_layer in term.layers:
                 a, b = ours[student_layer], theirs[teacher_layer]
@@ -58,28 +58,31 @@ class Imitation(nn.Module):
     def has_parameters(self) -> bool:
         return len(self.adapters) > 0
 
-    def compare(self, x: Tensor, student: Pass) -> dict[str, Tensor]:
+    def compare(self, student: Pass, teacher: Pass) -> dict[str, Tensor]:
         """Return each term for a batch, before its weight.
 
         Args:
-            x: the LR patches, (N, 3, h, w).
-            student: what the network gave for them.
+            student: what the network gave for it.
+            teacher: what `ask_teacher` gives for it.
         """
-        theirs = self._ask_teacher(x)
         adapters = {
             layer: self.adapters[_key(layer)]
             for layer in self.student_layers
             if _key(layer) in self.adapters
         }
-        return {name: term(student, theirs, adapters) for name, term in self.terms.items()}
+        return {name: term(student, teacher, adapters) for name, term in self.terms.items()}
 
     def weights_at(self, share: float) -> dict[str, float]:
         """Return the weight of each term at a share of the stage."""
         return {name: weight_at(term.weight, share) for name, term in self.terms.items()}
 
     @torch.no_grad()
-    def _ask_teacher(self, x: Tensor) -> Pass:
-        """Return what the teacher gives for a batch."""
+    def ask_teacher(self, x: Tensor) -> Pass:
+        """Return what the teacher gives for a batch.
+
+        Args:
+            x: the LR patches, (N, 3, h, w).
+        """
         (teacher,) = self._teacher
         if not self.teacher_layers:
             return Pass(image=teacher(x), features={})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.system.drafts import replaced
+from nas.train.speed.config import Speed
 
 FORMAT = 1
 
@@ -23,6 +24,8 @@ class Checkpoint:
         steps: of each segment by name, as they are planned.
         validations: of each segment.
         paces: seconds that a step of each segment took before the run; empty: it has all the time.
+        speeds: how each segment is computed, as fields of `Speed`, chosen on this kind of device.
+        device: cpu or cuda.
         best: averaged weights of the best validation of this segment; empty: there was none.
         best_db: its PSNR on val.
         num_worse: validations since then.
@@ -34,10 +37,18 @@ class Checkpoint:
     steps: dict[str, int] = field(default_factory=dict)
     validations: int = 1
     paces: dict[str, float] = field(default_factory=dict)
+    speeds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    device: str = "cpu"
     best: dict[str, Tensor] = field(default_factory=dict)
     best_db: float | None = None
     num_worse: int = 0
     seconds: float = 0.0
+
+    def read_speeds(self, device: torch.device) -> dict[str, Speed]:
+        """Return how each segment is computed; empty on another kind of device."""
+        if device.type != self.device:
+            return {}
+        return {name: Speed(**choice) for name, choice in self.speeds.items()}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -64,6 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         data = torch.load(path, map_location="cpu", weights_only=True)
         version = data.pop("format")
         checkpoint = Checkpoint(**data)
+        checkpoint.read_speeds(torch.device(checkpoint.device))
     except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
         raise ValueError(
             f"{path}: it cannot be read ({type(error).__name__}); remove it to train anew"

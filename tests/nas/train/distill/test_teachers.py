@@ -37,7 +37,9 @@ def compare(teacher, term):
     net = build(tiny_spec())
     imitation = Imitation(teacher, {"term": term})
     image, features = net.forward_with_features(X, imitation.student_layers)
-    value = imitation.compare(X, Pass(image=image, features=features))["term"]
+    value = imitation.compare(Pass(image=image, features=features), imitation.ask_teacher(X))[
+        "term"
+    ]
     value.backward()
     grads = [weight.grad for weight in net.parameters() if weight.grad is not None]
     return value.item(), sum(grad.abs().sum().item() for grad in grads)

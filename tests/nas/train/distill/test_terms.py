@@ -66,7 +66,7 @@ def test_features_go_through_an_adapter_to_the_teachers_width():
     image, features = net.forward_with_features(x, imitation.student_layers)
     theirs = teacher.forward_with_features(x, ["block1"])[1]["block1"]
     wanted = (imitation.adapters["block1"](features["block1"]) - theirs).square().mean()
-    found = imitation.compare(x, Pass(image=image, features=features))
+    found = imitation.compare(Pass(image=image, features=features), imitation.ask_teacher(x))
     torch.testing.assert_close(found["features"], wanted)
     assert imitation.weights_at(0.3) == {"features": 0.1}
 
@@ -75,7 +75,9 @@ def test_teacher_learns_nothing_and_is_no_part_of_the_state():
     net, teacher = build(tiny_spec()), build(tiny_spec(channels=6)).eval()
     imitation = Imitation(teacher, {"output": Output(loss=L1(weight=1.0))})
     x = torch.rand(1, 3, 8, 8)
-    imitation.compare(x, Pass(image=net(x), features={}))["output"].backward()
+    imitation.compare(Pass(image=net(x), features={}), imitation.ask_teacher(x))[
+        "output"
+    ].backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert not imitation.state_dict()
     assert not imitation.has_parameters
@@ -86,7 +88,7 @@ def test_edges_are_those_of_the_teachers_image():
     x = torch.rand(1, 3, 8, 8)
     imitation = Imitation(teacher, {"edge": Output(loss=Laplacian(weight=0.1))})
     image = net(x)
-    found = imitation.compare(x, Pass(image=image, features={}))["edge"]
+    found = imitation.compare(Pass(image=image, features={}), imitation.ask_teacher(x))["edge"]
     torch.testing.assert_close(found, Laplacian(weight=1.0)(image, teacher(x)))
 
 

@@ -1,5 +1,6 @@
 """A small training of two stages, as a function and as a script that a test may kill."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 from nas.losses.frequency import FFT
 from nas.losses.pixel import L1
+from nas.train.comparison import Comparison
 from nas.train.distill.terms import Features, Output
 from nas.train.proxy import residual_spec
 from nas.train.recipe.config import Patches, Recipe, Stage
@@ -14,6 +16,7 @@ from nas.train.recipe.optimizers import AdamW, MuAdamW
 from nas.train.recipe.schedules import Cosine, Linear
 from nas.train.run.session import TrainingConfig, TrainingSession
 from nas.train.start import CALIBRATION_STEP, start_network
+from nas.train.team import SOLO, joining_team
 from search_spaces.initialise import initial_network
 from tests.nas.train.proxies import image_set, patch_store
 from tests.search_spaces.tiny import tiny_spec
@@ -81,7 +84,7 @@ class Silent:
         self.readings.append(reading)
 
 
-def open_session(folder, *, recipe=None, hours=None, watcher=None, images=("coffee",)):
+def open_session(folder, *, recipe=None, hours=None, watcher=None, images=("coffee",), team=SOLO):
     patches = patch_store(*images)
 
     def start(is_residual):
@@ -103,11 +106,17 @@ def open_session(folder, *, recipe=None, hours=None, watcher=None, images=("coff
         settings="",
     )
     teacher = start_network(TEACHER, patches, seed=1, patch=8).eval()
-    return TrainingSession(config, start=start, teacher=teacher, watcher=watcher or Silent())
+    return TrainingSession(
+        config, start=start, teacher=teacher, watcher=watcher or Silent(), team=team
+    )
 
 
-def main(folder):
-    """Train, and say each step on a line of its own; saves at every step."""
+def main(folder, kind=""):
+    """Train, and say each step on a line of its own; saves at every step.
+
+    Args:
+        kind: whole: both stages train whole images.
+    """
     from nas.train.run import session
 
     session.SAVE_SECONDS = 0.0
@@ -117,9 +126,21 @@ def main(folder):
         def step(self, segment, done):
             print(done, flush=True)
 
-    outcome = open_session(Path(folder), watcher=Telling()).run()
-    torch.save(outcome.net.state_dict(), Path(folder) / "result.pt")
+    # Under torchrun as one of its processes, of which the first one is watched.
+    with joining_team(torch.device("cpu")) as team:
+        (Path(folder) / f"pid{team.rank}").write_text(str(os.getpid()))
+        # How many patches this process compares at a time.
+        sizes = set()
+        torch.nn.modules.module.register_module_forward_pre_hook(
+            lambda module, given: (
+                sizes.add(len(given[0])) if isinstance(module, Comparison) else None
+            )
+        )
+        recipe = make_recipe().without_base() if kind == "whole" else make_recipe()
+        outcome = open_session(Path(folder), recipe=recipe, watcher=Telling(), team=team).run()
+        torch.save(outcome.net.state_dict(), Path(folder) / f"result{team.rank or ''}.pt")
+        (Path(folder) / f"sizes{team.rank}").write_text(str(sizes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
