@@ -22,7 +22,7 @@ from typing import Any, Literal
 from nas.analysis.run_state import RunState
 from nas.cli import python_values, schema
 from nas.cli.composition import Stored, compose_command
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.overrides import parse
@@ -45,8 +45,8 @@ from nas.search.screen import guarded
 from nas.search.session import SearchResult, SearchSession
 from nas.search.store import run_directory
 from nas.search.store.runs import load_run
-from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.streams import drop_output, say_aside
+from nas.system.console import open_console, print_lines
+from nas.system.faults import ClosedOutputError
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -152,14 +152,19 @@ def run(config: SearchConfig) -> int:
     # What is printed decides nothing: the search goes on where its output cannot be written.
     console = open_console(lasts=True)
     session = SearchSession(config, render=render, open_screen=open_display)
+    end = ""
     try:
         result = session.run()
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        end = _describe_end(result)
+        with guarded("the summary"):
+            console.print(summary(result.state))
+        print_lines(console, [end])
+    except (KeyboardInterrupt, ClosedOutputError) as stop:
         if not _is_begun(session):
             raise
-        return _end_early(session, console, stop)
-
-    _print_result(console, result)
+        going_on = shlex.quote(f"run={session.config.run}")
+        stopped = f"Stopped; nothing that had finished is lost. Go on with: nas search {going_on}"
+        return end_early("search", stop, end or stopped)
     return OK
 
 
@@ -168,27 +173,11 @@ def _is_begun(session: SearchSession) -> bool:
     return session.config.run is not None and run_directory.exists(session.config.run)
 
 
-def _end_early(session: SearchSession, console: PlainConsole, stop: BaseException) -> int:
-    """Say how to go on with a search that was stopped; return its exit status."""
-    going_on = shlex.quote(f"run={session.config.run}")
-    line = f"Stopped; nothing that had finished is lost. Go on with: nas search {going_on}"
-
-    # Whoever read the output has gone, so it is told elsewhere.
-    if isinstance(stop, BrokenPipeError):
-        drop_output()
-        say_aside(f"nas search: nobody reads its output. {line}")
-    else:
-        print_lines(console, [line])
-    return status_of(stop)
-
-
-def _print_result(console: PlainConsole, result: SearchResult) -> None:
-    """Print what was found, why the search ended, and where its report is."""
-    with guarded("the summary"):
-        console.print(summary(result.state))
+def _describe_end(result: SearchResult) -> str:
+    """Say why a search has ended, and where its report is."""
     reason = f"{result.reason[0].upper()}{result.reason[1:]}"
     report = result.unwritten or f"Report: {result.folder / 'report.html'}"
-    print_lines(console, [f"{reason}. {report}"])
+    return f"{reason}. {report}"
 
 
 def open_display(state: RunState) -> AbstractContextManager[Display]:

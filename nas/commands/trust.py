@@ -19,7 +19,7 @@ from rich import box
 from rich.table import Table as Grid
 
 from nas.analysis.run_state import Retrained, RunState
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
@@ -32,11 +32,11 @@ from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
 from nas.search.store import run_directory
-from nas.search.store.journal import RunLock
+from nas.search.store.journal import lock_run
 from nas.search.store.resuming import refuse_other_data
 from nas.search.store.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.faults import blaming_machine
+from nas.system.faults import ClosedOutputError, blaming_machine
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -78,9 +78,9 @@ def run(
     print_lines(console, [*backend.notices, plan])
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
-    lock = RunLock(folder, "trust")
     try:
         with (
+            lock_run(folder, "trust"),
             blaming_machine("what is done is kept; the same command goes on"),
             backend.resources as told,
             started(backend.engine or engine, backend.make_evaluator, placement) as running,
@@ -93,15 +93,12 @@ def run(
                 steps=steps,
                 show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
             )
-    except KeyboardInterrupt as stop:
-        print_lines(console, ["Stopped; what is done is kept. The same command goes on."])
-        return status_of(stop)
-    finally:
-        lock.release()
-
-    state = load_run(folder)
-    run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
-    _print_result(console, state, found, folder)
+        state = load_run(folder)
+        run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
+        _print_result(console, state, found, folder)
+    except (KeyboardInterrupt, ClosedOutputError) as stop:
+        rest = "Stopped; what is done is kept. The same command goes on."
+        return end_early("trust", stop, rest)
     return OK
 
 

@@ -21,7 +21,7 @@ from nas.search.feasibility import check_inheritance, check_limits, check_member
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.store import former, run_directory
-from nas.search.store.journal import RunLock, find_journal, open_storage
+from nas.search.store.journal import find_journal, lock_run, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
 from nas.search.store.run_directory import JOURNAL
 from nas.search.store.runs import check_config
@@ -29,7 +29,7 @@ from nas.search.store.settings import hash_settings, shown_settings
 from nas.search.store.study import Study
 from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
-from nas.system.faults import MachineError, blaming_machine
+from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
 from nas.system.record_file import read_header, recover
 
 INHERITED = (
@@ -109,7 +109,7 @@ class SearchSession:
             MachineError: the disk, the data, the device or workers failed; all that had finished is
                 in the run directory, which can be gone on with.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
-            BrokenPipeError: whoever read what is shown has gone; as above.
+            ClosedOutputError: whoever read what is shown has gone; as above.
         """
         # A name of ours is taken before anything else: another search may start this second.
         made_folders: list[Path] = []
@@ -125,7 +125,7 @@ class SearchSession:
         # From here on something is written; what brings no result leaves nothing behind.
         folder = self._folder
         made_folders += former.make_folders(folder)
-        lock = RunLock(folder)
+        lock = lock_run(folder)
         study: Study | None = None
         try:
             with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
@@ -331,7 +331,7 @@ class SearchSession:
                     notify=notify,
                     clock=backend.clock,
                 ).run()
-        except (KeyboardInterrupt, BrokenPipeError, MachineError):
+        except (KeyboardInterrupt, ClosedOutputError, MachineError):
             # Ctrl-C, an output that nobody reads, or the machine: the files show what there is.
             files.update(read_state(), now=True)
             raise

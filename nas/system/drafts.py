@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nas.system.faults import ClosedOutputError
+
 
 class UnwritableError(OSError):
     """A file cannot be written, whatever it would hold: the disk is full, its folder is closed."""
@@ -24,6 +26,7 @@ def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
             process.
     Raises:
         UnwritableError: it cannot be written; neither the file nor its draft has changed.
+        ClosedOutputError: it is a pipe, and whoever read it has gone.
     """
     if _is_stream(path):
         with _named(path, path):
@@ -71,8 +74,8 @@ def _named(path: Path, draft: Path) -> Iterator[None]:
     """Name a file where its draft cannot be written: nobody asked for the draft."""
     try:
         yield
-    except BrokenPipeError:  # of a pipe that was written into
-        raise
+    except BrokenPipeError as error:  # of a pipe that was written into, as /dev/stdout may be
+        raise ClosedOutputError(error.errno, error.strerror) from error
     except OSError as error:
         # An error of another file is that file's.
         is_ours = error.filename is None or str(error.filename) in (

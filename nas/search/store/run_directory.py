@@ -13,10 +13,11 @@ import pandas as pd
 from nas.analysis.results import best_score_rows, front_table, table
 from nas.analysis.run_state import Retrained, RunState
 from nas.system.drafts import replaced
+from nas.system.faults import describe_os_error
+from nas.system.file_names import escape_name
 from nas.system.plain_data import dump_plain, read_plain
 from nas.system.record_file import HEADER, read_records
 from nas.system.stored_schema import SchemaError, conform, read_as
-from nas.system.streams import describe_os_error, encodable
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
@@ -289,7 +290,7 @@ def _rewrite_each(
     errors = {}
     for name, make in zip(DERIVED, makers, strict=True):
         try:
-            write(run / name, encodable(make()), draft_end=draft_end)
+            write(run / name, escape_name(make()), draft_end=draft_end)
         except Exception as error:
             _raise_for_developers(error)
             errors[name] = error

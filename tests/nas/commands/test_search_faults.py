@@ -126,7 +126,7 @@ def test_disk_that_takes_no_more_is_the_machines_fault(call, monkeypatch, place,
         monkeypatch.setattr(run_directory, "write", refuse)
     status, _, error = call("search", "run=a", "trials=2", *TABLE)
     assert status == 1
-    assert error.endswith("No space left on device\n")  # nothing was begun, and nothing is left
+    assert error.endswith("no space left on device\n")  # nothing was begun, and nothing is left
     assert not Path("a").exists()
     mend()
     assert call("search", "run=a", "trials=2", *TABLE)[0] == 0

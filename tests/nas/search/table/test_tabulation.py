@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 from dataclasses import asdict, replace
 
@@ -6,7 +7,7 @@ import pytest
 from nas.search.engines.base import Placement
 from nas.search.table import tabulation
 from nas.search.table.contents import all_members
-from nas.search.table.log import Measured, TabulationLog, Trained
+from nas.search.table.log import Measured, TabulationLog, Trained, open_log
 from nas.system.faults import ArchitectureError, MachineError
 from nas.system.record_file import frame
 from nas.system.stored_schema import SchemaError
@@ -66,6 +67,40 @@ def test_log_knows_after_a_kill_what_was_done(tmp_path):
     assert again.measured == log.measured == {"a": MEASURED}
     again.add(replace(TRAINED, seed=1))
     assert set(TabulationLog(log.path, SETTINGS).trained) == {("a", 0), ("a", 1)}
+
+
+def test_table_is_made_by_one_process_at_a_time(tmp_path):
+    path = tmp_path / "new" / "t.parquet"
+    with open_log(path, SETTINGS) as log:
+        log.add(TRAINED)
+        before = log.path.read_bytes()
+        with (
+            pytest.raises(ValueError, match=r"^out: another process is making .*/t\.parquet; wait"),
+            open_log(path, SETTINGS),
+        ):
+            pass
+        assert log.path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["t.jsonl"]
+    with open_log(path, SETTINGS) as log:
+        assert log.trained == {("a", 0): TRAINED}
+
+
+def test_table_that_another_process_has_completed_meanwhile_is_not_made_again(tmp_path):
+    (tmp_path / "t.parquet").touch()
+    with pytest.raises(ValueError, match="is complete"), open_log(tmp_path / "t.parquet", SETTINGS):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, BrokenPipeError, None])
+def test_log_in_which_nothing_is_done_goes_with_the_folders_that_were_made(tmp_path, error):
+    with (
+        contextlib.suppress(*filter(None, [error])),
+        open_log(tmp_path / "a/b/t.parquet", SETTINGS),
+    ):
+        if error:
+            raise error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_log_of_other_settings_is_refused_by_key(tmp_path):
