@@ -7,8 +7,8 @@ from pathlib import Path
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import Retrained, RunState
 from nas.record import Quality, TrialRecord
-from nas.search.engines.base import Engine, Task
-from nas.search.engines.tasks import run_tasks
+from nas.search.engines.base import Engine, Result, Task
+from nas.search.engines.tasks import keep_each, run_batches
 from nas.search.same_images import refuse_other_base
 from nas.search.store.run_directory import RETRAINED, read_retrained
 from nas.system.faults import MachineError
@@ -63,7 +63,7 @@ def retrain(
     retrained = [result for result in read_retrained(run) if result.steps == steps]
     done = {result.arch_id for result in retrained}
     missing = {str(record.number): record for record in members if record.spec.arch_id not in done}
-    num_done = len(members) - len(missing)
+    num_done, num_before = len(members) - len(missing), len(retrained)
 
     writer = RecordWriter(path, config="")
 
@@ -72,16 +72,18 @@ def retrain(
         Task(key=key, method="train", args=(record.spec, 0, None))
         for key, record in missing.items()
     ]
-    for result in run_tasks(engine, tasks):
+
+    def keep(result: Result) -> None:
         if result.is_lost:
             raise MachineError(f"trial {result.task.key} at {steps} steps: {result.error}")
         if result.error:
             raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
         writer.append([asdict(retrained[-1])])
-        num_done += 1
-        show(num_done, len(members))
+        show(num_done + len(retrained) - num_before, len(members))
 
+    for batch in run_batches(engine, tasks):
+        keep_each(batch, keep)
     return tuple(retrained)
 
 

@@ -131,7 +131,7 @@ class Study:
     @property
     def told(self) -> Sequence[ToldTrial]:
         """What samplers are shown of all suggestions, in their order."""
-        return self._trials.told
+        return self._trials.list_told(self.state)
 
     @property
     def num_counted(self) -> int:
@@ -199,6 +199,7 @@ class Study:
         place = self._trials.open(suggestion)
         if self.knows(spec.arch_id):
             self._trials.write(place, SAME_AS, spec.arch_id)
+            self._trials.note_known(place, spec.arch_id)
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
             self._trials.tell(place, self._find_record(spec.arch_id), self.state)
@@ -266,6 +267,7 @@ class Study:
             self._suggested[trial.number] = trial
         else:  # Optuna lets nobody change a finished trial, and knows none of the others
             self._study.set_user_attr(f"{LATER}{trial.number}", record.to_json())
+            self._trials.tell_again(trial.place, record)
 
         self._pending.pop(trial.number, None)
         self._resumed.discard(trial.number)
@@ -336,6 +338,7 @@ class Study:
         place = self._trials.take(trial, suggestion)
 
         if SAME_AS in attrs:
+            self._trials.note_known(place, attrs[SAME_AS])
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
             if not trial.state.is_finished():
@@ -357,6 +360,7 @@ class Study:
 
         self._suggested[record.number] = opened
         self._keep_record(later.get(record.number, record))
+        self._trials.tell_again(place, later.get(record.number, record))
         self.num_fruitless_in_a_row = (
             self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
         )

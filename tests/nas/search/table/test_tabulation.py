@@ -153,6 +153,33 @@ def test_fault_of_the_machine_is_no_member_of_a_table_and_what_was_done_is_kept(
     assert not any(line.error for line in log.trained.values())
 
 
+class TwoAtOnce(SameProcessEngine):
+    """Two workers whose results come back together."""
+
+    @property
+    def idle(self):
+        return 2 - len(self._tasks)
+
+
+def test_training_on_other_images_loses_none_that_came_with_it(tmp_path, monkeypatch):
+    other, _ = contents().trainings()[1]
+
+    class Other(Breaking):
+        def train(self, spec, seed, reference_db, say):
+            quality = super().train(spec, seed, reference_db, say)
+            return replace(quality, base_db=24.0) if spec.arch_id == other else quality
+
+    monkeypatch.setattr(tabulation, "ProxyEvaluator", Other)
+    log = TabulationLog(tmp_path / "t.jsonl", SETTINGS)
+    with pytest.raises(MachineError, match="the images changed"):
+        tabulation.tabulate(
+            contents(), log, Settings({}), engine=TwoAtOnce(),
+            placement=Placement(num_workers=2, num_per_host=2), show=lambda *_: None,
+        )  # fmt: skip
+    first, _, beside = contents().trainings()[:3]
+    assert set(TabulationLog(log.path, SETTINGS).trained) == {first, beside}
+
+
 def test_failed_training_of_a_member_stands_in_the_table(tmp_path, monkeypatch):
     arch_id, seed = contents().trainings()[5]
     log = make_table(tmp_path, monkeypatch, {arch_id: ArchitectureError("diverged")})
