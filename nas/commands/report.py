@@ -56,7 +56,7 @@ def read_whole(run: Path) -> tuple[RunState, str]:
     try:
         state, damage = load_run(run), ""
     except DamagedFileError as error:
-        state, damage = load_run(run, recover=True), str(error)
+        state, damage = load_run(run, "before damage"), str(error)
 
     # A run is read without its longer trainings, where they are damaged: its notices say so.
     try:

@@ -105,6 +105,7 @@ def _make_table(
     way_out = f"what is done stands in {find_log(path)}; the same command goes on"
     try:
         with open_log(path, shown | {"images": roles.fingerprints}) as log:
+            print_lines(console, log.notices)
             show = _make_show(console, len(log.trained))
             # Trainings outside a run keep nothing, so their run directory stays empty.
             assert settings.shared

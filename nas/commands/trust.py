@@ -92,6 +92,7 @@ def run(
                 running,
                 steps=steps,
                 show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
+                tell=lambda line: print_lines(console, [line]),
             )
         state = load_run(folder)
         run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")

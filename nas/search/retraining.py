@@ -43,12 +43,14 @@ def retrain(
     *,
     steps: int,
     show: Callable[[int, int], None],
+    tell: Callable[[str], None],
 ) -> tuple[Retrained, ...]:
     """Train the members that were not trained so long yet; each result is kept as it comes.
 
     Args:
         engine: a started one, whose trainings take `steps` steps.
         show: called with how many members are done, and of how many.
+        tell: called with a line on a torn record that was cut off.
     Returns:
         All that was trained for so many steps, earlier results first.
     Raises:
@@ -56,8 +58,8 @@ def retrain(
         MachineError: a fault of the machine took a training again and again.
     """
     path = run / RETRAINED
-    if path.exists():
-        recover(path)
+    if path.exists() and (cut := recover(path)):
+        tell(cut)
 
     # Results of other lengths stay in the file: they say nothing beside these.
     retrained = [result for result in read_retrained(run) if result.steps == steps]

@@ -131,6 +131,8 @@ class SearchSession:
             with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
                 notices = self._begin(checked)
                 study = self._open_study(checked)
+                lost = former.keep_larger_tables(folder, len(study.records))
+                notices = (*notices, *filter(None, [lost]))
                 with checked.backend.resources as told:  # images that all workers share, for one
                     return self._search(study, checked, (*notices, *told))
         except Exception as error:

@@ -9,11 +9,13 @@ One scan serves writers and readers. A torn tail is what a kill or a power cut l
 append; it is no record yet. Damage before a good record is no torn tail: nobody reads past it.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,7 @@ def recover(path: Path) -> str:
     Raises:
         DamagedFileError: a record before the last is damaged.
         ValueError: another version wrote the file.
+        UnwritableError: the tail cannot be kept, so it is not cut, or cannot be cut.
     """
     found = scan(path.read_bytes())
     if found.is_damaged:
@@ -128,17 +131,45 @@ def recover(path: Path) -> str:
         return ""
 
     # The copy is on the disk before the file is cut.
-    kept = path.with_name(f"{path.name}.cut-{time.strftime('%Y%m%d-%H%M%S')}")
-    with kept.open("wb") as file:
-        file.write(found.tail)
-        file.flush()
-        os.fsync(file.fileno())
-    with path.open("r+b") as file:
+    kept = _keep_tail(path, found.tail)
+    with _naming(path), path.open("r+b") as file:
         file.truncate(found.num_bytes)
         os.fsync(file.fileno())
     return (
         f"{path}: the last record was cut off; its {len(found.tail)} bytes are kept in {kept.name}"
     )
+
+
+def _keep_tail(path: Path, tail: bytes) -> Path:
+    """Write the tail of a file into a new one beside it, and return that.
+
+    Raises:
+        UnwritableError: it cannot be written; nothing of it stays.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for count in itertools.count(1):
+        end = f"{stamp}-{count}" if count > 1 else stamp
+        kept = path.with_name(f"{path.name}.cut-{end}")
+        if not kept.exists():  # of the same second
+            break
+    try:
+        with _naming(kept), kept.open("xb", buffering=0) as file:
+            _write_all(file.fileno(), tail)
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            kept.unlink()
+        raise
+    return kept
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name a file in the error of what cannot be written into it."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(error.errno, error.strerror, str(path)) from error
 
 
 class RecordWriter:
@@ -159,6 +190,7 @@ class RecordWriter:
         self._earlier = _parse_records(path, found)
         self._num_records = len(found.lines)
         self._num_bytes = found.num_bytes
+        self._is_torn = False  # half an append may follow the records
 
     def take_earlier(self) -> list[dict[str, Any]]:
         """Return the records that the file held at the start, once: they are not kept in memory."""
@@ -171,7 +203,8 @@ class RecordWriter:
         Args:
             wait: for the disk, so that they outlive a power cut too.
         Raises:
-            OSError: such as a full disk; nothing of the records stays in the file.
+            UnwritableError: such as a full disk. Nothing of the records stays in the file; where
+                even that is refused, the next append or `recover` cuts it off.
         """
         lines = []
         for number, record in enumerate(records, start=self._num_records):
@@ -180,18 +213,28 @@ class RecordWriter:
         data = b"".join(lines)
 
         try:
-            # Unbuffered: an error leaves nothing that would be written when the file is closed.
-            with self.path.open("ab", buffering=0) as file:
-                _write_all(file.fileno(), data)
-                if wait:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            if self.path.exists():
-                os.truncate(self.path, self._num_bytes)
-            raise UnwritableError(error.errno, error.strerror, str(self.path)) from error
+            with _naming(self.path):
+                self._cut_torn()
+                self._is_torn = True
+                # Unbuffered: an error leaves nothing that would be written when the file is closed.
+                with self.path.open("ab", buffering=0) as file:
+                    _write_all(file.fileno(), data)
+                    if wait:
+                        os.fsync(file.fileno())
+        except UnwritableError:
+            with contextlib.suppress(OSError):  # the first error is the one to be told
+                self._cut_torn()
+            raise
+        self._is_torn = False
         self._num_records += len(lines)
         self._num_bytes += len(data)
         return lines
+
+    def _cut_torn(self) -> None:
+        """Cut off what an append has left that failed."""
+        if self._is_torn and self.path.exists():
+            os.truncate(self.path, self._num_bytes)
+        self._is_torn = False
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A run directory without a trial: it takes other settings under its name, or is removed."""
+"""What becomes of what lay in a run directory before: it is kept aside, or removed."""
 
 import contextlib
 import itertools
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
-from nas.search.store.runs import load_run
+from nas.search.store.runs import count_rows, load_run
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one
@@ -25,7 +25,7 @@ def has_trial(run: Path) -> bool:
     """
     return any(
         record.number > 0 and record.state == "complete"
-        for record in load_run(run, cuts_tail=True).records
+        for record in load_run(run, "without tail").records
     )
 
 
@@ -42,7 +42,7 @@ def set_aside(run: Path) -> str:
         raise ValueError(
             f"run={run}: another process has searched in it meanwhile; give another name"
         )
-    state = load_run(run, cuts_tail=True)
+    state = load_run(run, "without tail")
     if not state.records and not state.ladder:
         remove_files(run)
         return f"run={run} held no results: it starts anew with these settings"
@@ -55,6 +55,28 @@ def set_aside(run: Path) -> str:
         f"run={run} held no complete trial: it starts anew with these settings; what "
         "it held (ladder, "
         f"failed and rejected architectures) is kept in {aside.name}"
+    )
+
+
+def keep_larger_tables(run: Path, num_rows: int) -> str:
+    """Move a run's tables away that hold more rows than its journal gives, which has lost its end.
+
+    Args:
+        num_rows: that the journal gives.
+    Returns:
+        a line on it; empty where no table does.
+    """
+    num_told = count_rows(run)
+    if num_told <= num_rows:
+        return ""
+    aside = run / f"lost-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside.mkdir(exist_ok=True)
+    for name in DERIVED:
+        if (run / name).exists():
+            (run / name).replace(aside / name)
+    return (
+        f"{JOURNAL} gives {num_rows} rows, and trials.csv held {num_told}: the journal's end is "
+        f"lost, and the search goes on from there; the earlier tables are kept in {aside.name}"
     )
 
 

@@ -107,7 +107,7 @@ def describe_change(folder: Path, config: Mapping[str, Any]) -> str:
 def _describe_other_latency(folder: Path, conditions: Mapping[str, Any]) -> str:
     """Say how today's latencies would differ: one configuration means other sizes elsewhere."""
     latency = next(
-        (record.latency for record in load_run(folder, cuts_tail=True).records if record.latency),
+        (record.latency for record in load_run(folder, "without tail").records if record.latency),
         None,
     )
     if latency is None:

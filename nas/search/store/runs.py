@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.storages import JournalStorage
@@ -33,12 +33,14 @@ from nas.system.stored_schema import SchemaError, read_as
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 
 
-def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> RunState:
+# What is read of a journal: all of it, or it is refused; what the search has that goes on with it,
+# which cuts off what follows the last good record; or what stands before any damage.
+Extent = Literal["all", "without tail", "before damage"]
+
+
+def load_run(run: Path, extent: Extent = "all") -> RunState:
     """Rebuild a run from its journal and its stored configuration.
 
-    Args:
-        recover: read a damaged journal as far as it is whole.
-        cuts_tail: leave out what follows the last good record, as the search does that goes on.
     Raises:
         DamagedFileError: a record of the journal is damaged, or its last ones are lost.
         ValueError: there is no run in this directory, or its configuration is not whole.
@@ -46,11 +48,14 @@ def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> Ru
     config = stored_config(run)
     rules = _read_rules(config, str(run / CONFIG))
     # Counted before the journal is read, which may be growing.
-    num_told = 0 if recover or cuts_tail else _count_rows(run / "trials.csv")
+    num_told = count_rows(run) if extent == "all" else 0
     journal = find_journal(run)
     records: list[dict[str, Any]] = []
     if journal:
-        records = read_undamaged(journal) if recover else read_records(journal, cuts_tail=cuts_tail)
+        if extent == "before damage":
+            records = read_undamaged(journal)
+        else:
+            records = read_records(journal, cuts_tail=extent == "without tail")
         check_config(run, records[0] if records else {}, config)
     try:
         check_operations(records, journal or run)
@@ -89,10 +94,10 @@ def load_run(run: Path, *, recover: bool = False, cuts_tail: bool = False) -> Ru
     )
 
 
-def _count_rows(table: Path) -> int:
-    """Return the rows of a table; 0 where it cannot be read."""
+def count_rows(run: Path) -> int:
+    """Return the rows of a run's trials.csv; 0 where it cannot be read."""
     try:
-        with table.open(encoding="utf-8", errors="replace", newline="") as file:
+        with (run / "trials.csv").open(encoding="utf-8", errors="replace", newline="") as file:
             return max(0, sum(1 for _ in csv.reader(file)) - 1)
     except (OSError, csv.Error):
         return 0

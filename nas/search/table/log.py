@@ -100,6 +100,7 @@ class TabulationLog:
     Attributes:
         measured: measurements by arch_id.
         trained: trainings by arch_id and seed.
+        notices: what the user is to be told, such as a torn record that was cut off.
     Raises:
         DamagedFileError, SchemaError: the file is damaged, or is none of ours.
         ValueError: it was begun with other settings.
@@ -109,8 +110,8 @@ class TabulationLog:
         self.path = path
         self.measured: dict[str, Measured] = {}
         self.trained: dict[tuple[str, int], Trained] = {}
-        if path.exists():
-            recover(path)
+        cut = recover(path) if path.exists() else ""
+        self.notices = [cut] if cut else []
         self._writer = RecordWriter(path, config="")
         records = self._writer.take_earlier()
         if not records:

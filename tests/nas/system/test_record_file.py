@@ -1,13 +1,16 @@
 """Files of records: every damage is found, a torn tail is cut, an append is all or nothing."""
 
+import contextlib
 import errno
 import json
 import os
 import random
+import resource
 import zlib
 
 import pytest
 
+from nas.system.drafts import UnwritableError
 from nas.system.record_file import (
     DamagedFileError,
     RecordWriter,
@@ -143,6 +146,77 @@ def test_an_append_that_fails_leaves_nothing(path, monkeypatch, num_written):
     monkeypatch.undo()
     writer.append([{"place": 40}])
     assert len(read_records(path)) == 41
+
+
+def test_an_append_that_cannot_be_taken_back_tells_its_own_error_and_is_cut_later(
+    path, monkeypatch
+):
+    """By the next append, or by the next session."""
+    before, write = path.read_bytes(), os.write
+
+    def write_half(descriptor, data):
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: len(data) // 2])
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    writer = RecordWriter(path, config="abc")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_half)
+        patch.setattr(os, "truncate", refuse)
+        with pytest.raises(OSError, match="No space left on device"):
+            writer.append([{"place": 40}])
+        patch.setattr(os, "write", write)
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.append([{"place": 40}])
+    torn = path.read_bytes()
+    assert torn.startswith(before)
+    assert torn != before
+    writer.append([{"place": 40}])
+    assert read_records(path)[40:] == [{"place": 40}]
+
+    path.write_bytes(torn)
+    assert recover(path)
+    assert path.read_bytes() == before
+
+
+@pytest.fixture
+def full_disk():
+    """The system refuses to write into any file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextlib.contextmanager
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return fill
+
+
+def test_a_tail_that_cannot_be_kept_is_not_cut_and_the_file_is_named(path, full_disk):
+    with path.open("ab") as file:
+        file.write(b'{"torn":')
+    before = path.read_bytes()
+    with full_disk(), pytest.raises(UnwritableError) as told:
+        recover(path)
+    assert told.value.errno == errno.EFBIG
+    assert told.value.filename.startswith(f"{path}.cut-")
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_tails_of_one_second_are_all_kept(path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20261130-120000")
+    for count in (1, 2, 3):
+        with path.open("ab") as file:
+            file.write(b"x" * count)
+        assert recover(path)
+    assert sorted(len(kept.read_bytes()) for kept in path.parent.glob("*.cut-*")) == [1, 2, 3]
 
 
 def test_a_write_in_parts_is_one_append(path, monkeypatch):

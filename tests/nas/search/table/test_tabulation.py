@@ -63,6 +63,8 @@ def test_log_knows_after_a_kill_what_was_done(tmp_path):
     with log.path.open("a") as file:
         file.write('{"arch_id": "a", "see')  # a kill in the middle of a line
     again = TabulationLog(log.path, SETTINGS)
+    (notice,) = again.notices
+    assert notice.startswith(f"{log.path}: the last record was cut off; its 21 bytes are kept in")
     assert again.trained == log.trained == {("a", 0): TRAINED}
     assert again.measured == log.measured == {"a": MEASURED}
     again.add(replace(TRAINED, seed=1))
