@@ -30,6 +30,7 @@ from nas.search.store.study import Study
 from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
 from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
+from nas.system.made_folders import make_folders, remove_folders
 from nas.system.record_file import read_header, recover
 
 INHERITED = (
@@ -119,12 +120,12 @@ class SearchSession:
         try:
             checked = self._check()
         except BaseException:
-            former.remove_folders(made_folders)
+            remove_folders(made_folders)
             raise
 
         # From here on something is written; what brings no result leaves nothing behind.
         folder = self._folder
-        made_folders += former.make_folders(folder)
+        made_folders += make_folders(folder)
         lock = lock_run(folder)
         study: Study | None = None
         try:
@@ -142,7 +143,7 @@ class SearchSession:
             if is_empty and not was_begun and not checked.resumption.resumes:
                 lock.release()
                 former.remove_files(folder)
-                former.remove_folders(made_folders)
+                remove_folders(made_folders)
                 if isinstance(error, MachineError):  # nothing is there to go on with
                     raise MachineError(error.reason) from error
             raise

@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nas.system.faults import ClosedOutputError
+from nas.system.made_folders import make_folders, remove_folders
 
 
 class UnwritableError(OSError):
@@ -35,14 +38,41 @@ def replaced(path: Path, draft: Path | None = None) -> Iterator[Path]:
 
     draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     with _named(path, draft):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
+        made_folders = make_folders(path.parent)
         try:
+            draft.unlink(missing_ok=True)
             yield draft
             os.replace(draft, path)
         except BaseException:  # such as a full disk
             with contextlib.suppress(OSError):  # its folder may be closed by now
                 draft.unlink(missing_ok=True)
+            remove_folders(made_folders)
+            raise
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield the draft of a folder, which takes its place where nothing was raised.
+
+    Args:
+        path: is not there yet, or an empty folder.
+    Raises:
+        UnwritableError: it cannot be written; nothing of it is there.
+    """
+    # Hidden, and beside it: a kill leaves no half under the name that was asked for.
+    prefix = path.with_name(f".{path.name}.")
+    with _named(path, prefix):
+        made_folders = make_folders(path.parent)
+        draft = None
+        try:
+            draft = Path(tempfile.mkdtemp(prefix=prefix.name, dir=path.parent))
+            draft.chmod(0o755)  # mkdtemp's is for its owner alone
+            yield draft
+            draft.replace(path)
+        except BaseException:
+            if draft:
+                shutil.rmtree(draft, ignore_errors=True)
+            remove_folders(made_folders)
             raise
 
 
@@ -71,17 +101,22 @@ def _is_stream(path: Path) -> bool:
 
 @contextmanager
 def _named(path: Path, draft: Path) -> Iterator[None]:
-    """Name a file where its draft cannot be written: nobody asked for the draft."""
+    """Name a file where its draft cannot be written: nobody asked for the draft.
+
+    Args:
+        draft: or what the name of the draft begins with.
+    """
     try:
         yield
     except BrokenPipeError as error:  # of a pipe that was written into, as /dev/stdout may be
         raise ClosedOutputError(error.errno, error.strerror) from error
     except OSError as error:
         # An error of another file is that file's.
-        is_ours = error.filename is None or str(error.filename) in (
-            str(path),
-            str(draft),
-            str(path.parent),
+        file = str(error.filename)
+        is_ours = (
+            error.filename is None
+            or file.startswith(str(draft))
+            or Path(file) in (path, *path.parents)
         )
         if isinstance(error, UnwritableError) or error.errno is None or not is_ours:
             raise

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas.system.drafts import replaced
@@ -137,4 +137,5 @@ def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
 
     with replaced(path, path.with_suffix(".partial")) as draft:
-        save_file(state, draft, metadata={"base": BASE, "arch": spec.to_json()})
+        # What safetensors itself writes fails with an error of its own, which names no file.
+        draft.write_bytes(save(state, metadata={"base": BASE, "arch": spec.to_json()}))

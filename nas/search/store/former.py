@@ -4,11 +4,11 @@ import contextlib
 import itertools
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.search.store.runs import count_rows, load_run
+from nas.system.made_folders import make_folders
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one
@@ -93,28 +93,6 @@ def claim_folder(parent: Path, name: str) -> tuple[Path, list[Path]]:
             folder.mkdir()
             return folder, [folder, *made]
     raise AssertionError("unreachable")
-
-
-def make_folders(folder: Path) -> list[Path]:
-    """Make a folder; return it and its parents that were not there before, the innermost first.
-
-    Raises:
-        OSError: it cannot be made; then no parent stays either.
-    """
-    made = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        remove_folders(made)
-        raise
-    return made
-
-
-def remove_folders(made: Sequence[Path]) -> None:
-    """Remove what `make_folders` made; a folder in which something lies by now stays."""
-    for folder in made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def remove_files(run: Path) -> None:

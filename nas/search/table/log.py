@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.record import Cost, Latency, Quality
-from nas.search.store.former import make_folders, remove_folders
 from nas.system.file_locks import SoleUse
+from nas.system.made_folders import make_folders, remove_folders
 from nas.system.record_file import HEADER, RecordWriter, recover
 from nas.system.schema_rules import Amount, Count
 from nas.system.stored_schema import read_as
