@@ -96,35 +96,6 @@ def configure(
             f"inherit=true says what candidates start from, and so does parent={parent}; "
             "leave one out"
         )
-    budget = Budget.of(trials, hours, stop, confirm)
-    goals = Goals(
-        objectives=tuple(objectives),
-        goal=goal,
-        challenge=challenge,
-        limits=limits,
-        ladder_seeds=ladder_seeds,
-    )
-    training = TrainingParts(
-        data=data,
-        proxy=proxy,
-        fidelity=fidelity,
-        parent=resolve_parent(parent, parent_weights, scale=scale),
-        time_cap=time_cap,
-    )
-    execution = Execution(
-        backend=evaluator,
-        engine=engine,
-        workers=workers,
-        device=pick_device(device),
-        table=table,
-    )
-    prior = Prior(
-        start=[spec for text in start for spec in resolve_archs(text, key="start")],
-        warm_start=[Path(earlier) for earlier in warm_start],
-        inherit=inherit,
-        retry=retry,
-    )
-
     return SearchConfig(
         run=Path(run) if run else None,
         name=_name_space(invocation.overrides),
@@ -132,18 +103,46 @@ def configure(
         scale=scale,
         space=space,
         sampler=sampler,
-        goals=goals,
-        budget=budget,
-        training=training,
-        reading=ReadingParts(latency=latency, replay=_read_latencies(replay)),
-        execution=execution,
-        prior=prior,
-        composed=Composed(
-            # Asked of one session: it is no part of what a run is.
-            config={key: value for key, value in invocation.config.items() if key != "retry"},
-            choices=invocation.choices,
-            overrides=invocation.overrides,
+        budget=Budget.of(trials, hours, stop, confirm),
+        goals=Goals(
+            objectives=tuple(objectives),
+            goal=goal,
+            challenge=challenge,
+            limits=limits,
+            ladder_seeds=ladder_seeds,
         ),
+        training=TrainingParts(
+            data=data,
+            proxy=proxy,
+            fidelity=fidelity,
+            parent=resolve_parent(parent, parent_weights, scale=scale),
+            time_cap=time_cap,
+        ),
+        execution=Execution(
+            backend=evaluator,
+            engine=engine,
+            workers=workers,
+            device=pick_device(device),
+            table=table,
+        ),
+        prior=Prior(
+            start=[spec for text in start for spec in resolve_archs(text, key="start")],
+            warm_start=[Path(earlier) for earlier in warm_start],
+            inherit=inherit,
+            retry=retry,
+        ),
+        reading=ReadingParts(latency=latency, replay=_read_latencies(replay)),
+        composed=_compose_plainly(invocation),
+    )
+
+
+def _compose_plainly(invocation: Invocation) -> Composed:
+    """Return the configuration that the run directory keeps."""
+    return Composed(
+        # Asked of one session: it is no part of what a run is.
+        config={key: value for key, value in invocation.config.items() if key != "retry"},
+        choices=invocation.choices,
+        overrides=invocation.overrides,
     )
 
 

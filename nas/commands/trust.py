@@ -11,6 +11,7 @@ Examples:
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
+from nas.record import TrialRecord
 from nas.report.numbers import fixed
 from nas.report.page import render
 from nas.search.backends.base import OpenedBackend
@@ -73,27 +75,12 @@ def run(
     refuse_other_data(folder, backend.fingerprints)
 
     console = open_console(lasts=True)
-    steps = backend.fidelities[-1]
-    plan = f"{len(chosen)} of the front of {state.name}, {steps} steps each"
+    plan = f"{len(chosen)} of the front of {state.name}, {backend.fidelities[-1]} steps each"
     print_lines(console, [*backend.notices, plan])
-
-    # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     try:
-        with (
-            lock_run(folder, "trust"),
-            blaming_machine("what is done is kept; the same command goes on"),
-            backend.resources as told,
-            started(backend.engine or engine, backend.make_evaluator, placement) as running,
-        ):
-            print_lines(console, told)
-            found = retrain(
-                folder,
-                chosen,
-                running,
-                steps=steps,
-                show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
-                tell=lambda line: print_lines(console, [line]),
-            )
+        found = _train_members(
+            folder, chosen, backend, backend.engine or engine, placement, console
+        )
         state = load_run(folder)
         run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
         _print_result(console, state, found, folder)
@@ -101,6 +88,35 @@ def run(
         rest = "Stopped; what is done is kept. The same command goes on."
         return end_early("trust", stop, rest)
     return OK
+
+
+def _train_members(
+    folder: Path,
+    members: Sequence[TrialRecord],
+    backend: OpenedBackend,
+    engine: Engine,
+    placement: Placement,
+    console: PlainConsole,
+) -> tuple[Retrained, ...]:
+    """Train what was not trained so long yet, and return all that was.
+
+    Each result is kept as it comes, so Ctrl-C costs what runs alone.
+    """
+    with (
+        lock_run(folder, "trust"),
+        blaming_machine("what is done is kept; the same command goes on"),
+        backend.resources as told,
+        started(engine, backend.make_evaluator, placement) as running,
+    ):
+        print_lines(console, told)
+        return retrain(
+            folder,
+            members,
+            running,
+            steps=backend.fidelities[-1],
+            show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
+            tell=lambda line: print_lines(console, [line]),
+        )
 
 
 def _print_result(

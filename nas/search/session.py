@@ -20,6 +20,7 @@ from nas.search.engines.tasks import started
 from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
+from nas.search.shown_run import ShownRun
 from nas.search.store import former, run_directory
 from nas.search.store.journal import find_journal, lock_run, open_storage
 from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
@@ -39,7 +40,6 @@ INHERITED = (
 )
 RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
-MAX_NOTICES = 20  # that one session adds to those of its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,78 +272,80 @@ class SearchSession:
     ) -> SearchResult:
         """Ask, run and tell; the run's files are rewritten as results come, and at the end."""
         config, backend = self.config, checked.backend
-        asker = Asker.over(
-            study,
-            config.space,
-            config.sampler,
-            goal=config.goals.goal,
-            earlier=checked.earlier.results,
-            fidelities=backend.fidelities,
-            least_tau=config.training.fidelity.least_tau,
-            seed=config.seed,
-            inherit=config.prior.inherit,
-        )
+        if config.prior.retry:
+            count = study.retry_failed()
+            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
 
         def list_parents() -> set[str]:
             """List the arch_ids whose weights stay: what is trained next may start from them."""
             return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
 
-        if config.prior.retry:
-            count = study.retry_failed()
-            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
-        later_notices: list[str] = []  # what went wrong on the way and ended nothing
-
-        def notify(sentence: str) -> None:
-            if len(later_notices) < MAX_NOTICES:
-                later_notices.append(sentence)
-            elif len(later_notices) == MAX_NOTICES:
-                later_notices.append("more of the kind are not listed")
-
-        name, settings = self._folder.resolve().name, shown_settings(config.composed.config)
-        files = run_directory.Files(self._folder, self.render, needed=list_parents)
-
-        def read_state() -> RunState:
-            state = study.show(name, settings, (*notices, *later_notices, *files.notices))
-            return replace(state, lr_origins=backend.lr_origins)
-
-        engine = backend.engine or config.execution.engine
+        shown = ShownRun(
+            study,
+            run_directory.Files(self._folder, self.render, needed=list_parents),
+            name=self._folder.resolve().name,
+            settings=shown_settings(config.composed.config),
+            lr_origins=backend.lr_origins,
+            notices=notices,
+        )
         try:
-            with (
-                started(engine, backend.make_evaluator, checked.placement),
-                GuardedScreen(self.open_screen, read_state()) as screen,
-            ):
-
-                def show(running: dict[int, str], seconds_left: float | None) -> None:
-                    state = read_state()
-                    screen.update(
-                        state,
-                        running=running,
-                        trials_wanted=config.budget.trials,
-                        seconds_left=seconds_left,
-                    )
-                    if files.stale:
-                        files.update(state)
-
-                reason = Controller(
-                    asker,
-                    engine,
-                    config.budget,
-                    has_test=backend.has_test,
-                    show=show,
-                    changed=lambda: files.update(read_state()),
-                    notify=notify,
-                    clock=backend.clock,
-                ).run()
+            reason = self._run_controller(self._make_asker(study, checked), checked, shown)
         except (KeyboardInterrupt, ClosedOutputError, MachineError):
             # Ctrl-C, an output that nobody reads, or the machine: the files show what there is.
-            files.update(read_state(), now=True)
+            shown.write(now=True)
             raise
 
         if emptiness := why_empty(study.state):
-            notices = (*notices, emptiness)
+            shown.tell_at_start(emptiness)
             reason = f"{emptiness}; {reason}"
-        files.update(read_state(), now=True)
-        unwritten = "; ".join(files.notices)
+        shown.write(now=True)
         return SearchResult(
-            folder=self._folder, state=read_state(), reason=reason, unwritten=unwritten
+            folder=self._folder,
+            state=shown.state,
+            reason=reason,
+            unwritten="; ".join(shown.files.notices),
         )
+
+    def _make_asker(self, study: Study, checked: _CheckedSearch) -> Asker:
+        config = self.config
+        return Asker.over(
+            study,
+            config.space,
+            config.sampler,
+            goal=config.goals.goal,
+            earlier=checked.earlier.results,
+            fidelities=checked.backend.fidelities,
+            least_tau=config.training.fidelity.least_tau,
+            seed=config.seed,
+            inherit=config.prior.inherit,
+        )
+
+    def _run_controller(self, asker: Asker, checked: _CheckedSearch, shown: ShownRun) -> str:
+        """Start the engine and the screen, and search; return why the search ended, in words."""
+        config, backend = self.config, checked.backend
+        engine = backend.engine or config.execution.engine
+        with (
+            started(engine, backend.make_evaluator, checked.placement),
+            GuardedScreen(self.open_screen, shown.state) as screen,
+        ):
+
+            def show(running: dict[int, str], seconds_left: float | None) -> None:
+                screen.update(
+                    shown.state,
+                    running=running,
+                    trials_wanted=config.budget.trials,
+                    seconds_left=seconds_left,
+                )
+                if shown.files.stale:
+                    shown.write()
+
+            return Controller(
+                asker,
+                engine,
+                config.budget,
+                has_test=backend.has_test,
+                show=show,
+                changed=shown.write,
+                notify=shown.notify,
+                clock=backend.clock,
+            ).run()

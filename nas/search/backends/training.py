@@ -52,21 +52,7 @@ class TrainingBackend:
 
         # A meter is opened here for its checks and its conditions; the workers' own are made alike.
         meter = LatencyMeter(reading.latency, baseline=baseline, device=parts.device)
-        roles = open_roles(
-            training.data,
-            scale=parts.scale,
-            challenge=parts.rules.challenge.name,
-            patch=training.proxy.patch,
-            batch_size=training.proxy.batch_size,
-        )
-        # test is optional: without it the front's PSNR on test stays empty.
-        roles.need("train"), roles.need("val")
-        if training.proxy.distill and training.parent is None:
-            raise ValueError(
-                f"proxy.distill={training.proxy.distill:g} imitates a parent; "
-                "name one with parent=..."
-            )
-
+        roles = _open_images(parts)
         settings = gather_settings(
             training,
             parts.reading,
@@ -108,6 +94,29 @@ class TrainingBackend:
         longer = dataclasses.replace(proxy, steps=proxy.steps * factor, optimizer=slower)
         training = dataclasses.replace(parts.training, proxy=longer)
         return dataclasses.replace(parts, training=training)
+
+
+def _open_images(parts: BackendParts) -> Roles:
+    """Open the photographs of a search.
+
+    Raises:
+        ValueError: they cannot be had so, or a parent is to be imitated and none is named.
+    """
+    training = parts.training
+    roles = open_roles(
+        training.data,
+        scale=parts.scale,
+        challenge=parts.rules.challenge.name,
+        patch=training.proxy.patch,
+        batch_size=training.proxy.batch_size,
+    )
+    # test is optional: without it the front's PSNR on test stays empty.
+    roles.need("train"), roles.need("val")
+    if training.proxy.distill and training.parent is None:
+        raise ValueError(
+            f"proxy.distill={training.proxy.distill:g} imitates a parent; name one with parent=..."
+        )
+    return roles
 
 
 def gather_settings(

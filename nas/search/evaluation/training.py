@@ -119,36 +119,42 @@ class Trainings:
             try:
                 with self.sharing():
                     net = self._climb_rungs(trainer, request, progress, say)
-                    base_db = self._open_base_db()
+                    self._open_base_db()  # read on the device too, while it is ours
                 break
             except TrainingError as error:
                 if progress.attempt == self.settings.proxy.max_restarts:
-                    if path:
-                        self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
+                    self._drop_checkpoint(path)
                     raise
                 progress = _begin_again(progress, error)
 
         # A training that pauses leaves a checkpoint, a whole one its weights.
         seconds = progress.seconds + time.perf_counter() - start - (self.waited - waited_before)
-        is_whole = request.until == self.settings.proxy.steps
-        if path and is_whole:
-            self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
+        if request.until == self.settings.proxy.steps:
+            self._drop_checkpoint(path)
+            if keep:
+                run = self.settings.run
+                self._store("weights", lambda: save_weights(net, request.spec, run))
         elif path:
             paused = dataclasses.replace(progress, trainer=trainer.state(), seconds=seconds)
             write = functools.partial(write_checkpoint, path, paused, identity=identity)
             self._store("checkpoint", write)
-        if keep and is_whole:
-            write = functools.partial(save_weights, net, request.spec, self.settings.run)
-            self._store("weights", write)
+        return self._make_quality(request, progress, seconds)
 
+    def _make_quality(self, request: TrialRequest, progress: Progress, seconds: float) -> Quality:
+        """Return what a training has come to."""
         return Quality(
             psnr_db=progress.curve[-1][1],
-            base_db=base_db,
+            base_db=self._open_base_db(),
             fidelity=request.until,
             train_seconds=seconds,
             restarts=progress.attempt,
             curve=tuple(progress.curve) if len(self.settings.fidelities) > 1 else (),
         )
+
+    def _drop_checkpoint(self, path: Path | None) -> None:
+        """Remove the checkpoint of a training that goes on no more; None: it keeps none."""
+        if path:
+            self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
 
     def _store(self, what: str, store: Callable[[], None]) -> None:
         """Store what is derived from a training, which stands whether that succeeds or not."""
