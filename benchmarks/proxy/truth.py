@@ -45,8 +45,8 @@ from nas.data.sets import ImageSet
 from nas.measure.cost import summed_cost
 from nas.measure.quality import mean_db, per_image
 from nas.search.seeds import derived_seed
-from nas.system.drafts import replaced
-from nas.system.user_cache import user_cache
+from nas.system.files.drafts import replaced
+from nas.system.files.user_cache import user_cache
 from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer, TrainingError
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec

@@ -17,8 +17,8 @@ from pathlib import Path
 from nas.analysis import front_probability
 from nas.cli.door import main
 from nas.search.store.facts import RECORD
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import load_run
 from nas.search.table.table import Table
 
 SEARCH = [

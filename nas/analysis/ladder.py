@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nas.record import Curve, Quality
-from nas.system.schema_rules import Amount, Count, Decibels, Matches
-from nas.system.stored_schema import parse_as
+from nas.system.schema.schema_rules import Amount, Count, Decibels, Matches
+from nas.system.schema.stored_schema import parse_as
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, BlockSpec
 

@@ -10,7 +10,7 @@ from nas.analysis.ladder import RUNGS, LadderRun, Verdict, judge, references
 from nas.analysis.trust import Agreement, Trust, agreement, measure_trust
 from nas.record import TrialRecord
 from nas.score import Challenge
-from nas.system.schema_rules import Amount, Count, Decibels
+from nas.system.schema.schema_rules import Amount, Count, Decibels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from nas.cli.exit_status import CLOSED_PIPE, FAULT, INTERRUPTED, WRONG_USE
 from nas.cli.invocation import USER_ERRORS
 from nas.cli.message import message_of, one_line, part
 from nas.system.console import open_console, print_lines
-from nas.system.drafts import UnwritableError
 from nas.system.faults import (
     ClosedOutputError,
     MachineError,
     OutputError,
     describe_os_error,
 )
+from nas.system.files.drafts import UnwritableError
 from nas.system.streams import STANDARD_OUTPUT, drop_output, say_aside
 
 # Errors that no other value of a key would mend: of what is written, and of the machine.

@@ -49,11 +49,11 @@ from nas.measure.quality import (
     upscale_pixels,
 )
 from nas.report.words import describe
-from nas.search.store.run_directory import write
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import write
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.drafts import check_target
-from nas.system.file_names import escape_name
+from nas.system.files.drafts import check_target
+from nas.system.files.file_names import escape_name
 from nas.train.weights import find_spec, read_metadata, read_upscaler
 from search_spaces import ArchSpec
 from search_spaces.checkpoints.official import describe_origin

@@ -22,7 +22,7 @@ from nas.export.bundle import Bundle, Exporter, check_free, export
 from nas.measure.quality import PROTOCOL
 from nas.record import TrialRecord
 from nas.report.words import describe, score_label
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
 from nas.train.proxy import BASE
 from nas.train.weights import read_metadata, residual_network

@@ -17,10 +17,10 @@ from nas.cli.exit_status import FAULT, OK
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.words import counts
-from nas.search.store.run_directory import read_retrained, rewrite
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import read_retrained, rewrite
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.record_file import DamagedFileError
+from nas.system.files.record_file import DamagedFileError
 
 RECOVERED = "recovered"  # folder within a run, for what was read of damaged files
 

@@ -43,8 +43,8 @@ from nas.search.samplers.base import Sampler
 from nas.search.samplers.random import Random
 from nas.search.screen import guarded
 from nas.search.session import SearchResult, SearchSession
-from nas.search.store import run_directory
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
 from nas.system.faults import ClosedOutputError
 from nas.train.proxy import ProxyConfig

@@ -27,13 +27,13 @@ from nas.search.backends.training import gather_settings
 from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.store.settings import shown_settings
+from nas.search.store.run_folder.settings import shown_settings
 from nas.search.table.contents import TableContents
 from nas.search.table.log import find_log, open_log, refuse_complete
 from nas.search.table.tabulation import Show, assemble_table, tabulate
 from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 

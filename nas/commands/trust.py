@@ -33,10 +33,10 @@ from nas.search.engines.base import Engine, Placement
 from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
-from nas.search.store import run_directory
 from nas.search.store.journal import lock_run
-from nas.search.store.resuming import refuse_other_data
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.resuming import refuse_other_data
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.faults import ClosedOutputError, blaming_machine
 

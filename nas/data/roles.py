@@ -22,7 +22,7 @@ from nas.data.folders.layouts import Found
 from nas.data.folders.places import Role
 from nas.data.sets import ImageSet, Pair
 from nas.data.sources import find_images
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 ALL: tuple[Role, ...] = ("train", "val", "test")
 

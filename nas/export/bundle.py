@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nas.system.drafts import replaced_folder
+from nas.system.files.drafts import replaced_folder
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 

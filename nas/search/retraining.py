@@ -10,9 +10,9 @@ from nas.record import Quality, TrialRecord
 from nas.search.engines.base import Engine, Result, Task
 from nas.search.engines.tasks import keep_each, run_batches
 from nas.search.same_images import refuse_other_base
-from nas.search.store.run_directory import RETRAINED, read_retrained
+from nas.search.store.run_folder.run_directory import RETRAINED, read_retrained
 from nas.system.faults import MachineError
-from nas.system.record_file import RecordWriter, recover
+from nas.system.files.record_file import RecordWriter, recover
 
 
 def chosen_members(state: RunState, count: int) -> list[TrialRecord]:

@@ -21,18 +21,18 @@ from nas.search.feasibility import check_inheritance, check_limits, check_member
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
 from nas.search.shown_run import ShownRun
-from nas.search.store import former, run_directory
 from nas.search.store.journal import find_journal, lock_run, open_storage
-from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import check_config
-from nas.search.store.settings import hash_settings, shown_settings
+from nas.search.store.run_folder import former, run_directory
+from nas.search.store.run_folder.resuming import Resumption, compare_conditions, inspect_folder
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import check_config
+from nas.search.store.run_folder.settings import hash_settings, shown_settings
 from nas.search.store.study import Study
 from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
 from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
-from nas.system.made_folders import make_folders, remove_folders
-from nas.system.record_file import read_header, recover
+from nas.system.files.made_folders import make_folders, remove_folders
+from nas.system.files.record_file import read_header, recover
 
 INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.analysis.run_state import RunState
-from nas.search.store.run_directory import Files
+from nas.search.store.run_folder.run_directory import Files
 from nas.search.store.study import Study
 
 MAX_NOTICES = 20  # that one session adds to those of its start

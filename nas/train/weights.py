@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
 from nas.train.proxy import BASE, OverBase, residual_spec
 from search_spaces.checkpoints.files import split_entry
 from search_spaces.checkpoints.official import load_checkpoint, load_strict, read_state, recognise

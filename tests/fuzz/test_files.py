@@ -29,12 +29,12 @@ from nas.commands import evaluate, report, search, trust
 from nas.commands.architectures import resolve_arch, resolve_archs
 from nas.report.page import render
 from nas.search.session import SearchResult, SearchSession
-from nas.search.store.run_directory import read_retrained
+from nas.search.store.run_folder.run_directory import read_retrained
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import assemble_table
-from nas.system.record_file import frame
+from nas.system.files.record_file import frame
 from search_spaces import build, published
 from search_spaces.spaces.span import SpanSpace
 from tests.fuzz.formats import FORMATS, TABLE, list_results

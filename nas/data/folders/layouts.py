@@ -15,7 +15,7 @@ from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
 from nas.data.pixels.images import ImageError, read_header, read_image, read_size
 from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 KNOWN = (
     "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or "

@@ -16,7 +16,7 @@ from nas.data.patches.index import DamageError
 from nas.data.patches.shards import load_shards, write_shards
 from nas.data.patches.shared import open_cache
 from nas.data.sets import ImageSet
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from nas.analysis.ladder import LadderRun
 from nas.record import TrialRecord
 from nas.search.model.observations import PredictedQuality
 from nas.search.samplers.base import Suggestion
-from nas.system.schema_rules import Amount
-from nas.system.stored_schema import SchemaError, read_as
+from nas.system.schema.schema_rules import Amount
+from nas.system.schema.stored_schema import SchemaError, read_as
 
 STUDY = "nas"
 

@@ -10,9 +10,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
+from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.system.file_locks import SoleUse
-from nas.system.record_file import RecordWriter
+from nas.system.files.record_file import RecordWriter
 
 DOING = {"search": "searching", "trust": "training its front longer"}
 

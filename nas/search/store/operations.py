@@ -31,8 +31,8 @@ from nas.search.store.facts import (
     StoredSuggestion,
     read_record,
 )
-from nas.system.schema_rules import Count, Decibels, Matches, PositiveCount, Within, show
-from nas.system.stored_schema import Fields, SchemaError, conform, parse_as
+from nas.system.schema.schema_rules import Count, Decibels, Matches, PositiveCount, Within, show
+from nas.system.schema.stored_schema import Fields, SchemaError, conform, parse_as
 from search_spaces.spec import ArchSpec
 
 COMPLETE = 1  # Optuna's state of a trial; 0 is running, 3 failed, and a study of ours has no other

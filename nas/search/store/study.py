@@ -42,7 +42,7 @@ from nas.search.store.facts import (
     read_suggestion,
 )
 from nas.search.store.optuna_trials import OptunaTrials
-from nas.search.store.run_directory import JOURNAL
+from nas.search.store.run_folder.run_directory import JOURNAL
 from nas.search.store.trials import OpenTrial, StudyRules, steps_of
 from search_spaces.spec import ArchSpec
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from nas.record import Cost, Latency, Quality
 from nas.system.file_locks import SoleUse
-from nas.system.made_folders import make_folders, remove_folders
-from nas.system.record_file import HEADER, RecordWriter, recover
-from nas.system.schema_rules import Amount, Count
-from nas.system.stored_schema import read_as
+from nas.system.files.made_folders import make_folders, remove_folders
+from nas.system.files.record_file import HEADER, RecordWriter, recover
+from nas.system.schema.schema_rules import Amount, Count
+from nas.system.schema.stored_schema import read_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

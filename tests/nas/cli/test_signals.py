@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.sessions import arguments, hears_ctrl_c
 from tests.nas.search.table.tables import table

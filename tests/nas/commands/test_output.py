@@ -121,8 +121,8 @@ def test_a_file_is_written_again_when_it_can_be(folder, monkeypatch, capsys):
         return draw(state)
 
     monkeypatch.setattr(progress, "table", fail_twice)
-    monkeypatch.setattr("nas.search.store.run_directory.MIN_SECONDS", 0.0)
-    monkeypatch.setattr("nas.search.store.run_directory.MAX_SHARE", 1e9)
+    monkeypatch.setattr("nas.search.store.run_folder.run_directory.MIN_SECONDS", 0.0)
+    monkeypatch.setattr("nas.search.store.run_folder.run_directory.MAX_SHARE", 1e9)
     assert main(["search", "run=a", "trials=8", *SEARCH]) == 0
     printed = capsys.readouterr().out
     assert not faults

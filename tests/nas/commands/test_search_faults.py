@@ -13,11 +13,11 @@ import pytest
 
 from nas.cli.door import main
 from nas.search.engines import simulated
-from nas.search.store import run_directory
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
 from nas.search.table.evaluator import TableEvaluator
-from nas.system import record_file
 from nas.system.faults import ArchitectureError
+from nas.system.files import record_file
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.table.tables import table
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from nas.search.table.table import Table
 from search_spaces import published
 from tests.nas.search.sessions import make_pictures

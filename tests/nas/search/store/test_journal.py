@@ -8,8 +8,8 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from nas.search.store.journal import lock_run, open_storage, read_storage
-from nas.search.store.run_directory import JOURNAL, Files, write
-from nas.system.record_file import read_records, recover
+from nas.search.store.run_folder.run_directory import JOURNAL, Files, write
+from nas.system.files.record_file import read_records, recover
 from tests.nas.search.studies import open_search, search
 
 HOLD = "import sys, time; from pathlib import Path; from nas.search.store.journal import lock_run; "

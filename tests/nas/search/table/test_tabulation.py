@@ -9,8 +9,8 @@ from nas.search.table import tabulation
 from nas.search.table.contents import all_members
 from nas.search.table.log import Measured, TabulationLog, Trained, open_log
 from nas.system.faults import ArchitectureError, MachineError
-from nas.system.record_file import frame
-from nas.system.stored_schema import SchemaError
+from nas.system.files.record_file import frame
+from nas.system.schema.stored_schema import SchemaError
 from tests.nas.search.engines.formula import FormulaEvaluator, SameProcessEngine
 from tests.nas.search.studies import small_space, wide_space
 from tests.nas.search.table.tables import SIZES, SPACE, contents, table

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from nas.system.schema_rules import LARGEST, Count, Decibels, Matches, OneOf, Within
-from nas.system.stored_schema import Fields, SchemaError, conform, parse_as, read_as
+from nas.system.schema.schema_rules import LARGEST, Count, Decibels, Matches, OneOf, Within
+from nas.system.schema.stored_schema import Fields, SchemaError, conform, parse_as, read_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

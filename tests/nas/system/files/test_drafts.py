@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.system.drafts import UnwritableError, replaced
+from nas.system.files.drafts import UnwritableError, replaced
 
 
 def test_a_draft_takes_the_place_of_its_file(tmp_path):

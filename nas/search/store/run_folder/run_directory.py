@@ -12,12 +12,12 @@ import pandas as pd
 
 from nas.analysis.results import best_score_rows, front_table, table
 from nas.analysis.run_state import Retrained, RunState
-from nas.system.drafts import replaced
 from nas.system.faults import describe_os_error
-from nas.system.file_names import escape_name
-from nas.system.plain_data import dump_plain, read_plain
-from nas.system.record_file import HEADER, read_records
-from nas.system.stored_schema import SchemaError, conform, read_as
+from nas.system.files.drafts import replaced
+from nas.system.files.file_names import escape_name
+from nas.system.files.record_file import HEADER, read_records
+from nas.system.schema.plain_data import dump_plain, read_plain
+from nas.system.schema.stored_schema import SchemaError, conform, read_as
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it

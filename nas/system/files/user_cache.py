@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from nas.system.private_folder import open_private
+from nas.system.files.private_folder import open_private
 
 
 def user_cache(name: str) -> Path:

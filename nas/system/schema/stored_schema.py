@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from nas.system.schema_checks import (
+from nas.system.schema.schema_checks import (
     MisfitError,
     check_keys,
     check_mapping,
@@ -60,7 +60,7 @@ def conform(data: Any, hint: Any, place: str = "") -> Any:
     Example:
         >>> conform([3, "4"], tuple[int, ...], "x.json, record 7")
         Traceback (most recent call last):
-        nas.system.stored_schema.SchemaError: x.json, record 7, [1]: expected a whole number, got "4"
+        nas.system.schema.stored_schema.SchemaError: x.json, record 7, [1]: expected a whole number, got "4"
     """
     try:
         return make_check(hint)(data)

@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
-from nas.system.drafts import UnwritableError
-from nas.system.record_file import (
+from nas.system.files.drafts import UnwritableError
+from nas.system.files.record_file import (
     DamagedFileError,
     RecordWriter,
     frame,

@@ -17,17 +17,17 @@ from nas.score import Challenge
 from nas.search.store.facts import PROBES, SIZES, STUDY, read_facts, read_rows
 from nas.search.store.journal import find_journal, read_storage
 from nas.search.store.operations import check_operations, check_texts
-from nas.search.store.run_directory import (
+from nas.search.store.run_folder.run_directory import (
     CONFIG,
     JOURNAL,
     read_lr_origins,
     read_retrained,
     stored_config,
 )
-from nas.search.store.settings import hash_settings, shown_settings
-from nas.system.record_file import DamagedFileError, read_records, read_undamaged
-from nas.system.schema_rules import OneOf, Within, show
-from nas.system.stored_schema import SchemaError, read_as
+from nas.search.store.run_folder.settings import hash_settings, shown_settings
+from nas.system.files.record_file import DamagedFileError, read_records, read_undamaged
+from nas.system.schema.schema_rules import OneOf, Within, show
+from nas.system.schema.stored_schema import SchemaError, read_as
 
 # What reading a journal raises that no search wrote: optuna replays its records unchecked.
 NO_JOURNAL = (KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)

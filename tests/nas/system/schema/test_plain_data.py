@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nas.system.plain_data import (
+from nas.system.schema.plain_data import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_WEIGHT,

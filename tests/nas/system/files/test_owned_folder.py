@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from nas.system import file_locks, owned_folder
-from nas.system.owned_folder import OWNER, PREFIX, OwnedFolder, sweep_folders
+from nas.system import file_locks
+from nas.system.files import owned_folder
+from nas.system.files.owned_folder import OWNER, PREFIX, OwnedFolder, sweep_folders
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 folder = OwnedFolder(Path(sys.argv[1]))
 (folder.path / "large").write_text("x" * 1000)
 print(folder.path, flush=True)

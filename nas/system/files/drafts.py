@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nas.system.faults import ClosedOutputError
-from nas.system.made_folders import make_folders, remove_folders
+from nas.system.files.made_folders import make_folders, remove_folders
 
 
 class UnwritableError(OSError):

@@ -6,9 +6,9 @@ import shutil
 import time
 from pathlib import Path
 
-from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
-from nas.search.store.runs import count_rows, load_run
-from nas.system.made_folders import make_folders
+from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL, RETRAINED
+from nas.search.store.run_folder.runs import count_rows, load_run
+from nas.system.files.made_folders import make_folders
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one

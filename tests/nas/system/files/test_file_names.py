@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 
 @pytest.mark.parametrize(

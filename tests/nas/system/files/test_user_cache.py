@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.system.user_cache import user_cache
+from nas.system.files.user_cache import user_cache
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.system.drafts import UnwritableError
+from nas.system.files.drafts import UnwritableError
 
 FORMAT = 1
 NUMBER = "record"  # key of a record's number

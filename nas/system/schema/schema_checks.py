@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal
 
-from nas.system.schema_rules import LARGEST, MAX_SHOWN, Matches, OneOf, Within, show
+from nas.system.schema.schema_rules import LARGEST, MAX_SHOWN, Matches, OneOf, Within, show
 from nas.system.streams import printable
 
 Check = Callable[[Any], Any]  # value -> value in its type; raises MisfitError

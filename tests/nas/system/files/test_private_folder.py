@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from nas.system.private_folder import open_private
-from nas.system.user_cache import private_cache
+from nas.system.files.private_folder import open_private
+from nas.system.files.user_cache import private_cache
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 needs_root = pytest.mark.skipif(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.sets import FINGERPRINT_VERSION
-from nas.search.store import former, run_directory
 from nas.search.store.journal import find_journal
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import load_run
-from nas.search.store.settings import MAY_CHANGE, keep_meaning
+from nas.search.store.run_folder import former, run_directory
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.settings import MAY_CHANGE, keep_meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
