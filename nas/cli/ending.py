@@ -40,7 +40,7 @@ def end_command(error: BaseException, arguments: Sequence[str]) -> int:
     # Whoever read the output, such as head, has seen enough of a command that only prints.
     if isinstance(error, ClosedOutputError):
         drop_output()
-        if arguments and arguments[0] in LONG:
+        if _is_long(arguments):
             say_aside(f"{name}: {UNREAD}; nothing was begun")
         return status_of(error)
 
@@ -89,6 +89,11 @@ def status_of(error: BaseException) -> int:
     if not isinstance(error, OSError) or error.errno is None:
         return WRONG_USE
     return FAULT if error.filename is None or error.errno in _FAULTS else WRONG_USE
+
+
+def _is_long(arguments: Sequence[str]) -> bool:
+    """Whether a command was to do what it keeps: its help only prints."""
+    return bool(arguments) and arguments[0] in LONG and not {"-h", "--help"} & {*arguments}
 
 
 def _name_command(arguments: Sequence[str]) -> str:

@@ -219,7 +219,7 @@ def test_a_display_that_fails_ends_no_search(folder, undisturbed, monkeypatch, c
 
 SHORT = {  # commands that print and end
     "overview": ["--help"],
-    "help": ["rank", "--help"],
+    "help": ["search", "--help"],
     "version": ["--version"],
     "rank": ["rank", "table=r.csv"],
 }
