@@ -76,10 +76,9 @@ def retrain(
     ]
 
     def keep(result: Result) -> None:
-        if result.is_lost:
-            raise MachineError(f"trial {result.task.key} at {steps} steps: {result.error}")
-        if result.error:
-            raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
+        if result.is_lost or result.error:
+            kind = MachineError if result.is_lost else ValueError
+            raise kind(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
         writer.append([asdict(retrained[-1])])
         show(num_done + len(retrained) - num_before, len(members))
