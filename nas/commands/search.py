@@ -66,6 +66,7 @@ def configure(
     objectives: list[str],
     goal: GoalWord,
     ladder_seeds: int,
+    ladder_long: bool,
     time_cap: float | None,
     replay: str | None,
     parent: str | None,
@@ -103,6 +104,7 @@ def configure(
         challenge=challenge,
         limits=limits,
         ladder_seeds=ladder_seeds,
+        ladder_long=ladder_long,
     )
     training = TrainingParts(
         data=data,

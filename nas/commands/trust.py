@@ -23,6 +23,7 @@ from nas.cli.ending import status_of
 from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
+from nas.report.lasting_words import doubt_steps
 from nas.report.numbers import fixed
 from nas.report.page import render
 from nas.search.backends.base import OpenedBackend
@@ -75,7 +76,9 @@ def run(
     console = open_console(lasts=True)
     steps = backend.fidelities[-1]
     plan = f"{len(chosen)} of the front of {state.name}, {steps} steps each"
-    print_lines(console, [*backend.notices, plan])
+    # It takes hours: whoever started it for nothing can stop it now.
+    doubt = doubt_steps(state, steps)
+    print_lines(console, [*backend.notices, plan, *filter(None, [doubt])])
 
     # Each result is kept as it comes, so Ctrl-C costs what runs alone.
     lock = RunLock(folder, "trust")
@@ -123,7 +126,8 @@ def _print_result(
             f"{agreement.tau:.2f} "
             f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks"
         )
-    print_lines(console, [line, f"Report: {folder / 'report.html'}"])
+    doubt = doubt_steps(state, agreement.upper)
+    print_lines(console, [*filter(None, [line, doubt]), f"Report: {folder / 'report.html'}"])
 
 
 def _open_longer(

@@ -13,6 +13,8 @@ from nas.search.config import Budget
 from nas.search.engines.base import Engine, Result, Task
 from nas.search.engines.tasks import MAX_RETRIES, POLL_SECONDS, Dispatcher, run_tasks
 from nas.search.evaluation.requests import TrialRequest
+from nas.search.longer.base import LongerLadder
+from nas.search.longer.climbing import climb_longer
 from nas.search.store.trials import OpenTrial
 from nas.system.faults import MachineError
 
@@ -26,6 +28,7 @@ class Controller:
         asker: says what is evaluated next; its study is told every result at once.
         engine: runs the evaluations; it has been started.
         has_test: whether the front members are read on the test set at the end.
+        longer: the ladder's sizes, trained longer; None: that is not asked for.
         show: called often, with the number of each trial that runs and what is done for it, and the
             seconds that are left.
         changed: called after every record, to rewrite the run's files.
@@ -40,6 +43,7 @@ class Controller:
         budget: Budget,
         *,
         has_test: bool,
+        longer: LongerLadder | None = None,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
         notify: Callable[[str], None] = lambda sentence: None,
@@ -50,6 +54,7 @@ class Controller:
         self.engine = engine
         self.budget = budget
         self.has_test = has_test
+        self.longer = longer
         self.show = show
         self.changed = changed
         self.notify = notify
@@ -262,6 +267,16 @@ class Controller:
                 )
             )
             self.changed()
+
+        if self.longer is not None:
+            climb_longer(
+                study,
+                self.longer,
+                num_workers=self.engine.idle,
+                work=lambda tasks: self._work(tasks, may_fail=True),
+                notify=self.notify,
+                changed=self.changed,
+            )
 
     def _average_baseline_runs(self) -> Quality:
         """Return row 0's PSNR: the mean over seeds of the ladder's last size, the baseline."""
