@@ -48,12 +48,14 @@ def judge_longer(
     curve = tuple(sorted(readings.items()))
     lasting = read_lasting(sizes[-1], curve, verdict.seed_std_db)
 
-    faults = [] if verdict.passes else [verdict.reason]
-    if not lasting.covers(steps):
+    faults = []
+    if not lasting.covers(steps):  # first, as it explains whatever follows
         faults.append(
             f"the data are used up before its trainings end (more steps stop to gain after "
             f"{lasting.gains_until:,} of {steps:,})"
         )
+    if not verdict.passes:
+        faults.append(verdict.reason)
     at_end = f"at {largest.fidelity:,} steps"
     reason = verdict.reason
     if verdict.passes:

@@ -25,7 +25,7 @@ def note(state: RunState) -> str:
     )
 
     # Fidelities for which the data do not last are shown, and said to decide nothing.
-    fidelities = [floor.fidelity for floor in state.trust.noise]
+    fidelities = [*state.yardstick.references]
     if fidelities and (doubt := doubt_steps(state, *fidelities)):
         words += f"\n{doubt}"
 

@@ -44,7 +44,7 @@ def test_longer_trainings_are_read_before_at_and_after_the_proxys_end(steps):
         ((25.0, 25.5, 26.0), 400),  # gains to its end
         ((25.0, 25.5, 25.4), 200),  # loses
         ((25.0, 25.5, 25.515), 200),  # gains less than two deviations
-        ((25.0, 25.015, 25.03), 400),  # small gains that are one together
+        ((25.0, 25.015, 25.03), 200),  # the first two are one gain, the last is none
         ((25.5, 25.0, 25.4), 100),  # comes back, and no further
         ((25.0, 24.9, 25.2), 400),  # a dip is no end
     ],
