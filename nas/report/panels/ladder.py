@@ -109,11 +109,15 @@ def _draw_readings(state: RunState) -> tuple[Part, ...]:
     if lasting is None:
         return ()
     frame = pd.DataFrame(lasting.readings, columns=[STEPS, READING])
+    higher = "higher"  # with one seed the noise is not known
+    if lasting.noise_db:
+        higher = (
+            f"higher by more than {lasting.noise_db:.3f} dB, {MIN_GAIN_SEEDS:g} seed deviations"
+        )
     words = (
-        f"{lasting.size} along a training of {lasting.longest:,} steps; after "
-        f"{state.yardstick.top_fidelity:,} the ladder's own trainings, which end there. A reading "
-        f"gains where it is higher by more than {lasting.noise_db:.3f} dB, "
-        f"{MIN_GAIN_SEEDS:g} seed deviations."
+        f"{lasting.size} along a training of {lasting.longest:,} steps; at "
+        f"{state.yardstick.top_fidelity:,} the mean of the ladder's own trainings, which end there. "
+        f"After the marked reading none is {higher}."
     )
     formats: dict[str, Formatter] = {READING: lambda value: fixed(value, 3), STEPS: whole}
     marks = dict.fromkeys(frame.index[frame[STEPS] == lasting.gains_until], "baseline")
