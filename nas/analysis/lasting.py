@@ -17,10 +17,13 @@ class LongerPlan:
     Attributes:
         steps: of these longer trainings; 0: there are none.
         reason: why there are none, in words.
+        from_parent: whether they start from a trained network: the smaller sizes, cut from it,
+            catch up with it then, so that their spread shrinks.
     """
 
     steps: Count = 0
     reason: str = "the run holds no longer training of the ladder"
+    from_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

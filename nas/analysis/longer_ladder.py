@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nas.analysis.ladder import LadderRun, Verdict, is_rising
+from nas.analysis.ladder import MIN_SPREAD_GATES, LadderRun, Verdict, is_rising
 from nas.analysis.lasting import read_lasting
 
 
@@ -22,19 +22,25 @@ def list_longer_sizes(verdict: Verdict, sizes: Sequence[str]) -> tuple[str, ...]
 
 
 def judge_longer(
-    verdict: Verdict, runs: Sequence[LadderRun], longer: Sequence[LadderRun], sizes: Sequence[str]
+    verdict: Verdict,
+    runs: Sequence[LadderRun],
+    longer: Sequence[LadderRun],
+    sizes: Sequence[str],
+    *,
+    from_parent: bool = False,
 ) -> Verdict:
     """Return a ladder's verdict with what its longer trainings say.
 
     The data must not be used up before the ladder's own trainings end. Where all sizes were trained
     longer, they have to be in order there too, and spread as far as before but for a deviation of
-    seeds.
+    seeds; where they start from a parent, over the gate margins alone.
 
     Args:
         verdict: of the ladder's own trainings.
         runs: these trainings.
         longer: one training of each size of `list_longer_sizes`.
         sizes: smallest first.
+        from_parent: as in `LongerPlan`.
     """
     by_size = {run.rung: run for run in longer}
     largest = by_size[sizes[-1]]
@@ -64,10 +70,12 @@ def judge_longer(
         if not is_rising(psnrs_db):
             listed = ", ".join(f"{psnr_db:.2f}" for psnr_db in psnrs_db)
             faults.append(f"{at_end} the sizes do not come out in order any more ({listed} dB)")
-        if spread_db < verdict.spread_db - (verdict.seed_std_db or 0.0):
-            faults.append(
-                f"{at_end} they spread over {spread_db:.3f} dB, less than the "
-                f"{verdict.spread_db:.3f} dB before"
-            )
+        least_db = verdict.spread_db - (verdict.seed_std_db or 0.0)
+        bound = f"the {verdict.spread_db:.3f} dB before"
+        if from_parent:
+            least_db = MIN_SPREAD_GATES * verdict.gate_db
+            bound = f"{MIN_SPREAD_GATES:g} gate margins ({least_db:.2f} dB)"
+        if spread_db < least_db:
+            faults.append(f"{at_end} they spread over {spread_db:.3f} dB, less than {bound}")
         reason = f"{reason}; {at_end} in order too, spread {spread_db:.2f} dB"
     return replace(verdict, passes=not faults, reason="; ".join(faults) or reason, lasting=lasting)

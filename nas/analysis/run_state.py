@@ -98,7 +98,10 @@ class RunState:
         trained = {run.rung for run in self.longer_ladder}
         if not trained >= {*list_longer_sizes(verdict, self.rungs)}:
             return None
-        return judge_longer(verdict, self.ladder, self.longer_ladder, self.rungs)
+        from_parent = self.longer_plan.from_parent
+        return judge_longer(
+            verdict, self.ladder, self.longer_ladder, self.rungs, from_parent=from_parent
+        )
 
     @cached_property
     def brief_verdict(self) -> Verdict | None:

@@ -249,7 +249,8 @@ class SearchSession:
         rules = config.goals.rules
         longer_plan = LongerPlan(reason=backend.why_no_longer)
         if backend.longer is not None:
-            longer_plan = LongerPlan(steps=backend.longer.steps, reason="")
+            has_parent = config.training.parent is not None
+            longer_plan = LongerPlan(steps=backend.longer.steps, reason="", from_parent=has_parent)
         from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
         return Study(
             open_storage(self._folder / JOURNAL, config=hash_settings(config.composed.config)),
