@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nas.analysis.ladder import MIN_SPREAD_GATES, LadderRun, Verdict, is_rising
-from nas.analysis.lasting import read_lasting
+from nas.analysis.lasting import Lasting, read_lasting
 
 
 def list_longer_sizes(verdict: Verdict, sizes: Sequence[str]) -> tuple[str, ...]:
@@ -43,16 +43,8 @@ def judge_longer(
         from_parent: as in `LongerPlan`.
     """
     by_size = {run.rung: run for run in longer}
-    largest = by_size[sizes[-1]]
-    own_psnrs_db = [run.psnr_db for run in runs if run.rung == sizes[-1]]
+    lasting = _read_largest(by_size[sizes[-1]], runs, verdict)
     steps = max(run.fidelity for run in runs)
-
-    # What decides is a training that ends at the proxy's steps, its rates at zero; on its way the
-    # longer one has high rates there.
-    readings = {**dict(largest.curve), largest.fidelity: largest.psnr_db}
-    readings[steps] = statistics.fmean(own_psnrs_db)
-    curve = tuple(sorted(readings.items()))
-    lasting = read_lasting(sizes[-1], curve, verdict.seed_std_db)
 
     faults = []
     if not lasting.covers(steps):  # first, as it explains whatever follows
@@ -62,20 +54,45 @@ def judge_longer(
         )
     if not verdict.passes:
         faults.append(verdict.reason)
-    at_end = f"at {largest.fidelity:,} steps"
-    reason = verdict.reason
-    if verdict.passes:
-        psnrs_db = [by_size[size].psnr_db for size in sizes]
-        spread_db = psnrs_db[-1] - psnrs_db[0]
-        if not is_rising(psnrs_db):
-            listed = ", ".join(f"{psnr_db:.2f}" for psnr_db in psnrs_db)
-            faults.append(f"{at_end} the sizes do not come out in order any more ({listed} dB)")
-        least_db = verdict.spread_db - (verdict.seed_std_db or 0.0)
-        bound = f"the {verdict.spread_db:.3f} dB before"
-        if from_parent:
-            least_db = MIN_SPREAD_GATES * verdict.gate_db
-            bound = f"{MIN_SPREAD_GATES:g} gate margins ({least_db:.2f} dB)"
-        if spread_db < least_db:
-            faults.append(f"{at_end} they spread over {spread_db:.3f} dB, less than {bound}")
-        reason = f"{reason}; {at_end} in order too, spread {spread_db:.2f} dB"
-    return replace(verdict, passes=not faults, reason="; ".join(faults) or reason, lasting=lasting)
+        return replace(verdict, reason="; ".join(faults), lasting=lasting)
+
+    # With a ladder that fails there is nothing to hold; here all sizes were trained longer.
+    ordered = [by_size[size] for size in sizes]
+    faults += _list_order_faults(verdict, ordered, from_parent)
+    spread_db = ordered[-1].psnr_db - ordered[0].psnr_db
+    kept = f"at {lasting.longest:,} steps in order too, spread {spread_db:.2f} dB"
+    reason = "; ".join(faults) or f"{verdict.reason}; {kept}"
+    return replace(verdict, passes=not faults, reason=reason, lasting=lasting)
+
+
+def _read_largest(largest: LadderRun, runs: Sequence[LadderRun], verdict: Verdict) -> Lasting:
+    """Return how far the readings of the largest size gain."""
+    # What decides is a training that ends at the proxy's steps, its rates at zero; on its way the
+    # longer one has high rates there.
+    own = [run for run in runs if run.rung == largest.rung]
+    readings = {**dict(largest.curve), largest.fidelity: largest.psnr_db}
+    readings[own[0].fidelity] = statistics.fmean(run.psnr_db for run in own)
+    return read_lasting(largest.rung, tuple(sorted(readings.items())), verdict.seed_std_db)
+
+
+def _list_order_faults(
+    verdict: Verdict, ordered: Sequence[LadderRun], from_parent: bool
+) -> list[str]:
+    """Return in words what longer trainings of all sizes lack, the smallest size first."""
+    at_end = f"at {ordered[-1].fidelity:,} steps"
+    psnrs_db = [run.psnr_db for run in ordered]
+    faults = []
+    if not is_rising(psnrs_db):
+        listed = ", ".join(f"{psnr_db:.2f}" for psnr_db in psnrs_db)
+        faults.append(f"{at_end} the sizes do not come out in order any more ({listed} dB)")
+
+    # One training of each size is as sure as a deviation of seeds.
+    spread_db = psnrs_db[-1] - psnrs_db[0]
+    least_db = verdict.spread_db - (verdict.seed_std_db or 0.0)
+    bound = f"the {verdict.spread_db:.3f} dB before"
+    if from_parent:
+        least_db = MIN_SPREAD_GATES * verdict.gate_db
+        bound = f"{MIN_SPREAD_GATES:g} gate margins ({least_db:.2f} dB)"
+    if spread_db < least_db:
+        faults.append(f"{at_end} they spread over {spread_db:.3f} dB, less than {bound}")
+    return faults

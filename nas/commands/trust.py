@@ -3,7 +3,8 @@
 A search ranks by brief trainings. Where the order of its front holds after trainings of twenty
 times their length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is
 trained is kept in the run's trust.jsonl as it comes, and shown in its report; the same command goes
-on where it was stopped.
+on where it was stopped. Where the run's ladder shows that its data do not last so long, that is said
+before anything is trained: such trainings show how networks use the data up.
 
 Examples:
     nas trust run=runs/mine
