@@ -45,6 +45,7 @@ from nas.search.screen import guarded
 from nas.search.session import SearchResult, SearchSession
 from nas.search.store.run_folder import run_directory
 from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.settings import LATER
 from nas.system.console import open_console, print_lines
 from nas.system.faults import ClosedOutputError
 from nas.train.proxy import ProxyConfig
@@ -66,6 +67,7 @@ def configure(
     objectives: list[str],
     goal: GoalWord,
     ladder_seeds: int,
+    ladder_long: bool,
     time_cap: float | None,
     replay: str | None,
     parent: str | None,
@@ -110,6 +112,7 @@ def configure(
             challenge=challenge,
             limits=limits,
             ladder_seeds=ladder_seeds,
+            ladder_long=ladder_long,
         ),
         training=TrainingParts(
             data=data,
@@ -214,7 +217,7 @@ def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, A
         ValueError: it cannot be read, or is not what a search of this version writes.
     """
     config = run_directory.stored_config(folder)
-    others = {"retry": None} | {key: value for key, value in config.items() if key not in given}
+    others = {"retry": None, **LATER} | {key: value for key, value in config.items() if key not in given}
     try:
         python_values.refuse_objects(others)
     except UsageError as error:

@@ -3,7 +3,8 @@
 A search ranks by brief trainings. Where the order of its front holds after trainings of twenty
 times their length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is
 trained is kept in the run's trust.jsonl as it comes, and shown in its report; the same command goes
-on where it was stopped.
+on where it was stopped. Where the run's ladder shows that its data do not last so long, that is said
+before anything is trained: such trainings show how networks use the data up.
 
 Examples:
     nas trust run=runs/mine
@@ -25,6 +26,7 @@ from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
 from nas.record import TrialRecord
+from nas.report.lasting_words import doubt_steps
 from nas.report.numbers import fixed
 from nas.report.page import render
 from nas.search.backends.base import OpenedBackend
@@ -75,8 +77,11 @@ def run(
     refuse_other_data(folder, backend.fingerprints)
 
     console = open_console(lasts=True)
-    plan = f"{len(chosen)} of the front of {state.name}, {backend.fidelities[-1]} steps each"
-    print_lines(console, [*backend.notices, plan])
+    steps = backend.fidelities[-1]
+    plan = f"{len(chosen)} of the front of {state.name}, {steps} steps each"
+    # It takes hours: whoever started it for nothing can stop it now.
+    doubt = doubt_steps(state, steps)
+    print_lines(console, [*backend.notices, plan, *filter(None, [doubt])])
     try:
         found = _train_members(
             folder, chosen, backend, backend.engine or engine, placement, console
@@ -137,7 +142,8 @@ def _print_result(
             f"{agreement.tau:.2f} "
             f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks"
         )
-    print_lines(console, [line, f"Report: {folder / 'report.html'}"])
+    doubt = doubt_steps(state, agreement.upper)
+    print_lines(console, [*filter(None, [line, doubt]), f"Report: {folder / 'report.html'}"])
 
 
 def _open_longer(

@@ -1,5 +1,6 @@
 """The loop of a search: baseline, ladder, trials, and the reading of the test set at the end."""
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -20,6 +21,8 @@ from nas.search.engines.tasks import (
     run_tasks,
 )
 from nas.search.evaluation.requests import TrialRequest
+from nas.search.longer.base import LongerLadder
+from nas.search.longer.climbing import climb_longer
 from nas.search.store.trials import OpenTrial
 from nas.system.faults import MachineError
 
@@ -33,6 +36,7 @@ class Controller:
         asker: says what is evaluated next; its study is told every result at once.
         engine: runs the evaluations; it has been started.
         has_test: whether the front members are read on the test set at the end.
+        longer: the ladder's sizes, trained longer; None: that is not asked for.
         show: called often, with the number of each trial that runs and what is done for it, and the
             seconds that are left.
         changed: called after every record, to rewrite the run's files.
@@ -47,6 +51,7 @@ class Controller:
         budget: Budget,
         *,
         has_test: bool,
+        longer: LongerLadder | None = None,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
         notify: Callable[[str], None] = lambda sentence: None,
@@ -57,6 +62,7 @@ class Controller:
         self.engine = engine
         self.budget = budget
         self.has_test = has_test
+        self.longer = longer
         self.show = show
         self.changed = changed
         self.notify = notify
@@ -271,6 +277,16 @@ class Controller:
                 )
             )
             self.changed()
+
+        if self.longer is not None:
+            climb_longer(
+                study,
+                self.longer,
+                num_workers=self.engine.idle,
+                work=functools.partial(self._work, may_fail=True),
+                notify=self.notify,
+                changed=self.changed,
+            )
 
     def _average_baseline_runs(self) -> Quality:
         """Return row 0's PSNR: the mean over seeds of the ladder's last size, the baseline."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nas.analysis.lasting import LongerPlan
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
 from nas.search.asking import Asker
@@ -249,6 +250,10 @@ class SearchSession:
         """Open the study in the run's journal, and settle what a kill left open."""
         config, backend = self.config, checked.backend
         rules = config.goals.rules
+        longer_plan = LongerPlan(reason=backend.why_no_longer)
+        if backend.longer is not None:
+            has_parent = config.training.parent is not None
+            longer_plan = LongerPlan(steps=backend.longer.steps, reason="", from_parent=has_parent)
         from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
         return Study(
             open_storage(self._folder / JOURNAL, config=hash_settings(config.composed.config)),
@@ -260,6 +265,7 @@ class SearchSession:
                 ladder_sizes=backend.ladder_sizes,
                 ladder_seeds=rules.ladder_seeds,
                 num_probes=config.training.fidelity.probes,
+                longer_plan=longer_plan,
                 planned_trials=config.budget.trials or PLANNED_TRIALS,
             ),
             read_decisions(config.space),
@@ -344,6 +350,7 @@ class SearchSession:
                 engine,
                 config.budget,
                 has_test=backend.has_test,
+                longer=backend.longer,
                 show=show,
                 changed=shown.write,
                 notify=shown.notify,

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from nas.analysis.ladder import RUNGS
+from nas.analysis.lasting import FACTOR
 from nas.data.patches import SharedImages
 from nas.data.roles import Roles, open_roles
 from nas.measure import lock
@@ -24,6 +25,7 @@ from nas.search.backends.base import (
 from nas.search.engines.base import Placement
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
+from nas.search.longer.kept import KeptLadder, make_key
 from nas.system import file_locks
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, with_scale
@@ -78,6 +80,8 @@ class TrainingBackend:
             conditions={} if reading.replay else meter.conditions,
             lr_origins=roles.lr_origins,
             has_test=roles.test is not None,
+            longer=_open_longer(parts, roles) if parts.rules.ladder_long else None,
+            why_no_longer="ladder_long=false",
             resources=settings.shared,
         )
 
@@ -117,6 +121,19 @@ def _open_images(parts: BackendParts) -> Roles:
             f"proxy.distill={training.proxy.distill:g} imitates a parent; name one with parent=..."
         )
     return roles
+
+
+def _open_longer(parts: BackendParts, roles: Roles) -> KeptLadder:
+    """Return the longer trainings of the ladder, as far as earlier searches made them."""
+    training = parts.training
+    key = make_key(
+        fingerprints=roles.fingerprints,
+        proxy=training.proxy,
+        parent=training.parent,
+        scale=parts.scale,
+        device_type=parts.device.type,
+    )
+    return KeptLadder(key=key, steps=FACTOR * training.proxy.steps)
 
 
 def gather_settings(

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas.analysis.lasting import FACTOR, list_readings
 from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
 from nas.measure.device import device_id
@@ -62,6 +63,19 @@ class Trainings:
         self._base_db: float | None = None
         self._linear_db: float | None = None
 
+    def lengthen(self) -> "Trainings":
+        """Return trainings `FACTOR` times as long, of seed 0, on the same decoded images."""
+        proxy = self.settings.proxy
+        settings = dataclasses.replace(
+            self.settings,
+            proxy=dataclasses.replace(proxy, steps=FACTOR * proxy.steps),
+            fidelities=list_readings(proxy.steps),
+            seed=0,
+        )
+        longer = Trainings(settings, self.device)
+        longer._patches = self.open_patches().with_seed(derived_seed(0, "patches"))
+        return longer
+
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
         """Use the device for training: on a GPU trainings make way for measurements.
@@ -108,10 +122,7 @@ class Trainings:
         start, waited_before = time.perf_counter(), self.waited
         identity = self._identify_training(request, purpose)
         progress = self._read_progress(path, identity, say) if path else Progress()
-        try:
-            self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
-        except MemoryError as error:  # which is not the network's fault
-            raise MachineError(f"the training images need too much memory ({error})") from error
+        self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
 
         # Each attempt has a seed of its own and begins at step 0, but for the first after a pause.
         while True:
@@ -192,20 +203,27 @@ class Trainings:
         return mean_db(per_image(upscale_in_turn, self.settings.sets[role], self.device))
 
     def open_patches(self) -> PatchStore:
-        """Return the training patches: every candidate sees the same ones in the same order."""
+        """Return the training patches: every candidate sees the same ones in the same order.
+
+        Raises:
+            MachineError: they need more memory than there is, which is not the network's fault.
+        """
         if self._patches is None:
             settings = self.settings
             # Made before this worker was; an engine's host may not have it. The seed is the run's
             # alone, not the trial's.
             shared = settings.shared.folder if settings.shared else None
-            self._patches = PatchStore(
-                settings.sets["train"],
-                seed=derived_seed(settings.seed, "patches"),
-                memory_mib=settings.memory_mib,
-                cache=settings.cache,
-                shared=shared,
-                progress=False,
-            )
+            try:
+                self._patches = PatchStore(
+                    settings.sets["train"],
+                    seed=derived_seed(settings.seed, "patches"),
+                    memory_mib=settings.memory_mib,
+                    cache=settings.cache,
+                    shared=shared,
+                    progress=False,
+                )
+            except MemoryError as error:
+                raise MachineError(f"the training images need too much memory ({error})") from error
 
         return self._patches
 

@@ -6,14 +6,29 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from nas.analysis.columns import GOALS
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.search.model.observations import ToldTrial
 from nas.search.samplers.base import Suggestion
-from nas.search.store.facts import ABANDONED, SUGGESTION, write_suggestion
+from nas.search.store.facts import ABANDONED, STUDY, SUGGESTION, write_suggestion
 from nas.search.store.told_values import find_told_values
+
+
+def open_study(storage: JournalStorage, objectives: Sequence[str]) -> optuna.Study:
+    """Return the study of a journal, made where it is not there."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(
+        storage=storage,
+        study_name=STUDY,
+        directions=[GOALS[name].direction for name in objectives],
+        load_if_exists=True,
+        sampler=RandomSampler(seed=0),  # never asked: trials are opened with their parameters
+    )
 
 
 class OptunaTrials:

@@ -100,7 +100,7 @@ def sampler_of(name):
 
 
 RULES = ("objectives", "limits", "challenge", "baseline", "ladder_sizes", "ladder_seeds", "num_probes",
-         "planned_trials")  # fmt: skip
+         "longer_plan", "planned_trials")  # fmt: skip
 
 
 def open_search(folder, **changes):

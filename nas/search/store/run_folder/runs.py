@@ -11,6 +11,7 @@ from optuna.storages import JournalStorage
 
 from nas.analysis.columns import GOALS, LIMITS
 from nas.analysis.ladder import RUNGS, LadderRun
+from nas.analysis.lasting import LongerPlan
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.score import Challenge
@@ -187,6 +188,8 @@ def read_state(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     records: dict[int, TrialRecord] = {}
     ladder: list[LadderRun] = []
+    longer_ladder: list[LadderRun] = []
+    longer_plan = LongerPlan()
     test_psnr_db: dict[str, float] = {}
     rungs, probes = RUNGS, ()
     if storage is not None and STUDY in optuna.get_all_study_names(storage):
@@ -194,6 +197,7 @@ def read_state(
         facts = read_facts(study)
         records = read_rows(study, facts)
         ladder, test_psnr_db = facts.ladder, facts.test_psnr_db
+        longer_ladder, longer_plan = facts.longer_ladder, facts.longer_plan
         rungs = tuple(study.user_attrs.get(SIZES, RUNGS))
         probes = tuple(study.user_attrs.get(PROBES, ()))
     return RunState(
@@ -208,4 +212,6 @@ def read_state(
         ladder_seeds=ladder_seeds,
         rungs=rungs,
         probes=probes,
+        longer_plan=longer_plan,
+        longer_ladder=tuple(longer_ladder),
     )

@@ -17,6 +17,10 @@ LEFT_TO_TABLES = ("proxy", "data", "latency")  # groups that a search over a tab
 MAY_CHANGE = ("run", "trials", "hours", "stop", "confirm", "workers", "engine", "retry")
 
 
+# Keys that came later, with what the runs before were made under: they go on as they were.
+LATER = {"ladder_long": False}
+
+
 def shown_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration as the report shows it: dotted keys, without what is not set.
 
@@ -38,7 +42,7 @@ def keep_meaning(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in _flatten(config).items()
-        if key.partition(".")[0] not in MAY_CHANGE
+        if key.partition(".")[0] not in MAY_CHANGE and (key not in LATER or value != LATER[key])
     }
 
 
