@@ -1,7 +1,7 @@
 """The one assembler: a spec becomes a module here and nowhere else."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -60,6 +60,18 @@ class Network(nn.Module):
                 )
 
     def forward(self, image: Tensor) -> Tensor:
+        return self.forward_with_features(image, ())[0]
+
+    def forward_with_features(
+        self, image: Tensor, names: Iterable[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the image, and features by name, (N, C, H, W) each.
+
+        Args:
+            names: as an architecture's taps: stem, block1, ..., block3.inner.
+        Raises:
+            ValueError: the image is no RGB image, or a feature is not there.
+        """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(
                 f"image must be RGB, (N, 3, H, W), got {tuple(image.shape)}; "
@@ -72,13 +84,17 @@ class Network(nn.Module):
             entered.append((layer, image))
             image = layer.enter(image)  # type: ignore[operator]
 
-        out = self._upscale_image(image)
+        wanted = frozenset(names)
+        features = dict(self._run_body(image, self.kept | wanted))
+        if not wanted <= features.keys():
+            unknown = ", ".join(sorted(wanted - features.keys()))
+            raise ValueError(f"the network has no feature {unknown}; see the taps of its spec")
+        out = self._upscale_features(features)
         for layer, before in reversed(entered):
             out = layer.leave(out, before)
-        return out
+        return out, {name: features[name] for name in wanted}
 
-    def _upscale_image(self, image: Tensor) -> Tensor:
-        features = dict(self._run_body(image))
+    def _upscale_features(self, features: dict[str, Tensor]) -> Tensor:
         taps = [features[tap] for tap in self.spec.taps]
         if self.spec.scaled_taps:
             taps = [scale(tap) for scale, tap in zip(self.tap_scales, taps, strict=True)]
@@ -93,8 +109,8 @@ class Network(nn.Module):
         fixed = self.spec.skip is not None and self.spec.skip.kind in FIXED_SKIPS
         return out + features["skip"] if fixed else out
 
-    def _run_body(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the features that are read after the body, by name, each as soon as it is there."""
+    def _run_body(self, image: Tensor, kept: frozenset[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield the features of `kept`, by name, each as soon as it is there."""
         if self.skip is not None:
             yield "skip", self.skip(image)
         x = PIXEL_RANGE * (image - self.mean) if self.spec.normalise else image
@@ -102,17 +118,17 @@ class Network(nn.Module):
 
         if self.stem is not None:
             x = self.stem(x)
-            if "stem" in self.kept:
+            if "stem" in kept:
                 yield "stem", x
 
         for name, block in self.blocks.items():
-            if f"block{name}.inner" in self.kept:
+            if f"block{name}.inner" in kept:
                 extra = (context,) if reads_context(block) else ()
                 x, inner = block.forward_with_inner(x, *extra)  # type: ignore[operator]
                 yield f"block{name}.inner", inner
             else:
                 x = call(block, x, context)
-            if f"block{name}" in self.kept:
+            if f"block{name}" in kept:
                 yield f"block{name}", x
 
     def fold(self) -> "Network":

@@ -33,8 +33,8 @@ from nas.commands.search import compose_search
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
 from nas.data.sets import ImageSet
-from nas.search.seeds import derived_seed
-from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer
+from nas.system.seeds import derived_seed
+from nas.train.proxy import OverBase, ProxyConfig, start_proxy
 
 PHOTOGRAPHS = "data.sources.builtin"  # the key of the built-in photographs
 # Overrides of a search; the share is that of synthetic patches.
@@ -67,7 +67,7 @@ def train_size(size: str, steps: int, roles: Roles, judged: dict[str, ImageSet])
     # Every mixture and length begins from the same seeds.
     patches = PatchStore(roles.need("train"), seed=derived_seed(0, "patches"), progress=False)
     seed = derived_seed(0, "mixtures", size)
-    trainer = ProxyTrainer(rung_spec(size, 4), proxy, patches, seed=seed, device=DEVICE)
+    trainer = start_proxy(rung_spec(size, 4), proxy, patches, seed=seed, device=DEVICE)
     trainer.run(steps, tell=lambda _: None, give_way=lambda: None)
 
     upscale = OverBase(trainer.averaged())

@@ -44,10 +44,11 @@ from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.measure.cost import summed_cost
 from nas.measure.quality import mean_db, per_image
-from nas.search.seeds import derived_seed
 from nas.system.files.drafts import replaced
 from nas.system.files.user_cache import user_cache
-from nas.train.proxy import OverBase, ProxyConfig, ProxyTrainer, TrainingError
+from nas.system.seeds import derived_seed
+from nas.train.proxy import OverBase, ProxyConfig, start_proxy
+from nas.train.trainer import TrainingError
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec
 
@@ -218,7 +219,7 @@ class Study:
     def _train_on(self, training: Training, path: Path) -> Progress:
         """Train from reading to reading, writing a checkpoint at each; return how it went."""
         progress = read_progress(path)
-        trainer = ProxyTrainer(
+        trainer = start_proxy(
             list_networks()[training.network],
             training.proxy,
             self.patches,

@@ -20,7 +20,7 @@ from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.requests import Say
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.evaluation.training import Trainings
-from nas.search.seeds import derived_seed
+from nas.system.seeds import derived_seed
 from nas.train.parent import Parent
 from search_spaces.network import Network, build
 from search_spaces.spec import ArchSpec

@@ -102,6 +102,8 @@ MORE_COLUMNS = (  # in the order in which they came; a new one goes to the end
     Column("baseline_host_ms", FLOAT, "ms", "", ",.3f", "latency.baseline_host_ms"),
     Column("test_psnr_db", FLOAT, "dB", "test PSNR", ",.3f", "test_psnr_db",
            panels=FRONT, optional=True),
+    Column("trained_psnr_db", FLOAT, "dB", "trained PSNR", ",.3f", "trained_psnr_db",
+           panels=FRONT, optional=True),
 )
 # fmt: on
 

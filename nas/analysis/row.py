@@ -63,6 +63,15 @@ class Row:
         return by_arch_id.get(self.record.spec.arch_id)
 
     @property
+    def trained_psnr_db(self) -> float | None:
+        """PSNR on the search's val images after a whole training; None where there was none."""
+        by_arch_id = self.state.trained if self.state else None
+        if not by_arch_id:
+            return None
+        trained = by_arch_id.get(self.record.spec.arch_id)
+        return trained.psnr_db if trained and trained.on_same_val else None
+
+    @property
     def measure_seconds(self) -> float | None:
         """Seconds of its latency readings."""
         return self.record.seconds.get("measure")

@@ -9,6 +9,7 @@ from typing import Any
 from nas.analysis.ladder import RUNGS, LadderRun, Verdict, judge, references
 from nas.analysis.lasting import LongerPlan
 from nas.analysis.longer_ladder import judge_longer, list_longer_sizes
+from nas.analysis.training import Trained
 from nas.analysis.trust import Agreement, Trust, agreement, measure_trust
 from nas.record import TrialRecord
 from nas.score import Challenge
@@ -62,6 +63,7 @@ class RunState:
         records: ordered by number; number 0 is the baseline.
         settings: are shown, never computed with.
         test_psnr_db: PSNR on the test set, by arch_id.
+        trained: what whole trainings came to, by arch_id.
         ladder_seeds: trainings of each rung that make a ladder complete.
         probes: numbers of the trials that are trained to the end whatever their rungs promise.
         lr_origins: how the LR images were made, in words, by data role.
@@ -83,6 +85,7 @@ class RunState:
     ladder_seeds: int = 1
     probes: tuple[int, ...] = ()
     retrained: tuple[Retrained, ...] = ()
+    trained: Mapping[str, Trained] = field(default_factory=dict)
     lr_origins: Mapping[str, str] = field(default_factory=dict)
     rungs: tuple[str, ...] = RUNGS
     longer_plan: LongerPlan = field(default_factory=LongerPlan)

@@ -25,7 +25,7 @@ _FAULTS = (
 )
 # Commands that take long and keep what they did. They say themselves how one of them goes on that
 # had begun: an error that comes up to here came before.
-LONG = ("search", "tabulate", "trust")
+LONG = ("search", "tabulate", "train", "trust")
 UNREAD = "nobody reads its output"
 
 

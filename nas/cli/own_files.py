@@ -12,7 +12,7 @@ from nas.cli.message import part
 from nas.cli.targets import TARGET, check_name
 from nas.system.schema.plain_data import read_plain
 
-GROUPS = ("space",)  # in which a YAML file of the user's may be chosen
+GROUPS = ("recipe", "space")  # in which a YAML file of the user's may be chosen
 ENDS = (".yaml", ".yml")
 HYDRA_KEYS = ("defaults", "hydra")
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")

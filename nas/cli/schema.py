@@ -1,5 +1,6 @@
 """The schema of the configuration is the constructors' annotations: check values, then build."""
 
+import dataclasses
 import json
 import math
 import re
@@ -27,7 +28,15 @@ _RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _part
 
 
 class Call(dict[str, Any]):
-    """A checked node whose `_target_` may be built: `build` calls these and no other mapping."""
+    """A checked node that may be built: `build` calls the class of these and of no other mapping.
+
+    Attributes:
+        cls: the class, which a `_target_` names or the annotation alone allows.
+    """
+
+    def __init__(self, cls: type, node: Mapping[str, Any]) -> None:
+        super().__init__(node)
+        self.cls = cls
 
 
 def check(
@@ -93,6 +102,10 @@ def conform(value: Any, hint: Hint, path: str, typed: Mapping[str, str]) -> Any:
         reserved = [key for key in value if _RESERVED.fullmatch(str(key))]
         if reserved:
             return _conform_node(value, reserved, hint, path, typed)
+        # Where one class alone fits, its name says nothing that is not known.
+        classes = classes_of(hint)
+        if len(classes) == 1 and dataclasses.is_dataclass(classes[0]):
+            return Call(classes[0], check(classes[0], value, typed, path))
     if hint is Any or hint is object or isinstance(hint, typing.TypeVar):
         return _conform_anything(value, path, typed)
 
@@ -128,7 +141,6 @@ def build(node: Any, path: str = "") -> Any:
     """Call the class of every `Call` of a checked tree, the innermost first.
 
     Raises:
-        UsageError: an installed package's class cannot be imported.
         ValueError, OSError, OverflowError, MemoryError: a constructor refused its values; a note of
             the error holds the key of its node.
     """
@@ -145,7 +157,7 @@ def build(node: Any, path: str = "") -> Any:
         return parts
 
     try:
-        return locate(node[TARGET], path)(**parts)
+        return node.cls(**parts)
     except USER_ERRORS as error:
         error.add_note(path)
         raise
@@ -183,7 +195,7 @@ def _conform_node(
     cls = locate(value[TARGET], path)
     if not any(fits(cls, allowed) for allowed in classes):
         raise UsageError(f"{path}: expected {describe(hint)}, got a {name_of(cls)}")
-    return Call(check(cls, value, typed, path))
+    return Call(cls, check(cls, value, typed, path))
 
 
 def _conform_anything(value: Any, path: str, typed: Mapping[str, str]) -> Any:

@@ -13,6 +13,7 @@ from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
 from nas.search.feasibility import check_buildable
 from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.trained import trained_path
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, published
@@ -155,15 +156,17 @@ def split_pick(text: str) -> tuple[Path, str] | None:
 
 
 def kept_weights(run: Path, state: RunState, record: TrialRecord) -> Path:
-    """Return the file of the proxy weights that a run keeps of an architecture.
+    """Return the file of weights that a run keeps of an architecture.
+
+    Those of a whole training (nas train arch=RUN:PICK) go before those of its proxy.
 
     Raises:
         ValueError: it keeps none; the message names the trials whose weights are there.
     """
     # Files are named by what a network computes, not by the trial that trained it.
-    path = weights_path(run, record.spec)
-    if path.is_file():
-        return path
+    for path in (trained_path(run, record.spec), weights_path(run, record.spec)):
+        if path.is_file():
+            return path
 
     # A run keeps the weights of its front; some may have been deleted since.
     on_front = set(front_table(table(state))["number"])

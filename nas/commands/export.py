@@ -1,8 +1,8 @@
 """Write one architecture of a run, with the weights that the run keeps of it, into a folder.
 
-The folder holds arch.json (the spec, and where it comes from) and the files of each format. What a
-search trains is brief: the weights are a residual over a bicubic base, which safetensors alone can
-hold.
+The folder holds arch.json (the spec, and where it comes from) and the files of each format. Where
+nas train arch=RUN:PICK has trained the architecture, its weights are taken. What a search trains is
+brief: then the weights are a residual over a bicubic base, which safetensors alone can hold.
 
 Examples:
     nas export run=runs/mine
@@ -10,6 +10,7 @@ Examples:
     nas export run=runs/mine pick=17
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from nas.measure.quality import PROTOCOL
 from nas.record import TrialRecord
 from nas.report.words import describe, score_label
 from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.trained import trained_path
 from nas.system.console import open_console, print_lines
-from nas.train.proxy import BASE
 from nas.train.weights import read_metadata, residual_network
-from search_spaces.checkpoints.official import read_state
+from search_spaces.checkpoints.official import load_strict, read_state
+from search_spaces.network import build
 
 # Columns that say nothing here: the spec stands beside them, and only complete rows have weights.
 NOT_PROVENANCE = ("arch", "arch_id", "state", "error")
@@ -51,37 +53,69 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
 
     files = export(bundle, formats, target)
 
-    # Whoever exports a search result may take it for a finished network: say that it is not.
     lines = [
         f"trial {record.number} of {state.name}, {record.spec.arch_id}: {describe(record.spec)}",
         *(f"written: {file}" for file in files),
-        f"These are proxy weights, after a brief training: a residual over a {bundle.base} base, "
-        "which nas evaluate adds. The network has to be trained before it is used.",
+        describe_weights(bundle, state, record),
     ]
     print_lines(open_console(), lines)
 
 
+def describe_weights(bundle: Bundle, state: RunState, record: TrialRecord) -> str:
+    """Say what the weights are: whoever exports a search result may take it for a finished network."""
+    if bundle.base is not None:
+        return (
+            f"These are proxy weights, after a brief training: a residual over a {bundle.base} "
+            "base, which nas evaluate adds. The network has to be trained before it is used: "
+            f"nas train arch={state.name}:{record.number}."
+        )
+    trained = state.trained.get(record.spec.arch_id)
+    if trained is None:
+        return "These are weights of a whole network."
+    proxy = (
+        f"; the search's proxy came to {record.quality.psnr_db:.3f} dB" if record.quality else ""
+    )
+    return (
+        f"These are trained weights, by recipe {trained.recipe} in {trained.steps:,} steps: "
+        f"{trained.psnr_db:.3f} dB on the val images of {trained.run}{proxy}."
+    )
+
+
 def open_bundle(folder: Path, state: RunState, record: TrialRecord) -> Bundle:
-    """Return an architecture of a run with the proxy weights that the run keeps of it.
+    """Return an architecture of a run with the weights that the run keeps of it.
 
     Raises:
         ValueError: it keeps none, or they do not fit.
     """
-    # A file of another origin would be exported as what it is not.
     path = kept_weights(folder, state, record)
-    weights = read_state(path)
-    if read_metadata(path).base != BASE:
-        raise ValueError(
-            f"weights: {path} does not say that it is a residual over base={BASE}; it is no run's"
-        )
+    weights, metadata = read_state(path), read_metadata(path)
+    is_trained = path == trained_path(folder, record.spec)
+
+    # A file of another origin would be exported as what it is not.
+    if (metadata.base is None) != is_trained or metadata.spec != record.spec:
+        whose = f"says base={metadata.base}, arch {metadata.spec and metadata.spec.arch_id}"
+        raise ValueError(f"weights: {path} {whose}; it is no run's")
 
     # The network is built and loaded here, so that weights that do not fit are refused.
+    if is_trained:
+        net = build(record.spec)
+        load_strict(net, weights, str(path))
+    else:
+        net = residual_network(record.spec, weights, str(path))
+    kind = "trained weights" if is_trained else "val set, proxy weights"
     return Bundle(
         spec=record.spec,
-        net=residual_network(record.spec, weights, str(path)),
-        base=BASE,
-        provenance=provenance(state, record),
+        net=net,
+        base=metadata.base,
+        provenance=provenance(state, record) | _describe_training(state, record, kind),
     )
+
+
+def _describe_training(state: RunState, record: TrialRecord, kind: str) -> dict[str, Any]:
+    """Return what the weights are, and the training that made them where it was a whole one."""
+    trained = state.trained.get(record.spec.arch_id)
+    facts = {"weights": kind}
+    return facts | {"training": asdict(trained)} if trained else facts
 
 
 def provenance(state: RunState, record: TrialRecord) -> dict[str, Any]:

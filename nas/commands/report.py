@@ -1,4 +1,6 @@
-"""Write trials.csv, front.csv and report.html of a run anew from its journal.
+"""Write trials.csv, front.csv and report.html of a search anew from its journal.
+
+Of a training the page is written anew from its log.
 
 The journal is only read, so this works while a search is writing it. Where it or trust.jsonl is
 damaged, what can still be read is written into the folder recovered/ of the run, and its own files
@@ -14,10 +16,14 @@ from pathlib import Path
 
 from nas.analysis.run_state import RunState
 from nas.cli.exit_status import FAULT, OK
+from nas.commands.training_folder import ARCH, PAGE, read_training
+from nas.commands.training_front import MEMBERS
 from nas.report.page import render
 from nas.report.terminal import summary
+from nas.report.training.page import render_training
+from nas.report.training.words import write_lead
 from nas.report.words import counts
-from nas.search.store.run_folder.run_directory import read_retrained, rewrite
+from nas.search.store.run_folder.run_directory import holds_training, read_retrained, rewrite, write
 from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
 from nas.system.files.record_file import DamagedFileError
@@ -28,6 +34,8 @@ RECOVERED = "recovered"  # folder within a run, for what was read of damaged fil
 def run(*, run: str) -> int:
     """Rebuild the files of a run and print its summary; returns the exit status."""
     folder = Path(run)
+    if holds_training(folder):
+        return _report_training(folder)
     state, damage = read_whole(folder)
 
     # Its tables may hold more than what can still be read: they are not written over.
@@ -45,6 +53,17 @@ def run(*, run: str) -> int:
     print_lines(console, [damage] if damage else [])
     print_lines(console, [f"Report: {target / 'report.html'}"])
     return FAULT if damage else OK
+
+
+def _report_training(folder: Path) -> int:
+    """Write the page of a training anew, or those of a front's members; returns the exit status."""
+    if (folder / MEMBERS).is_file():
+        begun = sorted(path.parent for path in folder.glob(f"*/{ARCH}"))
+        return max(map(_report_training, begun), default=OK)
+    state = read_training(folder)
+    write(folder / PAGE, render_training(state), draft_end=f"report-{os.getpid()}")
+    print_lines(open_console(), [write_lead(state), f"Page: {folder / PAGE}"])
+    return OK
 
 
 def read_whole(run: Path) -> tuple[RunState, str]:

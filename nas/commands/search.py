@@ -217,7 +217,9 @@ def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, A
         ValueError: it cannot be read, or is not what a search of this version writes.
     """
     config = run_directory.stored_config(folder)
-    others = {"retry": None, **LATER} | {key: value for key, value in config.items() if key not in given}
+    others = {"retry": None, **LATER} | {
+        key: value for key, value in config.items() if key not in given
+    }
     try:
         python_values.refuse_objects(others)
     except UsageError as error:

@@ -9,7 +9,7 @@ from nas.cli.message import part
 from nas.system.schema.plain_data import read_plain
 from search_spaces.spec import ArchSpec
 
-KEYS = ("arch", "baseline", "parent", "start")  # whose values may name such a file
+KEYS = ("arch", "baseline", "parent", "start", "teacher_arch")  # whose values may name such a file
 ENDS = (".yaml", ".yml", ".json")
 
 

@@ -58,6 +58,10 @@ tr.baseline td, tr.member td { background: color-mix(in srgb, var(--accent) 8%, 
   background: color-mix(in srgb, var(--bad) 8%, transparent); }
 .empty { color: var(--muted); font-style: italic; margin: 8px 0; }
 .notices { margin: 0 0 14px; padding-left: 20px; overflow-wrap: anywhere; }
+.samples { display: grid; gap: 12px 16px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); } .samples figure { margin: 0; }
+.samples img { max-width: 100%; height: auto; border-radius: 6px; display: block; }
+.samples figcaption { color: var(--muted); font-size: 13px; }
 footer { color: var(--muted); font-size: 13px; padding-bottom: 40px; }
 .js-plotly-plot .infolayer text, .js-plotly-plot .xaxislayer-above text,
 .js-plotly-plot .yaxislayer-above text { fill: var(--muted) !important; }

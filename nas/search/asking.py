@@ -15,9 +15,9 @@ from nas.search.model.rating import list_untried, rate_points, subsample_points
 from nas.search.observer import EarlierResult, Observer
 from nas.search.samplers.base import Sampler, Suggestion
 from nas.search.screening import Screen
-from nas.search.seeds import derived_seed
 from nas.search.store.study import Study
 from nas.search.store.trials import OpenTrial, steps_of
+from nas.system.seeds import derived_seed
 from search_spaces.chooser import Space
 
 MAX_KNOWN_IN_A_ROW = 10  # then architectures are drawn at random until one is new

@@ -122,20 +122,22 @@ def residual_network(spec: ArchSpec, state: dict[str, Tensor], source: str) -> N
 
 
 def weights_path(run: Path, spec: ArchSpec) -> Path:
-    """Return where the proxy weights of an architecture lie in a run directory."""
+    """Return where the weights of an architecture lie in a run directory."""
     return run / "weights" / f"{spec.arch_id}.safetensors"
 
 
-def save_weights(net: Network, spec: ArchSpec, run: Path) -> None:
-    """Write proxy weights into a run directory, whole or not at all.
+def save_weights(net: Network, spec: ArchSpec, run: Path, *, over_base: bool) -> None:
+    """Write weights into a run directory, whole or not at all; the metadata names the architecture.
 
-    The metadata names the architecture, and the base over which the weights are residuals.
+    Args:
+        over_base: whether they are those of a residual over the base: the metadata says so.
     """
     path = weights_path(run, spec)
 
     # On the CPU and contiguous, as safetensors takes them.
     state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+    metadata = {"base": BASE} if over_base else {}
 
     with replaced(path, path.with_suffix(".partial")) as draft:
         # What safetensors itself writes fails with an error of its own, which names no file.
-        draft.write_bytes(save(state, metadata={"base": BASE, "arch": spec.to_json()}))
+        draft.write_bytes(save(state, metadata={**metadata, "arch": spec.to_json()}))

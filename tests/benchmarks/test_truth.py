@@ -9,6 +9,7 @@ from PIL import Image
 from benchmarks.proxy import truth as benchmark
 from nas.analysis.ladder import rung_spec
 from nas.data.sets import ImageSet, Pair
+from nas.train.trainer import StageTrainer
 
 
 @pytest.fixture
@@ -43,18 +44,18 @@ def test_a_training_is_one_line_and_not_made_twice(study, tiny):
 def test_a_training_that_was_stopped_goes_on_to_the_same_end(study, tiny, monkeypatch):
     whole = study.run(tiny)
     study.results.unlink()
-    trained = benchmark.ProxyTrainer.run
+    trained = StageTrainer.run
 
     def stop_half_way(trainer, until, **kwargs):
         if until > tiny.steps // 2:
             raise KeyboardInterrupt
         trained(trainer, until, **kwargs)
 
-    monkeypatch.setattr(benchmark.ProxyTrainer, "run", stop_half_way)
+    monkeypatch.setattr(StageTrainer, "run", stop_half_way)
     with pytest.raises(KeyboardInterrupt):
         study.run(tiny)
     assert not study.results.exists()
-    monkeypatch.setattr(benchmark.ProxyTrainer, "run", trained)
+    monkeypatch.setattr(StageTrainer, "run", trained)
     assert study.run(tiny)["psnr_db"] == whole["psnr_db"]
 
 

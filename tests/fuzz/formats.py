@@ -218,12 +218,26 @@ RELEASED = ("evaluate arch=published/spanf weights={folder}/released.pth",) * 9 
 RUN = ("report run={folder}/run", "export run={folder}/run pick=fastest out={folder}/out", "search run={folder}/run trials=7",
        "trust run={folder}/run", "evaluate arch={folder}/run:knee", "search {table} trials=1 warm_start=[{folder}/run] run={folder}/other")  # fmt: skip
 TABLE = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000 workers=1 sampler=random"
+TRAINING = ("report run={folder}/train", "train run={folder}/train")
 FORMATS: Mapping[str, Format] = {
     "config": Format(file="run/.hydra/config.yaml", change=_change_yaml, commands=RUN),
     "choices": Format(file="run/.hydra/hydra.yaml", change=_change_yaml, commands=RUN),
     "environment": Format(file="run/environment.json", change=_change_json, commands=RUN),
     "journal": Format(file="run/journal.log", change=change_record, commands=RUN),
     "trust": Format(file="run/trust.jsonl", change=change_record, commands=RUN),
+    "trained": Format(file="run/trained.jsonl", change=change_record, commands=RUN),
+    "training_log": Format(file="train/train.jsonl", change=change_record, commands=TRAINING),
+    "training_result": Format(file="train/result.json", change=_change_json, commands=TRAINING),
+    "training_arch": Format(file="train/arch.json", change=_change_json, commands=TRAINING),
+    "training_environment": Format(
+        file="train/environment.json", change=_change_json, commands=TRAINING
+    ),
+    "training_config": Format(
+        file="train/.hydra/config.yaml", change=_change_yaml, commands=TRAINING
+    ),
+    "training_checkpoint": Format(
+        file="train/checkpoints/last.pt", change=_change_torch, commands=("checkpoint",)
+    ),
     "table": Format(
         file="table.parquet",
         change=_change_parquet,

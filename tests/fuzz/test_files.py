@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,27 @@ from safetensors.torch import save_file
 from nas.analysis import front_probability
 from nas.cli import catalog, composition
 from nas.cli.door import main
-from nas.commands import evaluate, report, search, trust
+from nas.commands import evaluate, report, search, train, trust
 from nas.commands.architectures import resolve_arch, resolve_archs
+from nas.commands.training_folder import read_result
 from nas.report.page import render
 from nas.search.session import SearchResult, SearchSession
 from nas.search.store.run_folder.run_directory import read_retrained
+from nas.search.store.run_folder.trained import add_trained
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import assemble_table
 from nas.system.files.record_file import frame
+from nas.train.run.checkpoint import read_checkpoint
+from nas.train.weights import weights_path
 from search_spaces import build, published
 from search_spaces.spaces.span import SpanSpace
 from tests.fuzz.formats import FORMATS, TABLE, list_results
 from tests.fuzz.mutations import change_bytes
 from tests.fuzz.watch import Watch
 from tests.nas.commands.test_strangers_files import SPACE
+from tests.search_spaces.tiny import tiny_spec
 
 COUNT = int(os.environ.get("NAS_FUZZ_FILES", "10"))  # of each format
 MAX_SECONDS = 20
@@ -49,7 +55,7 @@ RESULTS = ("run/trials.csv", "run/front.csv", "run/recovered/trials.csv")
 
 
 @pytest.fixture(scope="module")
-def good_files(tmp_path_factory) -> Path:
+def good_files(tmp_path_factory, pictures) -> Path:
     """One good file of each format."""
     folder: Path = tmp_path_factory.mktemp("good")
     run = folder / "run"
@@ -78,7 +84,24 @@ def good_files(tmp_path_factory) -> Path:
     for target, name in ((folder / "weights.safetensors", "spanf"),):
         save_file(net.state_dict(), target, metadata={"arch": published(name).to_json()})
     _begin_tabulation(folder)
+    _train_briefly(folder, pictures)
     return folder
+
+
+def _train_briefly(folder: Path, pictures: Path) -> None:
+    """Train a tiny network for some steps, and note the same beside a trial of the search."""
+    tiny = tiny_spec()
+    (folder / "tiny.json").write_text(tiny.to_json())
+    data = f"data=folder data.train={pictures}/train data.val={pictures}/val device=cpu"
+    keys = (
+        f"recipe=short recipe.smoke=true validations=1 run={folder}/train arch={folder}/tiny.json"
+    )
+    assert main(["train", *keys.split(), *data.split()]) == 0
+    result = read_result(folder / "train")
+    assert result
+    for arch_id in ("0123456789ab", pd.read_csv(folder / "before.csv")["arch_id"].iloc[1]):
+        other = replace(result, arch_id=arch_id, on_same_val=True)
+        add_trained(folder / "run", other, tiny, weights_path(folder / "train", tiny))
 
 
 def _begin_tabulation(folder: Path) -> None:
@@ -110,6 +133,7 @@ def read_tabulation(file: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
+    "checkpoint": read_checkpoint,
     "tabulation": read_tabulation,
     "table": Table.load,
     "start": lambda file: resolve_archs(str(file), key="start"),
@@ -145,12 +169,16 @@ def light(monkeypatch) -> None:
     def end_search(session: SearchSession, study: Any, *_: Any) -> SearchResult:
         return SearchResult(state=study.state, folder=Path(), reason="not begun")
 
+    def end_training(*_: Any) -> None:
+        raise ValueError("run: it would train")
+
     def end_trust(run: Path, *_: Any, **__: Any) -> tuple[Any, ...]:
         return read_retrained(run)
 
     monkeypatch.setattr(evaluate, "run", functools.wraps(evaluate.run)(read_weights))
     monkeypatch.setattr(SearchSession, "_search", end_search)
     monkeypatch.setattr(trust, "retrain", end_trust)
+    monkeypatch.setattr(train, "_open", end_training)
     monkeypatch.setattr(front_probability, "DRAWS", 10)
     _compose_once(monkeypatch)
 
@@ -213,8 +241,9 @@ KEEP = [0] if KEEP_FOLDER else []
 def _copy_needed(good: Path, folder: Path, file: str) -> None:
     """Copy the run that a file is of, or the file's folder alone."""
     folder.mkdir()
-    if file.startswith("run/"):
-        shutil.copytree(good / "run", folder / "run")
+    for name in ("run", "train"):
+        if file.startswith(f"{name}/"):
+            shutil.copytree(good / name, folder / name)
     if file.startswith("run/.hydra"):  # what was changed is read, not refused for its hash
         journal = folder / "run/journal.log"
         lines = journal.read_bytes().splitlines(keepends=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,12 @@ from nas.data.patches.decoded import Decoded, Planes, decode_images
 from nas.data.patches.index import DamageError
 from nas.data.patches.shards import load_shards, write_shards
 from nas.data.patches.shared import open_cache
+from nas.data.patches.uses import SourceUse, select_images
 from nas.data.sets import ImageSet
 from nas.system.files.owned_folder import OwnedFolder
+
+Shape = tuple[int, int]  # height and width of LR patches
+TRANSPOSED = 4  # bit of an orientation: height and width change places
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ class PatchStore:
         self.notices: list[str] = []
         self._on_error = images.on_error
         self._weights = dict(images.weights)
-        # Positions by the size of patches, as they are first asked for.
-        self._positions: dict[int, _Positions] = {}
+        # Positions by the shape of patches, as they are first asked for.
+        self._positions: dict[Shape, _Positions] = {}
         self._temporary: OwnedFolder | None = None  # goes with the last store that uses it
 
         self._images = (shared and _map_shared(shared, images)) or self._open_images(
@@ -98,6 +102,28 @@ class PatchStore:
         other.seed = seed
         return other
 
+    @property
+    def sources(self) -> set[str]:
+        """The names of the sources that the images come from."""
+        return {image.source for image in self._images}
+
+    def with_sources(self, uses: Mapping[str, SourceUse], *, seed: int) -> PatchStore:
+        """Return a store of some of the images, drawn by other weights; nothing is decoded again.
+
+        Sources that the images do not come from are left out. Where they come from none of those
+        that are named, the store is as it was; `describe_uses` says so in words.
+
+        Args:
+            seed: of the shares that are drawn.
+        """
+        names = [image.source for image in self._images]
+        places, weights = select_images(names, uses, seed)
+        other = copy.copy(self)
+        if places:
+            other._images = [self._images[place] for place in places]
+            other._weights, other._positions = weights, {}
+        return other
+
     def fitting_patch(self, patch: int) -> int:
         """Return the side of the largest LR patch, at most `patch`, that the images hold.
 
@@ -106,42 +132,58 @@ class PatchStore:
         sides: list[int] = [min(image.lr.shape[1:]) for image in self._images]
         return min(patch, min(sides) if self._on_error == "stop" else max(sides))
 
-    def batch(self, step: int, batch_size: int, patch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(
+        self, step: int, batch_size: int, patch: int | Shape
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cut the patches of one step.
 
         Args:
             step: at least 0; the same step gives the same patches, whatever was asked before.
             batch_size: number of patches N.
-            patch: side p of the LR patches, in pixels.
+            patch: side of the LR patches in pixels, or their height and width.
         Returns:
-            LR (N, 3, p, p) and HR (N, 3, scale p, scale p), float32 in [0, 1].
+            LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in [0, 1].
         Raises:
             ValueError: an image is smaller than the patch and `on_error` is stop, or all are.
         """
-        if patch not in self._positions:
-            self._positions[patch] = self._list_positions(patch)
+        height, width = shape = (patch, patch) if isinstance(patch, int) else patch
+        if min(shape) < 1:
+            raise ValueError(f"patch must be at least 1, got patch={_write_shape(shape)}")
+        scale = self.scale
+        lr = np.empty((batch_size, 3, height, width), dtype=np.float32)
+        hr = np.empty((batch_size, 3, scale * height, scale * width), dtype=np.float32)
 
         # LR and HR are cut at the same place, and turned alike.
-        side = patch * self.scale
-        lr = np.empty((batch_size, 3, patch, patch), dtype=np.float32)
-        hr = np.empty((batch_size, 3, side, side), dtype=np.float32)
-
-        for i, (index, y, x, turn) in enumerate(self._draw_patches(step, batch_size, patch)):
+        for i, (index, y, x, turn) in enumerate(self._draw_patches(step, batch_size, shape)):
             image = self._images[index]
-            _write_crop(lr[i], image.lr[:, y : y + patch, x : x + patch], turn)
-            y, x = y * self.scale, x * self.scale
-            _write_crop(hr[i], image.hr[:, y : y + side, x : x + side], turn)
+            h, w = (width, height) if turn & TRANSPOSED else (height, width)
+            _write_crop(lr[i], image.lr[:, y : y + h, x : x + w], turn)
+            y, x, h, w = (scale * value for value in (y, x, h, w))
+            _write_crop(hr[i], image.hr[:, y : y + h, x : x + w], turn)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
     def _draw_patches(
-        self, step: int, batch_size: int, patch: int
+        self, step: int, batch_size: int, shape: Shape
     ) -> Iterator[tuple[int, int, int, int]]:
         """Draw image, top, left and orientation of each LR patch of a step."""
         # Raw words of a counter-based generator: no NumPy version changes what they are.
-        where = self._positions[patch]
         words = np.random.Philox(np.random.SeedSequence([self.seed, step])).random_raw(
             (batch_size, 3)
         )
+        turn = words[:, 2] % np.uint64(8)
+
+        # What is turned on its side is cut lying, of a patch that is no square.
+        places = self._find_places(words, shape)
+        if shape[0] != shape[1]:
+            lying = self._find_places(words, (shape[1], shape[0]))
+            places = np.where(turn & np.uint64(TRANSPOSED), lying, places)
+        return zip(*places.tolist(), turn.tolist(), strict=True)
+
+    def _find_places(self, words: npt.NDArray[np.uint64], shape: Shape) -> npt.NDArray[np.int64]:
+        """Return image, top and left of patches of a shape, (3, N), for random words (N, 3)."""
+        if shape not in self._positions:
+            self._positions[shape] = self._list_positions(shape)
+        where = self._positions[shape]
 
         # The first word draws the source by its share, the second a position in it ...
         source = np.searchsorted(where.shares[:-1], words[:, 0] / 2.0**64, side="right")
@@ -152,21 +194,18 @@ class PatchStore:
         place = np.searchsorted(where.ends, position, side="right")
         position -= np.where(place > 0, where.ends[place - 1], 0)
         y, x = np.divmod(position, where.widths[place])
-        turn = words[:, 2] % np.uint64(8)
-        return zip(where.images[place].tolist(), y.tolist(), x.tolist(), turn.tolist(), strict=True)
+        return np.stack([where.images[place], y, x])
 
-    def _list_positions(self, patch: int) -> _Positions:
+    def _list_positions(self, shape: Shape) -> _Positions:
         """Number every position of a patch through all images that hold it.
 
         Raises:
             ValueError: an image does not hold the patch and `on_error` is stop, or none does.
         """
-        if patch < 1:
-            raise ValueError(f"patch must be at least 1, got {patch=}")
         # Every position is as likely as any other, so a large image is drawn more often.
         sizes = np.array([image.lr.shape[1:] for image in self._images], dtype=np.int64)
-        counts = np.prod(np.maximum(sizes - patch + 1, 0), axis=1)
-        self._note_small(patch, sizes, counts)
+        counts = np.prod(np.maximum(sizes - np.array(shape) + 1, 0), axis=1)
+        self._note_small(shape, sizes, counts)
 
         # Images in the order of their sources, so that a source is one range of positions.
         names = [image.source for image in self._images]
@@ -179,14 +218,14 @@ class PatchStore:
         return _Positions(
             images=images,
             ends=np.cumsum(counts[images]),
-            widths=sizes[images, 1] - patch + 1,
+            widths=sizes[images, 1] - shape[1] + 1,
             starts=np.cumsum(totals) - totals,
             counts=totals,
             shares=shares / shares[-1],
         )
 
     def _note_small(
-        self, patch: int, sizes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+        self, shape: Shape, sizes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
     ) -> None:
         """Note which images are smaller than the patch, or stop there."""
         small = [
@@ -197,11 +236,13 @@ class PatchStore:
 
         # A few are named: that is enough to find the others.
         names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
-        line = f"{len(small)} image(s) have LR sides below the patch of {patch}: {names}"
+        line = (
+            f"{len(small)} image(s) have LR sides below the patch of {_write_shape(shape)}: {names}"
+        )
         if self._on_error == "stop" or len(small) == len(sizes):
             raise ValueError(
-                f"{line}; use smaller patches (proxy.patch), or leave them out with "
-                "data.on_error=skip"
+                f"{line}; use smaller patches (proxy.patch, or those of the recipe), or leave "
+                "them out with data.on_error=skip"
             )
         self.notices.append(f"skipped in training: {line}")
 
@@ -237,7 +278,12 @@ def _write_crop(out: npt.NDArray[np.float32], crop: Planes, turn: int) -> None:
         crop = crop[:, :, ::-1]
     if turn & 2:
         crop = crop[:, ::-1]
-    if turn & 4:
+    if turn & TRANSPOSED:
         crop = crop.transpose(0, 2, 1)
     # In two steps: the division is twice as fast on contiguous bytes.
     np.divide(np.ascontiguousarray(crop), np.float32(255), out=out, dtype=np.float32)
+
+
+def _write_shape(shape: Shape) -> str:
+    """Return a shape as a message shows it: one side of a square, else height x width."""
+    return str(shape[0]) if shape[0] == shape[1] else f"{shape[0]}x{shape[1]}"

@@ -33,7 +33,7 @@ def table(state: RunState) -> pd.DataFrame:
     # What is said in words above is not listed a second time as it is stored.
     stored = {
         name: value
-        for name, value in _flatten(state.settings, "")
+        for name, value in list_settings(state.settings)
         if name not in rows and name != ADVICE
     }
     return pd.DataFrame([*rows.items(), *stored.items()], columns=["setting", "value"])
@@ -54,11 +54,11 @@ def _write_goal(name: str) -> str:
     return f"{column_name(name)}, {better} is better: {name}"
 
 
-def _flatten(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def list_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield nested settings under dotted names, with their values in words."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from list_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _write_value(value)
 

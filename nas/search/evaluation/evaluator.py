@@ -17,9 +17,9 @@ from nas.search.evaluation.training import Trainings
 from nas.search.fidelity.checkpoint import checkpoint_path
 from nas.search.same_images import refuse_other_base
 from nas.search.screening import Screen, why_rejected
-from nas.search.seeds import derived_seed
 from nas.system.faults import ArchitectureError
-from nas.train.proxy import TrainingError
+from nas.system.seeds import derived_seed
+from nas.train.trainer import TrainingError
 from nas.train.weights import load_upscaler, weights_path
 from search_spaces.spec import ArchSpec
 

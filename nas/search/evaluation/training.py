@@ -22,16 +22,12 @@ from nas.record import Quality
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.checkpoint import Progress, read_checkpoint, write_checkpoint
-from nas.search.seeds import derived_seed
 from nas.system.faults import MachineError
+from nas.system.seeds import derived_seed
 from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
-from nas.train.proxy import (
-    CALIBRATION_STEP,
-    OverBase,
-    ProxyTrainer,
-    TrainingError,
-)
+from nas.train.proxy import CALIBRATION_STEP, OverBase, start_proxy
+from nas.train.trainer import StageTrainer, TrainingError
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
@@ -144,7 +140,7 @@ class Trainings:
             self._drop_checkpoint(path)
             if keep:
                 run = self.settings.run
-                self._store("weights", lambda: save_weights(net, request.spec, run))
+                self._store("weights", lambda: save_weights(net, request.spec, run, over_base=True))
         elif path:
             paused = dataclasses.replace(progress, trainer=trainer.state(), seconds=seconds)
             write = functools.partial(write_checkpoint, path, paused, identity=identity)
@@ -229,12 +225,12 @@ class Trainings:
 
     def _open_trainer(
         self, request: TrialRequest, purpose: tuple[str | int, ...], progress: Progress
-    ) -> ProxyTrainer:
+    ) -> StageTrainer:
         """Make the trainer of an attempt, as far as that has come."""
         config = self.settings.proxy
         seed = derived_seed(self.settings.seed, *purpose, progress.attempt)
         parent = self._open_parent(request.parent)
-        trainer = ProxyTrainer(
+        trainer = start_proxy(
             request.spec,
             config,
             self.open_patches(),
@@ -249,7 +245,7 @@ class Trainings:
         return trainer
 
     def _climb_rungs(
-        self, trainer: ProxyTrainer, request: TrialRequest, progress: Progress, say: Say
+        self, trainer: StageTrainer, request: TrialRequest, progress: Progress, say: Say
     ) -> Network:
         """Train up to what is asked for; adds the PSNR at each fidelity to the progress's curve.
 

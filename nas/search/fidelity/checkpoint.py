@@ -28,7 +28,7 @@ class Progress:
         rate: multiplies every learning rate.
         seconds: of training so far, those of earlier attempts too.
         curve: steps and PSNR in dB at each rung of this attempt.
-        trainer: the state of a `ProxyTrainer`; empty: it has not begun.
+        trainer: the state of a `StageTrainer`; empty: it has not begun.
     """
 
     attempt: int = 0

@@ -14,7 +14,11 @@ from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL, RETRAINE
 from nas.system.file_locks import SoleUse
 from nas.system.files.record_file import RecordWriter
 
-DOING = {"search": "searching", "trust": "training its front longer"}
+DOING = {
+    "search": "searching",
+    "trust": "training its front longer",
+    "train": "training",
+}
 
 
 class _Journal(BaseJournalBackend):
@@ -71,7 +75,7 @@ class _Storage(JournalStorage):
             return [trial for trial in rest if trial.state in states]
 
 
-def lock_run(run: Path, use: Literal["search", "trust"] = "search") -> SoleUse:
+def lock_run(run: Path, use: Literal["search", "trust", "train"] = "search") -> SoleUse:
     """Take a run directory for this process alone.
 
     Args:

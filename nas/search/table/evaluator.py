@@ -7,10 +7,10 @@ from nas.record import Cost, Latency, Quality, TrialRecord
 from nas.score import Challenge
 from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.screening import Screen, why_rejected
-from nas.search.seeds import derived_seed
 from nas.search.table.entries import Entry, Training
 from nas.search.table.table import Table
 from nas.system.faults import ArchitectureError
+from nas.system.seeds import derived_seed
 from search_spaces.spec import ArchSpec
 
 

@@ -50,7 +50,7 @@ def test_table_has_every_column_in_order_with_its_type():
 def test_optional_columns_are_left_out_where_no_row_has_them():
     optional = {column.name for column in COLUMNS if column.optional}
     assert optional.isdisjoint(results.table(runs.search(5)).columns)
-    assert optional == {"test_psnr_db"}
+    assert optional == {"test_psnr_db", "trained_psnr_db"}
 
 
 def test_names_are_unique_and_what_a_panel_shows_has_a_head_of_its_own():

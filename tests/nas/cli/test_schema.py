@@ -39,7 +39,7 @@ SQUARE = {"_target_": f"{HERE}.Square", "side": 2}
 @pytest.fixture(autouse=True)
 def allowed(monkeypatch):
     """Let the classes of this file be named."""
-    names = {f"{HERE}.{name}" for name in ("Square", "Drawing", "HERE")}
+    names = {f"{HERE}.{name}" for name in ("Square", "Drawing", "Frame", "HERE")}
     monkeypatch.setattr(targets, "CLASSES", frozenset(names | {"no.such"}))
 
 
@@ -196,3 +196,20 @@ def test_check_takes_the_parameters_of_a_function():
         schema.check(run, {"trial": 3}, given=("invocation",))
     with pytest.raises(UsageError, match="trials has to be given"):
         schema.check(run, {}, given=("invocation",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    shape: Square
+    shapes: dict[str, Square]
+
+
+def test_mapping_of_the_one_dataclass_that_fits_needs_no_target(monkeypatch):
+    """Its class is the annotation's: it is built also where no file may name it."""
+    monkeypatch.setattr(targets, "CLASSES", frozenset({f"{HERE}.Frame"}))
+    node = {"_target_": f"{HERE}.Frame", "shape": {"side": 2}, "shapes": {"a": {"side": 3}}}
+    checked = schema.conform(node, Frame, "frame", {})
+    assert schema.build(checked) == Frame(shape=Square(side=2.0), shapes={"a": Square(side=3.0)})
+    assert schema.plain(checked) == node
+    with pytest.raises(UsageError, match=r"unknown key 'frame\.shapes\.a\.sides': Square takes"):
+        schema.conform({**node, "shapes": {"a": {"sides": 3}}}, Frame, "frame", {})

@@ -156,7 +156,12 @@ def test_search_killed_in_its_longer_training_goes_on_there(tmp_path, monkeypatc
 
 def test_a_run_from_before_the_longer_ladder_goes_on_without_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    table = "evaluator=table space=esr_bench_mini challenge=esr_bench_mini proxy.steps=2000".split()
+    table = [
+        "evaluator=table",
+        "space=esr_bench_mini",
+        "challenge=esr_bench_mini",
+        "proxy.steps=2000",
+    ]
     assert main(["search", *table, "ladder_long=false", "trials=3", "workers=1", "run=run"]) == 0
     config = tmp_path / "run/.hydra/config.yaml"
     config.write_text(config.read_text().replace("ladder_long: false\n", ""))

@@ -32,6 +32,7 @@ NEEDED = (
     "objectives",
     "ladder_seeds",
 )  # what tables and pages are made with
+NEEDED_TO_TRAIN = ("arch", "challenge", "recipe", "seed")
 MIN_SECONDS = 3.0  # between two rewrites
 MAX_REASON = 120  # characters of why a file could not be made
 MAX_SHARE = (
@@ -91,14 +92,58 @@ def describe_lost_config(run: Path, name: str) -> str:
 
 
 def stored_config(run: Path) -> dict[str, Any]:
-    """The configuration of a run, as plain values.
+    """The configuration of a search, as plain values.
 
     Raises:
-        ValueError: there is no run in this directory, or its configuration is not whole or no plain
-            values.
+        ValueError: there is no search in this directory, or its configuration is not whole or no
+            plain values.
     """
     if not exists(run) and (run / JOURNAL).exists():
         raise ValueError(describe_lost_config(run, JOURNAL))
+    config = read_config(run)
+    if is_training(config):
+        raise ValueError(
+            f"run={run}: it is a training, not a search; nas train run={run} goes on with it"
+        )
+    _refuse_missing(run, config, NEEDED)
+    return config
+
+
+def stored_training(run: Path) -> dict[str, Any]:
+    """The configuration of a training, as plain values.
+
+    Raises:
+        ValueError: there is no training in this directory, or its configuration is not whole or no
+            plain values.
+    """
+    config = read_config(run)
+    if not is_training(config):
+        raise ValueError(
+            f"run={run}: it is a search, not a training; give the training another name"
+        )
+    _refuse_missing(run, config, NEEDED_TO_TRAIN)
+    return config
+
+
+def is_training(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is that of a training, not of a search."""
+    return "recipe" in config
+
+
+def holds_training(run: Path) -> bool:
+    """Whether a run directory is that of a training, as far as its configuration can be read."""
+    try:
+        return is_training(read_config(run))
+    except ValueError:
+        return False
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The configuration of a run of either kind, as plain values.
+
+    Raises:
+        ValueError: there is no run in this directory, or its configuration is no plain values.
+    """
     if not exists(run):
         raise ValueError(
             f"run={run}: there is no run in this directory; nas search run={run} starts one"
@@ -107,17 +152,22 @@ def stored_config(run: Path) -> dict[str, Any]:
         config = read_plain(run / CONFIG)
     except ValueError as error:
         raise ValueError(f"run={run}: {CONFIG} {error}") from None
-    missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
-    if missing:
-        raise ValueError(
-            f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the search; "
-            "restore it"
-        )
+    if not isinstance(config, dict):
+        _refuse_missing(run, {}, NEEDED)
     if "${" in (run / CONFIG).read_text(encoding="utf-8"):
         raise ValueError(
-            f"run={run}: {CONFIG} holds a reference (${{...}}), which no search writes; restore it"
+            f"run={run}: {CONFIG} holds a reference (${{...}}), which no run writes; restore it"
         )
     return dict(config)
+
+
+def _refuse_missing(run: Path, config: Mapping[str, Any], needed: Sequence[str]) -> None:
+    missing = [key for key in needed if key not in config]
+    if missing:
+        raise ValueError(
+            f"run={run}: {CONFIG} lacks {', '.join(missing)}: it was changed since the run; "
+            "restore it"
+        )
 
 
 def stored_choices(run: Path) -> dict[str, str]:
@@ -150,10 +200,12 @@ class Environment(TypedDict, total=False):
     Attributes:
         data: fingerprints of the images or the table, by role.
         lr: how the LR images of each role were made, in words.
+        notices: of a training, what there was to say at its start.
     """
 
     data: dict[str, str]
     lr: dict[str, str]
+    notices: list[str]
 
 
 def read_environment(run: Path) -> Environment:

@@ -26,6 +26,7 @@ from nas.search.store.run_folder.run_directory import (
     stored_config,
 )
 from nas.search.store.run_folder.settings import hash_settings, shown_settings
+from nas.search.store.run_folder.trained import read_trained
 from nas.system.files.record_file import DamagedFileError, read_records, read_undamaged
 from nas.system.schema.schema_rules import OneOf, Within, show
 from nas.system.schema.stored_schema import SchemaError, read_as
@@ -85,11 +86,17 @@ def load_run(run: Path, extent: Extent = "all") -> RunState:
     except ValueError as error:
         retrained = ()
         notices.append(f"longer trainings are left out: {error}")
+    try:
+        trained = read_trained(run)
+    except ValueError as error:
+        trained = {}
+        notices.append(f"trained figures are left out: {error}")
     # One length is shown: an order is judged among trainings that are alike.
     longest = max((training.steps for training in retrained), default=0)
     return replace(
         state,
         retrained=tuple(training for training in retrained if training.steps == longest),
+        trained=trained,
         lr_origins=read_lr_origins(run),
         notices=(*state.notices, *notices),
     )
@@ -157,18 +164,18 @@ def _read_rules(config: Mapping[str, Any], place: str) -> _StoredRules:
         SchemaError: it is not what a search writes.
     """
     names = [field.name for field in fields(_StoredRules)]
-    stored = {name: _drop_targets(config[name]) for name in names}
+    stored = {name: drop_targets(config[name]) for name in names}
     try:
         return read_as(_StoredRules, stored, place)
     except SchemaError as error:
         raise error.advise(f"{CONFIG} was changed since the search: restore it") from None
 
 
-def _drop_targets(node: Any) -> Any:
+def drop_targets(node: Any) -> Any:
     """Return a configuration without the classes that its parts are built of."""
     if not isinstance(node, dict):
         return node
-    return {key: _drop_targets(value) for key, value in node.items() if key != "_target_"}
+    return {key: drop_targets(value) for key, value in node.items() if key != "_target_"}
 
 
 def read_state(

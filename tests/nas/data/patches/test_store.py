@@ -9,6 +9,7 @@ import torch
 from nas.data import imresize
 from nas.data.folders.layouts import open_folder
 from nas.data.patches import PatchStore
+from nas.data.patches.uses import SourceUse, describe_uses
 from nas.data.sets import ImageSet, Pair
 from tests.nas.data.pictures import picture, write, write_pairs
 
@@ -35,8 +36,8 @@ def orientations(image):
     return [np.rot90(one, k) for one in (image, image[:, ::-1]) for k in range(4)]
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale):
+@pytest.mark.parametrize(("scale", "shape"), [(2, (6, 6)), (3, (6, 6)), (4, (6, 6)), (4, (5, 9))])
+def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale, shape):
     image = picture(0, 20 * scale, 24 * scale)
     path = write(tmp_path / "a.png", image)
     store = PatchStore(
@@ -44,15 +45,15 @@ def test_patches_are_aligned_crops_in_all_eight_orientations(tmp_path, scale):
         seed=1,
         progress=False,
     )
-    small, p = imresize(image, scale), 6
+    small, (h, w) = imresize(image, scale), shape
     where = {}
     for k, (lr, hr) in enumerate(zip(orientations(small), orientations(image), strict=True)):
-        for y, x in itertools.product(range(lr.shape[0] - p + 1), range(lr.shape[1] - p + 1)):
-            side = slice(scale * y, scale * (y + p)), slice(scale * x, scale * (x + p))
-            where[lr[y : y + p, x : x + p].tobytes()] = (k, hr[side])
-    lr, hr = store.batch(0, 200, p)
+        for y, x in itertools.product(range(lr.shape[0] - h + 1), range(lr.shape[1] - w + 1)):
+            side = slice(scale * y, scale * (y + h)), slice(scale * x, scale * (x + w))
+            where[lr[y : y + h, x : x + w].tobytes()] = (k, hr[side])
+    lr, hr = store.batch(0, 200, shape if h != w else h)
     assert lr.dtype == hr.dtype == torch.float32
-    assert hr.shape == (200, 3, p * scale, p * scale)
+    assert hr.shape == (200, 3, h * scale, w * scale)
     seen = set()
     for one, large in zip(lr, hr, strict=True):
         assert torch.equal(one, (one * 255).round() / 255)
@@ -198,3 +199,59 @@ def test_fitting_patch_is_one_that_the_images_hold(tmp_path, on_error, expected)
     assert store.fitting_patch(24) == expected
     assert store.fitting_patch(8) == 8
     store.batch(0, 2, store.fitting_patch(24))
+
+
+def count_levels(store, count=4000):
+    """Return the share of patches from each image of `flat_set`, by its level."""
+    levels = (store.batch(0, count, 4)[0][:, 0, 0, 0] * 255).round().int()
+    return {level: (levels == level).float().mean().item() for level in levels.unique().tolist()}
+
+
+def test_sources_are_restricted_and_weighted_anew(tmp_path):
+    sizes = [("a", 44, 44), ("b", 44, 44), ("a", 44, 44), ("a", 44, 44)]
+    store = PatchStore(flat_set(tmp_path, sizes, weights=(("a", 9.0),)), seed=0, progress=False)
+    before = store.batch(1, 8, 4)[0]
+    uses = {"a": SourceUse(first=2, weight=1.0), "b": SourceUse(weight=3.0)}
+    shares = count_levels(store.with_sources(uses, seed=0))
+    assert shares == pytest.approx({10: 0.125, 20: 0.75, 30: 0.125}, abs=0.03)
+
+    # Without weights every image counts alike, whatever the data say of their sources.
+    alike = count_levels(store.with_sources({"a": SourceUse(), "b": SourceUse()}, seed=0))
+    assert alike == pytest.approx(dict.fromkeys((10, 20, 30, 40), 0.25), abs=0.03)
+    assert set(count_levels(store.with_sources({"b": SourceUse()}, seed=0))) == {20}
+    assert torch.equal(store.batch(1, 8, 4)[0], before)
+
+
+def test_share_of_a_source_is_drawn_by_the_seed(tmp_path):
+    sizes = [("a", 32, 32)] * 10 + [("b", 32, 32)] * 2
+    store = PatchStore(flat_set(tmp_path, sizes), seed=0, progress=False)
+
+    def levels(seed, **uses):
+        return set(count_levels(store.with_sources(uses, seed=seed), 400))
+
+    drawn = levels(3, a=SourceUse(share=0.3))
+    assert len(drawn) == 3
+    assert drawn == levels(3, a=SourceUse(share=0.3))
+    assert drawn | {110, 120} == levels(3, a=SourceUse(share=0.3), b=SourceUse())
+    assert len({frozenset(levels(seed, a=SourceUse(share=0.3))) for seed in range(5)}) > 1
+    assert len(levels(0, a=SourceUse(share=0.01))) == 1
+
+
+def test_images_of_restricted_sources_are_not_copied(tmp_path, monkeypatch):
+    store = PatchStore(flat_set(tmp_path, [("a", 44, 44), ("b", 44, 44)]), seed=0, progress=False)
+    monkeypatch.setattr(ImageSet, "load", lambda *_: pytest.fail("decoded again"))
+    (image,) = store.with_sources({"b": SourceUse()}, seed=0)._images
+    assert image is store._images[1]
+
+
+def test_sources_that_are_not_there_are_left_out_and_said(tmp_path):
+    store = PatchStore(flat_set(tmp_path, [("a", 44, 44), ("b", 44, 44)]), seed=0, progress=False)
+    some, none = {"a": SourceUse(), "z": SourceUse()}, {"y": SourceUse(), "z": SourceUse()}
+    assert set(count_levels(store.with_sources(some, seed=0))) == {10}
+    assert set(count_levels(store.with_sources(none, seed=0))) == {10, 20}
+    assert store.sources == {"a", "b"}
+    assert describe_uses(some, store.sources) == (
+        "the data have no z, the others train without; b is not named and does not train"
+    )
+    assert describe_uses(none, store.sources) == "the data have no y, z: all their images train"
+    assert describe_uses({"a": SourceUse(), "b": SourceUse()}, store.sources) == ""

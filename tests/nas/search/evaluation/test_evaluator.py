@@ -14,13 +14,14 @@ from nas.measure.latency.config import LatencyConfig
 from nas.measure.lock import exclusive
 from nas.search.evaluation import evaluator as evaluator_module
 from nas.search.evaluation import training
+from nas.search.evaluation import training as trainings
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.requests import TrialRequest
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.model.incumbents import Incumbent
 from nas.search.screening import Screen
 from nas.system.faults import ArchitectureError
-from nas.train.proxy import ProxyTrainer
+from nas.train.trainer import StageTrainer
 from nas.train.weights import weights_path
 from search_spaces import published
 from tests.nas.search.studies import CHALLENGE, latency_of
@@ -102,12 +103,12 @@ def test_diverged_run_is_tried_again_and_fails_by_its_kind(make, told):
 
 
 def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
-    averaged, seeds = ProxyTrainer.averaged, []
-    initial = ProxyTrainer.__init__
+    averaged, seeds = StageTrainer.averaged, []
+    start = trainings.start_proxy
 
-    def note(trainer, *arguments, seed, **others):
+    def note(*arguments, seed, **others):
         seeds.append(seed)
-        initial(trainer, *arguments, seed=seed, **others)
+        return start(*arguments, seed=seed, **others)
 
     def first_fails(trainer):
         net = averaged(trainer)
@@ -116,8 +117,8 @@ def test_second_seed_that_succeeds_is_kept_and_counted(make, told, monkeypatch):
                 net.upsampler.conv.bias.fill_(float("nan"))
         return net
 
-    monkeypatch.setattr(ProxyTrainer, "__init__", note)
-    monkeypatch.setattr(ProxyTrainer, "averaged", first_fails)
+    monkeypatch.setattr(trainings, "start_proxy", note)
+    monkeypatch.setattr(StageTrainer, "averaged", first_fails)
     record = make().trial(request(1, 0.0), None, told.append)
     assert record.state == "complete"
     assert record.quality.restarts == 1
@@ -249,7 +250,7 @@ def busy(tmp_path, monkeypatch):
 
         return note
 
-    monkeypatch.setattr(ProxyTrainer, "step", timed(ProxyTrainer.step))
+    monkeypatch.setattr(StageTrainer, "step", timed(StageTrainer.step))
     monkeypatch.setattr(training.OverBase, "forward", timed(training.OverBase.forward))
     measurer = threading.Thread(target=measurements, args=(folder, done, held))
 

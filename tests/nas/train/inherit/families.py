@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from nas.train.inherit import Teacher
-from nas.train.proxy import CALIBRATION_STEP, ProxyTrainer, residual_spec
+from nas.train.proxy import CALIBRATION_STEP, residual_spec, start_proxy
 from search_spaces.chooser import Chooser
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network
@@ -63,7 +63,7 @@ def patches():
 def trained() -> Network:
     """A residual network of three blocks and twelve channels, trained for a few seconds."""
     config = proxy(steps=300, batch_size=4, optimizer={"lr": 3e-3})
-    trainer = ProxyTrainer(tiny_spec(**SMALL), config, patches(), seed=0, device=CPU)
+    trainer = start_proxy(tiny_spec(**SMALL), config, patches(), seed=0, device=CPU)
     for _ in range(config.steps):
         trainer.step()
     return trainer.averaged()

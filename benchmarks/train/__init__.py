@@ -1,0 +1,1 @@
+"""Whole trainings: what recipes reach, and what their parts are worth."""

@@ -1,0 +1,85 @@
+"""Do released weights train on as they are: no silent range, normalisation or averaging mistake?
+
+    python benchmarks/train/finetune.py --shared ../shared
+
+Each released checkpoint is trained on by recipe=finetune for a few steps at a small rate. Its PSNR
+before the first step has to be the reference's within 0.001 dB, and after them at most 0.02 dB
+less.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.shared.arguments import make_parser
+from benchmarks.train.trainings import join_data, run_training
+
+NETWORKS = {
+    "team00_SPAN": "span",
+    "team01_PDS": "pds",
+    "team04_ZenoSR": "zenosr",
+    "team09_RFDN_SPAN": "rfdn_span",
+    "team15_DSCF_Fused": "dscf_fused",
+    "team17_AMCANet": "amcanet",
+    "team22_spanv2_c2": "spanv2",
+    "y2025_team24_spanf": "spanf",
+    "team12_DWMamba": "dwmamba",
+}
+SMALL = (
+    "recipe.stages.whole.patches.lr=[32]",
+    "recipe.stages.whole.patches.batch_size=8",
+    "recipe.stages.whole.optimizer.lr=2e-6",
+)
+MOST_OFF_DB, MOST_LOST_DB = 0.001, 0.02
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    reference = json.loads((options.shared / "reference" / "psnr.json").read_text())["psnr"]
+    train, are_good = options.shared / "data" / "BSDS200" / "HR", True
+    print("network             set    reference   first     last")
+    for file, name in NETWORKS.items():
+        if options.networks and name not in options.networks:
+            continue
+        weights = options.shared / "reference" / "checkpoints" / f"{file}.pth"
+        keys = [f"arch=published/{name}", "recipe=finetune", f"weights={weights}", *SMALL]
+        for images in ("Set5", "Set14"):
+            wanted = next(value for key, value in reference.items() if key.startswith(file))
+            with tempfile.TemporaryDirectory() as folder:
+                result = run_training(
+                    Path(folder) / "run",
+                    *keys,
+                    *join_data(train, options.shared / "data" / images / "HR"),
+                    f"steps={options.steps}",
+                    "validations=1",
+                    "device=cpu",
+                    threads=options.threads,
+                )
+            first, last = result["curve"][0][1], result["curve"][-1][1]
+            wanted_db = wanted[images]["mean"]
+            is_good = abs(first - wanted_db) <= MOST_OFF_DB and last >= first - MOST_LOST_DB
+            are_good = are_good and is_good
+            mark = "" if is_good else "  NOT GOOD"
+            print(
+                f"{name:18}  {images:5}  {wanted_db:9.4f}  {first:.4f}  {last:.4f}{mark}",
+                flush=True,
+            )
+    return 0 if are_good else 1
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument("--shared", type=Path, required=True, help="folder of data and reference")
+    parser.add_argument("--networks", nargs="*", default=[], help="some of them; all by default")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

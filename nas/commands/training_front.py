@@ -1,0 +1,162 @@
+"""Trains all members of a search's front, one after the other, within one budget of hours."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.analysis.results import front_table, table
+from nas.analysis.run_state import RunState
+from nas.commands.training_folder import TrainingFolder, read_result
+from nas.commands.training_request import Init, TrainingRequest, find_source
+from nas.search.config import Composed
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
+from nas.system.console import open_console, print_lines
+from nas.system.schema.plain_data import read_plain
+from nas.system.schema.stored_schema import read_as
+from search_spaces.spec import ArchSpec
+
+WORD = "front"  # the pick that names all members
+MEMBERS = "members.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A row of the front that is trained."""
+
+    number: int
+    arch_id: str
+    arch: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRequest:
+    """The trainings of a front as they are asked for.
+
+    Attributes:
+        search: the search's run directory, as it was given.
+        members: in the order in which they are trained.
+        each: the request of one of them; the others differ in architecture, folder and hours.
+        weights: the file that all start from, with init=weights.
+        budget_hours: of all together; None: each as long as its recipe or hours.
+    """
+
+    search: str
+    members: Sequence[Member]
+    each: TrainingRequest
+    init: Init | None
+    weights: str | None
+    budget_hours: float | None
+
+
+def list_members(folder: Path | None, search: Path) -> list[Member]:
+    """Return the members of a front, those in most doubt first; of a folder that was begun, its own.
+
+    Raises:
+        ValueError: there is no such run, or its front is empty.
+    """
+    if folder is not None and (folder / MEMBERS).is_file():
+        path = folder / MEMBERS
+        return read_as(list[Member], read_plain(path), str(path))
+    state = load_run(search)
+    rows = front_table(table(state))
+    if rows.empty:
+        raise ValueError(f"arch={search}:{WORD}: the front of this run is empty")
+    ordered = sorted(rows.to_dict("records"), key=lambda row: (-_measure_doubt(row), row["score"]))
+    return [_describe_member(state, int(row["number"])) for row in ordered]
+
+
+def _measure_doubt(row: Mapping[Any, Any]) -> float:
+    """Return 1 where a row may as well not belong to the front, 0 where it surely does."""
+    probability = row["front_probability"]
+    is_known = isinstance(probability, float) and not math.isnan(probability)
+    return 1 - abs(2 * probability - 1) if is_known else 0.0
+
+
+def _describe_member(state: RunState, number: int) -> Member:
+    spec = next(record.spec for record in state.records if record.number == number)
+    return Member(number=number, arch_id=spec.arch_id, arch=spec.to_dict())
+
+
+def train_front(request: FrontRequest, train: Callable[[TrainingRequest], int]) -> int:
+    """Train the members that are not trained yet; return the exit status.
+
+    Args:
+        train: trains one network and returns the exit status, which ends the rest where it is not 0.
+    """
+    console = open_console(lasts=True)
+    top = TrainingFolder(request.each.run, name=f"train_{WORD}")
+    _write_top(top, request)
+    for place, member in enumerate(request.members):
+        folder = top.path / f"{member.number}_{member.arch_id}"
+        hours = _share_budget(top.path, request, place)
+        words = f", {hours:.2f} h" if hours else ""
+        print_lines(console, [f"member {place + 1} of {len(request.members)}: {folder}{words}"])
+        if status := train(_request_member(request, member, folder, hours)):
+            return status
+    print_lines(console, [f"All members are trained: nas report run={request.search}"])
+    return 0
+
+
+def _write_top(top: TrainingFolder, request: FrontRequest) -> None:
+    """Write what the trainings are, so that they go on by the folder's name alone."""
+    composed = request.each.composed
+    if top.resumes:
+        top.check(composed.config)
+        return
+    members = [
+        {"number": one.number, "arch_id": one.arch_id, "arch": one.arch} for one in request.members
+    ]
+    run_directory.write(top.path / MEMBERS, json.dumps(members, indent=2) + "\n")
+    run_directory.create(
+        top.path,
+        config=composed.config,
+        choices=composed.choices,
+        overrides=[typed for typed in composed.overrides if not typed.startswith("run=")],
+        environment={},
+    )
+
+
+def _share_budget(top: Path, request: FrontRequest, place: int) -> float | None:
+    """Return the hours of a member: an equal share of what those before it left."""
+    if request.budget_hours is None:
+        return request.each.hours
+    spent = sum(
+        result.seconds
+        for member in request.members[:place]
+        if (result := read_result(top / f"{member.number}_{member.arch_id}"))
+    )
+    left = request.budget_hours - spent / 3600
+    return max(left, 0.001) / (len(request.members) - place)
+
+
+def _request_member(
+    request: FrontRequest, member: Member, folder: Path, hours: float | None
+) -> TrainingRequest:
+    """Return the request of a member; one that was begun keeps the hours that it began with."""
+    arch, spec = f"{request.search}:{member.number}", ArchSpec.from_dict(member.arch)
+    if run_directory.exists(folder):
+        hours = run_directory.stored_training(folder)["hours"]
+    config = {
+        **request.each.composed.config,
+        "arch": arch,
+        "run": str(folder),
+        "hours": hours,
+        "budget_hours": None,
+    }
+    return replace(
+        request.each,
+        run=folder,
+        arch=arch,
+        spec=spec,
+        hours=hours,
+        source=find_source(folder, arch, spec, request.init, request.weights),
+        composed=Composed(
+            config=config,
+            choices=request.each.composed.choices,
+            overrides=request.each.composed.overrides,
+        ),
+    )

@@ -1,0 +1,303 @@
+"""nas train: from an architecture to weights that other commands read."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from nas.cli.door import main
+from nas.train.run.session import LAST
+from nas.train.weights import read_metadata
+from search_spaces import build, published
+from tests.search_spaces.tiny import tiny_spec
+
+SPEC = tiny_spec(channels=12, taps="all")
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, pictures):
+    """An empty folder with an architecture, which commands run in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text(SPEC.to_json())
+    return tmp_path
+
+
+@pytest.fixture
+def settings(pictures):
+    return [
+        "arch=mine.json",
+        "recipe=short",
+        "recipe.smoke=true",
+        "validations=2",
+        "device=cpu",
+        "data=folder",
+        f"data.train={pictures / 'train'}",
+        f"data.val={pictures / 'val'}",
+    ]
+
+
+def refuse(capsys, *arguments):
+    """Run a training that has to be refused; give its one line."""
+    capsys.readouterr()
+    assert main(["train", *map(str, arguments)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+def read_weights(run):
+    return load_file(run / "weights" / f"{SPEC.arch_id}.safetensors")
+
+
+def test_training_gives_weights_figures_and_a_page(place, settings, pictures, capsys):
+    assert main(["train", *settings, "run=first"]) == 0
+    printed = capsys.readouterr().out
+    run = place / "first"
+    result = json.loads((run / "result.json").read_text())
+    assert (result["recipe"], result["steps"], result["arch_id"]) == ("short", 6, SPEC.arch_id)
+    assert f"{result['psnr_db']:.3f} dB on val" in printed
+    page = (run / "report.html").read_text()
+    for title in ("PSNR", "Losses", "Learning rate", "Samples", "Stages"):
+        assert f"<h2>{title}</h2>" in page
+    assert page.count('<img src="data:image/png;base64,') == 2 + 5  # HR, bicubic, validations
+
+    # The weights are those of the network that was validated last.
+    table = place / "psnr.csv"
+    weights = run / "weights" / f"{SPEC.arch_id}.safetensors"
+    assert read_metadata(weights).base is None
+    data = ["data=folder", f"data.val={pictures / 'val'}"]
+    assert main(["evaluate", f"weights={weights}", *data, f"out={table}"]) == 0
+    assert pd.read_csv(table)["psnr_db"].mean() == pytest.approx(result["psnr_db"], abs=1e-4)
+
+    # What is done is not done again, and the page is made anew of the log.
+    before = (run / LAST).read_bytes()
+    assert main(["train", "run=first"]) == 0
+    assert "Trained already" in capsys.readouterr().out
+    assert (run / LAST).read_bytes() == before
+    (run / "report.html").unlink()
+    assert main(["report", "run=first"]) == 0
+    assert (run / "report.html").read_text() == page
+
+
+def test_test_images_are_read_once_at_the_end(place, settings):
+    noise = torch.randint(0, 255, (64, 64, 3), generator=torch.Generator().manual_seed(0))
+    (place / "test").mkdir()
+    Image.fromarray(noise.byte().numpy()).save(place / "test" / "noise.png")
+    assert main(["train", *settings, "data.test=test", "run=first"]) == 0
+    assert json.loads((place / "first" / "result.json").read_text())["test_psnr_db"] > 0
+
+
+def test_stopped_training_says_how_to_go_on_and_comes_to_the_same_weights(place, settings):
+    settings = [*settings, "recipe.smoke=false", "steps=40", "validations=4"]
+    assert main(["train", *settings, "run=through"]) == 0
+
+    command = [sys.executable, "-m", "nas", "train", *settings, "run=stopped"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=place) as process:
+        for line in process.stdout:
+            if ": step " in line and ": step 0 " not in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "Go on with: nas train run=stopped" in rest
+    kept = read_weights(place / "stopped")  # usable as it is
+    assert kept.keys() == read_weights(place / "through").keys()
+
+    assert main(["train", "run=stopped"]) == 0
+    wanted, found = read_weights(place / "through"), read_weights(place / "stopped")
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_another_configuration_or_other_images_are_refused(place, settings, pictures, capsys):
+    shutil.copytree(pictures / "train", place / "train")
+    settings = [*settings, "data.train=train"]
+    assert main(["train", *settings, "run=first"]) == 0
+    (place / "first" / "result.json").unlink()  # as if it had been stopped
+
+    line = refuse(capsys, *settings, "run=first", "recipe.stages.whole.steps=7")
+    assert "recipe.stages.whole.steps: run=first was started with 6000, now it is 7" in line
+    assert "seed: run=first was started with 0" in refuse(capsys, "run=first", "seed=3")
+    assert "recipe" in refuse(capsys, "run=first", "recipe=default")
+
+    image = next((place / "train").rglob("*.png"))
+    Image.open(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert "data.train: the images of run=first changed" in refuse(capsys, "run=first")
+
+
+def test_trainings_and_searches_do_not_share_a_folder(place, settings, tiny_copy, capsys):
+    assert "run=tiny: it is a search" in refuse(capsys, *settings, "run=tiny")
+    assert main(["train", *settings, "run=first"]) == 0
+    assert main(["search", "run=first"]) == 2
+    assert "it is a training, not a search" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["recipe.stages.whole.step=7"], "recipe.stages.whole.step"),
+        (["+recipe.stages.whole.losses.more={_target_:nas.losses.pixel.L3,weight:1}"], "L3"),
+        (["recipe=span", "arch=x2.json"], "recipe: it is for networks of x4, arch is of x2"),
+        (["recipe.stages.residual.patches.lr=[400]", "recipe.smoke=false"], "stages.residual:"),
+        (["init=proxy"], "init=proxy needs arch=RUN:PICK"),
+        (["init=weights"], "init=weights needs weights=FILE"),
+        (["weights=none.pth"], "none.pth"),
+        (["recipe=pds"], "recipe.stages.tail.distill: it needs a teacher"),
+        (["recipe=pds", "teacher=x2.safetensors"], "x2"),
+        (["hours=0.00001", "recipe.smoke=false"], "hours=1e-05 is too short"),
+        (["hours=-1"], "hours must be above 0"),
+        (["validations=0"], "validations must be at least 1"),
+        (["data.val=nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_nothing_stays(
+    place, settings, capsys, overrides, words
+):
+    half = tiny_spec(channels=12, scale=2)
+    (place / "x2.json").write_text(half.to_json())
+    net = build(half)
+    save_file(net.state_dict(), place / "x2.safetensors", metadata={"arch": half.to_json()})
+    before = sorted(place.rglob("*"))
+    assert words in refuse(capsys, *settings, *overrides, "run=runs/first")
+    assert sorted(place.rglob("*")) == before
+
+
+def test_val_images_that_train_too_are_left_out_of_training(place, settings, pictures, capsys):
+    line = refuse(capsys, *settings, f"data.train={pictures / 'val'}", "run=first")
+    assert "train" in line
+    assert not (place / "first").exists()
+
+
+def test_diverged_training_names_stage_and_loss_and_keeps_the_last_good(place, settings, capsys):
+    settings = [*settings, "recipe.smoke=false", "steps=40", "validations=8"]
+    broken = [
+        "recipe.stages.whole.optimizer.lr=1e30",
+        "recipe.stages.whole.optimizer.relative=false",
+        "recipe.stages.whole.clip=null",
+    ]
+    line = refuse(capsys, *settings, *broken, "run=first")
+    assert "recipe: diverged: stage whole: " in line
+    assert "the last good checkpoint is kept in first" in line
+    saved = torch.load(place / "first" / LAST, weights_only=True)
+    assert all(value.isfinite().all() for value in saved["trainer"]["net"].values())
+
+
+def test_pick_of_a_search_gets_its_weights_beside_its_trial(place, settings, tiny_copy, capsys):
+    row = pd.read_csv(tiny_copy / "front.csv").iloc[0]
+    pick = f"tiny:{row['number']}"
+    assert main(["train", *settings, f"arch={pick}", "init=proxy", "run=first"]) == 0
+    assert "Kept beside its trial" in capsys.readouterr().out
+    kept = tiny_copy / "trained" / f"{row['arch_id']}.safetensors"
+    assert kept.read_bytes() == (place / "first" / "weights" / kept.name).read_bytes()
+
+    # The search's tables show the trained PSNR, and exports take the trained weights.
+    assert main(["report", "run=tiny"]) == 0
+    trained_db = json.loads((place / "first" / "result.json").read_text())["psnr_db"]
+    table = pd.read_csv(tiny_copy / "front.csv").set_index("number")
+    assert table.loc[row["number"], "trained_psnr_db"] == pytest.approx(trained_db)
+    assert "trained PSNR" in (tiny_copy / "report.html").read_text()
+    capsys.readouterr()
+    assert main(["export", "run=tiny", f"pick={row['number']}", "out=mine"]) == 0
+    assert "These are trained weights, by recipe short" in capsys.readouterr().out
+    written = json.loads((place / "mine" / "arch.json").read_text())
+    assert written["base"] is None
+    assert written["provenance"]["training"]["recipe"] == "short"
+
+
+def test_weights_of_another_architecture_are_kept_as_far_as_they_fit(place, settings, capsys):
+    wide = tiny_spec(channels=16, num_blocks=2, taps="all")
+    net = build(wide)
+    save_file(net.state_dict(), place / "wide.safetensors", metadata={"arch": wide.to_json()})
+    assert main(["train", *settings, "weights=wide.safetensors", "run=first"]) == 0
+    printed = capsys.readouterr().out
+    assert "not kept, this network has no blocks.2.conv1" in printed
+
+
+def test_released_weights_train_whole_images(place, settings, capsys):
+    net = build(SPEC)
+    save_file(net.state_dict(), place / "mine.safetensors", metadata={"arch": SPEC.to_json()})
+    assert main(["train", *settings, "weights=mine.safetensors", "run=first"]) == 0
+    assert "every stage trains whole images" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk needs root")
+def test_full_disk_keeps_the_checkpoint_that_was_there(place, settings):
+    small = place / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        settings = [*settings, "recipe.smoke=false", "steps=400", "validations=200"]
+        command = [sys.executable, "-m", "nas", "train", *settings, "run=small/run"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place
+        ) as process:
+            for line in process.stdout:
+                if ": step " in line and (small / "run" / LAST).exists():
+                    (small / "filler").write_bytes(b"\0" * 10)
+                    with (small / "filler").open("wb", buffering=0) as filler:
+                        try:
+                            while True:
+                                filler.write(b"\0" * 1024)
+                        except OSError:
+                            break
+            _, error = process.communicate()
+        assert process.returncode == 1, error
+        assert "the last checkpoint is kept: nas train run=small/run" in error.splitlines()[-1]
+        saved = torch.load(small / "run" / LAST, weights_only=True)
+        assert saved["trainer"]["done"] > 0
+        assert not list((small / "run").rglob("*.partial"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_published_network_is_named_in_the_folder(place, settings):
+    assert main(["train", *settings, "arch=published/span"]) == 0
+    (run,) = (place / "runs").iterdir()
+    assert run.name.endswith("_train_span")
+    assert (run / "weights" / f"{published('span').arch_id}.safetensors").is_file()
+
+
+def test_members_of_a_front_are_trained_in_turn(place, settings, tiny_copy, capsys):
+    members = pd.read_csv(tiny_copy / "front.csv")
+    front = [*settings, "arch=tiny:front", "run=all"]
+    assert main(["train", *front, "recipe.smoke=false", "budget_hours=0.01"]) == 0
+    printed = capsys.readouterr().out
+    assert f"member {len(members)} of {len(members)}: all/" in printed
+    kept = {path.stem for path in (tiny_copy / "trained").iterdir()}
+    assert kept == set(members["arch_id"])
+
+    assert main(["report", "run=all"]) == 0
+    assert capsys.readouterr().out.count("by recipe short") == len(members)
+
+    # Its own folder is enough to go on; what is trained is not trained again.
+    assert main(["train", "run=all"]) == 0
+    assert capsys.readouterr().out.count("Trained already") == len(members)
+    line = refuse(capsys, "run=all", "budget_hours=0.02")
+    assert "budget_hours: run=all was started with 0.01, now it is 0.02" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["budget_hours=1"], "budget_hours is for arch=RUN:front, got arch=mine.json"),
+        (["arch=tiny:front", "budget_hours=1", "hours=1"], "leave one out"),
+        (["arch=tiny:front", "budget_hours=0"], "budget_hours must be above 0"),
+        (["arch=none:front"], "none"),
+    ],
+)
+def test_budgets_that_mean_nothing_are_refused(
+    place, settings, tiny_copy, capsys, overrides, words
+):
+    assert words in refuse(capsys, *settings, *overrides)
+    assert not (place / "runs").exists()
