@@ -17,6 +17,7 @@ Examples:
     nas train run=runs/my_training
 """
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from nas.cli.invocation import Invocation, UsageError
 from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_arch, split_pick
 from nas.commands.training_folder import (
+    StoredArch,
     TrainingFolder,
     read_result,
     read_training,
@@ -66,6 +68,7 @@ from nas.train.recipe.config import Recipe
 from nas.train.run.beginning import Beginning, begin_fresh, begin_from
 from nas.train.run.session import Outcome, TrainingConfig, TrainingSession
 from nas.train.trainer import TrainingError
+from nas.train.weights import weights_path
 from search_spaces.spec import ArchSpec
 
 
@@ -142,7 +145,7 @@ def run(request: TrainingRequest | FrontRequest) -> int:
 def train_network(request: TrainingRequest) -> int:
     """Train one network, or go on with its training; return the exit status."""
     console = open_console(lasts=True)
-    folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}")
+    folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}", top=request.top)
     try:
         return _train(request, folder, console)
     except (KeyboardInterrupt, ClosedOutputError) as stop:
@@ -175,8 +178,16 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
     """Check, open, train and keep what came of it."""
     folder.check(request.composed.config)
     if folder.resumes and (done := read_result(folder.path)):
-        print_lines(console, [f"Trained already: {folder.path}", *_describe_result(folder, done)])
+        # A stop between the two may have kept it from its trial.
+        kept = _keep_beside_trial(request, folder, done)
+        lines = [f"Trained already: {folder.path}", *kept, *_describe_result(folder, done)]
+        print_lines(console, lines)
         return OK
+    if folder.resumes and folder.read_arch().teacher != _digest_teacher(request):
+        raise ValueError(
+            f"teacher={request.teacher}: it is another file than run={folder.path} was started "
+            "with; restore it, or start a new run"
+        )
 
     # What cannot be had is refused before the folder is made.
     opened = _open(request, folder)
@@ -186,7 +197,7 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
 
     state = read_training(folder.path)
     with (
-        blaming_machine(f"the last checkpoint is kept: nas train run={folder.path}"),
+        blaming_machine(f"the last checkpoint is kept: nas train {_quote_run(folder)}"),
         Watcher(folder, console, state) as watcher,
     ):
         outcome = TrainingSession(
@@ -197,7 +208,7 @@ def _train(request: TrainingRequest, folder: TrainingFolder, console: PlainConso
         ).run()
         result = _keep_result(request, folder, outcome, opened.roles)
         watcher.write_page()
-    print_lines(console, _keep_beside_trial(request, outcome, result, opened.roles))
+    print_lines(console, _keep_beside_trial(request, folder, result))
     print_lines(console, _describe_result(folder, result))
     return OK
 
@@ -230,7 +241,7 @@ def _open(request: TrainingRequest, folder: TrainingFolder) -> _Opened:
         beginning = begin_from(request.source, request.spec, patches, seed=request.seed)
     is_whole = beginning.is_whole
     if folder.resumes:
-        is_whole = bool(folder.read_arch()["starts_whole"])
+        is_whole = folder.read_arch().starts_whole
     return _Opened(
         roles=roles, patches=patches, teacher=teacher, beginning=beginning, is_whole=is_whole
     )
@@ -251,11 +262,12 @@ def _write_start(
             "lr": opened.roles.lr_origins,
             "notices": notices,
         },
-        arch={
-            "spec": request.spec.to_dict(),
-            "arch": request.arch,
-            "starts_whole": opened.is_whole,
-        },
+        arch=StoredArch(
+            spec=request.spec.to_dict(),
+            arch=request.arch,
+            starts_whole=opened.is_whole,
+            teacher=_digest_teacher(request),
+        ),
     )
 
 
@@ -314,25 +326,36 @@ def _keep_result(
 
 
 def _keep_beside_trial(
-    request: TrainingRequest, outcome: Outcome, result: Trained, roles: Roles
+    request: TrainingRequest, folder: TrainingFolder, result: Trained
 ) -> list[str]:
     """Keep weights and figures beside the trial that the architecture is a pick of.
 
     Returns:
-        A line on it; none where the architecture is no pick.
+        A line on it; none where the architecture is no pick, or nothing was trained in earnest.
     """
     run_pick = split_pick(request.arch)
-    if run_pick is None:
+    if run_pick is None or request.recipe.smoke:
         return []
     search = run_pick[0]
     try:
         stored = run_directory.read_environment(search).get("data", {})
-        is_same = stored.get("val") == roles.fingerprints["val"]
-        add_trained(search, replace(result, on_same_val=is_same), request.spec, outcome.weights)
+        is_same = stored.get("val") == result.val
+        weights = weights_path(folder.path, request.spec)
+        better = add_trained(search, replace(result, on_same_val=is_same), request.spec, weights)
     except (OSError, ValueError) as error:
         reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        return [f"not kept beside the trial of {search} ({reason}); the weights are as below"]
-    return [f"Kept beside its trial: nas report run={search} and nas export run={search} use it."]
+        going_on = f"nas train {_quote_run(folder)}"
+        return [f"not kept beside the trial of {search} ({reason}); {going_on} tries again"]
+
+    if better is not None:
+        return [
+            f"Beside its trial stays an earlier training, which came to {better.psnr_db:.3f} dB: "
+            f"{better.run}"
+        ]
+    shown = "" if is_same else "; its val images are others than the search's, whose tables "
+    shown += "" if is_same else "therefore show no trained PSNR"
+    place = shlex.quote(f"run={search}")
+    return [f"Kept beside its trial: nas report {place} and nas export {place} use it{shown}."]
 
 
 def _describe_result(folder: TrainingFolder, result: Trained) -> list[str]:
@@ -349,10 +372,22 @@ def _describe_stop(folder: TrainingFolder) -> str:
     """Say how to go on with a training that was stopped."""
     if not folder.has_begun:
         return "Stopped before the first step; nothing is kept."
-    going_on = shlex.quote(f"run={folder.path}")
     kept = sorted((folder.path / "weights").glob("*.safetensors"))
     best = f"; the best weights so far: {kept[0]}" if kept else ""
-    return f"Stopped and saved. Go on with: nas train {going_on}{best}"
+    return f"Stopped and saved. Go on with: nas train {_quote_run(folder)}{best}"
+
+
+def _quote_run(folder: TrainingFolder) -> str:
+    """Return run= as a shell takes it; of a front's member that of the front."""
+    return shlex.quote(f"run={folder.top or folder.path}")
+
+
+def _digest_teacher(request: TrainingRequest) -> str:
+    """Return the digest of the teacher's file; empty where there is none, or it is not used."""
+    if request.teacher is None or not request.recipe.needs_teacher:
+        return ""
+    with request.teacher.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # What a training was started with.

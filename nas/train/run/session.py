@@ -1,11 +1,13 @@
 """One session of `nas train`: a network goes through the stages of a recipe."""
 
 import contextlib
+import copy
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +24,7 @@ from nas.system.seeds import derived_seed
 from nas.train.distill.imitation import Imitation
 from nas.train.proxy import OverBase
 from nas.train.recipe.config import Recipe, Stage
-from nas.train.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from nas.train.run.checkpoint import Checkpoint, Kept, read_checkpoint, write_checkpoint
 from nas.train.run.handover import change_form, has_base, make_whole
 from nas.train.run.keepsakes import Keepsakes
 from nas.train.run.log import TrainingLog
@@ -133,6 +135,7 @@ class TrainingSession:
         self.teacher = teacher
         self.watcher = watcher
         self._best = _Best()
+        self._kept: Kept | None = None  # in the file of weights
         self._segments: list[Segment] = []
         self._validations = config.validations  # of each segment
         self._paces: dict[str, float] = {}  # of each segment, where the time is limited
@@ -159,6 +162,7 @@ class TrainingSession:
         if checkpoint:
             self._segments = with_steps(self._segments, checkpoint.steps)
             self._validations, self._paces = checkpoint.validations, checkpoint.paces
+            self._kept = checkpoint.kept
         elif config.hours is not None:
             self._fit_time(config.hours)
         log = TrainingLog(config.folder, config.settings)
@@ -183,8 +187,8 @@ class TrainingSession:
 
     def _train_segment(self, trainer: StageTrainer, place: int, log: TrainingLog) -> None:
         """Train to the end of a segment, or until it no longer rises; validate on the way."""
-        if place == 0 and trainer.done == 0:
-            self._validate(trainer, self._segments[0], log)  # where it starts from
+        if trainer.done == 0:
+            self._validate(trainer, self._segments[place], log)  # where it starts from
         began, began_at = self._count_seconds(), trainer.done
         saved = time.monotonic()
         # A step that is cut off would leave weights that no checkpoint may hold.
@@ -194,6 +198,7 @@ class TrainingSession:
             early_stop = segment.stage.early_stop
             while trainer.done < segment.stage.steps and not signals.came:
                 if early_stop and self._best.num_worse >= early_stop.patience:
+                    self._stop_early(trainer, place)
                     return
                 self._take_step(trainer, segment)
                 if trainer.done in validated:
@@ -207,8 +212,13 @@ class TrainingSession:
                     continue
                 self._save(trainer, segment)
                 saved = time.monotonic()
-            if signals.came and not self._keepsakes.weights.exists():
-                self._keep_weights(trainer, segment.stage)
+
+    def _stop_early(self, trainer: StageTrainer, place: int) -> None:
+        """End a segment here: it goes on from its best weights, and has had no more steps."""
+        for name, value in trainer.average.items():
+            value.copy_(self._best.weights[name])
+        steps = {self._segments[place].name: trainer.done}
+        self._segments = with_steps(self._segments, steps)
 
     def _replan(self, trainer: StageTrainer, place: int, pace: float) -> bool:
         """Change the steps that are left to what the time allows; return whether any changed."""
@@ -263,7 +273,9 @@ class TrainingSession:
         if is_best:
             best.psnr_db = psnr_db
             best.weights = {name: value.clone() for name, value in trainer.average.items()}
-            self._keep_weights(trainer, segment.stage)
+            self._offer_weights(trainer, segment.stage, psnr_db)
+        if segment.index and not trainer.done:  # the stage before has shown its end
+            return
         with self._telling():
             upscale = self._open_upscaler(trainer, segment.stage)
             self._keepsakes.keep_sample(f"step {reading.step:,}", upscale)
@@ -286,10 +298,16 @@ class TrainingSession:
         net = trainer.averaged()
         return OverBase(net) if has_base(self.config.spec, stage) else net
 
-    def _keep_weights(self, trainer: StageTrainer, stage: Stage) -> None:
-        """Keep the averaged weights as a file that other commands read."""
-        over_base = has_base(self.config.spec, stage)
-        self._keepsakes.keep_weights(trainer.averaged(), over_base=over_base)
+    def _offer_weights(self, trainer: StageTrainer, stage: Stage, psnr_db: float) -> None:
+        """Keep the averaged weights as a file, where they are better than those that lie there.
+
+        A network that gives whole images goes before one that needs the base, which is half of one.
+        """
+        over_base, kept = has_base(self.config.spec, stage), self._kept
+        is_better = kept is None or (kept.over_base, -kept.psnr_db) > (over_base, -psnr_db)
+        if is_better and math.isfinite(psnr_db):
+            self._keepsakes.keep_weights(trainer.averaged(), over_base=over_base)
+            self._kept = Kept(psnr_db=psnr_db, over_base=over_base)
 
     def _save(self, trainer: StageTrainer, segment: Segment) -> None:
         """Write a checkpoint.
@@ -311,6 +329,7 @@ class TrainingSession:
             best=best.weights,
             best_db=best.psnr_db,
             num_worse=best.num_worse,
+            kept=self._kept,
             seconds=self._count_seconds(),
         )
         write_checkpoint(self.config.folder / LAST, checkpoint)
@@ -361,21 +380,23 @@ class TrainingSession:
         self._validations = plan.validations
 
     def _try_stages(self, net: Network) -> None:
-        """Cut a patch of each shape and read a feature of each layer, before the first stage.
+        """Take a step of one patch of each shape of each stage, on a copy, before the first one.
 
         Raises:
-            ValueError: images are too small for a stage, or layers do not fit; it names the stage.
+            ValueError: images are too small for a stage, or parts of it do not fit; it names it.
         """
         # Those that run: of a smoke run they are smaller ones. A repeated one is tried once.
-        for name, stage in dict(self.config.recipe.segments()).items():
-            patches = self._choose_patches(stage)
+        for index, (name, stage) in enumerate(dict(self.config.recipe.segments()).items()):
+            single = replace(stage, patches=replace(stage.patches, batch_size=1, accumulate=1))
             try:
-                for shape in stage.patches.lr_shapes(self.config.spec.scale):
-                    lr, _ = patches.batch(CALIBRATION_STEP, 1, shape)
-                if stage.distill:
-                    self._imitate(net, stage, lr, seed=0)
-            except ValueError as error:
-                raise ValueError(f"recipe.stages.{name}: {error}") from None
+                trainer = self._open_trainer(copy.deepcopy(net), single, index)
+                for _ in trainer.shapes:
+                    trainer.step()
+            except TrainingError:  # its loss may be anything here
+                continue
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"recipe.stages.{name}: {reason}") from None
 
     def _choose_patches(self, stage: Stage) -> PatchStore:
         """Return the patches of the sources that a stage names."""
@@ -442,7 +463,13 @@ class TrainingSession:
             trainer.net.load_state_dict(self._best.weights)
         net = self._make_whole(trainer.net, stage)
         psnr_db = mean_db(per_image(net, config.sets["val"], config.device))
-        self._keepsakes.keep_weights(net, over_base=False)
+
+        # An earlier stage may have come to a better one.
+        kept = self._kept
+        if kept and not kept.over_base and not psnr_db >= kept.psnr_db:
+            net, psnr_db = self._keepsakes.load_weights().to(config.device), kept.psnr_db
+        else:
+            self._keepsakes.keep_weights(net, over_base=False)
         return Outcome(
             net=net,
             weights=self._keepsakes.weights,

@@ -39,22 +39,29 @@ def read_trained(run: Path) -> dict[str, Trained]:
     return found
 
 
-def add_trained(run: Path, trained: Trained, spec: ArchSpec, weights: Path) -> None:
-    """Keep what a training came to beside its trial; an earlier training of it is replaced.
+def add_trained(run: Path, trained: Trained, spec: ArchSpec, weights: Path) -> Trained | None:
+    """Keep what a training came to beside its trial, in the place of an earlier one of it.
 
     Several trainings may end at once: one after the other writes.
 
     Args:
         run: the search's run directory.
         weights: the training's own file of them, which is copied.
+    Returns:
+        An earlier training that is better on the same val images, and stays; None: it is kept.
     Raises:
         OSError: it cannot be written. ValueError: what lies there is damaged.
     """
     with hold_file(run / f".{FOLDER}.lock", what=f"{run / TRAINED}"):
+        earlier = read_trained(run).get(trained.arch_id)
+        if earlier and earlier.val == trained.val and earlier.psnr_db > trained.psnr_db:
+            return earlier
         path = trained_path(run, spec)
         with replaced(path) as draft:
             draft.write_bytes(weights.read_bytes())
         log = run / TRAINED
         if log.exists():
             recover(log)
-        RecordWriter(log, "").append([asdict(trained)])
+        if earlier != trained:
+            RecordWriter(log, "").append([asdict(trained)])
+    return None

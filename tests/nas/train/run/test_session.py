@@ -50,7 +50,7 @@ def test_training_is_validated_and_logged(uninterrupted):
     folder, outcome, watcher = uninterrupted
     assert watcher.steps == list(range(1, 15))
     assert [(reading.stage, reading.step) for reading in watcher.readings] == [
-        ("residual", 0), ("residual", 4), ("residual", 8), ("whole", 11), ("whole", 14),
+        ("residual", 0), ("residual", 4), ("residual", 8), ("whole", 8), ("whole", 11), ("whole", 14),
     ]  # fmt: skip
     assert read_log(folder) == ({"residual": 8, "whole": 6}, watcher.readings)
     assert set(watcher.readings[-1].losses) == {"l1", "fft", "output", "features"}
@@ -60,7 +60,7 @@ def test_training_is_validated_and_logged(uninterrupted):
 def test_killed_training_goes_on_to_the_same_bits(uninterrupted, tmp_path):
     """Killed within the first stage, at the border, and within the second, with its teacher."""
     _, outcome, watcher = uninterrupted
-    points = random.Random(0).sample(range(1, 5), 2)
+    points = [*random.Random(0).sample(range(1, 5), 2), 5]  # the last within the second
     for count in points:
         assert run_until(tmp_path, count) == -9
     assert run_until(tmp_path, None) == 0
