@@ -2,9 +2,9 @@
 
 import io
 import zipfile
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
@@ -84,7 +84,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         data = torch.load(path, map_location="cpu", weights_only=True)
         version = data.pop("format")
         tensors = {name: data.pop(name) for name in ("trainer", "best")}
-        checkpoint = replace(read_as(Checkpoint, {**data, "trainer": {}}), **tensors)
+        hints = get_type_hints(Checkpoint)
+        plain = {name: read_as(hints[name], value, name) for name, value in data.items()}
+        checkpoint = Checkpoint(**plain, **tensors)
     except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
         raise ValueError(
             f"{path}: it cannot be read ({type(error).__name__}); remove it to train anew"

@@ -170,6 +170,9 @@ class TrainingSession:
         with self._telling():
             self._keepsakes.keep_originals()
 
+        if checkpoint and checkpoint.segment >= len(self._segments):
+            raise ValueError(f"{path}: it is no checkpoint of this recipe; remove it to train anew")
+
         # A checkpoint holds all weights of its segment: the start only gives the network its form.
         first = checkpoint.segment if checkpoint else 0
         net = self.start(has_base(config.spec, self._segments[first].stage))
@@ -342,6 +345,10 @@ class TrainingSession:
         """
         try:
             trainer.restore(checkpoint.trainer)
+            shapes = {name: value.shape for name, value in trainer.average.items()}
+            best = {name: value.shape for name, value in checkpoint.best.items()}
+            if best and best != shapes:
+                raise ValueError("its best weights are another network's")
         except MISFITS as error:
             path = self.config.folder / LAST
             raise ValueError(
