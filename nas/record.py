@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from nas.system.schema_rules import Amount, Count, Decibels, PositiveAmount, PositiveCount
-from nas.system.stored_schema import parse_as
+from nas.system.schema.schema_rules import Amount, Count, Decibels, PositiveAmount, PositiveCount
+from nas.system.schema.stored_schema import parse_as
 from search_spaces.spec import ArchSpec
 
 State = Literal["complete", "failed", "rejected"]

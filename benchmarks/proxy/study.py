@@ -25,7 +25,7 @@ from nas.search.config import SearchConfig
 from nas.search.engines.base import Placement, Result, Task
 from nas.search.engines.local import LocalEngine
 from nas.search.engines.tasks import run_tasks, started
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 from nas.train.trainer import TrainingError
 from search_spaces.chooser import RandomChooser
 from search_spaces.published import published

@@ -44,9 +44,9 @@ from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.measure.cost import summed_cost
 from nas.measure.quality import mean_db, per_image
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
+from nas.system.files.user_cache import user_cache
 from nas.system.seeds import derived_seed
-from nas.system.user_cache import user_cache
 from nas.train.proxy import OverBase, ProxyConfig, start_proxy
 from nas.train.trainer import TrainingError
 from search_spaces.published import published

@@ -26,7 +26,7 @@ from benchmarks.search.disturbed import (
     warm_up,
 )
 from benchmarks.shared.arguments import make_parser
-from nas.search.store.run_directory import DERIVED, JOURNAL
+from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL
 
 # Each with a start so short that most of the trials are its model's.
 SAMPLERS = {

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import io
 import json
 import os
@@ -13,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.analysis import front_probability
 from nas.cli.door import main
 from nas.search.store.facts import RECORD
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import load_run
+from nas.search.table.table import Table
 
 SEARCH = [
     "evaluator=table",
@@ -43,7 +46,12 @@ def nothing() -> None:
 
 
 def warm_up() -> None:
-    """Search once in this process: its forks find modules loaded and what is cached."""
+    """Search once in this process: its forks find modules loaded and what is cached.
+
+    What no row depends on is made once, the table, or coarsely, the probabilities on a page.
+    """
+    Table.load = functools.cache(Table.load)  # type: ignore[method-assign]
+    front_probability.DRAWS = 10
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
         main(["search", f"run={name}/run", *SEARCH, "trials=1"])
 

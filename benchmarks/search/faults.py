@@ -43,7 +43,7 @@ from benchmarks.shared.arguments import make_parser
 from nas.search.backends.table import TableBackend
 from nas.search.engines import simulated
 from nas.search.engines.local import LocalEngine
-from nas.system import record_file
+from nas.system.files import record_file
 
 KINDS = {
     "append": ("error", "short", "kill"),

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setting = {"steps": options.steps, "seed": seed, "distils": distils}
             if not read_lines(options.results, setting):
                 append_line(options.results, setting | _train(options, seed, distils=distils))
-    _print_gain(read_lines(options.results, {"steps": options.steps}))
+    print_gain(read_lines(options.results, {"steps": options.steps}))
     return 0
 
 
@@ -75,7 +75,7 @@ def make_small():  # type: ignore[no-untyped-def]
     return SpanSpace(**values).sample(None)
 
 
-def _print_gain(lines: list[dict[str, float]]) -> None:
+def print_gain(lines: list[dict[str, float]]) -> None:
     """Print the gain of distilling on Set14, paired by seed."""
     by_seed = {(line["seed"], line["distils"]): line["test_db"] for line in lines}
     seeds = sorted({seed for seed, _ in by_seed})

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from nas.analysis.lasting import Lasting
 from nas.record import Curve, Quality
-from nas.system.schema_rules import Amount, Count, Decibels, Matches
-from nas.system.stored_schema import parse_as
+from nas.system.schema.schema_rules import Amount, Count, Decibels, Matches
+from nas.system.schema.stored_schema import parse_as
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, BlockSpec
 
@@ -67,6 +68,7 @@ class Verdict:
         seed_std_db: standard deviation over seeds; None with one seed.
         gate_db: width of the PSNR gate.
         reason: why it passes or fails, in words.
+        lasting: how far the data last; None: the largest size was not trained longer.
     """
 
     passes: bool
@@ -76,6 +78,7 @@ class Verdict:
     seed_std_db: float | None
     gate_db: float
     reason: str
+    lasting: Lasting | None = None
 
 
 def rung_spec(rung: str, scale: int) -> ArchSpec:
@@ -124,8 +127,8 @@ def judge(runs: Sequence[LadderRun], gate_db: float, rungs: Sequence[str] = RUNG
     # Order is asked of the means and of every seed that all sizes were trained with.
     means = [statistics.fmean(psnrs_db.values()) for psnrs_db in by_rung.values()]
     seeds = sorted(set.intersection(*(set(psnrs_db) for psnrs_db in by_rung.values())))
-    orders = tuple(_is_rising([psnrs_db[seed] for psnrs_db in by_rung.values()]) for seed in seeds)
-    in_order = _is_rising(means) and all(orders)
+    orders = tuple(is_rising([psnrs_db[seed] for psnrs_db in by_rung.values()]) for seed in seeds)
+    in_order = is_rising(means) and all(orders)
 
     # In order is not enough: sizes that lie within the noise of seeds come out in order by luck.
     spread = means[-1] - means[0]
@@ -188,5 +191,6 @@ def references(runs: Sequence[LadderRun], rung: str = RUNGS[-1]) -> dict[int, fl
     return {fidelity: statistics.fmean(psnrs_db[fidelity]) for fidelity in sorted(psnrs_db)}
 
 
-def _is_rising(values: Sequence[float]) -> bool:
+def is_rising(values: Sequence[float]) -> bool:
+    """Return whether each value is higher than the one before."""
     return all(a < b for a, b in itertools.pairwise(values))

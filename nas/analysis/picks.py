@@ -62,9 +62,12 @@ def _find_best_score(state: RunState) -> int:
     if not state.can_rank:
         # A score is of little use where PSNR is not known to be high enough.
         reason = state.verdict.reason if state.verdict else "its ladder is not complete"
+        lasting = state.verdict.lasting if state.verdict else None
+        is_used_up = lasting is not None and lasting.is_used_up
+        instead = "on data that last longer" if is_used_up else "with a longer proxy"
         raise ValueError(
             f"pick=best_score: the proxy of {state.name} cannot rank ({reason}), so no score is "
-            "the best; use pick=knee or a trial number, or search with a longer proxy"
+            f"the best; use pick=knee or a trial number, or search {instead}"
         )
     passing = best_score_rows(table(state))
     if passing.empty:

@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from nas.analysis.ladder import RUNGS, LadderRun, Verdict, judge, references
+from nas.analysis.lasting import LongerPlan
+from nas.analysis.longer_ladder import judge_longer, list_longer_sizes
 from nas.analysis.training import Trained
 from nas.analysis.trust import Agreement, Trust, agreement, measure_trust
 from nas.record import TrialRecord
 from nas.score import Challenge
-from nas.system.schema_rules import Amount, Count, Decibels
+from nas.system.schema.schema_rules import Amount, Count, Decibels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class RunState:
         probes: numbers of the trials that are trained to the end whatever their rungs promise.
         lr_origins: how the LR images were made, in words, by data role.
         rungs: sizes of the ladder, smallest first; the last is the reference of every gain.
+        longer_plan: how long the ladder's sizes are trained a second time.
+        longer_ladder: these trainings, at most one a size.
         memo: results computed once for this state, by name; `dataclasses.replace` starts it anew.
     """
 
@@ -84,11 +88,27 @@ class RunState:
     trained: Mapping[str, Trained] = field(default_factory=dict)
     lr_origins: Mapping[str, str] = field(default_factory=dict)
     rungs: tuple[str, ...] = RUNGS
+    longer_plan: LongerPlan = field(default_factory=LongerPlan)
+    longer_ladder: tuple[LadderRun, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """The ladder's verdict; None while the ladder is not complete."""
+        """The ladder's verdict; None while it is not complete, longer trainings included."""
+        verdict = self.brief_verdict
+        if verdict is None or not self.longer_plan.steps:
+            return verdict
+        trained = {run.rung for run in self.longer_ladder}
+        if not trained >= {*list_longer_sizes(verdict, self.rungs)}:
+            return None
+        from_parent = self.longer_plan.from_parent
+        return judge_longer(
+            verdict, self.ladder, self.longer_ladder, self.rungs, from_parent=from_parent
+        )
+
+    @cached_property
+    def brief_verdict(self) -> Verdict | None:
+        """The verdict by the trainings of the proxy's length alone; None while some are missing."""
         # Each rung needs all of its seeds: a verdict of half a ladder could turn round.
         num_runs = Counter(run.rung for run in self.ladder)
         if any(num_runs[rung] < self.ladder_seeds for rung in self.rungs):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.score import Challenge
-from nas.system.schema_rules import Amount, Count, Decibels
+from nas.system.schema.schema_rules import Amount, Count, Decibels
 from search_spaces.spec import ArchSpec
 
 

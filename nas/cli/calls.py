@@ -3,7 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +13,7 @@ from nas.cli.exit_status import OK
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import USER_ERRORS, Invocation, UsageError, did_you_mean
 from nas.cli.message import message_of, part
+from nas.system.faults import OutputError
 from nas.system.streams import printable
 
 
@@ -86,14 +87,10 @@ def _print_changes(line: str) -> None:
     command that only prints fails at what it prints.
 
     Raises:
-        BrokenPipeError: nobody reads the output.
+        ClosedOutputError: nobody reads the output.
     """
-    try:
+    with suppress(OutputError):
         print(line, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError:
-        return
 
 
 def find_schema(module: ModuleType) -> Callable[..., Any]:

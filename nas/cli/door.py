@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nas.cli.exit_status import FAULT, INTERRUPTED
 from nas.cli.signals import heard
-from nas.system.streams import make_printable, say_aside
+from nas.system.streams import make_printable, say_aside, telling_output_apart
 from nas.system.torchrun import claim_last_word, silencing_followers
 
 
@@ -26,7 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     make_printable()
-    with silencing_followers(), heard(until_the_end=argv is None) as signals:
+    with (
+        silencing_followers(),
+        heard(until_the_end=argv is None) as signals,
+        telling_output_apart(),
+    ):
         try:
             # Loaded here: it takes a moment, in which Ctrl-C is one line too.
             from nas.cli.calls import run_command

@@ -8,14 +8,26 @@ from nas.cli import catalog
 from nas.cli.exit_status import CLOSED_PIPE, FAULT, INTERRUPTED, WRONG_USE
 from nas.cli.invocation import USER_ERRORS
 from nas.cli.message import message_of, one_line, part
-from nas.system.drafts import UnwritableError
-from nas.system.faults import MachineError
-from nas.system.streams import describe_os_error, drop_output, say_aside
+from nas.system.console import open_console, print_lines
+from nas.system.faults import (
+    ClosedOutputError,
+    MachineError,
+    OutputError,
+    describe_os_error,
+)
+from nas.system.files.drafts import UnwritableError
+from nas.system.streams import STANDARD_OUTPUT, drop_output, say_aside
 from nas.system.torchrun import read_rank
 
 # Errors that no other value of a key would mend: of what is written, and of the machine.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF)
-_FAULTS = (*UNWRITABLE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE)
+_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE),
+)
+# Commands that take long and keep what they did. They say themselves how one of them goes on that
+# had begun: an error that comes up to here came before.
+LONG = ("search", "tabulate", "train", "trust")
+UNREAD = "nobody reads its output"
 
 
 def end_command(error: BaseException, arguments: Sequence[str]) -> int:
@@ -24,18 +36,19 @@ def end_command(error: BaseException, arguments: Sequence[str]) -> int:
     Raises:
         BaseException: the error, where the fault is ours, or developers ask where it came from.
     """
-    # Whoever read the output, such as head, has seen enough.
-    if isinstance(error, BrokenPipeError):
-        drop_output()
-        return status_of(error)
-
     name = _name_command(arguments)
 
-    # Whatever is written into a file names it.
-    if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+    # Whoever read the output, such as head, has seen enough of a command that only prints.
+    if isinstance(error, ClosedOutputError):
         drop_output()
-        say_aside(f"{name}: standard output: {describe_os_error(error)}")
-        return FAULT
+        if _is_long(arguments):
+            say_aside(f"{name}: {UNREAD}; nothing was begun")
+        return status_of(error)
+
+    if isinstance(error, OutputError):
+        drop_output()
+        say_aside(f"{name}: {describe_os_error(error, STANDARD_OUTPUT)}")
+        return status_of(error)
 
     if is_ours(error) or os.environ.get("NAS_TRACEBACK"):
         raise error
@@ -46,11 +59,32 @@ def end_command(error: BaseException, arguments: Sequence[str]) -> int:
 
 def is_ours(error: BaseException) -> bool:
     """Return whether an error is a fault of this program, which shows where it came from."""
-    return not isinstance(error, (*USER_ERRORS, MachineError, KeyboardInterrupt))
+    known = (*USER_ERRORS, MachineError, OutputError, ClosedOutputError, KeyboardInterrupt)
+    return not isinstance(error, known)
+
+
+def end_early(command: str, stop: BaseException, line: str) -> int:
+    """Say how to go on with a command that was stopped; return its exit status.
+
+    Of several processes the first one speaks.
+
+    Args:
+        stop: a KeyboardInterrupt, or a ClosedOutputError: then the line goes to standard error.
+    """
+    if read_rank():
+        return status_of(stop)
+    if isinstance(stop, ClosedOutputError):
+        drop_output()
+        say_aside(f"nas {command}: {UNREAD}. {line}")
+    else:
+        print_lines(open_console(lasts=True), [line])
+    return status_of(stop)
 
 
 def status_of(error: BaseException) -> int:
     """Return the exit status of a command that an error has ended.
+
+    What names no file comes from no value of a key: the system has refused something.
 
     Example:
         >>> status_of(KeyboardInterrupt()), status_of(OSError(errno.ENOSPC, "full"))
@@ -59,11 +93,18 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         # `nas.cli.signals` says which signal it was.
         return int(getattr(error, "status", INTERRUPTED))
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, ClosedOutputError):
         return CLOSED_PIPE
     if isinstance(error, (UnwritableError, MachineError)):
         return FAULT
-    return FAULT if isinstance(error, OSError) and error.errno in _FAULTS else WRONG_USE
+    if not isinstance(error, OSError) or error.errno is None:
+        return WRONG_USE
+    return FAULT if error.filename is None or error.errno in _FAULTS else WRONG_USE
+
+
+def _is_long(arguments: Sequence[str]) -> bool:
+    """Whether a command was to do what it keeps: its help only prints."""
+    return bool(arguments) and arguments[0] in LONG and not {"-h", "--help"} & {*arguments}
 
 
 def _name_command(arguments: Sequence[str]) -> str:
@@ -84,9 +125,10 @@ def _describe_error(error: BaseException, arguments: Sequence[str]) -> str:
 
     text = message_of(error)
     if isinstance(error, OSError) and error.strerror:
-        where = _find_argument(str(error.filename), arguments) or error.filename
-        text = describe_os_error(error)
-        text = f"{where}: {text}" if where else text
+        where = error.filename
+        if where is not None:
+            where = _find_argument(str(where), arguments) or where
+        text = describe_os_error(error, where)
 
     # `schema.build` notes the key of the object whose constructor refused its values.
     node = next((note for note in getattr(error, "__notes__", []) if note), "")

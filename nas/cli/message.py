@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from nas.system.schema_rules import MAX_SHOWN
+from nas.system.schema.schema_rules import MAX_SHOWN
 from nas.system.streams import printable
 
 MAX_LINE = 300  # characters of a message, the command's name among them

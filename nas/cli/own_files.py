@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from nas.cli.invocation import UsageError
 from nas.cli.message import part
 from nas.cli.targets import TARGET, check_name
-from nas.system.plain_data import read_plain
+from nas.system.schema.plain_data import read_plain
 
 GROUPS = ("recipe", "space")  # in which a YAML file of the user's may be chosen
 ENDS = (".yaml", ".yml")

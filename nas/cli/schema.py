@@ -22,7 +22,7 @@ from nas.cli.annotations import (
 from nas.cli.invocation import USER_ERRORS, UsageError, did_you_mean
 from nas.cli.message import part
 from nas.cli.targets import TARGET, check_name, fits, locate
-from nas.system.schema_rules import LARGEST, show_digits
+from nas.system.schema.schema_rules import LARGEST, show_digits
 
 _RESERVED = re.compile(r"_[a-z]+_")  # Hydra's words among keys: _target_, _partial_, _args_, ...
 

@@ -23,6 +23,7 @@ CLASSES = frozenset(
         "nas.losses.pixel.Charbonnier",
         "nas.losses.pixel.L1",
         "nas.losses.pixel.MSE",
+        "nas.losses.structure.SSIM",
         "nas.measure.latency.config.LatencyConfig",
         "nas.score.Baseline",
         "nas.score.Challenge",

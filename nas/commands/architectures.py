@@ -12,8 +12,8 @@ from nas.commands.csv_files import read_csv
 from nas.commands.spec_files import read_spec
 from nas.record import TrialRecord
 from nas.search.feasibility import check_buildable
-from nas.search.store.runs import load_run
-from nas.search.store.trained import trained_path
+from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.trained import trained_path
 from nas.train.parent import ParentFile
 from nas.train.weights import weights_path
 from search_spaces import ArchSpec, published

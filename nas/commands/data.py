@@ -26,8 +26,8 @@ from nas.data.sets import ImageSet
 from nas.data.sheet import draw_sheet
 from nas.score import Challenge
 from nas.system.console import open_console, print_lines
-from nas.system.drafts import check_target, replaced
-from nas.system.file_names import escape_name
+from nas.system.files.drafts import check_target, replaced
+from nas.system.files.file_names import escape_name
 
 
 def run(

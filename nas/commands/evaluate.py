@@ -49,11 +49,11 @@ from nas.measure.quality import (
     upscale_pixels,
 )
 from nas.report.words import describe
-from nas.search.store.run_directory import write
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import write
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.drafts import check_target
-from nas.system.streams import encodable
+from nas.system.files.drafts import check_target
+from nas.system.files.file_names import escape_name
 from nas.train.weights import find_spec, read_metadata, read_upscaler
 from search_spaces import ArchSpec
 from search_spaces.checkpoints.official import describe_origin
@@ -228,7 +228,7 @@ def as_csv(rows: list[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row.__slots__)
     writer.writerows([getattr(row, name) for name in Row.__slots__] for row in rows)
-    return encodable(text.getvalue())  # of a file whose name is no UTF-8
+    return escape_name(text.getvalue())  # of a file whose name is no UTF-8
 
 
 def _make_table(rows: list[Row], role: str) -> Table:

@@ -10,6 +10,7 @@ Examples:
     nas export run=runs/mine pick=17
 """
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from nas.export.bundle import Bundle, Exporter, check_free, export
 from nas.measure.quality import PROTOCOL
 from nas.record import TrialRecord
 from nas.report.words import describe, score_label
-from nas.search.store.runs import load_run
-from nas.search.store.trained import trained_path
+from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.trained import trained_path
 from nas.system.console import open_console, print_lines
 from nas.train.weights import read_metadata, residual_network
 from search_spaces.checkpoints.official import load_strict, read_state
@@ -56,18 +57,18 @@ def run(*, run: str, pick: str, formats: dict[str, Exporter], out: str | None) -
     lines = [
         f"trial {record.number} of {state.name}, {record.spec.arch_id}: {describe(record.spec)}",
         *(f"written: {file}" for file in files),
-        describe_weights(bundle, state, record),
+        describe_weights(bundle, state, record, folder),
     ]
     print_lines(open_console(), lines)
 
 
-def describe_weights(bundle: Bundle, state: RunState, record: TrialRecord) -> str:
+def describe_weights(bundle: Bundle, state: RunState, record: TrialRecord, folder: Path) -> str:
     """Say what the weights are: whoever exports a search result may take it for a finished network."""
     if bundle.base is not None:
         return (
             f"These are proxy weights, after a brief training: a residual over a {bundle.base} "
             "base, which nas evaluate adds. The network has to be trained before it is used: "
-            f"nas train arch={state.name}:{record.number}."
+            f"nas train {shlex.quote(f'arch={folder}:{record.number}')}."
         )
     trained = state.trained.get(record.spec.arch_id)
     if trained is None:
@@ -114,8 +115,9 @@ def open_bundle(folder: Path, state: RunState, record: TrialRecord) -> Bundle:
 def _describe_training(state: RunState, record: TrialRecord, kind: str) -> dict[str, Any]:
     """Return what the weights are, and the training that made them where it was a whole one."""
     trained = state.trained.get(record.spec.arch_id)
+    is_trained = kind == "trained weights"
     facts = {"weights": kind}
-    return facts | {"training": asdict(trained)} if trained else facts
+    return facts | {"training": asdict(trained)} if trained and is_trained else facts
 
 
 def provenance(state: RunState, record: TrialRecord) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from nas.cli.message import part
 from nas.commands.csv_files import Row, number_hint, read_csv
 from nas.score import Challenge, Components, ranks
 from nas.system.console import open_console, print_lines
-from nas.system.drafts import check_target, replaced
+from nas.system.files.drafts import check_target, replaced
 
 WRITTEN = (
     "score",

@@ -23,10 +23,10 @@ from nas.report.terminal import summary
 from nas.report.training.page import render_training
 from nas.report.training.words import write_lead
 from nas.report.words import counts
-from nas.search.store.run_directory import holds_training, read_retrained, rewrite, write
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import holds_training, read_retrained, rewrite, write
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.record_file import DamagedFileError
+from nas.system.files.record_file import DamagedFileError
 
 RECOVERED = "recovered"  # folder within a run, for what was read of damaged files
 
@@ -75,7 +75,7 @@ def read_whole(run: Path) -> tuple[RunState, str]:
     try:
         state, damage = load_run(run), ""
     except DamagedFileError as error:
-        state, damage = load_run(run, recover=True), str(error)
+        state, damage = load_run(run, "before damage"), str(error)
 
     # A run is read without its longer trainings, where they are damaged: its notices say so.
     try:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from nas.analysis.run_state import RunState
 from nas.cli import python_values, schema
 from nas.cli.composition import Stored, compose_command
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
 from nas.cli.overrides import parse
@@ -43,10 +43,11 @@ from nas.search.samplers.base import Sampler
 from nas.search.samplers.random import Random
 from nas.search.screen import guarded
 from nas.search.session import SearchResult, SearchSession
-from nas.search.store import run_directory
-from nas.search.store.runs import load_run
-from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.streams import drop_output, say_aside
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.settings import LATER
+from nas.system.console import open_console, print_lines
+from nas.system.faults import ClosedOutputError
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -66,6 +67,7 @@ def configure(
     objectives: list[str],
     goal: GoalWord,
     ladder_seeds: int,
+    ladder_long: bool,
     time_cap: float | None,
     replay: str | None,
     parent: str | None,
@@ -96,35 +98,6 @@ def configure(
             f"inherit=true says what candidates start from, and so does parent={parent}; "
             "leave one out"
         )
-    budget = Budget.of(trials, hours, stop, confirm)
-    goals = Goals(
-        objectives=tuple(objectives),
-        goal=goal,
-        challenge=challenge,
-        limits=limits,
-        ladder_seeds=ladder_seeds,
-    )
-    training = TrainingParts(
-        data=data,
-        proxy=proxy,
-        fidelity=fidelity,
-        parent=resolve_parent(parent, parent_weights, scale=scale),
-        time_cap=time_cap,
-    )
-    execution = Execution(
-        backend=evaluator,
-        engine=engine,
-        workers=workers,
-        device=pick_device(device),
-        table=table,
-    )
-    prior = Prior(
-        start=[spec for text in start for spec in resolve_archs(text, key="start")],
-        warm_start=[Path(earlier) for earlier in warm_start],
-        inherit=inherit,
-        retry=retry,
-    )
-
     return SearchConfig(
         run=Path(run) if run else None,
         name=_name_space(invocation.overrides),
@@ -132,18 +105,47 @@ def configure(
         scale=scale,
         space=space,
         sampler=sampler,
-        goals=goals,
-        budget=budget,
-        training=training,
-        reading=ReadingParts(latency=latency, replay=_read_latencies(replay)),
-        execution=execution,
-        prior=prior,
-        composed=Composed(
-            # Asked of one session: it is no part of what a run is.
-            config={key: value for key, value in invocation.config.items() if key != "retry"},
-            choices=invocation.choices,
-            overrides=invocation.overrides,
+        budget=Budget.of(trials, hours, stop, confirm),
+        goals=Goals(
+            objectives=tuple(objectives),
+            goal=goal,
+            challenge=challenge,
+            limits=limits,
+            ladder_seeds=ladder_seeds,
+            ladder_long=ladder_long,
         ),
+        training=TrainingParts(
+            data=data,
+            proxy=proxy,
+            fidelity=fidelity,
+            parent=resolve_parent(parent, parent_weights, scale=scale),
+            time_cap=time_cap,
+        ),
+        execution=Execution(
+            backend=evaluator,
+            engine=engine,
+            workers=workers,
+            device=pick_device(device),
+            table=table,
+        ),
+        prior=Prior(
+            start=[spec for text in start for spec in resolve_archs(text, key="start")],
+            warm_start=[Path(earlier) for earlier in warm_start],
+            inherit=inherit,
+            retry=retry,
+        ),
+        reading=ReadingParts(latency=latency, replay=_read_latencies(replay)),
+        composed=_compose_plainly(invocation),
+    )
+
+
+def _compose_plainly(invocation: Invocation) -> Composed:
+    """Return the configuration that the run directory keeps."""
+    return Composed(
+        # Asked of one session: it is no part of what a run is.
+        config={key: value for key, value in invocation.config.items() if key != "retry"},
+        choices=invocation.choices,
+        overrides=invocation.overrides,
     )
 
 
@@ -152,14 +154,19 @@ def run(config: SearchConfig) -> int:
     # What is printed decides nothing: the search goes on where its output cannot be written.
     console = open_console(lasts=True)
     session = SearchSession(config, render=render, open_screen=open_display)
+    end = ""
     try:
         result = session.run()
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        end = _describe_end(result)
+        with guarded("the summary"):
+            console.print(summary(result.state))
+        print_lines(console, [end])
+    except (KeyboardInterrupt, ClosedOutputError) as stop:
         if not _is_begun(session):
             raise
-        return _end_early(session, console, stop)
-
-    _print_result(console, result)
+        going_on = shlex.quote(f"run={session.config.run}")
+        stopped = f"Stopped; nothing that had finished is lost. Go on with: nas search {going_on}"
+        return end_early("search", stop, end or stopped)
     return OK
 
 
@@ -168,27 +175,11 @@ def _is_begun(session: SearchSession) -> bool:
     return session.config.run is not None and run_directory.exists(session.config.run)
 
 
-def _end_early(session: SearchSession, console: PlainConsole, stop: BaseException) -> int:
-    """Say how to go on with a search that was stopped; return its exit status."""
-    going_on = shlex.quote(f"run={session.config.run}")
-    line = f"Stopped; nothing that had finished is lost. Go on with: nas search {going_on}"
-
-    # Whoever read the output has gone, so it is told elsewhere.
-    if isinstance(stop, BrokenPipeError):
-        drop_output()
-        say_aside(f"nas search: nobody reads its output. {line}")
-    else:
-        print_lines(console, [line])
-    return status_of(stop)
-
-
-def _print_result(console: PlainConsole, result: SearchResult) -> None:
-    """Print what was found, why the search ended, and where its report is."""
-    with guarded("the summary"):
-        console.print(summary(result.state))
+def _describe_end(result: SearchResult) -> str:
+    """Say why a search has ended, and where its report is."""
     reason = f"{result.reason[0].upper()}{result.reason[1:]}"
     report = result.unwritten or f"Report: {result.folder / 'report.html'}"
-    print_lines(console, [f"{reason}. {report}"])
+    return f"{reason}. {report}"
 
 
 def open_display(state: RunState) -> AbstractContextManager[Display]:
@@ -226,7 +217,9 @@ def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, A
         ValueError: it cannot be read, or is not what a search of this version writes.
     """
     config = run_directory.stored_config(folder)
-    others = {"retry": None} | {key: value for key, value in config.items() if key not in given}
+    others = {"retry": None, **LATER} | {
+        key: value for key, value in config.items() if key not in given
+    }
     try:
         python_values.refuse_objects(others)
     except UsageError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.cli.invocation import UsageError
 from nas.cli.message import part
-from nas.system.plain_data import read_plain
+from nas.system.schema.plain_data import read_plain
 from search_spaces.spec import ArchSpec
 
 KEYS = ("arch", "baseline", "parent", "start", "teacher_arch")  # whose values may name such a file

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import torch
 
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
+from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError
 from nas.data.config import DataConfig
 from nas.data.roles import Roles, open_roles
@@ -26,14 +27,13 @@ from nas.search.backends.training import gather_settings
 from nas.search.engines.base import Engine, Placement
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.fidelity.config import FidelityConfig
-from nas.search.store.former import make_folders, remove_folders
-from nas.search.store.settings import shown_settings
+from nas.search.store.run_folder.settings import shown_settings
 from nas.search.table.contents import TableContents
-from nas.search.table.log import TabulationLog
+from nas.search.table.log import find_log, open_log, refuse_complete
 from nas.search.table.tabulation import Show, assemble_table, tabulate
 from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.faults import MachineError, blaming_machine
-from nas.system.owned_folder import OwnedFolder
+from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
+from nas.system.files.owned_folder import OwnedFolder
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
 
@@ -102,43 +102,49 @@ def _make_table(
 
     # From here on something is written, beside the table alone.
     shown = _list_settings(invocation)
-    folders = make_folders(path.parent)
-    log = TabulationLog(path.with_suffix(".jsonl"), shown | {"images": roles.fingerprints})
-    show = _make_show(console, len(log.trained))
-    way_out = f"what is done stands in {log.path}; the same command goes on"
+    way_out = f"what is done stands in {find_log(path)}; the same command goes on"
     try:
-        # Trainings outside a run keep nothing, so their run directory stays empty.
-        assert settings.shared
-        with blaming_machine(way_out), OwnedFolder() as empty, settings.shared as told:
-            print_lines(console, told)
-            elsewhere = replace(settings, run=empty)
-            tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
-    except (ValueError, MachineError) as error:
-        _remove_empty(log, folders)
-        if not log.path.exists() and isinstance(error, MachineError):
+        with open_log(path, shown | {"images": roles.fingerprints}) as log:
+            print_lines(console, log.notices)
+            show = _make_show(console, len(log.trained))
+            # Trainings outside a run keep nothing, so their run directory stays empty.
+            assert settings.shared
+            with blaming_machine(way_out), OwnedFolder() as empty, settings.shared as told:
+                print_lines(console, told)
+                elsewhere = replace(settings, run=empty)
+                tabulate(contents, log, elsewhere, engine=engine, placement=placement, show=show)
+
+            # A search of the table is told which space it was made of.
+            chosen_space = _list_space_overrides(invocation)
+            table = assemble_table(
+                contents,
+                log,
+                fidelities=settings.fidelities,
+                settings=shown | {"chosen_space": chosen_space},
+                environment=fingerprint(torch.device(settings.device))
+                | {"data": roles.fingerprints},
+            )
+            # The log goes last: a kill between the two leaves a table that is complete.
+            with blaming_machine(way_out):
+                table.save(path)
+                log.path.unlink()
+        print_lines(console, [f"{len(table.entries)} members in {path}"])
+    except MachineError as error:
+        if not find_log(path).exists():  # nothing is there to go on with
             raise MachineError(error.reason) from error
         raise
-    except KeyboardInterrupt as stop:
-        goes_on = f"Stopped; what is done stands in {log.path}. The same command goes on."
-        print_lines(console, [goes_on])
-        return status_of(stop)
+    except (KeyboardInterrupt, ClosedOutputError) as stop:
+        return end_early("tabulate", stop, _describe_rest(path))
+    return OK
 
-    # A search of the table is told which space it was made of.
-    chosen_space = _list_space_overrides(invocation)
-    table = assemble_table(
-        contents,
-        log,
-        fidelities=settings.fidelities,
-        settings=shown | {"chosen_space": chosen_space},
-        environment=fingerprint(torch.device(settings.device)) | {"data": roles.fingerprints},
-    )
 
-    # The log goes last: a kill between the two leaves a table that is complete.
-    with blaming_machine(way_out):
-        table.save(path)
-        log.path.unlink()
-    print_lines(console, [f"{len(table.entries)} members in {path}"])
-    return 0
+def _describe_rest(path: Path) -> str:
+    """Say what a command that was stopped leaves of its table, and how to go on."""
+    if path.exists():
+        return f"The table is complete: {path}"
+    if find_log(path).exists():
+        return f"Stopped; what is done stands in {find_log(path)}. The same command goes on."
+    return "Stopped before anything was done; nothing is left behind."
 
 
 def _print_plan(
@@ -169,8 +175,7 @@ def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -
         raise UsageError(
             f"out: a table is a .parquet file, got {path}; such as {path.with_suffix('.parquet')}"
         )
-    if path.exists():
-        raise UsageError(f"out: {path} exists and is complete; give another name")
+    refuse_complete(path)
 
     # A table is made in hours: its keys are checked as strictly as a search's.
     for name, value, least in (("seeds", seeds, 1), ("repeated", repeated, 0)):
@@ -179,13 +184,6 @@ def _check_usage(path: Path, ladder: Sequence[str], seeds: int, repeated: int) -
 
     if len(ladder) < 2:
         raise UsageError(f"ladder must name at least two members, smallest first, got {ladder}")
-
-
-def _remove_empty(log: TabulationLog, folders: Sequence[Path]) -> None:
-    """Remove a log without results and the folders that were made for it: nothing came out."""
-    if not log.measured and not log.trained:
-        log.path.unlink()
-        remove_folders(folders)
 
 
 def _list_settings(invocation: Invocation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ Of the processes of torchrun each trains on a GPU of its own, on its share of ev
 recipe's batch_size is that of all of them together, so weights do not depend on their number.
 """
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -33,12 +34,13 @@ from torch import nn
 from nas.analysis.training import Trained
 from nas.cli import python_values, schema
 from nas.cli.composition import Stored
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError
 from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_arch, split_pick
 from nas.commands.training_folder import (
+    StoredArch,
     TrainingFolder,
     read_result,
     read_training,
@@ -60,12 +62,11 @@ from nas.measure.device import fingerprint
 from nas.measure.quality import mean_db, per_image
 from nas.score import Challenge
 from nas.search.config import Composed
-from nas.search.store import run_directory
-from nas.search.store.settings import hash_settings
-from nas.search.store.trained import add_trained
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.settings import hash_settings
+from nas.search.store.run_folder.trained import add_trained
 from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.faults import blaming_machine
-from nas.system.streams import describe_os_error, drop_output, say_aside
+from nas.system.faults import ClosedOutputError, blaming_machine, describe_os_error
 from nas.system.torchrun import count_processes, read_rank
 from nas.train.distill.teachers import load_teacher
 from nas.train.recipe.config import Recipe
@@ -74,6 +75,7 @@ from nas.train.run.config import Outcome, TrainingConfig, Unwatched
 from nas.train.run.session import TrainingSession
 from nas.train.team import Team, check_shares, joining_team, pick_own_device
 from nas.train.trainer import TrainingError
+from nas.train.weights import weights_path
 from search_spaces.spec import ArchSpec
 
 
@@ -163,22 +165,18 @@ def train_network(request: TrainingRequest) -> int:
         # The first process names the folder; the others wait here for the name.
         folder = None
         if team.is_first:
-            folder = TrainingFolder(request.run, name=f"train_{_name_arch(request.arch)}")
+            name = f"train_{_name_arch(request.arch)}"
+            folder = TrainingFolder(request.run, name=name, top=request.top)
         path = team.share(folder.path if folder else Path())
-        folder = folder or TrainingFolder(path, name="")
+        folder = folder or TrainingFolder(path, name="", top=request.top)
         try:
             if team.is_first:
                 return _train(request, folder, console, team)
             return _train_beside(request, folder, team)
-        except (KeyboardInterrupt, BrokenPipeError) as stop:
-            return _end_early(folder, console, stop)
+        except (KeyboardInterrupt, ClosedOutputError) as stop:
+            return end_early("train", stop, _describe_stop(folder))
         except TrainingError as error:
-            kept = (
-                f"; the last good checkpoint is kept in {folder.path}" if folder.has_begun else ""
-            )
-            raise ValueError(
-                f"recipe: {error}{kept}; lower the rates of the stage's optimizer, or set its clip"
-            ) from error
+            raise ValueError(f"recipe: {error}{_describe_kept(folder)}") from error
         finally:
             if team.is_first:
                 folder.close()
@@ -206,8 +204,16 @@ def _train(
     folder.check(request.composed.config)
     done = read_result(folder.path) if folder.resumes else None
     if team.share(done is not None) and done:
-        print_lines(console, [f"Trained already: {folder.path}", *_describe_result(folder, done)])
+        # A stop between the two may have kept it from its trial.
+        kept = _keep_beside_trial(request, folder, done)
+        lines = [f"Trained already: {folder.path}", *kept, *_describe_result(folder, done)]
+        print_lines(console, lines)
         return OK
+    if folder.resumes and folder.read_arch().teacher != _digest_teacher(request):
+        raise ValueError(
+            f"teacher={request.teacher}: it is another file than run={folder.path} was started "
+            "with; restore it, or start a new run"
+        )
 
     # What cannot be had is refused before the folder is made.
     opened = _open(request, folder)
@@ -218,7 +224,7 @@ def _train(
 
     state = read_training(folder.path)
     with (
-        blaming_machine(f"the last checkpoint is kept: nas train run={folder.path}"),
+        blaming_machine(f"the last checkpoint is kept: nas train {_quote_run(folder)}"),
         team.blaming_others(),
         Watcher(folder, console, state, tensorboard=request.tensorboard) as watcher,
     ):
@@ -231,7 +237,7 @@ def _train(
         ).run()
         result = _keep_result(request, folder, outcome, opened.roles)
         watcher.write_page()
-    print_lines(console, _keep_beside_trial(request, outcome, result, opened.roles))
+    print_lines(console, _keep_beside_trial(request, folder, result))
     print_lines(console, _describe_result(folder, result))
     return OK
 
@@ -281,7 +287,7 @@ def _open(request: TrainingRequest, folder: TrainingFolder) -> _Opened:
         beginning = begin_from(request.source, request.spec, patches, seed=request.seed)
     is_whole = beginning.is_whole
     if folder.resumes:
-        is_whole = bool(folder.read_arch()["starts_whole"])
+        is_whole = folder.read_arch().starts_whole
     return _Opened(
         roles=roles, patches=patches, teacher=teacher, beginning=beginning, is_whole=is_whole
     )
@@ -302,11 +308,12 @@ def _write_start(
             "lr": opened.roles.lr_origins,
             "notices": notices,
         },
-        arch={
-            "spec": request.spec.to_dict(),
-            "arch": request.arch,
-            "starts_whole": opened.is_whole,
-        },
+        arch=StoredArch(
+            spec=request.spec.to_dict(),
+            arch=request.arch,
+            starts_whole=opened.is_whole,
+            teacher=_digest_teacher(request),
+        ),
     )
 
 
@@ -366,25 +373,36 @@ def _keep_result(
 
 
 def _keep_beside_trial(
-    request: TrainingRequest, outcome: Outcome, result: Trained, roles: Roles
+    request: TrainingRequest, folder: TrainingFolder, result: Trained
 ) -> list[str]:
     """Keep weights and figures beside the trial that the architecture is a pick of.
 
     Returns:
-        A line on it; none where the architecture is no pick.
+        A line on it; none where the architecture is no pick, or nothing was trained in earnest.
     """
     run_pick = split_pick(request.arch)
-    if run_pick is None:
+    if run_pick is None or request.recipe.smoke:
         return []
     search = run_pick[0]
     try:
         stored = run_directory.read_environment(search).get("data", {})
-        is_same = stored.get("val") == roles.fingerprints["val"]
-        add_trained(search, replace(result, on_same_val=is_same), request.spec, outcome.weights)
+        is_same = stored.get("val") == result.val
+        weights = weights_path(folder.path, request.spec)
+        better = add_trained(search, replace(result, on_same_val=is_same), request.spec, weights)
     except (OSError, ValueError) as error:
         reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        return [f"not kept beside the trial of {search} ({reason}); the weights are as below"]
-    return [f"Kept beside its trial: nas report run={search} and nas export run={search} use it."]
+        going_on = f"nas train {_quote_run(folder)}"
+        return [f"not kept beside the trial of {search} ({reason}); {going_on} tries again"]
+
+    if better is not None:
+        return [
+            f"Beside its trial stays an earlier training, which came to {better.psnr_db:.3f} dB: "
+            f"{better.run}"
+        ]
+    shown = "" if is_same else "; its val images are others than the search's, whose tables "
+    shown += "" if is_same else "therefore show no trained PSNR"
+    place = shlex.quote(f"run={search}")
+    return [f"Kept beside its trial: nas report {place} and nas export {place} use it{shown}."]
 
 
 def _describe_result(folder: TrainingFolder, result: Trained) -> list[str]:
@@ -397,22 +415,32 @@ def _describe_result(folder: TrainingFolder, result: Trained) -> list[str]:
     ]
 
 
-def _end_early(folder: TrainingFolder, console: PlainConsole, stop: BaseException) -> int:
-    """Say how to go on with a training that was stopped; return its exit status."""
-    going_on = shlex.quote(f"run={folder.path}")
-    line = "Stopped before the first step; nothing is kept."
-    if folder.has_begun:
-        line = f"Stopped and saved. Go on with: nas train {going_on}"
-        kept = sorted((folder.path / "weights").glob("*.safetensors"))
-        line += f"; the best weights so far: {kept[0]}" if kept else ""
+def _describe_kept(folder: TrainingFolder) -> str:
+    """Say what is kept of a training that diverged, and the way out."""
+    kept = f"; the last good checkpoint is kept in {folder.path}" if folder.has_begun else ""
+    return f"{kept}; lower the rates of the stage's optimizer, or set its clip"
 
-    # Whoever read the output has gone, so it is told elsewhere.
-    if isinstance(stop, BrokenPipeError):
-        drop_output()
-        say_aside(f"nas train: nobody reads its output. {line}")
-    else:
-        print_lines(console, [line])
-    return status_of(stop)
+
+def _describe_stop(folder: TrainingFolder) -> str:
+    """Say how to go on with a training that was stopped."""
+    if not folder.has_begun:
+        return "Stopped before the first step; nothing is kept."
+    kept = sorted((folder.path / "weights").glob("*.safetensors"))
+    best = f"; the best weights so far: {kept[0]}" if kept else ""
+    return f"Stopped and saved. Go on with: nas train {_quote_run(folder)}{best}"
+
+
+def _quote_run(folder: TrainingFolder) -> str:
+    """Return run= as a shell takes it; of a front's member that of the front."""
+    return shlex.quote(f"run={folder.top or folder.path}")
+
+
+def _digest_teacher(request: TrainingRequest) -> str:
+    """Return the digest of the teacher's file; empty where there is none, or it is not used."""
+    if request.teacher is None or not request.recipe.needs_teacher:
+        return ""
+    with request.teacher.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # What a training was started with.

@@ -3,33 +3,53 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nas.analysis.training import Trained, TrainingState
 from nas.commands.spec_files import read_spec
 from nas.commands.training_events import EVENTS
 from nas.report.training.page import render_training
 from nas.score import Challenge
-from nas.search.store import former, run_directory
-from nas.search.store.journal import RunLock
-from nas.search.store.resuming import refuse_other_data
-from nas.search.store.run_directory import CONFIG, write
-from nas.search.store.runs import drop_targets
-from nas.system.plain_data import read_plain
-from nas.system.stored_schema import read_as
+from nas.search.store.journal import lock_run
+from nas.search.store.run_folder import former, run_directory
+from nas.search.store.run_folder.resuming import refuse_other_data
+from nas.search.store.run_folder.run_directory import CONFIG, write
+from nas.search.store.run_folder.runs import drop_targets
+from nas.system.file_locks import SoleUse
+from nas.system.files.made_folders import make_folders, remove_folders
+from nas.system.schema.plain_data import read_plain
+from nas.system.schema.stored_schema import SchemaError, read_as
 from nas.train.run.chronicle import LAST
 from nas.train.run.keepsakes import ORIGINALS, SAMPLES
 from nas.train.run.log import LOG, read_log
-from search_spaces.spec import ArchSpec
+
+T = TypeVar("T")
 
 ARCH, RESULT, PAGE = "arch.json", "result.json", "report.html"
 MAY_CHANGE = ("run", "device", "tensorboard")  # keys that may differ from one session to the next
-FILES = (
-    *(PAGE, RESULT, ARCH, LOG, EVENTS, "checkpoints", "weights", SAMPLES),
-    *("environment.json", ".hydra"),
-)
+FACTS = (ARCH, "environment.json", ".hydra", ".train.lock")  # written before the configuration
+FILES = (PAGE, RESULT, LOG, "checkpoints", "weights", SAMPLES, EVENTS, *FACTS)
+MAX_SAMPLE_BYTES = 4 * 2**20
+PNG = b"\x89PNG\r\n\x1a\n"  # begins every file of that format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredArch:
+    """What is trained, as the first session found it.
+
+    Attributes:
+        spec: as a mapping.
+        arch: as it was typed; a pick of a run may be another architecture by now.
+        starts_whole: whether its first weights give whole images, so that no stage has a base.
+        teacher: digest of the file that it is distilled from; empty: none.
+    """
+
+    spec: dict[str, Any]
+    arch: str
+    starts_whole: bool
+    teacher: str = ""
 
 
 class TrainingFolder:
@@ -39,14 +59,19 @@ class TrainingFolder:
         resumes: whether the training was begun before.
     """
 
-    def __init__(self, path: Path | None, *, name: str) -> None:
-        """Take a folder: the one that is named, or a new one under runs/."""
+    def __init__(self, path: Path | None, *, name: str, top: Path | None = None) -> None:
+        """Take a folder: the one that is named, or a new one under runs/.
+
+        Args:
+            top: of a front's member: the folder of all of them, by which it goes on.
+        """
+        self.top = top
         self._made: list[Path] = []
         if path is None:
             path, self._made = former.claim_folder(Path("runs"), name)
         self.path = path
         self.resumes = run_directory.exists(path)
-        self._lock: RunLock | None = None
+        self._lock: SoleUse | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -62,14 +87,25 @@ class TrainingFolder:
             ValueError: it is another training's, a search's, or holds files of somebody else's.
         """
         run_directory.check_own_files(self.path)
+        linked = next((name for name in FILES if (self.path / name).is_symlink()), None)
+        if linked:
+            raise ValueError(f"run={self.path}: {linked} is a link; a run holds its files itself")
         if self.resumes:
             refuse_change(self.path, run_directory.stored_training(self.path), config)
             return
-        others = [name for name in (*former.FILES, *FILES) if (self.path / name).exists()]
+
+        # A kill may have left what is written first; all else is a lost training's, or not ours.
+        names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
+        lost = next((name for name in names if name in FILES and name not in FACTS), None)
+        if lost:
+            raise ValueError(
+                f"run={self.path}: {lost} lies there without {CONFIG}, by which it is read; "
+                "restore it, or give another name"
+            )
+        others = [name for name in names if name not in FACTS]
         if others:
             raise ValueError(
-                f"run={self.path}: {others[0]} lies there without {CONFIG}, by which it is read; "
-                "restore it, or give another name"
+                f"run={self.path}: the folder holds other files ({others[0]}); name a new one"
             )
 
     def open(
@@ -79,22 +115,26 @@ class TrainingFolder:
         choices: Mapping[str, Any],
         overrides: Sequence[str],
         environment: Mapping[str, Any],
-        arch: Mapping[str, Any],
+        arch: StoredArch,
     ) -> None:
         """Lock the folder, and write what the training is; a second session compares the data.
 
         Args:
             environment: with the fingerprints of the images by role, as `data`.
-            arch: the spec and where it comes from.
         Raises:
             ValueError: the images changed, or another process trains here.
         """
         if self.resumes:
             refuse_other_data(self.path, environment["data"])
-        self._made += former.make_folders(self.path)
-        self._lock = RunLock(self.path, "train")
+        self._made += make_folders(self.path)
+        self._lock = lock_run(self.path, "train")
+        if run_directory.exists(self.path) != self.resumes:
+            raise ValueError(
+                f"run={self.path}: another process has trained there meanwhile; the same command "
+                "looks again"
+            )
         if not self.resumes:
-            write(self.path / ARCH, json.dumps(arch, indent=2) + "\n")
+            write(self.path / ARCH, json.dumps(asdict(arch), indent=2) + "\n")
         run_directory.create(
             self.path,
             config=config,
@@ -105,19 +145,18 @@ class TrainingFolder:
 
     def close(self) -> None:
         """Unlock the folder; one in which no step was taken is left as it was found."""
+        is_ours = self._lock is not None and run_directory.exists(self.path) and not self.resumes
+        if is_ours and not self.has_begun:
+            for name in FILES:
+                delete(self.path / name)
         if self._lock:
             self._lock.release()
-        if self.resumes or self.has_begun:
-            return
-        if self._lock:
-            for name in (*FILES, ".train.lock"):
-                _delete(self.path / name)
-        former.remove_folders(self._made)
+        if not self.resumes and not self.has_begun:
+            remove_folders(self._made)
 
-    def read_arch(self) -> dict[str, Any]:
+    def read_arch(self) -> StoredArch:
         """Return what an earlier session trained: a pick of a run may be another one by now."""
-        found = read_plain(self.path / ARCH)
-        return read_as(dict[str, Any], found, str(self.path / ARCH))
+        return _read_json(StoredArch, self.path / ARCH)
 
     def keep_result(self, result: Trained) -> None:
         write(self.path / RESULT, json.dumps(asdict(result), indent=2) + "\n")
@@ -181,7 +220,24 @@ def refresh(state: TrainingState, folder: Path) -> TrainingState:
 def read_result(folder: Path) -> Trained | None:
     """Return what a training came to; None while it trains."""
     path = folder / RESULT
-    return read_as(Trained, read_plain(path), str(path)) if path.is_file() else None
+    return _read_json(Trained, path) if path.is_file() else None
+
+
+def _read_json(kind: type[T], path: Path) -> T:
+    """Read a file that this version writes as an object.
+
+    Raises:
+        ValueError: it is damaged or missing; it is named.
+    """
+    try:
+        data = read_plain(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; restore it from a copy") from None
+    except SchemaError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return read_as(kind, data, str(path))
 
 
 def read_samples(folder: Path) -> dict[str, bytes]:
@@ -192,12 +248,16 @@ def read_samples(folder: Path) -> dict[str, bytes]:
         key=lambda name: int("0" + "".join(filter(str.isdigit, name))),
     )
     names = [*(name for name in ORIGINALS if name in paths), *steps]
-    return {name: paths[name].read_bytes() for name in names}
+    pictures = {name: _read_picture(paths[name]) for name in names}
+    return {name: data for name, data in pictures.items() if data}
 
 
-def read_recorded_spec(arch: Mapping[str, Any]) -> ArchSpec:
-    """Return the spec of what `read_arch` gives."""
-    return ArchSpec.from_dict(arch["spec"])
+def _read_picture(path: Path) -> bytes:
+    """Return a PNG file; empty where it is something else, which a stranger may have put there."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_SAMPLE_BYTES:
+        return b""
+    data = path.read_bytes()
+    return data if data.startswith(PNG) else b""
 
 
 def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -211,7 +271,7 @@ def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -9,14 +9,15 @@ from typing import Any
 
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
-from nas.commands.training_folder import TrainingFolder, read_result
+from nas.commands.training_folder import FILES, TrainingFolder, delete, read_result
 from nas.commands.training_request import Init, TrainingRequest, find_source
 from nas.search.config import Composed
-from nas.search.store import run_directory
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.plain_data import read_plain
-from nas.system.stored_schema import read_as
+from nas.system.schema.plain_data import read_plain
+from nas.system.schema.stored_schema import read_as
+from nas.train.run.chronicle import LAST
 from search_spaces.spec import ArchSpec
 
 WORD = "front"  # the pick that names all members
@@ -28,8 +29,16 @@ class Member:
     """A row of the front that is trained."""
 
     number: int
-    arch_id: str
     arch: dict[str, Any]
+
+    @property
+    def spec(self) -> ArchSpec:
+        return ArchSpec.from_dict(self.arch)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its training."""
+        return f"{self.number}_{self.spec.arch_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ def _measure_doubt(row: Mapping[Any, Any]) -> float:
 
 def _describe_member(state: RunState, number: int) -> Member:
     spec = next(record.spec for record in state.records if record.number == number)
-    return Member(number=number, arch_id=spec.arch_id, arch=spec.to_dict())
+    return Member(number=number, arch=spec.to_dict())
 
 
 def train_front(request: FrontRequest, train: Callable[[TrainingRequest], int]) -> int:
@@ -90,13 +99,19 @@ def train_front(request: FrontRequest, train: Callable[[TrainingRequest], int]) 
     console = open_console(lasts=True)
     top = TrainingFolder(request.each.run, name=f"train_{WORD}")
     _write_top(top, request)
-    for place, member in enumerate(request.members):
-        folder = top.path / f"{member.number}_{member.arch_id}"
-        hours = _share_budget(top.path, request, place)
-        words = f", {hours:.2f} h" if hours else ""
-        print_lines(console, [f"member {place + 1} of {len(request.members)}: {folder}{words}"])
-        if status := train(_request_member(request, member, folder, hours)):
-            return status
+    try:
+        # Weights to start from that are not there are found before the first training.
+        for member in request.members:
+            _request_member(request, member, top.path, None)
+        for place, member in enumerate(request.members):
+            hours = _share_budget(top.path, request, place)
+            words = f", {hours:.2f} h" if hours else ""
+            folder = top.path / member.folder
+            print_lines(console, [f"member {place + 1} of {len(request.members)}: {folder}{words}"])
+            if status := train(_request_member(request, member, top.path, hours)):
+                return status
+    finally:
+        _remove_unused(top, request)
     print_lines(console, [f"All members are trained: nas report run={request.search}"])
     return 0
 
@@ -107,9 +122,7 @@ def _write_top(top: TrainingFolder, request: FrontRequest) -> None:
     if top.resumes:
         top.check(composed.config)
         return
-    members = [
-        {"number": one.number, "arch_id": one.arch_id, "arch": one.arch} for one in request.members
-    ]
+    members = [{"number": one.number, "arch": one.arch} for one in request.members]
     run_directory.write(top.path / MEMBERS, json.dumps(members, indent=2) + "\n")
     run_directory.create(
         top.path,
@@ -120,6 +133,16 @@ def _write_top(top: TrainingFolder, request: FrontRequest) -> None:
     )
 
 
+def _remove_unused(top: TrainingFolder, request: FrontRequest) -> None:
+    """Leave nothing behind where no member took a step."""
+    begun = any((top.path / member.folder / LAST).exists() for member in request.members)
+    if top.resumes or begun:
+        return
+    for name in (MEMBERS, *FILES):
+        delete(top.path / name)
+    top.close()
+
+
 def _share_budget(top: Path, request: FrontRequest, place: int) -> float | None:
     """Return the hours of a member: an equal share of what those before it left."""
     if request.budget_hours is None:
@@ -127,17 +150,17 @@ def _share_budget(top: Path, request: FrontRequest, place: int) -> float | None:
     spent = sum(
         result.seconds
         for member in request.members[:place]
-        if (result := read_result(top / f"{member.number}_{member.arch_id}"))
+        if (result := read_result(top / member.folder))
     )
     left = request.budget_hours - spent / 3600
     return max(left, 0.001) / (len(request.members) - place)
 
 
 def _request_member(
-    request: FrontRequest, member: Member, folder: Path, hours: float | None
+    request: FrontRequest, member: Member, top: Path, hours: float | None
 ) -> TrainingRequest:
     """Return the request of a member; one that was begun keeps the hours that it began with."""
-    arch, spec = f"{request.search}:{member.number}", ArchSpec.from_dict(member.arch)
+    arch, spec, folder = f"{request.search}:{member.number}", member.spec, top / member.folder
     if run_directory.exists(folder):
         hours = run_directory.stored_training(folder)["hours"]
     config = {
@@ -150,6 +173,7 @@ def _request_member(
     return replace(
         request.each,
         run=folder,
+        top=top,
         arch=arch,
         spec=spec,
         hours=hours,

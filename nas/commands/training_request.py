@@ -9,11 +9,11 @@ import torch
 from nas.cli.invocation import UsageError
 from nas.commands.architectures import resolve_arch, split_pick
 from nas.commands.training_events import check_tensorboard
-from nas.commands.training_folder import TrainingFolder, read_recorded_spec
+from nas.commands.training_folder import TrainingFolder
 from nas.data.config import DataConfig
 from nas.score import Challenge
 from nas.search.config import Composed
-from nas.search.store import run_directory
+from nas.search.store.run_folder import run_directory
 from nas.train.parent import ParentFile
 from nas.train.recipe.config import Recipe, check_recipe
 from nas.train.weights import find_spec, read_metadata, weights_path
@@ -30,6 +30,7 @@ class TrainingRequest:
         run: the run directory, a new one or one to go on with; None: a new one.
         arch: the architecture, as it was given.
         source: the weights that it starts from; None: fresh ones.
+        top: of a front's member: the folder of all of them.
         hours, steps: that the stages are shortened to, alike; None: as long as the recipe.
         speed: whether what makes steps faster is tried.
         tensorboard: whether event files are written.
@@ -52,6 +53,7 @@ class TrainingRequest:
     data: DataConfig
     challenge: Challenge
     composed: Composed
+    top: Path | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("validations", 1), ("seed", 0)):
@@ -73,7 +75,7 @@ def resolve_spec(folder: Path | None, arch: str) -> ArchSpec:
     """Return the architecture: that of a training which goes on, whatever a pick means by now."""
     if folder is not None and run_directory.exists(folder):
         run_directory.stored_training(folder)
-        return read_recorded_spec(TrainingFolder(folder, name="").read_arch())
+        return ArchSpec.from_dict(TrainingFolder(folder, name="").read_arch().spec)
     return resolve_arch(arch)
 
 

@@ -3,7 +3,8 @@
 A search ranks by brief trainings. Where the order of its front holds after trainings of twenty
 times their length, it can be trusted; Kendall's tau says how far, with its 95 % interval. What is
 trained is kept in the run's trust.jsonl as it comes, and shown in its report; the same command goes
-on where it was stopped.
+on where it was stopped. Where the run's ladder shows that its data do not last so long, that is said
+before anything is trained: such trainings show how networks use the data up.
 
 Examples:
     nas trust run=runs/mine
@@ -11,6 +12,7 @@ Examples:
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,10 +21,12 @@ from rich import box
 from rich.table import Table as Grid
 
 from nas.analysis.run_state import Retrained, RunState
-from nas.cli.ending import status_of
+from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import UsageError
 from nas.commands.search import read_search
+from nas.record import TrialRecord
+from nas.report.lasting_words import doubt_steps
 from nas.report.numbers import fixed
 from nas.report.page import render
 from nas.search.backends.base import OpenedBackend
@@ -31,12 +35,12 @@ from nas.search.engines.base import Engine, Placement
 from nas.search.engines.tasks import started
 from nas.search.fidelity.config import FidelityConfig
 from nas.search.retraining import chosen_members, retrain
-from nas.search.store import run_directory
-from nas.search.store.journal import RunLock
-from nas.search.store.resuming import refuse_other_data
-from nas.search.store.runs import load_run
+from nas.search.store.journal import lock_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.resuming import refuse_other_data
+from nas.search.store.run_folder.runs import load_run
 from nas.system.console import PlainConsole, open_console, print_lines
-from nas.system.faults import blaming_machine
+from nas.system.faults import ClosedOutputError, blaming_machine
 
 THROUGH = FidelityConfig(rungs=[], probes=0, least_tau=-1.0)
 
@@ -75,34 +79,49 @@ def run(
     console = open_console(lasts=True)
     steps = backend.fidelities[-1]
     plan = f"{len(chosen)} of the front of {state.name}, {steps} steps each"
-    print_lines(console, [*backend.notices, plan])
-
-    # Each result is kept as it comes, so Ctrl-C costs what runs alone.
-    lock = RunLock(folder, "trust")
+    # It takes hours: whoever started it for nothing can stop it now.
+    doubt = doubt_steps(state, steps)
+    print_lines(console, [*backend.notices, plan, *filter(None, [doubt])])
     try:
-        with (
-            blaming_machine("what is done is kept; the same command goes on"),
-            backend.resources as told,
-            started(backend.engine or engine, backend.make_evaluator, placement) as running,
-        ):
-            print_lines(console, told)
-            found = retrain(
-                folder,
-                chosen,
-                running,
-                steps=steps,
-                show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
-            )
-    except KeyboardInterrupt as stop:
-        print_lines(console, ["Stopped; what is done is kept. The same command goes on."])
-        return status_of(stop)
-    finally:
-        lock.release()
-
-    state = load_run(folder)
-    run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
-    _print_result(console, state, found, folder)
+        found = _train_members(
+            folder, chosen, backend, backend.engine or engine, placement, console
+        )
+        state = load_run(folder)
+        run_directory.rewrite(folder, state, render, draft_end=f"trust-{os.getpid()}")
+        _print_result(console, state, found, folder)
+    except (KeyboardInterrupt, ClosedOutputError) as stop:
+        rest = "Stopped; what is done is kept. The same command goes on."
+        return end_early("trust", stop, rest)
     return OK
+
+
+def _train_members(
+    folder: Path,
+    members: Sequence[TrialRecord],
+    backend: OpenedBackend,
+    engine: Engine,
+    placement: Placement,
+    console: PlainConsole,
+) -> tuple[Retrained, ...]:
+    """Train what was not trained so long yet, and return all that was.
+
+    Each result is kept as it comes, so Ctrl-C costs what runs alone.
+    """
+    with (
+        lock_run(folder, "trust"),
+        blaming_machine("what is done is kept; the same command goes on"),
+        backend.resources as told,
+        started(engine, backend.make_evaluator, placement) as running,
+    ):
+        print_lines(console, told)
+        return retrain(
+            folder,
+            members,
+            running,
+            steps=backend.fidelities[-1],
+            show=lambda done, of: print_lines(console, [f"trained {done} of {of}"]),
+            tell=lambda line: print_lines(console, [line]),
+        )
 
 
 def _print_result(
@@ -123,7 +142,8 @@ def _print_result(
             f"{agreement.tau:.2f} "
             f"({agreement.low:.2f} to {agreement.high:.2f}), of {agreement.num_networks} networks"
         )
-    print_lines(console, [line, f"Report: {folder / 'report.html'}"])
+    doubt = doubt_steps(state, agreement.upper)
+    print_lines(console, [*filter(None, [line, doubt]), f"Report: {folder / 'report.html'}"])
 
 
 def _open_longer(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nas.data.pixels.images import ImageError
 from nas.data.progress import each
-from nas.system.drafts import replaced
-from nas.system.user_cache import private_cache
+from nas.system.files.drafts import replaced
+from nas.system.files.user_cache import private_cache
 
 # A file that changed so shortly before it was read may change again within one tick of its file
 # system's clock: what was read of it is not remembered.

@@ -22,7 +22,7 @@ from nas.data.folders.layouts import Found
 from nas.data.folders.places import Role
 from nas.data.sets import ImageSet, Pair
 from nas.data.sources import find_images
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 ALL: tuple[Role, ...] = ("train", "val", "test")
 
@@ -131,14 +131,7 @@ def open_roles(
         >>> lr.shape, hr.shape
         ((16, 20, 3), (64, 80, 3))
     """
-    found: list[tuple[Role, Found]] = []
-    for role in roles:
-        folders = find_images(config, role, scale, progress=progress)
-        found += [(role, folder) for folder in folders]
-    notices = [notice for _, folder in found for notice in folder.notices]
-    # Names of forbidden images cost nothing to check, so this comes before any pixel.
-    if challenge is not None and challenge.lower().startswith("ntire"):
-        notices += check_challenge_rules(found, challenge)
+    found, notices = _find_folders(config, roles, scale, challenge, progress)
 
     # Each file by itself, then the scenes of all roles against each other.
     origins, problems, file_notices = _check_files(
@@ -155,6 +148,27 @@ def open_roles(
         check_batch_fits(sets["train"].pairs, scale, patch, batch_size, config)
     lines = tuple(map(escape_name, notices))
     return Roles(**sets, notices=lines, found=tuple(found), origins=tuple(origins))
+
+
+def _find_folders(
+    config: DataConfig, roles: Sequence[Role], scale: int, challenge: str | None, progress: bool
+) -> tuple[list[tuple[Role, Found]], list[str]]:
+    """Find the images of each role, folder by folder; return them, and notices.
+
+    Raises:
+        ValueError: a folder is missing or empty, or an image must not train under the challenge's
+            rules.
+    """
+    found = [
+        (role, folder)
+        for role in roles
+        for folder in find_images(config, role, scale, progress=progress)
+    ]
+    notices = [notice for _, folder in found for notice in folder.notices]
+    # Names of forbidden images cost nothing to check, so this comes before any pixel.
+    if challenge is not None and challenge.lower().startswith("ntire"):
+        notices += check_challenge_rules(found, challenge)
+    return found, notices
 
 
 def _check_files(

@@ -1,13 +1,12 @@
 """An exported network, and the folder that it becomes: architecture, provenance, files."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nas.system.files.drafts import replaced_folder
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
@@ -48,6 +47,7 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
     Raises:
         ValueError: no format is named, one of them cannot hold these weights, or the folder is not
             free.
+        UnwritableError: the folder cannot be written.
     """
     if not exporters:
         raise ValueError("formats names none; use formats=[safetensors]")
@@ -64,17 +64,9 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
 
     check_free(out)
 
-    # In a hidden folder beside it, which takes its place at the end: a kill leaves no half.
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        draft.chmod(0o755)  # mkdtemp's is for its owner alone
+    with replaced_folder(out) as draft:
         names = {name: exporter.write(bundle, draft) for name, exporter in exporters.items()}
         (draft / "arch.json").write_text(_arch_json(bundle, names), encoding="utf-8")
-        draft.replace(out)  # an empty folder gives way
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
 
     return sorted(out.iterdir())
 
@@ -85,8 +77,10 @@ def check_free(out: Path) -> None:
     Raises:
         ValueError: it is a file, or a folder that holds something.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out={out} is a file; name a folder that is not there yet")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            where = "" if place == out else f": {place}"
+            raise ValueError(f"out={out}{where} is a file; name a folder that is not there yet")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"out={out} is not empty; name another folder, or empty it first")
 

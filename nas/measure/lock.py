@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from nas.system import file_locks
+from nas.system.files.private_folder import open_private
 from nas.system.lock_waits import open_lock_file, take_patiently
-from nas.system.private_folder import open_private
 
 MAX_HOLD_SECONDS = 60.0
 # A training's turn before the next measurement: this share of the time for which it made way, and

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.data.sets import ImageSet, Pixels
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 PROTOCOL = (
     "RGB PSNR: output clamped, rounded to uint8, a border of `scale` pixels dropped, "

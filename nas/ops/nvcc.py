@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
+from nas.system.files.owned_folder import OwnedFolder
+from nas.system.files.user_cache import private_cache
 from nas.system.lock_waits import hold_file
-from nas.system.owned_folder import OwnedFolder
-from nas.system.user_cache import private_cache
 
 FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden")
 TIMEOUT_S = 600

@@ -96,7 +96,8 @@ class Display:
         """Draw front, verdict and notices; anew only when something has ended."""
         # A trial that goes on to a higher rung adds no record, but steps.
         steps = sum(record.quality.fidelity for record in state.records if record.quality)
-        shown = (len(state.records), steps, len(state.ladder), state.notices)
+        num_runs = len(state.ladder) + len(state.longer_ladder)
+        shown = (len(state.records), steps, num_runs, state.notices)
         if self._body is None or self._body[0] != shown:
             # The table is made from all records, so not at each of several updates a second.
             members = front_table(table(state))
@@ -139,6 +140,9 @@ def _list_events(state: RunState) -> Iterator[tuple[tuple[object, ...], int | st
             f"({over_base} over its base) in {duration(run.train_seconds)}"
         )
         yield ("ladder", run.rung, run.seed, run.fidelity), line
+    for run in state.longer_ladder if state.longer_plan.steps else ():
+        line = f"ladder {run.rung} after {run.fidelity:,} steps: {run.psnr_db:.3f} dB"
+        yield ("longer ladder", run.rung), line
 
     # While the ladder still runs, one more seed may change its verdict.
     if state.verdict and any(record.number for record in state.records):

@@ -7,9 +7,11 @@ from itertools import groupby
 import pandas as pd
 
 from nas.analysis.columns import BY_NAME, COLUMNS, GOALS
-from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS
+from nas.analysis.ladder import MIN_SPREAD_GATES, MIN_SPREAD_SEEDS, Verdict
+from nas.analysis.longer_ladder import list_longer_sizes
 from nas.analysis.run_state import RunState
 from nas.record import Latency
+from nas.report.lasting_words import LASTING_DATA, lasting_words
 from search_spaces.spec import ArchSpec, BlockSpec
 
 BASELINE_SCORE = math.exp(2)
@@ -130,13 +132,12 @@ def _join_goals(goals: Sequence[str]) -> str:
 
 
 def verdict_words(state: RunState) -> str:
-    """Say what the ladder found of this fidelity, and what follows from it."""
+    """Say what the ladder found of this fidelity, how far the data last, and what follows."""
     verdict = state.verdict
     if verdict is None:
         # Until the ladder is complete nothing is said of what the proxy can do.
-        num_sizes = len({run.rung for run in state.ladder})
         return (
-            f"The ladder is not complete ({num_sizes} of 4 sizes trained), so it is not known "
+            f"The ladder is not complete ({_count_ladder(state)}), so it is not known "
             "whether this fidelity can rank. Until it passes, feasibility is unknown and "
             "best_score is refused."
         )
@@ -144,25 +145,51 @@ def verdict_words(state: RunState) -> str:
     if verdict.passes:
         return (
             f"The ladder passes: {verdict.reason}. So this fidelity can rank: the PSNR gate "
-            f"({_write_gate(state)} to the reference) is applied, and best_score can be picked."
+            f"({_write_gate(state)} to the reference) is applied, and best_score can be picked. "
+            f"{lasting_words(state)}"
         )
+
+    return (
+        f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is "
+        "unknown (no row is said to pass or fail the PSNR gate), and best_score is refused: pick "
+        f"knee or a trial number. {lasting_words(state)} "
+        f"What to run instead: {_advise(state, verdict).rstrip('.')}."
+    )
+
+
+def _advise(state: RunState, verdict: Verdict) -> str:
+    """Say what to search with instead of a fidelity that cannot rank."""
+    # Where the data are used up longer trainings are worse, not better.
+    if verdict.lasting is not None and verdict.lasting.is_used_up:
+        lasting = verdict.lasting
+        is_covered = lasting.covers(state.yardstick.top_fidelity or 0)
+        # At the first reading it is not known whether that was too late already.
+        if is_covered or lasting.gains_until == lasting.readings[0][0]:
+            return LASTING_DATA
+        return f"{LASTING_DATA}, or at most {lasting.gains_until:,} proxy.steps"
 
     # A preset may know a longer proxy whose ladder was seen to pass.
     advice = str(state.settings.get("longer_proxy") or LONGER)
     std = verdict.seed_std_db
-    if verdict.in_order and std is not None and verdict.spread_db >= MIN_SPREAD_SEEDS * std:
+    is_narrow = verdict.spread_db < MIN_SPREAD_GATES * verdict.gate_db
+    is_sure = std is not None and verdict.spread_db >= MIN_SPREAD_SEEDS * std
+    if verdict.in_order and is_sure and is_narrow:
         # Only the gate is too wide for what the sizes spread over.
         widest = verdict.spread_db / MIN_SPREAD_GATES
         advice = (
             f"a gate of at most {widest:.2f} dB below the reference "
             f"(challenge.gate.min_gain_db), or {advice}"
         )
-    return (
-        f"This fidelity cannot rank architectures by PSNR: {verdict.reason}. So feasibility is "
-        "unknown (no row is said to pass or fail the PSNR gate), and best_score is refused: pick "
-        "knee or a trial number. "
-        f"What to run instead: {advice.rstrip('.')}."
-    )
+    return advice
+
+
+def _count_ladder(state: RunState) -> str:
+    """Say how much of the ladder is there."""
+    if state.brief_verdict is None:
+        return f"{len({run.rung for run in state.ladder})} of 4 sizes trained"
+    sizes = list_longer_sizes(state.brief_verdict, state.rungs)
+    done = len({run.rung for run in state.longer_ladder} & {*sizes})
+    return f"{done} of {len(sizes)} sizes trained for {state.longer_plan.steps:,} steps"
 
 
 def score_label(state: RunState) -> str:
@@ -233,7 +260,11 @@ def _say_whether_it_ranks(state: RunState) -> str:
         return "the proxy can rank them (its ladder passes)"
     if state.verdict is None:
         return "whether the proxy can rank them is not known yet (its ladder is not complete)"
-    return "the proxy cannot rank them (its ladder fails), so no score here is a best score"
+    lasting = state.verdict.lasting
+    why = "its ladder fails"
+    if lasting is not None and lasting.is_used_up:
+        why += f"; the data are used up after {lasting.gains_until:,} steps"
+    return f"the proxy cannot rank them ({why}), so no score here is a best score"
 
 
 def _list_progress(state: RunState) -> str:

@@ -63,6 +63,7 @@ class Goals:
         goal: what the cost-aware sampler is after.
         limits: upper limits by column; None is no limit.
         ladder_seeds: trainings of each size of the ladder.
+        ladder_long: whether its sizes are trained longer, too, to see how far the data last.
     """
 
     objectives: tuple[str, ...]
@@ -70,6 +71,7 @@ class Goals:
     challenge: Challenge
     limits: Mapping[str, float | None]
     ladder_seeds: int
+    ladder_long: bool
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -84,7 +86,12 @@ class Goals:
     def rules(self) -> Rules:
         """The rules that a backend judges candidates by."""
         limits = {name: limit for name, limit in self.limits.items() if limit is not None}
-        return Rules(challenge=self.challenge, limits=limits, ladder_seeds=self.ladder_seeds)
+        return Rules(
+            challenge=self.challenge,
+            limits=limits,
+            ladder_seeds=self.ladder_seeds,
+            ladder_long=self.ladder_long,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The loop of a search: baseline, ladder, trials, and the reading of the test set at the end."""
 
+import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,17 @@ from nas.record import Quality, TrialRecord
 from nas.search.asking import Asker, Exhausted
 from nas.search.config import Budget
 from nas.search.engines.base import Engine, Result, Task
-from nas.search.engines.tasks import MAX_RETRIES, POLL_SECONDS, Dispatcher, run_tasks
+from nas.search.engines.tasks import (
+    MAX_RETRIES,
+    POLL_SECONDS,
+    Dispatcher,
+    keep_each,
+    run_batches,
+    run_tasks,
+)
 from nas.search.evaluation.requests import TrialRequest
+from nas.search.longer.base import LongerLadder
+from nas.search.longer.climbing import climb_longer
 from nas.search.store.trials import OpenTrial
 from nas.system.faults import MachineError
 
@@ -26,6 +36,7 @@ class Controller:
         asker: says what is evaluated next; its study is told every result at once.
         engine: runs the evaluations; it has been started.
         has_test: whether the front members are read on the test set at the end.
+        longer: the ladder's sizes, trained longer; None: that is not asked for.
         show: called often, with the number of each trial that runs and what is done for it, and the
             seconds that are left.
         changed: called after every record, to rewrite the run's files.
@@ -40,6 +51,7 @@ class Controller:
         budget: Budget,
         *,
         has_test: bool,
+        longer: LongerLadder | None = None,
         show: Callable[[dict[int, str], float | None], None],
         changed: Callable[[], None],
         notify: Callable[[str], None] = lambda sentence: None,
@@ -50,6 +62,7 @@ class Controller:
         self.engine = engine
         self.budget = budget
         self.has_test = has_test
+        self.longer = longer
         self.show = show
         self.changed = changed
         self.notify = notify
@@ -117,16 +130,8 @@ class Controller:
                 return reason or self._exhausted or f"{self.study.num_counted} trials done"
 
             # Tell what has ended.
-            lost: Result | None = None
-            for result in dispatcher.results(POLL_SECONDS):
-                if result.is_lost:
-                    lost = result
-                else:
-                    self._tell(running, result, asking_seconds)
-            if lost:  # nothing else runs by now: its last try was alone
-                error = self._judge_fault(running[lost.task.key], lost)
-                blamed = replace(lost, died=False, fault="architecture", error=error)
-                self._tell(running, blamed, asking_seconds)
+            batch = list(dispatcher.results(POLL_SECONDS))
+            keep_each(batch, lambda result: self._tell(running, result, asking_seconds))
             self.show(
                 {int(key): words for key, words in self.engine.doing.items()}, self.seconds_left()
             )
@@ -142,7 +147,14 @@ class Controller:
     def _tell(
         self, running: dict[str, OpenTrial], result: Result, asking_seconds: dict[str, float]
     ) -> None:
-        """Write what came out of a trial; an error is its network's fault."""
+        """Write what came out of a trial.
+
+        Raises:
+            MachineError: as far as is known the machine is to blame; the trial stays open.
+        """
+        if result.is_lost:  # nothing else runs by now: its last try was alone
+            error = self._judge_fault(running[result.task.key], result)
+            result = replace(result, died=False, fault="architecture", error=error)
         trial = running.pop(result.task.key)
         self._pass_notices(result, f"trial {trial.number}")
         record = result.value or _make_failed_record(trial, result.error)
@@ -235,7 +247,7 @@ class Controller:
         study, measured = self.study, list[Any]()
         if 0 not in study.records:
             task = Task(key="baseline", method="baseline", args=())
-            measured += [result.value for result in self._work([task])]
+            self._work([task], lambda result: measured.append(result.value))
 
         done = {(run.rung, run.seed) for run in study.ladder}
         tasks = [
@@ -244,9 +256,12 @@ class Controller:
             for size in reversed(study.ladder_sizes)
             if (size, seed) not in done
         ]
-        for result in self._work(tasks):
+
+        def add_run(result: Result) -> None:
             study.add_ladder_run(result.value)
             self.changed()
+
+        self._work(tasks, add_run)
 
         # Row 0 comes last: its PSNR is the ladder's.
         if measured:
@@ -262,6 +277,16 @@ class Controller:
                 )
             )
             self.changed()
+
+        if self.longer is not None:
+            climb_longer(
+                study,
+                self.longer,
+                num_workers=self.engine.idle,
+                work=functools.partial(self._work, may_fail=True),
+                notify=self.notify,
+                changed=self.changed,
+            )
 
     def _average_baseline_runs(self) -> Quality:
         """Return row 0's PSNR: the mean over seeds of the ladder's last size, the baseline."""
@@ -296,12 +321,14 @@ class Controller:
         ]
 
         # Where the second training fails, the first one stands.
-        for result in self._work(tasks, may_fail=True):
+        def tell(result: Result) -> None:
             trial = trials[result.task.key]
             record = result.value or trial.record
             assert record
             self.study.tell(trial, record)
             self.changed()
+
+        self._work(tasks, tell, may_fail=True)
 
     def _read_test(self) -> None:
         """Read the test set once for each front member that has not been read."""
@@ -316,23 +343,27 @@ class Controller:
         ]
 
         # Each is kept as it comes; what cannot be read leaves its field empty.
-        for result in self._work(tasks, may_fail=True):
+        def set_test_psnr(result: Result) -> None:
             if result.value is not None:
                 test_psnr_db[result.task.args[0].arch_id] = result.value
                 self.study.set_test_psnr(test_psnr_db)
+
+        self._work(tasks, set_test_psnr, may_fail=True)
         self.changed()
 
-    def _work(self, tasks: Iterable[Task], *, may_fail: bool = False) -> Iterator[Result]:
-        """Run tasks and give their results.
+    def _work(
+        self, tasks: Iterable[Task], keep: Callable[[Result], None], *, may_fail: bool = False
+    ) -> None:
+        """Run tasks and keep their results.
 
         Args:
-            may_fail: whether a task whose network is to blame is told and left out of account.
+            may_fail: whether a task whose network is to blame is told and kept without a value.
         Raises:
             ValueError: a network is to blame and may not be.
             MachineError: a fault of the machine took one task again and again.
         """
-        results = run_tasks(self.engine, tasks, tick=lambda: self.show({}, self.seconds_left()))
-        for result in results:
+
+        def judge(result: Result) -> None:
             self._pass_notices(result, result.task.key)
             if result.is_lost:
                 raise MachineError(_describe_fault(result.task.key, result))
@@ -340,7 +371,13 @@ class Controller:
                 raise ValueError(f"{result.task.key} failed: {result.error}")
             if result.error:
                 self.notify(f"{result.task.key}: {result.task.method} failed: {result.error}")
-            yield result
+            keep(result)
+
+        def tick() -> None:
+            self.show({}, self.seconds_left())
+
+        for batch in run_batches(self.engine, tasks, tick=tick):
+            keep_each(batch, judge)
 
 
 def _describe_fault(what: str, result: Result) -> str:

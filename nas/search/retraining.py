@@ -7,12 +7,12 @@ from pathlib import Path
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import Retrained, RunState
 from nas.record import Quality, TrialRecord
-from nas.search.engines.base import Engine, Task
-from nas.search.engines.tasks import run_tasks
+from nas.search.engines.base import Engine, Result, Task
+from nas.search.engines.tasks import keep_each, run_batches
 from nas.search.same_images import refuse_other_base
-from nas.search.store.run_directory import RETRAINED, read_retrained
+from nas.search.store.run_folder.run_directory import RETRAINED, read_retrained
 from nas.system.faults import MachineError
-from nas.system.record_file import RecordWriter, recover
+from nas.system.files.record_file import RecordWriter, recover
 
 
 def chosen_members(state: RunState, count: int) -> list[TrialRecord]:
@@ -43,12 +43,14 @@ def retrain(
     *,
     steps: int,
     show: Callable[[int, int], None],
+    tell: Callable[[str], None],
 ) -> tuple[Retrained, ...]:
     """Train the members that were not trained so long yet; each result is kept as it comes.
 
     Args:
         engine: a started one, whose trainings take `steps` steps.
         show: called with how many members are done, and of how many.
+        tell: called with a line on a torn record that was cut off.
     Returns:
         All that was trained for so many steps, earlier results first.
     Raises:
@@ -56,14 +58,14 @@ def retrain(
         MachineError: a fault of the machine took a training again and again.
     """
     path = run / RETRAINED
-    if path.exists():
-        recover(path)
+    if path.exists() and (cut := recover(path)):
+        tell(cut)
 
     # Results of other lengths stay in the file: they say nothing beside these.
     retrained = [result for result in read_retrained(run) if result.steps == steps]
     done = {result.arch_id for result in retrained}
     missing = {str(record.number): record for record in members if record.spec.arch_id not in done}
-    num_done = len(members) - len(missing)
+    num_done, num_before = len(members) - len(missing), len(retrained)
 
     writer = RecordWriter(path, config="")
 
@@ -72,16 +74,17 @@ def retrain(
         Task(key=key, method="train", args=(record.spec, 0, None))
         for key, record in missing.items()
     ]
-    for result in run_tasks(engine, tasks):
-        if result.is_lost:
-            raise MachineError(f"trial {result.task.key} at {steps} steps: {result.error}")
-        if result.error:
-            raise ValueError(f"trial {result.task.key} at {steps} steps: {result.error}")
+
+    def keep(result: Result) -> None:
+        if result.is_lost or result.error:
+            kind = MachineError if result.is_lost else ValueError
+            raise kind(f"trial {result.task.key} at {steps} steps: {result.error}")
         retrained.append(_compare_trainings(missing[result.task.key], result.value, steps))
         writer.append([asdict(retrained[-1])])
-        num_done += 1
-        show(num_done, len(members))
+        show(num_done + len(retrained) - num_before, len(members))
 
+    for batch in run_batches(engine, tasks):
+        keep_each(batch, keep)
     return tuple(retrained)
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 from nas.analysis.run_state import RunState
+from nas.system.faults import ClosedOutputError
 from nas.system.streams import say_aside
 
 MAX_CAUSE = 160  # characters of an error's message
@@ -50,7 +51,7 @@ def show_nothing(state: RunState) -> AbstractContextManager[Screen]:
 class GuardedScreen:
     """A screen that is closed when it fails, which is told once; the search goes on without it.
 
-    A reader that has gone, as in `nas search | head`, is no failure: BrokenPipeError passes.
+    A reader that has gone, as in `nas search | head`, is no failure: it ends the search in order.
 
     Args:
         open_screen: opens the screen, with the run as it stands then.
@@ -69,7 +70,7 @@ class GuardedScreen:
 
     def __exit__(self, *error: object) -> None:
         # What has ended the search is worth more than what comes up while the screen is closed.
-        with contextlib.suppress(BrokenPipeError), guarded("the display"):
+        with contextlib.suppress(ClosedOutputError), guarded("the display"):
             self._exits.close()
 
     def update(self, state: RunState, **shown: Any) -> None:
@@ -97,12 +98,12 @@ def guarded(what: str) -> Iterator[None]:
     Args:
         what: is shown, in words.
     Raises:
-        BrokenPipeError: nobody reads the output.
+        ClosedOutputError: nobody reads the output.
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:  # of a screen of Python, whose output may be any stream
+        raise ClosedOutputError from error
     except Exception as error:  # whatever it is: a search is worth more than what shows it
         if os.environ.get("NAS_TRACEBACK"):
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nas.analysis.lasting import LongerPlan
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
 from nas.search.asking import Asker
@@ -20,17 +21,19 @@ from nas.search.engines.tasks import started
 from nas.search.feasibility import check_inheritance, check_limits, check_members, why_empty
 from nas.search.model.decisions import read_decisions
 from nas.search.screen import GuardedScreen, OpenScreen, show_nothing
-from nas.search.store import former, run_directory
-from nas.search.store.journal import RunLock, find_journal, open_storage
-from nas.search.store.resuming import Resumption, compare_conditions, inspect_folder
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import check_config
-from nas.search.store.settings import hash_settings, shown_settings
+from nas.search.shown_run import ShownRun
+from nas.search.store.journal import find_journal, lock_run, open_storage
+from nas.search.store.run_folder import former, run_directory
+from nas.search.store.run_folder.resuming import Resumption, compare_conditions, inspect_folder
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import check_config
+from nas.search.store.run_folder.settings import hash_settings, shown_settings
 from nas.search.store.study import Study
 from nas.search.store.trials import StudyRules
 from nas.search.warm_start import WarmStart, read_earlier
-from nas.system.faults import MachineError, blaming_machine
-from nas.system.record_file import read_header, recover
+from nas.system.faults import ClosedOutputError, MachineError, blaming_machine
+from nas.system.files.made_folders import make_folders, remove_folders
+from nas.system.files.record_file import read_header, recover
 
 INHERITED = (
     "inherit=true: candidates start from weights of this run (column inherits), so their PSNR "
@@ -38,7 +41,6 @@ INHERITED = (
 )
 RUNS = Path("runs")  # where a run lies that was not named
 PLANNED_TRIALS = 200  # where no number of trials is asked for
-MAX_NOTICES = 20  # that one session adds to those of its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ class SearchSession:
             MachineError: the disk, the data, the device or workers failed; all that had finished is
                 in the run directory, which can be gone on with.
             KeyboardInterrupt: the user stopped it; all that had finished is in the run directory.
-            BrokenPipeError: whoever read what is shown has gone; as above.
+            ClosedOutputError: whoever read what is shown has gone; as above.
         """
         # A name of ours is taken before anything else: another search may start this second.
         made_folders: list[Path] = []
@@ -119,18 +121,20 @@ class SearchSession:
         try:
             checked = self._check()
         except BaseException:
-            former.remove_folders(made_folders)
+            remove_folders(made_folders)
             raise
 
         # From here on something is written; what brings no result leaves nothing behind.
         folder = self._folder
-        made_folders += former.make_folders(folder)
-        lock = RunLock(folder)
+        made_folders += make_folders(folder)
+        lock = lock_run(folder)
         study: Study | None = None
         try:
             with blaming_machine(f"nothing that had finished is lost: nas search run={folder}"):
                 notices = self._begin(checked)
                 study = self._open_study(checked)
+                lost = former.keep_larger_tables(folder, len(study.records))
+                notices = (*notices, *filter(None, [lost]))
                 with checked.backend.resources as told:  # images that all workers share, for one
                     return self._search(study, checked, (*notices, *told))
         except Exception as error:
@@ -140,7 +144,7 @@ class SearchSession:
             if is_empty and not was_begun and not checked.resumption.resumes:
                 lock.release()
                 former.remove_files(folder)
-                former.remove_folders(made_folders)
+                remove_folders(made_folders)
                 if isinstance(error, MachineError):  # nothing is there to go on with
                     raise MachineError(error.reason) from error
             raise
@@ -246,6 +250,10 @@ class SearchSession:
         """Open the study in the run's journal, and settle what a kill left open."""
         config, backend = self.config, checked.backend
         rules = config.goals.rules
+        longer_plan = LongerPlan(reason=backend.why_no_longer)
+        if backend.longer is not None:
+            has_parent = config.training.parent is not None
+            longer_plan = LongerPlan(steps=backend.longer.steps, reason="", from_parent=has_parent)
         from_fronts = [spec for spec in checked.earlier.fronts if not backend.lacks(spec)]
         return Study(
             open_storage(self._folder / JOURNAL, config=hash_settings(config.composed.config)),
@@ -257,6 +265,7 @@ class SearchSession:
                 ladder_sizes=backend.ladder_sizes,
                 ladder_seeds=rules.ladder_seeds,
                 num_probes=config.training.fidelity.probes,
+                longer_plan=longer_plan,
                 planned_trials=config.budget.trials or PLANNED_TRIALS,
             ),
             read_decisions(config.space),
@@ -269,78 +278,81 @@ class SearchSession:
     ) -> SearchResult:
         """Ask, run and tell; the run's files are rewritten as results come, and at the end."""
         config, backend = self.config, checked.backend
-        asker = Asker.over(
-            study,
-            config.space,
-            config.sampler,
-            goal=config.goals.goal,
-            earlier=checked.earlier.results,
-            fidelities=backend.fidelities,
-            least_tau=config.training.fidelity.least_tau,
-            seed=config.seed,
-            inherit=config.prior.inherit,
-        )
+        if config.prior.retry:
+            count = study.retry_failed()
+            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
 
         def list_parents() -> set[str]:
             """List the arch_ids whose weights stay: what is trained next may start from them."""
             return study.list_parents(backend.fidelities[-1]) if config.prior.inherit else set()
 
-        if config.prior.retry:
-            count = study.retry_failed()
-            notices = (*notices, f"retry=failed: failed rows that are evaluated again: {count}")
-        later_notices: list[str] = []  # what went wrong on the way and ended nothing
-
-        def notify(sentence: str) -> None:
-            if len(later_notices) < MAX_NOTICES:
-                later_notices.append(sentence)
-            elif len(later_notices) == MAX_NOTICES:
-                later_notices.append("more of the kind are not listed")
-
-        name, settings = self._folder.resolve().name, shown_settings(config.composed.config)
-        files = run_directory.Files(self._folder, self.render, needed=list_parents)
-
-        def read_state() -> RunState:
-            state = study.show(name, settings, (*notices, *later_notices, *files.notices))
-            return replace(state, lr_origins=backend.lr_origins)
-
-        engine = backend.engine or config.execution.engine
+        shown = ShownRun(
+            study,
+            run_directory.Files(self._folder, self.render, needed=list_parents),
+            name=self._folder.resolve().name,
+            settings=shown_settings(config.composed.config),
+            lr_origins=backend.lr_origins,
+            notices=notices,
+        )
         try:
-            with (
-                started(engine, backend.make_evaluator, checked.placement),
-                GuardedScreen(self.open_screen, read_state()) as screen,
-            ):
-
-                def show(running: dict[int, str], seconds_left: float | None) -> None:
-                    state = read_state()
-                    screen.update(
-                        state,
-                        running=running,
-                        trials_wanted=config.budget.trials,
-                        seconds_left=seconds_left,
-                    )
-                    if files.stale:
-                        files.update(state)
-
-                reason = Controller(
-                    asker,
-                    engine,
-                    config.budget,
-                    has_test=backend.has_test,
-                    show=show,
-                    changed=lambda: files.update(read_state()),
-                    notify=notify,
-                    clock=backend.clock,
-                ).run()
-        except (KeyboardInterrupt, BrokenPipeError, MachineError):
+            reason = self._run_controller(self._make_asker(study, checked), checked, shown)
+        except (KeyboardInterrupt, ClosedOutputError, MachineError):
             # Ctrl-C, an output that nobody reads, or the machine: the files show what there is.
-            files.update(read_state(), now=True)
+            shown.write(now=True)
             raise
 
         if emptiness := why_empty(study.state):
-            notices = (*notices, emptiness)
+            shown.tell_at_start(emptiness)
             reason = f"{emptiness}; {reason}"
-        files.update(read_state(), now=True)
-        unwritten = "; ".join(files.notices)
+        shown.write(now=True)
         return SearchResult(
-            folder=self._folder, state=read_state(), reason=reason, unwritten=unwritten
+            folder=self._folder,
+            state=shown.state,
+            reason=reason,
+            unwritten="; ".join(shown.files.notices),
         )
+
+    def _make_asker(self, study: Study, checked: _CheckedSearch) -> Asker:
+        config = self.config
+        return Asker.over(
+            study,
+            config.space,
+            config.sampler,
+            goal=config.goals.goal,
+            earlier=checked.earlier.results,
+            fidelities=checked.backend.fidelities,
+            least_tau=config.training.fidelity.least_tau,
+            seed=config.seed,
+            inherit=config.prior.inherit,
+        )
+
+    def _run_controller(self, asker: Asker, checked: _CheckedSearch, shown: ShownRun) -> str:
+        """Start the engine and the screen, and search; return why the search ended, in words."""
+        config, backend = self.config, checked.backend
+        engine = backend.engine or config.execution.engine
+        with (
+            started(engine, backend.make_evaluator, checked.placement),
+            GuardedScreen(self.open_screen, shown.state) as screen,
+        ):
+
+            def show(running: dict[int, str], seconds_left: float | None) -> None:
+                screen.update(
+                    shown.state,
+                    running=running,
+                    trials_wanted=config.budget.trials,
+                    seconds_left=seconds_left,
+                )
+                if shown.files.stale:
+                    shown.write()
+
+            return Controller(
+                asker,
+                engine,
+                config.budget,
+                has_test=backend.has_test,
+                longer=backend.longer,
+                show=show,
+                changed=shown.write,
+                notify=shown.notify,
+                clock=backend.clock,
+            ).run()

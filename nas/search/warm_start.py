@@ -11,9 +11,9 @@ from typing import Any
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
 from nas.search.observer import EarlierResult
-from nas.search.store.run_directory import read_environment
-from nas.search.store.runs import load_run
-from nas.search.store.settings import shown_settings
+from nas.search.store.run_folder.run_directory import read_environment
+from nas.search.store.run_folder.runs import load_run
+from nas.search.store.run_folder.settings import shown_settings
 from search_spaces.spec import ArchSpec
 
 

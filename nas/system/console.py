@@ -8,13 +8,10 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from nas.system.faults import ClosedOutputError
 from nas.system.streams import LastingStream, printable
 
 PIPE_WIDTH = 160  # columns; a pipe has no width of its own, and tables of this width are not cut
-
-
-class ClosedOutputError(BrokenPipeError):
-    """Whoever read the output, such as head, has gone."""
 
 
 class PlainConsole(Console):

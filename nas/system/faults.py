@@ -1,7 +1,15 @@
-"""Whose fault an error is: the network's, or the machine's that it is evaluated on."""
+"""Whose fault an error is: the network's, the machine's, or that of who reads the output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+class OutputError(OSError):
+    """Standard output cannot be written, as on a full disk."""
+
+
+class ClosedOutputError(BrokenPipeError):
+    """Whoever read the output, such as head, has gone."""
 
 
 class ArchitectureError(Exception):
@@ -29,17 +37,27 @@ def blaming_machine(way_out: str) -> Iterator[None]:
         way_out: ends the message.
     Raises:
         MachineError: the block raised one, or an OSError.
+        ClosedOutputError: whoever read the output has gone.
     """
     try:
         yield
-    except BrokenPipeError:  # whoever read the output has gone: the machine is well
+    except ClosedOutputError:  # the machine is well
         raise
-    except (MachineError, OSError) as error:
-        raise MachineError(_describe_error(error), way_out) from error
+    except MachineError as error:
+        raise MachineError(str(error), way_out) from error
+    except OSError as error:
+        raise MachineError(describe_os_error(error, error.filename), way_out) from error
 
 
-def _describe_error(error: Exception) -> str:
-    """Return what an error says; of a file its name first."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+def describe_os_error(error: OSError, file: object = None) -> str:
+    """Return what the system says of an error, in small letters.
+
+    Args:
+        file: stands first; None: no file is known, or it is named already.
+
+    Example:
+        >>> describe_os_error(OSError(28, "No space left on device"), "a/journal.log")
+        'a/journal.log: no space left on device'
+    """
+    words = error.strerror.lower() if error.strerror else str(error) or type(error).__name__
+    return words if file is None else f"{file}: {words}"

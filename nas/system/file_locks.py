@@ -5,6 +5,7 @@ import importlib
 import os
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 with (
@@ -13,7 +14,7 @@ with (
     warnings.simplefilter("ignore")
     from filelock import FileLock, Timeout
 
-__all__ = ["MISSING", "FileLock", "Timeout", "are_there", "drop", "take"]
+__all__ = ["MISSING", "SoleUse", "are_there", "drop", "take"]
 
 
 def _import_module(name: str) -> Any:
@@ -34,6 +35,42 @@ MISSING = (
     "for each other's latency readings; run one at a time, with workers=1"
 )
 _held: dict[int, tuple[int, int]] = {}  # on Windows: first byte and number of bytes by handle
+
+
+class SoleUse:
+    """Exclusive use of what a lock file stands for; the system frees it when the process dies.
+
+    Args:
+        path: of the lock file, which is made.
+        refusal: what is said where another process has it.
+        keeps_file: whether the empty file stays when the use has ended.
+    Raises:
+        ValueError: another process has it. OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, refusal: str, *, keeps_file: bool = True) -> None:
+        self._path, self._keeps_file = path, keeps_file
+        self._lock = FileLock(path, blocking=False)
+        try:
+            with warnings.catch_warnings():  # without flock filelock takes a file of its own
+                warnings.simplefilter("ignore")
+                self._lock.acquire()
+        except Timeout:
+            raise ValueError(refusal) from None
+
+    def __enter__(self) -> "SoleUse":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have it; once is enough."""
+        if self._lock.is_locked and not self._keeps_file:
+            # Before it is free: who has opened it by then sees that it is gone, and makes another.
+            with contextlib.suppress(OSError):  # Windows removes no file that is open
+                self._path.unlink()
+        self._lock.release()
 
 
 def are_there() -> bool:

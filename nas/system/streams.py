@@ -5,8 +5,12 @@ import contextlib
 import os
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any
+
+from nas.system.faults import ClosedOutputError, OutputError, describe_os_error
+
+STANDARD_OUTPUT = "standard output"  # as messages name it
 
 STAND_INS = {
     **dict.fromkeys("−–—‐‑·•", "-"),
@@ -47,16 +51,6 @@ def printable(text: str) -> str:
     )
 
 
-def encodable(text: str) -> str:
-    """Return a text that UTF-8 takes: what stands for bytes of a file's name is escaped.
-
-    Example:
-        >>> print(encodable("caf\\udce9.png"))
-        caf\\udce9.png
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def say_aside(line: str) -> None:
     """Print a line on standard error; where nobody can read it, nothing happens."""
     try:
@@ -85,7 +79,7 @@ class LastingStream:
     """A stream for who goes on where it cannot be written to, as on a full disk.
 
     Of standard output that is told once, on standard error; what follows goes nowhere. A reader
-    that has gone is another matter: nobody wants the rest.
+    of it that has gone is another matter: nobody wants the rest, and a ClosedOutputError says so.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -109,19 +103,64 @@ class LastingStream:
             return
         try:
             act()
-        except BrokenPipeError:
-            raise
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and self._stream is not sys.stderr:
+                raise ClosedOutputError(error.errno, error.strerror) from error
             self._is_lost = True
             if self._stream is not sys.stdout:
                 return
             drop_output()
-            say_aside(f"standard output: {describe_os_error(error)}; what follows is not printed")
+            say_aside(f"{describe_os_error(error, STANDARD_OUTPUT)}; what follows is not printed")
 
 
-def describe_os_error(error: OSError) -> str:
-    """Return what the system says of an error, in small letters."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
+class _OwnOutput:
+    """Standard output, whose errors say that they are its own."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with _output_errors():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _output_errors():
+            self._stream.flush()
+
+
+@contextlib.contextmanager
+def telling_output_apart() -> Iterator[None]:
+    """Let what cannot be printed within the block raise errors of its own.
+
+    An OSError without a file's name could come from anything else too.
+
+    Raises:
+        ClosedOutputError: whoever read standard output has gone.
+        OutputError: it cannot be written otherwise.
+    """
+    former = sys.stdout
+    ours: Any = _OwnOutput(former)
+    sys.stdout = ours
+    try:
+        yield
+    finally:
+        # Whoever put a stream of its own there since may still need it.
+        if sys.stdout is ours:
+            sys.stdout = former
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    """Turn errors of standard output into those that say so."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ClosedOutputError(error.errno, error.strerror) from error
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
 
 
 def make_printable() -> None:

@@ -182,6 +182,7 @@ class StageTrainer:
             "net": self.net.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "peaks": self.peaks,  # they may follow the weights that the stage began with
         }
         if self.imitation and self.imitation.has_parameters:
             state["adapters"] = self.imitation.state_dict()
@@ -192,6 +193,7 @@ class StageTrainer:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned, bit for bit as if the training had not stopped."""
         self.done = state["done"]
+        self.peaks = list(state.get("peaks", self.peaks))
         self.net.load_state_dict(state["net"])
         for name, value in self.average.items():
             value.copy_(state["average"][name])

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
 from nas.train.proxy import BASE, OverBase, residual_spec
 from search_spaces.checkpoints.files import split_entry
 from search_spaces.checkpoints.official import load_checkpoint, load_strict, read_state, recognise
@@ -139,4 +139,5 @@ def save_weights(net: Network, spec: ArchSpec, run: Path, *, over_base: bool) ->
     metadata = {"base": BASE} if over_base else {}
 
     with replaced(path, path.with_suffix(".partial")) as draft:
-        save_file(state, draft, metadata={**metadata, "arch": spec.to_json()})
+        # What safetensors itself writes fails with an error of its own, which names no file.
+        draft.write_bytes(save(state, metadata={**metadata, "arch": spec.to_json()}))

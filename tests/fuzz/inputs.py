@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from nas.cli import catalog
-from nas.system.record_file import frame
+from nas.system.files.record_file import frame
 from search_spaces.published import entry, names
 from tests.fuzz.watch import CANARY
 

@@ -85,7 +85,8 @@ def _change_place(rng: random.Random, holder: Any, key: Any, values: list[Any]) 
     elif kind == "other":
         holder[key] = copy.deepcopy(rng.choice(values))
     elif kind == "near" and type(value) in (int, float):
-        holder[key] = rng.choice([-value, value + 1, value * 1000, value / 3])
+        third = value / 3 if abs(value) < 2**60 else value // 3  # no float holds a longer one
+        holder[key] = rng.choice([-value, value + 1, value * 1000, third])
     else:
         holder[key] = copy.deepcopy(rng.choice(NASTY))
 

@@ -31,13 +31,13 @@ from nas.commands.architectures import resolve_arch, resolve_archs
 from nas.commands.training_folder import read_result
 from nas.report.page import render
 from nas.search.session import SearchResult, SearchSession
-from nas.search.store.run_directory import read_retrained
-from nas.search.store.trained import add_trained
+from nas.search.store.run_folder.run_directory import read_retrained
+from nas.search.store.run_folder.trained import add_trained
 from nas.search.table.contents import TableContents
 from nas.search.table.log import TabulationLog
 from nas.search.table.table import Table, find_table
 from nas.search.table.tabulation import assemble_table
-from nas.system.record_file import frame
+from nas.system.files.record_file import frame
 from nas.train.run.checkpoint import read_checkpoint
 from nas.train.weights import weights_path
 from search_spaces import build, published

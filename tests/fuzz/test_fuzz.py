@@ -24,10 +24,10 @@ from nas.commands.architectures import (
 from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.config import SearchConfig
 from nas.search.feasibility import check_members
-from nas.search.store import run_directory
-from nas.search.store.resuming import inspect_folder
-from nas.search.store.runs import load_run
-from nas.system.record_file import frame
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.resuming import inspect_folder
+from nas.search.store.run_folder.runs import load_run
+from nas.system.files.record_file import frame
 from search_spaces.checkpoints.official import read_state
 from tests.fuzz import inputs
 from tests.fuzz.watch import Watch

@@ -14,7 +14,7 @@ from nas.cli.overrides import parse
 from nas.cli.python_values import describe_object, write_overrides
 from nas.search.samplers.base import Suggestion
 from nas.search.samplers.cost_aware import CostAware
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from tests.nas.search.engines.formula import FormulaBackend, SameProcessEngine
 
 TABLE = {

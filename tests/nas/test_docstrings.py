@@ -42,7 +42,7 @@ MODULES = (
     "nas.score",
     "nas.search.config",
     "nas.search.fidelity.config",
-    "nas.system.record_file",
+    "nas.system.files.record_file",
 )
 
 

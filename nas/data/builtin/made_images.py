@@ -12,9 +12,9 @@ from PIL import Image
 from nas.data.pixels.images import ImageError
 from nas.data.progress import each
 from nas.data.sets import Pixels
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
+from nas.system.files.user_cache import user_cache
 from nas.system.lock_waits import hold_file
-from nas.system.user_cache import user_cache
 
 DIGESTS = "digests.json"  # beside the files: what was written, by file name
 

@@ -15,7 +15,7 @@ from nas.data.folders.unnamed_lr import check_all_hr, tell_lr_beside
 from nas.data.pixels.images import ImageError, read_header, read_image, read_size
 from nas.data.pixels.orientation import find_turn, turn_in_words
 from nas.data.sets import MAKE_LR, Pair, check_sizes
-from nas.system.file_names import escape_name
+from nas.system.files.file_names import escape_name
 
 KNOWN = (
     "DIV2K_train_HR/, Flickr2K_HR/, HR/ or GT/ with LR/, LRbicx4/ or X4/, LSDIR's 0001000/, or "
@@ -72,17 +72,9 @@ def open_folder(
     if place.layout == "images" and says_lr(Path(root.name)):
         notices.append(f"{key}: {root} holds LR images by its name; they are taken as HR images")
 
-    # LR images lie in a folder of their own, or among the HR images, told by their names.
-    mixed = split_mixed(files, scale)
-    lr_folder, lr_notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
-    notices += lr_notices
-    if mixed is not None and lr_folder in (None, place.folder):
-        files, told = _describe_mixed(mixed, place, scale, key, uses_lr=lr != FROM_HR)
-        lr_files = mixed.lr if lr != FROM_HR else []
-        lr_folder = place.folder if lr_files else None
-    else:
-        lr_files, told = _list_lr_files(lr_folder, scale, key)
-    notices += told
+    split = _split_files(place, files, scale, key, lr)
+    files, lr_folder, lr_files = split.hr, split.lr_folder, split.lr
+    notices += split.notices
 
     pairs, problems, told = _pair_files(
         files[:first], lr_files, place.folder, lr_folder, scale, source, whole=first is None
@@ -92,9 +84,46 @@ def open_folder(
     # No LR image was found: some of the HR images may be LR ones that no name tells.
     if lr is None and lr_folder is None:
         notices += check_all_hr(pairs, scale, key)
-        if not lr_notices:
+        if not split.is_told:
             notices += tell_lr_beside(pairs, place.folder, scale, key)
     return Found(place.layout, root, place.folder, tuple(pairs), tuple(problems), tuple(notices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Split:
+    """The files of a place, as they are used.
+
+    Attributes:
+        lr_folder: where the LR images lie; None: they are made from HR.
+        is_told: whether a notice says why that folder was taken, or none.
+    """
+
+    hr: list[Path]
+    lr: list[Path]
+    lr_folder: Path | None
+    notices: list[str]
+    is_told: bool
+
+
+def _split_files(place: Place, files: list[Path], scale: int, key: str, lr: str | None) -> _Split:
+    """Find the LR images: in a folder of their own, or among the HR images, told by their names.
+
+    Args:
+        files: images of the place.
+        lr: as of `open_folder`.
+    """
+    mixed = split_mixed(files, scale)
+    lr_folder, notices = choose_lr_folder(place, scale, key, lr, is_mixed=mixed is not None)
+    is_told = bool(notices)
+    if mixed is not None and lr_folder in (None, place.folder):
+        files, told = _describe_mixed(mixed, place, scale, key, uses_lr=lr != FROM_HR)
+        lr_files = mixed.lr if lr != FROM_HR else []
+        lr_folder = place.folder if lr_files else None
+    else:
+        lr_files, told = _list_lr_files(lr_folder, scale, key)
+    return _Split(
+        hr=files, lr=lr_files, lr_folder=lr_folder, notices=[*notices, *told], is_told=is_told
+    )
 
 
 def _check_is_folder(root: Path, key: str) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.sets import ImageSet
-from nas.system.schema_rules import Count
-from nas.system.stored_schema import read_as
+from nas.system.schema.schema_rules import Count
+from nas.system.schema.stored_schema import read_as
 
 INDEX = "index.json"
 VERSION = 2  # of the index; another one's files are made anew

@@ -16,7 +16,7 @@ from nas.data.patches.decoded import Decoded, Planes
 from nas.data.patches.index import INDEX, VERSION, DamageError, Entry, check_entries, read_index
 from nas.data.progress import each
 from nas.data.sets import ImageSet
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 
 _SHARD_BYTES = 2**30
 

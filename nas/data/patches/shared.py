@@ -14,7 +14,7 @@ from nas.data.patches.decoded import decode_images
 from nas.data.patches.index import INDEX, DamageError
 from nas.data.patches.shards import check_pixels, load_shards, remove_shards, write_shards
 from nas.data.sets import ImageSet
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 
 _MIB = 2**20
 

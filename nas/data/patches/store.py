@@ -17,7 +17,7 @@ from nas.data.patches.shards import load_shards, write_shards
 from nas.data.patches.shared import open_cache
 from nas.data.patches.uses import SourceUse, select_images
 from nas.data.sets import ImageSet
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 
 Shape = tuple[int, int]  # height and width of LR patches
 Crop = tuple[int, int, int, int]  # image, top and left in LR pixels, orientation

@@ -1,10 +1,13 @@
 """Trust: how far each rung ranks as the end does, and what gap tells two networks apart."""
 
+import html
+
 import pandas as pd
 
 from nas.analysis.run_state import RunState
 from nas.analysis.trust import Agreement
 from nas.report.html_table import Formatter, html_table
+from nas.report.lasting_words import doubt_steps
 from nas.report.numbers import DASH, fixed, whole
 from nas.report.panel import Part
 
@@ -20,6 +23,11 @@ def note(state: RunState) -> str:
         "Seed deviation: of one training, over the ladder's seeds. Gap: two networks trained once "
         "that are less apart cannot be told from each other (95 %)."
     )
+
+    # Fidelities for which the data do not last are shown, and said to decide nothing.
+    fidelities = [*state.yardstick.references]
+    if fidelities and (doubt := doubt_steps(state, *fidelities)):
+        words += f"\n{doubt}"
 
     # Agreement needs two fidelities of the same networks.
     if not state.trust.to_top:
@@ -91,9 +99,11 @@ def _draw_retrained(state: RunState) -> tuple[Part, ...]:
     formats: dict[str, Formatter] = {before: _write_db, after: _write_db}
     words = (
         f"Members of the front, trained {agreement.upper} steps instead of {agreement.lower}: "
-        f"tau {_write_agreement(agreement)}."
+        f"tau {_write_agreement(agreement)}. {doubt_steps(state, agreement.upper)}"
     )
-    return f"<p>{words}</p>", html_table(frame, formats, label="Members trained longer")
+    return f"<p>{html.escape(words.strip())}</p>", html_table(
+        frame, formats, label="Members trained longer"
+    )
 
 
 def _write_db(value: float) -> str:

@@ -49,7 +49,7 @@ class TrainingScreen:
             return
         if self._task is None:
             self._task = self._bar.add_task(stage, total=total, completed=done, psnr="")
-        self._bar.update(self._task, completed=done, description=stage)
+        self._bar.update(self._task, completed=done, total=total, description=stage)
 
     def read(self, reading: Reading, state: TrainingState) -> None:
         """Print a validation, which stays."""

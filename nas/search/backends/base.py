@@ -16,6 +16,7 @@ from nas.record import Latency
 from nas.score import Challenge
 from nas.search.engines.base import Engine, MakeEvaluator, Placement
 from nas.search.fidelity.config import FidelityConfig
+from nas.search.longer.base import LongerLadder
 from nas.train.parent import ParentFile
 from nas.train.proxy import ProxyConfig
 from search_spaces.chooser import Space
@@ -53,11 +54,13 @@ class Rules:
     Attributes:
         limits: upper limits by name, over which a candidate is rejected.
         ladder_seeds: trainings of each size of the ladder.
+        ladder_long: whether its sizes are trained longer, too.
     """
 
     challenge: Challenge
     limits: Mapping[str, float]
     ladder_seeds: int
+    ladder_long: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,8 @@ class OpenedBackend:
         conditions: of the latencies that will be read; empty: any, as in a replay.
         lr_origins: how the LR images of each role were made; stands beside every PSNR.
         has_test: whether `Evaluator.read_test` can be called.
+        longer: the ladder's sizes, trained longer; None: that is not done, and `why_no_longer` says
+            why.
         lacks: says why an architecture has no results here; empty: it has.
         resources: what all workers share while an engine runs; entered before it starts, which
             gives lines that the user is told, and left after it ended.
@@ -118,6 +123,8 @@ class OpenedBackend:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     lr_origins: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False
+    longer: LongerLadder | None = None
+    why_no_longer: str = "its evaluator trains no longer"
     lacks: Callable[[ArchSpec], str] = lambda spec: ""  # trainings exist for whatever is asked
     resources: AbstractContextManager[Sequence[str]] = field(default_factory=_share_nothing)
     engine: Engine | None = None

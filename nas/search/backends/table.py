@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nas.analysis.ladder import rung_spec
+from nas.analysis.ladder import LadderRun, rung_spec
 from nas.search.backends.base import BackendParts, OpenedBackend
 from nas.search.engines.simulated import SimulatedEngine
+from nas.search.longer.base import KnownRun
 from nas.search.table.contents import all_members
 from nas.search.table.evaluator import TableEvaluator
 from nas.search.table.table import Table, find_table
@@ -64,6 +65,8 @@ class TableBackend:
                 f"results are looked up in {path.name}: nothing is trained, seconds are simulated"
             ],
             conditions=table.facts.conditions,
+            longer=_open_longer(table, parts),
+            why_no_longer=_explain_no_longer(parts),
             lacks=explain_lack,
             engine=engine,
             clock=lambda: engine.now,
@@ -85,6 +88,51 @@ class TableBackend:
         longer = dataclasses.replace(proxy, steps=longest)
         training = dataclasses.replace(parts.training, proxy=longer)
         return dataclasses.replace(parts, training=training)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLadder:
+    """The longer trainings of a table's ladder: those of seed 0, to the table's end."""
+
+    table: Table
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of the table's trainings."""
+        return self.table.facts.fidelities[-1]
+
+    def find(self, size: str) -> KnownRun | None:
+        """Return the training of a size; None: it failed."""
+        facts = self.table.facts
+        training = self.table.entries[rung_spec(size, facts.scale).arch_id].trainings[0]
+        if training.error:
+            return None
+        run = LadderRun(
+            rung=size,
+            seed=0,
+            psnr_db=training.curve[-1][1],
+            base_db=facts.base_db,
+            fidelity=self.steps,
+            train_seconds=training.train_seconds,
+            curve=training.curve,
+        )
+        return KnownRun(run=run, origin="in the table")
+
+    def keep(self, run: LadderRun) -> str:
+        """Keep nothing: the table holds its trainings."""
+        return ""
+
+
+def _open_longer(table: Table, parts: BackendParts) -> TableLadder | None:
+    """Return a table's longer trainings; None where they are not asked for, or it holds none."""
+    is_longer = table.facts.fidelities[-1] > parts.training.proxy.steps
+    return TableLadder(table=table) if is_longer and parts.rules.ladder_long else None
+
+
+def _explain_no_longer(parts: BackendParts) -> str:
+    if not parts.rules.ladder_long:
+        return "ladder_long=false"
+    return f"table={parts.table} holds no training of more than {parts.training.proxy.steps} steps"
 
 
 def _check_members(table: Table, parts: BackendParts) -> None:

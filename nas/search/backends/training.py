@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from nas.analysis.ladder import RUNGS
+from nas.analysis.lasting import FACTOR
 from nas.data.patches import SharedImages
 from nas.data.roles import Roles, open_roles
 from nas.measure import lock
@@ -24,6 +25,7 @@ from nas.search.backends.base import (
 from nas.search.engines.base import Placement
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
+from nas.search.longer.kept import KeptLadder, make_key
 from nas.system import file_locks
 from search_spaces.published import published
 from search_spaces.spec import ArchSpec, with_scale
@@ -52,21 +54,7 @@ class TrainingBackend:
 
         # A meter is opened here for its checks and its conditions; the workers' own are made alike.
         meter = LatencyMeter(reading.latency, baseline=baseline, device=parts.device)
-        roles = open_roles(
-            training.data,
-            scale=parts.scale,
-            challenge=parts.rules.challenge.name,
-            patch=training.proxy.patch,
-            batch_size=training.proxy.batch_size,
-        )
-        # test is optional: without it the front's PSNR on test stays empty.
-        roles.need("train"), roles.need("val")
-        if training.proxy.distill and training.parent is None:
-            raise ValueError(
-                f"proxy.distill={training.proxy.distill:g} imitates a parent; "
-                "name one with parent=..."
-            )
-
+        roles = _open_images(parts)
         settings = gather_settings(
             training,
             parts.reading,
@@ -92,6 +80,8 @@ class TrainingBackend:
             conditions={} if reading.replay else meter.conditions,
             lr_origins=roles.lr_origins,
             has_test=roles.test is not None,
+            longer=_open_longer(parts, roles) if parts.rules.ladder_long else None,
+            why_no_longer="ladder_long=false",
             resources=settings.shared,
         )
 
@@ -108,6 +98,42 @@ class TrainingBackend:
         longer = dataclasses.replace(proxy, steps=proxy.steps * factor, optimizer=slower)
         training = dataclasses.replace(parts.training, proxy=longer)
         return dataclasses.replace(parts, training=training)
+
+
+def _open_images(parts: BackendParts) -> Roles:
+    """Open the photographs of a search.
+
+    Raises:
+        ValueError: they cannot be had so, or a parent is to be imitated and none is named.
+    """
+    training = parts.training
+    roles = open_roles(
+        training.data,
+        scale=parts.scale,
+        challenge=parts.rules.challenge.name,
+        patch=training.proxy.patch,
+        batch_size=training.proxy.batch_size,
+    )
+    # test is optional: without it the front's PSNR on test stays empty.
+    roles.need("train"), roles.need("val")
+    if training.proxy.distill and training.parent is None:
+        raise ValueError(
+            f"proxy.distill={training.proxy.distill:g} imitates a parent; name one with parent=..."
+        )
+    return roles
+
+
+def _open_longer(parts: BackendParts, roles: Roles) -> KeptLadder:
+    """Return the longer trainings of the ladder, as far as earlier searches made them."""
+    training = parts.training
+    key = make_key(
+        fingerprints=roles.fingerprints,
+        proxy=training.proxy,
+        parent=training.parent,
+        scale=parts.scale,
+        device_type=parts.device.type,
+    )
+    return KeptLadder(key=key, steps=FACTOR * training.proxy.steps)
 
 
 def gather_settings(

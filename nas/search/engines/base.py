@@ -8,7 +8,15 @@ from nas.search.evaluation.requests import Evaluator
 
 # The methods of `Evaluator`, as a literal: a typo is found before a task is sent.
 EvaluatorMethod = Literal[
-    "baseline", "ladder_run", "measure", "train", "trial", "advance", "confirm", "read_test"
+    "baseline",
+    "ladder_run",
+    "longer_run",
+    "measure",
+    "train",
+    "trial",
+    "advance",
+    "confirm",
+    "read_test",
 ]
 
 # Whose fault an error is. Memory: the network's where it ran alone, else it is tried again alone.

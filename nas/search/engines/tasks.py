@@ -10,6 +10,7 @@ from typing import Any
 from nas.search.engines.base import Engine, MakeEvaluator, Placement, Result, Task
 from nas.search.engines.faults import find_fault
 from nas.search.evaluation.requests import Evaluator, Say
+from nas.system.faults import MachineError
 from nas.system.lock_waits import telling
 
 MAX_RETRIES = 2  # a task that the machine took is sent again so often
@@ -189,10 +190,16 @@ class Dispatcher:
         return goes_again
 
 
-def run_tasks(
+def run_tasks(engine: Engine, tasks: Iterable[Task]) -> Iterator[Result]:
+    """Run tasks on a started engine, in their order, and give each result as it comes."""
+    for batch in run_batches(engine, tasks):
+        yield from batch
+
+
+def run_batches(
     engine: Engine, tasks: Iterable[Task], *, tick: Callable[[], None] = lambda: None
-) -> Iterator[Result]:
-    """Run tasks on a started engine, in their order, and give each result as it comes.
+) -> Iterator[list[Result]]:
+    """Run tasks on a started engine, in their order, and give the results that came together.
 
     Args:
         tick: called several times a second while tasks run.
@@ -202,5 +209,23 @@ def run_tasks(
         # Keep every worker busy.
         while waiting and dispatcher.takes_more:
             dispatcher.submit(waiting.pop(0))
-        yield from dispatcher.results(POLL_SECONDS)
+        yield list(dispatcher.results(POLL_SECONDS))
         tick()
+
+
+def keep_each(batch: Iterable[Result], keep: Callable[[Result], None]) -> None:
+    """Keep all results that came together, also where one of them ends the work.
+
+    Args:
+        keep: raises a ValueError or a MachineError where a result cannot be used.
+    Raises:
+        ValueError, MachineError: the first that `keep` raised, once it was called with each result.
+    """
+    refusals: list[ValueError | MachineError] = []
+    for result in batch:
+        try:
+            keep(result)
+        except (ValueError, MachineError) as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]

@@ -60,6 +60,13 @@ class Evaluator(Protocol):
         """Train one size of the ladder, such as "16x3", with one seed."""
         ...
 
+    def longer_run(self, rung: str, say: Say) -> LadderRun:
+        """Train one size of the ladder longer, to the steps of `OpenedBackend.longer`.
+
+        It is asked for only where the backend offers that; its curve holds readings on the way.
+        """
+        ...
+
     def train(self, spec: ArchSpec, seed: int, reference_db: float | None, say: Say) -> Quality:
         """Train and validate a network outside a search; `reference_db` as in `TrialRequest`."""
         ...

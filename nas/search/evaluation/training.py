@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas.analysis.lasting import FACTOR, list_readings
 from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
 from nas.measure.device import device_id
@@ -57,6 +58,19 @@ class Trainings:
         self._parents: dict[ParentFile, Parent] = {}  # the one that was asked for last
         self._base_db: float | None = None
         self._linear_db: float | None = None
+
+    def lengthen(self) -> "Trainings":
+        """Return trainings `FACTOR` times as long, of seed 0, on the same decoded images."""
+        proxy = self.settings.proxy
+        settings = dataclasses.replace(
+            self.settings,
+            proxy=dataclasses.replace(proxy, steps=FACTOR * proxy.steps),
+            fidelities=list_readings(proxy.steps),
+            seed=0,
+        )
+        longer = Trainings(settings, self.device)
+        longer._patches = self.open_patches().with_seed(derived_seed(0, "patches"))
+        return longer
 
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
@@ -104,10 +118,7 @@ class Trainings:
         start, waited_before = time.perf_counter(), self.waited
         identity = self._identify_training(request, purpose)
         progress = self._read_progress(path, identity, say) if path else Progress()
-        try:
-            self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
-        except MemoryError as error:  # which is not the network's fault
-            raise MachineError(f"the training images need too much memory ({error})") from error
+        self.open_patches()  # takes a while, on the CPU alone: nobody makes way for it
 
         # Each attempt has a seed of its own and begins at step 0, but for the first after a pause.
         while True:
@@ -115,38 +126,42 @@ class Trainings:
             try:
                 with self.sharing():
                     net = self._climb_rungs(trainer, request, progress, say)
-                    base_db = self._open_base_db()
+                    self._open_base_db()  # read on the device too, while it is ours
                 break
             except TrainingError as error:
                 if progress.attempt == self.settings.proxy.max_restarts:
-                    if path:
-                        self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
+                    self._drop_checkpoint(path)
                     raise
                 progress = _begin_again(progress, error)
 
         # A training that pauses leaves a checkpoint, a whole one its weights.
         seconds = progress.seconds + time.perf_counter() - start - (self.waited - waited_before)
-        is_whole = request.until == self.settings.proxy.steps
-        if path and is_whole:
-            self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
+        if request.until == self.settings.proxy.steps:
+            self._drop_checkpoint(path)
+            if keep:
+                run = self.settings.run
+                self._store("weights", lambda: save_weights(net, request.spec, run, over_base=True))
         elif path:
             paused = dataclasses.replace(progress, trainer=trainer.state(), seconds=seconds)
             write = functools.partial(write_checkpoint, path, paused, identity=identity)
             self._store("checkpoint", write)
-        if keep and is_whole:
-            write = functools.partial(
-                save_weights, net, request.spec, self.settings.run, over_base=True
-            )
-            self._store("weights", write)
+        return self._make_quality(request, progress, seconds)
 
+    def _make_quality(self, request: TrialRequest, progress: Progress, seconds: float) -> Quality:
+        """Return what a training has come to."""
         return Quality(
             psnr_db=progress.curve[-1][1],
-            base_db=base_db,
+            base_db=self._open_base_db(),
             fidelity=request.until,
             train_seconds=seconds,
             restarts=progress.attempt,
             curve=tuple(progress.curve) if len(self.settings.fidelities) > 1 else (),
         )
+
+    def _drop_checkpoint(self, path: Path | None) -> None:
+        """Remove the checkpoint of a training that goes on no more; None: it keeps none."""
+        if path:
+            self._store("checkpoint", functools.partial(path.unlink, missing_ok=True))
 
     def _store(self, what: str, store: Callable[[], None]) -> None:
         """Store what is derived from a training, which stands whether that succeeds or not."""
@@ -184,20 +199,27 @@ class Trainings:
         return mean_db(per_image(upscale_in_turn, self.settings.sets[role], self.device))
 
     def open_patches(self) -> PatchStore:
-        """Return the training patches: every candidate sees the same ones in the same order."""
+        """Return the training patches: every candidate sees the same ones in the same order.
+
+        Raises:
+            MachineError: they need more memory than there is, which is not the network's fault.
+        """
         if self._patches is None:
             settings = self.settings
             # Made before this worker was; an engine's host may not have it. The seed is the run's
             # alone, not the trial's.
             shared = settings.shared.folder if settings.shared else None
-            self._patches = PatchStore(
-                settings.sets["train"],
-                seed=derived_seed(settings.seed, "patches"),
-                memory_mib=settings.memory_mib,
-                cache=settings.cache,
-                shared=shared,
-                progress=False,
-            )
+            try:
+                self._patches = PatchStore(
+                    settings.sets["train"],
+                    seed=derived_seed(settings.seed, "patches"),
+                    memory_mib=settings.memory_mib,
+                    cache=settings.cache,
+                    shared=shared,
+                    progress=False,
+                )
+            except MemoryError as error:
+                raise MachineError(f"the training images need too much memory ({error})") from error
 
         return self._patches
 

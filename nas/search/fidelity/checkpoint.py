@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
 
 FORMAT = 1  # of what is stored; another one is trained anew
 MAX_BYTES = 2**30  # a hundred times what the largest network's training holds

@@ -18,8 +18,8 @@ from nas.search.model.candidates import Point
 from nas.search.model.observations import Observations, ToldTrial
 from nas.search.samplers.base import Suggestion, check_count, default_population
 from nas.search.store.distributions import make_distributions
-from nas.system.schema_rules import Count
-from nas.system.stored_schema import SchemaError, read_as
+from nas.system.schema.schema_rules import Count
+from nas.system.schema.stored_schema import SchemaError, read_as
 
 GENERATION, PARENTS = "generation", "parents"  # notes of NSGA-II
 

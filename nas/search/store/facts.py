@@ -8,11 +8,12 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas.analysis.ladder import LadderRun
+from nas.analysis.lasting import LongerPlan
 from nas.record import TrialRecord
 from nas.search.model.observations import PredictedQuality
 from nas.search.samplers.base import Suggestion
-from nas.system.schema_rules import Amount
-from nas.system.stored_schema import SchemaError, read_as
+from nas.system.schema.schema_rules import Amount
+from nas.system.schema.stored_schema import SchemaError, read_as
 
 STUDY = "nas"
 
@@ -25,6 +26,7 @@ ABANDONED = "abandoned"  # a kill came before it was a row: it is suggested agai
 
 # Attributes of the study.
 BASELINE, LADDER, TEST_PSNR = "baseline", "ladder/", "test"
+LONGER, LONGER_PLAN = "longer/", "longer_plan"  # trainings of the ladder's sizes that are longer
 SIZES, PROBES, PLANNED = "rungs", "probes", "planned_trials"  # kept from the first session on
 # By number: the record of a trial that was trained further, or that Optuna has no trial of.
 LATER = "record/"
@@ -50,11 +52,15 @@ class StudyFacts:
     """What is not of one suggestion.
 
     Attributes:
+        longer_ladder: longer trainings of the ladder's sizes.
+        longer_plan: how long these are.
         later: records of trials that were trained further or again, by number.
         suspects: what took the worker of a trial whenever it was evaluated, by number.
     """
 
     ladder: list[LadderRun]
+    longer_ladder: list[LadderRun]
+    longer_plan: LongerPlan
     baseline: TrialRecord | None
     later: dict[int, TrialRecord]
     test_psnr_db: dict[str, float]
@@ -70,7 +76,9 @@ def read_facts(study: optuna.Study) -> StudyFacts:
         if key.startswith(LATER)
     ]
     return StudyFacts(
-        ladder=[LadderRun.from_json(attrs[key]) for key in sorted(attrs) if key.startswith(LADDER)],
+        ladder=_read_ladder(attrs, LADDER),
+        longer_ladder=_read_ladder(attrs, LONGER),
+        longer_plan=read_as(LongerPlan, attrs.get(LONGER_PLAN, {})),
         baseline=_read_row(attrs[BASELINE], 0) if BASELINE in attrs else None,
         later={record.number: record for record in later},
         test_psnr_db=dict(attrs.get(TEST_PSNR, {})),
@@ -80,6 +88,11 @@ def read_facts(study: optuna.Study) -> StudyFacts:
             if key.startswith(SUSPECT) and error
         },
     )
+
+
+def _read_ladder(attrs: Mapping[str, Any], start: str) -> list[LadderRun]:
+    """Return the trainings in the attributes whose names start so."""
+    return [LadderRun.from_json(attrs[name]) for name in sorted(attrs) if name.startswith(start)]
 
 
 def read_rows(study: optuna.Study, facts: StudyFacts) -> dict[int, TrialRecord]:

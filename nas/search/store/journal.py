@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +10,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.store.run_directory import DERIVED, JOURNAL, RETRAINED
-from nas.system.file_locks import FileLock, Timeout
-from nas.system.record_file import RecordWriter
+from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL, RETRAINED
+from nas.system.file_locks import SoleUse
+from nas.system.files.record_file import RecordWriter
 
 DOING = {
     "search": "searching",
@@ -76,30 +75,19 @@ class _Storage(JournalStorage):
             return [trial for trial in rest if trial.state in states]
 
 
-class RunLock:
-    """Exclusive use of a run directory; the system frees it when the process dies.
+def lock_run(run: Path, use: Literal["search", "trust", "train"] = "search") -> SoleUse:
+    """Take a run directory for this process alone.
 
     Args:
         use: what the directory is used for; two uses do not exclude each other.
     Raises:
         ValueError: another process uses this directory so.
     """
-
-    def __init__(self, run: Path, use: Literal["search", "trust", "train"] = "search") -> None:
-        name = ".lock" if use == "search" else f".{use}.lock"
-        self._lock = FileLock(run / name, blocking=False)
-        try:
-            with warnings.catch_warnings():  # without flock filelock takes a file of its own
-                warnings.simplefilter("ignore")
-                self._lock.acquire()
-        except Timeout:
-            raise ValueError(
-                f"run={run}: another process is {DOING[use]} in this directory; wait for it "
-                "or stop it first"
-            ) from None
-
-    def release(self) -> None:
-        self._lock.release()
+    return SoleUse(
+        run / (".lock" if use == "search" else f".{use}.lock"),
+        f"run={run}: another process is {DOING[use]} in this directory; wait for it or stop it "
+        "first",
+    )
 
 
 def find_journal(run: Path) -> Path | None:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from nas.analysis.ladder import LadderRun, Size
+from nas.analysis.lasting import LongerPlan
 from nas.search.store.facts import (
     ABANDONED,
     BASELINE,
     INHERITS,
     LADDER,
     LATER,
+    LONGER,
+    LONGER_PLAN,
     NUMBER,
     PLANNED,
     PROBES,
@@ -31,14 +34,15 @@ from nas.search.store.facts import (
     StoredSuggestion,
     read_record,
 )
-from nas.system.schema_rules import Count, Decibels, Matches, PositiveCount, Within, show
-from nas.system.stored_schema import Fields, SchemaError, conform, parse_as
+from nas.system.schema.schema_rules import Count, Decibels, Matches, PositiveCount, Within, show
+from nas.system.schema.stored_schema import Fields, SchemaError, conform, parse_as
 from search_spaces.spec import ArchSpec
 
 COMPLETE = 1  # Optuna's state of a trial; 0 is running, 3 failed, and a study of ours has no other
 OPTIONS = 10_000  # of one decision, at most
 NUMBERED = re.compile(  # attributes of the study that end in what they are of
-    rf"{LADDER}[0-9]{{1,4}}x[0-9]{{1,2}}/[0-9]{{1,9}}|(?:{LATER}|{SUSPECT})[0-9]{{1,9}}"
+    rf"{LADDER}[0-9]{{1,4}}x[0-9]{{1,2}}/[0-9]{{1,9}}|{LONGER}[0-9]{{1,4}}x[0-9]{{1,2}}"
+    rf"|(?:{LATER}|{SUSPECT})[0-9]{{1,9}}"
 )
 
 ArchId = Annotated[str, Matches(r"[0-9a-f]{12}", "an arch_id")]
@@ -57,6 +61,7 @@ STUDY_HINTS: Mapping[str, Any] = {
     SIZES: Annotated[tuple[Size, ...], Within(2, 64)],
     PROBES: tuple[Count, ...],
     PLANNED: Count,
+    LONGER_PLAN: LongerPlan,
 }
 TRIAL_ATTRIBUTES = Fields(TRIAL_HINTS, needed=())
 STUDY_ATTRIBUTES = Fields(STUDY_HINTS, needed=())
@@ -64,6 +69,7 @@ TEXTS: Mapping[str, Callable[[Any], object]] = {  # attributes of text, and what
     BASELINE: read_record,
     LADDER: LadderRun.from_json,
     LATER: read_record,
+    LONGER: LadderRun.from_json,
     RECORD: read_record,
     SPEC: functools.partial(parse_as, ArchSpec),
 }

@@ -1,32 +1,45 @@
 """The suggestions of a study as Optuna keeps them, which takes some of its private names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from nas.analysis.columns import GOALS
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.search.model.observations import ToldTrial
 from nas.search.samplers.base import Suggestion
-from nas.search.store.facts import ABANDONED, SUGGESTION, write_suggestion
+from nas.search.store.facts import ABANDONED, STUDY, SUGGESTION, write_suggestion
 from nas.search.store.told_values import find_told_values
 
 
-class OptunaTrials:
-    """The suggestions of a study in their order, and what Optuna was told of each.
+def open_study(storage: JournalStorage, objectives: Sequence[str]) -> optuna.Study:
+    """Return the study of a journal, made where it is not there."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(
+        storage=storage,
+        study_name=STUDY,
+        directions=[GOALS[name].direction for name in objectives],
+        load_if_exists=True,
+        sampler=RandomSampler(seed=0),  # never asked: trials are opened with their parameters
+    )
 
-    Attributes:
-        told: what samplers are shown of them, by place.
-    """
+
+class OptunaTrials:
+    """The suggestions of a study in their order, and what Optuna was told of each."""
 
     def __init__(self, study: optuna.Study, distributions: Mapping[str, BaseDistribution]) -> None:
         self._study = study
         self._distributions = dict(distributions)
-        self.told: list[ToldTrial] = []
+        self._told: list[ToldTrial] = []
+        self._again: dict[int, TrialRecord] = {}  # by place: of what had failed, what came out last
+        self._known: dict[str, list[int]] = {}  # places at which an arch_id was suggested once more
         self._open: list[Trial | None] = []  # of those that Optuna was not told of
 
     def open(self, suggestion: Suggestion) -> int:
@@ -52,7 +65,7 @@ class OptunaTrials:
 
         is_complete = trial.state == TrialState.COMPLETE
         self._open.append(None)
-        self.told.append(
+        self._told.append(
             ToldTrial(
                 params=suggestion.params,
                 state="complete" if is_complete else "failed",
@@ -61,7 +74,7 @@ class OptunaTrials:
                 notes=suggestion.notes,
             )
         )
-        return len(self.told) - 1
+        return len(self._told) - 1
 
     def abandon(self, trial: FrozenTrial) -> None:
         """Give up a trial that was killed before it had a number: it is suggested again."""
@@ -90,19 +103,53 @@ class OptunaTrials:
             self._study.tell(trial, list(values))
 
         self._open[place] = None
-        self.told[place] = replace(
-            self.told[place],
-            state="failed" if values is None else "complete",
-            values=values,
-            constraints=constraints,
-        )
+        self._told[place] = _replace_values(self._told[place], values, constraints)
+
+    def note_known(self, place: int, arch_id: str) -> None:
+        """Note that a suggestion is one of those before it: it is told what they are."""
+        self._known.setdefault(arch_id, []).append(place)
+
+    def tell_again(self, place: int | None, record: TrialRecord) -> None:
+        """Keep what came out last of a suggestion that had failed.
+
+        Optuna's own study keeps what it was told first: it lets nobody change that.
+        """
+        if place is not None and self._told[place].state == "failed":
+            self._again[place] = record
+
+    def list_told(self, state: RunState) -> Sequence[ToldTrial]:
+        """Return what samplers are shown of the suggestions, by place.
+
+        Of what was evaluated again that is what would be told of it now.
+        """
+        if not self._again:
+            return self._told
+        told = list(self._told)
+        for place, record in self._again.items():
+            now = find_told_values(record, state)
+            for same in (place, *self._known.get(record.spec.arch_id, ())):
+                if told[same].state == "failed":
+                    told[same] = _replace_values(told[same], *now)
+        return told
 
     def _append_open(self, trial: Trial, suggestion: Suggestion) -> int:
         self._open.append(trial)
-        self.told.append(ToldTrial(params=suggestion.params, state="open", notes=suggestion.notes))
-        return len(self.told) - 1
+        self._told.append(ToldTrial(params=suggestion.params, state="open", notes=suggestion.notes))
+        return len(self._told) - 1
 
     def _find_open(self, place: int) -> Trial:
         trial = self._open[place]
         assert trial is not None
         return trial
+
+
+def _replace_values(
+    told: ToldTrial, values: tuple[float, ...] | None, constraints: Mapping[str, float]
+) -> ToldTrial:
+    """Return a trial that has ended so; None counts as failed."""
+    return replace(
+        told,
+        state="failed" if values is None else "complete",
+        values=values,
+        constraints=constraints,
+    )

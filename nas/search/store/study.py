@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import optuna
-from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
-from nas.analysis.columns import GOALS
 from nas.analysis.ladder import LadderRun
+from nas.analysis.lasting import LongerPlan
 from nas.analysis.run_state import RunState
 from nas.record import TrialRecord
 from nas.search.model.decisions import Decision
@@ -28,6 +26,8 @@ from nas.search.store.facts import (
     INHERITS,
     LADDER,
     LATER,
+    LONGER,
+    LONGER_PLAN,
     NUMBER,
     PLANNED,
     PROBES,
@@ -35,14 +35,13 @@ from nas.search.store.facts import (
     SAME_AS,
     SIZES,
     SPEC,
-    STUDY,
     SUSPECT,
     TEST_PSNR,
     read_facts,
     read_suggestion,
 )
-from nas.search.store.optuna_trials import OptunaTrials
-from nas.search.store.run_directory import JOURNAL
+from nas.search.store.optuna_trials import OptunaTrials, open_study
+from nas.search.store.run_folder.run_directory import JOURNAL
 from nas.search.store.trials import OpenTrial, StudyRules, steps_of
 from search_spaces.spec import ArchSpec
 
@@ -69,14 +68,7 @@ class Study:
         start: Sequence[ArchSpec] = (),
         start_inherits: int | None = None,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=STUDY,
-            directions=[GOALS[name].direction for name in rules.objectives],
-            load_if_exists=True,
-            sampler=RandomSampler(seed=0),  # never asked: trials are opened with their parameters
-        )
+        self._study = open_study(storage, rules.objectives)
         self.rules = rules
         self._distributions = make_distributions(decisions)
         self._trials = OptunaTrials(self._study, self._distributions)
@@ -84,6 +76,7 @@ class Study:
         # Rows.
         self.records: dict[int, TrialRecord] = {}
         self.ladder: list[LadderRun] = []
+        self.longer_ladder: list[LadderRun] = []
         self._numbers: dict[str, int] = {}  # by arch_id, of rows and of what is being evaluated
         self._pending: dict[int, OpenTrial] = {}
         self._resumed: set[int] = set()  # trials that paused and are being trained further
@@ -100,6 +93,7 @@ class Study:
         first = len(named) + 1
         self.ladder_sizes = tuple(self._keep_fact(SIZES, rules.ladder_sizes))
         self.probes = tuple(self._keep_fact(PROBES, list(range(first, first + rules.num_probes))))
+        self._keep_fact(LONGER_PLAN, asdict(rules.longer_plan))
         self.planned_trials = int(self._keep_fact(PLANNED, rules.planned_trials))
         self._load()
         self._open_start(named.values(), start_inherits)
@@ -131,7 +125,7 @@ class Study:
     @property
     def told(self) -> Sequence[ToldTrial]:
         """What samplers are shown of all suggestions, in their order."""
-        return self._trials.told
+        return self._trials.list_told(self.state)
 
     @property
     def num_counted(self) -> int:
@@ -179,6 +173,8 @@ class Study:
                 ladder_seeds=self.rules.ladder_seeds,
                 rungs=self.ladder_sizes,
                 probes=self.probes,
+                longer_plan=self.longer_plan,
+                longer_ladder=tuple(self.longer_ladder),
             )
         return self._state
 
@@ -199,6 +195,7 @@ class Study:
         place = self._trials.open(suggestion)
         if self.knows(spec.arch_id):
             self._trials.write(place, SAME_AS, spec.arch_id)
+            self._trials.note_known(place, spec.arch_id)
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
             self._trials.tell(place, self._find_record(spec.arch_id), self.state)
@@ -266,6 +263,7 @@ class Study:
             self._suggested[trial.number] = trial
         else:  # Optuna lets nobody change a finished trial, and knows none of the others
             self._study.set_user_attr(f"{LATER}{trial.number}", record.to_json())
+            self._trials.tell_again(trial.place, record)
 
         self._pending.pop(trial.number, None)
         self._resumed.discard(trial.number)
@@ -283,12 +281,19 @@ class Study:
         self._study.set_user_attr(BASELINE, record.to_json())
         self._keep_record(record)
 
-    def add_ladder_run(self, run: LadderRun) -> None:
-        """Write one training of the ladder; raises MachineError as `tell` does."""
+    def add_ladder_run(self, run: LadderRun, *, is_longer: bool = False) -> None:
+        """Write one training of the ladder, or a longer one; raises MachineError as `tell` does."""
         if self.ladder:
             refuse_other_base(run.base_db, self.ladder[0].base_db)
-        self._study.set_user_attr(f"{LADDER}{run.rung}/{run.seed}", json.dumps(asdict(run)))
-        self.ladder.append(run)
+        name = f"{LONGER}{run.rung}" if is_longer else f"{LADDER}{run.rung}/{run.seed}"
+        self._study.set_user_attr(name, json.dumps(asdict(run)))
+        (self.longer_ladder if is_longer else self.ladder).append(run)
+        self._state = None
+
+    def drop_longer(self, reason: str) -> None:
+        """Write that the ladder's sizes are not trained longer after all, and why."""
+        self.longer_plan = LongerPlan(reason=reason)
+        self._study.set_user_attr(LONGER_PLAN, asdict(self.longer_plan))
         self._state = None
 
     def set_test_psnr(self, psnr_db: Mapping[str, float]) -> None:
@@ -310,6 +315,7 @@ class Study:
         """Read the journal and settle what a kill left open."""
         facts = read_facts(self._study)
         self.ladder, self.suspects = facts.ladder, facts.suspects
+        self.longer_ladder, self.longer_plan = facts.longer_ladder, facts.longer_plan
         if facts.baseline:
             self._keep_record(facts.baseline)
 
@@ -336,6 +342,7 @@ class Study:
         place = self._trials.take(trial, suggestion)
 
         if SAME_AS in attrs:
+            self._trials.note_known(place, attrs[SAME_AS])
             self.num_known_in_a_row += 1
             self.num_fruitless_in_a_row += 1
             if not trial.state.is_finished():
@@ -357,6 +364,7 @@ class Study:
 
         self._suggested[record.number] = opened
         self._keep_record(later.get(record.number, record))
+        self._trials.tell_again(place, later.get(record.number, record))
         self.num_fruitless_in_a_row = (
             self.num_fruitless_in_a_row + 1 if record.state == "rejected" else 0
         )

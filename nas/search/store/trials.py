@@ -1,9 +1,10 @@
 """What a study is of: the rules of its rows, and a trial that is being evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nas.analysis.ladder import RUNGS
+from nas.analysis.lasting import LongerPlan
 from nas.record import TrialRecord
 from nas.score import Challenge
 from nas.search.samplers.base import Suggestion
@@ -20,6 +21,7 @@ class StudyRules:
         ladder_sizes: of the ladder, smallest first; the last is the baseline.
         ladder_seeds: trainings of each size.
         num_probes: first suggested trials that are trained to the end before a search ends.
+        longer_plan: how long the ladder's sizes are trained a second time.
         planned_trials: how many trials the search is first asked for.
     """
 
@@ -30,6 +32,7 @@ class StudyRules:
     ladder_sizes: tuple[str, ...] = RUNGS
     ladder_seeds: int
     num_probes: int = 0
+    longer_plan: LongerPlan = field(default_factory=LongerPlan)
     planned_trials: int
 
 

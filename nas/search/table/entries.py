@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from nas.analysis.ladder import Size
 from nas.record import Cost, Curve, Latency
-from nas.system.schema_rules import Amount, Count, Decibels, Matches, PositiveCount, Within
-from nas.system.stored_schema import Fields, SchemaError, parse_as, read_as
+from nas.system.schema.schema_rules import Amount, Count, Decibels, Matches, PositiveCount, Within
+from nas.system.schema.stored_schema import Fields, SchemaError, parse_as, read_as
 from search_spaces.spec import ArchSpec
 
 COSTS = tuple(field.name for field in fields(Cost))

@@ -9,6 +9,7 @@ from nas.search.evaluation.requests import Say, TrialRequest
 from nas.search.screening import Screen, why_rejected
 from nas.search.table.entries import Entry, Training
 from nas.search.table.table import Table
+from nas.system.faults import ArchitectureError
 from nas.system.seeds import derived_seed
 from search_spaces.spec import ArchSpec
 
@@ -57,6 +58,10 @@ class TableEvaluator:
         """Look a training of one size of the ladder up."""
         spec = rung_spec(rung, self.table.facts.scale)
         return LadderRun.of(rung, seed, self.train(spec, seed, None, say))
+
+    def longer_run(self, rung: str, say: Say) -> LadderRun:
+        """Refuse: a table's longer trainings are taken from it, and what it lacks has failed."""
+        raise ArchitectureError(f"the table holds no longer training of {rung}")
 
     def train(self, spec: ArchSpec, seed: int, reference_db: float | None, say: Say) -> Quality:
         """Look a member's training with a seed up, to its end.

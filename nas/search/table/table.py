@@ -20,8 +20,8 @@ from nas.search.table.entries import (
     list_rows,
     read_entries,
 )
-from nas.system.drafts import replaced
-from nas.system.stored_schema import SchemaError
+from nas.system.files.drafts import replaced
+from nas.system.schema.stored_schema import SchemaError
 from search_spaces.spec import ArchSpec
 
 FACTS = b"esr_nas"  # key of the metadata in the file's schema

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.search.engines.base import Engine, Placement, Result, Task
-from nas.search.engines.tasks import run_tasks, started
+from nas.search.engines.tasks import keep_each, run_batches, run_tasks, started
 from nas.search.evaluation.evaluator import ProxyEvaluator
 from nas.search.evaluation.settings import EvaluatorSettings
 from nas.search.same_images import refuse_other_base
@@ -123,8 +123,8 @@ def _train_missing(
         for arch_id, seed in trainings
         if (arch_id, seed) not in log.trained
     ]
-    # Each is kept as it comes: a kill costs what runs, no more.
-    for result in run_tasks(engine, tasks):
+
+    def keep(result: Result) -> None:
         if result.is_lost:
             _refuse_failure(result)
         arch_id, seed = result.task.key.split()
@@ -133,6 +133,10 @@ def _train_missing(
         done = Trained(arch_id=arch_id, seed=int(seed), quality=result.value, error=result.error)
         log.add(done)
         show("trained", len(log.trained), len(contents.trainings()))
+
+    # Each is kept as it comes: a kill costs what runs, no more.
+    for batch in run_batches(engine, tasks):
+        keep_each(batch, keep)
 
 
 def _measure_missing(

@@ -61,6 +61,7 @@ class OnnxTeacher(nn.Module):
 
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
+        self._path = path
         if importlib.util.find_spec("onnxruntime") is None:
             raise ValueError(
                 f"{path} needs onnxruntime, not installed here; pip install 'esr-nas[onnx]'"
@@ -82,7 +83,17 @@ class OnnxTeacher(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Many exports fix the number of images at one.
         batches = torch.split(x, 1) if self._input.shape[:1] == [1] else (x,)
-        images = [self._session.run(None, {self._input.name: b.cpu().numpy()})[0] for b in batches]
+        try:
+            images = [
+                self._session.run(None, {self._input.name: part.cpu().numpy()})[0]
+                for part in batches
+            ]
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            height, width = x.shape[-2:]
+            raise ValueError(
+                f"teacher: {self._path} does not upscale an image of {width}x{height} pixels: "
+                f"{_first_line(error)}"
+            ) from None
         return torch.cat([torch.from_numpy(image) for image in images]).to(x.device)
 
 

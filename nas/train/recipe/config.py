@@ -1,6 +1,7 @@
 """A recipe: stages that follow one another, each a training with settings of its own."""
 
 import fnmatch
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -174,6 +175,18 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("stages is empty; a recipe has one stage at least")
+        dotted = next((name for name in self.stages if "." in name), None)
+        if dotted is not None:
+            raise ValueError(f"stages: a name holds no dot, got {dotted!r}")
+
+        # A network that gives whole images is no residual any more.
+        bases = [(name, stage.base) for name, stage in self.stages.items()]
+        for (before, first), (name, base) in itertools.pairwise(bases):
+            if first == "none" and base == "bicubic":
+                raise ValueError(
+                    f"stages.{name}.base is bicubic after {before}, which trains whole images; "
+                    f"use stages.{name}.base=none"
+                )
 
     def segments(self) -> Iterator[tuple[str, Stage]]:
         """Yield the stages in the order in which they run, a repeated one several times."""
@@ -246,7 +259,7 @@ def check_recipe(recipe: Recipe, scale: int, *, has_teacher: bool) -> None:
             advised = f" ({recipe.teacher})" if recipe.teacher else ""
             raise ValueError(
                 f"recipe.stages.{name}.distill: it needs a teacher{advised}, and none is given; "
-                f"give teacher=, or recipe.stages.{name}.distill={{}}"
+                "give teacher=FILE, or take a recipe that does not distil"
             )
 
 

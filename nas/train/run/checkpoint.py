@@ -1,17 +1,33 @@
 """The checkpoint of a run of training: all that its next step depends on."""
 
 import io
-from dataclasses import dataclass, field, fields
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 
-from nas.system.drafts import replaced
+from nas.system.files.drafts import replaced
+from nas.system.schema.schema_rules import Count
+from nas.system.schema.stored_schema import read_as
 from nas.train.speed.config import Speed
 
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What lies in a run's file of weights.
+
+    Attributes:
+        psnr_db: on val.
+        over_base: whether it is a residual over the base.
+    """
+
+    psnr_db: float
+    over_base: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +45,21 @@ class Checkpoint:
         best: averaged weights of the best validation of this segment; empty: there was none.
         best_db: its PSNR on val.
         num_worse: validations since then.
+        kept: what lies in the file of weights; None: there is none yet.
         seconds: of training so far.
     """
 
     segment: int
     trainer: dict[str, Any]
-    steps: dict[str, int] = field(default_factory=dict)
-    validations: int = 1
+    steps: dict[str, Count] = field(default_factory=dict)
+    validations: Count = 1
     paces: dict[str, float] = field(default_factory=dict)
     speeds: dict[str, dict[str, Any]] = field(default_factory=dict)
     device: str = "cpu"
     best: dict[str, Tensor] = field(default_factory=dict)
     best_db: float | None = None
     num_worse: int = 0
+    kept: Kept | None = None
     seconds: float = 0.0
 
     def read_speeds(self, device: torch.device) -> dict[str, Speed]:
@@ -57,7 +75,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: it cannot be written; the one that was there stays.
     """
-    data = {name.name: getattr(checkpoint, name.name) for name in fields(Checkpoint)}
+    data = {one.name: getattr(checkpoint, one.name) for one in fields(Checkpoint)}
+    data["kept"] = checkpoint.kept and asdict(checkpoint.kept)
     # Into memory first: of a full disk torch itself tells no more than a RuntimeError.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **data}, buffer)
@@ -72,17 +91,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ValueError: it is damaged, or another version wrote it.
     """
     try:
+        _refuse_packed(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
         version = data.pop("format")
-        checkpoint = Checkpoint(**data)
+        tensors = {name: data.pop(name) for name in ("trainer", "best")}
+        hints = get_type_hints(Checkpoint)
+        plain = {name: read_as(hints[name], value, name) for name, value in data.items()}
+        checkpoint = Checkpoint(**plain, **tensors)
         checkpoint.read_speeds(torch.device(checkpoint.device))
     except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
         raise ValueError(
             f"{path}: it cannot be read ({type(error).__name__}); remove it to train anew"
         ) from None
-    is_sound = isinstance(checkpoint.segment, int) and checkpoint.segment >= 0
-    if not is_sound or not isinstance(checkpoint.trainer, dict):
-        raise ValueError(f"{path}: it is no checkpoint of a training; remove it to train anew")
     if version != FORMAT:
         raise ValueError(f"{path}: its format is {version}, and this version reads {FORMAT}")
+    if checkpoint.segment < 0 or not all(isinstance(one, dict) for one in tensors.values()):
+        raise ValueError(f"{path}: it is no checkpoint of a training; remove it to train anew")
     return checkpoint
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that grows as it is read: what is written here is stored as it is."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")

@@ -72,6 +72,15 @@ class Chronicle:
         if self._writes:
             self._keepsakes.keep_weights(net, over_base=over_base)
 
+    def load_weights(self, net: Network) -> Network:
+        """Return the whole network that lies in the file of weights, on the device of another.
+
+        A process that writes nothing returns the other one.
+        """
+        if not self._writes:
+            return net
+        return self._keepsakes.load_weights().to(next(net.parameters()).device)
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint that a run goes on from.
 

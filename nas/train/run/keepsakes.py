@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from nas.data.pixels.base import bicubic_base
 from nas.data.sets import ImageSet, Pixels
 from nas.measure.quality import Upscaler, upscale_pixels
-from nas.system.drafts import replaced
-from nas.train.weights import save_weights, weights_path
+from nas.system.files.drafts import replaced
+from nas.train.weights import load_upscaler, save_weights, weights_path
 from search_spaces.network import Network
 from search_spaces.spec import ArchSpec
 
@@ -62,6 +62,12 @@ class Keepsakes:
             OSError: they cannot be written; the file that was there stays.
         """
         save_weights(net, self._spec, self._folder, over_base=over_base)
+
+    def load_weights(self) -> Network:
+        """Return the whole network that lies in the file of weights."""
+        net = load_upscaler(self._spec, self.weights)
+        assert isinstance(net, Network)
+        return net
 
     def keep_originals(self) -> None:
         """Write the crops as they should be, and as the base makes them."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis.training import Reading
-from nas.system.record_file import HEADER, RecordWriter, read_records, recover
-from nas.system.stored_schema import SchemaError, read_as
+from nas.system.files.record_file import HEADER, RecordWriter, read_records, recover
+from nas.system.schema.stored_schema import SchemaError, read_as
 
 LOG = "train.jsonl"
 PLAN = "stages"  # key of a record that says how many steps each segment has
@@ -39,7 +39,7 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
-    """Return the plan of a run, and its readings in the order of their steps, each step once.
+    """Return the plan of a run, and its readings in the order of their steps, each of a stage once.
 
     Raises:
         DamagedFileError: a record is damaged. SchemaError: it is not what a training writes.
@@ -47,7 +47,7 @@ def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
     path = folder / LOG
     records = read_records(path) if path.exists() else []
     stages: dict[str, int] = {}
-    latest: dict[int, Reading] = {}
+    latest: dict[tuple[int, str], Reading] = {}
     for place, line in enumerate(_strip_header(records)):
         where = f"{path}, record {place}"
         try:
@@ -55,10 +55,11 @@ def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
                 stages = read_as(dict[str, int], line[PLAN], where)
             elif line:
                 reading = read_as(Reading, line, where)
-                latest[reading.step] = reading
+                latest[reading.step, reading.stage] = reading
         except SchemaError as error:
             raise error.advise(f"{LOG} is not what nas train writes; restore it") from None
-    return stages, [latest[step] for step in sorted(latest)]
+    # A stage begins at the step at which the one before ends, and was written after it.
+    return stages, sorted(latest.values(), key=lambda reading: reading.step)
 
 
 def _strip_header(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ def fit_segments(
 ) -> TimedPlan:
     """Return as many steps as fit into some time, at most those that are planned.
 
-    Segments keep their shares. Validations take a twentieth of the time at most, but one a segment.
+    Segments keep their shares. Validations take about a twentieth of the time, at least two a
+    segment: where it starts and where it ends.
 
     Args:
         spent: seconds of the time that are over.
@@ -49,7 +50,9 @@ def fit_segments(
     """
     affordable = int(hours * 3600 * VALIDATING / (validation_seconds * len(segments)))
     validations = min(validations, max(1, affordable))
-    left = (hours * 3600 - spent) * (1 - SPARE) - validation_seconds * validations * len(segments)
+    # One more where each segment starts, and one of the network in the end.
+    num_readings = (validations + 1) * len(segments) + 1
+    left = (hours * 3600 - spent) * (1 - SPARE) - validation_seconds * num_readings
     factor = left / sum(paces[segment.name] * segment.stage.steps for segment in segments)
     if factor * sum(list_steps(segments).values()) < len(segments):
         slowest = max(paces.values())
@@ -90,11 +93,11 @@ def replan(
     rest = segments[place].stage.steps - done
     wanted = rest * pace + sum(count * paces[key] * slower for key, count in open_steps.items())
     factor = left * (1 - SPARE) / wanted if wanted else 1.0
-    if rest == 0 or abs(factor - 1) < LEAST_CHANGE:
+    if abs(factor - 1) < LEAST_CHANGE:
         return {}
 
     factor = min(MOST_CHANGE, max(1 / MOST_CHANGE, factor))
-    changed = {name: done + max(1, round(rest * factor))}
+    changed = {name: done + max(1, round(rest * factor))} if rest else {}
     changed |= {key: max(1, round(count * factor)) for key, count in open_steps.items()}
     return {key: min(count, most[key]) for key, count in changed.items()}
 

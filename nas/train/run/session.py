@@ -1,6 +1,7 @@
 """One session of `nas train`: a network goes through the stages of a recipe."""
 
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from nas.measure.quality import Upscaler, mean_db, per_image
 from nas.system.held_signals import HeldSignals, holding_signals
 from nas.train.proxy import OverBase
 from nas.train.recipe.config import Stage
-from nas.train.run.checkpoint import Checkpoint, read_checkpoint
+from nas.train.run.checkpoint import Checkpoint, Kept, read_checkpoint
 from nas.train.run.chronicle import LAST, Chronicle
 from nas.train.run.config import Outcome, TrainingConfig, Watcher
 from nas.train.run.handover import has_base, make_whole
@@ -67,6 +68,7 @@ class TrainingSession:
         self.start = start
         self.team = team
         self._best = _Best()
+        self._kept: Kept | None = None  # in the file of weights
         self._segments: list[Segment] = []
         self._validations = config.validations  # of each segment
         self._paces: dict[str, float] = {}  # of each segment, where the time is limited
@@ -96,6 +98,10 @@ class TrainingSession:
             self._segments = with_steps(self._segments, checkpoint.steps)
             self._validations, self._paces = checkpoint.validations, checkpoint.paces
             self._speeds = checkpoint.read_speeds(config.device)
+            self._kept = checkpoint.kept
+
+        if checkpoint and checkpoint.segment >= len(self._segments):
+            raise ValueError(f"{path}: it is no checkpoint of this recipe; remove it to train anew")
 
         # A checkpoint holds all weights of its segment: the start only gives the network its form.
         first = checkpoint.segment if checkpoint else 0
@@ -122,8 +128,8 @@ class TrainingSession:
 
     def _train_segment(self, trainer: StageTrainer, place: int) -> None:
         """Train to the end of a segment, or until it no longer rises; validate on the way."""
-        if place == 0 and trainer.done == 0:
-            self._validate(trainer, self._segments[0])  # where it starts from
+        if trainer.done == 0:
+            self._validate(trainer, self._segments[place])  # where it starts from
         began, began_at = self._count_seconds(), trainer.done
         saved = time.monotonic()
         # A step that is cut off would leave weights that no checkpoint may hold.
@@ -134,6 +140,7 @@ class TrainingSession:
             is_stopped = self._hear_signals(signals)
             while trainer.done < segment.stage.steps and not is_stopped:
                 if early_stop and self._best.num_worse >= early_stop.patience:
+                    self._stop_early(trainer, place)
                     return
                 self._take_step(trainer, segment)
                 is_validated = trainer.done in validated
@@ -149,8 +156,6 @@ class TrainingSession:
                 if is_validated or is_stopped or time.monotonic() - saved > SAVE_SECONDS:
                     self._save(trainer, segment)
                     saved = time.monotonic()
-            if is_stopped and not self._chronicle.weights.exists():
-                self._keep_weights(trainer, segment.stage)
             # Whoever ends first would be missed by the one that still writes.
             self.team.wait()
 
@@ -160,6 +165,13 @@ class TrainingSession:
         if number and not signals.came:
             signals.hold(number, None)
         return number > 0
+
+    def _stop_early(self, trainer: StageTrainer, place: int) -> None:
+        """End a segment here: it goes on from its best weights, and has had no more steps."""
+        for name, value in trainer.average.items():
+            value.copy_(self._best.weights[name])
+        steps = {self._segments[place].name: trainer.done}
+        self._segments = with_steps(self._segments, steps)
 
     def _replan(self, trainer: StageTrainer, place: int, pace: float) -> bool:
         """Change the steps that are left to what the time allows; return whether any changed."""
@@ -212,7 +224,9 @@ class TrainingSession:
         if is_best:
             best.psnr_db = psnr_db
             best.weights = {name: value.clone() for name, value in trainer.average.items()}
-            self._keep_weights(trainer, stage)
+            self._offer_weights(trainer, stage, psnr_db)
+        if segment.index and not trainer.done:  # the stage before has shown its end
+            return
         name = f"step {reading.step:,}"
         self._chronicle.keep_sample(name, lambda: self._open_upscaler(trainer, stage))
 
@@ -229,10 +243,16 @@ class TrainingSession:
         net = trainer.averaged()
         return OverBase(net) if has_base(self.config.spec, stage) else net
 
-    def _keep_weights(self, trainer: StageTrainer, stage: Stage) -> None:
-        """Keep the averaged weights as a file that other commands read."""
-        over_base = has_base(self.config.spec, stage)
-        self._chronicle.keep_weights(trainer.averaged(), over_base=over_base)
+    def _offer_weights(self, trainer: StageTrainer, stage: Stage, psnr_db: float) -> None:
+        """Keep the averaged weights as a file, where they are better than those that lie there.
+
+        A network that gives whole images goes before one that needs the base, which is half of one.
+        """
+        over_base, kept = has_base(self.config.spec, stage), self._kept
+        is_better = kept is None or (kept.over_base, -kept.psnr_db) > (over_base, -psnr_db)
+        if is_better and math.isfinite(psnr_db):
+            self._chronicle.keep_weights(trainer.averaged(), over_base=over_base)
+            self._kept = Kept(psnr_db=psnr_db, over_base=over_base)
 
     def _save(self, trainer: StageTrainer, segment: Segment) -> None:
         """Write a checkpoint.
@@ -256,6 +276,7 @@ class TrainingSession:
             best=best.weights,
             best_db=best.psnr_db,
             num_worse=best.num_worse,
+            kept=self._kept,
             seconds=self._count_seconds(),
         )
         self._chronicle.save(checkpoint)
@@ -268,6 +289,10 @@ class TrainingSession:
         """
         try:
             trainer.restore(checkpoint.trainer)
+            shapes = {name: value.shape for name, value in trainer.average.items()}
+            best = {name: value.shape for name, value in checkpoint.best.items()}
+            if best and best != shapes:
+                raise ValueError("its best weights are another network's")
         except MISFITS as error:
             path = self.config.folder / LAST
             raise ValueError(
@@ -353,7 +378,13 @@ class TrainingSession:
             trainer.net.load_state_dict(self._best.weights)
         net = self._make_whole(trainer.net, stage)
         psnr_db = self._read_db(lambda: net)
-        self._chronicle.keep_weights(net, over_base=False)
+
+        # An earlier stage may have come to a better one.
+        kept = self._kept
+        if kept and not kept.over_base and not psnr_db >= kept.psnr_db:
+            net, psnr_db = self._chronicle.load_weights(net), kept.psnr_db
+        else:
+            self._chronicle.keep_weights(net, over_base=False)
         return Outcome(
             net=net,
             weights=self._chronicle.weights,

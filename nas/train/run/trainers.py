@@ -1,7 +1,9 @@
 """The trainers of a run: each stage's patches, teacher and network, put together."""
 
+import copy
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -13,11 +15,11 @@ from nas.train.recipe.config import Stage
 from nas.train.run.config import TrainingConfig
 from nas.train.run.handover import change_form, has_base
 from nas.train.run.plan import Segment
-from nas.train.speed.config import Speed
+from nas.train.speed.config import PLAIN, Speed
 from nas.train.speed.device_patches import DeviceImages
 from nas.train.start import CALIBRATION_STEP
 from nas.train.team import Team
-from nas.train.trainer import StageTrainer
+from nas.train.trainer import StageTrainer, TrainingError
 from search_spaces.network import Network
 
 
@@ -46,21 +48,25 @@ class TrainerFactory:
         self._images = DeviceImages.place(config.patches, config.device)
 
     def try_stages(self, net: Network) -> None:
-        """Cut a patch of each shape and read a feature of each layer, before the first stage.
+        """Take a step of a patch of each shape of each stage, on a copy, before the first stage.
 
         Raises:
-            ValueError: images are too small for a stage, or layers do not fit; it names the stage.
+            ValueError: images are too small for a stage, or parts of it do not fit; it names it.
         """
         # Those that run: of a smoke run they are smaller ones. A repeated one is tried once.
-        for name, stage in dict(self._config.recipe.segments()).items():
-            patches = self._choose_patches(stage)
+        for index, (name, stage) in enumerate(dict(self._config.recipe.segments()).items()):
+            patches = replace(stage.patches, batch_size=self._team.size, accumulate=1)
+            single = replace(stage, patches=patches)
+            segment = Segment(name=name, index=index, before=0, stage=single)
             try:
-                for shape in stage.patches.lr_shapes(self._config.spec.scale):
-                    lr, _ = patches.batch(CALIBRATION_STEP, 1, shape)
-                if stage.distill:
-                    self._imitate(net, stage, lr, seed=0)
-            except ValueError as error:
-                raise ValueError(f"recipe.stages.{name}: {error}") from None
+                trainer = self.open(copy.deepcopy(net), segment, PLAIN)
+                for _ in trainer.shapes:
+                    trainer.step()
+            except TrainingError:  # its loss may be anything here
+                continue
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"recipe.stages.{name}: {reason}") from None
 
     def open(self, net: Network, segment: Segment, speed: Speed) -> StageTrainer:
         """Make the trainer of a segment, which starts from a network and changes it."""

@@ -1,6 +1,7 @@
 """A run with a part missing or damaged: it is named, refused, and nothing that is there is written over."""
 
 import random
+import re
 import shutil
 import time
 
@@ -145,6 +146,30 @@ def test_a_report_of_a_journal_whose_end_is_lost_is_written_beside_the_runs_own(
     printed = " ".join(capsys.readouterr().out.split())
     assert "rows, and trials.csv beside it holds 13: its end is lost; restore it" in printed
     assert {path: data for path, data in read_all(run).items() if path in before} == before
+
+
+def test_a_search_whose_journal_has_lost_its_end_says_so_and_keeps_the_tables(run, capsys):
+    journal = run / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    tables = {
+        name: (run / name).read_bytes() for name in ("trials.csv", "front.csv", "report.html")
+    }
+    whole = pd.read_csv(run / "trials.csv")
+    assert main(["search", f"run={run}"]) == 0
+    (kept,) = run.glob("lost-*")
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == tables
+    line = r"journal.log gives \d+ rows, and trials.csv held 13: the journal's end is lost"
+    printed = capsys.readouterr().out
+    assert len(re.findall(line, printed)) == 1
+    assert f"the earlier tables are kept in {kept.name}" in printed
+
+    # What was lost comes out again, and the next session has nothing to tell.
+    again = pd.read_csv(run / "trials.csv")
+    pd.testing.assert_frame_equal(again[["number", "arch_id"]], whole[["number", "arch_id"]])
+    assert main(["search", f"run={run}"]) == 0
+    assert not re.search(line, capsys.readouterr().out)
+    assert len([*run.glob("lost-*")]) == 1
 
 
 @pytest.mark.parametrize("left", ["trials.csv", "front.csv", "report.html"])

@@ -5,7 +5,7 @@ import pytest
 
 from nas.analysis.columns import CONTRACT_COLUMNS
 from nas.cli.door import main
-from nas.search.store.journal import RunLock
+from nas.search.store.journal import lock_run
 
 MADE = ("trials.csv", "front.csv", "report.html")
 
@@ -41,7 +41,7 @@ def test_report_works_while_a_search_is_writing(tiny_copy):
     for name in ("running", *off_front):
         (weights / f"{name}.safetensors").write_bytes(b"")
     before = contents(weights)
-    lock = RunLock(tiny_copy)
+    lock = lock_run(tiny_copy)
     try:
         assert main(["report", f"run={tiny_copy}"]) == 0
     finally:

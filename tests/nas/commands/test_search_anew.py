@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import load_run
 from tests.nas.search.sessions import Session, arguments
 from tests.once import make_once
 

@@ -13,11 +13,11 @@ import pytest
 
 from nas.cli.door import main
 from nas.search.engines import simulated
-from nas.search.store import run_directory
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder import run_directory
+from nas.search.store.run_folder.runs import load_run
 from nas.search.table.evaluator import TableEvaluator
-from nas.system import record_file
 from nas.system.faults import ArchitectureError
+from nas.system.files import record_file
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.table.tables import table
 
@@ -126,7 +126,7 @@ def test_disk_that_takes_no_more_is_the_machines_fault(call, monkeypatch, place,
         monkeypatch.setattr(run_directory, "write", refuse)
     status, _, error = call("search", "run=a", "trials=2", *TABLE)
     assert status == 1
-    assert error.endswith("No space left on device\n")  # nothing was begun, and nothing is left
+    assert error.endswith("no space left on device\n")  # nothing was begun, and nothing is left
     assert not Path("a").exists()
     mend()
     assert call("search", "run=a", "trials=2", *TABLE)[0] == 0

@@ -8,7 +8,7 @@ from nas.measure import lock
 from nas.measure.latency import meter
 from nas.measure.latency.modes import MODES
 from nas.search.backends import training
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from search_spaces import ArchSpec
 from tests.nas.measure.latency.clocks import evaluator_by_params, num_params, on_the_cpu
 from tests.nas.search.sessions import arguments, make_pictures

@@ -1,12 +1,13 @@
 """`nas search evaluator=table`, whole: what it finds, starts with, refuses; and a table of real trainings."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from nas.search.table.table import Table
 from search_spaces import published
 from tests.nas.search.sessions import make_pictures
@@ -163,3 +164,14 @@ def test_real_trainings_fill_a_table_that_a_search_reads(tmp_path, monkeypatch, 
     taken = ["space=esr_bench_mini", *[one for one in arguments if one.startswith("space")]]
     assert main([*search, "proxy.steps=2", *taken]) == 0
     assert len(load_run(tmp_path / "r").records) == 4
+
+
+def test_search_reads_longer_trainings_from_the_table_or_says_that_there_are_none(search):
+    _, printed = search("run=brief", "proxy.steps=10", "trials=2")
+    assert "ladder at 40 steps, in the table: " in printed
+    lasting = load_run(Path("brief")).verdict.lasting
+    assert [steps for steps, _ in lasting.readings] == [10, 20, 40]
+    _, printed = search("run=long", "trials=2")
+    told = " ".join(printed.split())
+    assert "was not checked (table=t.parquet holds no training of more than 40 steps)" in told
+    assert load_run(Path("long")).verdict.lasting is None

@@ -13,7 +13,7 @@ import yaml
 from nas.cli import targets
 from nas.cli.door import main
 from nas.commands import search
-from nas.system.record_file import frame
+from nas.system.files.record_file import frame
 from search_spaces.spaces.span import SpanSpace
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "z_strangers_files"

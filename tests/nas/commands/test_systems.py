@@ -96,8 +96,8 @@ def test_trust_and_tabulate_run_on_a_system_without_affinity(tmp_path):
 
 
 def test_a_run_is_searched_by_one_process_where_the_system_has_no_locks(tmp_path):
-    hold = "import time; from pathlib import Path; from nas.search.store.journal import RunLock; "
-    hold += "lock = RunLock(Path('made')); print('held', flush=True); time.sleep(600)"
+    hold = "import time; from pathlib import Path; from nas.search.store.journal import lock_run; "
+    hold += "lock = lock_run(Path('made')); print('held', flush=True); time.sleep(600)"
     statuses, said = nas(
         tmp_path,
         WITHOUT_FCNTL,

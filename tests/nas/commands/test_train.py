@@ -194,6 +194,10 @@ def test_diverged_training_names_stage_and_loss_and_keeps_the_last_good(place, s
 def test_pick_of_a_search_gets_its_weights_beside_its_trial(place, settings, tiny_copy, capsys):
     row = pd.read_csv(tiny_copy / "front.csv").iloc[0]
     pick = f"tiny:{row['number']}"
+    assert main(["train", *settings, f"arch={pick}", "run=smoke"]) == 0
+    assert not (tiny_copy / "trained").exists()  # it was no training in earnest
+    settings = [*settings, "recipe.smoke=false", "steps=20"]
+    capsys.readouterr()
     assert main(["train", *settings, f"arch={pick}", "init=proxy", "run=first"]) == 0
     assert "Kept beside its trial" in capsys.readouterr().out
     kept = tiny_copy / "trained" / f"{row['arch_id']}.safetensors"

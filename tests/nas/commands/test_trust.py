@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.runs import load_run
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.table.tables import table
 from tests.once import make_once

@@ -10,7 +10,7 @@ import pytest
 
 from nas.ops import nvcc
 from nas.ops.nvcc import BuildError, build, load
-from nas.system.user_cache import user_cache
+from nas.system.files.user_cache import user_cache
 
 FAKE = """#!/bin/sh
 if [ "$1" = --version ]; then echo "release {version}"; exit 0; fi

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import load_run
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import load_run
 
 PATIENCE = 300.0  # seconds, of a machine that others load too
 

@@ -12,7 +12,7 @@ from nas.search.samplers.evolution import Evolution
 from nas.search.samplers.optuna_samplers import GP, NSGA2, TPE
 from nas.search.samplers.random import Random
 from nas.search.store.journal import open_storage
-from nas.search.store.run_directory import JOURNAL
+from nas.search.store.run_folder.run_directory import JOURNAL
 from nas.search.store.study import Study
 from nas.search.store.trials import StudyRules
 from search_spaces import published
@@ -100,7 +100,7 @@ def sampler_of(name):
 
 
 RULES = ("objectives", "limits", "challenge", "baseline", "ladder_sizes", "ladder_seeds", "num_probes",
-         "planned_trials")  # fmt: skip
+         "longer_plan", "planned_trials")  # fmt: skip
 
 
 def open_search(folder, **changes):

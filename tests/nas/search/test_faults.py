@@ -1,6 +1,7 @@
 """Whose fault it is that a trial was not evaluated, and what becomes of it."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -10,6 +11,7 @@ from nas.search.controller import Controller
 from nas.search.engines.base import Placement
 from nas.search.engines.simulated import SimulatedEngine
 from nas.search.engines.tasks import started
+from nas.search.store.told_values import find_told_values
 from nas.system.faults import ArchitectureError, MachineError
 from tests.nas.search.engines.formula import FormulaEvaluator
 from tests.nas.search.studies import open_search, quality_of, record_of, rows
@@ -160,6 +162,50 @@ def test_fault_of_the_network_is_a_failed_row_at_once(tmp_path):
     assert asker.study.num_counted == 6
 
 
+class AllAtOnce(SimulatedEngine):
+    """Its results come back together."""
+
+    def results(self, timeout):
+        while self._running:
+            yield from super().results(timeout)
+
+
+@pytest.mark.parametrize("method", ["trial", "ladder_run"])
+def test_row_of_other_images_ends_the_session_and_loses_none_that_came_with_it(tmp_path, method):
+    class Other(Faulty):
+        """Reads the images of one network anew, which somebody changed for a while."""
+
+        def trial(self, request, screen, say):
+            record = super().trial(request, screen, say)
+            if method == "ladder_run" or request.number != 2:
+                return record
+            quality = dataclasses.replace(record.quality, base_db=24.0)
+            return dataclasses.replace(record, quality=quality)
+
+        def ladder_run(self, rung, seed, say):
+            run = super().ladder_run(rung, seed, say)
+            is_other = method == "ladder_run" and rung == "16x3"
+            return dataclasses.replace(run, base_db=24.0) if is_other else run
+
+    asker = open_search(tmp_path, sampler="random")
+    engine, evaluator = AllAtOnce(), Other(is_well)
+    controller = Controller(
+        asker, engine, Budget(trials=6, hours=None), has_test=False, show=lambda *_: None,
+        changed=lambda: None, clock=lambda: engine.now,
+    )  # fmt: skip
+    placement = Placement(num_workers=4, num_per_host=4)
+    with (
+        started(engine, lambda: evaluator, placement),
+        pytest.raises(MachineError, match=r"^data.val: the images changed under the search"),
+    ):
+        controller.run()
+    study = open_search(tmp_path, sampler="random").study
+    if method == "trial":
+        assert sorted(study.records) == [0, 1, 3, 4]  # all that came with it
+    else:
+        assert len(study.ladder) == len(study.ladder_sizes) - 1
+
+
 @pytest.mark.parametrize("method", ["trial", "advance"])
 def test_network_that_breaks_its_worker_whenever_it_is_evaluated_becomes_a_failed_row(
     tmp_path, method
@@ -233,6 +279,32 @@ def test_failed_rows_are_evaluated_again_under_their_numbers(tmp_path, undisturb
     assert rows(after.study) == undisturbed[0]
     assert after.study.num_counted == 6
     assert rows(open_search(tmp_path, sampler="random").study) == undisturbed[0]
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "gp"])
+def test_samplers_of_optuna_learn_what_a_retried_row_came_to(tmp_path, sampler):
+    """In one session, and in one that goes on with it."""
+
+    def fails(calls):
+        return ArchitectureError("diverged") if calls[-1] in [("trial", 3), ("trial", 6)] else None
+
+    (tmp_path / "a").mkdir()
+    search(tmp_path / "a", fails, trials=7, sampler=sampler)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    whole, _ = search(tmp_path / "a", is_well, trials=12, sampler=sampler, retry=True)
+    search(tmp_path / "b", is_well, trials=9, sampler=sampler, retry=True)
+    parts, _ = search(tmp_path / "b", is_well, trials=12, sampler=sampler)
+    assert rows(parts.study) == rows(whole.study)
+    assert parts.study.told == whole.study.told
+    for number in (3, 6):
+        params = whole.study.suggestions[number].params
+        expected = find_told_values(whole.study.records[number], whole.study.state)
+        places = [trial for trial in whole.study.told if trial.params == params]
+        for told in places:  # it may have been suggested again
+            assert (told.values, told.constraints) == expected
+            assert told.state == "complete"
+    assert parts.ask().spec == whole.ask().spec
 
 
 def test_second_training_that_fails_leaves_the_first_one(tmp_path):

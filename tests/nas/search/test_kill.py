@@ -13,7 +13,7 @@ import pytest
 
 from nas.cli.door import main
 from nas.search.store.facts import RECORD
-from nas.search.store.run_directory import JOURNAL
+from nas.search.store.run_folder.run_directory import JOURNAL
 from tests.nas.search.sessions import PATIENCE, Session, arguments, recorded, search
 from tests.once import make_once
 

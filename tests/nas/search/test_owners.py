@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.resuming import Resumption, compare_conditions
-from nas.search.store.run_directory import read_environment
-from nas.system.owned_folder import PREFIX
+from nas.search.store.run_folder.resuming import Resumption, compare_conditions
+from nas.search.store.run_folder.run_directory import read_environment
+from nas.system.files.owned_folder import PREFIX
 from tests.nas.search.sessions import PATIENCE, Session, arguments, recorded, search
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

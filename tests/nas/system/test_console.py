@@ -8,7 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nas.system.console import ClosedOutputError, PlainConsole, print_lines
+from nas.system.console import PlainConsole, print_lines
+from nas.system.faults import ClosedOutputError
 
 # rich itself drops \r and \a of a Text.
 HOSTILE = "a[/y]b[red]:fire:\x1b[2J\x9b31m\u202e\ud800"

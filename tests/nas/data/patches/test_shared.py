@@ -279,7 +279,7 @@ def test_killed_writer_leaves_nothing_that_stays(images, tmp_path):
     script = (
         "import os, sys, pathlib\n"
         "from nas.data.patches import shards\n"
-        "from nas.system.owned_folder import OwnedFolder\n"
+        "from nas.system.files.owned_folder import OwnedFolder\n"
         "folder = OwnedFolder(pathlib.Path(sys.argv[1]))\n"
         "(folder.path / '0000.u8').write_bytes(b'half')\n"
         "os.kill(os.getpid(), 9)\n"

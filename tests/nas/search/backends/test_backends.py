@@ -137,3 +137,51 @@ class DyingEngine:
             else:
                 self.dead.add(result.task.key)
                 yield dataclasses.replace(result, value=None, died=True, error="worker died: x")
+
+
+# The ladder, trained longer.
+
+
+def without_longer(parts):
+    return dataclasses.replace(parts, rules=dataclasses.replace(parts.rules, ladder_long=False))
+
+
+def with_steps(parts, steps):
+    proxy = dataclasses.replace(parts.training.proxy, steps=steps)
+    return dataclasses.replace(parts, training=dataclasses.replace(parts.training, proxy=proxy))
+
+
+def test_training_backend_trains_the_ladder_four_times_as_long(parts, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    opened = TrainingBackend().open(parts)
+    assert opened.longer.steps == 80
+    assert opened.longer.find("28x6") is None
+    assert opened.longer.key["proxy"]["steps"] == 20
+    assert opened.longer.key["train"] == opened.fingerprints["train"]
+    other = TrainingBackend().open(dataclasses.replace(parts, seed=7))
+    assert other.longer.key == opened.longer.key  # of the data and the proxy, not of a run
+
+
+def test_table_backend_reads_its_ladder_at_the_tables_end(parts):
+    opened = TableBackend().open(parts)
+    assert opened.longer.steps == FIDELITIES[-1]
+    for size in opened.ladder_sizes:
+        run = opened.longer.find(size).run
+        assert (run.rung, run.fidelity) == (size, FIDELITIES[-1])
+        assert [steps for steps, _ in run.curve] == [*FIDELITIES]
+        assert run.curve[-1][1] == run.psnr_db
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        (TableBackend, lambda parts: with_steps(parts, FIDELITIES[-1]), "holds no training of more"),
+        (TableBackend, without_longer, "ladder_long=false"),
+        (TrainingBackend, without_longer, "ladder_long=false"),
+        (FormulaBackend, lambda parts: parts, "its evaluator trains no longer"),
+    ],
+)  # fmt: skip
+def test_backend_that_has_no_longer_trainings_says_why(kind, change, reason, parts):
+    opened = kind().open(change(parts))
+    assert opened.longer is None
+    assert reason in opened.why_no_longer

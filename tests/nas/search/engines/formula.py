@@ -11,7 +11,7 @@ from nas.search.backends.base import OpenedBackend
 from nas.search.engines.base import Placement
 from nas.search.engines.tasks import run_task
 from nas.system.faults import ArchitectureError
-from nas.system.owned_folder import OwnedFolder
+from nas.system.files.owned_folder import OwnedFolder
 from search_spaces.published import published
 from search_spaces.spec import with_scale
 from tests.nas.search.studies import cost_of, latency_of, quality_of, record_of

@@ -18,7 +18,7 @@ from nas.search.engines.tasks import MAX_RETRIES, Dispatcher, Retries, run_task,
 from nas.search.table import table
 from nas.system import lock_waits
 from nas.system.faults import ArchitectureError
-from nas.system.owned_folder import sweep_folders
+from nas.system.files.owned_folder import sweep_folders
 from tests.nas.search.engines.formula import (
     DyingEvaluator,
     FormulaEvaluator,

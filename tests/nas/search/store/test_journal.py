@@ -7,13 +7,13 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nas.search.store.journal import RunLock, open_storage, read_storage
-from nas.search.store.run_directory import JOURNAL, Files, write
-from nas.system.record_file import read_records, recover
+from nas.search.store.journal import lock_run, open_storage, read_storage
+from nas.search.store.run_folder.run_directory import JOURNAL, Files, write
+from nas.system.files.record_file import read_records, recover
 from tests.nas.search.studies import open_search, search
 
-HOLD = "import sys, time; from pathlib import Path; from nas.search.store.journal import RunLock; "
-HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from nas.search.store.journal import lock_run; "
+HOLD += "lock = lock_run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -104,10 +104,10 @@ def test_lock_refuses_a_second_process_and_ends_with_its_holder(tmp_path):
         with pytest.raises(
             ValueError, match=r"another process is searching in this directory; wait for it"
         ):
-            RunLock(tmp_path)
+            lock_run(tmp_path)
         holder.kill()
         holder.wait()
-        RunLock(tmp_path).release()
+        lock_run(tmp_path).release()
     finally:
         holder.kill()
         holder.wait()
@@ -115,11 +115,11 @@ def test_lock_refuses_a_second_process_and_ends_with_its_holder(tmp_path):
 
 
 def test_lock_is_free_after_release(tmp_path):
-    lock = RunLock(tmp_path)
+    lock = lock_run(tmp_path)
     with pytest.raises(ValueError, match="another process"):
-        RunLock(tmp_path)
+        lock_run(tmp_path)
     lock.release()
-    RunLock(tmp_path).release()
+    lock_run(tmp_path).release()
 
 
 def test_files_are_rewritten_whole_and_rarely(tmp_path, monkeypatch):

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from nas.cli.door import main
-from nas.search.store.runs import load_run
-from nas.system.record_file import frame
-from nas.system.stored_schema import SchemaError
+from nas.search.store.run_folder.runs import load_run
+from nas.system.files.record_file import frame
+from nas.system.schema.stored_schema import SchemaError
 
 TABLE = ["evaluator=table", "space=esr_bench_mini", "challenge=esr_bench_mini", "proxy.steps=2000"]
 

@@ -14,10 +14,10 @@ from nas.search.samplers import optuna_samplers
 from nas.search.store.distributions import make_distributions
 from nas.search.store.facts import RECORD
 from nas.search.store.journal import read_storage
-from nas.search.store.run_directory import JOURNAL
-from nas.search.store.runs import read_state
+from nas.search.store.run_folder.run_directory import JOURNAL
+from nas.search.store.run_folder.runs import read_state
 from nas.system.faults import MachineError
-from nas.system.record_file import read_records, recover
+from nas.system.files.record_file import read_records, recover
 from search_spaces.chooser import decisions
 from tests.nas.search.studies import (
     CHALLENGE,

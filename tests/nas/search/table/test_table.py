@@ -12,7 +12,7 @@ from nas.search.table import entries
 from nas.search.table import table as table_file
 from nas.search.table.entries import Training
 from nas.search.table.table import FACTS, Table, find_table
-from nas.system.stored_schema import SchemaError
+from nas.system.schema.stored_schema import SchemaError
 from tests.nas.search.table.tables import FIDELITIES, table
 
 

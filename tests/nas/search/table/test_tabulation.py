@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 from dataclasses import asdict, replace
 
@@ -6,10 +7,10 @@ import pytest
 from nas.search.engines.base import Placement
 from nas.search.table import tabulation
 from nas.search.table.contents import all_members
-from nas.search.table.log import Measured, TabulationLog, Trained
+from nas.search.table.log import Measured, TabulationLog, Trained, open_log
 from nas.system.faults import ArchitectureError, MachineError
-from nas.system.record_file import frame
-from nas.system.stored_schema import SchemaError
+from nas.system.files.record_file import frame
+from nas.system.schema.stored_schema import SchemaError
 from tests.nas.search.engines.formula import FormulaEvaluator, SameProcessEngine
 from tests.nas.search.studies import small_space, wide_space
 from tests.nas.search.table.tables import SIZES, SPACE, contents, table
@@ -62,10 +63,46 @@ def test_log_knows_after_a_kill_what_was_done(tmp_path):
     with log.path.open("a") as file:
         file.write('{"arch_id": "a", "see')  # a kill in the middle of a line
     again = TabulationLog(log.path, SETTINGS)
+    (notice,) = again.notices
+    assert notice.startswith(f"{log.path}: the last record was cut off; its 21 bytes are kept in")
     assert again.trained == log.trained == {("a", 0): TRAINED}
     assert again.measured == log.measured == {"a": MEASURED}
     again.add(replace(TRAINED, seed=1))
     assert set(TabulationLog(log.path, SETTINGS).trained) == {("a", 0), ("a", 1)}
+
+
+def test_table_is_made_by_one_process_at_a_time(tmp_path):
+    path = tmp_path / "new" / "t.parquet"
+    with open_log(path, SETTINGS) as log:
+        log.add(TRAINED)
+        before = log.path.read_bytes()
+        with (
+            pytest.raises(ValueError, match=r"^out: another process is making .*/t\.parquet; wait"),
+            open_log(path, SETTINGS),
+        ):
+            pass
+        assert log.path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["t.jsonl"]
+    with open_log(path, SETTINGS) as log:
+        assert log.trained == {("a", 0): TRAINED}
+
+
+def test_table_that_another_process_has_completed_meanwhile_is_not_made_again(tmp_path):
+    (tmp_path / "t.parquet").touch()
+    with pytest.raises(ValueError, match="is complete"), open_log(tmp_path / "t.parquet", SETTINGS):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, BrokenPipeError, None])
+def test_log_in_which_nothing_is_done_goes_with_the_folders_that_were_made(tmp_path, error):
+    with (
+        contextlib.suppress(*filter(None, [error])),
+        open_log(tmp_path / "a/b/t.parquet", SETTINGS),
+    ):
+        if error:
+            raise error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_log_of_other_settings_is_refused_by_key(tmp_path):
@@ -116,6 +153,33 @@ def test_fault_of_the_machine_is_no_member_of_a_table_and_what_was_done_is_kept(
     log = make_table(tmp_path, monkeypatch, {})
     assert len(log.trained) == len(contents().trainings())
     assert not any(line.error for line in log.trained.values())
+
+
+class TwoAtOnce(SameProcessEngine):
+    """Two workers whose results come back together."""
+
+    @property
+    def idle(self):
+        return 2 - len(self._tasks)
+
+
+def test_training_on_other_images_loses_none_that_came_with_it(tmp_path, monkeypatch):
+    other, _ = contents().trainings()[1]
+
+    class Other(Breaking):
+        def train(self, spec, seed, reference_db, say):
+            quality = super().train(spec, seed, reference_db, say)
+            return replace(quality, base_db=24.0) if spec.arch_id == other else quality
+
+    monkeypatch.setattr(tabulation, "ProxyEvaluator", Other)
+    log = TabulationLog(tmp_path / "t.jsonl", SETTINGS)
+    with pytest.raises(MachineError, match="the images changed"):
+        tabulation.tabulate(
+            contents(), log, Settings({}), engine=TwoAtOnce(),
+            placement=Placement(num_workers=2, num_per_host=2), show=lambda *_: None,
+        )  # fmt: skip
+    first, _, beside = contents().trainings()[:3]
+    assert set(TabulationLog(log.path, SETTINGS).trained) == {first, beside}
 
 
 def test_failed_training_of_a_member_stands_in_the_table(tmp_path, monkeypatch):

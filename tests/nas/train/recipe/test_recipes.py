@@ -78,7 +78,7 @@ GIVEN = {
         ["", "features"],
     ),
 }
-OURS = {"default", "short"}
+OURS = {"default", "finetune", "short"}
 
 
 def test_every_recipe_is_in_the_table_and_every_entry_has_one():
