@@ -48,7 +48,10 @@ class Events:
             self.add(reading)
 
     def add(self, reading: Reading) -> None:
-        """Write a reading; one of a step that is there already is the same one."""
+        """Write a reading; of a step that is there already nothing is written.
+
+        It is the same reading, or that of the stage which starts where the one before has ended.
+        """
         if reading.step in self._steps:
             return
         self._steps.add(reading.step)

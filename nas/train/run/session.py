@@ -383,6 +383,8 @@ class TrainingSession:
         kept = self._kept
         if kept and not kept.over_base and not psnr_db >= kept.psnr_db:
             net, psnr_db = self._chronicle.load_weights(net), kept.psnr_db
+            state = {name: value.cpu() for name, value in net.state_dict().items()}
+            net.load_state_dict(self.team.share(state))
         else:
             self._chronicle.keep_weights(net, over_base=False)
         return Outcome(

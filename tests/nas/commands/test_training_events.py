@@ -52,7 +52,9 @@ def read_points(run):
 def test_each_reading_is_one_point_of_each_curve_also_after_a_resume(settings, tmp_path):
     assert main(["train", *settings, "run=first"]) == 0
     run = tmp_path / "first"
-    _, readings = read_log(run)
+    # A stage starts at the step at which the one before it has ended: that is one point.
+    _, all_readings = read_log(run)
+    readings = list({one.step: one for one in reversed(all_readings)}.values())[::-1]
     wanted = {
         "PSNR on val, dB": [(one.step, one.psnr_db) for one in readings],
         "rate factor": [(one.step, one.rate) for one in readings],
