@@ -16,8 +16,8 @@ from pathlib import Path
 
 from nas.analysis.run_state import RunState
 from nas.cli.exit_status import FAULT, OK
-from nas.commands.training_folder import ARCH, PAGE, read_training
-from nas.commands.training_front import MEMBERS
+from nas.commands.training.folder import ARCH, PAGE, read_training
+from nas.commands.training.front import MEMBERS
 from nas.report.page import render
 from nas.report.terminal import summary
 from nas.report.training.page import render_training

@@ -28,7 +28,7 @@ from nas.cli import catalog, composition
 from nas.cli.door import main
 from nas.commands import evaluate, report, search, train, trust
 from nas.commands.architectures import resolve_arch, resolve_archs
-from nas.commands.training_folder import read_result
+from nas.commands.training.folder import read_result
 from nas.report.page import render
 from nas.search.session import SearchResult, SearchSession
 from nas.search.store.run_folder.run_directory import read_retrained
@@ -178,7 +178,7 @@ def light(monkeypatch) -> None:
     monkeypatch.setattr(evaluate, "run", functools.wraps(evaluate.run)(read_weights))
     monkeypatch.setattr(SearchSession, "_search", end_search)
     monkeypatch.setattr(trust, "retrain", end_trust)
-    monkeypatch.setattr(train, "_open", end_training)
+    monkeypatch.setattr(train, "open_training", end_training)
     monkeypatch.setattr(front_probability, "DRAWS", 10)
     _compose_once(monkeypatch)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from nas.cli.door import main
+from nas.train.run.log import read_log
 from nas.train.run.session import LAST
 from nas.train.weights import read_metadata
 from search_spaces import build, published
@@ -148,6 +149,8 @@ def test_trainings_and_searches_do_not_share_a_folder(place, settings, tiny_copy
         (["+recipe.stages.whole.losses.more={_target_:nas.losses.pixel.L3,weight:1}"], "L3"),
         (["recipe=span", "arch=x2.json"], "recipe: it is for networks of x4, arch is of x2"),
         (["recipe.stages.residual.patches.lr=[400]", "recipe.smoke=false"], "stages.residual:"),
+        (["recipe.stages.residual.base=none", "recipe.stages.whole.base=bicubic"], "whole.base"),
+        (["recipe.stages.whole.frozen=['*']"], "recipe.stages.whole:"),
         (["init=proxy"], "init=proxy needs arch=RUN:PICK"),
         (["init=weights"], "init=weights needs weights=FILE"),
         (["weights=none.pth"], "none.pth"),
@@ -305,3 +308,72 @@ def test_budgets_that_mean_nothing_are_refused(
 ):
     assert words in refuse(capsys, *settings, *overrides)
     assert not (place / "runs").exists()
+
+
+def test_training_that_was_stopped_before_its_trial_got_it_is_kept_later(
+    place, settings, tiny_copy, capsys
+):
+    pick = f"tiny:{pd.read_csv(tiny_copy / 'front.csv')['number'].iloc[0]}"
+    settings = [*settings, "recipe.smoke=false", "steps=20", f"arch={pick}"]
+    (tiny_copy / "trained").write_text("in the way")
+    assert main(["train", *settings, "run=first"]) == 0
+    assert "nas train run=first tries again" in capsys.readouterr().out
+    (tiny_copy / "trained").unlink()
+    assert main(["train", "run=first"]) == 0
+    assert "Kept beside its trial" in capsys.readouterr().out
+
+    # A worse training leaves a better one where it is.
+    assert main(["train", *settings, "steps=2", "validations=1", "run=worse"]) == 0
+    assert "Beside its trial stays an earlier training" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "weights", "checkpoints", "samples"])
+def test_links_in_a_strangers_folder_are_refused(place, settings, capsys, name):
+    assert main(["train", *settings, "run=first"]) == 0
+    (place / "first" / "result.json").unlink()
+    kept = place / "kept"
+    (place / "first" / name).rename(kept)
+    (place / "first" / name).symlink_to(kept)
+    assert f"run=first: {name} is a link" in refuse(capsys, "run=first")
+
+
+def test_picture_of_a_stranger_is_no_other_file(place, settings):
+    assert main(["train", *settings, "run=first"]) == 0
+    secret = place / "secret.png"
+    secret.write_text("a secret")
+    (place / "first" / "samples" / "HR.png").unlink()
+    (place / "first" / "samples" / "HR.png").symlink_to(secret)
+    (place / "first" / "samples" / "bicubic.png").write_text("no picture")
+    assert main(["report", "run=first"]) == 0
+    assert (place / "first" / "report.html").read_text().count("<figcaption>") == 5
+
+
+def test_folder_with_other_files_is_left_alone(place, settings, capsys):
+    (place / "mine").mkdir()
+    (place / "mine" / "notes.txt").write_text("mine")
+    assert "holds other files (notes.txt)" in refuse(capsys, *settings, "run=mine")
+    assert [path.name for path in (place / "mine").iterdir()] == ["notes.txt"]
+
+    # What a kill leaves before the configuration is written is taken over.
+    (place / "killed").mkdir()
+    (place / "killed" / "arch.json").write_text("{}")
+    assert main(["train", *settings, "run=killed"]) == 0
+
+
+def test_later_stage_that_makes_it_worse_does_not_replace_the_best(place, settings):
+    keys = [
+        "recipe.smoke=false",
+        "steps=40",
+        "recipe.stages.whole.optimizer.lr=0.05",
+        "recipe.stages.whole.optimizer.relative=false",
+    ]
+    assert main(["train", *settings, *keys, "run=first"]) == 0
+    result = json.loads((place / "first" / "result.json").read_text())
+    _, readings = read_log(place / "first")
+    assert result["psnr_db"] == max(one.psnr_db for one in readings if one.stage == "whole")
+    assert result["psnr_db"] > 30
+
+
+def test_structural_similarity_is_a_loss_that_recipes_name(place, settings):
+    loss = "+recipe.stages.whole.losses.ssim={_target_:nas.losses.structure.SSIM,weight:0.1}"
+    assert main(["train", *settings, loss, "run=first"]) == 0

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nas.cli.door import main
-from nas.commands.training_events import EVENTS
+from nas.commands.training.events import EVENTS
 from nas.train.run.log import read_log
 from tests.search_spaces.tiny import tiny_spec
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from nas.analysis.training import Trained, TrainingState
 from nas.commands.spec_files import read_spec
-from nas.commands.training_events import EVENTS
+from nas.commands.training.events import EVENTS
 from nas.report.training.page import render_training
 from nas.score import Challenge
 from nas.search.store.journal import lock_run

@@ -8,8 +8,8 @@ import torch
 
 from nas.cli.invocation import UsageError
 from nas.commands.architectures import resolve_arch, split_pick
-from nas.commands.training_events import check_tensorboard
-from nas.commands.training_folder import TrainingFolder
+from nas.commands.training.events import check_tensorboard
+from nas.commands.training.folder import TrainingFolder
 from nas.data.config import DataConfig
 from nas.score import Challenge
 from nas.search.config import Composed

@@ -9,8 +9,8 @@ from typing import Any
 
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
-from nas.commands.training_folder import FILES, TrainingFolder, delete, read_result
-from nas.commands.training_request import Init, TrainingRequest, find_source
+from nas.commands.training.folder import FILES, TrainingFolder, delete, read_result
+from nas.commands.training.request import Init, TrainingRequest, find_source
 from nas.search.config import Composed
 from nas.search.store.run_folder import run_directory
 from nas.search.store.run_folder.runs import load_run

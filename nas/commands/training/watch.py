@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from nas.analysis.training import Reading, TrainingState
-from nas.commands.training_events import Events
-from nas.commands.training_folder import TrainingFolder, refresh
+from nas.commands.training.events import Events
+from nas.commands.training.folder import TrainingFolder, refresh
 from nas.report.training.screen import TrainingScreen
 from nas.search.screen import guarded
 from nas.system.console import PlainConsole
