@@ -110,7 +110,7 @@ def _draw_samples(state: TrainingState) -> Sequence[Part]:
     if len(steps) > MAX_SAMPLES:
         places = [round(i * (len(steps) - 1) / (MAX_SAMPLES - 1)) for i in range(MAX_SAMPLES)]
         steps = [steps[place] for place in places]
-    if not originals:
+    if not state.samples:
         return (EMPTY,)
 
     rows = []
