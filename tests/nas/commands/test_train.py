@@ -146,7 +146,7 @@ def test_trainings_and_searches_do_not_share_a_folder(place, settings, tiny_copy
     ("overrides", "words"),
     [
         (["recipe.stages.whole.step=7"], "recipe.stages.whole.step"),
-        (["+recipe.stages.whole.losses.more={_target_:nas.losses.pixel.L3,weight:1}"], "L3"),
+        (["recipe.stages.whole.losses={more:{_target_:nas.losses.pixel.L3,weight:1}}"], "L3"),
         (["recipe=span", "arch=x2.json"], "recipe: it is for networks of x4, arch is of x2"),
         (["recipe.stages.residual.patches.lr=[400]", "recipe.smoke=false"], "stages.residual:"),
         (["recipe.stages.residual.base=none", "recipe.stages.whole.base=bicubic"], "whole.base"),
@@ -375,5 +375,5 @@ def test_later_stage_that_makes_it_worse_does_not_replace_the_best(place, settin
 
 
 def test_structural_similarity_is_a_loss_that_recipes_name(place, settings):
-    loss = "+recipe.stages.whole.losses.ssim={_target_:nas.losses.structure.SSIM,weight:0.1}"
+    loss = "recipe.stages.whole.losses={ssim:{_target_:nas.losses.structure.SSIM,weight:0.1}}"
     assert main(["train", *settings, loss, "run=first"]) == 0
