@@ -228,7 +228,8 @@ def _set_values(base: DictConfig, values: Mapping[str, Override]) -> DictConfig:
     config = base.copy()
     for key, override in values.items():
         try:
-            OmegaConf.update(config, key, override.value(), merge=True)
+            with open_dict(config):  # keys were checked: objects may be added to named ones
+                OmegaConf.update(config, key, override.value(), merge=True)
         except OmegaConfBaseException as error:
             raise UsageError(f"{part(key)}: {message_of(error)}") from error
     return config

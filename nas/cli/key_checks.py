@@ -9,6 +9,7 @@ from nas.cli import catalog
 from nas.cli.habits import is_comma_list, run_each
 from nas.cli.invocation import UsageError, did_you_mean
 from nas.cli.message import part
+from nas.cli.targets import TARGET
 
 Choice = str | list[str] | None  # of a group; a list where several options are chosen
 
@@ -44,12 +45,27 @@ def check_keys(
 ) -> None:
     """Check that a configuration has a key, and the keys within the value that it is given.
 
+    An object may be added to others that have names of their own, such as the losses of a stage;
+    whether its class belongs there is checked with the types.
+
     Raises:
         UsageError: it has not; the message lists the keys at that place.
     """
+    if isinstance(value, dict) and TARGET in value and _takes_more(key, config):
+        return
     check_key(command, key, config, choices)
     for name, inner in value.items() if isinstance(value, dict) else ():
         check_keys(command, f"{key}.{name}", inner, config, choices)
+
+
+def _takes_more(key: str, config: DictConfig) -> bool:
+    """Return whether a key lies in a mapping of named objects, or in an empty one."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    for name in key.split(".")[:-1]:
+        node = node.get(name) if isinstance(node, dict) else None
+    return isinstance(node, dict) and all(
+        isinstance(value, dict) and TARGET in value for value in node.values()
+    )
 
 
 def check_key(command: str, key: str, config: DictConfig, choices: Mapping[str, Choice]) -> None:

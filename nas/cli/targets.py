@@ -10,7 +10,7 @@ from nas.cli.message import part
 
 TARGET = "_target_"
 ENTRY_POINTS = "nas.classes"  # the group by which an installed package offers classes of its own
-# Those that conf/ names; a test holds both equal.
+# Those that conf/ names, and a loss that recipes of users may; a test holds both equal.
 CLASSES = frozenset(
     {
         "nas.data.config.DataConfig",

@@ -377,3 +377,18 @@ def test_later_stage_that_makes_it_worse_does_not_replace_the_best(place, settin
 def test_structural_similarity_is_a_loss_that_recipes_name(place, settings):
     loss = "recipe.stages.whole.losses={ssim:{_target_:nas.losses.structure.SSIM,weight:0.1}}"
     assert main(["train", *settings, loss, "run=first"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("losses.more={weight:1}", "unknown key 'recipe.stages.whole.losses.more"),
+        ("losses.more={_target_:os.system,command:x}", "os.system"),
+        ("losses.more={_target_:nas.losses.pixel.L1,weigth:1}", "weigth"),
+        ("losses.more={_target_:nas.score.Gate,valid_db:1}", "recipe.stages.whole.losses.more"),
+        ("more={_target_:nas.losses.pixel.L1,weight:1}", "unknown key 'recipe.stages.whole.more"),
+    ],
+)
+def test_only_what_fits_is_added_to_a_stage(place, settings, capsys, override, words):
+    assert words in refuse(capsys, *settings, f"recipe.stages.whole.{override}", "run=first")
+    assert not (place / "first").exists()
