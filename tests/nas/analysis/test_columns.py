@@ -20,6 +20,7 @@ from nas.analysis.columns import (
     MORE_COLUMNS,
     read_costs,
 )
+from nas.analysis.training import Trained
 from nas.report.numbers import format_value
 from tests.nas.report import runs
 
@@ -40,7 +41,12 @@ def test_contract_columns_are_those_of_the_contract():
 
 
 def test_table_has_every_column_in_order_with_its_type():
-    frame = results.table(runs.search(20, test_psnr_db={runs.SPAN.arch_id: 27.0}))
+    trained = Trained(
+        arch_id=runs.SPAN.arch_id, run="t", recipe="short", steps=9, seconds=1.0, psnr_db=28.0,
+        test_psnr_db=None, val="2-0", on_same_val=True,
+    )  # fmt: skip
+    found = {"test_psnr_db": {runs.SPAN.arch_id: 27.0}, "trained": {runs.SPAN.arch_id: trained}}
+    frame = results.table(runs.search(20, **found))
     assert list(frame.columns) == [column.name for column in COLUMNS]
     for column in COLUMNS:
         if column.dtype != "text":

@@ -144,7 +144,7 @@ def test_search_killed_in_its_longer_training_goes_on_there(tmp_path, monkeypatc
             assert session.process.poll() is None, session.text()
             time.sleep(0.05)
         session.kill_group()
-    before = load_run(tmp_path / "run", cuts_tail=True)
+    before = load_run(tmp_path / "run", "without tail")
     assert len(before.ladder) == 4
     assert before.verdict is None
     assert not before.longer_ladder

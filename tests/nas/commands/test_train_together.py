@@ -76,9 +76,13 @@ def test_process_that_is_killed_ends_the_other_in_one_line_and_the_checkpoint_st
             if "residual: step 16 " in line:
                 os.kill(find_process(pair.pid, "1"), signal.SIGKILL)
         errors = pair.stderr.read()
+    # torchrun asks the other to end as soon as it sees that one has, which may come first.
     (line,) = list_own_lines(errors)
-    assert "nas train: another process of torchrun has ended" in line
-    assert "the last checkpoint is kept: nas train run=first" in line
+    kept = "; the last checkpoint is kept: nas train run=first"
+    assert line in (
+        f"nas train: another process of torchrun has ended{kept}",
+        "nas train: interrupted",
+    )
     assert (tmp_path / "first" / "checkpoints" / "last.pt").is_file()
 
 

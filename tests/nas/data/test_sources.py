@@ -29,8 +29,8 @@ def test_a_share_of_the_patches_is_synthetic(folder):
     train = roles.need("train")
     assert [pair.source for pair in train.pairs] == ["", "", SYNTHETIC, SYNTHETIC]
     store = PatchStore(train, seed=0, progress=False)
-    store._positions[8] = store._list_positions(8)
-    drawn = [image for image, *_ in store._draw_patches(0, 4000, 8)]
+    store._positions[8, 8] = store._list_positions((8, 8))
+    drawn = [image for image, *_ in store._draw_patches(0, 4000, (8, 8))]
     assert sum(image >= 2 for image in drawn) / 4000 == pytest.approx(0.25, abs=0.03)
     assert [pair.source for pair in roles.need("val").pairs] == [""]
     changed = config(train=folder / "train", val=folder / "val", synthetic=0.5)
