@@ -25,8 +25,8 @@ from nas.cli.composition import Stored, compose_command
 from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError, did_you_mean
-from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_archs, resolve_parent
+from nas.commands.stored_runs import check_stored, find_run
 from nas.data.config import DataConfig
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
@@ -198,12 +198,8 @@ def stored_run(overrides: Sequence[str], given: Collection[str] = ()) -> Stored 
     Args:
         given: keys for which objects of Python are given.
     """
-    named = [override for override in overrides if override.startswith("run=")]
-    if not named:
-        return None
-    value = parse(named[-1]).value()
-    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
-    if not run_directory.exists(folder):
+    folder = find_run(overrides)
+    if folder is None:
         return None
     return Stored(
         config=read_stored_config(folder, given), choices=run_directory.stored_choices(folder)
@@ -220,19 +216,7 @@ def read_stored_config(folder: Path, given: Collection[str] = ()) -> dict[str, A
     others = {"retry": None, **LATER} | {
         key: value for key, value in config.items() if key not in given
     }
-    try:
-        python_values.refuse_objects(others)
-    except UsageError as error:
-        raise ValueError(f"run={folder}: {error}") from None
-    try:
-        checked = schema.check(configure, others, given=("invocation", *given))
-    except UsageError as error:
-        raise ValueError(
-            f"run={folder}: {run_directory.CONFIG}: {error} "
-            "(it was changed, or written by another version)"
-        ) from None
-    plain: dict[str, Any] = schema.plain(checked)
-    return plain
+    return check_stored(configure, folder, others, given=given)
 
 
 def read_search(folder: Path, **changes: Any) -> SearchConfig:

@@ -22,17 +22,16 @@ recipe's batch_size is that of all of them together, so weights do not depend on
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from nas.cli import python_values, schema
 from nas.cli.composition import Stored
 from nas.cli.ending import end_early
 from nas.cli.exit_status import OK
 from nas.cli.invocation import Invocation, UsageError
-from nas.cli.overrides import parse
 from nas.commands.architectures import resolve_arch, split_pick
+from nas.commands.stored_runs import check_stored, find_run
 from nas.commands.training.folder import (
     TrainingFolder,
     read_result,
@@ -250,29 +249,13 @@ def stored_run(overrides: Sequence[str]) -> Stored | None:
     Raises:
         ValueError: it cannot be read, or is none of this version.
     """
-    named = [override for override in overrides if override.startswith("run=")]
-    value = parse(named[-1]).value() if named else None
-    folder = Path(value if isinstance(value, str) else named[-1].partition("=")[2])
-    if not named or not run_directory.exists(folder):
+    folder = find_run(overrides)
+    if folder is None:
         return None
-    config = run_directory.stored_training(folder)
     return Stored(
-        config=_check_stored(folder, config), choices=run_directory.stored_choices(folder)
+        config=check_stored(configure, folder, run_directory.stored_training(folder)),
+        choices=run_directory.stored_choices(folder),
     )
-
-
-def _check_stored(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration, in which nothing names what may not be built."""
-    try:
-        python_values.refuse_objects(config)
-        checked = schema.check(configure, config, given=("invocation",))
-    except UsageError as error:
-        raise ValueError(
-            f"run={folder}: {run_directory.CONFIG}: {error} "
-            "(it was changed, or written by another version)"
-        ) from None
-    plain: dict[str, Any] = schema.plain(checked)
-    return plain
 
 
 def _name_arch(arch: str) -> str:

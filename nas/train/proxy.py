@@ -16,12 +16,12 @@ from nas.train.distill.terms import Output
 from nas.train.recipe.config import Patches, Stage
 from nas.train.recipe.optimizers import AdamW, MuAdamW
 from nas.train.recipe.schedules import Linear
+from nas.train.start import CALIBRATION_STEP
 from nas.train.trainer import StageTrainer
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network
 from search_spaces.spec import FIXED_SKIPS, ArchSpec, BlockSpec
 
-CALIBRATION_STEP = 2**31 - 1  # its patches set the start of a training; no training gets that far
 BASE = "bicubic"  # written into the metadata of proxy weights
 MAX_LOSS = 10.0  # ten times the range of an image: no training comes back from there
 LOSSES: dict[str, type[L1] | type[MSE]] = {"l1": L1, "mse": MSE}

@@ -20,7 +20,6 @@ from search_spaces.network import Network, build
 from search_spaces.reparam import rep_convs
 
 STEPS_PER_NOTE = 25  # between two notes on how far a training is
-MAX_LOSS = 10.0  # of a proxy, ten times the range of an image: no training comes back from there
 
 
 class TrainingError(ArchitectureError, RuntimeError):

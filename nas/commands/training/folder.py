@@ -1,7 +1,6 @@
 """The folder of a training: what is kept there, and how it is read again."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from nas.search.store.run_folder.resuming import refuse_other_data
 from nas.search.store.run_folder.run_directory import CONFIG, write
 from nas.search.store.run_folder.runs import drop_targets
 from nas.system.file_locks import SoleUse
-from nas.system.files.made_folders import make_folders, remove_folders
+from nas.system.files.made_folders import make_folders, remove_folders, remove_path
 from nas.system.schema.plain_data import read_plain
 from nas.system.schema.stored_schema import SchemaError, read_as
 from nas.train.run.chronicle import LAST
@@ -76,7 +75,7 @@ class TrainingFolder:
     @property
     def has_begun(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return (self.path / LAST).exists()
+        return has_begun(self.path)
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a folder that holds something else; nothing is written.
@@ -148,7 +147,7 @@ class TrainingFolder:
         is_ours = self._lock is not None and run_directory.exists(self.path) and not self.resumes
         if is_ours and not self.has_begun:
             for name in FILES:
-                delete(self.path / name)
+                remove_path(self.path / name)
         if self._lock:
             self._lock.release()
         if not self.resumes and not self.has_begun:
@@ -156,13 +155,23 @@ class TrainingFolder:
 
     def read_arch(self) -> StoredArch:
         """Return what an earlier session trained: a pick of a run may be another one by now."""
-        return _read_json(StoredArch, self.path / ARCH)
+        return read_arch(self.path)
 
     def keep_result(self, result: Trained) -> None:
         write(self.path / RESULT, json.dumps(asdict(result), indent=2) + "\n")
 
     def write_page(self, state: TrainingState) -> None:
         write(self.path / PAGE, render_training(state))
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a training has a checkpoint to go on from."""
+    return (folder / LAST).exists()
+
+
+def read_arch(folder: Path) -> StoredArch:
+    """Return what a training trains, as its first session wrote it."""
+    return _read_json(StoredArch, folder / ARCH)
 
 
 def refuse_change(folder: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -269,10 +278,3 @@ def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -9,15 +9,15 @@ from typing import Any
 
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
-from nas.commands.training.folder import FILES, TrainingFolder, delete, read_result
+from nas.commands.training.folder import FILES, TrainingFolder, has_begun, read_result
 from nas.commands.training.request import Init, TrainingRequest, find_source
 from nas.search.config import Composed
 from nas.search.store.run_folder import run_directory
 from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
+from nas.system.files.made_folders import remove_path
 from nas.system.schema.plain_data import read_plain
 from nas.system.schema.stored_schema import read_as
-from nas.train.run.chronicle import LAST
 from search_spaces.spec import ArchSpec
 
 WORD = "front"  # the pick that names all members
@@ -135,11 +135,11 @@ def _write_top(top: TrainingFolder, request: FrontRequest) -> None:
 
 def _remove_unused(top: TrainingFolder, request: FrontRequest) -> None:
     """Leave nothing behind where no member took a step."""
-    begun = any((top.path / member.folder / LAST).exists() for member in request.members)
+    begun = any(has_begun(top.path / member.folder) for member in request.members)
     if top.resumes or begun:
         return
     for name in (MEMBERS, *FILES):
-        delete(top.path / name)
+        remove_path(top.path / name)
     top.close()
 
 

@@ -5,13 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nas.commands.training.folder import (
-    StoredArch,
-    TrainingFolder,
-)
-from nas.commands.training.request import (
-    TrainingRequest,
-)
+from nas.commands.training.folder import StoredArch, TrainingFolder
+from nas.commands.training.request import TrainingRequest
 from nas.data.patches import PatchStore
 from nas.data.roles import Roles, open_roles
 from nas.data.sets import ImageSet

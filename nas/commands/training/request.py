@@ -9,7 +9,7 @@ import torch
 from nas.cli.invocation import UsageError
 from nas.commands.architectures import resolve_arch, split_pick
 from nas.commands.training.events import check_tensorboard
-from nas.commands.training.folder import TrainingFolder
+from nas.commands.training.folder import has_begun, read_arch
 from nas.data.config import DataConfig
 from nas.score import Challenge
 from nas.search.config import Composed
@@ -75,7 +75,7 @@ def resolve_spec(folder: Path | None, arch: str) -> ArchSpec:
     """Return the architecture: that of a training which goes on, whatever a pick means by now."""
     if folder is not None and run_directory.exists(folder):
         run_directory.stored_training(folder)
-        return ArchSpec.from_dict(TrainingFolder(folder, name="").read_arch().spec)
+        return ArchSpec.from_dict(read_arch(folder).spec)
     return resolve_arch(arch)
 
 
@@ -105,7 +105,7 @@ def find_source(
         init = "weights" if weights else "scratch"
     if init != "weights" and weights:
         raise UsageError(f"weights={weights} is for init=weights, and init is {init}")
-    if init == "scratch" or (folder is not None and TrainingFolder(folder, name="").has_begun):
+    if init == "scratch" or (folder is not None and has_begun(folder)):
         return None
     if init == "weights":
         if not weights:

@@ -5,12 +5,8 @@ from dataclasses import replace
 
 from nas.analysis.training import Trained
 from nas.commands.architectures import split_pick
-from nas.commands.training.folder import (
-    TrainingFolder,
-)
-from nas.commands.training.request import (
-    TrainingRequest,
-)
+from nas.commands.training.folder import TrainingFolder
+from nas.commands.training.request import TrainingRequest
 from nas.data.roles import Roles
 from nas.measure.quality import mean_db, per_image
 from nas.search.store.run_folder import run_directory

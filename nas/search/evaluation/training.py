@@ -26,7 +26,8 @@ from nas.system.faults import MachineError
 from nas.system.seeds import derived_seed
 from nas.train.linear import PATCH, linear_filter
 from nas.train.parent import NUM_IMAGES, SIDE, Parent, ParentFile
-from nas.train.proxy import CALIBRATION_STEP, OverBase, start_proxy
+from nas.train.proxy import OverBase, start_proxy
+from nas.train.start import CALIBRATION_STEP
 from nas.train.trainer import StageTrainer, TrainingError
 from nas.train.weights import save_weights, weights_path
 from search_spaces.network import Network

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,3 +27,11 @@ def remove_folders(made: Sequence[Path]) -> None:
     for folder in made:
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a whole folder; what is not there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

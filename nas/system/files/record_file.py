@@ -103,6 +103,11 @@ def read_records(path: Path, *, cuts_tail: bool = False) -> list[dict[str, Any]]
     return records
 
 
+def strip_header(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without what the first one of each file begins with."""
+    return {key: value for key, value in record.items() if key not in HEADER}
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """Read the first record of a file that was recovered; empty where it holds none."""
     with path.open("rb") as file:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.data.patches import PatchStore
 from nas.data.pixels.base import bicubic_base
@@ -63,7 +63,7 @@ def begin_from(file: ParentFile, spec: ArchSpec, patches: PatchStore, *, seed: i
     lr, _ = patches.batch(CALIBRATION_STEP - 2, NUM_IMAGES, patches.fitting_patch(SIDE))
     upscaler = load_upscaler(file.spec, file.weights)
     if file.spec.arch_id != spec.arch_id:
-        return _begin_from_other(file, spec, patches, lr, seed=seed)
+        return _begin_from_other(file, upscaler, spec, patches, lr, seed=seed)
 
     # A residual's last layers can take its base in; a whole network is no residual any more.
     if isinstance(upscaler, OverBase):
@@ -76,21 +76,25 @@ def begin_from(file: ParentFile, spec: ArchSpec, patches: PatchStore, *, seed: i
 
 
 def _begin_from_other(
-    file: ParentFile, spec: ArchSpec, patches: PatchStore, lr: Tensor, *, seed: int
+    file: ParentFile,
+    upscaler: nn.Module,
+    spec: ArchSpec,
+    patches: PatchStore,
+    lr: Tensor,
+    *,
+    seed: int,
 ) -> Beginning:
     """Begin with what fits of another architecture: by corresponding layers, else by equal names."""
     theirs = {name: value.shape for name, value in build(file.spec).state_dict().items()}
     ours = {name: value.shape for name, value in build(spec).state_dict().items()}
     notes = describe_differences(theirs, ours)
     try:
-        parent = Parent(file, lr)
-        parent.child(spec, seed=seed)
+        child = Parent(file, lr).child(spec, seed=seed)
     except ValueError:
-        return _begin_by_names(file, spec, patches, lr, notes, seed=seed)
+        return _begin_by_names(file, upscaler, spec, patches, lr, notes, seed=seed)
 
     def make(is_residual: bool) -> Network:
-        child = parent.child(spec, seed=seed)
-        return child if is_residual else _add_base(child, spec, lr)
+        return copy.deepcopy(child) if is_residual else _add_base(child, spec, lr)
 
     first = (
         f"weights: they are of {file.spec.arch_id}; channels and blocks that correspond are carried "
@@ -101,6 +105,7 @@ def _begin_from_other(
 
 def _begin_by_names(
     file: ParentFile,
+    upscaler: nn.Module,
     spec: ArchSpec,
     patches: PatchStore,
     lr: Tensor,
@@ -109,7 +114,6 @@ def _begin_by_names(
     seed: int,
 ) -> Beginning:
     """Begin with the weights of equal names and shapes; all others are fresh."""
-    upscaler = load_upscaler(file.spec, file.weights)
     is_whole = not isinstance(upscaler, OverBase)
     known = (upscaler.net if isinstance(upscaler, OverBase) else upscaler).state_dict()
     fresh = begin_fresh(spec, patches, seed=seed)

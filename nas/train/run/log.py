@@ -1,12 +1,11 @@
 """What a run of training tells as it goes: train.jsonl, its plan and then a line a reading."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nas.analysis.training import Reading
-from nas.system.files.record_file import HEADER, RecordWriter, read_records, recover
+from nas.system.files.record_file import RecordWriter, read_records, recover, strip_header
 from nas.system.schema.stored_schema import SchemaError, read_as
 
 LOG = "train.jsonl"
@@ -48,7 +47,7 @@ def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
     records = read_records(path) if path.exists() else []
     stages: dict[str, int] = {}
     latest: dict[tuple[int, str], Reading] = {}
-    for place, line in enumerate(_strip_header(records)):
+    for place, line in enumerate(map(strip_header, records)):
         where = f"{path}, record {place}"
         try:
             if PLAN in line:
@@ -60,8 +59,3 @@ def read_log(folder: Path) -> tuple[dict[str, int], list[Reading]]:
             raise error.advise(f"{LOG} is not what nas train writes; restore it") from None
     # A stage begins at the step at which the one before ends, and was written after it.
     return stages, sorted(latest.values(), key=lambda reading: reading.step)
-
-
-def _strip_header(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records without what each file begins with."""
-    return [{key: value for key, value in one.items() if key not in HEADER} for one in records]

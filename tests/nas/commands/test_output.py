@@ -14,6 +14,7 @@ import pytest
 from nas.cli.door import main
 from nas.report import terminal
 from nas.report.panels import progress
+from tests.disks import fill, mounted
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.table.tables import table
 
@@ -172,25 +173,6 @@ def test_files_of_a_folder_that_is_read_only_are_refused_with_status_1(folder, c
             status, _, told = call(command)
             assert status == 1, told
             assert told == f"nas {command[0]}: {path}: read-only file system\n"
-
-
-@contextlib.contextmanager
-def mounted(place, options):
-    """A small file system of its own; needs root."""
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
-def fill(path):
-    """Write until the disk is full."""
-    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 512)
 
 
 # What is printed.

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from nas.search.store.run_folder.runs import load_run
 from nas.search.table.evaluator import TableEvaluator
 from nas.system.faults import ArchitectureError
 from nas.system.files import record_file
+from tests.disks import mounted
 from tests.nas.commands.test_search_table import SPACE
 from tests.nas.search.table.tables import table
 
@@ -69,11 +69,8 @@ def small_disk(tmp_path):
     """A file system of 32 MB: a page and its draft take 10."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with mounted(folder, "size=32m"):
+        yield folder
 
 
 @pytest.fixture

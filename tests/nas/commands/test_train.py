@@ -1,7 +1,6 @@
 """nas train: from an architecture to weights that other commands read."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,8 @@ from nas.train.run.log import read_log
 from nas.train.run.session import LAST
 from nas.train.weights import read_metadata
 from search_spaces import build, published
+from tests.disks import fill, mounted
+from tests.nas.commands.small_training import list_keys
 from tests.search_spaces.tiny import tiny_spec
 
 SPEC = tiny_spec(channels=12, taps="all")
@@ -35,16 +36,7 @@ def place(tmp_path, monkeypatch, pictures):
 
 @pytest.fixture
 def settings(pictures):
-    return [
-        "arch=mine.json",
-        "recipe=short",
-        "recipe.smoke=true",
-        "validations=2",
-        "device=cpu",
-        "data=folder",
-        f"data.train={pictures / 'train'}",
-        f"data.val={pictures / 'val'}",
-    ]
+    return list_keys(pictures)
 
 
 def refuse(capsys, *arguments):
@@ -236,14 +228,10 @@ def test_released_weights_train_whole_images(place, settings, capsys):
     assert "every stage trains whole images" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk needs root")
 def test_full_disk_keeps_the_checkpoint_that_was_there(place, settings):
     small = place / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with mounted(small, "size=700k"):
         settings = [*settings, "recipe.smoke=false", "steps=400", "validations=200"]
         command = [sys.executable, "-m", "nas", "train", *settings, "run=small/run"]
         with subprocess.Popen(
@@ -251,21 +239,14 @@ def test_full_disk_keeps_the_checkpoint_that_was_there(place, settings):
         ) as process:
             for line in process.stdout:
                 if ": step " in line and (small / "run" / LAST).exists():
-                    (small / "filler").write_bytes(b"\0" * 10)
-                    with (small / "filler").open("wb", buffering=0) as filler:
-                        try:
-                            while True:
-                                filler.write(b"\0" * 1024)
-                        except OSError:
-                            break
+                    fill(small / "filler")
+                    break
             _, error = process.communicate()
         assert process.returncode == 1, error
         assert "the last checkpoint is kept: nas train run=small/run" in error.splitlines()[-1]
         saved = torch.load(small / "run" / LAST, weights_only=True)
         assert saved["trainer"]["done"] > 0
         assert not list((small / "run").rglob("*.partial"))
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_published_network_is_named_in_the_folder(place, settings):

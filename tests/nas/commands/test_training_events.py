@@ -9,6 +9,7 @@ import pytest
 from nas.cli.door import main
 from nas.commands.training.events import EVENTS
 from nas.train.run.log import read_log
+from tests.nas.commands.small_training import list_keys
 from tests.search_spaces.tiny import tiny_spec
 
 SPEC = tiny_spec(channels=12, taps="all")
@@ -22,17 +23,7 @@ needs_tensorboard = pytest.mark.skipif(
 def settings(tmp_path, monkeypatch, pictures):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.json").write_text(SPEC.to_json())
-    return [
-        "arch=mine.json",
-        "recipe=short",
-        "recipe.smoke=true",
-        "validations=2",
-        "device=cpu",
-        "data=folder",
-        f"data.train={pictures / 'train'}",
-        f"data.val={pictures / 'val'}",
-        "tensorboard=true",
-    ]
+    return [*list_keys(pictures), "tensorboard=true"]
 
 
 def read_points(run):

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from nas.cli.door import main
-from tests.nas.commands.test_output import SEARCH, TABLE, mounted
+from tests.disks import mounted
+from tests.nas.commands.test_output import SEARCH, TABLE
 from tests.nas.commands.test_readers import list_files
 from tests.nas.search.table.tables import table
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import itertools
-import shutil
 import time
 from pathlib import Path
 
 from nas.search.store.run_folder.run_directory import DERIVED, JOURNAL, RETRAINED
 from nas.search.store.run_folder.runs import count_rows, load_run
-from nas.system.files.made_folders import make_folders
+from nas.system.files.made_folders import make_folders, remove_path
 
 # What a search writes, in the order in which it is set aside: what is made of the journal first,
 # since tables without a journal are those of a lost one; the configuration last, since without one
@@ -98,11 +97,4 @@ def claim_folder(parent: Path, name: str) -> tuple[Path, list[Path]]:
 def remove_files(run: Path) -> None:
     """Remove what a search wrote into a run's folder."""
     for name in (*FILES, *FACTS, ".lock"):
-        _delete(run / name)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        remove_path(run / name)

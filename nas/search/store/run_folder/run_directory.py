@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import pandas as pd
 
@@ -15,9 +15,11 @@ from nas.analysis.run_state import Retrained, RunState
 from nas.system.faults import describe_os_error
 from nas.system.files.drafts import replaced
 from nas.system.files.file_names import escape_name
-from nas.system.files.record_file import HEADER, read_records
+from nas.system.files.record_file import read_records, strip_header
 from nas.system.schema.plain_data import dump_plain, read_plain
 from nas.system.schema.stored_schema import SchemaError, conform, read_as
+
+T = TypeVar("T")
 
 CONFIG = ".hydra/config.yaml"
 OVERRIDES = ".hydra/overrides.yaml"  # for people to read; nothing is made from it
@@ -229,17 +231,24 @@ def read_retrained(run: Path) -> tuple[Retrained, ...]:
     Raises:
         DamagedFileError: a record is damaged. ValueError: it is not what nas trust writes.
     """
-    path = run / RETRAINED
-    if not path.is_file():
-        return ()
+    return tuple(read_objects(run / RETRAINED, Retrained, writer="nas trust"))
+
+
+def read_objects(path: Path, kind: type[T], *, writer: str) -> list[T]:
+    """Return the records of a file as objects of a class; none where it is not there.
+
+    Args:
+        writer: the command that writes the file, for the message.
+    Raises:
+        DamagedFileError: a record is damaged. SchemaError: it is not what the command writes.
+    """
     found = []
-    for number, record in enumerate(read_records(path)):
-        line = {key: value for key, value in record.items() if key not in HEADER}
+    for number, record in enumerate(read_records(path) if path.is_file() else ()):
         try:
-            found.append(read_as(Retrained, line, f"{path}, record {number}"))
+            found.append(read_as(kind, strip_header(record), f"{path}, record {number}"))
         except SchemaError as error:
-            raise error.advise(f"{RETRAINED} is not what nas trust writes; remove it") from None
-    return tuple(found)
+            raise error.advise(f"{path.name} is not what {writer} writes; remove it") from None
+    return found
 
 
 def _read_data(run: Path, name: str) -> Any:

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nas.analysis.training import Trained
+from nas.search.store.run_folder.run_directory import read_objects
 from nas.system.files.drafts import replaced
-from nas.system.files.record_file import HEADER, RecordWriter, read_records, recover
+from nas.system.files.record_file import RecordWriter, recover
 from nas.system.lock_waits import hold_file
-from nas.system.schema.stored_schema import SchemaError, read_as
 from search_spaces.spec import ArchSpec
 
 TRAINED = "trained.jsonl"
@@ -25,18 +25,8 @@ def read_trained(run: Path) -> dict[str, Trained]:
     Raises:
         DamagedFileError: a record is damaged. SchemaError: it is not what nas train writes.
     """
-    path = run / TRAINED
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, record in enumerate(read_records(path)):
-        line = {key: value for key, value in record.items() if key not in HEADER}
-        try:
-            trained = read_as(Trained, line, f"{path}, record {number}")
-        except SchemaError as error:
-            raise error.advise(f"{TRAINED} is not what nas train writes; remove it") from None
-        found[trained.arch_id] = trained
-    return found
+    found = read_objects(run / TRAINED, Trained, writer="nas train")
+    return {trained.arch_id: trained for trained in found}
 
 
 def add_trained(run: Path, trained: Trained, spec: ArchSpec, weights: Path) -> Trained | None:

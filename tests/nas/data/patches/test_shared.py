@@ -15,6 +15,7 @@ import torch
 from nas.data.patches import PatchStore, SharedImages, shards, shared
 from nas.data.patches.shards import load_shards
 from nas.data.sets import ImageSet
+from tests.disks import mounted
 from tests.nas.data.patches.test_store import photographs
 from tests.nas.data.pictures import picture, write
 
@@ -124,16 +125,10 @@ def test_without_room_each_worker_decodes_or_the_way_out_is_said(images, monkeyp
         assert_same(map_shared(images, once), images)
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small file system"
-)
 def test_disk_that_is_full_before_the_end_is_told_in_one_line(tmp_path, monkeypatch):
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with mounted(place, "size=64k"):
         monkeypatch.setattr(shared, "_check_room", lambda *_: None)
         monkeypatch.setattr("tempfile.tempdir", str(place))
         images = photographs(tmp_path / "many", count=9)
@@ -143,8 +138,6 @@ def test_disk_that_is_full_before_the_end_is_told_in_one_line(tmp_path, monkeypa
         with pytest.raises(OSError, match=r"data\.cache=.*no space left"):
             SharedImages(images, cache=place / "cache", memory_mib=100).__enter__()
         assert list((place / "cache").iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture

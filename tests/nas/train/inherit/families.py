@@ -7,7 +7,8 @@ import torch
 from omegaconf import OmegaConf
 
 from nas.train.inherit import Teacher
-from nas.train.proxy import CALIBRATION_STEP, residual_spec, start_proxy
+from nas.train.proxy import residual_spec, start_proxy
+from nas.train.start import CALIBRATION_STEP
 from search_spaces.chooser import Chooser
 from search_spaces.initialise import initial_network
 from search_spaces.network import Network
