@@ -14,7 +14,8 @@ if (
 ):  # before anything imports Triton: its kernels are then run by its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core; commands that tests start inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell started the tests in the background
