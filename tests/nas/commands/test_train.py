@@ -118,7 +118,7 @@ def test_another_configuration_or_other_images_are_refused(place, settings, pict
     (place / "first" / "result.json").unlink()  # as if it had been stopped
 
     line = refuse(capsys, *settings, "run=first", "recipe.stages.whole.steps=7")
-    assert "recipe.stages.whole.steps: run=first was started with 6000, now it is 7" in line
+    assert "recipe.stages.whole.steps: run=first was started with 40000, now it is 7" in line
     assert "seed: run=first was started with 0" in refuse(capsys, "run=first", "seed=3")
     assert "recipe" in refuse(capsys, "run=first", "recipe=default")
 
