@@ -19,16 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.shared.arguments import make_parser
 from benchmarks.train.trainings import join_data, run_training
 
-NETWORKS = {
-    "team00_SPAN": "span",
-    "team01_PDS": "pds",
-    "team04_ZenoSR": "zenosr",
-    "team09_RFDN_SPAN": "rfdn_span",
-    "team15_DSCF_Fused": "dscf_fused",
-    "team17_AMCANet": "amcanet",
-    "team22_spanv2_c2": "spanv2",
-    "y2025_team24_spanf": "spanf",
-    "team12_DWMamba": "dwmamba",
+NETWORKS = {  # the released file, and the reference's name of it where that is another one
+    "span": ("team00_SPAN", ""),
+    "pds": ("team01_PDS", ""),
+    "zenosr": ("team04_ZenoSR", ""),
+    "rfdn_span": ("team09_RFDN_SPAN", ""),
+    "dscf_fused": ("team15_DSCF_Fused", ""),
+    "amcanet": ("team17_AMCANet", ""),
+    "spanv2": ("team22_spanv2_c2", "team22_SPANV2"),
+    "spanf": ("y2025_team24_spanf", "y2025_team24_SPANF"),
+    "dwmamba": ("team12_DWMamba", ""),
 }
 SMALL = (
     "recipe.stages.whole.patches.lr=[32]",
@@ -43,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reference = json.loads((options.shared / "reference" / "psnr.json").read_text())["psnr"]
     train, are_good = options.shared / "data" / "BSDS200" / "HR", True
     print("network             set    reference   first     last")
-    for file, name in NETWORKS.items():
+    for name, (file, entry) in NETWORKS.items():
         if options.networks and name not in options.networks:
             continue
         weights = options.shared / "reference" / "checkpoints" / f"{file}.pth"
         keys = [f"arch=published/{name}", "recipe=finetune", f"weights={weights}", *SMALL]
         for images in ("Set5", "Set14"):
-            wanted = next(value for key, value in reference.items() if key.startswith(file))
+            wanted = next(value for key, value in reference.items() if key.startswith(entry or file))
             with tempfile.TemporaryDirectory() as folder:
                 result = run_training(
                     Path(folder) / "run",
