@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights = options.shared / "reference" / "checkpoints" / f"{file}.pth"
         keys = [f"arch=published/{name}", "recipe=finetune", f"weights={weights}", *SMALL]
         for images in ("Set5", "Set14"):
-            wanted = next(value for key, value in reference.items() if key.startswith(entry or file))
+            wanted = next(
+                value for key, value in reference.items() if key.startswith(entry or file)
+            )
             with tempfile.TemporaryDirectory() as folder:
                 result = run_training(
                     Path(folder) / "run",
