@@ -127,6 +127,7 @@ class StageTrainer:
             group["lr"] = peak * factor
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        self.comparison.speed.begin_step()
 
         # Gradients of several batches add up to those of one large batch.
         accumulate = self.stage.patches.accumulate

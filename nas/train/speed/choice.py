@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -66,7 +66,8 @@ def list_candidates(device: torch.device) -> list[Speed]:
         return []
     major, _ = torch.cuda.get_device_capability(device)
     half = Speed(precision="bfloat16" if major >= FIRST_WITH_BFLOAT16 else "float16")
-    return [half, Speed(compiled=True), Speed(precision=half.precision, compiled=True)]
+    compiled = [Speed(compiled=True), Speed(precision=half.precision, compiled=True)]
+    return [half, *compiled, *(replace(speed, graphs=True) for speed in compiled)]
 
 
 def choose_speed(

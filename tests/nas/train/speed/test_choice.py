@@ -113,6 +113,20 @@ def test_scaled_gradients_are_unscaled_before_they_are_clipped(open_trainer):
     assert (ours - theirs).norm() < 0.1 * theirs.norm()
 
 
+def test_graphs_are_asked_of_the_compiler_at_each_step(open_trainer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function, mode: asked.append(mode) or function)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: asked.append("step"))
+    trainer, compiled = (
+        open_trainer(Speed(compiled=True, graphs=graphs)) for graphs in (True, False)
+    )
+    assert trainer.step() == compiled.step()
+    assert asked == ["reduce-overhead", None, "step"]
+    with pytest.raises(ValueError, match="graphs=True needs compiled=True"):
+        Speed(graphs=True)
+    assert str(trainer.comparison.speed) == "in float32, compiled, by CUDA graphs"
+
+
 def test_choice_is_kept_for_a_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "list_candidates", lambda device: [HALF])
     asked = []
