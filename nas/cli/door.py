@@ -1,7 +1,7 @@
 """The one way in, `nas COMMAND KEY=VALUE ...`: whatever ends a command is one line and a status."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nas.cli.exit_status import FAULT, INTERRUPTED
 from nas.cli.signals import heard
@@ -25,17 +25,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def run() -> int:
+        # Loaded here: it takes a moment, in which Ctrl-C is one line too.
+        from nas.cli.calls import run_command
+
+        return run_command(arguments)
+
+    return run_guarded(run, arguments, until_the_end=argv is None)
+
+
+def run_guarded(run: Callable[[], int], arguments: Sequence[str], *, until_the_end: bool) -> int:
+    """Run something as a command; return its exit status.
+
+    Args:
+        arguments: the command and its overrides, for messages.
+        until_the_end: whether the process ends then.
+    """
     make_printable()
     with (
         silencing_followers(),
-        heard(until_the_end=argv is None) as signals,
+        heard(until_the_end=until_the_end) as signals,
         telling_output_apart(),
     ):
         try:
-            # Loaded here: it takes a moment, in which Ctrl-C is one line too.
-            from nas.cli.calls import run_command
-
-            status = run_command(arguments)
+            status = run()
             sys.stdout.flush()
             return status
         except (Exception, KeyboardInterrupt) as error:

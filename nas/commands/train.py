@@ -11,7 +11,7 @@ Examples:
     nas train arch=published/span recipe=short hours=1 data=folder data.train=/data/T91 data.val=/data/Set14
     nas train arch=runs/mine:best_score recipe=default data=[div2k,lsdir] data.val=/data/valid
     nas train arch=runs/mine:best_score recipe=short init=proxy hours=0.5
-    nas train arch=runs/mine:front recipe=short budget_hours=8
+    nas train arch=runs/mine:front recipe=short budget_hours=8 per_device=2
     nas train arch=mine.yaml recipe=finetune init=weights weights=mine.pth
     nas train arch=mine.yaml recipe=spanv2 recipe.smoke=true
     nas train run=runs/my_training
@@ -49,6 +49,7 @@ from nas.commands.training.request import (
     Init,
     TrainingRequest,
     check_budget,
+    check_lanes,
     find_source,
     resolve_spec,
 )
@@ -86,6 +87,7 @@ def configure(
     teacher_arch: str | None,
     hours: float | None,
     budget_hours: float | None,
+    per_device: int,
     steps: int | None,
     validations: int,
     seed: int,
@@ -106,6 +108,7 @@ def configure(
     run_pick = split_pick(arch)
     is_front = run_pick is not None and run_pick[1] == WORD
     check_budget(arch, hours, budget_hours, is_front=is_front)
+    check_lanes(arch, per_device, is_front=is_front)
 
     # Of a front the first member's request is the pattern of all.
     members = list_members(folder, run_pick[0]) if run_pick and is_front else []
@@ -140,6 +143,7 @@ def configure(
         init=init,
         weights=weights,
         budget_hours=budget_hours,
+        per_device=per_device,
     )
 
 

@@ -9,12 +9,21 @@ from typing import Any
 
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
-from nas.commands.training.folder import FILES, TrainingFolder, has_begun, read_result
+from nas.cli.ending import end_early
+from nas.commands.training.folder import (
+    FILES,
+    TrainingFolder,
+    has_begun,
+    read_result,
+    read_training,
+)
 from nas.commands.training.request import Init, TrainingRequest, find_source
+from nas.commands.training.results import quote_run
+from nas.commands.training.side_by_side import Job, SideBySide
 from nas.search.config import Composed
 from nas.search.store.run_folder import run_directory
 from nas.search.store.run_folder.runs import load_run
-from nas.system.console import open_console, print_lines
+from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.files.made_folders import remove_path
 from nas.system.schema.plain_data import read_plain
 from nas.system.schema.stored_schema import read_as
@@ -51,6 +60,7 @@ class FrontRequest:
         each: the request of one of them; the others differ in architecture, folder and hours.
         weights: the file that all start from, with init=weights.
         budget_hours: of all together; None: each as long as its recipe or hours.
+        per_device: trainings at a time.
     """
 
     search: str
@@ -59,6 +69,7 @@ class FrontRequest:
     init: Init | None
     weights: str | None
     budget_hours: float | None
+    per_device: int
 
 
 def list_members(folder: Path | None, search: Path) -> list[Member]:
@@ -75,7 +86,7 @@ def list_members(folder: Path | None, search: Path) -> list[Member]:
     if rows.empty:
         raise ValueError(f"arch={search}:{WORD}: the front of this run is empty")
     ordered = sorted(rows.to_dict("records"), key=lambda row: (-_measure_doubt(row), row["score"]))
-    return [_describe_member(state, int(row["number"])) for row in ordered]
+    return [_find_member(state, int(row["number"])) for row in ordered]
 
 
 def _measure_doubt(row: Mapping[Any, Any]) -> float:
@@ -85,7 +96,7 @@ def _measure_doubt(row: Mapping[Any, Any]) -> float:
     return 1 - abs(2 * probability - 1) if is_known else 0.0
 
 
-def _describe_member(state: RunState, number: int) -> Member:
+def _find_member(state: RunState, number: int) -> Member:
     spec = next(record.spec for record in state.records if record.number == number)
     return Member(number=number, arch=spec.to_dict())
 
@@ -103,17 +114,56 @@ def train_front(request: FrontRequest, train: Callable[[TrainingRequest], int]) 
         # Weights to start from that are not there are found before the first training.
         for member in request.members:
             _request_member(request, member, top.path, None)
-        for place, member in enumerate(request.members):
-            hours = _share_budget(top.path, request, place)
-            words = f", {hours:.2f} h" if hours else ""
-            folder = top.path / member.folder
-            print_lines(console, [f"member {place + 1} of {len(request.members)}: {folder}{words}"])
-            if status := train(_request_member(request, member, top.path, hours)):
-                return status
+        train_all = _train_in_turn if request.per_device == 1 else _train_side_by_side
+        if status := train_all(request, top, train, console):
+            return status
     finally:
         _remove_unused(top, request)
     print_lines(console, [f"All members are trained: nas report run={request.search}"])
     return 0
+
+
+def _train_in_turn(
+    request: FrontRequest,
+    top: TrainingFolder,
+    train: Callable[[TrainingRequest], int],
+    console: PlainConsole,
+) -> int:
+    for place, member in enumerate(request.members):
+        hours = _share_budget(top.path, request, place)
+        print_lines(console, [_describe_member(request, top.path, place, hours)])
+        if status := train(_request_member(request, member, top.path, hours)):
+            return status
+    return 0
+
+
+def _train_side_by_side(
+    request: FrontRequest,
+    top: TrainingFolder,
+    train: Callable[[TrainingRequest], int],
+    console: PlainConsole,
+) -> int:
+    """Train several members at a time, each in a process of its own, which trains by itself."""
+    lanes = SideBySide(request.per_device, lambda line: print_lines(console, [line]))
+
+    def make_job(place: int) -> Job:
+        def make_request() -> TrainingRequest:
+            hours = _share_budget(top.path, request, place, num_running=lanes.num_running - 1)
+            print_lines(console, [_describe_member(request, top.path, place, hours)])
+            return _request_member(request, request.members[place], top.path, hours)
+
+        return Job(label=f"member {place + 1}", make_request=make_request)
+
+    try:
+        return lanes.run([make_job(place) for place in range(len(request.members))])
+    except KeyboardInterrupt as stop:
+        return end_early("train", stop, f"Go on with: nas train {quote_run(top)}")
+
+
+def _describe_member(request: FrontRequest, top: Path, place: int, hours: float | None) -> str:
+    words = f", {hours:.2f} h" if hours else ""
+    folder = top / request.members[place].folder
+    return f"member {place + 1} of {len(request.members)}: {folder}{words}"
 
 
 def _write_top(top: TrainingFolder, request: FrontRequest) -> None:
@@ -143,17 +193,31 @@ def _remove_unused(top: TrainingFolder, request: FrontRequest) -> None:
     top.close()
 
 
-def _share_budget(top: Path, request: FrontRequest, place: int) -> float | None:
-    """Return the hours of a member: an equal share of what those before it left."""
+def _share_budget(
+    top: Path, request: FrontRequest, place: int, *, num_running: int = 0
+) -> float | None:
+    """Return the hours of a member: an equal share of what those before it left.
+
+    Args:
+        num_running: members before it that train now, beside it.
+    """
     if request.budget_hours is None:
         return request.each.hours
-    spent = sum(
-        result.seconds
-        for member in request.members[:place]
-        if (result := read_result(top / member.folder))
-    )
-    left = request.budget_hours - spent / 3600
-    return max(left, 0.001) / (len(request.members) - place)
+    folders = [top / member.folder for member in request.members[:place]]
+    spent = sum(_count_seconds(folder) for folder in folders) / request.per_device / 3600
+    # As many rounds are left as it takes to give each member that is not done a place.
+    rounds = math.ceil((len(request.members) - place + num_running) / request.per_device)
+    return max(request.budget_hours - spent, 0.001) / rounds
+
+
+def _count_seconds(folder: Path) -> float:
+    """Return how long a member has trained so far."""
+    if not has_begun(folder):
+        return 0.0
+    if result := read_result(folder):
+        return result.seconds
+    readings = read_training(folder).readings
+    return readings[-1].seconds if readings else 0.0
 
 
 def _request_member(

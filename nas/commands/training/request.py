@@ -93,6 +93,14 @@ def check_budget(
         raise UsageError(f"budget_hours must be above 0, got {budget_hours:g}")
 
 
+def check_lanes(arch: str, per_device: int, *, is_front: bool) -> None:
+    """Refuse several trainings at a time where one is asked for."""
+    if per_device < 1:
+        raise UsageError(f"per_device must be at least 1, got {per_device}")
+    if per_device > 1 and not is_front:
+        raise UsageError(f"per_device is for arch=RUN:front, got arch={arch}; leave it out")
+
+
 def find_source(
     folder: Path | None, arch: str, spec: ArchSpec, init: Init | None, weights: str | None
 ) -> ParentFile | None:

@@ -57,7 +57,7 @@ class Speed:
     def begin_step(self) -> None:
         """Let graphs write where the outputs of the step before lie, which nobody reads any more."""
         if self.graphs:
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def __str__(self) -> str:
         compiled = ", compiled" if self.compiled else ""

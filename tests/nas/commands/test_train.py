@@ -275,9 +275,60 @@ def test_members_of_a_front_are_trained_in_turn(place, settings, tiny_copy, caps
     assert "budget_hours: run=all was started with 0.01, now it is 0.02" in line
 
 
+def test_members_side_by_side_come_to_the_same_weights(
+    place, settings, tiny_copy, capsys, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    front = [*settings, "arch=tiny:front", "recipe.smoke=false", "steps=20"]
+    assert main(["train", *front, "run=turn"]) == 0
+    capsys.readouterr()
+    assert main(["train", *front, "run=beside", "per_device=2"]) == 0
+    printed = capsys.readouterr().out
+    members = sorted(path.name for path in (place / "turn").iterdir() if path.is_dir())
+    members.remove(".hydra")
+    for number in range(1, len(members) + 1):
+        assert f"member {number}: PSNR " in printed
+    for member in members:
+        ours, theirs = (
+            load_file(next((place / top / member / "weights").iterdir()))
+            for top in ("beside", "turn")
+        )
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_members_side_by_side_end_together_and_go_on(place, settings, tiny_copy):
+    front = [*settings, "arch=tiny:front", "recipe.smoke=false", "steps=4000", "run=beside"]
+    command = [sys.executable, "-m", "nas", "train", *front, "validations=400", "per_device=2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=place) as process:
+        heard = set()
+        for line in process.stdout:
+            if ": step " in line and ": step 0 " not in line:
+                heard.add(line.partition(":")[0])
+            if len(heard) == 2:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 143
+    for member in ("member 1", "member 2"):
+        assert f"{member}: Stopped and saved. Go on with: nas train run=beside" in rest
+    assert rest.endswith("\nGo on with: nas train run=beside\n")
+
+
+def test_member_that_fails_ends_those_beside_it(place, settings, tiny_copy):
+    front = [*settings, "arch=tiny:front", "recipe.smoke=false", "steps=4000", "run=beside"]
+    wild = [f"recipe.stages.residual.optimizer.{key}=1e9" for key in ("lr", "muon_lr")]
+    wild += ["recipe.stages.residual.clip=null", "recipe.stages.residual.schedule.warmup=0"]
+    command = [sys.executable, "-m", "nas", "train", *front, *wild, "per_device=2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
+    assert done.returncode == 2
+    assert "nas train: recipe: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        (["per_device=2"], "per_device is for arch=RUN:front, got arch=mine.json"),
+        (["arch=tiny:front", "per_device=0"], "per_device must be at least 1, got 0"),
         (["budget_hours=1"], "budget_hours is for arch=RUN:front, got arch=mine.json"),
         (["arch=tiny:front", "budget_hours=1", "hours=1"], "leave one out"),
         (["arch=tiny:front", "budget_hours=0"], "budget_hours must be above 0"),
