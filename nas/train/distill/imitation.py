@@ -25,9 +25,9 @@ class Imitation(nn.Module):
         # In a tuple: the teacher is none of the parts that are trained and saved here.
         self._teacher = (teacher,)
         self.terms = dict(terms)
-        pairs = {pair for term in terms.values() for pair in term.layers}
-        self.student_layers = sorted({ours for ours, _ in pairs})
-        self.teacher_layers = sorted({theirs for _, theirs in pairs})
+        self.pairs = sorted({(a, b) for term in terms.values() for a, b in term.layers})
+        self.student_layers = sorted({ours for ours, _ in self.pairs})
+        self.teacher_layers = sorted({theirs for _, theirs in self.pairs})
         self.adapters = nn.ModuleDict()
 
     @torch.no_grad()
@@ -52,7 +52,7 @@ class Imitation(nn.Module):
                         f"{tuple(a.shape[-2:])} and {tuple(b.shape[-2:])}; name other layers"
                     )
                 if term.adapts:
-                    self.adapters[_key(student_layer)] = _make_adapter(a, b, seed)
+                    self.adapters[_key(student_layer, teacher_layer)] = _make_adapter(a, b, seed)
 
     @property
     def has_parameters(self) -> bool:
@@ -66,9 +66,7 @@ class Imitation(nn.Module):
             teacher: what `ask_teacher` gives for it.
         """
         adapters = {
-            layer: self.adapters[_key(layer)]
-            for layer in self.student_layers
-            if _key(layer) in self.adapters
+            pair: self.adapters[_key(*pair)] for pair in self.pairs if _key(*pair) in self.adapters
         }
         return {name: term(student, teacher, adapters) for name, term in self.terms.items()}
 
@@ -95,9 +93,9 @@ class Imitation(nn.Module):
         return Pass(image=image, features=features)
 
 
-def _key(layer: str) -> str:
-    """Return a layer's name as a module may be called, without dots."""
-    return layer.replace(".", "_")
+def _key(ours: str, theirs: str) -> str:
+    """Return two layers' names as a module may be called, without dots."""
+    return f"{ours} to {theirs}".replace(".", "_")
 
 
 def _make_adapter(ours: Tensor, theirs: Tensor, seed: int) -> nn.Module:

@@ -26,6 +26,9 @@ class Pass:
     features: Mapping[str, Tensor]
 
 
+Adapters = Mapping[tuple[str, str], nn.Module]  # by a layer of the network and one of the teacher
+
+
 class DistillTerm(Protocol):
     """Compares a network with its teacher on one batch."""
 
@@ -47,8 +50,8 @@ class DistillTerm(Protocol):
         """
         ...
 
-    def __call__(self, student: Pass, teacher: Pass, adapters: Mapping[str, nn.Module]) -> Tensor:
-        """Return the term, a scalar; `adapters` are by layer of the network."""
+    def __call__(self, student: Pass, teacher: Pass, adapters: Adapters) -> Tensor:
+        """Return the term, a scalar; `adapters` are by pair of layers."""
         ...
 
 
@@ -73,7 +76,7 @@ class Output:
     def adapts(self) -> bool:
         return False
 
-    def __call__(self, student: Pass, teacher: Pass, adapters: Mapping[str, nn.Module]) -> Tensor:
+    def __call__(self, student: Pass, teacher: Pass, adapters: Adapters) -> Tensor:
         return self.loss(student.image, teacher.image)
 
 
@@ -98,9 +101,9 @@ class Features:
     def adapts(self) -> bool:
         return True
 
-    def __call__(self, student: Pass, teacher: Pass, adapters: Mapping[str, nn.Module]) -> Tensor:
+    def __call__(self, student: Pass, teacher: Pass, adapters: Adapters) -> Tensor:
         terms = [
-            F.mse_loss(adapters[ours](student.features[ours]), teacher.features[theirs])
+            F.mse_loss(adapters[ours, theirs](student.features[ours]), teacher.features[theirs])
             for ours, theirs in self.layers
         ]
         return sum(terms[1:], terms[0]) / len(terms)
@@ -127,7 +130,7 @@ class Affinity:
     def adapts(self) -> bool:
         return False
 
-    def __call__(self, student: Pass, teacher: Pass, adapters: Mapping[str, nn.Module]) -> Tensor:
+    def __call__(self, student: Pass, teacher: Pass, adapters: Adapters) -> Tensor:
         terms = []
         for ours, theirs in self.layers:
             a, b = student.features[ours], teacher.features[theirs]

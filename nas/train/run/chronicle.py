@@ -42,6 +42,8 @@ class Chronicle:
         """Open the log, and keep crops of val as they should be, beside which samples are seen."""
         if self._writes:
             self._log = TrainingLog(self._config.folder, self._config.settings)
+            if self._log.notice:
+                self.watcher.tell(self._log.notice)
             with self._telling():
                 self._keepsakes.keep_originals()
 

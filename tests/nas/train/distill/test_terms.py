@@ -65,10 +65,19 @@ def test_features_go_through_an_adapter_to_the_teachers_width():
 
     image, features = net.forward_with_features(x, imitation.student_layers)
     theirs = teacher.forward_with_features(x, ["block1"])[1]["block1"]
-    wanted = (imitation.adapters["block1"](features["block1"]) - theirs).square().mean()
+    wanted = (imitation.adapters["block1 to block1"](features["block1"]) - theirs).square().mean()
     found = imitation.compare(Pass(image=image, features=features), imitation.ask_teacher(x))
     torch.testing.assert_close(found["features"], wanted)
     assert imitation.weights_at(0.3) == {"features": 0.1}
+
+
+def test_each_pair_of_layers_has_an_adapter_of_its_own():
+    """One layer may be compared with several, of different widths."""
+    net, teacher = build(tiny_spec(channels=4)), build(tiny_spec(channels=6)).eval()
+    layers = [("block1", "stem"), ("block1", "block1")]
+    imitation = Imitation(teacher, {"features": Features(weight=0.1, layers=layers)})
+    imitation.fit_adapters(net, torch.rand(2, 3, 8, 8), seed=0)
+    assert sorted(imitation.adapters) == ["block1 to block1", "block1 to stem"]
 
 
 def test_teacher_learns_nothing_and_is_no_part_of_the_state():
