@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas.measure.device import device_name
 from nas.train.run.log import read_log
 
 
@@ -36,7 +36,7 @@ def run_training(folder: Path, *arguments: str, threads: int) -> dict[str, Any]:
 
 def name_machine(threads: int) -> dict[str, str | int]:
     """Return what a figure of time depends on."""
-    return {"machine": platform.processor(), "torch": torch.__version__, "threads": threads}
+    return {"machine": device_name(torch.device("cpu")), "torch": torch.__version__, "threads": threads}
 
 
 def join_data(train: Path, val: Path, test: Path | None = None) -> Sequence[str]:
