@@ -104,7 +104,7 @@ def run(
 
     # The figures mean little without the protocol and the origin of the LR images beside them.
     console = open_console()
-    print_lines(console, ["", _describe_network(arch, spec, path, source)])
+    print_lines(console, ["", describe_network(arch, spec, path, source)])
     console.print(_make_table(rows, images.name))
     skipped = [f"skipped {problem}" for problem in problems]
     written = [f"written: {out}"] if out is not None else []
@@ -112,7 +112,7 @@ def run(
     print_lines(console, lines)
 
 
-def _describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: str) -> str:
+def describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: str) -> str:
     """Return the line on the network and its weights that stands above the table.
 
     Args:

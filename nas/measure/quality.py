@@ -64,7 +64,7 @@ def upscale_pixels(
     # Images lie as (H, W, C) in memory; networks take (N, C, H, W).
     x = torch.from_numpy(lr).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
     target = torch.from_numpy(hr).to(device).permute(2, 0, 1).unsqueeze(0)
-    with torch.inference_mode(), _without_tf32(device):
+    with torch.inference_mode(), full_float32(device):
         return upscale(x), target
 
 
@@ -122,7 +122,7 @@ def _to_db(difference: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _without_tf32(device: torch.device) -> Iterator[None]:
+def full_float32(device: torch.device) -> Iterator[None]:
     """Convolve in float32 on CUDA, where PyTorch's own setting is TF32.
 
     TF32's 10-bit mantissa moves a PSNR by more than the digits that are printed.
