@@ -79,14 +79,16 @@ def read_tiff(path: Path) -> tuple[Samples, bytes | None, int] | None:
             if page.dtype != np.uint16:
                 return None
             pixels = _arrange(path, page)
-            profile, turn = page.tags.get(PROFILE), page.tags.get(ORIENTATION)
+            values = {
+                tag.code: tag.value for tag in page.tags if tag.code in (PROFILE, ORIENTATION)
+            }
     except ImageError:
         raise
     except TIFF_ERRORS as error:
         raise ImageError(path, f"cut, corrupt or not handled: {error}") from None
 
-    orientation = int(turn.value) if turn is not None and turn.value in range(1, 9) else 1
-    return pixels, bytes(profile.value) if profile is not None else None, orientation
+    turn, profile = values.get(ORIENTATION, 1), values.get(PROFILE)
+    return pixels, bytes(profile) if profile else None, int(turn) if turn in range(1, 9) else 1
 
 
 def _arrange(path: Path, page: Any) -> Samples:

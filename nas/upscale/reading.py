@@ -12,7 +12,7 @@ from nas.data.pixels.orientation import orientations
 from nas.upscale.deep import is_deep_png, read_deep_png, read_tiff
 from nas.upscale.picture import Picture, Samples
 
-CheckSize = Callable[[int, int], None]  # height, width; raises ValueError where it is too large
+CheckSize = Callable[[int, int, int], None]  # height, width, bytes a pixel; raises ValueError
 # Others are not opened: some decoders of Pillow run programs.
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF")
 ORIENTATION = 0x0112  # the EXIF tag
@@ -41,7 +41,10 @@ def read_picture(path: Path, check_size: CheckSize) -> Picture:
         with open_image(path) as image:
             if image.format not in FORMATS:
                 raise ImageError(path, f"{image.format} is not read; use {', '.join(FORMATS)}")
-            check_size(image.height, image.width)
+            # What Pillow reads as 8 bits may have 16.
+            is_shallow = image.mode in ("1", "P") or image.format not in ("PNG", "TIFF")
+            num_bytes = len(image.getbands()) * (1 if is_shallow else 2)
+            check_size(image.height, image.width, num_bytes)
             return _read_opened(path, image)
 
 

@@ -14,6 +14,7 @@ from nas.measure.cost import CHALLENGE_SIZE, measure_cost
 from nas.measure.latency.subject import is_out_of_memory
 from nas.measure.quality import full_float32
 from nas.system.memory import free_memory
+from nas.upscale.hidden import fill_hidden
 from nas.upscale.picture import LUMA, Picture, Samples
 from nas.upscale.reach import Reach, find_period, measure_radius
 from nas.upscale.tiles import Span, cut_tiles
@@ -56,16 +57,17 @@ class PictureUpscaler:
         if tile:
             self._check_tile(tile)
 
-    def check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int, num_bytes: int) -> None:
         """Refuse a picture before it is decoded.
 
+        Args:
+            num_bytes: of a pixel.
         Raises:
             ValueError: it is a single pixel, or its result does not fit in memory.
         """
         if height * width < MIN_PIXELS:
             raise ValueError(f"{height}x{width}: a single pixel is no picture to upscale")
-        # Four samples of two bytes at most, of the picture and of the result.
-        needed = 8 * height * width * (1 + self.scale**2)
+        needed = num_bytes * height * width * (1 + self.scale**2)
         free = free_memory() or UNKNOWN_MEMORY
         if needed > free:
             raise ValueError(
@@ -86,8 +88,9 @@ class PictureUpscaler:
         tiles = cut_tiles(height, width, *self._plan(height, width))
         shape = (self.scale * height, self.scale * width, picture.pixels.shape[2])
         out: Samples = np.empty(shape, picture.pixels.dtype)
+        pixels = _fill_hidden_pixels(picture)
         for place, (rows, columns) in enumerate(tiles):
-            self._fill_tile(out, picture.pixels, rows, columns)
+            self._fill_tile(out, pixels, rows, columns)
             if step is not None:
                 step(place + 1, len(tiles))
         return replace(picture, pixels=out)
@@ -245,6 +248,18 @@ class PictureUpscaler:
         if self.device.type == "cuda":
             return float(torch.cuda.mem_get_info(self.device)[0])
         return float(free_memory() or UNKNOWN_MEMORY)
+
+
+def _fill_hidden_pixels(picture: Picture) -> Samples:
+    """Return the pixels, those that are wholly transparent in the colours beside them."""
+    pixels = picture.pixels
+    if not picture.has_alpha or pixels[..., -1].min() > 0:
+        return pixels
+    full = np.iinfo(pixels.dtype).max
+    x = torch.from_numpy(pixels.astype(np.float32) / full).permute(2, 0, 1).unsqueeze(0)
+    colours = fill_hidden(x[:, :-1], x[:, -1:])[0].permute(1, 2, 0).numpy()
+    filled = (colours * full).round().astype(pixels.dtype)
+    return np.concatenate([filled, pixels[..., -1:]], 2)
 
 
 def _foretell_bytes(spec: ArchSpec) -> float:
