@@ -1,7 +1,9 @@
 """Pictures of 16 bits a sample in PNG and TIFF, which Pillow reads as 8 bits without a word."""
 
+import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import png
 import tifffile
 
 from nas.data.pixels.images import ImageError
-from nas.upscale.picture import Picture, Samples
+from nas.upscale.picture import Picture, Samples, SizeError
 
+CheckSize = Callable[[int, int, int], None]  # height, width, bytes a pixel; raises ValueError
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BAND = 256  # rows that are compressed at a time
 EXIF_HEAD = b"Exif\0\0"  # stands before the data in a JPEG, not in a PNG
 ORIENTATION, PROFILE = 274, 34675  # tags of TIFF
@@ -22,6 +26,15 @@ TIFF_ERRORS = (
     *(tifffile.TiffFileError, zlib.error, OSError, ValueError, RuntimeError),
     *(KeyError, IndexError, TypeError, AttributeError),
 )
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file is a TIFF, of either size and order of bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in TIFF_HEADS
+    except OSError:  # whoever opens it next says so
+        return False
 
 
 def is_deep_png(path: Path) -> bool:
@@ -57,9 +70,11 @@ def read_deep_png(path: Path) -> Samples:
     return np.concatenate([pixels, opaque * np.uint16(65535)], 2)
 
 
-def read_tiff(path: Path) -> tuple[Samples, bytes | None, int] | None:
+def read_tiff(path: Path, check_size: CheckSize) -> tuple[Samples, bytes | None, int] | None:
     """Read a TIFF of 16 bits a sample.
 
+    Args:
+        check_size: called with height, width and bytes a pixel before these are decoded.
     Returns:
         (H, W, C) of uint16 as stored, the ICC profile, and the orientation, 1 to 8.
         None: its samples have another depth.
@@ -67,7 +82,7 @@ def read_tiff(path: Path) -> tuple[Samples, bytes | None, int] | None:
         ImageError: it is cut or corrupt, holds several pages, or its colours are not handled.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with _silencing_log(), tifffile.TiffFile(path) as file:
             pages: Any = file.pages
             # Small previews stand beside the picture in many files.
             num_pages = sum(not page.is_reduced for page in pages)
@@ -78,6 +93,7 @@ def read_tiff(path: Path) -> tuple[Samples, bytes | None, int] | None:
             page = pages[0]
             if page.dtype != np.uint16:
                 return None
+            check_size(page.imagelength, page.imagewidth, 2 * page.samplesperpixel)
             pixels = _arrange(path, page)
             values = {
                 tag.code: tag.value for tag in page.tags if tag.code in (PROFILE, ORIENTATION)
@@ -85,10 +101,24 @@ def read_tiff(path: Path) -> tuple[Samples, bytes | None, int] | None:
     except ImageError:
         raise
     except TIFF_ERRORS as error:
+        if isinstance(error, SizeError):
+            raise
         raise ImageError(path, f"cut, corrupt or not handled: {error}") from None
 
     turn, profile = values.get(ORIENTATION, 1), values.get(PROFILE)
     return pixels, bytes(profile) if profile else None, int(turn) if turn in range(1, 9) else 1
+
+
+@contextmanager
+def _silencing_log() -> Iterator[None]:
+    """Keep tifffile's remarks on odd tags from standard error: a refusal is one line."""
+    log: logging.Logger = tifffile.logger()
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _arrange(path: Path, page: Any) -> Samples:

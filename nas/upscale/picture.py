@@ -9,6 +9,10 @@ Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 LUMA = (0.299, 0.587, 0.114)  # of R, G and B: BT.601's grey, as image programs take it
 
 
+class SizeError(ValueError):
+    """A picture is too small or too large to be upscaled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One picture, upright.

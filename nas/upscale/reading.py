@@ -1,7 +1,6 @@
 """Image files in, pictures out: nothing of a file is lost without a word, or it is refused."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,9 @@ from PIL import Image
 
 from nas.data.pixels.images import DECODER_ERRORS, ImageError, open_image
 from nas.data.pixels.orientation import orientations
-from nas.upscale.deep import is_deep_png, read_deep_png, read_tiff
+from nas.upscale.deep import CheckSize, is_deep_png, is_tiff, read_deep_png, read_tiff
 from nas.upscale.picture import Picture, Samples
 
-CheckSize = Callable[[int, int, int], None]  # height, width, bytes a pixel; raises ValueError
 # Others are not opened: some decoders of Pillow run programs.
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF")
 ORIENTATION = 0x0112  # the EXIF tag
@@ -29,33 +27,36 @@ def read_picture(path: Path, check_size: CheckSize) -> Picture:
     One-bit images become grey, palettes become RGB, and a transparent colour an alpha channel.
 
     Args:
-        check_size: called with the size that the header says, before the pixels are decoded.
+        check_size: called with height, width and bytes a pixel as the header says, before the
+            pixels are decoded.
     Raises:
         ImageError: the file is no image, cut or corrupt, holds several frames or pages, or its
             colours are neither grey nor RGB.
         ValueError: the size is refused.
     """
+    # Pillow knows some TIFFs of 16 bits as 8 bits, and others not at all.
+    if is_tiff(path):
+        deep = read_tiff(path, check_size)
+        if deep is not None:
+            return _turn_upright(*deep, exif=None)
+
     # The size is checked here, by what there is of memory, not by Pillow's own limit.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with open_image(path) as image:
             if image.format not in FORMATS:
                 raise ImageError(path, f"{image.format} is not read; use {', '.join(FORMATS)}")
-            # What Pillow reads as 8 bits may have 16.
-            is_shallow = image.mode in ("1", "P") or image.format not in ("PNG", "TIFF")
-            num_bytes = len(image.getbands()) * (1 if is_shallow else 2)
+            # What Pillow reads as 8 bits may have 16 in a PNG; a palette becomes RGB.
+            num_bytes = len(image.getbands()) * (2 if image.format == "PNG" else 1)
+            num_bytes = {"1": 1, "P": 3}.get(image.mode, num_bytes)
             check_size(image.height, image.width, num_bytes)
             return _read_opened(path, image)
 
 
 def _read_opened(path: Path, image: Image.Image) -> Picture:
     """Read an image whose header was read and found fit."""
-    if image.format == "TIFF":
-        deep = read_tiff(path)
-        if deep is not None:
-            return _turn_upright(*deep, exif=None)
-    # A camera's MPO holds a preview behind the photograph, which comes first.
-    elif image.format != "MPO" and (num_frames := getattr(image, "n_frames", 1)) > 1:
+    # A camera's MPO holds a preview behind the photograph, which comes first; pages were counted.
+    if image.format not in ("MPO", "TIFF") and (num_frames := getattr(image, "n_frames", 1)) > 1:
         raise ImageError(
             path, f"it is animated, {num_frames} frames; save each as a file of its own"
         )

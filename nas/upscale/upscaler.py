@@ -15,7 +15,7 @@ from nas.measure.latency.subject import is_out_of_memory
 from nas.measure.quality import full_float32
 from nas.system.memory import free_memory
 from nas.upscale.hidden import fill_hidden
-from nas.upscale.picture import LUMA, Picture, Samples
+from nas.upscale.picture import LUMA, Picture, Samples, SizeError
 from nas.upscale.reach import Reach, find_period, measure_radius
 from nas.upscale.tiles import Span, cut_tiles
 from search_spaces.spec import ArchSpec
@@ -63,14 +63,14 @@ class PictureUpscaler:
         Args:
             num_bytes: of a pixel.
         Raises:
-            ValueError: it is a single pixel, or its result does not fit in memory.
+            SizeError: it is a single pixel, or its result does not fit in memory.
         """
         if height * width < MIN_PIXELS:
-            raise ValueError(f"{height}x{width}: a single pixel is no picture to upscale")
+            raise SizeError(f"{height}x{width}: a single pixel is no picture to upscale")
         needed = num_bytes * height * width * (1 + self.scale**2)
         free = free_memory() or UNKNOWN_MEMORY
         if needed > free:
-            raise ValueError(
+            raise SizeError(
                 f"{height}x{width} (height x width): its result alone takes "
                 f"{_show_gib(needed)}, {_show_gib(free)} are free; cut it into parts first"
             )
