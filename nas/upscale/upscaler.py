@@ -226,7 +226,7 @@ class PictureUpscaler:
         output = self._run_network(colours.expand(1, 3, -1, -1))
         if is_grey:
             weights = torch.tensor(LUMA, device=output.device)[:, None, None]
-            output = (output * weights).sum(1, keepdim=True)
+            output = (output.clamp(0, 1) * weights).sum(1, keepdim=True)
         if not has_alpha:
             return output
         return torch.cat([output, bicubic_base(x[:, -1:], self.scale)], 1)
