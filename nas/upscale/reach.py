@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Upscaler = Callable[[Tensor], Tensor]  # (1, C, H, W) in [0, 1] -> (1, C, scale*H, scale*W)
+# Of float64 on the CPU: (1, C, H, W) in [0, 1] -> (1, C, scale*H, scale*W).
+Upscaler = Callable[[Tensor], Tensor]
 BREADTH = 32  # pixels across the strips that are looked at
 LENGTHS = (96, 256, 640)  # pixels along them; what looks farther than half of that sees the whole
 PERIODS = (1, 2, 4, 8, 16, 32)  # pixels to whose multiples windows and pooled cells may be bound
@@ -63,7 +64,7 @@ def _measure_spread(
         place: 0, the first half is not-a-number; 1, the second one.
     """
     half = length // 2
-    strip = torch.rand(_shape_strip(channels, length, dim), generator=_make_generator())
+    strip = _draw_strip(channels, length, dim)
     strip.narrow(dim, place * half, half).fill_(torch.nan)
     with torch.inference_mode():
         reached = upscale(strip).isnan().movedim(dim, 0).flatten(1).any(1)
@@ -101,7 +102,7 @@ def _equals_whole(
     cut = begin + reach.overlap
     least = cut + reach.overlap + 2 * reach.period
     length = least + (side - least) % (2 * max(PERIODS))
-    strip = torch.rand(_shape_strip(channels, length, dim), generator=_make_generator())
+    strip = _draw_strip(channels, length, dim)
 
     with torch.inference_mode():
         whole = upscale(strip)
@@ -115,9 +116,8 @@ def _equals_whole(
     return bool((torch.cat(parts, dim) - whole).abs().max() <= TOLERANCE)
 
 
-def _shape_strip(channels: int, length: int, dim: int) -> tuple[int, ...]:
-    return (1, channels, length, BREADTH) if dim == 2 else (1, channels, BREADTH, length)
-
-
-def _make_generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def _draw_strip(channels: int, length: int, dim: int) -> Tensor:
+    """Return a strip of noise in float64: rounding is not to be taken for a difference."""
+    shape = (1, channels, length, BREADTH) if dim == 2 else (1, channels, BREADTH, length)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)

@@ -1,5 +1,6 @@
 """A network that upscales pictures: whole where memory allows, else in tiles that equal the whole."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,6 +53,7 @@ class PictureUpscaler:
         self._arch_id = spec.arch_id
         self._bytes_per_pixel = _foretell_bytes(spec)
         self._radius: int | None = None
+        self._exact_net = net  # replaced by one in float64 when it is measured
         self._is_measured = False
         self._periods: dict[tuple[int, int], int | None] = {}
         if tile:
@@ -156,11 +158,18 @@ class PictureUpscaler:
         return Reach(radius=radius, period=period).overlap, period
 
     def _measure(self) -> int | None:
-        """Return the radius of the receptive field, with that of the alpha channel's kernel."""
+        """Return the radius of the receptive field, with that of the alpha channel's kernel.
+
+        None: tiles cannot equal the whole, whatever the image.
+        """
         if not self._is_measured:
-            radius = measure_radius(self._run_network, self.scale)
-            self._radius = None if radius is None else max(radius, BICUBIC_RADIUS)
             self._is_measured = True
+            self._exact_net = copy.deepcopy(self.net).to("cpu", torch.float64)
+            radius = measure_radius(self._exact_net, self.scale)
+            self._radius = None if radius is None else max(radius, BICUBIC_RADIUS)
+            # An image whose sides are multiples of any period is the easiest to be tiled.
+            if self._radius is not None and self._find_period(0, 0) is None:
+                self._radius = None
         return self._radius
 
     def _find_period(self, height: int, width: int) -> int | None:
@@ -168,7 +177,7 @@ class PictureUpscaler:
         # Only the remainders count: those of 64 hold those of every period.
         key = (height % 64, width % 64)
         if key not in self._periods:
-            self._periods[key] = find_period(self._run_network, self.scale, self._radius, key)
+            self._periods[key] = find_period(self._exact_net, self.scale, self._radius, key)
         return self._periods[key]
 
     def _check_tile(self, tile: int) -> None:
@@ -186,7 +195,10 @@ class PictureUpscaler:
     def _explain(self) -> str:
         """Return why tiles cannot equal the whole."""
         if self._radius is None:
-            return f"{self._arch_id} looks at the whole image, so it cannot be tiled exactly"
+            return (
+                f"{self._arch_id} looks at the whole image, or divides it by its size, so it "
+                "cannot be tiled exactly"
+            )
         return (
             f"{self._arch_id} divides images of this size into uneven cells, so it cannot be tiled "
             "exactly"

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one case a line, with its whole message
 """nas upscale: files and folders, what is kept, and every refusal on one line."""
 
 import shutil
