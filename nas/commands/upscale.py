@@ -31,6 +31,7 @@ from nas.system.files.file_names import escape_name
 from nas.system.progress import LateBar
 from nas.system.streams import say_aside
 from nas.train.weights import find_spec, read_upscaler
+from nas.upscale.planning import Planner
 from nas.upscale.reading import read_picture
 from nas.upscale.upscaler import PictureUpscaler
 from nas.upscale.writing import check_holds, find_format, write_picture
@@ -53,6 +54,8 @@ def run(
     # What can be refused without the network is refused before it is read.
     if isinstance(tile, int) and tile < 0:
         raise ValueError(f"tile={tile}: a tile has at least one pixel; use auto, 0 or a number")
+    if not in_ or not out:
+        raise ValueError(f"{'out' if in_ else 'in'} is empty; name an image file, or a folder")
     source, target = Path(in_).expanduser(), Path(out).expanduser()
     pairs, left_out = list_pairs(source, target, existing)
 
@@ -61,16 +64,18 @@ def run(
     path = find_weights(arch, weights)
     spec = named or find_spec(path)
     net, entry = read_upscaler(spec, path)
-    upscaler = PictureUpscaler(net, spec, device=where, tile=None if tile == "auto" else tile)
+    net = net.to(where)
+    planner = Planner(net, spec, device=where, tile=None if tile == "auto" else tile)
+    upscaler = PictureUpscaler(net, spec.scale, where)
 
     console = open_console()
     print_lines(console, ["", describe_network(arch, spec, path, entry)])
-    print_lines(console, [*upscaler.notes, *left_out])
+    print_lines(console, left_out)
     if not source.is_dir():
         for pair in pairs:
-            _upscale_file(*pair, upscaler, console)
+            _upscale_file(*pair, planner, upscaler, console)
         return 0
-    return _upscale_folder(pairs, upscaler, console)
+    return _upscale_folder(pairs, planner, upscaler, console)
 
 
 def list_pairs(
@@ -104,7 +109,9 @@ def list_pairs(
 
 def _check_file(source: Path, target: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Return the one pair of a file that is read and a file that is written."""
-    check_target("out", str(target), "image file")
+    if not source.is_file():  # a pipe would be waited for
+        raise ValueError(f"in={source} is neither a file nor a folder")
+    check_target("out", str(target), "picture")
     try:
         find_format(target)
     except ValueError as error:
@@ -128,14 +135,17 @@ def _list_folder(source: Path, target: Path) -> tuple[list[tuple[Path, Path]], l
 
 
 def _upscale_folder(
-    pairs: list[tuple[Path, Path]], upscaler: PictureUpscaler, console: PlainConsole
+    pairs: list[tuple[Path, Path]],
+    planner: Planner,
+    upscaler: PictureUpscaler,
+    console: PlainConsole,
 ) -> int:
     """Upscale one file after the other; say which cannot be used, and go on."""
     num_failed = 0
     with LateBar("upscaling", len(pairs)) as bar:
         for place, (source, target) in enumerate(pairs):
             try:
-                _upscale_file(source, target, upscaler, console, show_tiles=False)
+                _upscale_file(source, target, planner, upscaler, console, show_tiles=False)
             except (ImageError, MemoryError) as error:
                 num_failed += 1
                 say_aside(one_line(f"nas upscale: {error or f'{source}: memory is out'}"))
@@ -149,6 +159,7 @@ def _upscale_folder(
 def _upscale_file(
     source: Path,
     target: Path,
+    planner: Planner,
     upscaler: PictureUpscaler,
     console: PlainConsole,
     *,
@@ -160,11 +171,11 @@ def _upscale_file(
         ImageError: it cannot be used; nothing is written.
     """
     try:
-        picture = read_picture(source, upscaler.check_size)
+        picture = read_picture(source, planner.check_size)
         lost = check_holds(target, picture, upscaler.scale)
-        plan = upscaler.describe_plan(picture.height, picture.width)
+        plan = planner.plan(picture.height, picture.width)
         with LateBar(f"upscaling {escape_name(source.name)}", 1, show=show_tiles) as bar:
-            result = upscaler(picture, bar.update)
+            result = upscaler(picture, plan, bar.update)
     except ImageError:
         raise
     except ValueError as error:
@@ -176,6 +187,9 @@ def _upscale_file(
     kinds = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
     line = (
         f"{target}: {result.width}x{result.height} (width x height), "
-        f"{kinds[result.pixels.shape[2]]}, {result.bits} bits, {plan}"
+        f"{kinds[result.pixels.shape[2]]}, {result.bits} bits, "
+        f"{plan.describe(picture.height, picture.width)}"
     )
+    if plan.why_inexact:
+        lost.append(f"{plan.why_inexact}: borders of the tiles may show")
     print_lines(console, [escape_name(line), *(f"  {reason}" for reason in lost)])

@@ -62,13 +62,10 @@ def _read_opened(path: Path, image: Image.Image) -> Picture:
         )
 
     if image.format == "PNG" and is_deep_png(path):
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        pixels, profile = read_deep_png(path), image.info.get("icc_profile")
-        return _turn_upright(pixels, profile, _read_orientation(exif), exif)
-
-    pixels = _decode(path, image)
-    exif = _read_exif(image)
+        # Of the file's metadata what stands before the pixels: Pillow need not decode these.
+        pixels, exif = read_deep_png(path), _load_exif(image.info.get("exif", b""))
+    else:
+        pixels, exif = _decode(path, image), _read_exif(image)
     profile = image.info.get("icc_profile")
     return _turn_upright(pixels, profile, _read_orientation(exif), exif)
 
@@ -105,6 +102,15 @@ def _turn_upright(
         except (*DECODER_ERRORS, KeyError, TypeError, AttributeError):
             data = b""  # written by a program that garbles it: no picture is refused for that
     return Picture(pixels=upright, profile=profile, exif=data)
+
+
+def _load_exif(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+    except (*DECODER_ERRORS, KeyError, TypeError):
+        return Image.Exif()
+    return exif
 
 
 def _read_exif(image: Image.Image) -> Image.Exif:

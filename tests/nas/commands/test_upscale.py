@@ -1,5 +1,6 @@
 """nas upscale: files and folders, what is kept, and every refusal on one line."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -197,7 +198,10 @@ def test_released_span_has_its_psnr_on_a_photograph(tmp_path):
     (["out=link.png"], "out=link.png is in=a.png: name another"),
     (["in=images", "out=images/../images"], "is in=images: name another"),
     (["in=images", "out=a.png"], "out=a.png is a file, and in=images a folder"),
-    (["out=images"], "out=images: is a folder; name a image file in a folder that is there"),
+    (["out=images"], "out=images: is a folder; name a picture in a folder that is there"),
+    (["in=pipe"], "in=pipe is neither a file nor a folder"),
+    (["in="], "in is empty; name an image file"),
+    (["out="], "out is empty; name an image file"),
     (["out=no/b.png"], "out=no/b.png: there is no folder no"),
     (["out=b.gif"], "out=b.gif: .gif is no format that is written; use .png, .tif"),
     (["out=b"], "out=b: a name without an ending is no format"),
@@ -222,6 +226,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     shutil.copy("a.png", "taken.png")
     Path("link.png").symlink_to("a.png")
     Path("empty").mkdir()
+    os.mkfifo("pipe")
     write(Path("one.png"), np.zeros((1, 1, 3), np.uint8))
     write(Path("alpha.png"), np.full((8, 8, 4), 9, np.uint8))
     Path("cut.png").write_bytes(Path("a.png").read_bytes()[:200])

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.upscale.picture import Picture
+from nas.upscale.planning import Plan, Planner
 from nas.upscale.reach import find_period, measure_radius
 from nas.upscale.tiles import cut_spans
 from nas.upscale.upscaler import PictureUpscaler
@@ -85,33 +86,31 @@ def test_tiles_give_every_pixel_once_with_its_overlap(side):
         assert span.last >= min(side, span.end + 7)
 
 
+def upscale(net, spec, pixels, plan):
+    return PictureUpscaler(net, spec.scale, CPU)(Picture(pixels=pixels), plan).pixels.astype(float)
+
+
 @pytest.mark.parametrize("name", ["span", "spanv2", "tssr"])
 def test_tiled_equals_whole(name):
     """Also where sides are no multiples of the tile, and one is shorter than it."""
     net, spec = network(name), published(name)
     pixels = np.random.default_rng(0).integers(0, 65536, (110, 70, 3), dtype=np.uint16)
-    picture = Picture(pixels=pixels)
-    whole = PictureUpscaler(net, spec, device=CPU, tile=0)(picture).pixels.astype(float)
+    whole = upscale(net, spec, pixels, Plan(tile=110))
     assert whole.std() > 1000, "an output that is nearly constant would prove nothing"
     for tile in TILES:
-        upscaler = PictureUpscaler(net, spec, device=CPU, tile=tile)
-        assert "tiles" in upscaler.describe_plan(110, 70)
-        tiled = upscaler(picture).pixels
+        plan = Planner(net, spec, device=CPU, tile=tile).plan(110, 70)
+        assert (plan.tile, plan.why_inexact) == (tile, "")
         # Two neighbouring levels of 16 bits, where rounding falls to either side.
-        assert np.abs(tiled - whole).max() <= 1
-        assert not upscaler.notes
+        assert np.abs(upscale(net, spec, pixels, plan) - whole).max() <= 1
 
 
-def test_a_smaller_overlap_would_be_seen(monkeypatch):
+def test_a_smaller_overlap_would_be_seen():
     """The test above can fail: with some pixels less, tiles differ from the whole."""
     net, spec = network("span"), published("span")
     pixels = np.random.default_rng(0).integers(0, 65536, (80, 40, 3), dtype=np.uint16)
-    whole = PictureUpscaler(net, spec, device=CPU, tile=0)(Picture(pixels=pixels))
-    upscaler = PictureUpscaler(net, spec, device=CPU, tile=32)
-    monkeypatch.setattr(upscaler, "_radius", 10)
-    monkeypatch.setattr(upscaler, "_find_period", lambda height, width: 1)
-    tiled = upscaler(Picture(pixels=pixels))
-    assert np.abs(tiled.pixels.astype(float) - whole.pixels).max() > 10
+    whole = upscale(net, spec, pixels, Plan(tile=80))
+    tiled = upscale(net, spec, pixels, Plan(tile=32, overlap=10))
+    assert np.abs(tiled - whole).max() > 10
 
 
 def test_a_radius_that_is_too_small_is_found_out():
@@ -122,29 +121,30 @@ def test_a_radius_that_is_too_small_is_found_out():
 
 def test_a_network_that_sees_everything_says_so():
     net, spec = network("safmn_deep15"), published("safmn_deep15")
-    upscaler = PictureUpscaler(net, spec, device=CPU, tile=32)
-    (note,) = upscaler.notes
-    assert "so it cannot be tiled exactly" in note
+    plan = Planner(net, spec, device=CPU, tile=32).plan(64, 64)
+    assert "so it cannot be tiled exactly" in plan.why_inexact
+    assert not Planner(net, spec, device=CPU, tile=64).plan(64, 64).why_inexact
 
 
 def test_a_tile_smaller_than_its_overlap_is_refused():
     with pytest.raises(ValueError, match="tile=20 is smaller than the overlap of 21 LR pixels"):
-        PictureUpscaler(network("span"), published("span"), device=CPU, tile=20)
+        Planner(network("span"), published("span"), device=CPU, tile=20)
 
 
 def test_short_memory_makes_tiles_that_fit(monkeypatch):
-    net, spec = network("spanv2"), published("spanv2")
-    upscaler = PictureUpscaler(net, spec, device=CPU, tile=None)
-    assert upscaler.describe_plan(200, 200) == "whole"
-    monkeypatch.setattr("nas.upscale.upscaler.free_memory", lambda: 60 * 2**20)
-    assert "overlap of 16" in upscaler.describe_plan(400, 400)
+    planner = Planner(network("spanv2"), published("spanv2"), device=CPU, tile=None)
+    assert planner.plan(200, 200).describe(200, 200) == "whole"
+    monkeypatch.setattr("nas.upscale.planning.free_memory", lambda: 60 * 2**20)
+    plan = planner.plan(400, 400)
+    assert plan.overlap == 16
+    assert plan.tile < 400
     with pytest.raises(ValueError, match=r"its result alone takes .* GiB are free"):
-        upscaler.check_size(4000, 4000, 3)
+        planner.check_size(4000, 4000, 3)
 
 
 def test_what_cannot_be_tiled_is_refused_where_memory_is_short(monkeypatch):
-    net, spec = network("safmn_deep15"), published("safmn_deep15")
-    upscaler = PictureUpscaler(net, spec, device=CPU, tile=None)
-    monkeypatch.setattr("nas.upscale.upscaler.free_memory", lambda: 8 * 2**20)
-    with pytest.raises(ValueError, match="cannot be tiled exactly: tile=256 goes on"):
-        upscaler.describe_plan(200, 200)
+    name = "safmn_deep15"
+    planner = Planner(network(name), published(name), device=CPU, tile=None)
+    monkeypatch.setattr("nas.upscale.planning.free_memory", lambda: 8 * 2**20)
+    with pytest.raises(ValueError, match="cannot be tiled exactly; tile=256 goes on"):
+        planner.plan(200, 200)
