@@ -17,7 +17,7 @@ SHARE = 0.5  # of free memory that a forward may take
 SLACK = 2.0  # operators take memory of their own beside the tensors that are counted
 UNKNOWN_MEMORY = 2 * 2**30  # bytes, where the system does not tell
 LARGEST_TILE = 1024  # LR pixels; larger ones are no faster
-BLIND_OVERLAP = 32  # LR pixels around tiles of a network that looks at the whole image
+BLIND_OVERLAP = 32  # least LR pixels around tiles that cannot equal the whole
 BICUBIC_RADIUS = 2  # of the alpha channel
 MIN_PIXELS = 2  # of a picture: one pixel alone shows nothing
 
@@ -62,6 +62,7 @@ class Planner:
         self._bytes_per_pixel = SLACK * _foretell_bytes(spec)
         self._exact_net: nn.Module | None = None  # in float64, once the radius was measured
         self._radius: int | None = None
+        self._blind_overlap = BLIND_OVERLAP
         self._periods: dict[tuple[int, int], int | None] = {}
         if tile:
             self._check_tile(tile)
@@ -97,7 +98,9 @@ class Planner:
             reach = self._find_reach(height, width)
             if reach is None:
                 return Plan(
-                    tile=self.tile, overlap=BLIND_OVERLAP, why_inexact=self._explain_inexact()
+                    tile=self.tile,
+                    overlap=self._blind_overlap,
+                    why_inexact=self._explain_inexact(),
                 )
             tile = max(reach.period, self.tile - self.tile % reach.period)
             return Plan(tile=tile, overlap=reach.overlap)
@@ -158,6 +161,7 @@ class Planner:
         if self._exact_net is None:
             self._exact_net = copy.deepcopy(self.net).to("cpu", torch.float64)
             radius = measure_radius(self._exact_net, self.spec.scale)
+            self._blind_overlap = max(BLIND_OVERLAP, radius or 0)
             # A picture whose sides are multiples of any period is the easiest to be tiled.
             if radius is not None and self._find_period(radius, 0, 0) is not None:
                 self._radius = max(radius, BICUBIC_RADIUS)
