@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from nas.system import cores
 
@@ -39,4 +40,10 @@ def _list_group_rests() -> Iterator[int]:
             limit = cores.read_text(group / limit_file).strip()
             used = cores.read_text(group / used_file).strip()
             if limit.isdigit() and used.isdigit():  # "max" is no limit
-                yield int(limit) - int(used)
+                yield int(limit) - int(used) + _read_cached(group)
+
+
+def _read_cached(group: Path) -> int:
+    """Return the bytes of files that a group holds in memory and would give up at once."""
+    stat = dict(line.split() for line in cores.read_text(group / "memory.stat").splitlines())
+    return int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
