@@ -27,7 +27,8 @@ run search run=evolution trials=4 sampler=nsga2 $table
 run report run=brief
 run profile arch=published/span measure=false layers=true
 run profile arch=brief:knee latency.max_seconds=0.5 "latency.sizes=[[32,32]]"
-run evaluate arch=brief:knee
+run evaluate arch=brief:knee "out=[all.json,results.txt]" sr_images=sr latency.max_seconds=0.5
+run upscale in=sr out=sr_x4 arch=brief:knee
 run export run=brief pick=knee "formats=[safetensors]" out=exported
 if "$(dirname "$nas")/python" -c "import onnxruntime" 2>/dev/null; then
   run profile arch=published/span latency.backend=onnxruntime latency.max_seconds=0.5 "latency.sizes=[[32,32]]"

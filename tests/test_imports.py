@@ -32,7 +32,7 @@ FLOORS = (
     ("nas.measure",),
     ("nas.train", "nas.compress"),
     ("nas.search",),
-    ("nas.report", "nas.export"),
+    ("nas.report", "nas.export", "nas.upscale"),
     ("nas.cli",),
     ("nas.commands",),
     ("nas.api", "nas.__main__"),

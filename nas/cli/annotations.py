@@ -1,6 +1,7 @@
 """Annotations of constructors, read as a schema: the values that they allow."""
 
 import inspect
+import keyword
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -54,10 +55,10 @@ def describe(hint: Hint) -> str:
 
 
 def read_parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], list[str]]:
-    """Return the parameters that can be passed by name.
+    """Return the parameters that can be passed by name, as the keys that set them.
 
     Returns:
-        Their annotations by name, and the names of those without a default.
+        Their annotations by key, and the keys of those without a default.
     """
     # Of a class the annotations are its constructor's, not those of its attributes.
     constructor = "__init__"  # by its name, as mypy takes it for unsound on an instance
@@ -70,8 +71,27 @@ def read_parameters(function: Callable[..., object]) -> tuple[dict[str, Hint], l
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
-    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    return {parameter.name: hints.get(parameter.name, Any) for parameter in parameters}, required
+    required = [
+        key_of(parameter.name) for parameter in parameters if parameter.default is parameter.empty
+    ]
+    known = {key_of(parameter.name): hints.get(parameter.name, Any) for parameter in parameters}
+    return known, required
+
+
+def key_of(parameter: str) -> str:
+    """Return the key that sets a parameter: a word of Python's own has an underscore behind it.
+
+    Example:
+        >>> key_of("in_"), key_of("out")
+        ('in', 'out')
+    """
+    word = parameter.removesuffix("_")
+    return word if keyword.iskeyword(word) else parameter
+
+
+def parameter_of(key: str) -> str:
+    """Return the parameter that a key sets, the other way round."""
+    return f"{key}_" if keyword.iskeyword(key) else key
 
 
 def classes_of(hint: Hint) -> list[type]:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from nas.cli import catalog, help_page, schema
+from nas.cli.annotations import parameter_of
 from nas.cli.composition import Composition, compose_command, compose_typed
 from nas.cli.exit_status import OK
 from nas.cli.habits import is_comma_list, run_each
@@ -65,7 +66,8 @@ def _call_command(command: str, overrides: list[str]) -> int:
             )
         changes = printable(" ".join(composition.changed)) or "all defaults"
         _print_changes(f"nas {command}: {changes}")
-        parts: dict[str, Any] = schema.build(checked)
+        built: dict[str, Any] = schema.build(checked)
+    parts = {parameter_of(key): value for key, value in built.items()}
 
     # Commands that store their call, to resume or to reproduce it, ask for it by name.
     if "invocation" in inspect.signature(configure).parameters:

@@ -26,7 +26,7 @@ def options(group: str) -> list[str]:
 
     Example:
         >>> options("latency")
-        ['auto', 'thorough']
+        ['auto', 'brief', 'thorough']
     """
     # The configuration is read as package data: it may lie in an archive.
     folder = files(PACKAGE).joinpath(group)

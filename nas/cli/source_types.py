@@ -4,7 +4,7 @@ import ast
 from importlib.resources import files
 from typing import Any, Literal
 
-from nas.cli.annotations import Hint
+from nas.cli.annotations import Hint, key_of
 
 SCALARS: dict[str, Hint] = {"int": int, "float": float, "str": str, "bool": bool}
 CONTAINERS: dict[str, Any] = {"list": list, "dict": dict, "tuple": tuple}
@@ -29,7 +29,7 @@ def read_types(command: str) -> dict[str, Hint]:
     for parameter in function.args.kwonlyargs:
         assert parameter.annotation is not None
         try:
-            types[parameter.arg] = _read_annotation(parameter.annotation, module)
+            types[key_of(parameter.arg)] = _read_annotation(parameter.annotation, module)
         except _UnknownTypeError:
             continue
     return types

@@ -1,90 +1,85 @@
-"""Compute the PSNR of a network on a set of images, by the challenge's protocol.
+"""Evaluate a network on sets of images as the challenge does: quality, runtime, costs, score, gates.
 
 Without arch= the architecture follows from the file: our own files hold it, and published networks
 and their relatives (a SPAN of any width, depth and scale) are recognised by the names and shapes of
 their weights. Where a file holds averaged weights (params_ema, ema, ...) beside raw ones, those are
 read; weights=FILE:ENTRY chooses another entry.
 
-The images are those of data.test, else those of data.val. Beside the challenge's PSNR stands that
-on the Y channel, as papers print it, and how the LR images were made: by MATLAB's bicubic, as the
-challenge does, or otherwise. Proxy weights are evaluated with the base over which they were
-trained.
+The images are those of data.val and data.test where both are named, else those of data.test, else
+those of data.val. Beside the challenge's PSNR stand that on the Y channel, as papers print it, SSIM
+in both forms, and how the LR images were made: by MATLAB's bicubic, as the challenge does, or
+otherwise. Proxy weights are evaluated with the base over which they were trained.
+
+Runtimes are taken while the images are upscaled, the first one apart; the score comes from a paired
+reading of network and baseline in the same run. timing=false goes without both. out= takes the form
+that its ending names: .csv an image a row, .json everything, .txt the challenge's results.txt.
 
 Examples:
     nas evaluate arch=published/span weights=team00_SPAN.pth data=folder data.test=/data/Set5
-    nas evaluate weights=spanx2_ch48.pth data=folder data.test=/data/Set5
+    nas evaluate weights=spanx2_ch48.pth data=folder data.test=/data/Set5 timing=false
     nas evaluate arch=mine.yaml weights=mine.pth data=folder data.test=/data/Set14 out=set14.csv
-    nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5
+    nas evaluate weights=mine.pth data=folder data.val=/valid data.test=/test out=[results.txt,x.json]
+    nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5 sr_images=sr
     nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5/GTmod12 data.lr=/data/Set5/LR
     nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
 """
 
-import csv
-import io
-import math
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from rich import box
-from rich.table import Table
 
 from nas.analysis.picks import pick
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
+from nas.commands.evaluation.files import Report, write_report
+from nas.commands.evaluation.rows import Row, SetResult, evaluate_set, save_into
+from nas.commands.evaluation.standing import find_standing
+from nas.commands.evaluation.tables import (
+    describe_conventions,
+    describe_gates,
+    describe_runtime,
+    make_standing_table,
+    make_table,
+)
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
 from nas.data.pixels.images import ImageError
-from nas.data.progress import each
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
+from nas.export.bundle import check_free
 from nas.measure.device import pick_device
-from nas.measure.quality import (
-    PROTOCOL,
-    PROTOCOL_Y,
-    Upscaler,
-    labels,
-    mean_db,
-    psnr_db,
-    psnr_y_db,
-    upscale_pixels,
-)
+from nas.measure.latency.config import LatencyConfig
+from nas.measure.quality import Upscaler
 from nas.report.words import describe
-from nas.search.store.run_folder.run_directory import write
+from nas.score import Challenge
 from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
-from nas.system.files.drafts import check_target
-from nas.system.files.file_names import escape_name
+from nas.system.files.drafts import check_target, replaced_folder
 from nas.train.weights import find_spec, read_metadata, read_upscaler
 from search_spaces import ArchSpec
 from search_spaces.checkpoints.official import describe_origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """The result of one image.
-
-    Attributes:
-        height: of the LR image, in pixels.
-        width: of the LR image.
-        psnr_db: over R, G and B, by the challenge's protocol.
-        psnr_y_db: on the luma of BT.601.
-        lr_origin: how the LR images were made.
-    """
-
-    image: str
-    height: int
-    width: int
-    psnr_db: float
-    psnr_y_db: float
-    lr_origin: str
-
-
 def run(
-    *, arch: str | None, weights: str | None, data: DataConfig, device: str, out: str | None
+    *,
+    arch: str | None,
+    weights: str | None,
+    baseline: str,
+    data: DataConfig,
+    timing: bool,
+    device: str,
+    out: str | list[str] | None,
+    sr_images: str | None,
+    latency: LatencyConfig,
+    challenge: Challenge,
 ) -> None:
-    """Upscale the images, print the PSNRs and, with `out`, write them as CSV."""
-    if out is not None:
-        check_target("out", out, "CSV file")
+    """Upscale the images, print what was found and write what `out` and `sr_images` name."""
+    outs = [out] if isinstance(out, str) else out or []
+    for name in outs:
+        check_target("out", name, "file")
+    if sr_images is not None:
+        check_free(Path(sr_images).expanduser(), key="sr_images")
+    base = resolve_arch(baseline, key="baseline")
 
     # Without arch= the file tells the architecture.
     where = pick_device(device)
@@ -93,26 +88,40 @@ def run(
     # The scale of the images is the network's, so it comes before them.
     spec = named or find_spec(path)
     upscaler, source = read_upscaler(spec, path)
-    upscaler = upscaler.to(where)
+    opened = open_sets(data, spec.scale)
 
-    images, lr_origin, notices = open_images(data, spec.scale)
-    rows, problems = evaluate(upscaler, images, where, lr_origin=lr_origin)
-    if not rows:
-        raise ValueError(f"data.{images.name}: no image could be read; {problems[0]}")
-    if out is not None:
-        write(Path(out), as_csv(rows))
+    sets = evaluate_sets(upscaler.to(where), opened, where, timing=timing, folder=sr_images)
+    standing = find_standing(spec, base, baseline, challenge, latency if timing else None, where)
+    report = Report(
+        name=arch or describe_origin(spec),
+        spec=spec,
+        weights=source,
+        base=read_metadata(path).base,
+        device=where,
+        sets=sets,
+        standing=standing,
+    )
+    for name in outs:
+        write_report(Path(name), report)
+    print_report(report, describe_network(arch, spec, path, source), outs)
 
-    # The figures mean little without the protocol and the origin of the LR images beside them.
+
+def print_report(report: Report, title: str, outs: list[str]) -> None:
+    """Print the tables, and the lines without which their figures mean little."""
     console = open_console()
-    print_lines(console, ["", _describe_network(arch, spec, path, source)])
-    console.print(_make_table(rows, images.name))
-    skipped = [f"skipped {problem}" for problem in problems]
-    written = [f"written: {out}"] if out is not None else []
-    lines = [f"LR is {lr_origin}.", f"{PROTOCOL}.", f"{PROTOCOL_Y}.", *notices, *skipped, *written]
-    print_lines(console, lines)
+    print_lines(console, ["", title])
+    lines = []
+    for images in report.sets:
+        console.print(make_table(images))
+        lines += [f"LR is {images.lr_origin}.", *describe_runtime(images)]
+        lines += [describe_gates(images, report.standing), *images.notices]
+        lines += [f"skipped {problem}" for problem in images.problems]
+    console.print(make_standing_table(report.standing))
+    lines += describe_conventions(report.standing)
+    print_lines(console, [*lines, *(f"written: {name}" for name in outs)])
 
 
-def _describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: str) -> str:
+def describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: str) -> str:
     """Return the line on the network and its weights that stands above the table.
 
     Args:
@@ -156,107 +165,77 @@ def find_weights(arch: str | None, weights: str | None) -> Path:
         raise ValueError(f"arch={arch}: {error}") from None
 
 
-def open_images(data: DataConfig, scale: int) -> tuple[ImageSet, str, tuple[str, ...]]:
-    """Return the test images, or the val images where no test images are given.
+def open_sets(data: DataConfig, scale: int) -> list[tuple[ImageSet, str, tuple[str, ...]]]:
+    """Return the val and test images where both are named; else the test, else the val images.
 
     Returns:
-        The images, how their LR images were made, and lines on what was left out.
+        For each set the images, how their LR images were made, and lines on what was left out.
     Raises:
-        ValueError: neither are given, or they cannot be opened.
+        ValueError: none are named, or they cannot be opened.
     """
-    # One role after the other: to open val images that are not used could fail for nothing.
-    roles: tuple[Role, ...] = ("test", "val")
-    for role in roles:
+    # One role after the other: to open images that are not used could fail for nothing.
+    both: tuple[Role, ...] = ("val", "test")
+    is_both = all(map(data.folders, both))
+    sets = []
+    for role in both if is_both else both[::-1]:
         opened = open_roles(data, scale=scale, roles=(role,))
         images = opened.get(role)
         if images is not None:
-            return images, opened.lr_origin(role), opened.notices
-    raise ValueError("no images are named; use data=folder data.test=/path/to/images")
+            sets.append((images, opened.lr_origin(role), opened.notices))
+        if sets and not is_both:
+            break
+    if not sets:
+        raise ValueError("no images are named; use data=folder data.test=/path/to/images")
+    return sets
+
+
+def evaluate_sets(
+    upscaler: Upscaler,
+    opened: list[tuple[ImageSet, str, tuple[str, ...]]],
+    device: torch.device,
+    *,
+    timing: bool,
+    folder: str | None,
+) -> list[SetResult]:
+    """Evaluate every set; with a folder, write the upscaled images, all of them or none.
+
+    Raises:
+        ValueError: no image of a set could be read, or as `evaluate`.
+    """
+    results = []
+    with ExitStack() as stack:
+        target = None if folder is None else Path(folder).expanduser()
+        draft = None if target is None else stack.enter_context(replaced_folder(target))
+        for images, lr_origin, notices in opened:
+            save = None
+            if draft is not None:
+                # One set lies in the folder itself, two in folders of their own.
+                place = draft / images.name if len(opened) > 1 else draft
+                place.mkdir(exist_ok=True)
+                save = save_into(place, images)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            rows, problems = evaluate_set(
+                upscaler, images, device, lr_origin=lr_origin, timing=timing, save=save
+            )
+            if not rows:
+                raise ValueError(f"data.{images.name}: no image could be read; {problems[0]}")
+            peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+            results.append(
+                SetResult(
+                    role=images.name,
+                    lr_origin=lr_origin,
+                    rows=rows,
+                    problems=problems,
+                    notices=notices,
+                    peak_mib=None if peak is None else peak / 2**20,
+                )
+            )
+    return results
 
 
 def evaluate(
     upscale: Upscaler, images: ImageSet, device: torch.device, *, lr_origin: str = ""
 ) -> tuple[list[Row], list[ImageError]]:
-    """Upscale each image and compute its PSNR.
-
-    Args:
-        lr_origin: how the LR images were made, which stands in each row.
-    Returns:
-        The rows, and the images that could not be read where the data say to go on.
-    Raises:
-        ImageError: an image cannot be read, and the data say to stop.
-        ValueError: the network's output is not finite.
-    """
-    rows, problems = [], []
-    # Images are decoded ahead, in threads, while the network runs.
-    loaded = each(images.load, range(len(images)), label="upscaling")
-    for name, pair in zip(labels(images), loaded, strict=True):
-        # A file that cannot be read ends the evaluation, unless the data say to go on.
-        if isinstance(pair, ImageError):
-            if images.on_error == "stop":
-                raise pair
-            problems.append(pair)
-            continue
-
-        # A NaN would be clamped to black, and printed as a poor PSNR.
-        output, target = upscale_pixels(upscale, *pair, device)
-        if not output.isfinite().all():
-            raise ValueError(
-                f"weights: the network's output for {name} is not finite; they did not train well"
-            )
-        rows.append(
-            Row(
-                image=name,
-                height=pair[0].shape[0],
-                width=pair[0].shape[1],
-                psnr_db=psnr_db(output, target, images.scale),
-                psnr_y_db=psnr_y_db(output, target, images.scale),
-                lr_origin=lr_origin,
-            )
-        )
-
-    return rows, problems
-
-
-def as_csv(rows: list[Row]) -> str:
-    """Return the rows as CSV; floats are written so that they read back equal.
-
-    There is no row of means: whoever reads the file would take it for an image.
-    """
-    # The columns are the fields of a row, in their order.
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row.__slots__)
-    writer.writerows([getattr(row, name) for name in Row.__slots__] for row in rows)
-    return escape_name(text.getvalue())  # of a file whose name is no UTF-8
-
-
-def _make_table(rows: list[Row], role: str) -> Table:
-    """Return a table of an image a row, with the means below."""
-    # An image equal to its target has an infinite PSNR, and so has the mean.
-    count = f"{len(rows)} image{'s'[: len(rows) != 1]}"
-    table = Table(
-        title=f"data.{role}, {count}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True
-    )
-    table.add_column("image", footer="mean", overflow="fold")
-    table.add_column("LR", justify="right", no_wrap=True)
-
-    # Both protocols stand in the heads: the two differ by about 1.8 dB.
-    heads = {"psnr_db": "PSNR dB (RGB, challenge)", "psnr_y_db": "PSNR dB (Y, papers)"}
-    for name, head in heads.items():
-        mean = mean_db({row.image: getattr(row, name) for row in rows})
-        table.add_column(head, footer=_format_db(mean), justify="right")
-
-    for row in rows:
-        table.add_row(
-            row.image,
-            f"{row.height}x{row.width}",
-            _format_db(row.psnr_db),
-            _format_db(row.psnr_y_db),
-        )
-
-    return table
-
-
-def _format_db(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "equal"
+    """Return what `evaluate_set` does, without times and files."""
+    return evaluate_set(upscale, images, device, lr_origin=lr_origin)

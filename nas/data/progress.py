@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from nas.data.pixels.images import ImageError
-from nas.system.console import PlainConsole
 from nas.system.cores import num_cores
-from nas.system.streams import LastingStream
+from nas.system.progress import LateBar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_PATIENCE_S = 1.0  # no bar for what is over sooner
 
 
 def each(
@@ -38,20 +31,7 @@ def each(
     """
     # Decoders release Python's lock, so threads are enough.
     threads = min(8, num_cores(), max(1, len(items)))
-    console = PlainConsole(file=LastingStream(sys.stderr))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(
-        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
-    )
-    task = bar.add_task(label, total=len(items))
-
-    begin = time.monotonic()
-    started = False
+    bar = LateBar(label, len(items), show=show)
     pending: deque[Future[Result | ImageError]] = deque()
     pool = ThreadPoolExecutor(max_workers=threads)
 
@@ -62,17 +42,12 @@ def each(
             while len(pending) < 2 * threads and (item := next(waiting, None)) is not None:
                 pending.append(pool.submit(_call_guarded, function, item))
             yield pending.popleft().result()
-            # What is over in a second needs no bar.
-            if not started and time.monotonic() - begin > _PATIENCE_S:
-                bar.start()
-                started = True
-            bar.update(task, completed=done + 1)
+            bar.update(done + 1)
     finally:
         # Not waited for: where the caller raised, the garbage collector closes this generator, and
         # may do so in a thread of the pool, which cannot wait for itself.
         pool.shutdown(wait=False, cancel_futures=True)
-        if started:
-            bar.stop()
+        bar.close()
 
 
 def _call_guarded(function: Callable[[Item], Result], item: Item) -> Result | ImageError:

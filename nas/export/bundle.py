@@ -71,18 +71,20 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
     return sorted(out.iterdir())
 
 
-def check_free(out: Path) -> None:
+def check_free(out: Path, *, key: str = "out") -> None:
     """Refuse a place that is taken, so that nothing is ever overwritten.
 
+    Args:
+        key: what it was given as, for the message.
     Raises:
         ValueError: it is a file, or a folder that holds something.
     """
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             where = "" if place == out else f": {place}"
-            raise ValueError(f"out={out}{where} is a file; name a folder that is not there yet")
+            raise ValueError(f"{key}={out}{where} is a file; name a folder that is not there yet")
     if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"out={out} is not empty; name another folder, or empty it first")
+        raise ValueError(f"{key}={out} is not empty; name another folder, or empty it first")
 
 
 def _arch_json(bundle: Bundle, names: Mapping[str, list[str]]) -> str:

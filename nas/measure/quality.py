@@ -61,11 +61,13 @@ def upscale_pixels(
     Returns:
         Both are (1, 3, scale*H, scale*W) on the device; the target is uint8.
     """
-    # Images lie as (H, W, C) in memory; networks take (N, C, H, W).
-    x = torch.from_numpy(lr).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
-    target = torch.from_numpy(hr).to(device).permute(2, 0, 1).unsqueeze(0)
-    with torch.inference_mode(), _without_tf32(device):
-        return upscale(x), target
+    with torch.inference_mode(), full_float32(device):
+        return upscale(place_pixels(lr, device).float() / 255), place_pixels(hr, device)
+
+
+def place_pixels(pixels: Pixels, device: torch.device) -> Tensor:
+    """Return (H, W, C) as a batch of one on a device, (1, C, H, W), uint8."""
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1).unsqueeze(0)
 
 
 def per_image(upscale: Upscaler, images: ImageSet, device: torch.device) -> dict[str, float]:
@@ -97,7 +99,13 @@ def mean_db(results: dict[str, float]) -> float:
 
 
 def _subtract_inside_border(output: Tensor, target: Tensor, border: int) -> Tensor:
-    """Return the output in 8 bits minus the target, without the border, in float64.
+    """Return the output in 8 bits minus the target, without the border, in float64."""
+    pixels, expected = round_inside_border(output, target, border)
+    return (pixels - expected).double()
+
+
+def round_inside_border(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
+    """Return output and target in 8-bit levels, without the border.
 
     Raises:
         ValueError: no pixel is left inside the border.
@@ -110,9 +118,14 @@ def _subtract_inside_border(output: Tensor, target: Tensor, border: int) -> Tens
         )
 
     # The challenge saves its outputs as 8-bit images before it compares them.
-    pixels = (output.clamp(0, 1) * 255).round()
+    pixels = round_levels(output)
     inner = slice(border, -border if border else None)
-    return (pixels - target)[..., inner, inner].double()
+    return pixels[..., inner, inner], target[..., inner, inner]
+
+
+def round_levels(output: Tensor) -> Tensor:
+    """Return an output, nominally in [0, 1], in the levels of 8 bits that are saved of it."""
+    return (output.clamp(0, 1) * 255).round()
 
 
 def _to_db(difference: Tensor) -> float:
@@ -122,7 +135,7 @@ def _to_db(difference: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _without_tf32(device: torch.device) -> Iterator[None]:
+def full_float32(device: torch.device) -> Iterator[None]:
     """Convolve in float32 on CUDA, where PyTorch's own setting is TF32.
 
     TF32's 10-bit mantissa moves a PSNR by more than the digits that are printed.

@@ -23,55 +23,65 @@ def num_cores() -> int:
 
 def _list_quotas() -> Iterator[float]:
     """Yield the quota, in cores, of each control group that holds this process and has one."""
-    for folder, top in _list_cpu_groups():
-        for group in (folder, *folder.parents):
-            yield from _read_quota(group)
-            if group == top:
-                break
+    for group in list_groups("cpu"):
+        yield from _read_quota(group)
 
 
 def _read_quota(group: Path) -> Iterator[float]:
     """Yield what a group's files allow: cpu.max of version 2, cpu.cfs_quota_us of version 1."""
-    words = _read_text(group / "cpu.max").split()
+    words = read_text(group / "cpu.max").split()
     if len(words) != 2:
         words = [
-            *_read_text(group / "cpu.cfs_quota_us").split(),
-            *_read_text(group / "cpu.cfs_period_us").split(),
+            *read_text(group / "cpu.cfs_quota_us").split(),
+            *read_text(group / "cpu.cfs_period_us").split(),
         ]
 
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
         yield int(words[0]) / int(words[1])  # "max" and -1 are no quota
 
 
-def _list_cpu_groups() -> Iterator[tuple[Path, Path]]:
-    """Yield the folder of each group that holds this process, and its hierarchy's folder.
+def list_groups(controller: str) -> Iterator[Path]:
+    """Yield the folder of each control group that holds this process, the innermost first.
+
+    Args:
+        controller: of version 1, such as "cpu"; version 2 has one hierarchy for all.
+    """
+    for folder, top in _list_innermost(controller):
+        for group in (folder, *folder.parents):
+            yield group
+            if group == top:
+                break
+
+
+def _list_innermost(controller: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of the innermost group, and its hierarchy's folder.
 
     Inside a container the group's path may be the host's, of which only the container's part is
     mounted: what is not there below the hierarchy's folder is read at that folder.
     """
     own = dict(_list_own_groups())
 
-    for mount in _read_text(ROOT / "proc/self/mountinfo").splitlines():
+    for mount in read_text(ROOT / "proc/self/mountinfo").splitlines():
         # proc(5): the mount, then a dash, then kind, device and options.
         fields, _, source = mount.partition(" - ")
         kind, options = source.split()[0], source.split()[-1].split(",")
-        if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options):
+        if kind == "cgroup2" or (kind == "cgroup" and controller in options):
             inside, folder = fields.split()[3:5]
             top = ROOT / folder.lstrip("/")
-            path = PurePosixPath(own.get("" if kind == "cgroup2" else "cpu", "/"))
+            path = PurePosixPath(own.get("" if kind == "cgroup2" else controller, "/"))
             part = path.relative_to(inside) if path.is_relative_to(inside) else PurePosixPath()
             yield (top / part if (top / part).is_dir() else top), top
 
 
 def _list_own_groups() -> Iterator[tuple[str, str]]:
     """Yield the path of this process's group by controller; under "" that of version 2."""
-    for line in _read_text(ROOT / "proc/self/cgroup").splitlines():
+    for line in read_text(ROOT / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
             yield name, path
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Return a file's text; empty where it is not there, as everywhere but on Linux."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")

@@ -23,7 +23,7 @@ _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _EXPANDED_MODES = ("1", "L", "P")
 _ORIENTATION_TAG = 0x0112  # the EXIF tag
 # What Pillow and its decoders raise on a file that is cut or garbled.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -63,7 +63,7 @@ def read_header(path: Path) -> Header:
         ImageError: the file is empty, no image, cut at its end, has 16 bits a channel, is partly
             transparent, or its colours are not RGB.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         _check_depth(path, image)
         width, height = image.size
         _check_mode(path, image)
@@ -92,7 +92,7 @@ def _read_orientation(image: Image.Image) -> int:
         return 1  # Pillow would decode the whole file to look behind its pixels
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except (*_DECODER_ERRORS, KeyError, TypeError):
+    except (*DECODER_ERRORS, KeyError, TypeError):
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
@@ -106,13 +106,13 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: see `read_header`; or the pixels cannot be decoded.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         _check_depth(path, image)
         return np.array(_to_rgb(path, image), dtype=np.uint8)
 
 
 @contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[Image.Image]:
     """Open a file, and turn what Pillow raises into one reason that a user can act on."""
     try:
         if path.stat().st_size == 0:
@@ -125,7 +125,7 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
         raise ImageError(path, "no such file") from None
     except ImageError:
         raise
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise ImageError(path, f"cannot be opened: {error}") from None
 
     with opened:
@@ -181,7 +181,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
             return image.convert("RGB")
     except ImageError:
         raise
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise ImageError(path, f"cut or corrupt: {error}") from None
 
     # Grey and palette images have an RGB form without loss; deeper ones have not.

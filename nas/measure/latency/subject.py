@@ -128,7 +128,7 @@ def _call_in_memory(forward: Forward, call: Callable[[], Result]) -> Result:
     try:
         return call()
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
 
     # Outside the handler: the error's frames hold what has to be freed.
@@ -140,7 +140,7 @@ def _call_in_memory(forward: Forward, call: Callable[[], Result]) -> Result:
     raise RuntimeError(f"out of memory: {name} does not fit on {device} at {height}x{width}")
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether memory is out: on CUDA by the type, on the CPU by the allocator's words."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
