@@ -36,7 +36,11 @@ def run_training(folder: Path, *arguments: str, threads: int) -> dict[str, Any]:
 
 def name_machine(threads: int) -> dict[str, str | int]:
     """Return what a figure of time depends on."""
-    return {"machine": device_name(torch.device("cpu")), "torch": torch.__version__, "threads": threads}
+    return {
+        "machine": device_name(torch.device("cpu")),
+        "torch": torch.__version__,
+        "threads": threads,
+    }
 
 
 def join_data(train: Path, val: Path, test: Path | None = None) -> Sequence[str]:
