@@ -43,14 +43,15 @@ class Bundle:
     def name(self) -> str:
         return self.spec.arch_id
 
-    def name_file(self, suffix: str) -> str:
+    def name_file(self, suffix: str, *, variant: str = "") -> str:
         """Return the name of a format's file: that of a draft says that it is one.
 
         Args:
             suffix: with its dot.
+            variant: stands before both, such as _fp16.
         """
         draft = "" if self.base is None else DRAFT_SUFFIX
-        return f"{self.name}{draft}{suffix}"
+        return f"{self.name}{variant}{draft}{suffix}"
 
     def upscaler(self) -> nn.Module:
         """Return the module that gives whole images: a residual network with its base added."""

@@ -157,8 +157,11 @@ def _list_checks(content: Mapping[str, Any]) -> Iterator[str]:
             f"{', '.join(check['sizes'])} | {ms} |"
         )
     yield ""
-    yield "Errors are in full scale (1 is white). The latency is of one 64x64 image on the CPU, one"
-    yield "thread, while other processes may run: information, no measurement."
+    yield (
+        "Errors are in full scale: 1 is white; where a pattern drives the output further, its "
+        "largest value. The latency is of one 64x64 image on the CPU, one thread, while other "
+        "processes may run: information, no measurement."
+    )
     yield ""
 
 

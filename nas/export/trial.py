@@ -1,5 +1,6 @@
 """The images on which an exported file has to give what PyTorch gives, and what that is."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,12 +36,19 @@ class Trial:
         expected: (1, 3, scale H, scale W) each, as the network gives them, not clamped.
         target: the photograph in HR, (scale H, scale W, 3).
         scale: the network's.
+        upscaler: the network.
     """
 
     inputs: Mapping[str, Image]
     expected: Mapping[str, Image]
     target: Pixels
     scale: int
+    upscaler: nn.Module
+
+    def compute_exactly(self, name: str) -> npt.NDArray[np.float64]:
+        """Return what the network gives for an image in float64, whose rounding is no matter."""
+        exact = copy.deepcopy(self.upscaler).double()
+        return _run_upscaler(exact, torch.from_numpy(self.inputs[name]).double()).numpy()
 
     def psnr(self, output: Image) -> float:
         """Return the PSNR of an output for the photograph, by the challenge's protocol, in dB."""
@@ -78,6 +86,7 @@ def make_trial(upscaler: nn.Module, scale: int) -> Trial:
         expected=expected,
         target=target,
         scale=scale,
+        upscaler=upscaler,
     )
 
 
