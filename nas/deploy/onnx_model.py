@@ -13,7 +13,9 @@ from torch import Tensor, nn
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18
 IR_VERSION = 8  # the one that came with opset 18's first releases: older runtimes read no later one
-EXAMPLE = (1, 3, 40, 48)  # traced at this size, valid for any
+# Traced at this size, valid for any: no multiples of 8, so that no side is taken for one that equals
+# what it is padded or cropped to.
+EXAMPLE = (1, 3, 42, 51)
 INPUT, OUTPUT = "input", "output"
 AXES = {0: "batch", 2: "height", 3: "width"}
 

@@ -159,7 +159,8 @@ def _list_checks(content: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "Errors are in full scale: 1 is white; where a pattern drives the output further, its "
-        "largest value. The latency is of one 64x64 image on the CPU, one thread, while other "
+        "largest value, and an error above what passes is PyTorch's own rounding there, at most ten "
+        "times that. The latency is of one 64x64 image on the CPU, one thread, while other "
         "processes may run: information, no measurement."
     )
     yield ""

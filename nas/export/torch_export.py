@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from nas.deploy.onnx_model import INPUT, OUTPUT, export_program
 from nas.export.bundle import Bundle
@@ -49,9 +51,7 @@ class TorchExportExporter:
         network = bundle.upscaler()
         if self.clamps:
             network = Clamped(network)
-        program = export_program(_Named(network), dynamic_batch=self.dynamic_batch)
-        _clean_program(program)
-
+        program = make_program(network, dynamic_batch=self.dynamic_batch)
         name = bundle.name_file(".pt2")
         notes = list_metadata(bundle, clamped=self.clamps)
         torch.export.save(program, folder / name, extra_files={METADATA: json.dumps(notes)})
@@ -61,6 +61,28 @@ class TorchExportExporter:
         """Return the command that runs the file in PyTorch."""
         module = "nas.export.torch_export_reader"
         return [sys.executable, "-m", module, *(str(folder / name) for name in names)]
+
+
+def make_program(
+    network: nn.Module, *, dynamic_batch: bool = False
+) -> torch.export.ExportedProgram:
+    """Return the graph of an upscaler, for images of any size: `input` -> `output`.
+
+    Raises:
+        UntranslatableError: what the network does depends on the size or the values of its image.
+    """
+    program = export_program(_Named(network), dynamic_batch=dynamic_batch)
+    _name_output(program)
+    for node in program.graph.nodes:
+        for key in TRACES:
+            node.meta.pop(key, None)
+
+    # PyTorch notes the sizes from which its reasoning on symbols holds (16 pixels, where a network
+    # pools by 8); the operators themselves hold for all, which the check tries on a tiny image.
+    program._guards_code.clear()
+    for symbol in program.range_constraints:
+        program.range_constraints[symbol] = ValueRanges(1, int_oo)
+    return program
 
 
 class _Named(nn.Module):
@@ -75,17 +97,12 @@ class _Named(nn.Module):
         return out
 
 
-def _clean_program(program: torch.export.ExportedProgram) -> None:
-    """Take out of a graph what it notes of this machine, and call its output by its name."""
-    for node in program.graph.nodes:
-        for key in TRACES:
-            node.meta.pop(key, None)
-
-    # The last node is PyTorch's own, and holds the name that the result is to have.
+def _name_output(program: torch.export.ExportedProgram) -> None:
+    """Call the result by its name, which the last node, PyTorch's own, holds."""
     last = program.graph.output_node()
     (result,) = last.args[0]
     former = result.name
-    last.name = "returned"  # not `_rename`: it never gives a name again
+    last.name = "returned"  # not `_rename`, which never gives a name again
     result.name = OUTPUT
     program.graph_signature.replace_all_uses(former, OUTPUT)
     assert tuple(program.graph_signature.user_inputs) == (INPUT,)

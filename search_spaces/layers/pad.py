@@ -54,6 +54,8 @@ def _mirror_axis(x: Tensor, dim: int, multiple: int, mode: str) -> Tensor:
     length = x.shape[dim]
     padded = (length + multiple - 1) // multiple * multiple  # no -(-a // b): ONNX rounds to zero
     edges = 2 if mode == "reflect" else 0
-    place = torch.arange(padded, device=x.device) % larger(2 * length - edges, 1)
+    period = larger(2 * length - edges, 1)
+    pixels = torch.arange(padded, device=x.device)
+    place = pixels - pixels // period * period  # no remainder of a symbol: ONNX's exporter has none
     # The second half of a period is read backwards.
     return x.index_select(dim, place.minimum(2 * length - 1 - edges // 2 - place))
