@@ -1,4 +1,4 @@
-"""How far ONNX Runtime and .pt2 are from PyTorch, for published networks and members of spaces.
+"""How far are ONNX Runtime and .pt2 from PyTorch, on published networks and members of spaces?
 
 Each network is made with fresh weights, its graph as `nas export` makes it, and run on images of
 three sizes other than the one at which it was traced: odd, not square, tiny. Errors are in full
@@ -10,12 +10,14 @@ is refused by name, as the command refuses it.
     python benchmarks/export/agreement.py --members 10            # published/all and every space
 """
 
-import argparse
 import pkgutil
 import random
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import onnxruntime
@@ -23,6 +25,7 @@ import torch
 import yaml
 from torch import nn
 
+from benchmarks.shared.arguments import make_parser
 from nas.deploy.onnx_model import make_model
 from nas.export.graphs import check_scans
 from nas.export.torch_export import make_program
@@ -38,7 +41,7 @@ HEAD = "| network | nodes | ONNX Runtime | .pt2 | seconds |"
 
 def main() -> None:
     """Print a row a network, as it comes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("names", nargs="*", help=f"{ALL}, published/NAME, or a space")
     parser.add_argument("--members", type=int, default=10, help="of each space")
     parser.add_argument("--seed", type=int, default=0)

@@ -16,7 +16,7 @@ Examples:
     nas evaluate arch=mine.yaml weights=mine.pth data=folder data.test=/data/Set14 out=set14.csv
     nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5
     nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5/GTmod12 data.lr=/data/Set5/LR
-    nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
+    nas evaluate arch=exports/mine/arch.json weights=exports/mine/weights.safetensors
 """
 
 import csv

@@ -7,6 +7,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from nas.cli.door import main
+from nas.export.torch_export import TorchExportExporter
 from nas.train.proxy import OverBase, bicubic_base
 from nas.train.weights import load_upscaler
 from search_spaces import ArchSpec, build, published
@@ -98,7 +99,7 @@ def test_an_empty_folder_is_taken_and_a_full_one_refused(tiny_run, tmp_path, cap
         (["pick=-1"], "pick=-1 is not known"),
         (["pick=best_score"], "pick=best_score: the proxy of tiny cannot rank ("),
         (["pick=best_score"], "use pick=knee or a trial number"),
-        (["formats=[onyx]"], "there is no formats 'onyx'; choose from safetensors"),
+        (["formats=[onyx]"], "there is no formats 'onyx'; choose from "),
         (["formats=[]"], "formats names none; use formats=[safetensors]"),
         (["out=taken"], "out=taken is a file"),
     ],
@@ -208,3 +209,46 @@ def test_the_card_tells_numbers_origin_and_checks(tiny_run, front, tmp_path):
     assert "- data.val: " in card
     with Image.open(out / "card.png") as picture:
         assert picture.size == (4 * 256 + 3 * 4, 256 + 16)
+
+
+def test_a_pick_leaves_as_drafts_that_are_checked(tiny_run, front, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    out = tmp_path / "mine"
+    row = front.iloc[0]
+    pick = [f"run={tiny_run}", f"pick={row['number']}", f"out={out}"]
+    assert main(["export", *pick, "formats=[onnx,torch_export]"]) == 0
+    files = json.loads((out / "arch.json").read_text())["files"]
+    assert files["onnx"] == [f"{row['arch_id']}_draft.onnx"]
+    assert files["torch_export"] == [f"{row['arch_id']}_draft.pt2"]
+    checks = json.loads((out / "arch.json").read_text())["checks"]
+    for name in ("onnx", "torch_export"):
+        assert checks[name]["largest_error"] <= 1e-4
+        assert checks[name]["latency_ms"] > 0
+        assert f"| {name} | " in (out / "card.md").read_text()
+
+
+def test_a_format_that_fails_its_check_is_the_machines_fault_and_leaves_nothing(
+    tiny_run, tmp_path, monkeypatch, capsys
+):
+    def spoil(self, bundle, folder):
+        (folder / "spoilt.pt2").write_bytes(b"no archive")
+        return ["spoilt.pt2"]
+
+    monkeypatch.setattr(TorchExportExporter, "write", spoil)
+    out = tmp_path / "exports" / "mine"
+    assert main(["export", f"run={tiny_run}", f"out={out}", "formats=[torch_export]"]) == 1
+    error = capsys.readouterr().err
+    assert "formats: the check of torch_export failed, the reader failed: " in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scan_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    net = build(published("mambagate"))
+    torch.save(net.state_dict(), "mamba.pth")
+    arguments = ["arch=published/mambagate", "weights=mamba.pth", "formats=[torch_export]"]
+    assert main(["export", *arguments]) == 2
+    assert "formats: torch_export: blocks.1.attention.mamba: Mamba scans" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mamba.pth"]
