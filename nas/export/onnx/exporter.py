@@ -41,7 +41,7 @@ class OnnxExporter:
         Raises:
             ValueError: a layer scans its pixels one by one; or a package is missing.
         """
-        check_installed("onnx")
+        check_installed("this format")
         check_scans(bundle.net)
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:

@@ -113,3 +113,31 @@ def test_inputs_are_levels_of_8_bits(trial):
     for image in trial.inputs.values():
         assert image.dtype == np.float32
         np.testing.assert_array_equal(np.float32(np.round(image * 255)) / np.float32(255), image)
+
+
+class Coarse(Repeated):
+    """Repeated, by a sum that loses digits in float32: some 5e-4 of them."""
+
+    def forward(self, x):
+        return (super().forward(x) + 1e4) - 1e4
+
+
+def test_an_error_of_pytorchs_own_rounding_passes_and_one_above_does_not():
+    coarse = make_trial(Coarse(0.99), 4)
+    narrow = Tolerance(largest_error=1e-5, clamped=False)
+    assert 1e-5 < verify(coarse, "x", reader(), narrow).largest_error < 1e-3
+    with pytest.raises(CheckError, match="differs from PyTorch's by 0"):
+        verify(coarse, "x", reader("outputs['bars'] += np.float32(0.008)"), narrow)
+    # A format that promises every bit has none to lose.
+    with pytest.raises(CheckError, match="differs from PyTorch's"):
+        verify(coarse, "x", reader(), EXACT)
+
+
+def test_far_beyond_white_the_largest_value_is_full_scale():
+    bright = make_trial(Repeated(990.0), 4)
+    spoil = "outputs = {name: image * np.float32(1000.0) for name, image in outputs.items()}"
+    near = Tolerance(largest_error=1e-4, clamped=False)
+    more = f"{spoil}; outputs['flat'] += np.float32(0.05)"
+    assert verify(bright, "x", reader(more), near).largest_error == pytest.approx(
+        0.05 / 990, rel=0.01
+    )
