@@ -43,6 +43,15 @@ def take_convolution(image: Tensor, weight: Tensor, bias: Any, *options: Any) ->
     return "transposed" if transposed else None
 
 
+def take_same_convolution(image: Tensor, weight: Tensor, bias: Any, *options: Any) -> str | None:
+    """Take convolutions that keep height and width, by zeros around the map."""
+    stride, padding, dilation, transposed, _, _ = options
+    reach = [size // 2 for size in weight.shape[2:]]
+    is_plain = not transposed and set(stride) == set(dilation) == {1}
+    is_centred = list(padding) == reach and all(size % 2 for size in weight.shape[2:])
+    return None if is_plain and is_centred else "with a stride, a dilation or another size"
+
+
 def take_same_layout(left: Any, right: Any = None, *options: Any) -> str | None:
     """Take sums and products of features with features, numbers, or a number a channel."""
     for operand in (left, right):
@@ -71,7 +80,7 @@ def take_fixed_resize(image: Tensor, size: Any, *options: Any) -> str | None:
     return None if height == width and height == int(height) else f"by {height} and {width}"
 
 
-class _OperatorCheck(TorchDispatchMode):
+class _OperatorCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises at the first operator that an engine lacks, with its place.
 
     Args:
@@ -79,7 +88,7 @@ class _OperatorCheck(TorchDispatchMode):
     """
 
     def __init__(self, known: Mapping[str, Condition], engine: str, places: list[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known, self._engine, self._places = known, engine, places
 
     def __torch_dispatch__(

@@ -28,7 +28,7 @@ def main(path: str, inputs: str, outputs: str) -> None:
         for name in arrays.files:
             # It clamps to [0, 1], as whatever loads by it does.
             results[name] = descriptor(torch.from_numpy(arrays[name])).numpy()
-    np.savez(outputs, **results)  # type: ignore[arg-type]
+    np.savez(outputs, **results)
 
 
 if __name__ == "__main__":
