@@ -13,7 +13,7 @@ CHANNELS = 1  # the axis of channels in (N, C, H, W)
 TRIAL_SIZE = (20, 24)  # of the image that is sent through, in pixels
 
 
-def check_operators(net: nn.Module, known: Mapping[str, Condition], engine: str) -> None:
+def check_operators(net: nn.Module, known: Mapping[str, Condition]) -> None:
     """Check that an engine has every operator of a network.
 
     One small image is sent through, and the first operator that is missing ends that: so a network
@@ -22,13 +22,12 @@ def check_operators(net: nn.Module, known: Mapping[str, Condition], engine: str)
     Args:
         known: by an operator's name without a trailing underscore, such as `aten.silu`, what else
             has to hold for it.
-        engine: its name, for the message.
     Raises:
         ValueError: an operator is missing; the message names it and its place.
     """
     device = next(net.parameters()).device
     image = torch.rand(1, 3, *TRIAL_SIZE, generator=torch.Generator().manual_seed(0)).to(device)
-    with torch.no_grad(), _follow_modules(net) as places, _OperatorCheck(known, engine, places):
+    with torch.no_grad(), _follow_modules(net) as places, _OperatorCheck(known, places):
         net(image)
 
 
@@ -80,6 +79,27 @@ def take_fixed_resize(image: Tensor, size: Any, *options: Any) -> str | None:
     return None if height == width and height == int(height) else f"by {height} and {width}"
 
 
+# What every engine of convolutions has; a convolution itself each takes in its own way.
+USUAL: dict[str, Condition] = {
+    "aten.add": take_same_layout,
+    "aten.sub": take_same_layout,
+    "aten.mul": take_same_layout,
+    "aten.relu": take_any,
+    "aten.leaky_relu": take_any,
+    "aten.silu": take_any,
+    "aten.gelu": take_any,
+    "aten.hardswish": take_any,
+    "aten.sigmoid": take_any,
+    "aten.hardsigmoid": take_any,
+    "aten.cat": take_channels,
+    "aten.split": take_channel_split,
+    "aten.pixel_shuffle": take_any,
+    "aten.upsample_bilinear2d": take_fixed_resize,
+    "aten.upsample_nearest2d": take_fixed_resize,
+    "aten.upsample_bicubic2d": take_fixed_resize,
+}
+
+
 class _OperatorCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises at the first operator that an engine lacks, with its place.
 
@@ -87,9 +107,9 @@ class _OperatorCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places: the modules that run, the outermost first; it changes as they run.
     """
 
-    def __init__(self, known: Mapping[str, Condition], engine: str, places: list[str]) -> None:
+    def __init__(self, known: Mapping[str, Condition], places: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._known, self._engine, self._places = known, engine, places
+        self._known, self._places = known, places
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -102,8 +122,7 @@ class _OperatorCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
             place = self._places[-1] or "the network itself"
             why = f" {reason}" if reason else ""
             raise ValueError(
-                f"{self._engine} lacks {name}{why}, an operator of {place}; formats=[onnx] may take "
-                "this network"
+                f"it lacks {name}{why}, an operator of {place}; formats=[onnx] may take this network"
             )
         return func(*args, **(kwargs or {}))
 

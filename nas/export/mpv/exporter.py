@@ -16,39 +16,12 @@ from nas.export.mpv.graph import Graph
 from nas.export.mpv.read import RenderError, render
 from nas.export.mpv.scaling import scale_features
 from nas.export.mpv.shader import Shader
-from nas.export.operators import (
-    Condition,
-    check_operators,
-    take_any,
-    take_channel_split,
-    take_channels,
-    take_fixed_resize,
-    take_same_convolution,
-    take_same_layout,
-)
+from nas.export.operators import USUAL, check_operators, take_same_convolution
 
 LARGEST = torch.finfo(torch.float16).max
 RANGE_SIZE = (24, 24)  # of the images on which features are tried, in pixels
 HEADROOM = 2.0  # other images may go further than those that are tried
-KNOWN: dict[str, Condition] = {
-    "aten.convolution": take_same_convolution,
-    "aten.add": take_same_layout,
-    "aten.sub": take_same_layout,
-    "aten.mul": take_same_layout,
-    "aten.relu": take_any,
-    "aten.leaky_relu": take_any,
-    "aten.silu": take_any,
-    "aten.gelu": take_any,
-    "aten.hardswish": take_any,
-    "aten.sigmoid": take_any,
-    "aten.hardsigmoid": take_any,
-    "aten.cat": take_channels,
-    "aten.split": take_channel_split,
-    "aten.pixel_shuffle": take_any,
-    "aten.upsample_bilinear2d": take_fixed_resize,
-    "aten.upsample_nearest2d": take_fixed_resize,
-    "aten.upsample_bicubic2d": take_fixed_resize,
-}
+KNOWN = USUAL | {"aten.convolution": take_same_convolution}
 HEAD = """\
 // {name}: a network that enlarges {scale} times, as a user shader for mpv and libplacebo.
 // Written by nas export. mpv --glsl-shaders=FILE; it runs where the window is wider than the video.
@@ -73,7 +46,7 @@ class MpvExporter:
             ValueError: an operator is missing, features are too large for half floats, or ffmpeg
                 has no libplacebo or no Vulkan device.
         """
-        check_operators(bundle.net, KNOWN, "mpv")
+        check_operators(bundle.net, KNOWN)
         upscaler = _make_upscaler(bundle)
         _check_renderer()
         _check_range(Graph(upscaler))
@@ -103,7 +76,7 @@ def _make_upscaler(bundle: Bundle) -> nn.Module:
     net = scale_features(bundle.net)
     if net is None:
         raise ValueError(
-            "mpv holds features in half floats, which those of normalise=true overflow (the body "
+            "features are held in half floats, which those of normalise=true overflow (the body "
             "sees pixels in [0, 255], and its activations or attention do not scale); search with "
             "normalise=false, or formats=[onnx]"
         )
@@ -120,7 +93,7 @@ def _check_renderer() -> None:
         render(None, np.zeros((1, 3, 4, 4), np.uint16), 2)
     except RenderError as error:
         raise ValueError(
-            f"mpv shaders are checked by ffmpeg's libplacebo on a Vulkan device: {error}; Debian "
+            f"shaders are checked by ffmpeg's libplacebo on a Vulkan device: {error}; Debian "
             "and Ubuntu: apt install ffmpeg mesa-vulkan-drivers"
         ) from None
 
@@ -137,7 +110,7 @@ def _check_range(graph: Graph) -> None:
             peak = value.abs().max().item() if node in names else 0.0
             if not peak < LARGEST / HEADROOM:
                 raise ValueError(
-                    f"mpv holds features in half floats, which end at {LARGEST:g}: those of "
+                    f"features are held in half floats, which end at {LARGEST:g}: those of "
                     f"{graph.find_layer(names[node])} reach {peak:.3g} on the image "
                     f"{name!r}; formats=[onnx] takes this network"
                 )

@@ -7,40 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.export.bundle import DRAFT_SUFFIX, Bundle
+from nas.export.bundle import Bundle
 from nas.export.ncnn.convert import convert
-from nas.export.operators import (
-    Condition,
-    check_operators,
-    take_any,
-    take_channel_split,
-    take_channels,
-    take_convolution,
-    take_fixed_resize,
-    take_same_layout,
-)
+from nas.export.operators import USUAL, check_operators, take_convolution
 
 PACKAGES = ("pnnx", "ncnn")
 # Each of them was compared with PyTorch; pnnx leaves others out, or fixes sizes in them.
-KNOWN: dict[str, Condition] = {
-    "aten.convolution": take_convolution,
-    "aten.add": take_same_layout,
-    "aten.sub": take_same_layout,
-    "aten.mul": take_same_layout,
-    "aten.relu": take_any,
-    "aten.leaky_relu": take_any,
-    "aten.silu": take_any,
-    "aten.gelu": take_any,
-    "aten.hardswish": take_any,
-    "aten.sigmoid": take_any,
-    "aten.hardsigmoid": take_any,
-    "aten.cat": take_channels,
-    "aten.split": take_channel_split,
-    "aten.pixel_shuffle": take_any,
-    "aten.upsample_bilinear2d": take_fixed_resize,
-    "aten.upsample_nearest2d": take_fixed_resize,
-    "aten.upsample_bicubic2d": take_fixed_resize,
-}
+KNOWN = USUAL | {"aten.convolution": take_convolution}
 
 
 class NcnnExporter:
@@ -65,13 +38,12 @@ class NcnnExporter:
             raise ValueError(
                 f"it needs {' and '.join(missing)}, not installed here; pip install 'esr-nas[ncnn]'"
             )
-        check_operators(bundle.net, KNOWN, "ncnn")
+        check_operators(bundle.net, KNOWN)
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
         """Write both files; return their names."""
-        draft = "" if bundle.base is None else DRAFT_SUFFIX
-        stem = f"{bundle.name}_x{bundle.spec.scale}{draft}"
-        names = [f"{stem}.param", f"{stem}.bin"]
+        variant = f"_x{bundle.spec.scale}"
+        names = [bundle.name_file(suffix, variant=variant) for suffix in (".param", ".bin")]
 
         # The converter leaves files beside: it works where nothing else lies.
         with tempfile.TemporaryDirectory() as work:

@@ -32,7 +32,7 @@ class SpandrelExporter:
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
         """Write the one file; return its name."""
-        name = f"{bundle.name}_spandrel.safetensors"
+        name = bundle.name_file(".safetensors", variant="_spandrel")
         # What safetensors itself writes fails with an error of its own, which names no file.
         (folder / name).write_bytes(save(lift(bundle.net), metadata={"format": "pt"}))
         return [name]

@@ -177,10 +177,10 @@ def test_shader_that_does_not_compile_fails_the_export(tmp_path):
     ("name", "message"),
     [
         ("span", "normalise=true overflow"),
-        ("safmn_deep15", "mpv lacks aten.native_group_norm, an operator of blocks.1.norm1"),
-        ("haesr", "mpv lacks aten.reflection_pad2d, an operator of the network itself"),
-        ("mambagate", r"mpv lacks aten\.\w+, an operator of blocks.1.attention"),
-        ("dwmamba", r"mpv lacks aten\.\w+, an operator of "),
+        ("safmn_deep15", "mpv: it lacks aten.native_group_norm, an operator of blocks.1.norm1"),
+        ("haesr", "mpv: it lacks aten.reflection_pad2d, an operator of the network itself"),
+        ("mambagate", r"mpv: it lacks aten\.\w+, an operator of blocks.1.attention"),
+        ("dwmamba", r"mpv: it lacks aten\.\w+, an operator of "),
     ],
 )
 def test_what_a_shader_cannot_hold_is_refused(name, message, tmp_path):

@@ -58,11 +58,11 @@ def test_blobs_are_named_as_readers_ask_for_them(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("safmn_deep15", r"ncnn lacks aten.native_group_norm, an operator of blocks.1.norm1"),
-        ("mambagate", r"ncnn lacks aten\.\w+, an operator of blocks.1.attention"),
-        ("haesr", r"ncnn lacks aten.reflection_pad2d, an operator of the network itself"),
-        ("dwmamba", r"ncnn lacks aten\.\w+, an operator of "),
-        ("amcanet", r"ncnn lacks aten.linalg_vector_norm, an operator of blocks.1"),
+        ("safmn_deep15", r"ncnn: it lacks aten.native_group_norm, an operator of blocks.1.norm1"),
+        ("mambagate", r"ncnn: it lacks aten\.\w+, an operator of blocks.1.attention"),
+        ("haesr", r"ncnn: it lacks aten.reflection_pad2d, an operator of the network itself"),
+        ("dwmamba", r"ncnn: it lacks aten\.\w+, an operator of "),
+        ("amcanet", r"ncnn: it lacks aten.linalg_vector_norm, an operator of blocks.1"),
     ],
 )
 def test_what_ncnn_lacks_is_refused_by_operator_and_place(name, message, tmp_path):
