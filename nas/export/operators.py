@@ -31,7 +31,7 @@ def check_operators(net: nn.Module, known: Mapping[str, Condition]) -> None:
         net(image)
 
 
-def take_any(*args: Any) -> str | None:
+def take_any(*args: Any, **options: Any) -> str | None:
     """Take an operator whatever its arguments are."""
     return None
 
@@ -51,13 +51,20 @@ def take_same_convolution(image: Tensor, weight: Tensor, bias: Any, *options: An
     return None if is_plain and is_centred else "with a stride, a dilation or another size"
 
 
-def take_same_layout(left: Any, right: Any = None, *options: Any) -> str | None:
+def take_same_layout(left: Any, right: Any = None, *, alpha: float = 1) -> str | None:
     """Take sums and products of features with features, numbers, or a number a channel."""
+    if alpha != 1:
+        return f"with alpha={alpha:g}"
     for operand in (left, right):
         is_layout = isinstance(operand, Tensor) and operand.ndim not in (0, 4)
         if is_layout:
             return f"of a tensor of shape {tuple(operand.shape)}"
     return None
+
+
+def take_exact(image: Tensor, *, approximate: str = "none") -> str | None:
+    """Take a GELU by the error function."""
+    return None if approximate == "none" else f"with approximate={approximate}"
 
 
 def take_channels(tensors: Any, *options: Any) -> str | None:
@@ -87,7 +94,7 @@ USUAL: dict[str, Condition] = {
     "aten.relu": take_any,
     "aten.leaky_relu": take_any,
     "aten.silu": take_any,
-    "aten.gelu": take_any,
+    "aten.gelu": take_exact,
     "aten.hardswish": take_any,
     "aten.sigmoid": take_any,
     "aten.hardsigmoid": take_any,
@@ -117,7 +124,7 @@ class _OperatorCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # In place or not is PyTorch's concern: no engine sees it.
         name = str(func).rpartition(".")[0].removesuffix("_")
         condition = self._known.get(name)
-        reason = "" if condition is None else condition(*args)
+        reason = "" if condition is None else condition(*args, **(kwargs or {}))
         if reason is not None:
             place = self._places[-1] or "the network itself"
             why = f" {reason}" if reason else ""

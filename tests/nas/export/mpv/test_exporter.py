@@ -1,5 +1,3 @@
-import dataclasses
-import json
 import subprocess
 import sys
 
@@ -13,9 +11,8 @@ from nas.export.mpv import shader
 from nas.export.mpv.exporter import MpvExporter
 from nas.export.mpv.read import LEVELS, RenderError, render
 from nas.export.mpv.scaling import scale_features
-from search_spaces import ArchSpec, BlockSpec, build, published
-from tests.nas.export.networks import make_bundle, make_draft
-from tests.search_spaces.spaces import make_space
+from search_spaces import build, published
+from tests.nas.export.networks import CASES, make_bundle, make_draft, make_span
 
 SIZES = ((19, 13), (3, 5))  # odd, not square, tiny
 
@@ -31,24 +28,6 @@ def find_fault():
 
 FAULT = find_fault()
 renders = pytest.mark.skipif(FAULT is not None, reason=str(FAULT))
-
-
-def make_span(**changes):
-    """A small member of the space around SPAN, without normalisation."""
-    options = {
-        "entry": ["stem"], "normalise": False, "num_blocks": [1], "channels": [8],
-        "attention": ["parameter_free"], "activation": ["silu"], "bias": [True], "skip": ["none"],
-        "taps": ["all"], "tail_channels": [1.0], "head": ["conv"],
-    }  # fmt: skip
-    return make_space("span", **{**options, **changes}).sample(None)
-
-
-def make_rfdn():
-    """One RFDB with widths that fill no texture, so that channels of a sum lie in several."""
-    data = published("rfdn_span").to_dict()
-    data |= {"blocks": data["blocks"][:1], "taps": ["block1"]}
-    text = json.dumps(data).replace('"channels": 46', '"channels": 6')
-    return ArchSpec.from_json(text.replace('"distilled": 23', '"distilled": 3'))
 
 
 def measure_error(bundle, folder):
@@ -72,48 +51,6 @@ def measure_error(bundle, folder):
             assert outputs[name].shape == expected.shape
             errors.append(float(np.abs(outputs[name] - expected).max()))
     return 255 * max(errors), names
-
-
-def make_gathered():
-    """What else a network can have: scaled taps, parts of channels, layers on the large image."""
-    spab = BlockSpec.of(
-        "spab", channels=8, activation="silu", attention="parameter_free", bias=True
-    )
-    return ArchSpec(
-        scale=2,
-        normalise=False,
-        stem=BlockSpec.of("conv", channels=8, kernel=3, bias=True),
-        blocks=(spab,),
-        taps=("stem", "block1"),
-        scaled_taps=True,
-        fusion=BlockSpec.of("activated_conv", channels=8, kernel=1, activation="gelu", bias=True),
-        tail=(BlockSpec.of("local_distillation", channels=8),),
-        residuals=(BlockSpec.of("identity", feature="stem"),),
-        upsampler=BlockSpec.of("refined_pixel_shuffle", kernel=1, bias=True, num_refine=2),
-    )
-
-
-CASES = {
-    "span": make_span(),
-    "spanf, relu, conv1x1": make_span(
-        entry=["block"], attention=["conv1x1"], activation=["relu"], skip=["near"],
-        head=["separable"], taps=["last"],
-    ),
-    "x3, gelu, bilinear": make_span(
-        scale=3, channels=[6], activation=["gelu"], attention=["hard_parameter_free"],
-        skip=["bilinear"],
-    ),
-    "x2, hardswish, nearest": make_span(
-        scale=2, channels=[10], activation=["hardswish"], attention=["diagonal"], skip=["nearest"],
-        bias=[False],
-    ),
-    "rfdn": make_rfdn(),
-    "centred": dataclasses.replace(
-        make_span(taps=["last"]), wrap=(BlockSpec.of("centre", restore=True),)
-    ),
-    "gathered": make_gathered(),
-    "normalised, homogeneous": make_span(normalise=True, activation=["relu"], attention=["none"]),
-}  # fmt: skip
 
 
 @renders

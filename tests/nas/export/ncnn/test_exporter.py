@@ -10,7 +10,7 @@ from nas.export.trial import make_trial
 from nas.export.verification import CheckError, Tolerance, verify
 from search_spaces import build, published
 from search_spaces.spec import with_scale
-from tests.nas.export.networks import RELEASED, make_bundle, make_draft, make_released
+from tests.nas.export.networks import CASES, RELEASED, make_bundle, make_draft, make_released
 
 pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'esr-nas[ncnn]'")
 pytest.importorskip("pnnx", reason="pnnx is not installed: pip install 'esr-nas[ncnn]'")
@@ -42,9 +42,9 @@ def test_draft_has_its_base_in_the_graph(scale, tmp_path):
     assert outcome.largest_error <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["spanf", "pds", "errn2", "tssr", "dscf_fused"])
-def test_other_published_networks_give_what_pytorch_gives(name, tmp_path):
-    assert check_files(make_bundle(build(published(name))), tmp_path)[1].lowest_db > 80
+@pytest.mark.parametrize("name", CASES)
+def test_operators_give_what_pytorch_gives(name, tmp_path):
+    assert check_files(make_bundle(build(CASES[name])), tmp_path)[1].lowest_db > 80
 
 
 def test_blobs_are_named_as_readers_ask_for_them(tmp_path):
