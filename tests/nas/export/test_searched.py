@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from nas.cli.door import main
-from tests.nas.export.mpv.test_exporter import FAULT
 from tests.nas.search.sessions import arguments
 from tests.once import make_once
 
@@ -33,9 +32,11 @@ def plain_run(pictures, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "suffixes"), [("mpv", {".glsl"}), ("ncnn", {".param", ".bin"})], ids=["mpv", "ncnn"]
 )
-def test_draft_of_a_searched_network_leaves_for_an_engine(name, suffixes, plain_run, tmp_path):
-    if name == "mpv" and FAULT is not None:
-        pytest.skip(FAULT)
+def test_draft_of_a_searched_network_leaves_for_an_engine(
+    name, suffixes, plain_run, tmp_path, request
+):
+    if name == "mpv":
+        request.getfixturevalue("renderer")
     if name == "ncnn" and importlib.util.find_spec("pnnx") is None:
         pytest.skip("pnnx is not installed: pip install 'esr-nas[ncnn]'")
 

@@ -9,7 +9,7 @@ from nas.export.bundle import export
 from nas.export.mpv import exporter as mpv
 from nas.export.mpv import shader
 from nas.export.mpv.exporter import MpvExporter
-from nas.export.mpv.read import LEVELS, RenderError, render
+from nas.export.mpv.read import LEVELS, render
 from nas.export.mpv.scaling import scale_features
 from search_spaces import build, published
 from tests.nas.export.networks import CASES, make_bundle, make_draft, make_span
@@ -17,17 +17,7 @@ from tests.nas.export.networks import CASES, make_bundle, make_draft, make_span
 SIZES = ((19, 13), (3, 5))  # odd, not square, tiny
 
 
-def find_fault():
-    """Why nothing can be rendered here; None where it can."""
-    try:
-        render(None, np.zeros((1, 3, 4, 4), np.uint16), 2)
-    except RenderError as error:
-        return f"{error}: apt install ffmpeg mesa-vulkan-drivers"
-    return None
-
-
-FAULT = find_fault()
-renders = pytest.mark.skipif(FAULT is not None, reason=str(FAULT))
+renders = pytest.mark.usefixtures("renderer")
 
 
 def measure_error(bundle, folder):
