@@ -1,18 +1,10 @@
 """A network as one user shader: passes that each compute four channels of one feature map."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, fx
+from torch import fx
 
-from nas.export.mpv.expressions import (
-    FUNCTIONS,
-    apply_function,
-    format_matrix,
-    format_number,
-    format_vector,
-)
+from nas.export.mpv.expressions import apply_function, format_number, format_vector
 from nas.export.mpv.graph import (
     CONVOLUTION,
     ENLARGING,
@@ -22,44 +14,12 @@ from nas.export.mpv.graph import (
     enlargement,
     kind_of,
 )
+from nas.export.mpv.kernels import Taps, list_terms, multiply, pick_rows
+from nas.export.mpv.passes import IMAGE, Channel, Pass, fetch, write_pass
 
-IMAGE = "HOOKED"  # the video's frame, as a shader calls it
 LIMIT = 16  # textures that a pass of mpv or libplacebo may bind
 MAX_BINDS = LIMIT - 1  # one is kept for a partial sum
 COMPONENTS = "xyzw"
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """Where one channel of a feature map lies."""
-
-    texture: str
-    component: int
-
-
-@dataclass(slots=True)
-class Pass:
-    """One pass: it makes one texture of others.
-
-    Attributes:
-        factor: how often larger than the frame the texture is.
-        group: which four channels it holds.
-        binds: the textures that it reads, each with its factor.
-        lines: the body of its function.
-        values: of nodes that were computed in it, by name.
-    """
-
-    factor: int
-    group: int
-    binds: dict[str, int] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    values: dict[fx.Node, str] = field(default_factory=dict)
-
-    def add(self, expression: str) -> str:
-        """Compute an expression once; return the name of its value."""
-        name = f"v{len(self.lines)}"
-        self.lines.append(f"vec4 {name} = {expression};")
-        return name
 
 
 class Shader:
@@ -160,11 +120,11 @@ class Shader:
         if [channel.component for channel in picked] == [0, 1, 2, 3] and all(
             channel.texture == texture for channel in picked
         ):
-            return _fetch(self._bind(made, texture), position)
+            return fetch(self._bind(made, texture), position)
 
         # Channels of a concatenation lie where they were made.
         values = [
-            f"{_fetch(self._bind(made, channel.texture), position)}.{COMPONENTS[channel.component]}"
+            f"{fetch(self._bind(made, channel.texture), position)}.{COMPONENTS[channel.component]}"
             for channel in picked
         ]
         return f"vec4({', '.join([*values, *['0.0'] * (4 - len(values))])})"
@@ -174,8 +134,8 @@ class Shader:
         source, weight, bias = [*node.args, None][:3]
         assert isinstance(source, fx.Node)
         assert isinstance(weight, fx.Node)
-        kernel = _pick_rows(self._graph.constant(weight), node, made.group)
-        terms = _list_terms(kernel, self._places[source])
+        kernel = pick_rows(self._graph.constant(weight), node, made.group)
+        terms = list_terms(kernel, self._places[source])
 
         start = "vec4(0.0)"
         if isinstance(bias, fx.Node):
@@ -188,10 +148,10 @@ class Shader:
         while len(textures) > max(MAX_BINDS - len(made.binds), 1):
             part = Pass(factor=made.factor, group=made.group)
             taken, textures = textures[:MAX_BINDS], textures[MAX_BINDS:]
-            start = start if partial is None else _fetch(self._bind(part, partial), "p")
+            start = start if partial is None else fetch(self._bind(part, partial), "p")
             total = self._add_terms(part, start, {name: terms[name] for name in taken})
             partial = self._finish(part, total, is_result=False)
-        start = start if partial is None else _fetch(self._bind(made, partial), "p")
+        start = start if partial is None else fetch(self._bind(made, partial), "p")
         return self._add_terms(made, start, {name: terms[name] for name in textures})
 
     def _add_terms(self, made: Pass, start: str, terms: dict[str, "Taps"]) -> str:
@@ -201,10 +161,10 @@ class Shader:
             self._bind(made, texture)
             for (row, column), matrix in taps.items():
                 if row == column == 0:
-                    value = _fetch(texture, "p")
+                    value = fetch(texture, "p")
                 else:
                     value = f"{texture}_at(p + ivec2({column}, {row}))"
-                made.lines.append(f"{total} += {_multiply(matrix, value)};")
+                made.lines.append(f"{total} += {multiply(matrix, value)};")
         return total
 
     def _enlarge(self, made: Pass, node: fx.Node) -> str:
@@ -244,7 +204,7 @@ class Shader:
         for channel in places:
             if channel.texture not in names:
                 texture = self._bind(made, channel.texture)
-                names[channel.texture] = made.add(_fetch(texture, f"(p / {factor})"))
+                names[channel.texture] = made.add(fetch(texture, f"(p / {factor})"))
         made.lines.append(f"int i = (p.y % {factor}) * {factor} + p.x % {factor};")
 
         values = []
@@ -268,97 +228,5 @@ class Shader:
             value = f"vec4(clamp({value}.rgb, 0.0, 1.0), {alpha})"
         assert len(made.binds) <= LIMIT, f"{texture} would bind {len(made.binds)} textures"
         self._factors[texture] = made.factor
-        self.passes.append(_write_pass(made, value, texture, is_result=is_result))
+        self.passes.append(write_pass(made, value, texture, is_result=is_result))
         return texture
-
-
-Taps = dict[tuple[int, int], Tensor]  # by row and column beside the pixel: (4, 4), outputs x inputs
-
-
-def _pick_rows(weight: Tensor, node: fx.Node, group: int) -> Tensor:
-    """Return a kernel of four outputs over all inputs, whatever the groups of the convolution.
-
-    Returns:
-        (4, inputs, k, k).
-    """
-    channels, per_group, height, width = weight.shape
-    options: Any = [*node.args, *[None] * 7][:7]
-    groups = options[6] or 1
-    dense = weight.new_zeros(4, per_group * groups, height, width)
-    for row, channel in enumerate(range(4 * group, min(4 * group + 4, channels))):
-        first = channel // (channels // groups) * per_group
-        dense[row, first : first + per_group] = weight[channel]
-    return dense
-
-
-def _list_terms(kernel: Tensor, places: list[Channel]) -> dict[str, Taps]:
-    """Sort a kernel (4, inputs, k, k) by the textures in which its inputs lie.
-
-    Matrices of zeros are left out.
-    """
-    height, width = kernel.shape[2:]
-    terms: dict[str, Taps] = {}
-    for texture in dict.fromkeys(channel.texture for channel in places):
-        matrices = torch.zeros(height, width, 4, 4)
-        for index, channel in enumerate(places):
-            if channel.texture == texture:
-                matrices[:, :, :, channel.component] += kernel[:, index].permute(1, 2, 0)
-        taps = {
-            (row - height // 2, column - width // 2): matrices[row, column]
-            for row in range(height)
-            for column in range(width)
-            if matrices[row, column].any()
-        }
-        if taps:
-            terms[texture] = taps
-    return terms
-
-
-def _multiply(matrix: Tensor, value: str) -> str:
-    """Return a product of a matrix, (outputs, inputs), with four channels."""
-    diagonal = torch.diagonal(matrix)
-    if torch.equal(matrix, torch.diag(diagonal)):
-        return f"{format_vector(diagonal.tolist())} * {value}"
-    return f"{format_matrix(matrix.T.tolist())} * {value}"
-
-
-def _fetch(texture: str, position: str) -> str:
-    """Return the four channels of a texture at a position that lies in it."""
-    # The frame may be held in another range.
-    scale = f"{IMAGE}_mul * " if texture == IMAGE else ""
-    return f"({scale}texelFetch({texture}_raw, {position}, 0))"
-
-
-def _write_pass(made: Pass, value: str, texture: str, *, is_result: bool) -> str:
-    """Return a pass as text: its directives, the functions that it calls, its own."""
-    size = "" if made.factor == 1 else f" {made.factor} *"
-    head = [
-        "//!HOOK MAIN",
-        *[f"//!BIND {name}" for name in made.binds],
-        *([] if is_result else [f"//!SAVE {texture}"]),
-        f"//!WIDTH {IMAGE}.w{size}",
-        f"//!HEIGHT {IMAGE}.h{size}",
-        *([] if is_result else ["//!COMPONENTS 4"]),
-        f"//!WHEN OUTPUT.w {IMAGE}.w >",
-    ]
-
-    body = "\n".join(made.lines)
-    functions = [text for name, text in FUNCTIONS.items() if f"{name}(" in body]
-    functions += [_write_masked(name) for name in made.binds if f"{name}_at(" in body]
-
-    # The pixel, by whichever texture is read: its own size and that of this pass may differ.
-    first, factor = next(iter(made.binds.items()))
-    ratio = "" if factor == made.factor else f" * {made.factor / factor}"
-    lines = [f"ivec2 p = ivec2(floor({first}_pos * {first}_size{ratio}));", *made.lines]
-    hook = ["vec4 hook() {", *[f"    {line}" for line in lines], f"    return {value};", "}"]
-    return "\n".join([*head, *functions, *hook]) + "\n"
-
-
-def _write_masked(texture: str) -> str:
-    """Return the function that reads a texture, zero where there is none."""
-    return (
-        f"vec4 {texture}_at(ivec2 q) {{\n"
-        f"    ivec2 c = clamp(q, ivec2(0), ivec2({texture}_size) - 1);\n"
-        f"    return q == c ? {_fetch(texture, 'c')} : vec4(0.0);\n"
-        "}"
-    )
