@@ -114,7 +114,7 @@ class Centre(nn.Module):
     def enter(self, image: Tensor) -> Tensor:
         return image - self.mean
 
-    def leave(self, out: Tensor, image: Tensor) -> Tensor:
+    def leave(self, out: Tensor, image: Tensor, scale: int) -> Tensor:
         return out + self.mean if self.restore else out
 
 
@@ -142,11 +142,8 @@ class Pad(nn.Module):
     def enter(self, image: Tensor) -> Tensor:
         return pad_to_multiple(image, self.multiple, self.mode)
 
-    def leave(self, out: Tensor, image: Tensor) -> Tensor:
+    def leave(self, out: Tensor, image: Tensor, scale: int) -> Tensor:
         height, width = image.shape[2:]
-        # The scale is read from the output: the layer does not know the network's.
-        padded = -(-height // self.multiple) * self.multiple
-        scale = out.shape[2] // padded
         return out[:, :, : scale * height, : scale * width]
 
 

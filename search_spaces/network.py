@@ -91,7 +91,7 @@ class Network(nn.Module):
             raise ValueError(f"the network has no feature {unknown}; see the taps of its spec")
         out = self._upscale_features(features)
         for layer, before in reversed(entered):
-            out = layer.leave(out, before)
+            out = layer.leave(out, before, self.spec.scale)
         return out, {name: features[name] for name in wanted}
 
     def _upscale_features(self, features: dict[str, Tensor]) -> Tensor:

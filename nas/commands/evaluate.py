@@ -21,7 +21,7 @@ Examples:
     nas evaluate weights=mine.pth data=folder data.val=/valid data.test=/test out=[results.txt,x.json]
     nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5 sr_images=sr
     nas evaluate arch=runs/mine:knee data=folder data.test=/data/Set5/GTmod12 data.lr=/data/Set5/LR
-    nas evaluate arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
+    nas evaluate arch=exports/mine/arch.json weights=exports/mine/weights.safetensors
 """
 
 from contextlib import ExitStack

@@ -7,7 +7,10 @@ from torch.nn import functional as F
 from search_spaces.layers.activation import activate, check_activation
 from search_spaces.layers.check import check_multiple, check_number, check_same_width
 from search_spaces.layers.conv import ConvFactory, depthwise_conv, pointwise_conv
+from search_spaces.layers.regional.pool import grid_max_pool
+from search_spaces.layers.regional.sizes import larger
 from search_spaces.layers.resize import Resize
+from search_spaces.layers.tracing import has_symbols
 
 
 class Level(nn.Module):
@@ -29,9 +32,16 @@ class Level(nn.Module):
             return out
         height, width = x.shape[2:]
         # Images smaller than 2^level still give one pixel.
-        small = (max(1, height // self.divisor), max(1, width // self.divisor))
-        out = self.resize(self.conv(F.adaptive_max_pool2d(x, small)), (height, width))
+        small = (larger(height // self.divisor, 1), larger(width // self.divisor, 1))
+        out = self.resize(self.conv(self._pool(x, *small)), (height, width))
         return out
+
+    def _pool(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        # PyTorch's is faster, but a graph would keep the sizes that it pools to. A range is of
+        # 2^level pixels and what is left over, which is less; or of less than that altogether.
+        if has_symbols(x):
+            return grid_max_pool(x, rows, columns, longest=2 * self.divisor)
+        return F.adaptive_max_pool2d(x, (rows, columns))
 
 
 class SAFM(nn.Module):

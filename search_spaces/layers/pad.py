@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from search_spaces.layers.regional.sizes import larger
+from search_spaces.layers.tracing import has_symbols
+
 MODES = ("reflect", "symmetric")
 
 
@@ -19,6 +22,9 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
     """
     if mode not in MODES:
         raise ValueError(f"pad mode {mode!r} is not known; known: {', '.join(MODES)}")
+    if has_symbols(x):
+        return _mirror_axis(_mirror_axis(x, 2, multiple, mode), 3, multiple, mode)
+
     height, width = x.shape[2:]
     bottom, right = -height % multiple, -width % multiple
     if mode == "reflect":
@@ -37,3 +43,19 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> Tensor:
         bottom, right = bottom - down, right - across
 
     return x
+
+
+def _mirror_axis(x: Tensor, dim: int, multiple: int, mode: str) -> Tensor:
+    """Return an axis mirrored up to a multiple, without a decision on its length.
+
+    Both modes repeat the axis and its mirror image; `reflect` leaves out the two edges there. It
+    mirrors as often as is needed, where PyTorch's refuses.
+    """
+    length = x.shape[dim]
+    padded = (length + multiple - 1) // multiple * multiple  # no -(-a // b): ONNX rounds to zero
+    edges = 2 if mode == "reflect" else 0
+    period = larger(2 * length - edges, 1)
+    pixels = torch.arange(padded, device=x.device)
+    place = pixels - pixels // period * period  # no remainder of a symbol: ONNX's exporter has none
+    # The second half of a period is read backwards.
+    return x.index_select(dim, place.minimum(2 * length - 1 - edges // 2 - place))

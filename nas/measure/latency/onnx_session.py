@@ -1,16 +1,14 @@
 """A network in ONNX Runtime on the CPU, for users who do not deploy torch."""
 
 import importlib
-import importlib.util
-import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+from nas.deploy import onnx_model
+from nas.deploy.onnx_model import INPUT, make_model
 
 
 def check_installed() -> None:
@@ -19,12 +17,7 @@ def check_installed() -> None:
     Raises:
         ValueError: one is missing; the message names it and how it is installed.
     """
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"backend=onnxruntime needs {', '.join(missing)}, not installed here; "
-            "pip install 'esr-nas[onnx]', or use backend=torch"
-        )
+    onnx_model.check_installed("backend=onnxruntime", "or use backend=torch")
 
 
 def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callable[[Tensor], Tensor]:
@@ -49,7 +42,7 @@ def onnx_upscaler(network: nn.Module, image: Tensor, *, threads: int) -> Callabl
     )
 
     def upscale(x: Tensor) -> Tensor:
-        (out,) = session.run(None, {"image": x.numpy()})
+        (out,) = session.run(None, {INPUT: x.numpy()})
         return torch.from_numpy(out)
 
     return upscale
@@ -61,28 +54,5 @@ def export_model(network: nn.Module, image: Tensor) -> bytes:
     Args:
         image: (1, 3, H, W), an example.
     """
-    # Open sizes, so that one session serves all sizes of a reading.
-    sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-
-    # The exporter logs each optional package that is missing, and warns of calls of its own.
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                network.eval(),
-                (image,),
-                dynamo=True,
-                verbose=False,
-                input_names=["image"],
-                dynamic_shapes=(sides,),
-            )
-    finally:
-        log.setLevel(level)
-
-    # The model goes to the session as bytes: no file is written.
-    assert program is not None
-    model: bytes = program.model_proto.SerializeToString()
+    model: bytes = make_model(network, image=image).SerializeToString()
     return model

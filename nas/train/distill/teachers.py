@@ -2,16 +2,13 @@
 
 import importlib
 import importlib.util
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nas.system.missing_torchvision import import_spandrel
 from nas.train.weights import find_spec, load_upscaler
 from search_spaces.checkpoints.official import read_state
 from search_spaces.spec import ArchSpec
@@ -144,8 +141,7 @@ def _recognise_foreign(path: Path, state: dict[str, Tensor], scale: int) -> Span
             f"{path} holds no network that is known here; spandrel may know it: "
             "pip install 'esr-nas[spandrel]'"
         )
-    with _without_torchvision():
-        spandrel: Any = importlib.import_module("spandrel")  # an extra: not there for everyone
+    spandrel = import_spandrel()
     try:
         loader = spandrel.ModelLoader(device="cpu")
         descriptor = loader.load_from_state_dict(spandrel.canonicalize_state_dict(state))
@@ -160,35 +156,6 @@ def _recognise_foreign(path: Path, state: dict[str, Tensor], scale: int) -> Span
     if colours != (3, 3) or not isinstance(descriptor, spandrel.ImageModelDescriptor):
         raise ValueError(f"{path} is a {name} that does not make an RGB image of an RGB image")
     return SpandrelTeacher(descriptor)
-
-
-@contextmanager
-def _without_torchvision() -> Iterator[None]:
-    """Let spandrel be imported where torchvision is not there or does not fit torch.
-
-    Two of its architectures import three names of it, no upscaler among them. They stand for it
-    while spandrel is imported, and are gone afterwards.
-    """
-    try:
-        importlib.import_module("torchvision.transforms.functional")
-    except (ImportError, RuntimeError, OSError):  # not there, or built for another torch
-        pass
-    else:
-        yield
-        return
-
-    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
-    modules = {name: types.ModuleType(name) for name in names}
-    for name in ("InterpolationMode", "rotate", "normalize"):
-        setattr(modules[names[-1]], name, None)
-    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update(before)
 
 
 @torch.no_grad()

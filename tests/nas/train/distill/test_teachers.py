@@ -13,8 +13,9 @@ from torch import nn
 
 from nas.losses.pixel import L1
 from nas.measure.latency.onnx_session import export_model
+from nas.system.missing_torchvision import without_torchvision
 from nas.train.distill.imitation import Imitation
-from nas.train.distill.teachers import OnnxTeacher, _without_torchvision, load_teacher
+from nas.train.distill.teachers import OnnxTeacher, load_teacher
 from nas.train.distill.terms import Affinity, Output, Pass
 from search_spaces.network import Network, build
 from tests.search_spaces.tiny import tiny_spec
@@ -173,7 +174,7 @@ def test_teacher_of_another_scale_is_refused(tmp_path, spec):
 
 @functools.cache
 def make_swinir():
-    with _without_torchvision():
+    with without_torchvision():
         from spandrel.architectures import SwinIR
 
     torch.manual_seed(0)
@@ -214,7 +215,7 @@ def test_torchvision_is_stood_for_only_where_it_cannot_be_imported(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])  # not there
-    with _without_torchvision():
+    with without_torchvision():
         from torchvision.transforms.functional import InterpolationMode
 
         assert InterpolationMode is None
@@ -223,6 +224,6 @@ def test_torchvision_is_stood_for_only_where_it_cannot_be_imported(monkeypatch):
     real = types.ModuleType("torchvision.transforms.functional")
     for name in ("torchvision", "torchvision.transforms", real.__name__):
         monkeypatch.setitem(sys.modules, name, real)
-    with _without_torchvision():
+    with without_torchvision():
         assert sys.modules[real.__name__] is real
     assert sys.modules[real.__name__] is real
