@@ -21,11 +21,13 @@ class Constructor:
     Attributes:
         make_folder: gives the folder of a scope.
         is_read: whether something of the printed class reads an attribute of `self`.
+        loose: text arguments are kept, so that the class is printed for several of them.
     """
 
     owner: nn.Module
     make_folder: Callable[[Scope], Folder]
     is_read: Callable[[str], bool]
+    loose: bool
 
     def fold(self, cls: type, scope: Scope) -> list[ast.stmt]:
         """Return the statements of a class' constructor, those of its parents written in."""
@@ -123,7 +125,8 @@ class Constructor:
         if isinstance(value, nn.Parameter):
             return True
         has_weights = isinstance(value, nn.Module) and len(value.state_dict()) > 0
-        return has_weights or (self.is_read(attribute) and not isinstance(value, nn.Identity))
+        is_idle = isinstance(value, nn.Identity) and not self.loose
+        return has_weights or (self.is_read(attribute) and not is_idle)
 
     def _tidy_parameter(self, attribute: str, node: ast.expr, scope: Scope) -> ast.expr:
         """Return a parameter whose start is computed as one of zeros: it is loaded anyway."""

@@ -1,19 +1,28 @@
-"""Docstrings of the sources, without what is said of arguments that were folded in."""
+"""Docstrings of the sources, with what was folded in: the activation, the attention's formula."""
 
-from collections.abc import Sequence
+import inspect
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-SECTIONS = ("Args:", "Returns:", "Raises:", "Attributes:", "Example:")
+from torch import nn
+
+WIDTH = 95  # of a docstring's lines, which are indented by four
 
 
-def shorten_docstring(text: str, parameters: Sequence[str] | None) -> str:
+def shorten_docstring(
+    text: str, parameters: Sequence[str] | None, words: Mapping[str, str] | None = None
+) -> str:
     """Return the first paragraph of a docstring, the arguments that are left, and the source.
 
     Args:
         text: with the indentation taken away.
         parameters: those of a class' constructor that are left; None: arguments are not said.
+        words: what stands for a word in the first paragraph.
     """
     paragraphs = text.split("\n\n")
-    kept = [paragraphs[0]]
+    kept = [_replace_words(paragraphs[0], words or {})]
     for paragraph in paragraphs[1:]:
         if paragraph.startswith("Args:") and parameters:
             entries = _list_entries(paragraph)
@@ -22,6 +31,30 @@ def shorten_docstring(text: str, parameters: Sequence[str] | None) -> str:
         elif paragraph.startswith("Source:"):
             kept.append(paragraph)
     return "\n\n".join(kept)
+
+
+def describe_arguments(owner: nn.Module, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a class' docstring may call by a general name: its activation, its attention."""
+    words = {}
+    if isinstance(arguments.get("activation"), str):
+        words["act"] = arguments["activation"].partition("_0")[0]
+    attention = getattr(owner, "attention", None)
+    if attention is not None and attention.__doc__:
+        # "(x + f) * (sigmoid(f) - 0.5). Source: ..." begins with the formula.
+        formula = inspect.cleandoc(attention.__doc__).partition("\n")[0]
+        words["attend(x, f)"] = re.split(r"\.$|\. |: ", formula)[0]
+    return words
+
+
+def _replace_words(text: str, words: Mapping[str, str]) -> str:
+    for word, meaning in words.items():
+        pattern = rf"\b{re.escape(word)}(?=\()" if word.isalpha() else re.escape(word)
+        text = re.sub(pattern, lambda match, meaning=meaning: meaning, text)
+    lines = text.split("\n")
+    # Text that grew is filled anew; what stands in lines on purpose stays.
+    if any(len(line) > WIDTH for line in lines[1:]) or len(lines[0]) > WIDTH - 6:
+        return "\n".join(textwrap.wrap(" ".join(lines), WIDTH - 6))
+    return text
 
 
 def _list_entries(paragraph: str) -> list[str]:

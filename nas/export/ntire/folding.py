@@ -252,10 +252,11 @@ class Folder:
     def _fold_call(self, node: ast.Call) -> ast.expr:
         """Fold a call by what is called: ours by its source, PyTorch's as it stands."""
         called = self.scope.evaluate(node.func)
-        if isinstance(called, nn.Identity) and len(node.args) == 1:
-            return self.fold(node.args[0])
-        if isinstance(called, nn.Module) and is_own(type(called)) and not self.building:
-            return self._inline_module(called, node)
+        if isinstance(called, nn.Module) and not self.building and not self.scope.loose:
+            if isinstance(called, nn.Identity) and len(node.args) == 1:
+                return self.fold(node.args[0])
+            if is_own(type(called)):
+                return self._inline_module(called, node)
         if isinstance(called, functools.partial):
             node = ast.Call(
                 func=node.func,
@@ -313,6 +314,8 @@ class Folder:
         ]
         if called is zip:  # Python 3.9 has no `strict`
             node.keywords = []
+        if called is list and len(node.args) == 1 and isinstance(node.args[0], ast.Tuple):
+            return ast.List(elts=node.args[0].elts, ctx=ast.Load())
         if called is torch.unflatten:  # PyTorch 1.13 has the method alone
             return ast.Call(
                 func=ast.Attribute(value=node.args[0], attr="unflatten", ctx=ast.Load()),
@@ -339,7 +342,7 @@ class Folder:
         for i, parameter in enumerate(kept):
             if parameter in given:
                 value, keyword = given[parameter]
-                if keyword and i > 0:
+                if keyword and i > 0 and parameter != "channels":
                     keywords.append(ast.keyword(arg=parameter, value=self.fold(value)))
                 else:
                     args.append(self.fold(value))

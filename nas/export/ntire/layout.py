@@ -249,6 +249,12 @@ def _split_call(head: str, node: ast.Call, after: str, indent: str) -> list[str]
     opened = f"{head}{show(node.func, 15)}("
     texts = show_arguments(node)
     inner = indent + STEP
+    if len(opened) > WIDTH and isinstance(node.func, ast.Attribute):
+        # What stands before the last brackets is too long: those before them are opened.
+        last = f".{node.func.attr}({', '.join(texts)}){after}"
+        earlier = _split_brackets(head, node.func.value, last, indent)
+        if earlier:
+            return earlier
     if len(inner) + len(", ".join(texts)) <= WIDTH:
         return [opened, f"{inner}{', '.join(texts)}", f"{indent}){after}"]
 
@@ -263,7 +269,8 @@ def _split_call(head: str, node: ast.Call, after: str, indent: str) -> list[str]
         name = f"{keyword.arg}=" if keyword else ""
         if len(texts) == 1 and isinstance(value, ast.GeneratorExp):
             return [opened, *_break_comprehension(value, inner), f"{indent}){after}"]
-        comma = "" if len(texts) == 1 and isinstance(value, ast.GeneratorExp) else ","
+        # Brackets that are all there is in brackets take no comma after them.
+        comma = "" if len(texts) == 1 and isinstance(value, ast.List) else ","
         lines += _lay_out_item(f"{inner}{name}", value, comma, inner)
     return [*lines, f"{indent}){after}"]
 

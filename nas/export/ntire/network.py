@@ -128,6 +128,11 @@ class _Calls:
             return "channels"
         if width % self.channels == 0:
             return f"{width // self.channels} * channels"
+        # The branch from the image has the channels of its pixel shuffle.
+        others = width - 3 * self.spec.scale**2
+        if self.spec.skip and others > 0 and others % self.channels == 0:
+            times = others // self.channels
+            return f"3 * scale**2 + {f'{times} * ' if times > 1 else ''}channels"
         return str(width)
 
 

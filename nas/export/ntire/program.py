@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.export.ntire.bodies import drop_unread, fold_body, strip_annotations
 from nas.export.ntire.constructors import Constructor
-from nas.export.ntire.docstrings import shorten_docstring
+from nas.export.ntire.docstrings import describe_arguments, shorten_docstring
 from nas.export.ntire.expressions import show
 from nas.export.ntire.folding import Folder
 from nas.export.ntire.scope import LITERALS, Scope, is_constant, list_parameter_names, make_literal
@@ -26,6 +26,14 @@ from nas.export.ntire.sources import (
 
 MARK = "_mark_"  # begins what stands for a name until all names are known
 LONGEST_INLINED = 40  # characters of a function that is written out where it is called
+
+
+class LooseError(Exception):
+    """A class cannot be printed with its text arguments kept."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__(cls.__name__)
+        self.cls = cls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +85,12 @@ class Program:
         if is_plain and key in self._classes:
             return ast.Name(id=self._classes[key], ctx=ast.Load())
         owner = cls(**given).eval()
-        node, parameters = self._print_class(cls, owner, given)
+        try:
+            node, parameters = self._print_class(cls, owner, given)
+        except ValueError as error:
+            if cls in self.loose:
+                raise LooseError(cls) from error
+            raise
         statics = {n: v for n, v in given.items() if isinstance(v, str | bool)}
         name = self._add(cls, cls.__name__, node, parameters, statics)
         if is_plain:
@@ -150,7 +163,7 @@ class Program:
                     methods.append(self._print_method(cls, name, owner, loose=loose))
                 except ValueError:
                     # In a first pass, methods are printed that nothing may call.
-                    if self.methods is not None:
+                    if self.methods is not None or loose:
                         raise
         read = {
             part.attr
@@ -166,6 +179,7 @@ class Program:
             owner=owner,
             make_folder=lambda scope: Folder(self, scope, building=True),
             is_read=lambda name: name in read,
+            loose=loose,
         )
         body = constructor.fold(cls, scope)
         parameters = self._list_kept(cls, body)
@@ -173,7 +187,8 @@ class Program:
         docstring = _read_docstring(find_class(cls).body)
         made: list[ast.stmt] = []
         if docstring:
-            made.append(_make_docstring(shorten_docstring(docstring, parameters)))
+            words = describe_arguments(owner, arguments) if not loose else {}
+            made.append(_make_docstring(shorten_docstring(docstring, parameters, words)))
         if len(body) > 1 or torch_base:
             made.append(_make_constructor(cls, parameters, body))
         made += methods

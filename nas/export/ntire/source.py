@@ -7,7 +7,7 @@ from collections import Counter
 from nas.export.ntire.layout import print_body, print_function, print_statement
 from nas.export.ntire.naming import name_definitions
 from nas.export.ntire.network import print_network
-from nas.export.ntire.program import MARK, Definition, Program
+from nas.export.ntire.program import MARK, Definition, LooseError, Program
 from search_spaces.network import Network
 
 MOST_PASSES = 5
@@ -44,14 +44,6 @@ def print_source(net: Network, name: str, title: str, docstring: str) -> str:
     return _join(kept, network, title)
 
 
-class LooseError(ValueError):
-    """A class cannot keep its text arguments."""
-
-    def __init__(self, cls: type) -> None:
-        super().__init__(cls.__name__)
-        self.cls = cls
-
-
 def _find_reached(definitions: dict[str, Definition], network: ast.ClassDef) -> list[Definition]:
     """Return the definitions that the network needs, in an order in which each is there in time."""
     reached: dict[str, None] = {}
@@ -63,17 +55,27 @@ def _find_reached(definitions: dict[str, Definition], network: ast.ClassDef) -> 
                 reached[part.id] = None
 
     reach(network)
-    return [definitions[mark] for mark in reached]
+    return [definition for mark, definition in definitions.items() if mark in reached]
 
 
 def _list_called(kept: list[Definition], network: ast.ClassDef) -> frozenset[str]:
     """Return the names of attributes that something calls: methods among them."""
-    return frozenset(
-        part.func.attr
-        for node in (network, *(definition.node for definition in kept))
-        for part in ast.walk(node)
-        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)
-    )
+    called = set()
+    for node in (network, *(definition.node for definition in kept)):
+        # A method that is only another's result in part is written in there: no call of its own.
+        shared = {
+            id(part.value.value)
+            for part in ast.walk(node)
+            if isinstance(part, ast.Return) and isinstance(part.value, ast.Subscript)
+        }
+        called |= {
+            part.func.attr
+            for part in ast.walk(node)
+            if isinstance(part, ast.Call)
+            and isinstance(part.func, ast.Attribute)
+            and id(part) not in shared
+        }
+    return frozenset(called)
 
 
 def _rename(kept: list[Definition], network: ast.ClassDef, names: dict[str, str]) -> None:
