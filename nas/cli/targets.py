@@ -16,6 +16,7 @@ CLASSES = frozenset(
         "nas.data.config.DataConfig",
         "nas.data.config.FolderSource",
         "nas.data.config.PhotoSource",
+        "nas.export.ntire.exporter.NtireExporter",
         "nas.export.safetensors.SafetensorsExporter",
         "nas.losses.edges.Gradient",
         "nas.losses.edges.Laplacian",

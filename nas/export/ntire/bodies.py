@@ -33,9 +33,7 @@ def fold_body(body: Sequence[ast.stmt], folder: Folder) -> list[ast.stmt]:
     return _join_return(made)
 
 
-def _fold_statement(
-    node: ast.stmt, folder: Folder, body: Sequence[ast.stmt]
-) -> list[ast.stmt]:
+def _fold_statement(node: ast.stmt, folder: Folder, body: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Return what is left of a statement: none, one, or those of a branch."""
     if isinstance(node, ast.Raise | ast.Assert | ast.Pass):
         return []
@@ -68,12 +66,14 @@ def _fold_expression(node: ast.Expr, folder: Folder) -> list[ast.stmt]:
     return [] if is_check else [ast.Expr(value=folder.fold(node.value))]
 
 
-def _fold_assignment(
-    node: ast.Assign, folder: Folder, body: Sequence[ast.stmt]
-) -> list[ast.stmt]:
+def _fold_assignment(node: ast.Assign, folder: Folder, body: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Return an assignment; one of a constant or of a function is written in where it is read."""
     value, target = folder.fold(node.value), node.targets[0]
-    if folder.scope.settled and isinstance(target, ast.Name) and _count_stores(body, target.id) == 1:
+    if (
+        folder.scope.settled
+        and isinstance(target, ast.Name)
+        and _count_stores(body, target.id) == 1
+    ):
         called = folder.scope.evaluate(node.value)
         is_alias = isinstance(value, ast.Name) and isinstance(called, FunctionType)
         if is_constant(value, *LITERALS) or is_alias:
@@ -141,7 +141,11 @@ def _fold_loop(node: ast.For, folder: Folder) -> list[ast.stmt]:
     names = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
     inner = folder.within(folder.scope.extend({}, names).unsettle())
     body = fold_body(node.body, inner)
-    return [ast.For(target=node.target, iter=folder.fold(node.iter), body=body, orelse=[])] if body else []
+    return (
+        [ast.For(target=node.target, iter=folder.fold(node.iter), body=body, orelse=[])]
+        if body
+        else []
+    )
 
 
 def _dump(body: Sequence[ast.stmt]) -> str:

@@ -108,7 +108,11 @@ class Constructor:
             if not any(self._is_kept(name) for name in attributes):
                 return []
             folded = self.make_folder(scope).fold(value)
-            return [ast.Assign(targets=[target], value=self._tidy_parameter(attributes[0], folded, scope))]
+            return [
+                ast.Assign(
+                    targets=[target], value=self._tidy_parameter(attributes[0], folded, scope)
+                )
+            ]
 
         # A local name: what it stands for is computed, as later statements decide by it.
         folded = self.make_folder(scope).fold(value)
@@ -140,7 +144,9 @@ class Constructor:
             return node
         shape = [_name_size(size, scope) for size in value.shape]
         zeros = ast.Attribute(value=ast.Name(id="torch", ctx=ast.Load()), attr="zeros")
-        return ast.Call(func=node.func, args=[ast.Call(func=zeros, args=shape, keywords=[])], keywords=[])
+        return ast.Call(
+            func=node.func, args=[ast.Call(func=zeros, args=shape, keywords=[])], keywords=[]
+        )
 
 
 def _name_size(size: int, scope: Scope) -> ast.expr:
@@ -171,5 +177,3 @@ def _drop_repeated(body: list[ast.stmt]) -> list[ast.stmt]:
             made[name] = len(kept)
         kept.append(statement)
     return kept
-
-

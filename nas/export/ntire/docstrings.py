@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
+SECTIONS = ("Args:", "Returns:", "Raises:", "Attributes:", "Example:")
 WIDTH = 95  # of a docstring's lines, which are indented by four
 
 
 def shorten_docstring(
     text: str, parameters: Sequence[str] | None, words: Mapping[str, str] | None = None
 ) -> str:
-    """Return the first paragraph of a docstring, the arguments that are left, and the source.
+    """Return a docstring's first paragraph, its formulas, the arguments that are left, the source.
 
     Args:
         text: with the indentation taken away.
@@ -30,6 +31,8 @@ def shorten_docstring(
             kept += ["\n".join(["Args:", *left])] if left else []
         elif paragraph.startswith("Source:"):
             kept.append(paragraph)
+        elif " = " in paragraph and not paragraph.startswith(SECTIONS):
+            kept.append(_replace_words(paragraph, words or {}))  # what it computes
     return "\n\n".join(kept)
 
 
@@ -46,10 +49,14 @@ def describe_arguments(owner: nn.Module, arguments: Mapping[str, Any]) -> dict[s
     return words
 
 
-def _replace_words(text: str, words: Mapping[str, str]) -> str:
+def _replace_words(before: str, words: Mapping[str, str]) -> str:
+    """Return a paragraph with words replaced, filled anew where it became too wide."""
+    text = before
     for word, meaning in words.items():
         pattern = rf"\b{re.escape(word)}(?=\()" if word.isalpha() else re.escape(word)
         text = re.sub(pattern, lambda match, meaning=meaning: meaning, text)
+    if not any(word in before for word in words):
+        return before
     lines = text.split("\n")
     # Text that grew is filled anew; what stands in lines on purpose stays.
     if any(len(line) > WIDTH for line in lines[1:]) or len(lines[0]) > WIDTH - 6:

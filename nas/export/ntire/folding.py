@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from nas.export.ntire.expressions import show
 from nas.export.ntire.scope import (
     LITERALS,
     UNKNOWN,
@@ -28,6 +29,7 @@ KNOWN_RESULTS: dict[Any, Any] = {
     torch.is_grad_enabled: False,
     selective_scan._mamba_ssm: None,
 }
+LONGEST_REPEATED = 14  # characters of an argument that is written three times in one call
 # What PyTorch's layers take where nothing is said.
 DEFAULTS: dict[Any, dict[str, Any]] = {
     nn.Conv2d: {"bias": True, "padding": 0, "groups": 1, "stride": 1},
@@ -91,7 +93,9 @@ class Folder:
     def _fold_part(self, part: Any) -> Any:
         if isinstance(part, ast.expr):
             return self.fold(part)
-        return self._fold_fields(part) if isinstance(part, ast.keyword | ast.comprehension) else part
+        return (
+            self._fold_fields(part) if isinstance(part, ast.keyword | ast.comprehension) else part
+        )
 
     def _fold_name(self, node: ast.Name) -> ast.expr:
         scope = self.scope
@@ -214,7 +218,9 @@ class Folder:
     def _write_value(self, value: Any) -> ast.expr:
         """Return what a loop's variable stands for; widths by their names."""
         is_width = type(value) is int and value > 3
-        return self._name_number(value, "channels", "in_channels") if is_width else make_literal(value)
+        return (
+            self._name_number(value, "channels", "in_channels") if is_width else make_literal(value)
+        )
 
     _fold_generatorexp = _fold_setcomp = _fold_dictcomp = _fold_listcomp
 
@@ -329,7 +335,9 @@ class Folder:
     def _fold_construction(self, cls: type, node: ast.Call) -> ast.expr:
         """Fold the making of one of our classes: its printed name, and the arguments it kept."""
         if not issubclass(cls, nn.Module):
-            unnamed = ast.Call(func=ast.Name(id="?", ctx=ast.Load()), args=node.args, keywords=node.keywords)
+            unnamed = ast.Call(
+                func=ast.Name(id="?", ctx=ast.Load()), args=node.args, keywords=node.keywords
+            )
             folded = self._fold_fields(unnamed)
             folded.func = self.printer.name_helper(cls)
             return folded  # type: ignore[no-any-return]
@@ -364,7 +372,9 @@ class Folder:
     def _fold_own_function(self, function: FunctionType, node: ast.Call) -> ast.expr:
         """Fold a call of one of our functions: written out where it is short, else by its name."""
         if any(isinstance(arg, ast.Starred) for arg in node.args):
-            named = self._fold_fields(ast.Call(func=ast.Name(id="?", ctx=ast.Load()), args=node.args, keywords=[]))
+            named = self._fold_fields(
+                ast.Call(func=ast.Name(id="?", ctx=ast.Load()), args=node.args, keywords=[])
+            )
             statics = {k.arg: self.scope.evaluate(k.value) for k in node.keywords if k.arg}
             named.func = self.printer.name_function(function, statics)
             return named  # type: ignore[no-any-return]
@@ -439,9 +449,7 @@ def bind_target(target: ast.expr, item: Any) -> dict[str, Any]:
     return values
 
 
-def bind_nodes(
-    called: Any, node: ast.Call, scope: Scope
-) -> dict[str, tuple[ast.expr, bool]]:
+def bind_nodes(called: Any, node: ast.Call, scope: Scope) -> dict[str, tuple[ast.expr, bool]]:
     """Return the arguments of a call by parameter, and whether each was given by its name."""
     code = called.__init__.__code__ if isinstance(called, type) else called.__code__
     names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
@@ -452,7 +460,9 @@ def bind_nodes(
         if isinstance(arg, ast.Starred):
             # A tuple that is spread is read item by item.
             for i in range(len(scope.evaluate(arg.value))):
-                listed.append(ast.Subscript(value=arg.value, slice=ast.Constant(value=i), ctx=ast.Load()))
+                listed.append(
+                    ast.Subscript(value=arg.value, slice=ast.Constant(value=i), ctx=ast.Load())
+                )
         else:
             listed.append(arg)
     bound = {name: (arg, False) for name, arg in zip(names, listed, strict=False)}
@@ -475,9 +485,7 @@ def start_parameter(node: ast.expr) -> ast.expr:
     return node
 
 
-def substitute(
-    body: ast.expr, given: dict[str, ast.expr], *, always: bool
-) -> ast.expr | None:
+def substitute(body: ast.expr, given: dict[str, ast.expr], *, always: bool) -> ast.expr | None:
     """Return an expression with arguments in the place of parameters.
 
     None where an argument that is more than a name would be computed twice.
@@ -488,7 +496,8 @@ def substitute(
             counts[part.id] = counts.get(part.id, 0) + 1
     for name, arg in given.items():
         is_small = isinstance(arg, ast.Name | ast.Constant | ast.Attribute)
-        if counts.get(name, 0) > 1 and not (is_small or always):
+        is_readable = always and (len(show(arg)) <= LONGEST_REPEATED or counts.get(name, 0) < 3)
+        if counts.get(name, 0) > 1 and not (is_small or is_readable):
             return None
     return _Substitution(given).visit(copy.deepcopy(body))  # type: ignore[no-any-return]
 

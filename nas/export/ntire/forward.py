@@ -48,8 +48,10 @@ class _Forward:
                 self.lines.append("image = image - self.mean")
         if self.spec.skip and self.spec.skip.kind not in FIXED_SKIPS:
             self.names["skip"] = "skip"
+            self.lines.append("# Past the body: each pixel repeated, before the pixel shuffle.")
             self.lines.append("skip = self.skip(image)")
         if self.spec.normalise:
+            self.lines.append("# The body sees pixels in [0, 255], around their mean.")
             self.lines.append(f"x = {PIXEL_RANGE} * (image - self.mean)")
             self.at = "x"
 
@@ -143,6 +145,8 @@ class _Forward:
     def _fuse(self) -> None:
         """Join the tapped features, and add what is read beside them."""
         spec = self.spec
+        if len(spec.taps) > 1:
+            self.lines += ["", "# Features of several depths make the image together."]
         if self._gathers_blocks():
             taps = "features"
         else:

@@ -140,7 +140,9 @@ def _lay_out(before: str, node: ast.expr, after: str, indent: str) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     if isinstance(node, ast.Tuple):
-        return _explode(f"{indent}{before}(", [show(item) for item in node.elts], f"){after}", indent)
+        return _explode(
+            f"{indent}{before}(", [show(item) for item in node.elts], f"){after}", indent
+        )
 
     operators = _count_operators(node)
     if operators < 2 and not isinstance(node, ast.IfExp) and not _is_chain(node):

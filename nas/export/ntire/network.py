@@ -29,11 +29,13 @@ def print_network(net: Network, name: str, docstring: str, printer: Printer) -> 
     """
     calls = _Calls(net.spec, printer)
     constructor = [f"def __init__({calls.list_parameters()}):", "    super().__init__()"]
+    if any(_reads(text, "fused") for text in calls.shown.values()):
+        times = f"{calls.times} * " if calls.times > 1 else ""
+        constructor.append(f"    fused = 3 * scale**2 + {times}channels")
     constructor += [f"    {line}" for line in _list_layers(net.spec, calls)]
     if net.spec.normalise or any(layer.kind == "centre" for layer in net.spec.wrap):
-        # No weight, so that the keys of the file are the network's own.
         mean = ", ".join(f"{value:.4f}" for value in frame.DIV2K_MEAN)
-        constructor.append("    # The mean colour of DIV2K's training images.")
+        constructor += ["", "    # The mean colour of DIV2K's training images: no weight."]
         constructor.append(f"    mean = torch.tensor([{mean}]).view(1, 3, 1, 1)")
         constructor.append('    self.register_buffer("mean", mean, persistent=False)')
 
@@ -51,6 +53,10 @@ class _Calls:
     def __init__(self, spec: ArchSpec, printer: Printer) -> None:
         self.spec, self.printer = spec, printer
         self.channels = _find_width(spec)
+        others = sum(feature_widths(spec)[tap] for tap in spec.taps) - 3 * spec.scale**2
+        is_joined = "skip" in spec.taps and others > 0 and others % self.channels == 0
+        self.times = others // self.channels if is_joined else 0
+        self.fused = others + 3 * spec.scale**2 if is_joined else None
         # The names under which a specification's kinds are called here.
         self.space: dict[str, Any] = {
             **{f"block_{name}": made for name, made in BLOCKS.items()},
@@ -58,13 +64,20 @@ class _Calls:
             **{f"skip_{name}": made for name, made in SKIPS.items()},
             "ChannelScale": ChannelScale, "plain_conv": plain_conv, "__name__": __name__,
         }  # fmt: skip
-        self.shown = {part.name: self._show_part(part) for part in parts(spec) if part.role != "wrap"}
+        self.shown = {
+            part.name: self._show_part(part) for part in parts(spec) if part.role != "wrap"
+        }
 
     def list_parameters(self) -> str:
         """Return the constructor's parameters, those that something reads."""
-        text = " ".join(self.shown.values())
+        texts = self.shown.values()
         named = {"channels": self.channels, "scale": self.spec.scale}
-        read = [f"{name}={value}" for name, value in named.items() if _reads(text, name)]
+        is_fused = any(_reads(text, "fused") for text in texts)
+        read = [
+            f"{name}={value}"
+            for name, value in named.items()
+            if is_fused or any(_reads(text, name) for text in texts)
+        ]
         return ", ".join(["self", *read])
 
     def pad(self, image: str) -> str:
@@ -79,7 +92,7 @@ class _Calls:
     def _show_part(self, part: Part) -> str:
         try:
             call = self._make_call(part)
-            values = {"channels": self.channels, "scale": self.spec.scale}
+            values = {"channels": self.channels, "scale": self.spec.scale, "fused": self.fused}
             scope = Scope(space=self.space, local=set(values), values=values)
             return show(Folder(self.printer, scope, building=True).fold(call))
         except ValueError as error:
@@ -117,7 +130,9 @@ class _Calls:
         return [
             ast.keyword(
                 arg=name,
-                value=_read(self._show_width(int(value))) if name == "channels" else make_literal(value),
+                value=_read(self._show_width(int(value)))
+                if name == "channels"
+                else make_literal(value),
             )
             for name, value in block.args
         ]
@@ -129,10 +144,8 @@ class _Calls:
         if width % self.channels == 0:
             return f"{width // self.channels} * channels"
         # The branch from the image has the channels of its pixel shuffle.
-        others = width - 3 * self.spec.scale**2
-        if self.spec.skip and others > 0 and others % self.channels == 0:
-            times = others // self.channels
-            return f"3 * scale**2 + {f'{times} * ' if times > 1 else ''}channels"
+        if width == self.fused:
+            return "fused"
         return str(width)
 
 
@@ -195,7 +208,7 @@ def _find_width(spec: ArchSpec) -> int:
 
 
 def _reads(text: str, name: str) -> bool:
-    return any(isinstance(p, ast.Name) and p.id == name for p in ast.walk(ast.parse(text.replace(") ", ")\n"))))
+    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(_read(text)))
 
 
 def _read(text: str) -> ast.expr:
@@ -204,22 +217,16 @@ def _read(text: str) -> ast.expr:
 
 def _parse(lines: list[str]) -> ast.FunctionDef:
     """Return the function of some lines, with the comments that stand on lines of their own."""
-    code = [line for line in lines if not line.lstrip().startswith("#")]
-    node = ast.parse("\n".join(code)).body[0]
-    keep_numbers(node, "\n".join(code))
+    text = "\n".join(lines)
+    node = ast.parse(text).body[0]
+    keep_numbers(node, text)
     assert isinstance(node, ast.FunctionDef)
-    _attach(node.body, lines, code)
-    return node
-
-
-def _attach(body: list[ast.stmt], lines: list[str], code: list[str]) -> None:
-    """Give statements the comments and blank lines above them."""
-    for statement in body:
-        position = lines.index(code[statement.lineno - 1])
-        above = position - 1
+    for statement in node.body:
+        above = statement.lineno - 2
         comments: list[str] = []
-        while above > 0 and lines[above].lstrip().startswith("#"):
+        while lines[above].lstrip().startswith("#"):
             comments.insert(0, lines[above].strip())
             above -= 1
         statement.comments = comments  # type: ignore[attr-defined]
         statement.blank_before = not lines[above].strip()  # type: ignore[attr-defined]
+    return node

@@ -217,7 +217,10 @@ class Program:
     def _list_kept(self, cls: type, body: list[ast.stmt]) -> list[str]:
         """Return the parameters of a constructor that its printed statements read."""
         read = {
-            part.id for statement in body for part in ast.walk(statement) if isinstance(part, ast.Name)
+            part.id
+            for statement in body
+            for part in ast.walk(statement)
+            if isinstance(part, ast.Name)
         }
         return [name for name in inspect.signature(cls).parameters if name in read]
 
@@ -289,13 +292,21 @@ class Program:
         statements = node.body[1:] if docstring else node.body
         body = drop_unread(fold_body(statements, Folder(self, scope, building=False)))
         arguments = strip_annotations(node.args)
-        defaults = dict(zip(reversed([a.arg for a in node.args.args]), reversed(node.args.defaults), strict=False))
+        defaults = dict(
+            zip(
+                reversed([a.arg for a in node.args.args]),
+                reversed(node.args.defaults),
+                strict=False,
+            )
+        )
         read = {p.id for s in body for p in ast.walk(s) if isinstance(p, ast.Name)}
         arguments.args = [
             ast.arg(arg=arg.arg) for arg in kept if arg.arg not in defaults or arg.arg in read
         ]
         arguments.defaults = [defaults[a.arg] for a in arguments.args if a.arg in defaults]
-        given = dict(zip([arg.arg for arg in node.args.kwonlyargs], node.args.kw_defaults, strict=False))
+        given = dict(
+            zip([arg.arg for arg in node.args.kwonlyargs], node.args.kw_defaults, strict=False)
+        )
         arguments.kw_defaults = [given.get(arg.arg) for arg in arguments.kwonlyargs]
         if docstring:
             body = [_make_docstring(shorten_docstring(docstring, None)), *body]
