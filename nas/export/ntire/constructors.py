@@ -4,12 +4,13 @@ import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
+from nas.export.ntire.arguments import bind_nodes
 from nas.export.ntire.bodies import drop_unread, execute, is_refusal
-from nas.export.ntire.folding import Folder, bind_nodes
+from nas.export.ntire.calls import fold_argument
+from nas.export.ntire.folding import Folder
 from nas.export.ntire.scope import Scope
 from nas.export.ntire.sources import find_method, is_own
 
@@ -89,7 +90,7 @@ class Constructor:
         values = {name: scope.evaluate(value) for name, (value, _) in given.items()}
         inner = Scope(
             space=vars(inspect.getmodule(defined_in)), local=set(values), values=values,
-            replaced={name: folder.fold_argument(value) for name, (value, _) in given.items()},
+            replaced={name: fold_argument(folder, value) for name, (value, _) in given.items()},
             owner=self.owner, loose=scope.loose,
         )  # fmt: skip
         return self._fold_statements(function.body, inner, defined_in)

@@ -54,7 +54,7 @@ def _replace_words(before: str, words: Mapping[str, str]) -> str:
     text = before
     for word, meaning in words.items():
         pattern = rf"\b{re.escape(word)}(?=\()" if word.isalpha() else re.escape(word)
-        text = re.sub(pattern, lambda match, meaning=meaning: meaning, text)
+        text = re.sub(pattern, meaning.replace("\\", r"\\"), text)
     if not any(word in before for word in words):
         return before
     lines = text.split("\n")

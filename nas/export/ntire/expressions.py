@@ -12,6 +12,10 @@ OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
     ast.Gt: (">", 5), ast.GtE: (">=", 5), ast.Is: ("is", 5), ast.IsNot: ("is not", 5),
     ast.In: ("in", 5), ast.NotIn: ("not in", 5),
 }  # fmt: skip
+BRACKETS: dict[type[ast.AST], tuple[str, str]] = {
+    ast.GeneratorExp: ("(", ")"), ast.ListComp: ("[", "]"), ast.SetComp: ("{", "}"),
+    ast.DictComp: ("{", "}"),
+}  # fmt: skip
 LAMBDA, ATOM = 1, 15  # how tightly the loosest and the tightest expression bind
 
 
@@ -128,7 +132,7 @@ def _show_collection(node: ast.expr) -> str | None:
         pairs = zip(node.keys, node.values, strict=True)
         return f"{{{', '.join(f'{show(key)}: {show(value)}' for key, value in pairs if key)}}}"
     if isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
-        first, last = {"GeneratorExp": "()", "ListComp": "[]", "SetComp": "{}"}[type(node).__name__]
+        first, last = BRACKETS[type(node)]
         return f"{first}{' '.join([show(node.elt), *show_generators(node.generators)])}{last}"
     if isinstance(node, ast.DictComp):
         loops = " ".join(show_generators(node.generators))

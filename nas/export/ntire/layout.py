@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterable, Sequence
 
 from nas.export.ntire.expressions import (
+    BRACKETS,
     OPERATORS,
     show,
     show_arguments,
@@ -286,9 +287,7 @@ def _lay_out_item(head: str, node: ast.expr, after: str, indent: str) -> list[st
 
 
 def _split_comprehension(head: str, node: ast.expr, after: str, indent: str) -> list[str]:
-    first, last = {
-        "GeneratorExp": "()", "ListComp": "[]", "SetComp": "{}", "DictComp": "{}",
-    }[type(node).__name__]  # fmt: skip
+    first, last = BRACKETS[type(node)]
     inner = indent + STEP
     flat = f"{inner}{show(node)[1:-1]}"
     body = [flat] if len(flat) <= WIDTH else _break_comprehension(node, inner)

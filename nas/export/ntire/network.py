@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any
 
 from nas.export.ntire.expressions import show
-from nas.export.ntire.folding import Folder, Printer
+from nas.export.ntire.folding import Folder
 from nas.export.ntire.forward import print_forward
+from nas.export.ntire.printer import Printer
 from nas.export.ntire.scope import Scope, make_literal
 from nas.export.ntire.sources import keep_numbers
 from search_spaces import frame
@@ -41,7 +42,7 @@ def print_network(net: Network, name: str, docstring: str, printer: Printer) -> 
 
     has_fusion = calls.shown["fusion"] != IDENTITY
     forward = print_forward(net, has_fusion=has_fusion, pad=calls.pad)
-    body = [ast.Expr(value=ast.Constant(value=docstring))]
+    body: list[ast.stmt] = [ast.Expr(value=ast.Constant(value=docstring))]
     body += [_parse(constructor), _parse(forward)]
     base = ast.parse("nn.Module", mode="eval").body
     return ast.ClassDef(name=name, bases=[base], keywords=[], body=body, decorator_list=[])

@@ -14,7 +14,7 @@ from nas.export.ntire.constructors import Constructor
 from nas.export.ntire.docstrings import describe_arguments, shorten_docstring
 from nas.export.ntire.expressions import show
 from nas.export.ntire.folding import Folder
-from nas.export.ntire.scope import LITERALS, Scope, is_constant, list_parameter_names, make_literal
+from nas.export.ntire.scope import LITERALS, Scope, list_parameter_names
 from nas.export.ntire.sources import (
     find_class,
     find_constant,
@@ -22,6 +22,14 @@ from nas.export.ntire.sources import (
     find_method,
     is_own,
     list_methods,
+)
+from nas.export.ntire.trees import (
+    drop_keywords,
+    inline_parents,
+    is_docstring,
+    make_constructor,
+    make_docstring,
+    read_docstring,
 )
 
 MARK = "_mark_"  # begins what stands for a name until all names are known
@@ -119,8 +127,8 @@ class Program:
             if self._is_called(name) or name == "__init__":
                 body.append(self._print_method(cls, name, None, loose=False))
         source = find_class(cls)
-        docstring = _read_docstring(source.body)
-        body = [_make_docstring(shorten_docstring(docstring, None)), *body] if docstring else body
+        docstring = read_docstring(source.body)
+        body = [make_docstring(shorten_docstring(docstring, None)), *body] if docstring else body
         node = ast.ClassDef(name=cls.__name__, bases=[], keywords=[], body=body, decorator_list=[])
         return self._add(cls, cls.__name__, node, [], {})
 
@@ -129,7 +137,7 @@ class Program:
     ) -> ast.expr | None:
         """Return a function's one expression; None where it is more, or long."""
         node = self._print_function(function, statics, values)
-        body = [statement for statement in node.body if not _is_docstring(statement)]
+        body = [statement for statement in node.body if not is_docstring(statement)]
         if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
             return None
         makes_layer = "nn." in ast.unparse(body[0].value) or MARK in ast.unparse(body[0].value)
@@ -143,7 +151,7 @@ class Program:
         if any(True for _ in module.buffers()):
             return None
         node = self._print_method(type(module), "forward", module, loose=False)
-        body = [statement for statement in node.body if not _is_docstring(statement)]
+        body = [statement for statement in node.body if not is_docstring(statement)]
         reads_self = "self" in {p.id for s in body for p in ast.walk(s) if isinstance(p, ast.Name)}
         if len(body) != 1 or not isinstance(body[0], ast.Return) or reads_self:
             return None
@@ -184,13 +192,13 @@ class Program:
         body = constructor.fold(cls, scope)
         parameters = self._list_kept(cls, body)
         base = f"nn.{bases[0].__name__}" if torch_base else "nn.Module"
-        docstring = _read_docstring(find_class(cls).body)
+        docstring = read_docstring(find_class(cls).body)
         made: list[ast.stmt] = []
         if docstring:
             words = describe_arguments(owner, arguments) if not loose else {}
-            made.append(_make_docstring(shorten_docstring(docstring, parameters, words)))
+            made.append(make_docstring(shorten_docstring(docstring, parameters, words)))
         if len(body) > 1 or torch_base:
-            made.append(_make_constructor(cls, parameters, body))
+            made.append(make_constructor(cls, parameters, body))
         made += methods
         node = ast.ClassDef(
             name=cls.__name__, bases=[ast.parse(base, mode="eval").body], keywords=[],
@@ -237,7 +245,7 @@ class Program:
         function = copy.copy(function)
         if isinstance(function.body[-1], ast.Return):
             function.body = self._inline_inner(cls, function.body)
-        function.body = _inline_parents(defined_in, function.body)
+        function.body = inline_parents(defined_in, function.body)
         return self._finish_function(function, scope, list(function.args.args))
 
     def _inline_inner(self, cls: type, body: list[ast.stmt]) -> list[ast.stmt]:
@@ -253,12 +261,12 @@ class Program:
             return body
         found = find_method(cls, name)
         assert found is not None
-        inner = [statement for statement in found[0].body if not _is_docstring(statement)]
+        inner = [statement for statement in found[0].body if not is_docstring(statement)]
         last = copy.copy(inner[-1])
         assert isinstance(last, ast.Return)
         assert isinstance(last.value, ast.Tuple)
         assert isinstance(value.slice, ast.Constant)
-        last.value = last.value.elts[value.slice.value]
+        last.value = last.value.elts[int(str(value.slice.value))]
         return [*inner[:-1], last]
 
     def _print_function(
@@ -278,8 +286,9 @@ class Program:
             replaced=replaced,
         )  # fmt: skip
         kept = [arg for arg in node.args.args if arg.arg not in statics]
+        node = copy.copy(node)
+        node.args = drop_keywords(node.args, statics)
         made = self._finish_function(node, scope, kept)
-        made.args.kwonlyargs = [arg for arg in made.args.kwonlyargs if arg.arg not in statics]
         if key is not None:
             self._functions[key] = made
         return made
@@ -288,7 +297,7 @@ class Program:
         self, node: ast.FunctionDef, scope: Scope, kept: list[ast.arg]
     ) -> ast.FunctionDef:
         """Return a function with its body folded and the parameters that are left."""
-        docstring = _read_docstring(node.body)
+        docstring = read_docstring(node.body)
         statements = node.body[1:] if docstring else node.body
         body = drop_unread(fold_body(statements, Folder(self, scope, building=False)))
         arguments = strip_annotations(node.args)
@@ -309,7 +318,7 @@ class Program:
         )
         arguments.kw_defaults = [given.get(arg.arg) for arg in arguments.kwonlyargs]
         if docstring:
-            body = [_make_docstring(shorten_docstring(docstring, None)), *body]
+            body = [make_docstring(shorten_docstring(docstring, None)), *body]
         return ast.FunctionDef(name=node.name, args=arguments, body=body, decorator_list=[])
 
     def _is_called(self, name: str) -> bool:
@@ -337,62 +346,3 @@ def _make_key(function: FunctionType, statics: dict[str, Any], values: dict[str,
     if not all(isinstance(value, plain) for value in known.values()):
         return None
     return function, frozenset(statics), *((name, repr(known[name])) for name in sorted(known))
-
-
-def _inline_parents(cls: type, body: list[ast.stmt]) -> list[ast.stmt]:
-    """Write `super().forward(x)` out, where the parent's method is one expression of the same x."""
-    return [_inline_parent(cls, statement) for statement in body]
-
-
-def _inline_parent(cls: type, statement: ast.stmt) -> ast.stmt:
-    is_call = isinstance(statement, ast.Assign | ast.Return)
-    call = statement.value if isinstance(statement, ast.Assign | ast.Return) else None
-    if not is_call or not isinstance(call, ast.Call):
-        return statement
-    if not isinstance(call.func, ast.Attribute) or ast.unparse(call.func.value) != "super()":
-        return statement
-
-    found = next(
-        (find_method(base, call.func.attr) for base in cls.__mro__[1:] if is_own(base)), None
-    )
-    body = [part for part in found[0].body if not _is_docstring(part)] if found else []
-    if not found or len(body) != 1 or not isinstance(body[0], ast.Return):
-        raise ValueError(f"{cls.__name__} calls {ast.unparse(call.func)}, which is no expression")
-    names = list_parameter_names(found[0].args)
-    if names != [ast.unparse(arg) for arg in call.args]:
-        raise ValueError(f"{cls.__name__} calls {ast.unparse(call.func)} with other names")
-    made = copy.copy(statement)
-    made.value = body[0].value  # type: ignore[attr-defined]
-    return made
-
-
-def _make_constructor(cls: type, parameters: list[str], body: list[ast.stmt]) -> ast.FunctionDef:
-    signature = inspect.signature(cls)
-    args = [ast.arg(arg="self"), *(ast.arg(arg=name) for name in parameters)]
-    defaults = []
-    for name in parameters:
-        default = signature.parameters[name].default
-        if default is not inspect.Parameter.empty:
-            defaults.append(make_literal(default))
-    arguments = ast.arguments(
-        posonlyargs=[], args=args, kwonlyargs=[], kw_defaults=[], defaults=defaults
-    )
-    return ast.FunctionDef(name="__init__", args=arguments, body=body, decorator_list=[])
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and is_constant(node.value, str)
-
-
-def _read_docstring(body: list[ast.stmt]) -> str:
-    """Return the docstring that a body begins with, its indentation taken away; else nothing."""
-    first = body[0]
-    if not _is_docstring(first):
-        return ""
-    assert isinstance(first, ast.Expr)
-    assert isinstance(first.value, ast.Constant)
-    return inspect.cleandoc(first.value.value)
-
-
-def _make_docstring(text: str) -> ast.Expr:
-    return ast.Expr(value=ast.Constant(value=text))

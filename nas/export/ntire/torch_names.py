@@ -25,8 +25,9 @@ def find_unknown(source: str) -> list[str]:
     attributes = {name.rpartition(".")[2] for name in known} | PYTHON | set(_list_own(tree))
     unknown = {name for name in _list_modules_names(tree) if name not in known}
     for node in ast.walk(tree):
-        is_method = isinstance(node, ast.Attribute) and _find_root(node) not in MODULES
-        if is_method and node.attr not in attributes and _find_root(node) not in ("self", "math"):
+        if not isinstance(node, ast.Attribute) or _find_root(node) in (*MODULES, "self", "math"):
+            continue
+        if node.attr not in attributes:
             unknown.add(f".{node.attr}")
     return sorted(unknown)
 

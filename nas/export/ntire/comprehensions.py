@@ -1,0 +1,99 @@
+"""Comprehensions with what is constant folded in; elements that differ are written out."""
+
+import ast
+import copy
+from typing import Any
+
+from nas.export.ntire.arguments import bind_target
+from nas.export.ntire.printer import Folds
+from nas.export.ntire.scope import UNKNOWN, make_literal
+
+
+def fold_comprehension(folder: Folds, node: Any) -> ast.expr:
+    """Fold a comprehension; one whose elements come out different is written out as a list."""
+    variants = _fold_elements(folder, node) if folder.building else None
+    targets = {
+        name.id
+        for part in node.generators
+        for name in ast.walk(part.target)
+        if isinstance(name, ast.Name)
+    }
+    counts = isinstance(node.generators[0].iter, ast.Call) and (
+        ast.unparse(node.generators[0].iter.func) != "itertools.pairwise"
+    )  # Python 3.9 has no pairwise
+    if variants and (not counts or len({ast.dump(named) for named, _ in variants}) > 1):
+        return _write_out(folder, node, [written for _, written in variants])
+
+    made = copy.copy(node)
+    first, *others = node.generators
+    inner = folder.within(folder.scope.extend({}, targets))
+    # The first iterable is read outside of the loop.
+    generators = [_fold_generator(folder, first, inner, outer=folder)]
+    made.generators = generators + [_fold_generator(folder, g, inner, inner) for g in others]
+    if isinstance(node, ast.DictComp):
+        made.key, made.value = inner.fold(node.key), inner.fold(node.value)
+    else:
+        made.elt = variants[0][0] if variants else inner.fold(node.elt)
+    return made  # type: ignore[no-any-return]
+
+
+def _write_out(folder: Folds, node: Any, written: list[ast.expr]) -> ast.expr:
+    """Return the elements of a comprehension as a list; equal ones as a plain count."""
+    if len(written) < 2 or len({ast.dump(element) for element in written}) > 1:
+        return ast.List(elts=written, ctx=ast.Load())
+    count = _name_number(folder, len(written), "num_")
+    target = ast.Name(id="_", ctx=ast.Store())
+    each = ast.Call(func=ast.Name(id="range", ctx=ast.Load()), args=[count], keywords=[])
+    made = copy.copy(node)
+    made.elt = written[0]
+    made.generators = [ast.comprehension(target=target, iter=each, ifs=[], is_async=0)]
+    return made  # type: ignore[no-any-return]
+
+
+def _name_number(folder: Folds, value: int, *starts: str) -> ast.expr:
+    """Return a number by the name of a parameter that has this value, where one begins so."""
+    for name, known in folder.scope.values.items():
+        if type(known) is int and known == value and name.startswith(starts):
+            return copy.deepcopy(folder.scope.replaced.get(name, ast.Name(name, ast.Load())))
+    return ast.Constant(value=value)
+
+
+def _write_value(folder: Folds, value: Any) -> ast.expr:
+    """Return what a loop's variable stands for; widths by their names."""
+    is_width = type(value) is int and value > 3
+    return (
+        _name_number(folder, value, "channels", "in_channels") if is_width else make_literal(value)
+    )
+
+
+def _fold_generator(
+    folder: Folds, part: ast.comprehension, inner: Folds, outer: Folds
+) -> ast.comprehension:
+    made = copy.copy(part)
+    made.iter = outer.fold(part.iter)
+    made.ifs = [inner.fold(test) for test in part.ifs]
+    return made
+
+
+def _fold_elements(folder: Folds, node: Any) -> list[tuple[ast.expr, ast.expr]] | None:
+    """Return each element of a comprehension: with its loop variable's name, and written out."""
+    if len(node.generators) != 1 or isinstance(node, ast.DictComp):
+        return None
+    part = node.generators[0]
+    items = folder.scope.evaluate(part.iter)
+    if items is UNKNOWN or part.ifs:
+        return None
+
+    folded = []
+    for item in items:
+        values = bind_target(part.target, item)
+        inner = folder.scope.extend(values)
+        with_name = folder.within(inner).fold(node.elt)
+        try:
+            literals = {name: _write_value(folder, value) for name, value in values.items()}
+        except ValueError:
+            literals = {}
+        inner = folder.scope.extend(values)
+        inner.replaced.update(literals)
+        folded.append((with_name, folder.within(inner).fold(node.elt)))
+    return folded
