@@ -36,6 +36,8 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
 
 def fold_call(folder: Folds, node: ast.Call) -> ast.expr:
     """Fold a call by what is called: ours by its source, PyTorch's as it stands."""
+    if folder.scope.loose and isinstance(node.func, ast.Subscript):
+        return folder.fold_fields(node)  # type: ignore[no-any-return]  # a table stays one
     called = folder.scope.evaluate(node.func)
     if isinstance(called, nn.Module) and not folder.building and not folder.scope.loose:
         if isinstance(called, nn.Identity) and len(node.args) == 1:

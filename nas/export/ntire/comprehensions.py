@@ -18,10 +18,8 @@ def fold_comprehension(folder: Folds, node: Any) -> ast.expr:
         for name in ast.walk(part.target)
         if isinstance(name, ast.Name)
     }
-    counts = isinstance(node.generators[0].iter, ast.Call) and (
-        ast.unparse(node.generators[0].iter.func) != "itertools.pairwise"
-    )  # Python 3.9 has no pairwise
-    if variants and (not counts or len({ast.dump(named) for named, _ in variants}) > 1):
+    needs_list = "pairwise" in ast.dump(node.generators[0].iter)  # which Python 3.9 has not
+    if variants and (needs_list or len({ast.dump(named) for named, _ in variants}) > 1):
         return _write_out(folder, node, [written for _, written in variants])
 
     made = copy.copy(node)

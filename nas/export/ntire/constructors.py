@@ -37,7 +37,10 @@ class Constructor:
             return [_call_parent([])]
         function, defined_in = found
         body = self._fold_statements(function.body, scope, defined_in)
-        return _drop_repeated(drop_unread(body))
+        made = _drop_repeated(drop_unread(body))
+        if len(made) > 1:
+            made[1].blank_before = False  # type: ignore[attr-defined]  # checks stood between
+        return made
 
     def _fold_statements(self, body: list[ast.stmt], scope: Scope, cls: type) -> list[ast.stmt]:
         made: list[ast.stmt] = []

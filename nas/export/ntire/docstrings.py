@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 SECTIONS = ("Args:", "Returns:", "Raises:", "Attributes:", "Example:")
-WIDTH = 95  # of a docstring's lines, which are indented by four
+QUOTES = '"""'
+WIDTH = 93  # of a docstring's first line, which is indented by four and stands behind its quotes
 
 
 def shorten_docstring(
@@ -23,7 +24,9 @@ def shorten_docstring(
         words: what stands for a word in the first paragraph.
     """
     paragraphs = text.split("\n\n")
-    kept = [_replace_words(paragraphs[0], words or {})]
+    # The quotes that end a docstring stand behind its first line where that is all.
+    width = WIDTH if len(paragraphs) > 1 else WIDTH - len(QUOTES)
+    kept = [_replace_words(paragraphs[0], words or {}, width)]
     for paragraph in paragraphs[1:]:
         if paragraph.startswith("Args:") and parameters:
             entries = _list_entries(paragraph)
@@ -32,7 +35,7 @@ def shorten_docstring(
         elif paragraph.startswith("Source:"):
             kept.append(paragraph)
         elif " = " in paragraph and not paragraph.startswith(SECTIONS):
-            kept.append(_replace_words(paragraph, words or {}))  # what it computes
+            kept.append(_replace_words(paragraph, words or {}, WIDTH))  # what it computes
     return "\n\n".join(kept)
 
 
@@ -45,11 +48,21 @@ def describe_arguments(owner: nn.Module, arguments: Mapping[str, Any]) -> dict[s
     if attention is not None and attention.__doc__:
         # "(x + f) * (sigmoid(f) - 0.5). Source: ..." begins with the formula.
         formula = inspect.cleandoc(attention.__doc__).partition("\n")[0]
-        words["attend(x, f)"] = re.split(r"\.$|\. |: ", formula)[0]
+        words["attend(x, f)"] = _cut_formula(formula)
     return words
 
 
-def _replace_words(before: str, words: Mapping[str, str]) -> str:
+def _cut_formula(text: str) -> str:
+    """Return what a sentence says before its first comma, colon or point outside of brackets."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0 and (character in ",:" or text[i:] == "." or text[i : i + 2] == ". "):
+            return text[:i]
+    return text
+
+
+def _replace_words(before: str, words: Mapping[str, str], width: int) -> str:
     """Return a paragraph with words replaced, filled anew where it became too wide."""
     text = before
     for word, meaning in words.items():
@@ -59,8 +72,8 @@ def _replace_words(before: str, words: Mapping[str, str]) -> str:
         return before
     lines = text.split("\n")
     # Text that grew is filled anew; what stands in lines on purpose stays.
-    if any(len(line) > WIDTH for line in lines[1:]) or len(lines[0]) > WIDTH - 6:
-        return "\n".join(textwrap.wrap(" ".join(lines), WIDTH - 6))
+    if any(len(line) > width for line in lines):
+        return "\n".join(textwrap.wrap(" ".join(lines), width))
     return text
 
 

@@ -129,6 +129,9 @@ def _describe(bundle: Bundle, names: Names) -> tuple[str, str]:
     shapes = f"(N, 3, H, W) in [0, 1] -> (N, 3, {scale}*H, {scale}*W), not clamped."
     known = find_published(bundle.spec)
     if known is None:
-        return title, shapes
+        return (
+            title,
+            f"{len(bundle.spec.blocks)} blocks between a stem and a pixel shuffle.\n\n{shapes}",
+        )
     source = textwrap.fill(f"Source: {entry(known)['paper']}.", DOCSTRING_WIDTH)
     return title, f"{textwrap.fill(headline(known), DOCSTRING_WIDTH)}\n\n{shapes}\n\n{source}"

@@ -1,6 +1,7 @@
 """Expressions as one line of text, in the layout that ruff gives them."""
 
 import ast
+import re
 
 OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
     ast.Or: ("or", 2), ast.And: ("and", 3), ast.BitOr: ("|", 6), ast.BitXor: ("^", 7),
@@ -144,6 +145,8 @@ def _show_constant(value: object) -> str:
     """Return a literal, text in double quotes as ruff has it."""
     if isinstance(value, str):
         return repr(value) if '"' in value else f'"{repr(value)[1:-1]}"'
+    if isinstance(value, float):
+        return re.sub(r"e([+-])0+(\d)", r"e\1\2", repr(value))  # 1e-5, as people write it
     return "..." if value is Ellipsis else repr(value)
 
 

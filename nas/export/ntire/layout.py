@@ -48,12 +48,16 @@ def print_statement(node: ast.stmt, indent: str) -> list[str]:
     """
     if isinstance(node, ast.Assign):
         targets = "".join(f"{show_targets(target)} = " for target in node.targets)
-        return _lay_out(targets, node.value, "", indent)
+        # Names on the left stand as they are; so do values that are taken apart at once.
+        is_apart = isinstance(node.targets[0], ast.Tuple)
+        return _lay_out(targets, node.value, "", indent, bare=is_apart)
     if isinstance(node, ast.AugAssign):
         word = OPERATORS[type(node.op)][0]
         return _lay_out(f"{show(node.target)} {word}= ", node.value, "", indent)
     if isinstance(node, ast.Return):
-        return _lay_out("return ", node.value, "", indent) if node.value else [f"{indent}return"]
+        if node.value is None:
+            return [f"{indent}return"]
+        return _lay_out("return ", node.value, "", indent, bare=True)
     if isinstance(node, ast.Expr):
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             return print_docstring(node.value.value, indent)
@@ -133,10 +137,16 @@ def print_docstring(text: str, indent: str) -> list[str]:
     return [f'{indent}"""{lines[0]}', *body, f'{indent}"""']
 
 
-def _lay_out(before: str, node: ast.expr, after: str, indent: str) -> list[str]:
-    """Return the lines of an expression between two texts: one where it fits, else several."""
-    is_bare = isinstance(node, ast.Tuple) and before.endswith(("= ", "return ", "in "))
-    flat = show_targets(node) if is_bare and len(getattr(node, "elts", ())) > 1 else show(node)
+def _lay_out(
+    before: str, node: ast.expr, after: str, indent: str, *, bare: bool = False
+) -> list[str]:
+    """Return the lines of an expression between two texts: one where it fits, else several.
+
+    Args:
+        bare: a tuple has no brackets.
+    """
+    is_bare = bare and isinstance(node, ast.Tuple) and len(node.elts) > 1
+    flat = show_targets(node) if is_bare else show(node)
     line = f"{indent}{before}{flat}{after}"
     if len(line) <= WIDTH:
         return [line]
@@ -233,12 +243,7 @@ def _split_brackets(head: str, node: ast.expr, after: str, indent: str) -> list[
     if isinstance(node, ast.Tuple):
         return _explode_items(f"{head}(", node.elts, f"){after}", indent)
     if isinstance(node, ast.Dict):
-        texts = [
-            f"{show(key)}: {show(value)}"
-            for key, value in zip(node.keys, node.values, strict=True)
-            if key is not None
-        ]
-        return _explode(f"{head}{{", texts, f"}}{after}", indent)
+        return _explode_pairs(f"{head}{{", node, f"}}{after}", indent)
     if isinstance(node, ast.GeneratorExp | ast.ListComp | ast.DictComp | ast.SetComp):
         return _split_comprehension(head, node, after, indent)
     if isinstance(node, ast.Subscript):
@@ -273,7 +278,7 @@ def _split_call(head: str, node: ast.Call, after: str, indent: str) -> list[str]
         if len(texts) == 1 and isinstance(value, ast.GeneratorExp):
             return [opened, *_break_comprehension(value, inner), f"{indent}){after}"]
         # Brackets that are all there is in brackets take no comma after them.
-        comma = "" if len(texts) == 1 and isinstance(value, ast.List) else ","
+        comma = "" if len(texts) == 1 and isinstance(value, ast.List | ast.Dict) else ","
         lines += _lay_out_item(f"{inner}{name}", value, comma, inner)
     return [*lines, f"{indent}){after}"]
 
@@ -317,6 +322,17 @@ def _explode_items(head: str, items: Sequence[ast.expr], last: str, indent: str)
     for item, text in zip(items, texts, strict=True):
         fits = len(inner) + len(text) + 1 <= WIDTH
         lines += [f"{inner}{text},"] if fits else _lay_out_item(inner, item, ",", inner)
+    return [*lines, f"{indent}{last}"]
+
+
+def _explode_pairs(head: str, node: ast.Dict, last: str, indent: str) -> list[str]:
+    """Return the pairs of a dictionary between brackets, one a line."""
+    inner, lines = indent + STEP, [head]
+    for key, value in zip(node.keys, node.values, strict=True):
+        assert key is not None
+        text = f"{inner}{show(key)}: "
+        fits = len(text) + len(show(value)) + 1 <= WIDTH
+        lines += [f"{text}{show(value)},"] if fits else _lay_out_item(text, value, ",", inner)
     return [*lines, f"{indent}{last}"]
 
 

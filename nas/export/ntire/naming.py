@@ -40,12 +40,25 @@ def _tell_apart(name: str, group: Sequence[Definition]) -> list[str]:
         for argument in group[0].statics
         if len({str(definition.statics.get(argument)) for definition in group}) > 1
     ]
-    if len(differing) != 1 or isinstance(group[0].node, ast.FunctionDef):
-        return [name] * len(group)
-    values = [definition.statics[differing[0]] for definition in group]
-    if all(isinstance(value, bool) for value in values):
-        return [_capitalise(differing[0]) + name if value else name for value in values]
-    return [name, *(name + _capitalise(str(value)) for value in values[1:])]
+    # A truth value reads best: SharedStage.
+    differing.sort(key=lambda argument: not isinstance(group[0].statics[argument], bool))
+    for argument in differing:
+        values = [definition.statics.get(argument) for definition in group]
+        if len({str(value) for value in values}) == len(group):
+            return [_add_value(name, definition, argument, values[0]) for definition in group]
+    return [name] * len(group)
+
+
+def _add_value(name: str, definition: Definition, argument: str, first: object) -> str:
+    """Return a name that says what an argument is, unless it is the usual value."""
+    value = definition.statics[argument]
+    if isinstance(value, bool):
+        return _capitalise(argument) + name if value else name
+    if value == first:
+        return name
+    if isinstance(definition.node, ast.FunctionDef):
+        return f"{name}_{value}"
+    return f"Plain{name}" if value == "none" else name + _capitalise(str(value))
 
 
 def _add_origin(name: str, definition: Definition) -> str:

@@ -118,7 +118,8 @@ class Program:
         assignment, defined_in = find_constant(space, name)
         folder = Folder(self, Scope(space=defined_in), building=False)
         assignment.value = folder.fold(assignment.value)
-        return self._add((defined_in["__name__"], name), name, assignment, [], {})
+        # Two modules may have one constant under one name: it is written once.
+        return self._add((defined_in["__name__"], name), name, assignment, [], {}, shared=name)
 
     def name_helper(self, cls: type) -> ast.Name:
         """Return the name of a class that is no layer: printed with the methods that are called."""
@@ -325,10 +326,20 @@ class Program:
         return self.methods is None or name in self.methods or name == "forward"
 
     def _add(
-        self, origin: Any, name: str, node: ast.stmt, parameters: list[str], statics: dict[str, Any]
+        self,
+        origin: Any,
+        name: str,
+        node: ast.stmt,
+        parameters: list[str],
+        statics: dict[str, Any],
+        shared: str | None = None,
     ) -> ast.Name:
-        """Keep a definition unless it is there already; return the mark that names it."""
-        key = (str(origin), ast.dump(node))
+        """Keep a definition unless it is there already; return the mark that names it.
+
+        Args:
+            shared: what makes two definitions one beside their trees; None: where they come from.
+        """
+        key = (shared or str(origin), ast.dump(node))
         if key not in self._marks:
             mark = f"{MARK}{len(self._marks)}_"
             self._marks[key] = mark

@@ -4,14 +4,20 @@ import ast
 import functools
 import inspect
 import io
+import re
 import sys
 import tokenize
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
+from search_spaces.published import names as list_published
+
 PACKAGE = "search_spaces"
 UNPRINTED = ("# type:", "# fmt:", "# noqa")  # comments for tools
+# What a printed file has not: its comments do not speak of it, nor of other networks.
+UNSAID = ("trace", "onnx", "tap", "training form", "factory", "autograd", "gradient", "spec")
+NETWORKS = tuple(name.upper() for name in list_published())
 
 
 def is_own(thing: Any) -> bool:
@@ -28,7 +34,9 @@ def read_tree(module: ModuleType) -> ast.Module:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT and not token.string.startswith(UNPRINTED):
             alone = not token.line[: token.start[1]].strip()
-            comments[token.start[0]] = (alone, token.string.split("  # ")[0])
+            text_alone = token.string.split("  # ")[0]
+            if _is_said(text_alone):
+                comments[token.start[0]] = (alone, text_alone)
 
     lines = text.split("\n")
     keep_numbers(tree, text)
@@ -39,6 +47,13 @@ def read_tree(module: ModuleType) -> ast.Module:
                 first = body[0].lineno - 1 if name == "orelse" and body else 0
                 _attach_comments(body, first or getattr(node, "lineno", 0), lines, comments)
     return tree
+
+
+def _is_said(comment: str) -> bool:
+    """Return whether a comment has its place in a file for one network."""
+    words = set(re.findall(r"\w+", comment))
+    lowered = comment.lower()
+    return not any(word in lowered for word in UNSAID) and not words & set(NETWORKS)
 
 
 def keep_numbers(tree: ast.AST, text: str) -> None:
