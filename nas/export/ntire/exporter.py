@@ -4,6 +4,7 @@ import ast
 import io
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -129,9 +130,8 @@ def _describe(bundle: Bundle, names: Names) -> tuple[str, str]:
     shapes = f"(N, 3, H, W) in [0, 1] -> (N, 3, {scale}*H, {scale}*W), not clamped."
     known = find_published(bundle.spec)
     if known is None:
-        return (
-            title,
-            f"{len(bundle.spec.blocks)} blocks between a stem and a pixel shuffle.\n\n{shapes}",
-        )
+        kinds = Counter(block.kind for block in bundle.spec.blocks)
+        blocks = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        return title, f"A network for super-resolution; its body: {blocks}.\n\n{shapes}"
     source = textwrap.fill(f"Source: {entry(known)['paper']}.", DOCSTRING_WIDTH)
     return title, f"{textwrap.fill(headline(known), DOCSTRING_WIDTH)}\n\n{shapes}\n\n{source}"

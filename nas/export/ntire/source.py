@@ -1,13 +1,14 @@
 """The Python file of a network: what it imports, its constants, functions and classes, in order."""
 
 import ast
-import re
+import copy
 from collections import Counter
 
 from nas.export.ntire.layout import print_body, print_function, print_statement
 from nas.export.ntire.naming import name_definitions
 from nas.export.ntire.network import print_network
 from nas.export.ntire.program import MARK, Definition, LooseError, Program
+from nas.export.ntire.trees import is_docstring
 from search_spaces.network import Network
 
 MOST_PASSES = 5
@@ -102,15 +103,37 @@ def _join(kept: list[Definition], network: ast.ClassDef, title: str) -> str:
     shown = "\n".join(line for node in constants for line in print_body([node]))
     code = f"{shown}\n\n\n{body}" if constants else body
 
-    head = ["import math\n"] if re.search(r"\bmath\.", code) else []
-    head.append("import torch")
-    head.append("from torch import nn")
-    if re.search(r"\bF\.", code):
-        head.append("from torch.nn import functional as F")
-    if not re.search(r"\btorch\.", code):
-        head.remove("import torch")
     gap = "\n\n" if constants else "\n\n\n"
-    return f'"""{title}"""\n\n' + "\n".join(head) + gap + code + "\n"
+    text = f'"""{title}"""\n\n' + "\n".join(_list_imports(code)) + gap + code + "\n"
+    _check_layout([*constants, *others, network], text)
+    return text
+
+
+def _list_imports(code: str) -> list[str]:
+    """Return the lines that import what a file reads, torch and math alone."""
+    read = {part.id for part in ast.walk(ast.parse(code)) if isinstance(part, ast.Name)}
+    lines = ["import math\n"] if "math" in read else []
+    lines += ["import torch"] if "torch" in read else []
+    lines.append("from torch import nn")
+    return [*lines, "from torch.nn import functional as F"] if "F" in read else lines
+
+
+def _check_layout(nodes: list[ast.stmt], text: str) -> None:
+    """Check that the text says what the trees say: a lost bracket would compute something else."""
+    body = ast.parse(text).body
+    written = [node for node in body if not isinstance(node, ast.Import | ast.ImportFrom)][1:]
+    for node, read in zip(nodes, written, strict=True):
+        if _show_code(node) != _show_code(read):
+            raise ValueError(f"{_show_code(node).splitlines()[0]} cannot be laid out")
+
+
+def _show_code(node: ast.stmt) -> str:
+    """Return Python's own text of a tree, without its docstrings."""
+    plain = copy.deepcopy(node)
+    for part in ast.walk(plain):
+        if isinstance(part, ast.ClassDef | ast.FunctionDef) and len(part.body) > 1:
+            part.body = [s for s in part.body if not is_docstring(s)]
+    return ast.unparse(ast.fix_missing_locations(plain))
 
 
 def _calls(node: ast.Assign) -> bool:
