@@ -141,6 +141,7 @@ def _fold_loop(node: ast.For, folder: Folder) -> list[ast.stmt]:
     names = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
     inner = folder.within(folder.scope.extend({}, names).unsettle())
     body = fold_body(node.body, inner)
+    target, each = _drop_count(node.target, folder.fold(node.iter), body)
     return (
         [ast.For(target=node.target, iter=folder.fold(node.iter), body=body, orelse=[])]
         if body

@@ -27,6 +27,7 @@ KNOWN_RESULTS: dict[Any, Any] = {
     torch.is_grad_enabled: False,
     selective_scan._mamba_ssm: None,
 }
+IMPORTED = ("torch", "math", "builtins", "itertools")  # itertools' loops are written out
 # What PyTorch's layers take where nothing is said.
 DEFAULTS: dict[Any, dict[str, Any]] = {
     nn.Conv2d: {"bias": True, "padding": 0, "groups": 1, "stride": 1},
@@ -65,7 +66,21 @@ def fold_call(folder: Folds, node: ast.Call) -> ast.expr:
         if called.__name__ == "<lambda>":
             return _fold_lambda_call(folder, node)
         return _fold_own_function(folder, called, node)
+    _check_origin(called)
     return _tidy_call(folder, called, folder.fold_fields(node))
+
+
+def _check_origin(called: Any) -> None:
+    """Refuse what a printed file cannot import.
+
+    Raises:
+        ValueError: it is of another package than PyTorch, and none of Python's own functions.
+    """
+    module = getattr(called, "__module__", None) if callable(called) else None
+    is_printed = isinstance(called, nn.Module) or is_own(called)
+    if module and not is_printed and module.partition(".")[0] not in IMPORTED:
+        name = getattr(called, "__qualname__", type(called).__name__)
+        raise ValueError(f"{name} is of {module}, and a printed file imports torch and math alone")
 
 
 def _fold_lambda_call(folder: Folds, node: ast.Call) -> ast.expr:

@@ -11,7 +11,8 @@ from nas.export.ntire.scope import UNKNOWN, make_literal
 
 def fold_comprehension(folder: Folds, node: Any) -> ast.expr:
     """Fold a comprehension; one whose elements come out different is written out as a list."""
-    variants = _fold_elements(folder, node) if folder.building else None
+    items = _list_items(folder, node) if folder.building else []
+    named = [folder.within(folder.scope.extend(values)).fold(node.elt) for values in items]
     targets = {
         name.id
         for part in node.generators
@@ -19,8 +20,8 @@ def fold_comprehension(folder: Folds, node: Any) -> ast.expr:
         if isinstance(name, ast.Name)
     }
     needs_list = "pairwise" in ast.dump(node.generators[0].iter)  # which Python 3.9 has not
-    if variants and (needs_list or len({ast.dump(named) for named, _ in variants}) > 1):
-        return _write_out(folder, node, [written for _, written in variants])
+    if named and (needs_list or len({ast.dump(element) for element in named}) > 1):
+        return _write_out(folder, node, [_fold_written(folder, node, item) for item in items])
 
     made = copy.copy(node)
     first, *others = node.generators
@@ -31,7 +32,7 @@ def fold_comprehension(folder: Folds, node: Any) -> ast.expr:
     if isinstance(node, ast.DictComp):
         made.key, made.value = inner.fold(node.key), inner.fold(node.value)
     else:
-        made.elt = variants[0][0] if variants else inner.fold(node.elt)
+        made.elt = named[0] if named else inner.fold(node.elt)
     return made  # type: ignore[no-any-return]
 
 
@@ -73,25 +74,20 @@ def _fold_generator(
     return made
 
 
-def _fold_elements(folder: Folds, node: Any) -> list[tuple[ast.expr, ast.expr]] | None:
-    """Return each element of a comprehension: with its loop variable's name, and written out."""
+def _list_items(folder: Folds, node: Any) -> list[dict[str, Any]]:
+    """Return what the loop's variables stand for, turn by turn; nothing where a call decides it."""
     if len(node.generators) != 1 or isinstance(node, ast.DictComp):
-        return None
+        return []
     part = node.generators[0]
     items = folder.scope.evaluate(part.iter)
     if items is UNKNOWN or part.ifs:
-        return None
+        return []
+    return [bind_target(part.target, item) for item in items]
 
-    folded = []
-    for item in items:
-        values = bind_target(part.target, item)
-        inner = folder.scope.extend(values)
-        with_name = folder.within(inner).fold(node.elt)
-        try:
-            literals = {name: _write_value(folder, value) for name, value in values.items()}
-        except ValueError:
-            literals = {}
-        inner = folder.scope.extend(values)
-        inner.replaced.update(literals)
-        folded.append((with_name, folder.within(inner).fold(node.elt)))
-    return folded
+
+def _fold_written(folder: Folds, node: Any, values: dict[str, Any]) -> ast.expr:
+    """Return an element with what its loop's variables stand for in their places."""
+    inner = folder.scope.extend(values)
+    for name, value in values.items():
+        inner.replaced[name] = _write_value(folder, value)
+    return folder.within(inner).fold(node.elt)

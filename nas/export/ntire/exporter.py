@@ -15,7 +15,7 @@ from nas.export.ntire.handing_in import write_block, write_factsheet
 from nas.export.ntire.names import Names, find_published, propose_name
 from nas.export.ntire.source import print_source
 from nas.export.ntire.sr_images import list_images, write_zip
-from nas.export.ntire.torch_names import find_unknown
+from nas.export.ntire.torch_names import find_undefined, find_unknown
 from nas.measure.cost import measure_cost
 from search_spaces.published import entry, headline
 
@@ -41,6 +41,7 @@ class NtireExporter:
     def __init__(self, *, team: int, name: str | None, warm: bool, lr: str | None) -> None:
         self.team, self.name, self.warm = team, name, warm
         self.lr = None if lr is None else Path(lr).expanduser()
+        self._printed: tuple[Bundle, str] | None = None  # what `check` printed, `write` writes
         self._make_names(name or "Network")  # a name that will not do is refused at the door
 
     def check(self, bundle: Bundle) -> None:
@@ -65,24 +66,16 @@ class NtireExporter:
         Raises:
             ValueError: as `check`.
         """
+        if self._printed is not None and self._printed[0] is bundle:
+            return self._printed[1]
         names = self._find_names(bundle)
         title, docstring = _describe(bundle, names)
         try:
             source = print_source(bundle.net, names.network, title, docstring)
+            _check_source(source)
         except ValueError as error:
             raise ValueError(f"{error}; use formats=[onnx] or [torch_export]") from error
-        try:
-            ast.parse(source, feature_version=PYTHON)
-        except SyntaxError as error:
-            raise ValueError(
-                f"line {error.lineno} of the printed file is no Python 3.9: {error.text}; use "
-                "formats=[onnx] or [torch_export]"
-            ) from error
-        if unknown := find_unknown(source):
-            raise ValueError(
-                f"PyTorch 1.13 has no {', '.join(unknown)}, which a layer calls; use "
-                "formats=[onnx] or [torch_export]"
-            )
+        self._printed = (bundle, source)
         return source
 
     def write(self, bundle: Bundle, folder: Path) -> list[str]:
@@ -123,6 +116,23 @@ class NtireExporter:
         return Names(team=self.team, network=network)
 
 
+def _check_source(source: str) -> None:
+    """Check that the challenge's Python and PyTorch can run a file.
+
+    Raises:
+        ValueError: they cannot; the message names the line or the name.
+    """
+    try:
+        ast.parse(source, feature_version=PYTHON)
+    except SyntaxError as error:
+        text = (error.text or "").strip()
+        raise ValueError(f"line {error.lineno}, {text!r}, is no Python 3.9") from error
+    if undefined := find_undefined(source):
+        raise ValueError(f"the printed file lacks {', '.join(undefined)}, which a layer reads")
+    if unknown := find_unknown(source):
+        raise ValueError(f"PyTorch 1.13 has no {', '.join(unknown)}, which a layer calls")
+
+
 def _describe(bundle: Bundle, names: Names) -> tuple[str, str]:
     """Return the first line of the file, and the docstring of the network's class."""
     scale = bundle.spec.scale
@@ -132,6 +142,9 @@ def _describe(bundle: Bundle, names: Names) -> tuple[str, str]:
     if known is None:
         kinds = Counter(block.kind for block in bundle.spec.blocks)
         blocks = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        return title, f"A network for super-resolution; its body: {blocks}.\n\n{shapes}"
+        text = f"A network for super-resolution; its body: {blocks}."
+        if len(text) > DOCSTRING_WIDTH:
+            text = f"A network for super-resolution; its body: {kinds.total()} blocks."
+        return title, f"{text}\n\n{shapes}"
     source = textwrap.fill(f"Source: {entry(known)['paper']}.", DOCSTRING_WIDTH)
     return title, f"{textwrap.fill(headline(known), DOCSTRING_WIDTH)}\n\n{shapes}\n\n{source}"

@@ -1,6 +1,7 @@
 """The final names of what a printed file defines: those of the sources, made to differ."""
 
 import ast
+import re
 from collections.abc import Sequence
 
 from nas.export.ntire.program import Definition
@@ -73,7 +74,9 @@ def _add_origin(name: str, definition: Definition) -> str:
 
 
 def _capitalise(text: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in text.split("_"))
+    """Return text as a part of a class' name: leaky_relu_0.1 as LeakyRelu01."""
+    words = re.sub(r"[^\w]", "", text).split("_")
+    return "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def _make_free(name: str, taken: Sequence[str]) -> str:

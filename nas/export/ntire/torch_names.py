@@ -1,7 +1,9 @@
 """The PyTorch names that a printed file may use: those of PyTorch 1.13.1."""
 
 import ast
+import builtins
 import functools
+import symtable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,18 @@ def find_unknown(source: str) -> list[str]:
         if node.attr not in attributes:
             unknown.add(f".{node.attr}")
     return sorted(unknown)
+
+
+def find_undefined(source: str) -> list[str]:
+    """Return the global names that a file reads and nobody defines."""
+    table = symtable.symtable(source, "<source>", "exec")
+    defined = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    tables, read = [table], set()
+    while tables:
+        inner = tables.pop()
+        read |= {s.get_name() for s in inner.get_symbols() if s.is_global() and s.is_referenced()}
+        tables += inner.get_children()
+    return sorted(read - defined - set(dir(builtins)))
 
 
 def _list_modules_names(tree: ast.AST) -> Iterator[str]:
