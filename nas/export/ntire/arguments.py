@@ -89,6 +89,15 @@ class _Substitution(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return copy.deepcopy(self.given.get(node.id, node))
 
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        made = self.generic_visit(node)
+        assert isinstance(made, ast.Call)
+        # list((a, b)) is what a size becomes that was handed on.
+        is_list = isinstance(made.func, ast.Name) and made.func.id == "list" and len(made.args) == 1
+        if is_list and isinstance(made.args[0], ast.Tuple):
+            return ast.List(elts=made.args[0].elts, ctx=ast.Load())
+        return made
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         before = ast.dump(node)
         made = self.generic_visit(node)

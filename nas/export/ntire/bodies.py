@@ -141,12 +141,26 @@ def _fold_loop(node: ast.For, folder: Folder) -> list[ast.stmt]:
     names = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
     inner = folder.within(folder.scope.extend({}, names).unsettle())
     body = fold_body(node.body, inner)
+    if not body:
+        return []
     target, each = _drop_count(node.target, folder.fold(node.iter), body)
-    return (
-        [ast.For(target=node.target, iter=folder.fold(node.iter), body=body, orelse=[])]
-        if body
-        else []
-    )
+    return [ast.For(target=target, iter=each, body=body, orelse=[])]
+
+
+def _drop_count(
+    target: ast.expr, each: ast.expr, body: Sequence[ast.stmt]
+) -> tuple[ast.expr, ast.expr]:
+    """Return a loop's target and iterable, without `enumerate` where nothing reads the count."""
+    is_counted = isinstance(each, ast.Call) and ast.unparse(each.func) == "enumerate"
+    if not is_counted or not isinstance(target, ast.Tuple):
+        return target, each
+    assert isinstance(each, ast.Call)
+    count, item = target.elts
+    read = {
+        part.id for statement in body for part in ast.walk(statement) if isinstance(part, ast.Name)
+    }
+    is_read = not isinstance(count, ast.Name) or count.id in read
+    return (target, each) if is_read else (item, each.args[0])
 
 
 def _dump(body: Sequence[ast.stmt]) -> str:
