@@ -19,6 +19,7 @@ CLASSES = frozenset(
         "nas.export.mpv.exporter.MpvExporter",
         "nas.export.ncnn.exporter.NcnnExporter",
         "nas.export.onnx.exporter.OnnxExporter",
+        "nas.export.ntire.exporter.NtireExporter",
         "nas.export.safetensors.SafetensorsExporter",
         "nas.export.spandrel.exporter.SpandrelExporter",
         "nas.export.torch_export.TorchExportExporter",
