@@ -131,7 +131,7 @@ def export(bundle: Bundle, exporters: Mapping[str, Exporter], out: Path) -> list
         (draft / "arch.json").write_text(text, encoding="utf-8")
         (draft / "card.md").write_text(write_card(content), encoding="utf-8")
 
-    return sorted(out.iterdir())
+    return sorted(path for path in out.rglob("*") if path.is_file())
 
 
 def check_free(out: Path, *, key: str = "out") -> None:
@@ -189,7 +189,8 @@ def _verify_format(
     name: str, exporter: Exporter, files: Sequence[str], trial: Trial, folder: Path
 ) -> Outcome | None:
     """Check the files of one format; None: there is no reader, as `write` has checked them."""
-    command = exporter.reader(folder, files)
+    # The reader runs in a folder of its own, where a relative path would lead elsewhere.
+    command = exporter.reader(folder.resolve(), files)
     if command is None:
         return None
     tolerance = Tolerance(largest_error=exporter.tolerance, clamped=exporter.clamps)

@@ -228,6 +228,18 @@ def test_a_pick_leaves_as_drafts_that_are_checked(tiny_run, front, tmp_path):
         assert f"| {name} | " in (out / "card.md").read_text()
 
 
+def test_what_is_handed_in_leaves_by_a_relative_path(tmp_path, monkeypatch, capsys):
+    """Readers run in a folder of their own, from which a relative path leads elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(build(published("span")).state_dict(), "span.pth")
+    keys = ["arch=published/span", "weights=span.pth", "formats=[ntire]", "formats.ntire.team=5"]
+    assert main(["export", *keys, "out=mine"]) == 0
+    printed = capsys.readouterr().out
+    for file in ("models/team05_SPAN.py", "model_zoo/team05_SPAN.pth", "select_model.txt"):
+        assert f"written: mine/{file}\n" in printed
+    assert json.loads((tmp_path / "mine" / "arch.json").read_text())["checks"]["ntire"]
+
+
 def test_a_format_that_fails_its_check_is_the_machines_fault_and_leaves_nothing(
     tiny_run, tmp_path, monkeypatch, capsys
 ):
