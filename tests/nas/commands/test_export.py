@@ -95,7 +95,7 @@ def test_an_empty_folder_is_taken_and_a_full_one_refused(tiny_run, tmp_path, cap
         (["pick=-1"], "pick=-1 is not known"),
         (["pick=best_score"], "pick=best_score: the proxy of tiny cannot rank ("),
         (["pick=best_score"], "use pick=knee or a trial number"),
-        (["formats=[onyx]"], "there is no formats 'onyx'; choose from safetensors"),
+        (["formats=[onyx]"], "there is no formats 'onyx'; choose from ntire, safetensors"),
         (["formats=[]"], "formats names none; use formats=[safetensors]"),
         (["out=taken"], "out=taken is a file"),
     ],
