@@ -81,6 +81,10 @@ def _fold_assignment(node: ast.Assign, folder: Folder, body: Sequence[ast.stmt])
             folder.scope.replaced[target.id] = value
             return []
     targets = [folder.fold(target) for target in node.targets]
+    for name in list_assigned([node]):
+        # An argument that is computed anew is what was given no longer.
+        folder.scope.replaced.pop(name, None)
+        folder.scope.values.pop(name, None)
     return [ast.Assign(targets=targets, value=value)]
 
 
@@ -181,7 +185,7 @@ def _keep_comments(source: ast.stmt, made: ast.stmt) -> None:
     Those of a test are left out where one of its branches stands in its place.
     """
     if hasattr(made, "comments"):
-        made.blank_before = source.blank_before  # type: ignore[attr-defined]
+        made.blank_before = getattr(source, "blank_before", False)  # type: ignore[attr-defined]
         return
     for name in ("comments", "blank_before", "trailing"):
         setattr(made, name, getattr(source, name, [] if name == "comments" else ""))

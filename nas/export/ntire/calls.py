@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import inspect
 from types import FunctionType
 from typing import Any
 
@@ -179,6 +180,10 @@ def _fold_own_function(folder: Folds, function: FunctionType, node: ast.Call) ->
     folded = {name: fold_argument(folder, value) for name, (value, _) in given.items()}
     values = {name: folder.scope.evaluate(value) for name, (value, _) in given.items()}
     values = {name: value for name, value in values.items() if value is not UNKNOWN}
+    # What is not given is what the function says; of plain text and truth it is folded in.
+    for key, declared in inspect.signature(function).parameters.items():
+        if key not in given and declared.default is not declared.empty:
+            folded[key] = make_literal(declared.default)
     statics = {
         name: arg.value
         for name, arg in folded.items()

@@ -60,6 +60,8 @@ class Folder:
 
     def _fold_name(self, node: ast.Name) -> ast.expr:
         scope = self.scope
+        if isinstance(node.ctx, ast.Store):
+            return node
         if node.id in scope.replaced:
             return copy.deepcopy(scope.replaced[node.id])
         if node.id in scope.local or node.id == "self" or node.id not in scope.space:

@@ -15,7 +15,7 @@ from tests.nas.export.ntire.test_source import export_networks
 
 PYTHON = os.environ.get("TORCH_1_13_PYTHON", "")
 SCRIPT = Path(__file__).parents[4] / "benchmarks" / "torch_1_13.py"
-LARGEST_ERROR = 1e-5  # another version rounds otherwise
+LARGEST_ERROR = 1e-4  # in full scale: another version rounds otherwise
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
