@@ -30,7 +30,7 @@ QUICK = ["latency.max_seconds=0.5", "latency.sizes=[[32,32]]"]
 BRIEF = {
     "search": ["proxy.steps=3", "ladder_seeds=1", *QUICK, "workers=1"],
     "profile": QUICK,
-    "train": ["recipe.smoke=true", "validations=1", "device=cpu"],
+    "train": ["steps=12", "validations=1", "device=cpu"],
 }
 TABLE = ["workers=1", "trials=12"]  # a search over a table trains nothing
 NUM_TRIALS = {"default": 2, "resumed": 3}
