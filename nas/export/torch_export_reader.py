@@ -1,13 +1,11 @@
 """Runs a .pt2 on images: python -m nas.export.torch_export_reader FILE INPUTS.npz OUTPUTS.npz."""
 
-import statistics
 import sys
-import time
 
 import numpy as np
 import torch
 
-REPEATS = 5  # of the last image, whose time is told
+from nas.export.reader_run import run_archive
 
 
 def main(file: str, inputs: str, outputs: str) -> None:
@@ -19,16 +17,12 @@ def main(file: str, inputs: str, outputs: str) -> None:
         raise SystemExit(f"its input and output are called {', '.join(map(str, names))}")
     network = program.module()
 
-    results, seconds = {}, []
-    with np.load(inputs) as images, torch.no_grad():
-        for name in images.files:
-            image = torch.from_numpy(images[name])
-            results[name] = network(image).numpy()
-        for _ in range(REPEATS):
-            begun = time.perf_counter()
-            network(image)
-            seconds.append(time.perf_counter() - begun)
-    np.savez(outputs, latency_ms=np.float64(1000 * statistics.median(seconds)), **results)
+    def run(image: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            output: np.ndarray = network(torch.from_numpy(image)).numpy()
+        return output
+
+    run_archive(run, inputs, outputs)
 
 
 if __name__ == "__main__":

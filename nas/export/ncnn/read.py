@@ -3,17 +3,15 @@
 A process of its own, as ncnn ends the process that reads a broken file.
 """
 
-import statistics
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import ncnn
 import numpy as np
 
 from nas.export.ncnn.names import INPUT, OUTPUT
-
-REPEATS = 5  # of the last image, whose time is told
+from nas.export.reader_run import run_archive
 
 
 def main(param: str, weights: str, inputs: str, outputs: str) -> None:
@@ -29,13 +27,8 @@ def main(param: str, weights: str, inputs: str, outputs: str) -> None:
         if net.load_param(param) != 0 or net.load_model(weights) != 0:
             sys.exit(f"{param}: ncnn cannot load it")
 
-    results = {}
-    with np.load(inputs) as arrays:
-        for name in arrays.files:
-            image = arrays[name]
-            results[name] = _upscale(exact, image, name)
-    latency_ms = np.float64(_time_network(fast, image))
-    np.savez(outputs, latency_ms=latency_ms, **results)  # type: ignore[arg-type]
+    # Its time is that of what ncnn chooses itself, on one thread.
+    run_archive(partial(_upscale, exact), inputs, outputs, timed=partial(_upscale, fast))
 
 
 def _choose_float32(options: ncnn.Option) -> None:
@@ -47,17 +40,7 @@ def _choose_float32(options: ncnn.Option) -> None:
     options.use_winograd_convolution = False
 
 
-def _time_network(net: ncnn.Net, image: np.ndarray) -> float:
-    """Return the median time of an image in ms, on one thread, by what ncnn chooses itself."""
-    seconds = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        _upscale(net, image, "timed")
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(seconds)
-
-
-def _upscale(net: ncnn.Net, image: np.ndarray, name: str) -> np.ndarray:
+def _upscale(net: ncnn.Net, image: np.ndarray) -> np.ndarray:
     # ncnn knows no batch; its matrix reads the memory of the array, which is kept till the end.
     pixels = np.ascontiguousarray(image[0], dtype=np.float32)
     extractor = net.create_extractor()
@@ -65,7 +48,7 @@ def _upscale(net: ncnn.Net, image: np.ndarray, name: str) -> np.ndarray:
         sys.exit(f"the network has no input {INPUT}")
     status, result = extractor.extract(OUTPUT)
     if status != 0:
-        sys.exit(f"ncnn fails on {name}, {image.shape}: it ends with {status}")
+        sys.exit(f"ncnn fails on an image of {image.shape}: it ends with {status}")
     return np.array(result)[None]
 
 

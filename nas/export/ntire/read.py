@@ -4,16 +4,14 @@ python -m nas.export.ntire.read MODEL.py WEIGHTS.pth THREADS INPUTS.npz OUTPUTS.
 """
 
 import importlib.util
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-REPEATS = 3  # of the last image, whose time is told
+from nas.export.reader_run import run_archive
 
 
 def load_model(file: Path, weights: Path) -> nn.Module:
@@ -43,16 +41,12 @@ def main(file: str, weights: str, threads: str, inputs: str, outputs: str) -> No
     if foreign:
         raise SystemExit(f"{file} needs {', '.join(foreign)}; it has to stand alone")
 
-    results, seconds = {}, []
-    with np.load(inputs) as images, torch.no_grad():
-        for name in images.files:
-            image = torch.from_numpy(images[name])
-            results[name] = model(image).numpy()
-        for _ in range(REPEATS):
-            begun = time.perf_counter()
-            model(image)
-            seconds.append(time.perf_counter() - begun)
-    np.savez(outputs, latency_ms=np.float64(1000 * statistics.median(seconds)), **results)
+    def run(image: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            output: np.ndarray = model(torch.from_numpy(image)).numpy()
+        return output
+
+    run_archive(run, inputs, outputs)
 
 
 if __name__ == "__main__":

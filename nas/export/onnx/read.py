@@ -1,13 +1,11 @@
 """Runs an ONNX file on images: python -m nas.export.onnx.read FILE INPUTS.npz OUTPUTS.npz."""
 
-import statistics
 import sys
-import time
 
 import numpy as np
 import onnxruntime
 
-REPEATS = 5  # of the last image, whose time is told
+from nas.export.reader_run import run_archive
 
 
 def main(file: str, inputs: str, outputs: str) -> None:
@@ -20,16 +18,11 @@ def main(file: str, inputs: str, outputs: str) -> None:
     if names != ["input", "output"]:
         raise SystemExit(f"its input and output are called {', '.join(names)}")
 
-    results, seconds = {}, []
-    with np.load(inputs) as images:
-        for name in images.files:
-            image = images[name]
-            (results[name],) = session.run(["output"], {"input": image})
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        session.run(["output"], {"input": image})
-        seconds.append(time.perf_counter() - begun)
-    np.savez(outputs, latency_ms=np.float64(1000 * statistics.median(seconds)), **results)
+    def run(image: np.ndarray) -> np.ndarray:
+        (output,) = session.run(["output"], {"input": image})
+        return output  # type: ignore[no-any-return]
+
+    run_archive(run, inputs, outputs)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.export.reader_run import run_archive
 from nas.system.missing_torchvision import import_spandrel
 
 
@@ -23,12 +24,12 @@ def main(path: str, inputs: str, outputs: str) -> None:
 
     descriptor.eval()  # by itself it stays in training
 
-    results = {}
-    with np.load(inputs) as arrays:
-        for name in arrays.files:
-            # It clamps to [0, 1], as whatever loads by it does.
-            results[name] = descriptor(torch.from_numpy(arrays[name])).numpy()
-    np.savez(outputs, **results)
+    def run(image: np.ndarray) -> np.ndarray:
+        # It clamps to [0, 1], as whatever loads by it does.
+        output: np.ndarray = descriptor(torch.from_numpy(image)).numpy()
+        return output
+
+    run_archive(run, inputs, outputs)
 
 
 if __name__ == "__main__":
