@@ -213,14 +213,11 @@ def evaluate_sets(
                 place = draft / images.name if len(opened) > 1 else draft
                 place.mkdir(exist_ok=True)
                 save = save_into(place, images)
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
             rows, problems = evaluate_set(
                 upscaler, images, device, lr_origin=lr_origin, timing=timing, save=save
             )
             if not rows:
                 raise ValueError(f"data.{images.name}: no image could be read; {problems[0]}")
-            peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
             results.append(
                 SetResult(
                     role=images.name,
@@ -228,7 +225,6 @@ def evaluate_sets(
                     rows=rows,
                     problems=problems,
                     notices=notices,
-                    peak_mib=None if peak is None else peak / 2**20,
                 )
             )
     return results

@@ -16,10 +16,10 @@ Examples:
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from nas.cli.invocation import Invocation
 from nas.commands.export_sources import open_source
 from nas.export.bundle import Exporter, export
 from nas.export.safetensors import SafetensorsExporter
@@ -35,10 +35,11 @@ def run(
     weights: str | None,
     formats: dict[str, Exporter],
     out: str | None,
+    invocation: Invocation,
 ) -> None:
     """Open the network that is named, write its folder and print the files."""
     source = open_source(run, pick, arch, weights, out)
-    facts = {"command": _compose_command(run, pick, arch, weights, formats, out)}
+    facts = {"command": shlex.join(["nas", "export", *invocation.overrides])}
     facts |= _describe_program()
     bundle = dataclasses.replace(source.bundle, provenance={**source.bundle.provenance, **facts})
 
@@ -57,18 +58,3 @@ def _describe_program() -> dict[str, Any]:
     except PackageNotFoundError:
         number = None
     return {"version": number, "commit": git_commit(ROOT)}
-
-
-def _compose_command(
-    run: str | None,
-    pick: str | None,
-    arch: str | None,
-    weights: str | None,
-    formats: Mapping[str, Exporter],
-    out: str | None,
-) -> str:
-    """Return the command line that exports the same again."""
-    given = {"run": run, "pick": pick, "arch": arch, "weights": weights}
-    given |= {"formats": f"[{','.join(formats)}]", "out": out}
-    words = [f"{key}={value}" for key, value in given.items() if value is not None]
-    return shlex.join(["nas", "export", *words])

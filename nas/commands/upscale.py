@@ -11,7 +11,7 @@ and the others are upscaled; the exit status is then 1.
 
 Examples:
     nas upscale in=photo.png out=big.png weights=team00_SPAN.pth
-    nas upscale in=photo.jpg out=big.png arch=exports/mine/arch.json weights=exports/mine/7f3a.safetensors
+    nas upscale in=photo.jpg out=big.png arch=exports/mine/arch.json weights=exports/mine/weights.safetensors
     nas upscale in=photo.png out=big.png arch=runs/mine:knee
     nas upscale in=photos out=photos_x4 weights=team00_SPAN.pth
     nas upscale in=scan.tif out=scan_x4.tif weights=team00_SPAN.pth tile=256

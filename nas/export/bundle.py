@@ -142,6 +142,8 @@ def check_free(out: Path, *, key: str = "out") -> None:
     Raises:
         ValueError: it is a file, or a folder that holds something.
     """
+    if out.resolve() == Path.cwd():
+        raise ValueError(f"{key}={out} is the folder in which you are; name another")
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             where = "" if place == out else f": {place}"

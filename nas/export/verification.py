@@ -166,10 +166,9 @@ def _compare(
     # In float64: the difference of two close float32 numbers is exact there, and so is its square.
     target = expected.clip(0, 1) if tolerance.clamped else expected
     difference = output.astype(np.float64) - target
-    # Hostile images drive outputs far beyond white: then the largest value is full scale. What is
-    # cut to [0, 1] differs by no more than before, so the dB are those of what is cut.
-    peak = max(1.0, float(np.abs(expected).max()))
-    error = float(np.abs(difference).max()) / (1.0 if tolerance.clamped else peak)
+    # Hostile images drive outputs far beyond white: then the largest value is full scale.
+    peak = max(1.0, float(np.abs(target).max()))
+    error = float(np.abs(difference).max()) / peak
     mean_square = float(np.square(difference / peak).mean())
     db = math.inf if mean_square == 0 else -10 * math.log10(mean_square)
 

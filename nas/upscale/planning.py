@@ -138,11 +138,14 @@ class Planner:
     def _check_tile(self, tile: int) -> None:
         """Refuse a tile that is smaller than its overlap: it would cost a multiple of the whole."""
         radius = self._measure_radius()
-        if radius is not None and tile < radius:
+        overlap, whose = radius or self._blind_overlap, "its receptive field"
+        if radius is None:
+            whose = "the least around tiles that cannot equal the whole"
+        if tile < overlap:
             raise ValueError(
-                f"tile={tile} is smaller than the overlap of {radius} LR pixels that "
-                f"{self.spec.arch_id} needs on each side, its receptive field; use tile={radius} "
-                "or more, or tile=auto"
+                f"tile={tile} is smaller than the overlap of {overlap} LR pixels that "
+                f"{self.spec.arch_id} needs on each side, {whose}; use tile={overlap} or more, or "
+                "tile=auto"
             )
 
     def _find_reach(self, height: int, width: int) -> Reach | None:

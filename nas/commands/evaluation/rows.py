@@ -48,6 +48,7 @@ class Row:
         ssim_y: on the luma.
         runtime_ms: of the forward; None: it was not timed.
         role: of the image in the data, val or test.
+        peak_mib: most memory that a CUDA device held in the forward; None: on a CPU.
     """
 
     image: str
@@ -60,6 +61,7 @@ class Row:
     ssim_y: float | None = None
     runtime_ms: float | None = None
     role: str = ""
+    peak_mib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,6 @@ class SetResult:
     Attributes:
         problems: the images that could not be read where the data say to go on.
         notices: what was left out when the images were opened, a line each.
-        peak_mib: most memory that a CUDA device held, as the challenge reports it; None: on a CPU.
     """
 
     role: str
@@ -77,7 +78,11 @@ class SetResult:
     rows: list[Row]
     problems: list[ImageError]
     notices: tuple[str, ...] = ()
-    peak_mib: float | None = None
+
+    @property
+    def peak_mib(self) -> float | None:
+        """Most memory that a CUDA device held in a forward, as the challenge reports it."""
+        return max((row.peak_mib for row in self.rows if row.peak_mib is not None), default=None)
 
     @property
     def mean_psnr_db(self) -> float:
@@ -145,7 +150,7 @@ def evaluate_set(
             continue
 
         # A NaN would be clamped to black, and printed as a poor PSNR.
-        output, runtime_ms = _run_forward(upscale, pair[0], device, timing=timing)
+        output, runtime_ms, peak_mib = _run_forward(upscale, pair[0], device, timing=timing)
         if not output.isfinite().all():
             raise ValueError(
                 f"weights: the network's output for {name} is not finite; they did not train well"
@@ -166,6 +171,7 @@ def evaluate_set(
                 ssim_y=ssim_y,
                 runtime_ms=runtime_ms,
                 role=images.name,
+                peak_mib=peak_mib,
             )
         )
 
@@ -192,20 +198,28 @@ def _load_each(images: ImageSet, *, ahead: bool) -> Iterator[Pair | ImageError]:
 
 def _run_forward(
     upscale: Upscaler, lr: Pixels, device: torch.device, *, timing: bool
-) -> tuple[Tensor, float | None]:
-    """Return the output of an image in full float32, and the milliseconds of a forward.
+) -> tuple[Tensor, float | None, float | None]:
+    """Return the output of an image in full float32; the milliseconds and MiB of a forward.
 
     On a CUDA device the timed forward is one of its own: the challenge's runs in TF32.
     """
     x = place_pixels(lr, device).float() / 255
     with torch.inference_mode():
-        runtime_ms = None
+        if device.type != "cuda":
+            output, milliseconds = _time_forward(upscale, x)
+            return output, milliseconds if timing else None, None
+
+        # Read before anything else is computed there: SSIM takes more memory than the network.
+        runtime_ms: float | None = None
+        torch.cuda.reset_peak_memory_stats(device)
         if timing:
-            output, runtime_ms = _time_forward(upscale, x)
-            if device.type != "cuda":
-                return output, runtime_ms
+            _, runtime_ms = _time_forward(upscale, x)
+            peak_mib = torch.cuda.max_memory_allocated(device) / 2**20
         with full_float32(device):
-            return upscale(x), runtime_ms
+            output = upscale(x)
+        if not timing:
+            peak_mib = torch.cuda.max_memory_allocated(device) / 2**20
+        return output, runtime_ms, peak_mib
 
 
 def _time_forward(upscale: Upscaler, x: Tensor) -> tuple[Tensor, float]:

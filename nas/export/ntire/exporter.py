@@ -51,7 +51,7 @@ class NtireExporter:
             ValueError: a layer cannot be printed, or its output is drawn by chance.
         """
         if self.lr is not None:
-            list_images(self.lr)
+            list_images(self.lr, bundle.spec.scale)
         for name, module in bundle.net.named_modules():
             if getattr(module, "noise", False):
                 raise ValueError(
@@ -101,7 +101,8 @@ class NtireExporter:
         written = [names.model, names.weights, *texts]
         if self.lr is not None:
             written.append(f"{names.stem}_SR.zip")
-            write_zip(bundle.net, bundle.spec.scale, list_images(self.lr), folder / written[-1])
+            images = list_images(self.lr, bundle.spec.scale)
+            write_zip(bundle.net, bundle.spec.scale, images, folder / written[-1])
         return written
 
     def reader(self, folder: Path, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,17 @@ from search_spaces.spec import ArchSpec
 
 # Names that the printed file needs for itself.
 TAKEN = ("F", "math", "nn", "torch")
+# Published names that their papers write otherwise than in capitals.
+PAPERS = {
+    "amcanet": "AMCANet",
+    "dwmamba": "DWMamba",
+    "hfenet": "HFENet",
+    "mambagate": "MambaGate",
+    "safmn_deep15": "SAFMN_Deep15",
+    "vscinet": "VSCINet",
+    "zenosr": "ZenoSR",
+    "dscf_fused": "DSCF_Fused",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,4 +68,4 @@ def find_published(spec: ArchSpec) -> str | None:
 def propose_name(spec: ArchSpec) -> str:
     """Return a class name for a network: a published one's, or one made of its identity."""
     name = find_published(spec)
-    return f"ESR_{spec.arch_id[:6]}" if name is None else name.upper()
+    return f"ESR_{spec.arch_id[:6]}" if name is None else PAPERS.get(name, name.upper())

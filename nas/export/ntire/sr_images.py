@@ -13,19 +13,27 @@ from nas.data.folders.folder_names import own_images
 from nas.data.pixels.images import read_header, read_image
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, scale: int) -> list[Path]:
     """Return the LR images of a folder, by name.
 
     Raises:
-        ValueError: it is not there, has no image, or one that cannot be used.
+        ValueError: it is not there, has no image, one that cannot be used, or two whose SR images
+            would have one name.
     """
     if not folder.is_dir():
         raise ValueError(f"lr={folder} is no folder; name the one that holds the LR images")
     files = own_images(folder)
     if not files:
         raise ValueError(f"lr={folder} holds no images; name the folder in which they lie")
+    named: dict[str, Path] = {}
     for file in files:
         read_header(file)
+        other = named.setdefault(_name_sr(file, scale), file)
+        if other != file:
+            raise ValueError(
+                f"lr={folder}: {other.name} and {file.name} would both become "
+                f"{_name_sr(file, scale)}; leave one out"
+            )
     return files
 
 
@@ -41,8 +49,10 @@ def write_zip(net: nn.Module, scale: int, files: list[Path], target: Path) -> No
                 levels = (255 * net(lr)[0].clamp(0, 1)).round().byte()
             packed = io.BytesIO()
             Image.fromarray(levels.permute(1, 2, 0).numpy()).save(packed, "PNG")
-            archive.writestr(f"{_cut_scale(file.stem, scale)}.png", packed.getvalue())
+            archive.writestr(_name_sr(file, scale), packed.getvalue())
 
 
-def _cut_scale(stem: str, scale: int) -> str:
-    return re.sub(rf"[-_]?x{scale}$", "", stem, flags=re.IGNORECASE) or stem
+def _name_sr(lr: Path, scale: int) -> str:
+    """Return the name of an LR image's SR image."""
+    stem = re.sub(rf"[-_]?x{scale}$", "", lr.stem, flags=re.IGNORECASE) or lr.stem
+    return f"{stem}.png"
