@@ -129,7 +129,8 @@ def _tell_origin(content: Mapping[str, Any]) -> Iterator[str]:
         if facts.get(name) is not None:
             yield f"- nas {name}: {_escape(facts[name])}"
     if facts.get("command"):
-        yield from ("", "```", str(facts["command"]), "```")
+        # Indented, on one line: a stranger's name cannot end it.
+        yield from ("", f"    {' '.join(str(facts['command']).split())}")
     yield ""
 
 

@@ -112,5 +112,5 @@ def _check_range(graph: Graph) -> None:
                 raise ValueError(
                     f"features are held in half floats, which end at {LARGEST:g}: those of "
                     f"{graph.find_layer(names[node])} reach {peak:.3g} on the image "
-                    f"{name!r}; formats=[onnx] takes this network"
+                    f"{name!r}; formats=[onnx] may take this network"
                 )

@@ -1,5 +1,6 @@
 """What the files of a team are called, and the class of its network."""
 
+import builtins
 import keyword
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ class Names:
         if not 0 <= self.team <= 99:
             raise ValueError(f"team must be at least 0 and at most 99, got {self.team}")
         is_name = self.network.isidentifier() and self.network.isascii()
-        if not is_name or keyword.iskeyword(self.network) or self.network in TAKEN:
+        is_taken = self.network in TAKEN or hasattr(builtins, self.network)
+        if not is_name or keyword.iskeyword(self.network) or is_taken:
             raise ValueError(
                 f"name must be the name of a Python class, got {self.network!r}; such as MySPAN"
             )

@@ -48,8 +48,8 @@ def check_span(spec: ArchSpec) -> None:
     for rule, holds in RULES:
         if not holds(spec):
             raise ValueError(
-                f"spandrel knows SPANs alone, with {rule}, which this network lacks; "
-                "formats=[onnx] takes it"
+                f"spandrel knows SPANs alone, and they have {rule}; formats=[onnx] may take this "
+                "network"
             )
 
 

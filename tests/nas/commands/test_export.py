@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pandas as pd
 import pytest
@@ -102,6 +103,7 @@ def test_an_empty_folder_is_taken_and_a_full_one_refused(tiny_run, tmp_path, cap
         (["formats=[onyx]"], "there is no formats 'onyx'; choose from "),
         (["formats=[]"], "formats names none; use formats=[safetensors]"),
         (["out=taken"], "out=taken is a file"),
+        (["out=."], "out=. is the folder in which you are; name another"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -234,6 +236,8 @@ def test_what_is_handed_in_leaves_by_a_relative_path(tmp_path, monkeypatch, caps
     torch.save(build(published("span")).state_dict(), "span.pth")
     keys = ["arch=published/span", "weights=span.pth", "formats=[ntire]", "formats.ntire.team=5"]
     assert main(["export", *keys, "out=mine"]) == 0
+    command = f"    nas export {shlex.join([*keys, 'out=mine'])}\n"
+    assert command in (tmp_path / "mine" / "card.md").read_text()
     printed = capsys.readouterr().out
     for file in ("models/team05_SPAN.py", "model_zoo/team05_SPAN.pth", "select_model.txt"):
         assert f"written: mine/{file}\n" in printed

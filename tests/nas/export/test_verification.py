@@ -93,6 +93,17 @@ def test_a_clamped_output_is_compared_with_the_clamped_one():
         verify(doubled, "x", reader(spoil), EXACT)
 
 
+def test_white_is_the_peak_of_a_clamped_output():
+    """What lies far beyond white before it is cut makes no error of the cut image small."""
+    bright = make_trial(Repeated(1000.0), 4)
+    spoil = """
+outputs = {name: (image / np.float32(0.99) * 1000).clip(0, 1) for name, image in outputs.items()}
+outputs['noise'] -= np.float32(0.02)
+"""
+    with pytest.raises(CheckError, match="on the image 'noise' the output is 34"):
+        verify(bright, "x", reader(spoil), Tolerance(largest_error=1.0, clamped=True))
+
+
 def test_a_reader_finds_our_package_and_nothing_of_the_users_folder(trial, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('a stranger')")
     monkeypatch.chdir(tmp_path)

@@ -92,6 +92,13 @@ def test_zip_holds_the_sr_images(tmp_path):
     assert np.array_equal(made, wanted.numpy())
 
 
+def test_lr_images_whose_sr_images_would_have_one_name_are_refused(tmp_path):
+    for name in ("0801.png", "0801x2.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"0801\.png and 0801x2\.png would both become 0801\.png"):
+        make_exporter(lr=str(tmp_path)).check(make_bundle(tiny()))
+
+
 @pytest.mark.parametrize("lr", ["missing", "empty"])
 def test_lr_folder_without_images_is_refused(lr, tmp_path):
     (tmp_path / "empty").mkdir()
@@ -101,7 +108,12 @@ def test_lr_folder_without_images_is_refused(lr, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"team": 100}, "team must be"), ({"name": "my-net"}, "class"), ({"name": "torch"}, "class")],
+    [
+        ({"team": 100}, "team must be"),
+        ({"name": "my-net"}, "class"),
+        ({"name": "torch"}, "class"),
+        ({"name": "zip"}, "class"),
+    ],
 )
 def test_wrong_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

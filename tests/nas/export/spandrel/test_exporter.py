@@ -116,14 +116,16 @@ def test_file_comes_back_by_our_own_loader(tmp_path):
 )
 def test_rule_that_fails_is_said(changes, rule, tmp_path):
     bundle = make_bundle(build(dataclasses.replace(SPAN, **changes)))
-    with pytest.raises(ValueError, match=rf"spandrel knows SPANs alone, with {rule}.*onnx"):
+    with pytest.raises(
+        ValueError, match=rf"spandrel knows SPANs alone, and they have {rule}.*onnx"
+    ):
         export(bundle, {"spandrel": SpandrelExporter()}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["spanv2", "spanf", "rfdn_span", "haesr", "dscf", "safmn_deep15"])
 def test_other_networks_are_refused(name):
-    with pytest.raises(ValueError, match="spandrel knows SPANs alone, with "):
+    with pytest.raises(ValueError, match="spandrel knows SPANs alone, and they have "):
         SpandrelExporter().check(make_bundle(build(published(name))))
 
 
