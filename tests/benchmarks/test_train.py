@@ -30,5 +30,5 @@ def test_gain_is_paired_by_seed(capsys):
 
 
 def test_networks_are_published_ones():
-    assert all(published(name).scale == 4 for name in NETWORKS.values())
+    assert all(published(name).scale == 4 for name in NETWORKS)
     assert make_small().scale == 4

@@ -13,14 +13,11 @@ from typing import Any
 
 import pytest
 
-from nas.analysis import picks
 from nas.cli import composition
 from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
-from nas.commands.architectures import (
-    named,
-    resolve_arch,
-)
+from nas.commands.architectures import named, resolve_arch
+from nas.commands.export_sources import open_source
 from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.config import SearchConfig
 from nas.search.feasibility import check_members
@@ -96,8 +93,8 @@ def _read_search(config: SearchConfig) -> None:
         load_run(earlier)
 
 
-def _read_export(*, run: str, pick: str, **_: Any) -> None:
-    picks.pick(load_run(Path(run)), pick)
+def _read_export(*, formats: Any, invocation: Any, **named: str | None) -> None:
+    open_source(**named)
 
 
 def _count(kind: str) -> int:
