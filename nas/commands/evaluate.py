@@ -29,10 +29,9 @@ from pathlib import Path
 
 import torch
 
-from nas.analysis.picks import pick
-from nas.commands.architectures import kept_weights, resolve_arch, split_pick
+from nas.commands.architectures import resolve_arch
 from nas.commands.evaluation.files import Report, write_report
-from nas.commands.evaluation.rows import Row, SetResult, evaluate_set, save_into
+from nas.commands.evaluation.rows import SetResult, evaluate_set, save_into
 from nas.commands.evaluation.standing import find_standing
 from nas.commands.evaluation.tables import (
     describe_conventions,
@@ -41,22 +40,18 @@ from nas.commands.evaluation.tables import (
     make_standing_table,
     make_table,
 )
+from nas.commands.networks import open_network
 from nas.data.config import DataConfig
 from nas.data.folders.places import Role
-from nas.data.pixels.images import ImageError
 from nas.data.roles import open_roles
 from nas.data.sets import ImageSet
 from nas.export.bundle import check_free
 from nas.measure.device import pick_device
 from nas.measure.latency.config import LatencyConfig
 from nas.measure.quality import Upscaler
-from nas.report.words import describe
 from nas.score import Challenge
-from nas.search.store.run_folder.runs import load_run
 from nas.system.console import open_console, print_lines
 from nas.system.files.drafts import check_target, replaced_folder
-from nas.train.weights import find_spec, read_metadata, read_upscaler
-from search_spaces import ArchSpec
 from search_spaces.checkpoints.official import describe_origin
 
 
@@ -81,29 +76,26 @@ def run(
         check_free(Path(sr_images).expanduser(), key="sr_images")
     base = resolve_arch(baseline, key="baseline")
 
-    # Without arch= the file tells the architecture.
     where = pick_device(device)
-    named = None if arch is None else resolve_arch(arch)
-    path = find_weights(arch, weights)
+    network = open_network(arch, weights)
+    spec = network.spec
     # The scale of the images is the network's, so it comes before them.
-    spec = named or find_spec(path)
-    upscaler, source = read_upscaler(spec, path)
     opened = open_sets(data, spec.scale)
 
-    sets = evaluate_sets(upscaler.to(where), opened, where, timing=timing, folder=sr_images)
+    sets = evaluate_sets(network.upscaler.to(where), opened, where, timing=timing, folder=sr_images)
     standing = find_standing(spec, base, baseline, challenge, latency if timing else None, where)
     report = Report(
         name=arch or describe_origin(spec),
         spec=spec,
-        weights=source,
-        base=read_metadata(path).base,
+        weights=network.source,
+        base=network.base,
         device=where,
         sets=sets,
         standing=standing,
     )
     for name in outs:
         write_report(Path(name), report)
-    print_report(report, describe_network(arch, spec, path, source), outs)
+    print_report(report, network.describe(), outs)
 
 
 def print_report(report: Report, title: str, outs: list[str]) -> None:
@@ -119,50 +111,6 @@ def print_report(report: Report, title: str, outs: list[str]) -> None:
     console.print(make_standing_table(report.standing))
     lines += describe_conventions(report.standing)
     print_lines(console, [*lines, *(f"written: {name}" for name in outs)])
-
-
-def describe_network(arch: str | None, spec: ArchSpec, weights: Path, source: str) -> str:
-    """Return the line on the network and its weights that stands above the table.
-
-    Args:
-        source: which entry of the file was read.
-    """
-    origin = arch or f"recognised: {describe_origin(spec)}, {describe(spec)}"
-    # Weights of a proxy were trained over a base, which evaluation adds again.
-    base = read_metadata(weights).base
-    residual = f", a proxy's residual with its {base} base added" if base else ""
-    return f"{origin}  x{spec.scale}, {spec.arch_id}, weights {source}{residual}"
-
-
-def find_weights(arch: str | None, weights: str | None) -> Path:
-    """Return the file that is named, or the weights that a run keeps of its pick.
-
-    Raises:
-        ValueError: none is named and arch is no pick of a run, or the run keeps none of it.
-    """
-    if weights is not None:
-        return Path(weights).expanduser()
-    if arch is None:
-        raise ValueError(
-            "weights has to be given: weights=FILE, .safetensors or .pth, or arch=RUN:PICK"
-        )
-
-    # A run keeps weights of its own networks; any other architecture needs a file.
-    run_pick = split_pick(arch)
-    if run_pick is None:
-        raise ValueError(
-            f"weights has to be given for arch={arch}: weights=FILE, .safetensors or .pth "
-            "(only RUN:PICK has weights of its own)"
-        )
-
-    folder, word = run_pick
-    state = load_run(folder)
-
-    # Errors name the argument: a run knows nothing of what was typed.
-    try:
-        return kept_weights(folder, state, pick(state, word))
-    except ValueError as error:
-        raise ValueError(f"arch={arch}: {error}") from None
 
 
 def open_sets(data: DataConfig, scale: int) -> list[tuple[ImageSet, str, tuple[str, ...]]]:
@@ -228,10 +176,3 @@ def evaluate_sets(
                 )
             )
     return results
-
-
-def evaluate(
-    upscale: Upscaler, images: ImageSet, device: torch.device, *, lr_origin: str = ""
-) -> tuple[list[Row], list[ImageError]]:
-    """Return what `evaluate_set` does, without times and files."""
-    return evaluate_set(upscale, images, device, lr_origin=lr_origin)

@@ -10,6 +10,7 @@ import pandas as pd
 from nas.analysis import picks, results
 from nas.analysis.run_state import RunState
 from nas.commands.architectures import kept_weights, resolve_arch, split_pick
+from nas.commands.networks import find_weights
 from nas.export.bundle import Bundle, check_free
 from nas.measure.quality import PROTOCOL
 from nas.record import TrialRecord
@@ -98,12 +99,7 @@ def _open_file(arch: str | None, weights: str | None, out: str | None) -> Source
         ValueError: no file is named, or it does not fit.
     """
     named = None if arch is None else resolve_arch(arch)
-    if weights is None:
-        raise ValueError(
-            f"weights has to be given for arch={arch}: weights=FILE, .safetensors or .pth (only "
-            "RUN:PICK has weights of its own)"
-        )
-    path = Path(weights).expanduser()
+    path = find_weights(arch, weights)
     spec = named or find_spec(path)
     target = _choose_target(out, spec.arch_id)
     check_free(target)

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from nas.cli.message import one_line
-from nas.commands.architectures import resolve_arch
-from nas.commands.evaluate import describe_network, find_weights
+from nas.commands.networks import open_network
 from nas.data.pixels.images import EXTENSIONS, ImageError
 from nas.measure.device import pick_device
 from nas.system.console import PlainConsole, open_console, print_lines
@@ -30,7 +29,6 @@ from nas.system.files.drafts import check_target
 from nas.system.files.file_names import escape_name
 from nas.system.progress import LateBar
 from nas.system.streams import say_aside
-from nas.train.weights import find_spec, read_upscaler
 from nas.upscale.planning import Planner
 from nas.upscale.reading import read_picture
 from nas.upscale.upscaler import PictureUpscaler
@@ -60,16 +58,13 @@ def run(
     pairs, left_out = list_pairs(source, target, existing)
 
     where = pick_device(device)
-    named = None if arch is None else resolve_arch(arch)
-    path = find_weights(arch, weights)
-    spec = named or find_spec(path)
-    net, entry = read_upscaler(spec, path)
-    net = net.to(where)
+    network = open_network(arch, weights)
+    net, spec = network.upscaler.to(where), network.spec
     planner = Planner(net, spec, device=where, tile=None if tile == "auto" else tile)
     upscaler = PictureUpscaler(net, spec.scale, where)
 
     console = open_console()
-    print_lines(console, ["", describe_network(arch, spec, path, entry)])
+    print_lines(console, ["", network.describe()])
     print_lines(console, left_out)
     if not source.is_dir():
         for pair in pairs:

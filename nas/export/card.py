@@ -4,14 +4,13 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
 from nas.data.pixels.base import bicubic_base
-from nas.data.sets import Pixels
-from nas.export.trial import PHOTOGRAPH, Image, Trial
+from nas.export.trial import PHOTOGRAPH, Trial
+from nas.measure.quality import to_pixels
 
 PICTURE = "card.png"
 LABEL_HEIGHT = 16  # pixels, of the line of text over each crop
@@ -195,10 +194,10 @@ def draw_picture(trial: Trial) -> bytes:
     lr = torch.from_numpy(trial.inputs[PHOTOGRAPH])
     nearest = lr.repeat_interleave(trial.scale, 2).repeat_interleave(trial.scale, 3)
     panels = {
-        f"LR {lr.shape[3]}x{lr.shape[2]}": _to_pixels(nearest.numpy()),
-        "bicubic": _to_pixels(bicubic_base(lr, trial.scale).numpy()),
-        f"this network, {trial.psnr(trial.expected[PHOTOGRAPH]):.2f} dB": _to_pixels(
-            trial.expected[PHOTOGRAPH]
+        f"LR {lr.shape[3]}x{lr.shape[2]}": to_pixels(nearest),
+        "bicubic": to_pixels(bicubic_base(lr, trial.scale)),
+        f"this network, {trial.psnr(trial.expected[PHOTOGRAPH]):.2f} dB": to_pixels(
+            torch.from_numpy(trial.expected[PHOTOGRAPH])
         ),
         "HR": trial.target,
     }
@@ -214,9 +213,3 @@ def draw_picture(trial: Trial) -> bytes:
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _to_pixels(image: Image) -> Pixels:
-    """Return (1, 3, H, W) in [0, 1] as (H, W, 3) uint8."""
-    pixels = (image[0].transpose(1, 2, 0).clip(0, 1) * 255).round()
-    return np.ascontiguousarray(pixels.astype(np.uint8))

@@ -128,6 +128,12 @@ def round_levels(output: Tensor) -> Tensor:
     return (output.clamp(0, 1) * 255).round()
 
 
+def to_pixels(output: Tensor) -> Pixels:
+    """Return an output of one image, (1, 3, H, W), as the pixels that are saved of it, (H, W, 3)."""
+    pixels: Pixels = round_levels(output)[0].permute(1, 2, 0).byte().cpu().numpy()
+    return pixels
+
+
 def _to_db(difference: Tensor) -> float:
     """Return the PSNR that a difference in 8-bit levels amounts to."""
     error = difference.square().mean().item()

@@ -27,7 +27,8 @@ from nas.analysis import front_probability
 from nas.cli import catalog, composition
 from nas.cli.door import main
 from nas.commands import evaluate, report, search, train, trust
-from nas.commands.architectures import resolve_arch, resolve_archs
+from nas.commands.architectures import resolve_archs
+from nas.commands.networks import open_network
 from nas.commands.training.folder import read_result
 from nas.report.page import render
 from nas.search.session import SearchResult, SearchSession
@@ -162,9 +163,7 @@ def light(monkeypatch) -> None:
     """Commands up to the point at which images would be read, networks trained or a page drawn."""
 
     def read_weights(*, arch: str | None, weights: str | None, **_: Any) -> None:
-        path = evaluate.find_weights(arch, weights)
-        spec = evaluate.find_spec(path) if arch is None else resolve_arch(arch)
-        evaluate.read_upscaler(spec, path)
+        open_network(arch, weights)
 
     def end_search(session: SearchSession, study: Any, *_: Any) -> SearchResult:
         return SearchResult(state=study.state, folder=Path(), reason="not begun")

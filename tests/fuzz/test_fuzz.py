@@ -18,6 +18,7 @@ from nas.cli.door import main
 from nas.commands import data, evaluate, export, profile, search, spaces, tabulate, trust
 from nas.commands.architectures import named, resolve_arch
 from nas.commands.export_sources import open_source
+from nas.commands.networks import open_network
 from nas.data.pixels.images import ImageError, read_image, read_size
 from nas.search.config import SearchConfig
 from nas.search.feasibility import check_members
@@ -78,9 +79,7 @@ def light(monkeypatch):
 
 
 def _read_evaluate(*, arch: str | None, weights: str | None, **_: Any) -> None:
-    path = evaluate.find_weights(arch, weights)
-    spec = evaluate.find_spec(path) if arch is None else resolve_arch(arch)
-    evaluate.read_upscaler(spec, path)
+    open_network(arch, weights)
 
 
 def _read_search(config: SearchConfig) -> None:

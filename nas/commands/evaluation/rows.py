@@ -22,7 +22,7 @@ from nas.measure.quality import (
     place_pixels,
     psnr_db,
     psnr_y_db,
-    round_levels,
+    to_pixels,
 )
 from nas.measure.structure import ssim_rgb_and_y
 from nas.system.progress import LateBar
@@ -124,14 +124,14 @@ def evaluate_set(
     *,
     lr_origin: str = "",
     timing: bool = False,
-    save: Callable[[int, Tensor], None] | None = None,
+    save: Callable[[int, Pixels], None] | None = None,
 ) -> tuple[list[Row], list[ImageError]]:
     """Upscale each image and compare it with its target.
 
     Args:
         lr_origin: how the LR images were made, which stands in each row.
         timing: whether the forwards are timed.
-        save: called with the place of an image and its output, (1, 3, H, W) in 8-bit levels.
+        save: called with the place of an image and its output, (H, W, 3).
     Returns:
         The rows, and the images that could not be read where the data say to go on.
     Raises:
@@ -156,7 +156,7 @@ def evaluate_set(
                 f"weights: the network's output for {name} is not finite; they did not train well"
             )
         if save is not None:
-            save(place, round_levels(output))
+            save(place, to_pixels(output))
         target = place_pixels(pair[1], device)
         ssim, ssim_y = ssim_rgb_and_y(output, target, images.scale)
         rows.append(
@@ -238,14 +238,13 @@ def _time_forward(upscale: Upscaler, x: Tensor) -> tuple[Tensor, float]:
     return output, float(start.elapsed_time(end))
 
 
-def save_into(folder: Path, images: ImageSet) -> Callable[[int, Tensor], None]:
+def save_into(folder: Path, images: ImageSet) -> Callable[[int, Pixels], None]:
     """Return a function that writes outputs as PNG, by the names of their HR images."""
     names = [pair.name for pair in images.pairs]
 
-    def save(place: int, levels: Tensor) -> None:
+    def save(place: int, pixels: Pixels) -> None:
         # Two images of one name lie in different folders; here a number tells them apart.
         prefix = f"{place + 1:04d}_" if names.count(names[place]) > 1 else ""
-        pixels = levels[0].permute(1, 2, 0).byte().cpu().numpy()
         Image.fromarray(pixels).save(folder / f"{prefix}{names[place]}.png")
 
     return save

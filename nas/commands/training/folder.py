@@ -27,12 +27,8 @@ from nas.train.run.log import LOG, read_log
 T = TypeVar("T")
 
 ARCH, RESULT, PAGE = "arch.json", "result.json", "report.html"
-MAY_CHANGE = (
-    "run",
-    "device",
-    "per_device",
-    "tensorboard",
-)  # keys that may differ from one session to the next
+# Keys that may differ from one session to the next.
+MAY_CHANGE = ("run", "device", "per_device", "tensorboard")
 FACTS = (ARCH, "environment.json", ".hydra", ".train.lock")  # written before the configuration
 FILES = (PAGE, RESULT, LOG, "checkpoints", "weights", SAMPLES, EVENTS, *FACTS)
 MAX_SAMPLE_BYTES = 4 * 2**20

@@ -10,13 +10,7 @@ from typing import Any
 from nas.analysis.results import front_table, table
 from nas.analysis.run_state import RunState
 from nas.cli.ending import end_early
-from nas.commands.training.folder import (
-    FILES,
-    TrainingFolder,
-    has_begun,
-    read_result,
-    read_training,
-)
+from nas.commands.training.folder import FILES, TrainingFolder, has_begun, read_result
 from nas.commands.training.request import Init, TrainingRequest, find_source
 from nas.commands.training.results import quote_run
 from nas.commands.training.side_by_side import Job, SideBySide
@@ -27,6 +21,7 @@ from nas.system.console import PlainConsole, open_console, print_lines
 from nas.system.files.made_folders import remove_path
 from nas.system.schema.plain_data import read_plain
 from nas.system.schema.stored_schema import read_as
+from nas.train.run.log import read_log
 from search_spaces.spec import ArchSpec
 
 WORD = "front"  # the pick that names all members
@@ -114,8 +109,11 @@ def train_front(request: FrontRequest, train: Callable[[TrainingRequest], int]) 
         # Weights to start from that are not there are found before the first training.
         for member in request.members:
             _request_member(request, member, top.path, None)
-        train_all = _train_in_turn if request.per_device == 1 else _train_side_by_side
-        if status := train_all(request, top, train, console):
+        if request.per_device == 1:
+            status = _train_in_turn(request, top, train, console)
+        else:
+            status = _train_side_by_side(request, top, console)
+        if status:
             return status
     finally:
         _remove_unused(top, request)
@@ -137,13 +135,8 @@ def _train_in_turn(
     return 0
 
 
-def _train_side_by_side(
-    request: FrontRequest,
-    top: TrainingFolder,
-    train: Callable[[TrainingRequest], int],
-    console: PlainConsole,
-) -> int:
-    """Train several members at a time, each in a process of its own, which trains by itself."""
+def _train_side_by_side(request: FrontRequest, top: TrainingFolder, console: PlainConsole) -> int:
+    """Train several members at a time, each in a process of its own."""
     lanes = SideBySide(request.per_device, lambda line: print_lines(console, [line]))
 
     def make_job(place: int) -> Job:
@@ -216,7 +209,7 @@ def _count_seconds(folder: Path) -> float:
         return 0.0
     if result := read_result(folder):
         return result.seconds
-    readings = read_training(folder).readings
+    _, readings = read_log(folder)
     return readings[-1].seconds if readings else 0.0
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from nas.data.folders.folder_names import own_images
 from nas.data.pixels.images import read_header, read_image
+from nas.measure.quality import to_pixels
 
 
 def list_images(folder: Path, scale: int) -> list[Path]:
@@ -46,9 +47,9 @@ def write_zip(net: nn.Module, scale: int, files: list[Path], target: Path) -> No
         for file in files:
             lr = torch.from_numpy(read_image(file)).permute(2, 0, 1)[None].float() / 255
             with torch.inference_mode():
-                levels = (255 * net(lr)[0].clamp(0, 1)).round().byte()
+                pixels = to_pixels(net(lr))
             packed = io.BytesIO()
-            Image.fromarray(levels.permute(1, 2, 0).numpy()).save(packed, "PNG")
+            Image.fromarray(pixels).save(packed, "PNG")
             archive.writestr(_name_sr(file, scale), packed.getvalue())
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from nas.data.pixels.base import bicubic_base
 from nas.data.sets import ImageSet, Pixels
-from nas.measure.quality import Upscaler, upscale_pixels
+from nas.measure.quality import Upscaler, to_pixels, upscale_pixels
 from nas.system.files.drafts import replaced
 from nas.train.weights import load_upscaler, save_weights, weights_path
 from search_spaces.network import Network
@@ -81,7 +81,7 @@ class Keepsakes:
         scale, crops = self._spec.scale, []
         for crop in self._list_crops():
             output, _ = upscale_pixels(upscale, crop.seen, crop.seen, self._device)
-            pixels = output[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+            pixels = to_pixels(output)
             height, width = crop.hr.shape[:2]
             top, left = scale * crop.top, scale * crop.left
             crops.append(pixels[top : top + height, left : left + width])

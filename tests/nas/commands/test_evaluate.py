@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from nas.cli.door import main
-from nas.commands.evaluate import evaluate
+from nas.commands.evaluation.rows import evaluate_set
 from nas.data.roles import open_roles
 from nas.train.weights import load_upscaler
 from search_spaces import build, published
@@ -107,7 +107,7 @@ def test_released_span_has_its_published_psnr_on_set5(tmp_path, capsys):
 def test_released_networks_have_their_published_psnr(name, data, places):
     images = open_roles(config(test=SHARED / "data" / data), scale=4, roles=("test",)).need("test")
     images = dataclasses.replace(images, pairs=tuple(images.pairs[i] for i in places))
-    rows, problems = evaluate(
+    rows, problems = evaluate_set(
         load_upscaler(published(name), CHECKPOINTS / RELEASED[name][0]), images, CPU
     )
     expected = [reference(name, data)["per_image"][i] for i in places]
@@ -285,11 +285,11 @@ def test_an_image_that_breaks_while_it_is_read_is_skipped_where_the_data_say_so(
     data = (root / "images" / "a.png").read_bytes()
     os.truncate(root / "images" / "a.png", len(data) // 2)
     upscaler = load_upscaler(published("span"), root / "span.pth")
-    rows, problems = evaluate(upscaler, images, CPU)
+    rows, problems = evaluate_set(upscaler, images, CPU)
     assert [row.image for row in rows] == ["b"]
     assert "a.png" in str(problems[0])
     with pytest.raises(ValueError, match=r"a\.png"):
-        evaluate(upscaler, dataclasses.replace(images, on_error="stop"), CPU)
+        evaluate_set(upscaler, dataclasses.replace(images, on_error="stop"), CPU)
 
 
 def test_origin_of_lr_stands_beside_psnr(folder, tmp_path, capsys):
@@ -347,7 +347,7 @@ def test_images_within_the_border_are_refused_and_nothing_is_written(folder, tmp
 ])  # fmt: skip
 def test_cases_have_the_psnr_of_their_own_lr(case, expected):
     images = open_roles(config(test=SHARED / "cases" / case), scale=4, roles=("test",)).need("test")
-    rows, _ = evaluate(
+    rows, _ = evaluate_set(
         load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU
     )
     assert [row.psnr_db for row in rows] == pytest.approx(expected, abs=1e-3)
@@ -357,7 +357,7 @@ def test_cases_have_the_psnr_of_their_own_lr(case, expected):
 def test_case_of_hr_and_lr_in_one_folder_has_the_psnr_of_its_pairs():
     root = SHARED / "cases" / "c1_SRF_4_HR_LR_one_folder" / "Set5"
     images = open_roles(config(test=root), scale=4, roles=("test",)).need("test")
-    rows, _ = evaluate(
+    rows, _ = evaluate_set(
         load_upscaler(published("span"), CHECKPOINTS / RELEASED["span"][0]), images, CPU
     )
     assert sum(row.psnr_db for row in rows) / 3 == pytest.approx(32.03, abs=0.005)
